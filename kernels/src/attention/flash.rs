@@ -1,0 +1,260 @@
+//! Attention with an online softmax (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; Dao et
+//! al., FlashAttention, 2022): a tile of queries goes along the keys, keeping for each query the largest score so far,
+//! the sum of the exponentials and the weighted sum of the values. When a larger score comes, both sums shrink by
+//! the exponential of the difference.
+//!
+//! Keys and values of a head are packed once into panels for the micro-kernel of the matrix product: `q kᵀ` takes
+//! panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone, so it is the
+//! same for any batch and any number of threads.
+
+use super::Attention;
+use crate::gemm::PANEL;
+use crate::gemm::micro::{MicroKernel, Tile};
+use crate::parallel::{self, SharedMut};
+use crate::simd::{Isa, Simd, SimdOp};
+use crate::softmax::{exponentials, largest};
+use std::cell::RefCell;
+
+/// Queries that go along the keys together: 16 tiles of 6 rows.
+const QUERY_TILE: usize = 96;
+/// Keys of a step. The scores of a tile, 96 x 128 values, take 48 KiB; with the keys and values of a step of 40 to
+/// 160 channels they stay in L2.
+const KEY_TILE: usize = 128;
+
+pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
+    let heads = pack_heads(&shape, k, v);
+    let tiles = shape.queries.div_ceil(QUERY_TILE);
+    let context =
+        Context { isa, kernel: MicroKernel::of(isa), shape, q, heads: &heads, out: SharedMut::new(out) };
+    parallel::for_each(shape.batch * shape.heads * tiles, |task| {
+        context.run(task / tiles, task % tiles * QUERY_TILE);
+    });
+}
+
+/// The keys and values of one head of one sequence, in panels.
+struct Head {
+    /// `[keys / 16][head_dim][16]`, already divided by `sqrt(head_dim)`.
+    keys: Vec<f32>,
+    /// `[head_dim / 16][keys][16]`
+    values: Vec<f32>,
+}
+
+/// Packs every head of every sequence.
+fn pack_heads(shape: &Attention, k: &[f32], v: &[f32]) -> Vec<Head> {
+    let Attention { batch, keys, heads, head_dim, .. } = *shape;
+    let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
+    let mut packed: Vec<Head> =
+        (0..batch * heads).map(|_| Head { keys: Vec::new(), values: Vec::new() }).collect();
+    parallel::chunks_mut(&mut packed, 1, |index, head| {
+        let (sequence, h) = (index / heads, index % heads);
+        let row = |j: usize| ((sequence * keys + j) * heads + h) * head_dim;
+        let head = &mut head[0];
+        head.keys = vec![0.0; keys.next_multiple_of(PANEL) * head_dim];
+        head.values = vec![0.0; head_dim.next_multiple_of(PANEL) * keys];
+        for j in 0..keys {
+            for (d, x) in k[row(j)..][..head_dim].iter().enumerate() {
+                head.keys[(j / PANEL * head_dim + d) * PANEL + j % PANEL] = x * scale;
+            }
+            for (panel, x) in v[row(j)..][..head_dim].chunks(PANEL).enumerate() {
+                head.values[(panel * keys + j) * PANEL..][..x.len()].copy_from_slice(x);
+            }
+        }
+    });
+    packed
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { scores: Vec::new(), sums: Vec::new() }) };
+}
+
+/// What a tile of queries works in.
+struct Scratch {
+    /// `[QUERY_TILE][KEY_TILE]`: scores, then their exponentials.
+    scores: Vec<f32>,
+    /// `[QUERY_TILE][head_dim, rounded up to panels]`: weighted sums of the values.
+    sums: Vec<f32>,
+}
+
+struct Context<'a> {
+    isa: Isa,
+    kernel: &'static MicroKernel,
+    shape: Attention,
+    q: &'a [f32],
+    heads: &'a [Head],
+    out: SharedMut,
+}
+
+impl Context<'_> {
+    /// Attention of the queries `first..first + QUERY_TILE` of one head of one sequence.
+    fn run(&self, head_index: usize, first: usize) {
+        let Attention { queries, keys, heads, head_dim, causal, .. } = self.shape;
+        let rows = QUERY_TILE.min(queries - first);
+        let (sequence, h) = (head_index / heads, head_index % heads);
+        let start = ((sequence * queries + first) * heads + h) * head_dim;
+        let (stride, sum_width) = (heads * head_dim, head_dim.next_multiple_of(PANEL));
+        let head = &self.heads[head_index];
+        let seen = |row: usize| if causal { first + row + 1 } else { keys };
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.scores.resize(QUERY_TILE * KEY_TILE, 0.0);
+            scratch.sums.clear();
+            scratch.sums.resize(QUERY_TILE * sum_width, 0.0);
+            let mut state = [RowState { max: f32::NEG_INFINITY, total: 0.0 }; QUERY_TILE];
+            for key in (0..seen(rows - 1)).step_by(KEY_TILE) {
+                let count = KEY_TILE.min(keys - key);
+                self.scores(&self.q[start..], stride, rows, head, key, count, &mut scratch.scores);
+                self.isa.run(Softmax {
+                    scores: &mut scratch.scores,
+                    sums: &mut scratch.sums,
+                    state: &mut state[..rows],
+                    count,
+                    seen: |row| seen(row).saturating_sub(key).min(count),
+                    sum_width,
+                });
+                self.add_values(rows, head, key, count, &scratch.scores, &mut scratch.sums, sum_width);
+            }
+            for (row, state) in state[..rows].iter().enumerate() {
+                // SAFETY: (first + row) is a query of this sequence; tasks have disjoint queries or heads.
+                let out = unsafe {
+                    std::slice::from_raw_parts_mut(self.out.get().add(start + row * stride), head_dim)
+                };
+                let inverse = 1.0 / state.total;
+                for (out, sum) in out.iter_mut().zip(&scratch.sums[row * sum_width..]) {
+                    *out = sum * inverse;
+                }
+            }
+        });
+    }
+
+    /// Scores of `rows` queries with the keys `key..key + count`.
+    #[expect(clippy::too_many_arguments, reason = "a step of the loop above, with its variables")]
+    fn scores(
+        &self,
+        q: &[f32],
+        stride: usize,
+        rows: usize,
+        head: &Head,
+        key: usize,
+        count: usize,
+        out: &mut [f32],
+    ) {
+        let d = self.shape.head_dim;
+        let panels = head.keys[key * d..].chunks_exact(PANEL * d);
+        for (panel, keys) in panels.take(count.div_ceil(PANEL)).enumerate() {
+            let out = &mut out[panel * PANEL..];
+            self.tiles(rows, |row| q[row * stride..][..d].as_ptr(), d, keys, out, KEY_TILE, false);
+        }
+    }
+
+    /// Adds the values `key..key + count`, weighted.
+    #[expect(clippy::too_many_arguments, reason = "a step of the loop above, with its variables")]
+    fn add_values(
+        &self,
+        rows: usize,
+        head: &Head,
+        key: usize,
+        count: usize,
+        weights: &[f32],
+        sums: &mut [f32],
+        width: usize,
+    ) {
+        for (panel, values) in head.values.chunks_exact(self.shape.keys * PANEL).enumerate() {
+            let values = &values[key * PANEL..][..count * PANEL];
+            let sums = &mut sums[panel * PANEL..];
+            self.tiles(
+                rows,
+                |row| weights[row * KEY_TILE..][..count].as_ptr(),
+                count,
+                values,
+                sums,
+                width,
+                true,
+            );
+        }
+    }
+
+    /// One panel of a product for `rows` rows: `out = [out +] row · panel`, tile by tile. `out` has whole panels.
+    #[expect(clippy::too_many_arguments, reason = "the micro-kernel's arguments")]
+    fn tiles(
+        &self,
+        rows: usize,
+        pointer: impl Fn(usize) -> *const f32,
+        len: usize,
+        panel: &[f32],
+        out: &mut [f32],
+        stride: usize,
+        accumulate: bool,
+    ) {
+        assert!(panel.len() >= len * PANEL && out.len() >= (rows - 1) * stride + PANEL);
+        for first in (0..rows).step_by(self.kernel.rows) {
+            let list: [*const f32; crate::gemm::micro::MAX_ROWS] =
+                std::array::from_fn(|r| pointer((first + r).min(rows - 1)));
+            let tile = Tile {
+                rows: list.as_ptr(),
+                pieces: 1,
+                len,
+                panel: panel.as_ptr(),
+                c: out[first * stride..].as_mut_ptr(),
+                c_stride: stride,
+                accumulate,
+                bias: std::ptr::null(),
+                residual: std::ptr::null(),
+                valid_rows: self.kernel.rows.min(rows - first),
+                valid_columns: PANEL,
+            };
+            // SAFETY: each pointer comes from a slice of `len` values, the panel and the output were checked above.
+            unsafe { self.kernel.run(&tile) };
+        }
+    }
+}
+
+/// What the online softmax knows of a query.
+#[derive(Clone, Copy)]
+struct RowState {
+    /// Largest score so far.
+    max: f32,
+    /// Sum of `exp(score - max)` so far.
+    total: f32,
+}
+
+/// Turns a step's scores into weights, and shrinks the sums where a larger score came.
+struct Softmax<'a, F> {
+    scores: &'a mut [f32],
+    sums: &'a mut [f32],
+    state: &'a mut [RowState],
+    /// Keys of the step; the micro-kernel reads that many weights.
+    count: usize,
+    /// How many of them a row may see.
+    seen: F,
+    sum_width: usize,
+}
+
+impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (row, state) in self.state.iter_mut().enumerate() {
+            let (scores, hidden) = self.scores[row * KEY_TILE..][..self.count].split_at_mut((self.seen)(row));
+            hidden.fill(0.0);
+            if scores.is_empty() {
+                continue;
+            }
+            let max = state.max.max(largest(s, scores));
+            let total = exponentials(s, scores, max);
+            let shrink = (state.max - max).exp();
+            state.total = state.total * shrink + total;
+            if shrink != 1.0 {
+                scale(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);
+            }
+            state.max = max;
+        }
+    }
+}
+
+#[inline(always)]
+fn scale<S: Simd>(s: S, x: &mut [f32], by: f32) {
+    // The width is a multiple of a panel, so of any vector.
+    for x in x.chunks_exact_mut(S::LANES) {
+        let v = s.mul(s.load(x), s.splat(by));
+        s.store(x, v);
+    }
+}

@@ -1,0 +1,85 @@
+//! Every instruction set against the specification in `f64`.
+
+use super::*;
+use crate::parallel;
+use crate::testing::{assert_close, random};
+use proptest::prelude::*;
+
+fn check(shape: Attention, sharpness: f32) {
+    let width = shape.heads * shape.head_dim;
+    let q: Vec<f32> = random(1, shape.batch * shape.queries * width).iter().map(|x| x * sharpness).collect();
+    let k = random(2, shape.batch * shape.keys * width);
+    let v = random(3, k.len());
+    let want = reference::attention(shape, &q, &k, &v);
+    for isa in Isa::available() {
+        let mut out = vec![f32::NAN; q.len()];
+        attention_with(isa, shape, &q, &k, &v, &mut out);
+        assert_close(&out, &want, 2e-6 * sharpness.max(1.0), &format!("{isa} {shape:?}"));
+    }
+}
+
+fn shape(
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    head_dim: usize,
+    causal: bool,
+) -> Attention {
+    Attention { batch, queries, keys, heads, head_dim, causal }
+}
+
+#[test]
+fn real_shapes() {
+    check(shape(2, 256, 256, 8, 40, false), 1.0); // UNet, self
+    check(shape(2, 256, 77, 8, 40, false), 1.0); // UNet, cross
+    check(shape(1, 64, 64, 8, 160, false), 1.0); // UNet, deepest
+    check(shape(2, 77, 77, 12, 64, true), 1.0); // text encoder
+    check(shape(1, 100, 100, 1, 512, false), 1.0); // VAE
+    check(shape(1, 1, 1, 8, 16, false), 1.0); // one pixel
+}
+
+#[test]
+fn sharp_scores_over_many_steps() {
+    // Scores up to 100 apart: the running maximum moves, the sums shrink, exponentials underflow.
+    check(shape(1, 100, 700, 2, 40, false), 50.0);
+    check(shape(1, 300, 300, 1, 64, true), 50.0);
+}
+
+#[test]
+fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
+    let shape = shape(2, 200, 150, 2, 24, false);
+    let (q, k, v) = (random(1, 2 * 200 * 48), random(2, 2 * 150 * 48), random(3, 2 * 150 * 48));
+    let run = |isa, shape, q: &[f32], k: &[f32], v: &[f32]| -> Vec<u32> {
+        let mut out = vec![0.0; q.len()];
+        attention_with(isa, shape, q, k, v, &mut out);
+        out.iter().map(|x| x.to_bits()).collect()
+    };
+    for isa in Isa::available() {
+        let all = run(isa, shape, &q, &k, &v);
+        for threads in [1, 2, 5] {
+            let again = parallel::with_threads(threads, || run(isa, shape, &q, &k, &v)).unwrap();
+            assert_eq!(all, again, "{isa}, {threads} threads");
+        }
+        let half = 150 * 48;
+        let alone = run(isa, Attention { batch: 1, ..shape }, &q[200 * 48..], &k[half..], &v[half..]);
+        assert_eq!(all[200 * 48..], alone, "{isa}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "fewer keys than queries")]
+fn a_causal_mask_needs_its_keys() {
+    attention(shape(1, 2, 1, 1, 4, true), &[0.0; 8], &[0.0; 4], &[0.0; 4], &mut [0.0; 8]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_shape(
+        batch in 1usize..3, queries in 1usize..130, more in 0usize..200, heads in 1usize..4, head_dim in 1usize..70,
+        causal: bool,
+    ) {
+        check(shape(batch, queries, queries + more, heads, head_dim, causal), 3.0);
+    }
+}

@@ -1,0 +1,79 @@
+//! Elementwise arithmetic, and joining channels. All are bound by memory; the compiler's own vectors serve.
+
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+use crate::parallel;
+
+/// `a += b`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add_assign(a: &mut [f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len(), "sum of different lengths");
+    parallel::chunks_mut(a, parallel::GRAIN, |i, a| {
+        let b = &b[i * parallel::GRAIN..][..a.len()];
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    });
+}
+
+/// `x *= k`.
+pub fn scale(x: &mut [f32], k: f32) {
+    parallel::chunks_mut(x, parallel::GRAIN, |_, x| x.iter_mut().for_each(|v| *v *= k));
+}
+
+/// Adds a vector `[batch, channels]` to every position of `x` `[batch, positions, channels]`.
+///
+/// # Panics
+/// If the lengths disagree.
+pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: usize) {
+    assert_eq!(vector.len(), batch * channels, "a vector [{batch}, {channels}]");
+    assert!(
+        channels > 0 && x.len() % (batch * channels).max(1) == 0,
+        "{} values for {batch} x {channels}",
+        x.len()
+    );
+    let picture = x.len() / batch.max(1);
+    for (x, vector) in x.chunks_exact_mut(picture.max(1)).zip(vector.chunks_exact(channels)) {
+        parallel::chunks_mut(x, parallel::grain(channels), |_, x| {
+            for pixel in x.chunks_exact_mut(channels) {
+                pixel.iter_mut().zip(vector).for_each(|(x, v)| *x += v);
+            }
+        });
+    }
+}
+
+/// Joins the channels of `a` `[positions, a_channels]` and `b` `[positions, b_channels]`.
+///
+/// # Panics
+/// If the lengths disagree.
+pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usize, out: &mut [f32]) {
+    let width = a_channels + b_channels;
+    assert!(a_channels > 0 && b_channels > 0, "no channels to join");
+    let positions = a.len() / a_channels;
+    let agree = a.len() == positions * a_channels && b.len() == positions * b_channels;
+    assert!(agree && out.len() == positions * width, "{} and {} values to {}", a.len(), b.len(), out.len());
+    let piece = parallel::grain(width);
+    parallel::chunks_mut(out, piece, |i, out| {
+        let first = i * piece / width;
+        let parts = a[first * a_channels..]
+            .chunks_exact(a_channels)
+            .zip(b[first * b_channels..].chunks_exact(b_channels));
+        for (out, (a, b)) in out.chunks_exact_mut(width).zip(parts) {
+            out[..a_channels].copy_from_slice(a);
+            out[a_channels..].copy_from_slice(b);
+        }
+    });
+}
+
+/// Classifier-free guidance (Ho and Salimans 2022): `out = without + k (with - without)`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn guidance(without: &[f32], with: &[f32], k: f32, out: &mut [f32]) {
+    assert!(without.len() == with.len() && with.len() == out.len(), "guidance of different lengths");
+    for ((out, without), with) in out.iter_mut().zip(without).zip(with) {
+        *out = without + k * (with - without);
+    }
+}

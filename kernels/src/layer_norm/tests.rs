@@ -1,0 +1,45 @@
+//! Every instruction set against the specification in `f64`.
+
+use super::*;
+use crate::testing::{assert_close, random};
+use proptest::prelude::*;
+
+fn check(rows: usize, width: usize, mean: f32, eps: f32, tolerance: f32) {
+    let x: Vec<f32> = random(1, rows * width).iter().map(|v| v + mean).collect();
+    let (weight, bias) = (random(2, width), random(3, width));
+    let want = reference::layer_norm(&x, &weight, &bias, eps);
+    for isa in Isa::available() {
+        let mut out = vec![f32::NAN; x.len()];
+        layer_norm_with(isa, &x, &weight, &bias, eps, &mut out);
+        assert_close(&out, &want, tolerance, &format!("{isa} {rows}x{width} mean {mean}"));
+    }
+}
+
+#[test]
+fn real_shapes() {
+    for (rows, width) in [(77, 768), (4096, 320), (256, 1280), (154, 1024)] {
+        check(rows, width, 0.0, 1e-5, 3e-6);
+    }
+    check(100, 640, 100.0, 1e-5, 1e-4);
+}
+
+#[test]
+fn same_bytes_for_any_threads() {
+    let x = random(1, 777 * 50);
+    let run = || -> Vec<u32> {
+        let mut out = vec![0.0; x.len()];
+        layer_norm(&x, &[1.5; 50], &[0.5; 50], 1e-5, &mut out);
+        out.iter().map(|v| v.to_bits()).collect()
+    };
+    let want = run();
+    for threads in [1, 2, 5] {
+        assert_eq!(want, parallel::with_threads(threads, run).unwrap());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_shape(rows in 0usize..20, width in 1usize..200) {
+        check(rows, width, 0.5, 1e-2, 1e-5);
+    }
+}

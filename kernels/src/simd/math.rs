@@ -1,0 +1,35 @@
+//! Elementary functions on vectors.
+
+use super::Simd;
+
+/// `e^x`, relative error below 2e-7; 0 below -87.3, and finite (3e38) above 88.
+///
+/// Range reduction `x = n ln 2 + r`, `|r| <= ln 2 / 2`, with ln 2 in two parts (Cody and Waite, Software Manual for
+/// the Elementary Functions, 1980), then the Taylor polynomial of degree 7, whose error there is 1e-8.
+#[inline(always)]
+pub fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    const LOWEST: f32 = -87.3;
+    const HIGHEST: f32 = 88.0;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // 1/7!, 1/6!, ..., 1/1!, 1/0!
+    const TAYLOR: [f32; 8] =
+        [1.984_127e-4, 1.388_888_9e-3, 8.333_333_6e-3, 4.166_666_8e-2, 1.666_666_7e-1, 0.5, 1.0, 1.0];
+    // The order of the operands keeps a NaN a NaN.
+    let clamped = s.min(s.splat(HIGHEST), s.max(s.splat(LOWEST), x));
+    let n = s.round(s.mul(clamped, s.splat(std::f32::consts::LOG2_E)));
+    let r = s.mul_add(n, s.splat(-LN2_HIGH), clamped);
+    let r = s.mul_add(n, s.splat(-LN2_LOW), r);
+    let mut p = s.splat(TAYLOR[0]);
+    for &c in &TAYLOR[1..] {
+        p = s.mul_add(p, r, s.splat(c));
+    }
+    s.mul(p, s.exp2_whole(n))
+}
+
+/// The logistic function `1 / (1 + e^-x)`.
+#[inline(always)]
+pub fn sigmoid<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    let one = s.splat(1.0);
+    s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
+}

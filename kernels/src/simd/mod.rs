@@ -1,0 +1,130 @@
+//! The vector trait that every CPU kernel is written against, and its instances.
+//!
+//! A kernel is one generic function over [`Simd`]; [`Isa::run`] instantiates it for each instruction set and picks
+//! one at run time. A token such as [`Avx2`] can be made only where the CPU has the instructions, so its methods
+//! are safe to call: holding the token is the proof.
+//!
+//! Adding an instruction set is one file beside `avx2.rs` and its line in [`isa`].
+
+mod avx2;
+pub mod isa;
+mod math;
+mod scalar;
+
+pub use avx2::Avx2;
+pub use isa::{Isa, SimdOp};
+pub use math::{exp, sigmoid};
+pub use scalar::Scalar;
+
+/// A token for an instruction set with vectors of [`Simd::LANES`] `f32` values.
+///
+/// Every method is marked `#[inline(always)]`, so that a kernel compiled with the instruction set enabled
+/// contains the instructions themselves and no calls.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of `LANES` values.
+    type F32: Copy;
+    /// Number of `f32` values in a vector.
+    const LANES: usize;
+    /// Which instruction set this is.
+    const ISA: Isa;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F32;
+
+    /// Loads the first `LANES` values at `p`.
+    ///
+    /// # Safety
+    /// - `p` must be valid for reads of `LANES` values; no alignment beyond that of `f32` is needed.
+    unsafe fn load_ptr(self, p: *const f32) -> Self::F32;
+
+    /// Stores `LANES` values at `p`.
+    ///
+    /// # Safety
+    /// - `p` must be valid for writes of `LANES` values; no alignment beyond that of `f32` is needed.
+    unsafe fn store_ptr(self, p: *mut f32, v: Self::F32);
+
+    /// Loads `LANES` IEEE half-precision values (their bits) at `p` and widens them, exactly.
+    ///
+    /// # Safety
+    /// - `p` must be valid for reads of `LANES` values of 16 bits.
+    unsafe fn load_f16_ptr(self, p: *const u16) -> Self::F32;
+
+    /// Loads `LANES` bfloat16 values (their bits) at `p` and widens them, exactly.
+    ///
+    /// # Safety
+    /// - `p` must be valid for reads of `LANES` values of 16 bits.
+    unsafe fn load_bf16_ptr(self, p: *const u16) -> Self::F32;
+
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, fused where the instruction set fuses.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The smaller of the two; if either is NaN, `b`.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The larger of the two; if either is NaN, `b`.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `|a|`
+    fn abs(self, a: Self::F32) -> Self::F32;
+    /// The magnitude of `a` with the sign of `sign`.
+    fn copysign(self, a: Self::F32, sign: Self::F32) -> Self::F32;
+    /// The nearest whole number, ties to even.
+    fn round(self, a: Self::F32) -> Self::F32;
+    /// `2^n` for whole numbers `n` in -126..=127.
+    fn exp2_whole(self, n: Self::F32) -> Self::F32;
+    /// Sum of the lanes, in a fixed order.
+    fn reduce_add(self, a: Self::F32) -> f32;
+    /// The largest lane.
+    fn reduce_max(self, a: Self::F32) -> f32;
+
+    /// Loads the first `LANES` values of `x`.
+    ///
+    /// # Panics
+    /// If `x` is shorter than `LANES`.
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> Self::F32 {
+        assert!(x.len() >= Self::LANES);
+        // SAFETY: the slice holds at least LANES values.
+        unsafe { self.load_ptr(x.as_ptr()) }
+    }
+
+    /// Stores `v` into the first `LANES` values of `x`.
+    ///
+    /// # Panics
+    /// If `x` is shorter than `LANES`.
+    #[inline(always)]
+    fn store(self, x: &mut [f32], v: Self::F32) {
+        assert!(x.len() >= Self::LANES);
+        // SAFETY: the slice holds at least LANES values.
+        unsafe { self.store_ptr(x.as_mut_ptr(), v) }
+    }
+
+    /// Loads up to `LANES` values of `x`; missing lanes are `fill`.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], fill: f32) -> Self::F32 {
+        let mut lanes = [fill; MAX_LANES];
+        let n = x.len().min(Self::LANES);
+        lanes[..n].copy_from_slice(&x[..n]);
+        self.load(&lanes)
+    }
+
+    /// Stores as many lanes of `v` as `x` has room for.
+    #[inline(always)]
+    fn store_partial(self, x: &mut [f32], v: Self::F32) {
+        let mut lanes = [0.0; MAX_LANES];
+        self.store(&mut lanes, v);
+        let n = x.len().min(Self::LANES);
+        x[..n].copy_from_slice(&lanes[..n]);
+    }
+}
+
+/// Lanes of the widest vector that the trait is made for (AVX-512).
+pub const MAX_LANES: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! One lane: the portable instance, for every CPU and for comparison.
+
+use super::{Isa, Simd};
+
+/// Plain scalar arithmetic, available everywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+impl Simd for Scalar {
+    type F32 = f32;
+    const LANES: usize = 1;
+    const ISA: Isa = Isa::Scalar;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, p: *const f32) -> f32 {
+        // SAFETY: the caller vouches for one readable value.
+        unsafe { *p }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, p: *mut f32, v: f32) {
+        // SAFETY: the caller vouches for one writable value.
+        unsafe { *p = v }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, p: *const u16) -> f32 {
+        // SAFETY: the caller vouches for one readable value.
+        half::f16::from_bits(unsafe { *p }).to_f32()
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, p: *const u16) -> f32 {
+        // SAFETY: the caller vouches for one readable value.
+        half::bf16::from_bits(unsafe { *p }).to_f32()
+    }
+    #[inline(always)]
+    fn add(self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    /// Not fused: without the instruction, `f32::mul_add` is a slow library call.
+    #[inline(always)]
+    fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn min(self, a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    fn max(self, a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    fn abs(self, a: f32) -> f32 {
+        a.abs()
+    }
+    #[inline(always)]
+    fn copysign(self, a: f32, sign: f32) -> f32 {
+        a.copysign(sign)
+    }
+    #[inline(always)]
+    fn round(self, a: f32) -> f32 {
+        a.round_ties_even()
+    }
+    #[inline(always)]
+    fn exp2_whole(self, n: f32) -> f32 {
+        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    }
+    #[inline(always)]
+    fn reduce_add(self, a: f32) -> f32 {
+        a
+    }
+    #[inline(always)]
+    fn reduce_max(self, a: f32) -> f32 {
+        a
+    }
+}

@@ -1,0 +1,37 @@
+//! Every instruction set against the specification in `f64`.
+
+use super::*;
+use crate::testing::{assert_close, random};
+use proptest::prelude::*;
+
+fn check(rows: usize, width: usize, sharpness: f32) {
+    let x: Vec<f32> = random(1, rows * width).iter().map(|v| v * sharpness).collect();
+    let want = reference::softmax(&x, width);
+    for isa in Isa::available() {
+        let mut got = x.clone();
+        softmax_with(isa, &mut got, width);
+        assert_close(&got, &want, 1e-6, &format!("{isa} {rows}x{width} x{sharpness}"));
+    }
+}
+
+#[test]
+fn real_shapes() {
+    check(64, 77, 5.0);
+    check(16, 4096, 20.0);
+}
+
+#[test]
+fn a_masked_entry_gets_nothing() {
+    for isa in Isa::available() {
+        let mut x = [1.0, f32::NEG_INFINITY, 1.0];
+        softmax_with(isa, &mut x, 3);
+        assert_close(&x, &[0.5, 0.0, 0.5], 1e-7, "masked");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_shape(rows in 0usize..20, width in 1usize..200, sharpness in 0.1f32..100.0) {
+        check(rows, width, sharpness);
+    }
+}
