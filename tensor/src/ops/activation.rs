@@ -1,0 +1,52 @@
+//! Activations. Those that keep the shape take the tensor and write into it.
+
+use crate::{Tensor, TensorError};
+use latent_kernels::activation::{self as kernel, Activation};
+
+/// `x sigmoid(x)`.
+///
+/// # Errors
+/// A tensor that is not `f32`.
+pub fn silu(x: Tensor) -> Result<Tensor, TensorError> {
+    apply(Activation::Silu, x)
+}
+
+/// The exact GELU.
+///
+/// # Errors
+/// A tensor that is not `f32`.
+pub fn gelu(x: Tensor) -> Result<Tensor, TensorError> {
+    apply(Activation::Gelu, x)
+}
+
+/// `x sigmoid(1.702 x)`, as OpenAI's CLIP has it.
+///
+/// # Errors
+/// A tensor that is not `f32`.
+pub fn quick_gelu(x: Tensor) -> Result<Tensor, TensorError> {
+    apply(Activation::QuickGelu, x)
+}
+
+fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
+    kernel::activate(kind, x.f32s_mut()?);
+    Ok(x)
+}
+
+/// The first half of the channels times the GELU of the second (Shazeer, GLU Variants Improve Transformer, 2020):
+/// `[.., 2 width]` to `[.., width]`.
+///
+/// # Errors
+/// An odd number of channels.
+pub fn geglu(x: &Tensor) -> Result<Tensor, TensorError> {
+    let mut dims = x.dims().to_vec();
+    let width = match dims.last_mut() {
+        Some(last) if *last > 0 && last.is_multiple_of(2) => {
+            *last /= 2;
+            *last
+        }
+        _ => return Err(TensorError::shape("geglu", "an even number of channels", x.shape())),
+    };
+    let mut out = Tensor::scratch(&dims)?;
+    kernel::geglu(x.f32s()?, width, out.f32s_mut()?);
+    Ok(out)
+}

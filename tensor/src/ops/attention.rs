@@ -1,0 +1,39 @@
+//! Attention.
+
+use crate::{Tensor, TensorError};
+use latent_kernels::attention::{self as kernel, Attention};
+
+/// `softmax(q kᵀ / sqrt(head width)) v` for each of `heads` heads: `q` `[batch, queries, width]`, `k` and `v`
+/// `[batch, keys, width]`, the result as `q`. With `causal`, query `i` sees keys `0..=i`.
+///
+/// # Errors
+/// Shapes that do not agree, a width that is no multiple of `heads`.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    causal: bool,
+) -> Result<Tensor, TensorError> {
+    const OP: &str = "attention";
+    let [batch, queries, width] = q.rank(OP)?;
+    let [key_batch, keys, key_width] = k.rank(OP)?;
+    if (key_batch, key_width) != (batch, width) || keys == 0 || k.shape() != v.shape() {
+        let expected = format_args!("keys and values [{batch}, n, {width}]").to_string();
+        return Err(TensorError::shape(OP, expected, format_args!("{} and {}", k.shape(), v.shape())));
+    }
+    if heads == 0 || width % heads != 0 || width == 0 {
+        return Err(TensorError::shape(OP, format_args!("a width that {heads} heads divide"), width));
+    }
+    if causal && queries > keys {
+        return Err(TensorError::shape(
+            OP,
+            format_args!("at least {queries} keys for the causal mask"),
+            keys,
+        ));
+    }
+    let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal };
+    let mut out = Tensor::scratch(q.dims())?;
+    kernel::attention(shape, q.f32s()?, k.f32s()?, v.f32s()?, out.f32s_mut()?);
+    Ok(out)
+}

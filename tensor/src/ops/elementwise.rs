@@ -1,0 +1,76 @@
+//! Sums, products and joins of whole tensors.
+
+use super::same_shape;
+use crate::{Tensor, TensorError};
+use latent_kernels::elementwise as kernel;
+
+/// `a + b`.
+///
+/// # Errors
+/// Different shapes.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
+    same_shape("add", a, b)?;
+    let mut out = a.copy()?;
+    kernel::add_assign(out.f32s_mut()?, b.f32s()?);
+    Ok(out)
+}
+
+/// `k x`, written into `x`.
+///
+/// # Errors
+/// A tensor that is not `f32`.
+pub fn scale(mut x: Tensor, k: f32) -> Result<Tensor, TensorError> {
+    kernel::scale(x.f32s_mut()?, k);
+    Ok(x)
+}
+
+/// Adds to each pixel of `x` `[batch, height, width, channels]` the vector of its picture, `[batch, channels]`; written
+/// into `x`.
+///
+/// # Errors
+/// Shapes that do not agree.
+pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorError> {
+    const OP: &str = "add_per_channel";
+    let [batch, _, _, channels] = x.rank(OP)?;
+    if vector.dims() != [batch, channels] || channels == 0 {
+        return Err(TensorError::shape(OP, format_args!("a vector [{batch}, {channels}]"), vector.shape()));
+    }
+    kernel::add_per_channel(x.f32s_mut()?, vector.f32s()?, batch, channels);
+    Ok(x)
+}
+
+/// The channels of `a`, then those of `b`: `[.., c]` and `[.., d]` to `[.., c + d]`.
+///
+/// # Errors
+/// Shapes that differ before the channels.
+pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
+    match (a.dims().split_last(), b.dims().split_last()) {
+        (Some((&c, before)), Some((&d, other))) if before == other && c > 0 && d > 0 => {
+            let mut out = Tensor::scratch(&[before, &[c + d]].concat())?;
+            kernel::concat_channels(a.f32s()?, c, b.f32s()?, d, out.f32s_mut()?);
+            Ok(out)
+        }
+        _ => Err(TensorError::shape(
+            "concat_channels",
+            format_args!("channels beside {}", a.shape()),
+            b.shape(),
+        )),
+    }
+}
+
+/// Classifier-free guidance (Ho and Salimans 2022): of a batch whose first half was predicted without the prompt and
+/// whose second half with it, `without + k (with - without)`: `[2 n, ..]` to `[n, ..]`.
+///
+/// # Errors
+/// A batch without two halves.
+pub fn guidance(x: &Tensor, k: f32) -> Result<Tensor, TensorError> {
+    let mut dims = x.dims().to_vec();
+    match dims.first_mut() {
+        Some(batch) if batch.is_multiple_of(2) => *batch /= 2,
+        _ => return Err(TensorError::shape("guidance", "a batch of two halves", x.shape())),
+    }
+    let mut out = Tensor::scratch(&dims)?;
+    let (without, with) = x.f32s()?.split_at(out.shape().elements());
+    kernel::guidance(without, with, k, out.f32s_mut()?);
+    Ok(out)
+}

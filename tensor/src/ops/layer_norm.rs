@@ -1,0 +1,44 @@
+//! Layer norm.
+
+use super::check_len;
+use crate::{Tensor, TensorError};
+use latent_kernels::layer_norm as kernel;
+
+/// The parameters of a layer norm (`torch.nn.LayerNorm`).
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// A norm over the last dimension; `eps` is added to the variance.
+    ///
+    /// # Errors
+    /// An empty weight, a bias of another length.
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Result<LayerNorm, TensorError> {
+        if weight.is_empty() {
+            return Err(TensorError::shape("layer_norm", "a weight", "none"));
+        }
+        check_len("layer_norm", "a bias", &bias, weight.len())?;
+        Ok(LayerNorm { weight, bias, eps })
+    }
+}
+
+/// Normalises each row of `[.., channels]` (Ba et al., Layer Normalization, 2016).
+///
+/// # Errors
+/// Other channels.
+pub fn layer_norm(x: &Tensor, norm: &LayerNorm) -> Result<Tensor, TensorError> {
+    if x.dims().last() != Some(&norm.weight.len()) {
+        return Err(TensorError::shape(
+            "layer_norm",
+            format_args!("{} channels", norm.weight.len()),
+            x.shape(),
+        ));
+    }
+    let mut out = Tensor::scratch(x.dims())?;
+    kernel::layer_norm(x.f32s()?, &norm.weight, &norm.bias, norm.eps, out.f32s_mut()?);
+    Ok(out)
+}

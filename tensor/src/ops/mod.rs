@@ -1,0 +1,40 @@
+//! One thin, checked function per op: it checks shapes, takes memory from the pool and calls the kernel.
+
+mod activation;
+mod attention;
+mod conv2d;
+mod elementwise;
+mod embedding;
+mod group_norm;
+mod layer_norm;
+mod linear;
+mod softmax;
+#[cfg(test)]
+mod tests;
+mod upsample;
+
+pub use activation::{geglu, gelu, quick_gelu, silu};
+pub use attention::attention;
+pub use conv2d::{Conv2d, conv2d, conv2d_add};
+pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
+pub use embedding::embedding;
+pub use group_norm::{GroupNorm, group_norm, group_norm_silu};
+pub use layer_norm::{LayerNorm, layer_norm};
+pub use linear::{Linear, linear, linear_add};
+pub use softmax::softmax;
+pub use upsample::upsample_nearest;
+
+use crate::{Tensor, TensorError};
+
+/// Checks that two tensors have one shape.
+fn same_shape(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(), TensorError> {
+    if a.shape() == b.shape() { Ok(()) } else { Err(TensorError::shape(op, a.shape(), b.shape())) }
+}
+
+/// Checks a parameter's length.
+fn check_len(op: &'static str, what: &str, values: &[f32], expected: usize) -> Result<(), TensorError> {
+    if values.len() == expected {
+        return Ok(());
+    }
+    Err(TensorError::shape(op, format_args!("{what} of {expected}"), values.len()))
+}

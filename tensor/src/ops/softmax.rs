@@ -1,0 +1,17 @@
+//! Softmax.
+
+use crate::{Tensor, TensorError};
+
+/// Softmax of each row of `[.., width]`, written into `x`.
+///
+/// # Errors
+/// Rows without values.
+pub fn softmax(mut x: Tensor) -> Result<Tensor, TensorError> {
+    match x.dims().last() {
+        Some(&width) if width > 0 => {
+            latent_kernels::softmax::softmax(x.f32s_mut()?, width);
+            Ok(x)
+        }
+        _ => Err(TensorError::shape("softmax", "rows of at least one value", x.shape())),
+    }
+}

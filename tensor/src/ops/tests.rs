@@ -1,0 +1,142 @@
+//! Each op computes what its kernel does, and refuses what does not fit with its own name.
+
+use super::*;
+use crate::{DType, Padding, WeightBytes};
+
+fn tensor(dims: &[usize], values: &[f32]) -> Tensor {
+    Tensor::from_f32(dims, values).unwrap()
+}
+
+fn zeros(dims: &[usize]) -> Tensor {
+    Tensor::zeros(dims).unwrap()
+}
+
+fn weight(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+#[track_caller]
+fn shows(result: Result<Tensor, TensorError>, dims: &[usize], values: &[f32]) {
+    let result = result.unwrap();
+    assert_eq!(result.dims(), dims);
+    for (got, expected) in result.f32s().unwrap().iter().zip(values) {
+        assert!((got - expected).abs() < 1e-5, "{:?} is not {values:?}", result.f32s().unwrap());
+    }
+}
+
+#[track_caller]
+fn refuses<T>(result: Result<T, TensorError>, message: &str) {
+    assert_eq!(result.err().map(|error| error.to_string()).as_deref(), Some(message));
+}
+
+#[test]
+fn elementwise_ops() {
+    let a = tensor(&[1, 1, 2, 2], &[1., 2., 3., 4.]);
+    let b = tensor(&[1, 1, 2, 1], &[9., 8.]);
+    shows(add(&a, &a), &[1, 1, 2, 2], &[2., 4., 6., 8.]);
+    refuses(add(&a, &b), "add: expected [1, 1, 2, 2], got [1, 1, 2, 1]");
+    shows(scale(a.copy().unwrap(), 0.5), &[1, 1, 2, 2], &[0.5, 1., 1.5, 2.]);
+    shows(
+        add_per_channel(a.copy().unwrap(), &tensor(&[1, 2], &[10., 20.])),
+        &[1, 1, 2, 2],
+        &[11., 22., 13., 24.],
+    );
+    refuses(
+        add_per_channel(a.copy().unwrap(), &zeros(&[2, 2])),
+        "add_per_channel: expected a vector [1, 2], got [2, 2]",
+    );
+    shows(concat_channels(&a, &b), &[1, 1, 2, 3], &[1., 2., 9., 3., 4., 8.]);
+    refuses(
+        concat_channels(&a, &zeros(&[1, 2, 1, 1])),
+        "concat_channels: expected channels beside [1, 1, 2, 2], got [1, 2, 1, 1]",
+    );
+    shows(guidance(&tensor(&[2, 2], &[1., 2., 3., 1.]), 2.0), &[1, 2], &[5., 0.]);
+    refuses(guidance(&zeros(&[3, 2]), 2.0), "guidance: expected a batch of two halves, got [3, 2]");
+}
+
+#[test]
+fn activations() {
+    shows(silu(tensor(&[2], &[0., 1.])), &[2], &[0., 0.731_058_6]);
+    shows(gelu(tensor(&[2], &[-1., 1.])), &[2], &[-0.158_655_26, 0.841_344_7]);
+    shows(quick_gelu(tensor(&[1], &[1.])), &[1], &[0.845_795_8]);
+    shows(geglu(&tensor(&[1, 4], &[2., 3., 1., 0.])), &[1, 2], &[1.682_689_5, 0.]);
+    refuses(geglu(&zeros(&[2, 3])), "geglu: expected an even number of channels, got [2, 3]");
+}
+
+#[test]
+fn norms_and_softmax() {
+    let norm = GroupNorm::new(vec![1., 2.], vec![0., 1.], 2, 0.0).unwrap();
+    let x = tensor(&[1, 1, 2, 2], &[1., 10., 3., 30.]);
+    shows(group_norm(&x, &norm), &[1, 1, 2, 2], &[-1., -1., 1., 3.]);
+    shows(group_norm_silu(&x, &norm), &[1, 1, 2, 2], &[-0.268_941_4, -0.268_941_4, 0.731_058_6, 2.857_722]);
+    refuses(
+        group_norm(&zeros(&[1, 2, 2, 3]), &norm),
+        "group_norm: expected pixels of 2 channels, got [1, 2, 2, 3]",
+    );
+    refuses(group_norm(&zeros(&[2, 2]), &norm), "group_norm: expected 4 dimensions, got [2, 2]");
+    refuses(
+        GroupNorm::new(vec![1.; 3], vec![0.; 3], 2, 0.0),
+        "group_norm: expected channels in 2 groups, got 3",
+    );
+    refuses(GroupNorm::new(vec![1.; 4], vec![0.; 3], 2, 0.0), "group_norm: expected a bias of 4, got 3");
+    let norm = LayerNorm::new(vec![1., 1.], vec![0., 5.], 0.0).unwrap();
+    shows(layer_norm(&tensor(&[1, 2], &[1., 3.]), &norm), &[1, 2], &[-1., 6.]);
+    refuses(layer_norm(&zeros(&[1, 3]), &norm), "layer_norm: expected 2 channels, got [1, 3]");
+    refuses(LayerNorm::new(vec![1.], vec![], 0.0), "layer_norm: expected a bias of 1, got 0");
+    shows(softmax(tensor(&[2, 2], &[0., 0., 0., 3f32.ln()])), &[2, 2], &[0.5, 0.5, 0.25, 0.75]);
+    refuses(softmax(zeros(&[2, 0])), "softmax: expected rows of at least one value, got [2, 0]");
+}
+
+#[test]
+fn linear_layers_and_tables() {
+    let bytes = weight(&[1., 2., 3., 4.]);
+    let layer = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], None).unwrap();
+    let x = tensor(&[1, 2], &[1., 10.]);
+    shows(linear(&x, &layer), &[1, 2], &[21., 43.]);
+    shows(linear_add(&x, &layer, &x), &[1, 2], &[22., 53.]);
+    refuses(linear_add(&x, &layer, &zeros(&[2, 2])), "linear: expected [1, 2], got [2, 2]");
+    let short = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 3], None);
+    refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
+    let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
+    refuses(bias, "linear: expected a bias of 2, got 3");
+    let table = tensor(&[2, 2], &[1., 2., 3., 4.]);
+    shows(embedding(&table, &[1, 0, 1]), &[3, 2], &[3., 4., 1., 2., 3., 4.]);
+    refuses(embedding(&table, &[2]), "embedding: expected an id below 2, got 2");
+}
+
+#[test]
+fn convolution_and_upsampling() {
+    let bytes = weight(&[1.; 9]);
+    let weight = || WeightBytes::new(DType::F32, &bytes);
+    let layer = Conv2d::new(weight(), [1, 1, 3], 1, Padding::all(0), Some(vec![0.5])).unwrap();
+    let x = tensor(&[1, 3, 3, 1], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
+    shows(conv2d(&x, &layer), &[1, 1, 1, 1], &[45.5]);
+    shows(conv2d_add(&x, &layer, &tensor(&[1, 1, 1, 1], &[4.])), &[1, 1, 1, 1], &[49.5]);
+    refuses(
+        conv2d(&zeros(&[1, 2, 3, 1]), &layer),
+        "conv2d: expected a picture as large as the kernel, got [1, 2, 3, 1]",
+    );
+    refuses(conv2d(&zeros(&[1, 3, 3, 2]), &layer), "conv2d: expected 1 channels, got [1, 3, 3, 2]");
+    refuses(conv2d_add(&x, &layer, &x), "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]");
+    refuses(
+        Conv2d::new(weight(), [1, 2, 3], 1, Padding::all(0), None),
+        "conv2d: expected a weight of 1 x 2 x 3 x 3 values, got 9",
+    );
+    let x = tensor(&[1, 1, 2, 1], &[1., 2.]);
+    shows(upsample_nearest(&x, 2, 4), &[1, 2, 4, 1], &[1., 1., 2., 2., 1., 1., 2., 2.]);
+    refuses(upsample_nearest(&x, 0, 4), "upsample_nearest: expected pictures with pixels, got [1, 1, 2, 1]");
+}
+
+#[test]
+fn attention_of_two_heads() {
+    // One key: every query sees its value.
+    let v = tensor(&[1, 1, 4], &[1., 2., 3., 4.]);
+    let q = tensor(&[1, 2, 4], &[0.5; 8]);
+    shows(attention(&q, &v, &v, 2, false), &[1, 2, 4], &[1., 2., 3., 4., 1., 2., 3., 4.]);
+    refuses(attention(&q, &v, &v, 3, false), "attention: expected a width that 3 heads divide, got 4");
+    refuses(attention(&q, &v, &v, 2, true), "attention: expected at least 2 keys for the causal mask, got 1");
+    refuses(
+        attention(&q, &v, &q, 2, false),
+        "attention: expected keys and values [1, n, 4], got [1, 1, 4] and [1, 2, 4]",
+    );
+}

@@ -1,0 +1,20 @@
+//! Upsampling.
+
+use crate::{Tensor, TensorError};
+use latent_kernels::upsample::nearest;
+
+/// Nearest-neighbour resize of `[batch, height, width, channels]` to `height` by `width`, as
+/// `torch.nn.functional.interpolate` has it.
+///
+/// # Errors
+/// A picture without pixels or channels.
+pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor, TensorError> {
+    const OP: &str = "upsample_nearest";
+    let [batch, h, w, channels] = x.rank(OP)?;
+    if h * w * channels == 0 || height * width == 0 {
+        return Err(TensorError::shape(OP, "pictures with pixels", x.shape()));
+    }
+    let mut out = Tensor::scratch(&[batch, height, width, channels])?;
+    nearest(x.f32s()?, [batch, h, w, channels], [height, width], out.f32s_mut()?);
+    Ok(out)
+}
