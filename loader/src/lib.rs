@@ -1,2 +1,72 @@
+//! Opens safetensors checkpoints strictly and hands out named weights. It knows file formats and no models.
+//!
+//! Two layouts are read: one `.safetensors` file, and a *diffusers folder*, in which each component of a model
+//! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights.
+//!
+//! A checkpoint is a download from a stranger. Therefore:
+//! - nothing in it is ever executed: pickles are refused by name;
+//! - no length in it is trusted: each is compared with the file before anything is allocated, every product and sum
+//!   is checked, and the header is parsed by a visitor that counts as it goes;
+//! - the same header never means two things: duplicate names, unknown fields, overlaps, holes and trailing bytes are
+//!   refused, as the safetensors format asks and partly beyond what its own library checks;
+//! - files are read by ranges, never mapped, so that a file that shrinks under the program is an error and no signal;
+//! - a folder is left neither by a name nor by a link;
+//! - every weight is looked over for NaN and infinity when it is read.
+//!
+//! Opening reads headers only; each tensor is read when it is asked for. What can go wrong is a [`LoadError`]: one
+//! line with the file, what was found in it, and what to do.
+//!
+//! # Example
+//!
+//! A checkpoint made in memory: 8 bytes of header length, the header, then the numbers.
+//!
+//! ```
+//! use latent_loader::{Checkpoint, Dtype, Weights};
+//! use std::sync::Arc;
+//!
+//! let header = br#"{"layer.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#;
+//! let mut file = (header.len() as u64).to_le_bytes().to_vec();
+//! file.extend_from_slice(header);
+//! file.extend_from_slice(&1.5f32.to_le_bytes());
+//! file.extend_from_slice(&(-2.0f32).to_le_bytes());
+//!
+//! let checkpoint = Checkpoint::from_bytes("tiny model", file)?;
+//! assert_eq!(checkpoint.get("layer.weight").unwrap().dtype, Dtype::F32);
+//!
+//! // Layers ask for their weights below a scope, and say which shape they expect.
+//! let layer = Weights::new(Arc::new(checkpoint)).scope("layer");
+//! assert_eq!(layer.get("weight", &[2, 1])?.to_f32()?, [1.5, -2.0]);
+//!
+//! let error = layer.get("weight", &[3, 1]).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "tiny model: tensor \"layer.weight\" has shape [2, 1] where [3, 1] is needed; \
+//!      the file is damaged or of another kind of model",
+//! );
+//! # Ok::<(), latent_loader::LoadError>(())
+//! ```
+
 #![forbid(unsafe_code)]
-//! placeholder
+
+mod checkpoint;
+mod dtype;
+mod error;
+mod fence;
+mod folder;
+mod header;
+mod problem;
+mod raw;
+mod shards;
+mod sniff;
+mod source;
+mod text;
+mod weights;
+
+pub use checkpoint::{Checkpoint, Layout, TensorInfo};
+pub use dtype::Dtype;
+pub use error::LoadError;
+pub use header::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
+pub use problem::HeaderProblem;
+pub use raw::RawTensor;
+pub use sniff::FileKind;
+pub use weights::Weights;

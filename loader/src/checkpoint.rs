@@ -1,0 +1,221 @@
+//! An opened checkpoint: its tensors by name, wherever they lie.
+
+use crate::header::Header;
+use crate::source::{Source, cannot};
+use crate::{Dtype, LoadError, RawTensor, folder};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// How a checkpoint is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One safetensors file.
+    SingleFile,
+    /// A folder with a sub-folder for each component.
+    DiffusersFolder,
+}
+
+/// What a header tells of a tensor.
+#[derive(Clone, Debug)]
+pub struct TensorInfo {
+    /// Its name in the file; in a folder, `component.name in the file`.
+    pub name: String,
+    /// Format of its numbers.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Which of the checkpoint's files holds it.
+    source: usize,
+    /// Where in that file its numbers start.
+    start: u64,
+    /// How many bytes they take.
+    len: usize,
+}
+
+impl TensorInfo {
+    /// Bytes of its numbers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.len
+    }
+
+    /// How many numbers it holds: the product of its dimensions.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        // The header's check has shown that this does not overflow.
+        self.shape.iter().product()
+    }
+}
+
+/// A checkpoint whose headers were read and found valid. Its tensors are read when asked for.
+///
+/// It holds its files open and keeps nothing of their contents; share it in an [`Arc`](std::sync::Arc). Several
+/// threads may read at once.
+#[derive(Debug)]
+pub struct Checkpoint {
+    label: String,
+    layout: Layout,
+    /// The tensors are sorted by name, no two of the same.
+    parts: Parts,
+}
+
+/// What is gathered while the files of a checkpoint are opened.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) tensors: Vec<TensorInfo>,
+    pub(crate) configs: BTreeMap<String, Value>,
+    sources: Vec<Source>,
+    metadata: BTreeMap<String, String>,
+    header_bytes: u64,
+    file_bytes: u64,
+}
+
+impl Parts {
+    /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names. Returns the tensors'
+    /// names.
+    pub(crate) fn add(&mut self, source: Source, prefix: &str) -> Result<Vec<String>, LoadError> {
+        let (Header { metadata, entries, .. }, data_start) = source.header()?;
+        let mut names = Vec::with_capacity(if prefix.is_empty() { 0 } else { entries.len() });
+        for entry in entries {
+            let name = format!("{prefix}{}", entry.name);
+            if !prefix.is_empty() {
+                names.push(name.clone());
+            }
+            self.tensors.push(TensorInfo {
+                name,
+                dtype: entry.dtype,
+                shape: entry.shape,
+                source: self.sources.len(),
+                start: data_start + entry.start,
+                // Not longer than the file, and `check_size` counted its bits in a `usize`.
+                len: (entry.end - entry.start) as usize,
+            });
+        }
+        for (key, value) in metadata {
+            self.metadata.entry(format!("{prefix}{key}")).or_insert(value);
+        }
+        self.header_bytes += data_start;
+        self.file_bytes += source.len;
+        self.sources.push(source);
+        Ok(names)
+    }
+}
+
+impl Checkpoint {
+    /// Opens a safetensors file or a diffusers folder: reads and checks all headers, and no tensor.
+    ///
+    /// # Errors
+    /// A [`LoadError`] that names the file, what is wrong with it and what to do: there is no such file, it is of
+    /// another kind, damaged, cut short, or the folder lacks weights.
+    pub fn open(path: &Path) -> Result<Checkpoint, LoadError> {
+        let label = path.display().to_string();
+        let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
+        if metadata.is_dir() {
+            return Ok(Checkpoint::new(label, Layout::DiffusersFolder, folder::open(path)?));
+        }
+        Checkpoint::single(Source::open(path, label)?)
+    }
+
+    /// Opens a safetensors file that lies in memory, for example one built into a program. It is checked as strictly as
+    /// any other. `label` is what error messages call it.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open).
+    pub fn from_bytes(label: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Checkpoint, LoadError> {
+        Checkpoint::single(Source::embedded(label.to_owned(), bytes.into()))
+    }
+
+    fn single(source: Source) -> Result<Checkpoint, LoadError> {
+        let label = source.label.clone();
+        let mut parts = Parts::default();
+        parts.add(source, "")?;
+        Ok(Checkpoint::new(label, Layout::SingleFile, parts))
+    }
+
+    fn new(label: String, layout: Layout, mut parts: Parts) -> Checkpoint {
+        parts.tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Checkpoint { label, layout, parts }
+    }
+
+    /// How it is laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// What error messages call it: its path as it was given, or the label of an embedded file.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The `__metadata__` of the file; in a folder, those of all files, as `component.key`.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.parts.metadata
+    }
+
+    /// All tensors, sorted by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.parts.tensors.iter()
+    }
+
+    /// The tensor of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        let tensors = &self.parts.tensors;
+        let index = tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
+        Some(&tensors[index])
+    }
+
+    /// The file that a tensor lies in, as error messages call it.
+    #[must_use]
+    pub fn file_of(&self, tensor: &TensorInfo) -> &str {
+        self.parts.sources.get(tensor.source).map_or(&self.label, |source| &source.label)
+    }
+
+    /// Reads one tensor, of any number format, as it lies in the file.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], [`LoadError::Shrunk`] if the file has become shorter since it was opened,
+    /// [`LoadError::OutOfMemory`], [`LoadError::Io`].
+    pub fn read(&self, name: &str) -> Result<RawTensor, LoadError> {
+        let info = self.get(name).ok_or_else(|| LoadError::MissingTensor {
+            file: self.label.clone(),
+            tensor: name.to_owned(),
+            name_in_file: None,
+        })?;
+        let source = &self.parts.sources[info.source];
+        let data = source.read(info.start, info.len).map_err(|error| {
+            let (file, tensor) = (source.label.clone(), name.to_owned());
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => LoadError::Shrunk { file, tensor },
+                io::ErrorKind::OutOfMemory => LoadError::OutOfMemory { file, tensor, bytes: info.len as u64 },
+                _ => LoadError::Io { file, action: "read", error },
+            }
+        })?;
+        Ok(RawTensor { dtype: info.dtype, shape: info.shape.clone(), data })
+    }
+
+    /// The configuration of a component of a folder: its `config.json`, or the `scheduler_config.json` of `scheduler`.
+    /// `model_index` is the folder's own list of components. `None` in a single file.
+    #[must_use]
+    pub fn config(&self, component: &str) -> Option<&Value> {
+        self.parts.configs.get(component)
+    }
+
+    /// Bytes of all headers, the eight before each included.
+    #[must_use]
+    pub fn header_bytes(&self) -> u64 {
+        self.parts.header_bytes
+    }
+
+    /// Bytes of all files that hold tensors.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.parts.file_bytes
+    }
+}

@@ -1,0 +1,61 @@
+//! Keeps the reading of a folder inside that folder.
+
+use crate::LoadError;
+use crate::source::cannot;
+use std::path::{Path, PathBuf};
+
+/// Where files of a model may really lie: in its folder and, for a snapshot in a Hugging Face cache, among the blobs of
+/// the same model. There, `models--OWNER--NAME/snapshots/REVISION/…` are links to `models--OWNER--NAME/blobs/…`.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    folder: PathBuf,
+    blobs: Option<PathBuf>,
+}
+
+impl Fence {
+    /// A fence around a folder, which itself may be reached through links.
+    pub(crate) fn around(folder: &Path) -> Result<Fence, LoadError> {
+        let label = folder.display().to_string();
+        let folder = folder.canonicalize().map_err(|error| cannot("open", folder, &label, error))?;
+        let blobs = blobs_of(&folder);
+        Ok(Fence { folder, blobs })
+    }
+
+    /// The place where a file really lies, refused where that is outside.
+    pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, LoadError> {
+        let label = path.display().to_string();
+        let real = path.canonicalize().map_err(|error| cannot("open", path, &label, error))?;
+        let inside = real.starts_with(&self.folder)
+            || self.blobs.as_ref().is_some_and(|blobs| real.starts_with(blobs));
+        if inside {
+            Ok(real)
+        } else {
+            Err(LoadError::LinkOutside { file: label, target: real.display().to_string() })
+        }
+    }
+}
+
+/// The blobs beside a snapshot: `…/models--X/blobs` of `…/models--X/snapshots/REVISION`.
+fn blobs_of(folder: &Path) -> Option<PathBuf> {
+    let snapshots = folder.parent()?;
+    let model = snapshots.parent()?;
+    let is_cache =
+        snapshots.file_name()? == "snapshots" && model.file_name()?.to_str()?.starts_with("models--");
+    is_cache.then(|| model.join("blobs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_snapshots_of_a_cache_have_blobs() {
+        let blobs = |path: &str| blobs_of(Path::new(path));
+        let model = "/cache/models--a--b";
+        assert_eq!(blobs("/cache/models--a--b/snapshots/123"), Some(Path::new(model).join("blobs")));
+        assert_eq!(blobs("/cache/models--a--b/snapshots"), None);
+        assert_eq!(blobs("/cache/other/snapshots/123"), None);
+        assert_eq!(blobs("/cache/models--a--b/refs/123"), None);
+        assert_eq!(blobs("/"), None);
+    }
+}

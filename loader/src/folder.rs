@@ -1,0 +1,269 @@
+//! Diffusers folders: which files of a folder are the model.
+//!
+//! `model_index.json` names the components; each has a sub-folder with its configuration and its weights. The weights
+//! are one file or several shards with an index, in this order of preference (names as diffusers and transformers
+//! write them): `diffusion_pytorch_model` or `model`, then `.safetensors`, `.safetensors.index.json`,
+//! `.fp16.safetensors`, `.safetensors.index.fp16.json`. Sub-folders that hold neither (tokenizer, scheduler) carry no
+//! tensors.
+
+use crate::LoadError;
+use crate::checkpoint::Parts;
+use crate::fence::Fence;
+use crate::header::{MAX_HEADER_BYTES, MAX_TENSORS};
+use crate::shards::{WeightMap, is_safe_name, parse_index};
+use crate::source::{Source, cannot};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Name of the list of components, also under which its contents are kept among the configurations.
+const MODEL_INDEX: &str = "model_index";
+
+/// Configurations of a component, and that of a scheduler.
+const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
+
+/// File names of weights without their endings.
+const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+
+/// Endings of weights in the order of preference, and whether the file is an index.
+const ENDINGS: [(&str, bool); 4] = [
+    (".safetensors", false),
+    (".safetensors.index.json", true),
+    (".fp16.safetensors", false),
+    (".safetensors.index.fp16.json", true),
+];
+
+/// Endings of PyTorch pickles.
+const PICKLES: [&str; 4] = [".bin", ".ckpt", ".pt", ".pth"];
+
+/// Components that draw nothing: their weights are never read.
+const SKIPPED: [&str; 1] = ["safety_checker"];
+
+/// Longest configuration that is read, in bytes: real ones have a few thousand.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Most sub-folders that are looked at; a pipeline has about seven.
+const MAX_COMPONENTS: usize = 64;
+/// Most shards of a component: 256 of 5 GB.
+const MAX_SHARDS: usize = 256;
+
+/// Opens every component of a folder.
+pub(crate) fn open(folder: &Path) -> Result<Parts, LoadError> {
+    let reader = Reader { folder, fence: Fence::around(folder)? };
+    let mut parts = Parts::default();
+    let index = reader.config(folder, "model_index.json")?;
+    let listed = |name: &str| index.as_ref().is_some_and(|index| is_listed(index, name));
+    for name in reader.sub_folders()? {
+        if let Some(config) = reader.component_config(&name)? {
+            reader.weights(&name, &mut parts)?;
+            parts.configs.insert(name, config);
+        } else if listed(&name) {
+            reader.weights(&name, &mut parts)?;
+        }
+    }
+    if parts.tensors.is_empty() {
+        return Err(reader.explain());
+    }
+    if let Some(index) = index {
+        parts.configs.insert(MODEL_INDEX.to_owned(), index);
+    }
+    Ok(parts)
+}
+
+/// Whether `model_index.json` lists a component: as `["library", "Class"]`, and not as `[null, null]`.
+fn is_listed(index: &Value, name: &str) -> bool {
+    index.get(name).and_then(Value::as_array).is_some_and(|entry| entry.iter().any(|part| !part.is_null()))
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    fence: Fence,
+}
+
+impl Reader<'_> {
+    /// Names of the sub-folders that can be components, sorted. Those with a dot or a strange character are not: a
+    /// component's name becomes the first part of its tensors' names.
+    fn sub_folders(&self) -> Result<BTreeSet<String>, LoadError> {
+        let mut names = BTreeSet::new();
+        for name in file_names(self.folder)? {
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+            if plain && !SKIPPED.contains(&name.as_str()) && self.folder.join(&name).is_dir() {
+                names.insert(name);
+            }
+            if names.len() > MAX_COMPONENTS {
+                return Err(self.too_many("sub-folders", MAX_COMPONENTS));
+            }
+        }
+        Ok(names)
+    }
+
+    fn too_many(&self, what: &'static str, limit: usize) -> LoadError {
+        LoadError::TooMany { file: self.folder.display().to_string(), what, limit }
+    }
+
+    /// The configuration of a component, if it has one.
+    fn component_config(&self, component: &str) -> Result<Option<Value>, LoadError> {
+        let folder = self.folder.join(component);
+        for name in CONFIGS {
+            if let Some(config) = self.config(&folder, name)? {
+                return Ok(Some(config));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A small JSON file, if it is there.
+    fn config(&self, folder: &Path, name: &str) -> Result<Option<Value>, LoadError> {
+        let path = folder.join(name);
+        if !is_there(&path) {
+            return Ok(None);
+        }
+        let source = self.source(&path)?;
+        let bad = |message: String| LoadError::BadJson { file: source.label.clone(), message };
+        match serde_json::from_slice(&source.read_small(MAX_CONFIG_BYTES)?) {
+            Ok(config @ Value::Object(_)) => Ok(Some(config)),
+            Ok(_) => Err(bad("is no configuration: it is no JSON table".to_owned())),
+            Err(error) => Err(bad(format!("is no valid JSON: {error}"))),
+        }
+    }
+
+    /// Opens a file of the folder, wherever its links lead within the fence.
+    fn source(&self, path: &Path) -> Result<Source, LoadError> {
+        let real = self.fence.resolve(path)?;
+        Source::open(&real, path.display().to_string())
+    }
+
+    /// Adds the tensors of a component.
+    fn weights(&self, component: &str, parts: &mut Parts) -> Result<(), LoadError> {
+        let folder = self.folder.join(component);
+        let prefix = format!("{component}.");
+        let candidates = ENDINGS.iter().flat_map(|(ending, is_index)| {
+            let folder = &folder;
+            STEMS.map(|stem| (folder.join(format!("{stem}{ending}")), *is_index))
+        });
+        match candidates.into_iter().find(|(path, _)| is_there(path)) {
+            Some((path, true)) => self.sharded(&path, &folder, &prefix, parts)?,
+            Some((path, false)) => {
+                parts.add(self.source(&path)?, &prefix)?;
+            }
+            None => return self.no_weights(&folder),
+        }
+        if parts.tensors.len() > MAX_TENSORS {
+            return Err(self.too_many("tensors", MAX_TENSORS));
+        }
+        Ok(())
+    }
+
+    /// Adds the tensors of all shards of an index, each of which must hold what the index lists, and nothing else.
+    fn sharded(&self, index: &Path, folder: &Path, prefix: &str, parts: &mut Parts) -> Result<(), LoadError> {
+        let source = self.source(index)?;
+        let file = || source.label.clone();
+        let map = parse_index(&source.read_small(MAX_HEADER_BYTES)?)
+            .map_err(|message| LoadError::BadJson { file: file(), message })?;
+        let shards: BTreeSet<&str> = map.values().map(String::as_str).collect();
+        if let Some(shard) = shards.iter().find(|shard| !is_safe_name(shard)) {
+            return Err(LoadError::UnsafeShardName { file: file(), shard: (*shard).to_owned() });
+        }
+        if shards.len() > MAX_SHARDS {
+            return Err(LoadError::TooMany { file: file(), what: "shards", limit: MAX_SHARDS });
+        }
+        // All are looked for before the first is opened: what is missing is told at once.
+        if let Some((tensor, shard)) = map.iter().find(|(_, shard)| !is_there(&folder.join(shard))) {
+            return Err(LoadError::MissingShard {
+                file: file(),
+                shard: shard.clone(),
+                tensor: tensor.clone(),
+            });
+        }
+        let before = parts.tensors.len();
+        for shard in &shards {
+            let names = parts.add(self.source(&folder.join(shard))?, prefix)?;
+            let unlisted =
+                names.iter().find(|name| map.get(&name[prefix.len()..]).is_none_or(|s| s != shard));
+            if let Some(name) = unlisted {
+                let tensor = name[prefix.len()..].to_owned();
+                return Err(LoadError::NotInIndex { file: file(), shard: (*shard).to_owned(), tensor });
+            }
+        }
+        match first_absent(&map, &parts.tensors[before..], prefix) {
+            Some((tensor, shard)) => {
+                Err(LoadError::NotInShard { file: file(), shard: shard.clone(), tensor: tensor.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A component without weights that could be read: none at all is in order, only pickles is not.
+    fn no_weights(&self, folder: &Path) -> Result<(), LoadError> {
+        let names = file_names(folder)?;
+        let label = || folder.display().to_string();
+        if let Some(found) = names.iter().find(|name| name.ends_with(".safetensors")) {
+            let hint = format!(
+                "it holds {found}, but neither diffusion_pytorch_model.safetensors nor model.safetensors; \
+                 rename the weights that you want"
+            );
+            return Err(LoadError::NoModelInFolder { folder: label(), hint });
+        }
+        match first_pickle(&names) {
+            Some(pickle) => Err(LoadError::OnlyPickles { folder: label(), pickle }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why there is no model here.
+    fn explain(&self) -> LoadError {
+        let folder = self.folder.display().to_string();
+        let names = match file_names(self.folder) {
+            Ok(names) => names,
+            Err(error) => return error,
+        };
+        let has = |name: &str| names.iter().any(|n| n == name);
+        let weights = names.iter().find(|name| name.ends_with(".safetensors"));
+        let hint = match weights {
+            Some(_) if has("config.json") => {
+                "it is one component of a diffusers model; give the folder above it".to_owned()
+            }
+            Some(name) => format!("give the file in it, {}", PathBuf::from(self.folder).join(name).display()),
+            None if has("snapshots") && has("blobs") => {
+                "it is a model's place in a Hugging Face cache; give the folder in its snapshots".to_owned()
+            }
+            None => match first_pickle(&names) {
+                Some(pickle) => return LoadError::OnlyPickles { folder, pickle },
+                None => "it has no .safetensors file, nor sub-folders (unet, vae, text_encoder, …) with a config.json \
+                         and weights; give a .safetensors file or a diffusers folder"
+                    .to_owned(),
+            },
+        };
+        LoadError::NoModelInFolder { folder, hint }
+    }
+}
+
+/// The first tensor of an index that is not among the tensors read, which are in any order.
+fn first_absent<'a>(
+    map: &'a WeightMap,
+    tensors: &[crate::TensorInfo],
+    prefix: &str,
+) -> Option<(&'a String, &'a String)> {
+    let present: BTreeSet<&str> = tensors.iter().map(|tensor| &tensor.name[prefix.len()..]).collect();
+    map.iter().find(|(tensor, _)| !present.contains(tensor.as_str()))
+}
+
+/// Whether there is something of that name, a link that leads nowhere included.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Names in a folder, sorted, so that what is told of them does not change from run to run. Names that are no UTF-8 are
+/// none that a model has.
+fn file_names(folder: &Path) -> Result<Vec<String>, LoadError> {
+    let fail = |error| cannot("list", folder, &folder.display().to_string(), error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        names.extend(entry.map_err(fail)?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn first_pickle(names: &[String]) -> Option<String> {
+    names.iter().find(|name| PICKLES.iter().any(|ending| name.ends_with(ending))).cloned()
+}

@@ -1,0 +1,141 @@
+//! A tensor's numbers as they lie in the file.
+
+use crate::{Dtype, LoadError};
+
+/// Bytes that are tested together for NaN and infinity: a multiple of every width, small enough for the first cache.
+const BLOCK: usize = 8192;
+
+/// One tensor, read: little-endian numbers in row-major order (the last dimension varies fastest).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawTensor {
+    /// Format of the numbers.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first; empty for a single number.
+    pub shape: Vec<usize>,
+    /// The numbers. `data.len()` is the product of the shape times the width of the format.
+    pub data: Vec<u8>,
+}
+
+impl RawTensor {
+    /// The numbers as `f32`: exact, for the three formats of weights.
+    ///
+    /// # Errors
+    /// [`LoadError::NotAFloat`] for every format but `F32`, `F16` and `BF16`.
+    pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
+        match self.dtype {
+            Dtype::F32 => Ok(self.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+            Dtype::F16 => Ok(self.halves().map(f16_to_f32).collect()),
+            Dtype::BF16 => Ok(self.halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+            dtype => Err(LoadError::NotAFloat { dtype }),
+        }
+    }
+
+    fn halves(&self) -> impl Iterator<Item = u16> {
+        self.data.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b))
+    }
+
+    /// Index of the first value that is NaN or infinite, counted in row-major order; `None` if there is none.
+    ///
+    /// `F32`, `F16`, `BF16` and `F64` are looked over; the other formats always give `None`.
+    #[must_use]
+    pub fn find_non_finite(&self) -> Option<usize> {
+        // A float is finite unless all bits of its exponent are set.
+        match self.dtype {
+            Dtype::F32 => self.find(|b: &[u8; 4]| u32::from_le_bytes(*b) & 0x7F80_0000 == 0x7F80_0000),
+            Dtype::F16 => self.find(|b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7C00 == 0x7C00),
+            Dtype::BF16 => self.find(|b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7F80 == 0x7F80),
+            Dtype::F64 => self.find(|b: &[u8; 8]| !f64::from_le_bytes(*b).is_finite()),
+            _ => None,
+        }
+    }
+
+    /// Index of the first value that is bad. Each block is first tested as a whole without a branch per value, which
+    /// the compiler turns into vector instructions.
+    fn find<const WIDTH: usize>(&self, bad: impl Fn(&[u8; WIDTH]) -> bool) -> Option<usize> {
+        let any = |block: &[u8]| block.as_chunks().0.iter().fold(false, |any, value| any | bad(value));
+        let block = self.data.chunks(BLOCK).position(any)?;
+        let start = block * BLOCK;
+        let inside = self.data[start..].as_chunks().0.iter().position(&bad)?;
+        Some(start / WIDTH + inside)
+    }
+}
+
+/// IEEE 754 half to single precision, exact.
+///
+/// The exponent and fraction are moved to their places in an `f32`; multiplying by 2^112 then corrects the exponent's
+/// bias (127 - 15) and normalises subnormals. Infinity and NaN keep an exponent of all ones.
+fn f16_to_f32(bits: u16) -> f32 {
+    const TWO_POW_112: f32 = f32::from_bits((127 + 112) << 23);
+    let sign = u32::from(bits & 0x8000) << 16;
+    let moved = u32::from(bits & 0x7FFF) << 13;
+    let magnitude = if bits & 0x7C00 == 0x7C00 {
+        moved | 0x7F80_0000
+    } else {
+        (f32::from_bits(moved) * TWO_POW_112).to_bits()
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(dtype: Dtype, data: Vec<u8>) -> RawTensor {
+        RawTensor { dtype, shape: vec![data.len() / dtype.size().unwrap()], data }
+    }
+
+    #[test]
+    fn every_half_becomes_the_right_single() {
+        let data = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        let f16 = raw(Dtype::F16, data.clone()).to_f32().unwrap();
+        let bf16 = raw(Dtype::BF16, data).to_f32().unwrap();
+        for bits in 0..=u16::MAX {
+            let same = |ours: f32, theirs: f32| {
+                ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan())
+            };
+            assert!(same(f16[usize::from(bits)], half::f16::from_bits(bits).to_f32()), "f16 {bits:04x}");
+            assert!(same(bf16[usize::from(bits)], half::bf16::from_bits(bits).to_f32()), "bf16 {bits:04x}");
+        }
+    }
+
+    #[test]
+    fn the_finite_test_agrees_with_the_values_for_every_bit_pattern() {
+        for bits in 0..=u16::MAX {
+            let data = bits.to_le_bytes().to_vec();
+            let bad = |found: Option<usize>| found == Some(0);
+            assert_eq!(
+                bad(raw(Dtype::F16, data.clone()).find_non_finite()),
+                !half::f16::from_bits(bits).is_finite()
+            );
+            assert_eq!(
+                bad(raw(Dtype::BF16, data).find_non_finite()),
+                !half::bf16::from_bits(bits).is_finite()
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_bad_value_is_found_at_any_place() {
+        let values = 3 * BLOCK / 4 + 5;
+        for index in [0, 1, BLOCK / 4 - 1, BLOCK / 4, BLOCK / 2 + 3, values - 1] {
+            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut numbers = vec![f32::MAX; values];
+                numbers[index] = bad;
+                numbers[values - 1] = bad;
+                let data = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                assert_eq!(raw(Dtype::F32, data).find_non_finite(), Some(index));
+            }
+        }
+        let wide = [0.0, f64::MAX, f64::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(raw(Dtype::F64, wide).find_non_finite(), Some(2));
+        assert_eq!(raw(Dtype::I32, vec![0xFF; 64]).find_non_finite(), None);
+        assert_eq!(raw(Dtype::F32, Vec::new()).find_non_finite(), None);
+    }
+
+    #[test]
+    fn whole_numbers_are_no_weights() {
+        let error = raw(Dtype::I64, vec![0; 8]).to_f32().unwrap_err();
+        assert!(matches!(error, LoadError::NotAFloat { dtype: Dtype::I64 }));
+        assert_eq!(error.to_string(), "a tensor of I64 is no tensor of weights; only F32, F16 and BF16 are");
+    }
+}

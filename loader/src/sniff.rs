@@ -1,0 +1,136 @@
+//! What a file is that is no safetensors file.
+//!
+//! Looked at only once the file has failed to begin like one: a valid file may begin with any byte, 0x80 of a pickle
+//! included, because its first eight bytes are a number.
+
+use crate::text::Quoted;
+use std::fmt;
+
+/// Bytes from the start of a file that are looked at: a whole Git LFS pointer fits.
+pub(crate) const HEAD: usize = 512;
+
+/// A kind of file that is handed over by mistake. Printed, it says what the file is and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// The few lines that Git keeps in place of a large file.
+    LfsPointer {
+        /// Bytes of the real file, if the pointer tells.
+        size: Option<u64>,
+    },
+    /// A page of a web site: an error or a login in place of the download.
+    Html,
+    /// A PyTorch pickle (`.ckpt`, `.pt`, `.bin` of old).
+    Pickle,
+    /// A zip archive, which newer PyTorch pickles are too.
+    Zip,
+    /// A model for llama.cpp or stable-diffusion.cpp.
+    Gguf,
+    /// A picture.
+    Picture {
+        /// "PNG" or "JPEG".
+        format: &'static str,
+    },
+    /// A gzip archive.
+    Gzip,
+    /// A JSON text: a configuration or an index.
+    Json,
+    /// Zeros: space set aside for a download that never came.
+    Zeros,
+    /// Some other text.
+    Text {
+        /// Its beginning.
+        beginning: String,
+    },
+    /// Nothing that is known here.
+    Unknown,
+}
+
+/// First bytes that tell a kind.
+const MAGIC: [(&[u8], FileKind); 6] = [
+    (b"PK", FileKind::Zip),
+    (b"GGUF", FileKind::Gguf),
+    (b"\x89PNG", FileKind::Picture { format: "PNG" }),
+    (b"\xFF\xD8\xFF", FileKind::Picture { format: "JPEG" }),
+    (b"\x1F\x8B", FileKind::Gzip),
+    (b"\x80", FileKind::Pickle),
+];
+
+impl FileKind {
+    /// Guesses from the first [`HEAD`] bytes of a file.
+    pub(crate) fn guess(head: &[u8]) -> FileKind {
+        if let Some((_, kind)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return kind.clone();
+        }
+        if head.len() >= 8 && head.iter().take(16).all(|byte| *byte == 0) {
+            return FileKind::Zeros;
+        }
+        match text_of(head).map(|text| text.trim_start_matches('\u{feff}').trim_start()) {
+            Some("") | None => FileKind::Unknown,
+            Some(text) => FileKind::guess_text(text),
+        }
+    }
+
+    fn guess_text(text: &str) -> FileKind {
+        if text.starts_with("version https://git-lfs") {
+            let size = text.lines().find_map(|line| line.strip_prefix("size ")?.trim().parse().ok());
+            FileKind::LfsPointer { size }
+        } else if text.starts_with('<') {
+            FileKind::Html
+        } else if text.starts_with(['{', '[']) {
+            FileKind::Json
+        } else {
+            let line = text.lines().next().unwrap_or_default();
+            FileKind::Text { beginning: line.chars().take(60).collect() }
+        }
+    }
+}
+
+/// The head as text, if it is text; a character cut at its end does not count against it.
+fn text_of(head: &[u8]) -> Option<&str> {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    text.chars().all(|c| !c.is_control() || c.is_ascii_whitespace()).then_some(text)
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LfsPointer { size } => {
+                f.write_str("is a Git LFS pointer and not the model itself; run `git lfs pull` or download the file")?;
+                size.map_or(Ok(()), |size| write!(f, " ({size} bytes)"))
+            }
+            Self::Html => f.write_str(
+                "is a web page and not a model; the download failed or needs a login, download the file again",
+            ),
+            Self::Pickle => f.write_str(
+                "is a PyTorch pickle, which can run code when opened and is not read; \
+                 download the .safetensors version or convert it to safetensors",
+            ),
+            Self::Zip => f.write_str(
+                "is a zip archive, most likely a PyTorch pickle (.ckpt, .pt), which can run code when opened and is \
+                 not read; download the .safetensors version or convert it to safetensors",
+            ),
+            Self::Gguf => f.write_str("is a GGUF model, which is not read; download the .safetensors version"),
+            Self::Picture { format } => {
+                write!(f, "is a picture ({format}) and not a model; give a .safetensors file")
+            }
+            Self::Gzip => f.write_str("is a gzip archive; unpack it and give the .safetensors file inside"),
+            Self::Json => f.write_str(
+                "is a JSON text and not a model; give the .safetensors file, or the folder of a diffusers model",
+            ),
+            Self::Zeros => f.write_str("begins with zeros: a download that was not finished; download it again"),
+            Self::Text { beginning } => {
+                write!(f, "is a text that begins with {} and not a model; download the file again", Quoted(beginning))
+            }
+            Self::Unknown => {
+                f.write_str("is no safetensors file, nor another kind known here; download it again or check its name")
+            }
+        }
+    }
+}

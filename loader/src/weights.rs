@@ -1,0 +1,164 @@
+//! Weights under names of the caller's choice, scope by scope.
+
+use crate::{Checkpoint, LoadError, RawTensor, TensorInfo};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// The weights of a checkpoint below a scope. Cheap to clone.
+///
+/// Files of different origin name the same weights differently. A table of *canonical* names may therefore stand
+/// between the caller and the file; errors give both names.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    checkpoint: Arc<Checkpoint>,
+    /// Canonical name, name in the file. Only tensors that are there.
+    names: Arc<BTreeMap<String, String>>,
+    /// Empty, or the scope with a dot behind it.
+    prefix: String,
+}
+
+/// A tensor with its canonical name.
+struct Found<'a> {
+    canonical: String,
+    info: &'a TensorInfo,
+}
+
+impl Weights {
+    /// All tensors of a checkpoint, named as in the file (in a folder: `component.name`).
+    #[must_use]
+    pub fn new(checkpoint: Arc<Checkpoint>) -> Weights {
+        let names = checkpoint.tensors().map(|t| (t.name.clone(), t.name.clone())).collect();
+        Weights { checkpoint, names: Arc::new(names), prefix: String::new() }
+    }
+
+    /// Tensors of a checkpoint under other names: a table from canonical name to name in the file. Tensors that the
+    /// table does not name cannot be seen; entries whose tensor is not in the file are as if they were not there.
+    #[must_use]
+    pub fn renamed(checkpoint: Arc<Checkpoint>, mut names: BTreeMap<String, String>) -> Weights {
+        names.retain(|_, in_file| checkpoint.get(in_file).is_some());
+        Weights { checkpoint, names: Arc::new(names), prefix: String::new() }
+    }
+
+    /// The weights below a name: `weights.scope("down_blocks").scope(0)` holds those of `down_blocks.0.…`.
+    #[must_use]
+    pub fn scope(&self, name: impl Display) -> Weights {
+        let prefix = format!("{}{name}.", self.prefix);
+        Weights { checkpoint: self.checkpoint.clone(), names: self.names.clone(), prefix }
+    }
+
+    /// What error messages call the checkpoint.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.checkpoint.label()
+    }
+
+    /// Canonical names below this scope, without its prefix, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.below().map(|(name, _)| &name[self.prefix.len()..])
+    }
+
+    /// Bytes of all weights below this scope, as they lie in the file.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        let tensors = self.below().filter_map(|(_, in_file)| self.checkpoint.get(in_file));
+        tensors.map(|tensor| tensor.bytes() as u64).sum()
+    }
+
+    fn below(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.names.range(self.prefix.clone()..).take_while(|(name, _)| name.starts_with(&self.prefix))
+    }
+
+    /// Whether there is a tensor of that name, of any number format.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_ok()
+    }
+
+    /// The shape of a tensor, if it is there.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.find(name).ok().map(|found| found.info.shape.as_slice())
+    }
+
+    /// One dimension of a tensor, counted from 0, for configurations that are read from shapes.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], [`LoadError::MissingAxis`].
+    pub fn dim(&self, name: &str, axis: usize) -> Result<usize, LoadError> {
+        let found = self.find(name)?;
+        let shape = &found.info.shape;
+        shape.get(axis).copied().ok_or_else(|| {
+            let (file, tensor, name_in_file) = self.names_for_error(&found);
+            LoadError::MissingAxis { file, tensor, name_in_file, axis, found: shape.clone() }
+        })
+    }
+
+    /// Reads a weight of a known shape, in the number format of the file: `F32`, `F16` or `BF16`.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDtype`],
+    /// [`LoadError::NonFinite`] if a value is NaN or infinite, and those of [`Checkpoint::read`].
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
+        let found = self.find(name)?;
+        self.read(&found, shape, found.info.shape == shape)
+    }
+
+    /// Like [`get`](Weights::get), but dimensions of 1 at the end may be more or fewer: a linear layer `[out, in]` is also
+    /// found as the 1x1 convolution `[out, in, 1, 1]`. The tensor that is returned has the shape that was asked for.
+    ///
+    /// # Errors
+    /// As [`get`](Weights::get).
+    pub fn get_flat(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
+        let found = self.find(name)?;
+        let fits = without_trailing_ones(&found.info.shape) == without_trailing_ones(shape);
+        let mut tensor = self.read(&found, shape, fits)?;
+        tensor.shape = shape.to_vec();
+        Ok(tensor)
+    }
+
+    fn find(&self, name: &str) -> Result<Found<'_>, LoadError> {
+        let canonical = format!("{}{name}", self.prefix);
+        match self.names.get(&canonical).and_then(|in_file| self.checkpoint.get(in_file)) {
+            Some(info) => Ok(Found { canonical, info }),
+            None => Err(LoadError::MissingTensor {
+                file: self.checkpoint.label().to_owned(),
+                tensor: canonical,
+                name_in_file: None,
+            }),
+        }
+    }
+
+    fn read(&self, found: &Found<'_>, expected: &[usize], fits: bool) -> Result<RawTensor, LoadError> {
+        let info = found.info;
+        if !fits {
+            let (file, tensor, name_in_file) = self.names_for_error(found);
+            let (expected, found) = (expected.to_vec(), info.shape.clone());
+            return Err(LoadError::ShapeMismatch { file, tensor, name_in_file, expected, found });
+        }
+        if !info.dtype.is_weight() {
+            let (file, tensor, name_in_file) = self.names_for_error(found);
+            return Err(LoadError::UnsupportedDtype { file, tensor, name_in_file, dtype: info.dtype });
+        }
+        let raw = self.checkpoint.read(&info.name)?;
+        match raw.find_non_finite() {
+            None => Ok(raw),
+            Some(index) => {
+                let (file, tensor, name_in_file) = self.names_for_error(found);
+                Err(LoadError::NonFinite { file, tensor, name_in_file, index })
+            }
+        }
+    }
+
+    /// The file of a tensor, its canonical name, and its name in the file where that is another.
+    fn names_for_error(&self, found: &Found<'_>) -> (String, String, Option<String>) {
+        let file = self.checkpoint.file_of(found.info).to_owned();
+        let in_file = &found.info.name;
+        (file, found.canonical.clone(), (*in_file != found.canonical).then(|| in_file.clone()))
+    }
+}
+
+fn without_trailing_ones(shape: &[usize]) -> &[usize] {
+    let kept = shape.iter().rposition(|dim| *dim != 1).map_or(0, |last| last + 1);
+    &shape[..kept]
+}
