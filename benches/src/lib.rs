@@ -1,2 +1,32 @@
 #![forbid(unsafe_code)]
-//! placeholder
+//! Synthetic checkpoints for tests and benches: safetensors files with the tensor names, shapes and types of the
+//! published models, filled with numbers that follow from a seed. Nothing is downloaded and nothing is stored; the
+//! same manifest, seed and weight type give the same bytes on every machine.
+//!
+//! - [`manifest`]: the list of tensors of a checkpoint, read from JSON.
+//! - [`rule`]: which uniform distribution a tensor is drawn from, decided by its name and shape.
+//! - [`stream`]: the SplitMix64 stream of one tensor.
+//! - [`schedule`]: the noise-schedule buffers that the original single-file checkpoints carry along.
+//! - [`synth`]: writes the safetensors bytes.
+//!
+//! ```
+//! use latent_benches::{Manifest, WeightDtype, synth};
+//!
+//! let json = r#"{"family": "toy", "scale": "tiny", "layout": "single",
+//!                "files": {"toy.safetensors": [{"name": "a.weight", "dtype": "W", "shape": [2, 3]}]}}"#;
+//! let manifest = Manifest::parse(json)?;
+//! let file = synth::bytes(&manifest.files()["toy.safetensors"], 1234, WeightDtype::F16);
+//! assert_eq!(file.len() % 8, 4); // a padded header, then 6 numbers of 2 bytes
+//! # Ok::<(), latent_benches::SynthError>(())
+//! ```
+
+pub mod error;
+pub mod manifest;
+pub mod rule;
+pub mod schedule;
+pub mod stream;
+pub mod synth;
+
+pub use error::SynthError;
+pub use manifest::{Entry, Manifest};
+pub use synth::WeightDtype;
