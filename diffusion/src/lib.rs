@@ -1,2 +1,44 @@
 #![forbid(unsafe_code)]
-//! placeholder
+//! Stable Diffusion: from a checkpoint and words to pictures.
+//!
+//! [`Pipeline`] does the whole way; its parts stand alone: the [`tokenizer`], the [`prompt`] syntax, the [`text`]
+//! encoder, the [`unet`], the [`vae`], the random generators ([`rng`]), noise [`schedule`]s and [`samplers`].
+//! [`families`] tells what a checkpoint is.
+//!
+//! ```
+//! use latent_diffusion::rng::RngKind;
+//! use latent_diffusion::samplers;
+//! use latent_diffusion::schedule::{Form, Kind, Schedule, Training};
+//! use latent_diffusion::tokenizer::Tokenizer;
+//!
+//! let ids = Tokenizer::clip().encode("a photo of a cat");
+//! assert_eq!(ids, [320, 1125, 539, 320, 2368]);
+//!
+//! let (sampler, _) = samplers::parse("DPM++ 2M")?;
+//! let schedule = Schedule::new(&Training::scaled_linear(), Form::KDiffusion, Kind::Karras, sampler.grid(), 20)?;
+//! let mut noise = [0.0; 4 * 64 * 64];
+//! RngKind::Cuda.generator(42).normal(&mut noise);
+//! schedule.scale_noise(&mut noise);
+//! assert_eq!(schedule.steps(), 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+pub mod families;
+pub mod names;
+pub mod params;
+mod pipeline;
+pub mod prompt;
+mod resnet;
+pub mod rng;
+pub mod samplers;
+pub mod schedule;
+pub mod text;
+pub mod tokenizer;
+pub mod unet;
+pub mod vae;
+
+pub use error::Error;
+pub use latent_loader as loader;
+pub use latent_tensor as tensor;
+pub use pipeline::{Conditioning, Event, Latents, Listener, MAX_SIDE, Picture, Pipeline, Settings};

@@ -1,0 +1,117 @@
+//! The kinds of model, told apart by names and shapes of tensors alone.
+//!
+//! A family is a folder here and one line in [`ALL`]. Everything above works with the [`Model`] that a family builds
+//! and does not ask which family it was.
+
+mod facts;
+mod names;
+mod others;
+mod sd1;
+
+pub use facts::{Component, Facts};
+
+use crate::Error;
+use crate::samplers::Prediction;
+use crate::schedule::Training;
+use crate::text::TextConfig;
+use crate::unet::UNetConfig;
+use crate::vae::VaeConfig;
+use latent_loader::{Checkpoint, Weights};
+use std::sync::Arc;
+
+/// A kind of model.
+pub struct Family {
+    /// Short name, as a program writes it.
+    pub id: &'static str,
+    /// Name, as a person writes it.
+    pub label: &'static str,
+    /// Side in pixels of the square pictures that it was trained on.
+    pub resolution: usize,
+    /// Whether these facts are this family's.
+    matches: fn(&Facts<'_>) -> bool,
+    /// Reads sizes and names; `None` for a family that is known by sight and cannot draw yet.
+    build: Option<fn(&'static Family, &Arc<Checkpoint>) -> Result<Model, Error>>,
+}
+
+/// Every family, the more special before the more general.
+pub static ALL: &[&Family] = &[
+    &sd1::FAMILY,
+    &others::SD1_INPAINT,
+    &others::SD1_PIX2PIX,
+    &others::SD2,
+    &others::SDXL,
+    &others::SDXL_REFINER,
+];
+
+impl Family {
+    /// Whether this build can draw with it.
+    #[must_use]
+    pub fn is_supported(&self) -> bool {
+        self.build.is_some()
+    }
+
+    /// The family of a checkpoint, from names and shapes.
+    #[must_use]
+    pub fn detect(facts: &Facts<'_>) -> Option<&'static Family> {
+        ALL.iter().copied().find(|family| (family.matches)(facts))
+    }
+}
+
+/// A checkpoint that can draw: the sizes of its parts, and where their weights are.
+#[derive(Clone)]
+pub struct Model {
+    /// Its family.
+    pub family: &'static Family,
+    /// Width and height of its pictures when none is asked for.
+    pub resolution: (usize, usize),
+    /// Sizes of the text encoder.
+    pub text: TextConfig,
+    /// Sizes of the UNet.
+    pub unet: UNetConfig,
+    /// Sizes of the VAE.
+    pub vae: VaeConfig,
+    /// What the UNet predicts.
+    pub prediction: Prediction,
+    /// The noise schedule that it was trained with.
+    pub training: Training,
+    /// Token that fills up a prompt.
+    pub padding_token: u32,
+    /// All weights by canonical names: `text_encoder.text_model.`, `unet.`, `vae.`
+    pub weights: Weights,
+}
+
+impl Model {
+    /// Recognises a checkpoint and reads the sizes of its parts. No weight is read.
+    ///
+    /// # Errors
+    /// A file that is no model, or of a family that cannot draw yet, or that lacks a part.
+    pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
+        let facts = Facts::of(checkpoint);
+        let unsupported =
+            |reason: String| Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+        let Some(family) = Family::detect(&facts) else { return unsupported(facts.explain()) };
+        match family.build {
+            Some(build) => build(family, checkpoint),
+            None => unsupported(format!(
+                "is a {} checkpoint, which cannot draw yet; supported: {}",
+                family.label,
+                ALL.iter().filter(|f| f.is_supported()).map(|f| f.label).collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+}
+
+/// Width and height that a checkpoint names: `modelspec.resolution` in its metadata ("512x768"), or the sample size
+/// of the UNet's configuration times the VAE's `factor`.
+fn named_resolution(checkpoint: &Checkpoint, factor: usize) -> Option<(usize, usize)> {
+    let good = |side: &usize| (1..=crate::MAX_SIDE).contains(side) && side % factor == 0;
+    if let Some((width, height)) =
+        checkpoint.metadata().get("modelspec.resolution").and_then(|s| s.split_once('x'))
+    {
+        let sides = (width.trim().parse().ok()?, height.trim().parse().ok()?);
+        return Some(sides).filter(|(width, height)| good(width) && good(height));
+    }
+    let side = checkpoint.config("unet")?.get("sample_size")?.as_u64()?;
+    let side = usize::try_from(side).ok()?.checked_mul(factor)?;
+    Some((side, side)).filter(|_| good(&side))
+}

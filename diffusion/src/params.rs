@@ -1,0 +1,112 @@
+//! Named weights of a checkpoint as the parameters of layers.
+
+use crate::Error;
+use latent_loader::{Dtype, RawTensor, Weights};
+use latent_tensor::{Conv2d, DType, GroupNorm, LayerNorm, Linear, Padding, Tensor, WeightBytes};
+use std::fmt::Display;
+
+/// Groups of every group norm of Stable Diffusion.
+const NORM_GROUPS: usize = 32;
+
+/// Told how many bytes of a checkpoint were just read.
+pub type OnRead<'a> = dyn Fn(u64) + 'a;
+
+/// Weights under a common prefix, read and packed as layers. Names are those of diffusers.
+#[derive(Clone)]
+pub struct Params<'a> {
+    weights: Weights,
+    on_read: &'a OnRead<'a>,
+}
+
+impl<'a> Params<'a> {
+    /// The layers of `weights`; `on_read` hears of each tensor, for a progress bar.
+    #[must_use]
+    pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
+        Params { weights, on_read }
+    }
+
+    /// The layers below `name`.
+    #[must_use]
+    pub fn scope(&self, name: impl Display) -> Params<'a> {
+        Params { weights: self.weights.scope(name), on_read: self.on_read }
+    }
+
+    /// Whether there is a tensor of that name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.weights.contains(name)
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<RawTensor, Error> {
+        let raw = self.weights.get(name, shape)?;
+        (self.on_read)(raw.data.len() as u64);
+        Ok(raw)
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        Ok(bytes(&self.read(name, &[len])?).to_f32())
+    }
+
+    fn bias(&self, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        if self.contains("bias") { self.vector("bias", len).map(Some) } else { Ok(None) }
+    }
+
+    /// A table `[rows, width]`, kept in its own number format.
+    pub fn table(&self, name: &str, dims: [usize; 2]) -> Result<Tensor, Error> {
+        let raw = self.read(name, &dims)?;
+        Ok(Tensor::from_weight(&dims, bytes(&raw))?)
+    }
+
+    /// A linear layer, with a bias if there is one. A 1x1 convolution is one too: the shape in the file may be
+    /// `[outputs, inputs, 1, 1]`.
+    pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, Error> {
+        let layer = self.scope(name);
+        let is_conv = layer.weights.shape("weight").is_some_and(|shape| shape.len() == 4);
+        let shape = [outputs, inputs, 1, 1];
+        let raw = layer.read("weight", if is_conv { &shape } else { &shape[..2] })?;
+        Ok(Linear::new(bytes(&raw), [outputs, inputs], layer.bias(outputs)?)?)
+    }
+
+    /// A convolution of a square kernel with bias.
+    pub fn conv(
+        &self,
+        name: &str,
+        [outputs, inputs, kernel]: [usize; 3],
+        stride: usize,
+        padding: Padding,
+    ) -> Result<Conv2d, Error> {
+        let layer = self.scope(name);
+        let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
+        let bias = layer.bias(outputs)?;
+        Ok(Conv2d::new(bytes(&raw), [outputs, inputs, kernel], stride, padding, bias)?)
+    }
+
+    /// A 3x3 convolution that keeps the picture's size.
+    pub fn conv3x3(&self, name: &str, outputs: usize, inputs: usize) -> Result<Conv2d, Error> {
+        self.conv(name, [outputs, inputs, 3], 1, Padding::all(1))
+    }
+
+    /// A group norm of 32 groups.
+    pub fn group_norm(&self, name: &str, channels: usize, eps: f32) -> Result<GroupNorm, Error> {
+        let layer = self.scope(name);
+        let (weight, bias) = (layer.vector("weight", channels)?, layer.vector("bias", channels)?);
+        Ok(GroupNorm::new(weight, bias, NORM_GROUPS, eps)?)
+    }
+
+    /// A layer norm with the epsilon of `torch.nn.LayerNorm`, 1e-5.
+    pub fn layer_norm(&self, name: &str, channels: usize) -> Result<LayerNorm, Error> {
+        let layer = self.scope(name);
+        Ok(LayerNorm::new(layer.vector("weight", channels)?, layer.vector("bias", channels)?, 1e-5)?)
+    }
+}
+
+/// The bytes of a tensor with the kernels' name for its number format.
+fn bytes(raw: &RawTensor) -> WeightBytes<'_> {
+    let dtype = match raw.dtype {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        // `Weights::get` returns no others.
+        _ => DType::F32,
+    };
+    WeightBytes::new(dtype, &raw.data)
+}

@@ -1,0 +1,103 @@
+//! The UNet as a sampler sees it.
+
+use super::{Conditioning, Latents};
+use crate::Error;
+use crate::samplers::{Denoiser, Prediction, SampleError};
+use crate::schedule::Level;
+use crate::unet::UNet;
+use latent_tensor::{Tensor, ops};
+
+/// Predicts the clean latents of a batch under guidance.
+pub(super) struct UNetDenoiser<'a> {
+    unet: &'a UNet,
+    /// `[n, tokens, width]`: the positive half after the negative one, or alone without guidance.
+    context: Tensor,
+    guidance: Option<f32>,
+    prediction: Prediction,
+    pictures: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> UNetDenoiser<'a> {
+    pub(super) fn new(
+        unet: &'a UNet,
+        latents: &Latents,
+        conditioning: &Conditioning,
+        guidance: f64,
+        prediction: Prediction,
+    ) -> Result<UNetDenoiser<'a>, Error> {
+        let guidance = (guidance > 1.0).then_some(guidance as f32);
+        let &Latents { pictures, channels, height, width, .. } = latents;
+        let halves = match guidance {
+            Some(_) => vec![&conditioning.negative, &conditioning.positive],
+            None => vec![&conditioning.positive],
+        };
+        let context = repeat(&halves, pictures)?;
+        Ok(UNetDenoiser { unet, context, guidance, prediction, pictures, channels, height, width })
+    }
+}
+
+/// Concatenates `[1 or n, tokens, width]` tensors, each repeated to `n` items.
+fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
+    let mut values = Vec::new();
+    for half in halves {
+        let items = half.dims()[0];
+        if items != 1 && items != n {
+            let reason = format!("{items} prompts for {n} pictures; one for all or one for each can be");
+            return Err(Error::Setting { name: "prompt", reason });
+        }
+        for _ in 0..n / items {
+            values.extend_from_slice(half.f32s()?);
+        }
+    }
+    let dims = halves[0].dims();
+    Ok(Tensor::from_f32(&[halves.len() * n, dims[1], dims[2]], &values)?)
+}
+
+impl UNetDenoiser<'_> {
+    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
+    fn predict(&self, input: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
+        let copies = if self.guidance.is_some() { 2 } else { 1 };
+        let latents = Latents {
+            values: input.repeat(copies),
+            pictures: copies * self.pictures,
+            channels: self.channels,
+            height: self.height,
+            width: self.width,
+        };
+        let batch = latents.channels_last(0..latents.pictures)?;
+        let timesteps = vec![timestep as f32; latents.pictures];
+        let output = self.unet.forward(&batch, &timesteps, &self.context)?;
+        match self.guidance {
+            Some(scale) => channels_first(&ops::guidance(&output, scale)?),
+            None => channels_first(&output),
+        }
+    }
+}
+
+impl Denoiser for UNetDenoiser<'_> {
+    /// `x` holds `[pictures, channels, height, width]`.
+    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
+        let input = Prediction::network_input(x, level.sigma);
+        let mut output = self.predict(&input, level.timestep).map_err(SampleError::model)?;
+        self.prediction.to_denoised(x, &mut output, level.sigma);
+        Ok(output)
+    }
+}
+
+/// `[n, height, width, channels]` to `[n, channels, height, width]`, flat.
+fn channels_first(x: &Tensor) -> Result<Vec<f32>, Error> {
+    let &[_, height, width, channels] = x.dims() else { unreachable!("the UNet returns pictures") };
+    let area = height * width;
+    let mut out = vec![0.0; x.f32s()?.len()];
+    for (from, to) in x.f32s()?.chunks_exact(area * channels).zip(out.chunks_exact_mut(area * channels)) {
+        for (pixel, values) in from.chunks_exact(channels).enumerate() {
+            for (channel, value) in values.iter().enumerate() {
+                to[channel * area + pixel] = *value;
+            }
+        }
+    }
+    Ok(out)
+}

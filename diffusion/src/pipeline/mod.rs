@@ -1,0 +1,308 @@
+//! From words to pictures: text encoder, sampler around the UNet, VAE.
+
+mod conditioning;
+mod denoiser;
+mod picture;
+mod settings;
+
+pub use conditioning::Conditioning;
+pub use picture::Picture;
+pub use settings::{MAX_SIDE, Settings};
+
+use crate::families::Model;
+use crate::params::Params;
+use crate::rng::{Noise, PerPicture};
+use crate::samplers::{Run, Step};
+use crate::text::TextEncoder;
+use crate::unet::UNet;
+use crate::vae::VaeDecoder;
+use crate::{Error, prompt};
+use denoiser::UNetDenoiser;
+use latent_loader::Checkpoint;
+use latent_tensor::{Pool, Tensor};
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What a pipeline is doing, for progress bars and previews. The listener answers whether to go on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A part of the model is being read.
+    Loading {
+        /// "text encoder", "UNet" or "VAE".
+        component: &'static str,
+        /// Bytes read so far.
+        read: u64,
+        /// Bytes of the part in the file.
+        total: u64,
+    },
+    /// A sampling step ended.
+    Step {
+        /// From 1 to `total`.
+        step: usize,
+        /// Steps in all.
+        total: usize,
+        /// The latents so far, in the order of [`Latents::values`]: clean ones plus `sigma` times noise.
+        latents: &'a [f32],
+        /// The noise level that is left.
+        sigma: f64,
+    },
+    /// A picture was decoded.
+    Decoded {
+        /// From 1 to `total`.
+        picture: usize,
+        /// Pictures in all.
+        total: usize,
+    },
+}
+
+/// Listens to events; `ControlFlow::Break` cancels.
+pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// Latents of some pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latents {
+    /// `[pictures, channels, height, width]`, the order in which random numbers are drawn.
+    pub values: Vec<f32>,
+    /// Number of pictures.
+    pub pictures: usize,
+    /// Channels of a latent.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// A model ready to draw. Its parts are read when they are first needed.
+pub struct Pipeline {
+    model: Model,
+    text_encoder: Option<TextEncoder>,
+    unet: Option<UNet>,
+    decoder: Option<VaeDecoder>,
+}
+
+impl Pipeline {
+    /// Recognises a checkpoint. No weight is read yet.
+    ///
+    /// # Errors
+    /// A checkpoint that is not supported or not whole.
+    pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
+        let model = Model::detect(&Arc::new(checkpoint))?;
+        Ok(Pipeline { model, text_encoder: None, unet: None, decoder: None })
+    }
+
+    /// What the checkpoint is.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Draws a picture for each seed of `settings`, all in one batch. A picture's bytes are those of its seed drawn
+    /// alone. Each part of the model leaves memory when its stage is over.
+    ///
+    /// # Errors
+    /// Settings that the model cannot follow (found before anything is read), unreadable weights, a cancelled run.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latent_diffusion::{Pipeline, Settings, loader::Checkpoint};
+    /// # use std::{ops::ControlFlow, path::Path};
+    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
+    /// let settings = Settings { seeds: vec![42], ..Settings::default() };
+    /// let pictures = pipeline.text_to_image("a red fox", "", &settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(pictures[0].rgb.len(), 512 * 512 * 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn text_to_image(
+        &mut self,
+        prompt: &str,
+        negative_prompt: &str,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Vec<Picture>, Error> {
+        settings.check(&self.model)?;
+        let conditioning = self.encode(&[prompt], &[negative_prompt], settings.clip_skip, listener)?;
+        self.unload_text_encoder();
+        let latents = self.sample(&conditioning, settings, listener)?;
+        self.unload_unet();
+        let pictures = self.decode(&latents, listener)?;
+        self.unload_decoder();
+        Ok(pictures)
+    }
+
+    /// Encodes prompts, one for all pictures or one for each, and as many negative ones.
+    ///
+    /// # Errors
+    /// A clip skip beyond the layers, unreadable weights, a cancelled run.
+    pub fn encode(
+        &mut self,
+        prompts: &[&str],
+        negative_prompts: &[&str],
+        clip_skip: usize,
+        listener: &mut Listener<'_>,
+    ) -> Result<Conditioning, Error> {
+        if self.text_encoder.is_none() {
+            let load = |params: &Params<'_>| TextEncoder::load(params, &self.model.text);
+            self.text_encoder =
+                Some(load_part(&self.model, "text encoder", "text_encoder.text_model", load, listener)?);
+        }
+        let encoder = self.text_encoder.as_ref().expect("just loaded");
+        let chunks = |text: &&str| prompt::encode(text, self.model.padding_token);
+        let positive: Vec<_> = prompts.iter().map(chunks).collect();
+        let negative: Vec<_> = negative_prompts.iter().map(chunks).collect();
+        Conditioning::encode(encoder, positive, negative, clip_skip, self.model.padding_token)
+    }
+
+    /// Samples latents for each seed of `settings`, which is checked first.
+    ///
+    /// # Errors
+    /// Settings that the model cannot follow, unreadable weights, a cancelled run, values that are no numbers.
+    pub fn sample(
+        &mut self,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, Error> {
+        let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
+        let mut latents = settings.check(&self.model)?;
+        noise.normal(&mut latents.values);
+        self.sample_from(latents, conditioning, settings, &mut noise, listener)
+    }
+
+    /// Samples from given unit normals, with `noise` for samplers that draw more. `settings.seeds` is not used.
+    ///
+    /// # Errors
+    /// As [`Pipeline::sample`], and latents of another number of channels.
+    pub fn sample_from(
+        &mut self,
+        mut latents: Latents,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        noise: &mut dyn Noise,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, Error> {
+        let schedule = settings.schedule(&self.model)?;
+        if self.unet.is_none() {
+            let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
+            self.unet = Some(load_part(&self.model, "UNet", "unet", load, listener)?);
+        }
+        let unet = self.unet.as_ref().expect("just loaded");
+        let mut model =
+            UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction)?;
+        schedule.scale_noise(&mut latents.values);
+        let mut on_step = |step: Step<'_>| {
+            listener(Event::Step {
+                step: step.index + 1,
+                total: step.total,
+                latents: step.latents,
+                sigma: step.sigma,
+            })
+        };
+        let mut run = Run {
+            x: &mut latents.values,
+            schedule: &schedule,
+            model: &mut model,
+            noise,
+            eta: settings.eta,
+            on_step: &mut on_step,
+        };
+        settings.sampler.sample(&mut run)?;
+        Ok(latents)
+    }
+
+    /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one.
+    ///
+    /// # Errors
+    /// Unreadable weights, a cancelled run, values that are no numbers.
+    pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
+        if self.decoder.is_none() {
+            let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
+            self.decoder = Some(load_part(&self.model, "VAE", "vae", load, listener)?);
+        }
+        let decoder = self.decoder.as_ref().expect("just loaded");
+        let mut pictures = Vec::new();
+        for picture in 0..latents.pictures {
+            let latent = latents.channels_last(picture..picture + 1)?;
+            let pixels = decoder.decode(&latent)?;
+            expect_finite("VAE", pixels.f32s()?)?;
+            pictures.extend(Picture::from_tensor(&pixels)?);
+            if listener(Event::Decoded { picture: picture + 1, total: latents.pictures }).is_break() {
+                return Err(Error::Cancelled);
+            }
+        }
+        Ok(pictures)
+    }
+
+    /// Drops the text encoder and the memory of its stage.
+    pub fn unload_text_encoder(&mut self) {
+        self.text_encoder = None;
+        Pool::global().trim();
+    }
+
+    /// Drops the UNet and the memory of its stage.
+    pub fn unload_unet(&mut self) {
+        self.unet = None;
+        Pool::global().trim();
+    }
+
+    /// Drops the VAE and the memory of its stage.
+    pub fn unload_decoder(&mut self) {
+        self.decoder = None;
+        Pool::global().trim();
+    }
+}
+
+impl Latents {
+    /// Zeros.
+    #[must_use]
+    pub fn zeros(pictures: usize, channels: usize, height: usize, width: usize) -> Latents {
+        Latents { values: vec![0.0; pictures * channels * height * width], pictures, channels, height, width }
+    }
+
+    /// Some of the pictures as a tensor `[n, height, width, channels]`.
+    ///
+    /// # Errors
+    /// None for pictures that exist.
+    pub fn channels_last(&self, pictures: std::ops::Range<usize>) -> Result<Tensor, Error> {
+        let (area, channels) = (self.height * self.width, self.channels);
+        let mut out = Tensor::zeros(&[pictures.len(), self.height, self.width, channels])?;
+        let from = self.values[pictures.start * channels * area..].chunks_exact((channels * area).max(1));
+        for (from, to) in from.zip(out.f32s_mut()?.chunks_exact_mut((channels * area).max(1))) {
+            for (pixel, to) in to.chunks_exact_mut(channels).enumerate() {
+                for (channel, to) in to.iter_mut().enumerate() {
+                    *to = from[channel * area + pixel];
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Reads one part of the model and tells the listener about it.
+fn load_part<T>(
+    model: &Model,
+    component: &'static str,
+    scope: &str,
+    load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
+    listener: &mut Listener<'_>,
+) -> Result<T, Error> {
+    let weights = model.weights.scope(scope);
+    let total = weights.total_bytes();
+    let state = RefCell::new((0, ControlFlow::Continue(()), listener));
+    let on_read = |bytes: u64| {
+        let (read, flow, listener) = &mut *state.borrow_mut();
+        *read += bytes;
+        if flow.is_continue() {
+            *flow = listener(Event::Loading { component, read: *read, total });
+        }
+    };
+    let part = load(&Params::new(weights, &on_read))?;
+    if state.borrow().1.is_break() { Err(Error::Cancelled) } else { Ok(part) }
+}
+
+/// Fails if a stage computed a value that is no number.
+fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
+    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
+}

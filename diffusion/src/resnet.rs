@@ -1,0 +1,51 @@
+//! The residual block that UNet and VAE share.
+
+use crate::{Error, params::Params};
+use latent_tensor::{Conv2d, GroupNorm, Linear, Tensor, ops};
+
+/// `x + conv(silu(norm(conv(silu(norm(x))) + time)))` (`ResnetBlock2D`; He et al. 2016, with the time embedding of
+/// Ho et al. 2020).
+pub(crate) struct ResnetBlock {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_emb_proj: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    conv_shortcut: Option<Linear>,
+}
+
+impl ResnetBlock {
+    /// `time_width`: width of the time embedding; `None` in a VAE.
+    pub(crate) fn load(
+        params: &Params<'_>,
+        inputs: usize,
+        outputs: usize,
+        time_width: Option<usize>,
+        eps: f32,
+    ) -> Result<ResnetBlock, Error> {
+        let time_emb_proj =
+            time_width.map(|width| params.linear("time_emb_proj", outputs, width)).transpose()?;
+        let shortcut = inputs != outputs;
+        Ok(ResnetBlock {
+            norm1: params.group_norm("norm1", inputs, eps)?,
+            conv1: params.conv3x3("conv1", outputs, inputs)?,
+            time_emb_proj,
+            norm2: params.group_norm("norm2", outputs, eps)?,
+            conv2: params.conv3x3("conv2", outputs, outputs)?,
+            conv_shortcut: shortcut.then(|| params.linear("conv_shortcut", outputs, inputs)).transpose()?,
+        })
+    }
+
+    /// `x` `[batch, height, width, inputs]` to `[.., outputs]`; `time`, the time embedding after SiLU, `[batch, width]`.
+    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor, Error> {
+        let mut hidden = ops::conv2d(&ops::group_norm_silu(x, &self.norm1)?, &self.conv1)?;
+        if let (Some(layer), Some(time)) = (&self.time_emb_proj, time) {
+            hidden = ops::add_per_channel(hidden, &ops::linear(time, layer)?)?;
+        }
+        let hidden = ops::group_norm_silu(&hidden, &self.norm2)?;
+        match &self.conv_shortcut {
+            Some(layer) => Ok(ops::conv2d_add(&hidden, &self.conv2, &ops::linear(x, layer)?)?),
+            None => Ok(ops::conv2d_add(&hidden, &self.conv2, x)?),
+        }
+    }
+}

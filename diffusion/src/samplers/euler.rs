@@ -1,0 +1,37 @@
+//! Euler's method: Karras et al. 2022, algorithm 2 without churn and without the correction. diffusers'
+//! `EulerDiscreteScheduler`, k-diffusion's `sample_euler`.
+//!
+//! One straight line from level to level: x' = D + (x - D) sigma' / sigma.
+
+use super::{Run, SampleError, Sampler};
+use crate::names::Named;
+use crate::schedule::Grid;
+
+/// Euler's method. First order, one evaluation a step, no noise added.
+pub struct Euler;
+
+impl Named for Euler {
+    fn name(&self) -> &'static str {
+        "euler"
+    }
+}
+
+impl Sampler for Euler {
+    fn label(&self) -> &'static str {
+        "Euler"
+    }
+
+    fn grid(&self) -> Grid {
+        Grid::Euler
+    }
+
+    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+        for i in 0..run.schedule.steps() {
+            let (from, to) = run.span(i);
+            let denoised = run.denoise(i)?;
+            run.blend(to / from, 1.0 - to / from, &denoised);
+            run.end_step(i, &denoised)?;
+        }
+        Ok(())
+    }
+}

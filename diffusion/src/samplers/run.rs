@@ -1,0 +1,168 @@
+//! What all samplers share: the state of one run, and its dealings with the model and the caller.
+
+use crate::rng::Noise;
+use crate::schedule::{Level, Schedule};
+use std::error::Error;
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// The model, seen as an estimate of the picture behind the noise.
+pub trait Denoiser {
+    /// The estimate of x0 for latents `x` = x0 + `level.sigma` n, of the same length.
+    ///
+    /// # Errors
+    /// [`SampleError::Model`] for the model's own errors, or [`SampleError::Cancelled`].
+    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError>;
+}
+
+/// What the caller gets to see after each step.
+pub struct Step<'a> {
+    /// The step just taken, from 0.
+    pub index: usize,
+    /// The number of steps.
+    pub total: usize,
+    /// The noise level of `latents`: that at which the next step begins, 0 after the last.
+    pub sigma: f64,
+    /// The latents, x0 + `sigma` n. They may be changed, to keep part of a given picture (inpainting); after
+    /// the last step they are the result.
+    pub latents: &'a mut [f32],
+    /// The model's latest estimate of x0, for previews.
+    pub denoised: &'a [f32],
+}
+
+/// One run of a sampler.
+pub struct Run<'a> {
+    /// The latents, all pictures of the batch one after the other. At first noise times
+    /// [`Schedule::initial_scale`], or [`Schedule::add_noise`]; in the end the result.
+    pub x: &'a mut [f32],
+    /// The noise levels.
+    pub schedule: &'a Schedule,
+    /// The model.
+    pub model: &'a mut dyn Denoiser,
+    /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerPicture`].
+    pub noise: &'a mut dyn Noise,
+    /// How much noise, from 0 to 1, samplers that add it do add: 0 none, 1 as much as the forward process.
+    /// `None` is the sampler's usual: 0 for DDIM, 1 for Euler a. Others ignore it.
+    pub eta: Option<f64>,
+    /// Called after each step; `Break` cancels the run.
+    pub on_step: &'a mut dyn FnMut(Step<'_>) -> ControlFlow<()>,
+}
+
+impl Run<'_> {
+    /// The model's estimate at the beginning of step `index`.
+    pub(super) fn denoise(&mut self, index: usize) -> Result<Vec<f32>, SampleError> {
+        let level = self.schedule.levels()[index];
+        let denoised = self.model.denoise(self.x, level)?;
+        if denoised.len() != self.x.len() {
+            return Err(SampleError::Length { expected: self.x.len(), got: denoised.len() });
+        }
+        if !denoised.iter().all(|value| value.is_finite()) {
+            return Err(SampleError::NotFinite { step: index + 1, steps: self.schedule.steps(), level });
+        }
+        Ok(denoised)
+    }
+
+    /// The sigmas at which step `index` begins and ends.
+    pub(super) fn span(&self, index: usize) -> (f64, f64) {
+        (self.schedule.levels()[index].sigma, self.schedule.targets()[index])
+    }
+
+    /// x = `a` x + `b` `other`.
+    pub(super) fn blend(&mut self, a: f64, b: f64, other: &[f32]) {
+        for (x, other) in self.x.iter_mut().zip(other) {
+            *x = (a * f64::from(*x) + b * f64::from(*other)) as f32;
+        }
+    }
+
+    /// A step of Euler's method along (x - denoised) / sigma, to a level below the target, and noise to make
+    /// up for it. `eta` says how much: 0 none, 1 as much as the forward process has between the two levels.
+    pub(super) fn ancestral_step(&mut self, index: usize, denoised: &[f32], eta: f64) {
+        let (from, to) = self.span(index);
+        let up = to.min(eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt());
+        let down = (to * to - up * up).sqrt();
+        self.blend(down / from, 1.0 - down / from, denoised);
+        if up > 0.0 {
+            let mut noise = vec![0.0; self.x.len()];
+            self.noise.normal(&mut noise);
+            self.blend(1.0, up, &noise);
+        }
+    }
+
+    /// Hands the latents over to the next step, by way of the caller.
+    ///
+    /// A step need not end at the sigma where the next begins ([`crate::schedule::Grid::Ddim`]). What stays
+    /// the same then is x / sqrt(sigma^2 + 1), the variance-preserving latents that diffusers' DDIM holds. In
+    /// the same way a last step that ends above 0 leaves variance-preserving latents for the VAE.
+    pub(super) fn end_step(&mut self, index: usize, denoised: &[f32]) -> Result<(), SampleError> {
+        let target = self.schedule.targets()[index];
+        let sigma = self.schedule.levels().get(index + 1).map_or(0.0, |level| level.sigma);
+        if sigma != target {
+            let factor = sigma.hypot(1.0) / target.hypot(1.0);
+            self.x.iter_mut().for_each(|x| *x = (factor * f64::from(*x)) as f32);
+        }
+        let total = self.schedule.steps();
+        match (self.on_step)(Step { index, total, sigma, latents: self.x, denoised }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(SampleError::Cancelled),
+        }
+    }
+}
+
+/// Why a run ended before its end.
+#[derive(Debug)]
+pub enum SampleError {
+    /// The caller asked for it.
+    Cancelled,
+    /// The model failed.
+    Model(Box<dyn Error + Send + Sync>),
+    /// The model gave infinities or what is not a number.
+    NotFinite {
+        /// The step in which it did, from 1.
+        step: usize,
+        /// The number of steps.
+        steps: usize,
+        /// The level it was given.
+        level: Level,
+    },
+    /// The model gave another number of values than it was given.
+    Length {
+        /// The number it was given.
+        expected: usize,
+        /// The number it gave.
+        got: usize,
+    },
+}
+
+impl SampleError {
+    /// The model's own error.
+    pub fn model(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Model(error) => write!(f, "the model failed: {error}"),
+            Self::NotFinite { step, steps, level } => write!(
+                f,
+                "the model gave NaN or infinite values in step {step} of {steps} (time step {:.1}, sigma {:.4}): \
+                 check the checkpoint for damage, and the strength of its LoRAs",
+                level.timestep, level.sigma
+            ),
+            Self::Length { expected, got } => {
+                write!(f, "the model gave {got} values for {expected} latents: as many are expected")
+            }
+        }
+    }
+}
+
+impl Error for SampleError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Model(error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+use super::*;
+use crate::rng::{Noise, PerPicture, RngKind};
+use crate::schedule::{Level, Schedule, Training};
+use std::ops::ControlFlow;
+
+/// The exact model of pictures whose every value is normal with that mean and deviation.
+struct Gaussian {
+    mean: f64,
+    deviation: f64,
+    calls: usize,
+}
+
+impl Gaussian {
+    fn new(mean: f64, deviation: f64) -> Self {
+        Self { mean, deviation, calls: 0 }
+    }
+
+    /// Where the deterministic path that is at `x` at noise level `from` is at level `to`.
+    fn path(&self, x: f64, from: f64, to: f64) -> f64 {
+        let spread = |sigma: f64| self.deviation.hypot(sigma);
+        self.mean + (x - self.mean) * spread(to) / spread(from)
+    }
+}
+
+impl Denoiser for Gaussian {
+    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
+        self.calls += 1;
+        let (data, noise) = (self.deviation.powi(2), level.sigma.powi(2));
+        let estimate = |x: &f32| ((data * f64::from(*x) + noise * self.mean) / (data + noise)) as f32;
+        Ok(x.iter().map(estimate).collect())
+    }
+}
+
+fn go_on(_: Step<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn schedule(sampler: &dyn Sampler, form: Form, kind: Kind, steps: usize) -> Schedule {
+    Schedule::new(&Training::scaled_linear(), form, kind, sampler.grid(), steps).unwrap()
+}
+
+/// Runs from unit noise `x` to the end.
+fn run(
+    sampler: &dyn Sampler,
+    schedule: &Schedule,
+    model: &mut dyn Denoiser,
+    noise: &mut dyn Noise,
+    eta: Option<f64>,
+    mut x: Vec<f32>,
+) -> Result<Vec<f32>, SampleError> {
+    schedule.scale_noise(&mut x);
+    sampler.sample(&mut Run { x: &mut x, schedule, model, noise, eta, on_step: &mut go_on })?;
+    Ok(x)
+}
+
+fn noise() -> Box<dyn Noise + Send> {
+    RngKind::Cuda.generator(1)
+}
+
+#[test]
+fn a_single_possible_picture_is_found_by_all() {
+    for sampler in ALL {
+        for (form, kind) in [(Form::KDiffusion, Kind::Karras), (Form::Diffusers, Kind::Leading)] {
+            let schedule = schedule(*sampler, form, kind, 7);
+            let mut model = Gaussian::new(0.75, 0.0);
+            let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0, -2.0]).unwrap();
+            // What remains of the noise where the schedule ends above 0, as variance-preserving latents.
+            let left = schedule.targets()[6];
+            let slack = 1e-5 + 4.0 * left;
+            assert!(got.iter().all(|x| (f64::from(*x) - 0.75).abs() < slack), "{} {got:?}", sampler.name());
+            assert_eq!(model.calls, 7);
+        }
+    }
+}
+
+/// The error against the exact path at the last level above 0, on an exponential schedule.
+fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
+    let schedule = schedule(sampler, Form::KDiffusion, Kind::Exponential, steps);
+    let mut model = Gaussian::new(0.3, 0.5);
+    let first = schedule.levels()[0].sigma;
+    let mut x = vec![first as f32];
+    let mut seen = (0.0, 0.0);
+    let exact = Gaussian::new(0.3, 0.5);
+    let mut on_step = |step: Step<'_>| {
+        if step.index + 2 == step.total {
+            let want = exact.path(first, first, step.sigma);
+            seen = (step.sigma, f64::from(step.latents[0]) - want);
+        }
+        ControlFlow::Continue(())
+    };
+    let (schedule, noise) = (&schedule, &mut *noise());
+    let mut run =
+        Run { x: &mut x, schedule, model: &mut model, noise, eta: Some(0.0), on_step: &mut on_step };
+    sampler.sample(&mut run).unwrap();
+    assert!((seen.0 - Training::scaled_linear().sigma_range().0).abs() < 1e-9);
+    seen.1.abs()
+}
+
+#[test]
+fn errors_fall_with_the_order_of_the_method() {
+    for (sampler, order) in [(&Euler as &dyn Sampler, 1), (&EulerA, 1), (&Ddim, 1), (&Dpmpp2m, 2)] {
+        let (coarse, fine) = (error_at(sampler, 41), error_at(sampler, 81));
+        let ratio = coarse / fine;
+        let want = f64::from(1 << order);
+        assert!((want * 0.85..want * 1.3).contains(&ratio), "{}: {coarse} {fine} {ratio}", sampler.name());
+    }
+}
+
+/// With all the noise of the forward process the results have the spread of the pictures, whatever the path.
+#[test]
+fn added_noise_keeps_the_distribution() {
+    for sampler in [&EulerA as &dyn Sampler, &Ddim] {
+        let schedule = schedule(sampler, Form::KDiffusion, Kind::Exponential, 100);
+        let mut start = vec![0.0; 1 << 14];
+        RngKind::Cuda.generator(2).normal(&mut start);
+        let mut model = Gaussian::new(0.3, 0.5);
+        let got = run(sampler, &schedule, &mut model, &mut *noise(), Some(1.0), start).unwrap();
+        let n = got.len() as f64;
+        let mean = got.iter().copied().map(f64::from).sum::<f64>() / n;
+        let deviation = (got.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!((mean - 0.3).abs() < 0.02 && (deviation - 0.5).abs() < 0.03, "{mean} {deviation}");
+    }
+}
+
+#[test]
+fn eta_defaults_to_each_samplers_own() {
+    for (sampler, default, other) in [(&EulerA as &dyn Sampler, 1.0, 0.0), (&Ddim, 0.0, 1.0)] {
+        let schedule = schedule(sampler, Form::KDiffusion, Kind::Normal, 5);
+        let result = |eta| {
+            run(sampler, &schedule, &mut Gaussian::new(0.0, 0.5), &mut *noise(), eta, vec![1.0; 4]).unwrap()
+        };
+        assert_eq!(result(None), result(Some(default)));
+        assert_ne!(result(None), result(Some(other)));
+    }
+}
+
+#[test]
+fn a_picture_of_a_batch_equals_the_picture_alone() {
+    for sampler in ALL {
+        let schedule = schedule(*sampler, Form::KDiffusion, Kind::Karras, 6);
+        let draw = |seeds: &[u64]| {
+            let mut noise = PerPicture::seeded(RngKind::Cpu, seeds.iter().copied());
+            let mut x = vec![0.0; 48 * seeds.len()];
+            noise.normal(&mut x);
+            run(*sampler, &schedule, &mut Gaussian::new(0.1, 0.9), &mut noise, Some(0.7), x).unwrap()
+        };
+        assert_eq!(draw(&[3, 4])[48..], draw(&[4]), "{}", sampler.name());
+    }
+}
+
+#[test]
+fn latents_handed_to_the_caller_have_the_level_it_is_told() {
+    // With one possible picture and no noise but the first, x = mean + sigma n exactly, at every level.
+    let schedule = schedule(&Ddim, Form::KDiffusion, Kind::Normal, 6);
+    let mut x = vec![2.0];
+    schedule.scale_noise(&mut x);
+    let mut sigmas = Vec::new();
+    let mut on_step = |step: Step<'_>| {
+        assert!((f64::from(step.latents[0]) - (0.5 + step.sigma * (2.0 - 0.5 / 14.6146))).abs() < 1e-3);
+        assert_eq!((step.total, step.denoised), (6, &[0.5][..]));
+        sigmas.push(step.sigma);
+        ControlFlow::Continue(())
+    };
+    let (model, noise) = (&mut Gaussian::new(0.5, 0.0), &mut *noise());
+    let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+    Ddim.sample(&mut run).unwrap();
+    let mut want: Vec<f64> = schedule.levels()[1..].iter().map(|level| level.sigma).collect();
+    want.push(0.0);
+    assert_eq!(sigmas, want);
+}
+
+/// Where DDIM's steps do not meet, the variance-preserving latents are what goes on.
+#[test]
+fn ddim_goes_on_with_variance_preserving_latents() {
+    let schedule = schedule(&Ddim, Form::Diffusers, Kind::Linspace, 8);
+    let mut x = vec![1.0];
+    schedule.scale_noise(&mut x);
+    let start = f64::from(x[0]);
+    let first = schedule.levels()[0].sigma;
+    let target = schedule.targets()[0];
+    let mut seen = None;
+    let mut on_step = |step: Step<'_>| {
+        seen.get_or_insert((step.sigma, f64::from(step.latents[0])));
+        ControlFlow::Continue(())
+    };
+    let (model, noise) = (&mut Gaussian::new(0.0, 0.0), &mut *noise());
+    let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+    Ddim.sample(&mut run).unwrap();
+    let (sigma, x) = seen.unwrap();
+    assert_eq!(sigma, schedule.levels()[1].sigma);
+    let want = start * target / first / target.hypot(1.0);
+    assert!((x / sigma.hypot(1.0) - want).abs() < 1e-6);
+}
+
+#[test]
+fn the_caller_can_cancel_and_change_latents() {
+    for sampler in ALL {
+        let schedule = schedule(*sampler, Form::KDiffusion, Kind::Normal, 5);
+        let mut x = vec![1.0; 3];
+        let mut model = Gaussian::new(0.0, 1.0);
+        let mut on_step = |step: Step<'_>| {
+            step.latents[1] = 7.0;
+            if step.index == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let noise = &mut *noise();
+        let mut run = Run {
+            x: &mut x,
+            schedule: &schedule,
+            model: &mut model,
+            noise,
+            eta: None,
+            on_step: &mut on_step,
+        };
+        assert!(matches!(sampler.sample(&mut run), Err(SampleError::Cancelled)), "{}", sampler.name());
+        assert_eq!((model.calls, x[1]), (3, 7.0), "{}", sampler.name());
+    }
+}
+
+/// A model that fails in one of the possible ways.
+enum Broken {
+    Fails,
+    NotANumber,
+    Short,
+}
+
+impl Denoiser for Broken {
+    fn denoise(&mut self, x: &[f32], _: Level) -> Result<Vec<f32>, SampleError> {
+        match self {
+            Self::Fails => Err(SampleError::model("out of memory")),
+            Self::NotANumber => Ok(vec![f32::NAN; x.len()]),
+            Self::Short => Ok(Vec::new()),
+        }
+    }
+}
+
+#[test]
+fn failures_of_the_model_are_reported() {
+    for sampler in ALL {
+        for (mut model, message) in [
+            (Broken::Fails, "the model failed: out of memory"),
+            (Broken::NotANumber, "step 1 of 4 (time step 999.0, sigma 14.6146)"),
+            (Broken::Short, "the model gave 0 values for 2 latents"),
+        ] {
+            let schedule = schedule(*sampler, Form::KDiffusion, Kind::Normal, 4);
+            let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0; 2]).unwrap_err();
+            assert!(got.to_string().contains(message), "{}: {got}", sampler.name());
+        }
+    }
+}
+
+#[test]
+fn every_number_of_steps_gives_finite_latents() {
+    for sampler in ALL {
+        for form in [Form::KDiffusion, Form::Diffusers] {
+            for kind in Kind::ALL {
+                for steps in [1, 2, 3, 7, 49, 50, 600, 998, 1000] {
+                    let made = Schedule::new(&Training::scaled_linear(), form, *kind, sampler.grid(), steps);
+                    let Ok(schedule) = made else { continue };
+                    let mut model = Gaussian::new(0.2, 0.5);
+                    let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0]).unwrap();
+                    let name = sampler.name();
+                    assert!(got[0].abs() < 5.0, "{name} {form} {kind:?} {steps}: {got:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn samplers_by_name() {
+    let found = |name: &str| parse(name).map(|(sampler, kind)| (sampler.name(), kind));
+    for sampler in ALL {
+        assert_eq!(found(sampler.name()), Ok((sampler.name(), None)));
+        assert_eq!(found(sampler.label()), Ok((sampler.name(), None)));
+    }
+    for name in ["dpm++2m", "dpm++_2m", "DPM++ 2M", "dpmpp_2m"] {
+        assert_eq!(found(name), Ok(("dpm++2m", None)), "{name}");
+    }
+    for name in ["DPM++ 2M Karras", "dpmpp_2m_karras", "dpm++2m karras"] {
+        assert_eq!(found(name), Ok(("dpm++2m", Some(Kind::Karras))), "{name}");
+    }
+    for name in ["euler_a", "Euler a", "euler_ancestral", "EULER-A"] {
+        assert_eq!(found(name), Ok(("euler_a", None)), "{name}");
+    }
+    assert_eq!(found("Euler Exponential"), Ok(("euler", Some(Kind::Exponential))));
+}
+
+#[test]
+fn unknown_samplers_suggest_the_nearest() {
+    for (name, nearest) in [
+        ("eular", Some("euler")),
+        ("ddmi", Some("ddim")),
+        ("DPM++ 2M SDE", Some("dpm++2m")),
+        ("DPM++ 2N Karras", Some("dpm++2m")),
+        ("karras", None),
+        ("", None),
+    ] {
+        let error = parse(name).map(|(sampler, _)| sampler.name()).unwrap_err();
+        assert_eq!((error.given.as_str(), error.nearest), (name, nearest));
+    }
+}

@@ -1,0 +1,330 @@
+//! Which noise levels a picture passes on its way from noise, and which time step the model is told at each.
+//!
+//! Programs differ here more than in their samplers, and a seed gives the picture people know only with the
+//! same levels. There are two families, [`Form::KDiffusion`] and [`Form::Diffusers`], each in a file of its
+//! own.
+//!
+//! Latents are "variance exploding" throughout: x = x0 + sigma n. Classes of diffusers that hold sqrt(a) x0 +
+//! sqrt(1 - a) n instead ("variance preserving") are the same up to the factor sqrt(sigma^2 + 1).
+
+mod diffusers;
+mod k_diffusion;
+mod training;
+
+pub use training::Training;
+
+use crate::names::{self, Named, UnknownName};
+use std::fmt;
+
+/// The exponent of Karras' spacing (Karras et al. 2022, section 3, equation 5): they found 5 to 10 good, and
+/// all programs took 7.
+const KARRAS_RHO: f64 = 7.0;
+
+/// Whose conventions a schedule follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// k-diffusion's, shared by the web UI, ComfyUI and stable-diffusion.cpp. Noise levels come first; the
+    /// time step of a level is found by log-linear interpolation, fractions and all. The last level is 0.
+    KDiffusion,
+    /// diffusers' (0.42). Time steps come first, laid out and rounded as the class of that sampler does.
+    Diffusers,
+}
+
+impl Form {
+    /// All forms.
+    pub const ALL: &[Self] = &[Self::KDiffusion, Self::Diffusers];
+
+    /// The form of that name.
+    ///
+    /// # Errors
+    /// [`UnknownName`], with the nearest known one.
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
+        names::find("schedule form", name, Self::ALL).copied()
+    }
+
+    /// How many of the first steps a picture-to-picture run leaves out. `strength`, 0 to 1, is the part of
+    /// the way that is walked; the two families round it differently, and the web UI always walks one step
+    /// more.
+    #[must_use]
+    pub fn skipped_steps(self, steps: usize, strength: f64) -> usize {
+        /// The web UI's limit, which keeps its first level in use at full strength.
+        const WEBUI_MAX_STRENGTH: f64 = 0.999;
+        let walked = match self {
+            Self::Diffusers => (steps as f64 * strength.max(0.0)) as usize,
+            Self::KDiffusion => (steps as f64 * strength.clamp(0.0, WEBUI_MAX_STRENGTH)) as usize + 1,
+        };
+        steps.saturating_sub(walked)
+    }
+}
+
+impl Named for Form {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::KDiffusion => "webui",
+            Self::Diffusers => "diffusers",
+        }
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        match self {
+            Self::KDiffusion => &["k-diffusion", "comfyui"],
+            Self::Diffusers => &[],
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How the levels are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Evenly in time steps, as the sampler's own program has it by default: from 999 to 0 in
+    /// [`Form::KDiffusion`]; [`Kind::Leading`] in [`Form::Diffusers`], the setting of the Stable Diffusion
+    /// folders.
+    Normal,
+    /// Evenly in sigma^(1/7): more steps at low noise.
+    Karras,
+    /// Evenly in log sigma.
+    Exponential,
+    /// [`Form::Diffusers`]: whole intervals from the low end, moved up by one step: 876, 751, … 1 for 8
+    /// steps.
+    Leading,
+    /// [`Form::Diffusers`]: both ends included: 999, 856.3, … 0.
+    Linspace,
+    /// [`Form::Diffusers`]: whole intervals from the high end: 999, 874, … 124. For distilled models.
+    Trailing,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: &[Self] =
+        &[Self::Normal, Self::Karras, Self::Exponential, Self::Leading, Self::Linspace, Self::Trailing];
+
+    /// The kind of that name.
+    ///
+    /// # Errors
+    /// [`UnknownName`], with the nearest known one.
+    pub fn parse(name: &str) -> Result<Self, UnknownName> {
+        names::find("schedule", name, Self::ALL).copied()
+    }
+}
+
+impl Named for Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Karras => "karras",
+            Self::Exponential => "exponential",
+            Self::Leading => "leading",
+            Self::Linspace => "linspace",
+            Self::Trailing => "trailing",
+        }
+    }
+}
+
+/// The layouts of time steps among the scheduler classes of diffusers; each sampler knows the one of its
+/// class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grid {
+    /// `DDIMScheduler`: whole time steps; a step aims 1000/n time steps down, which is not always the next
+    /// one; the last level is that of time step 0, not 0.
+    Ddim,
+    /// `EulerDiscreteScheduler` and its like: fractions are kept.
+    Euler,
+    /// `DPMSolverMultistepScheduler` and its like: whole time steps, n + 1 points of which the last is
+    /// dropped.
+    DpmSolver,
+}
+
+/// A noise level together with the time step that tells the model of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// The amount of noise: x = x0 + sigma n.
+    pub sigma: f64,
+    /// What the model is given, in 0 to 999, possibly with a fraction.
+    pub timestep: f64,
+}
+
+/// The levels of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    levels: Vec<Level>,
+    /// The sigma at which each step ends: that of the next level except for [`Grid::Ddim`].
+    targets: Vec<f64>,
+    initial_scale: f64,
+}
+
+impl Schedule {
+    /// The schedule of `steps` steps. `grid` (from [`crate::samplers::Sampler::grid`]) matters to
+    /// [`Form::Diffusers`] only.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] if there are no steps or too many, or if the form or the grid has no such kind.
+    pub fn new(
+        training: &Training,
+        form: Form,
+        kind: Kind,
+        grid: Grid,
+        steps: usize,
+    ) -> Result<Self, ScheduleError> {
+        let max = training.sigmas().len();
+        if steps == 0 || steps > max {
+            return Err(ScheduleError::Steps { steps, max });
+        }
+        match form {
+            Form::KDiffusion => k_diffusion::schedule(training, kind, steps),
+            Form::Diffusers => diffusers::schedule(training, kind, grid, steps),
+        }
+    }
+
+    /// Levels of which each step ends where the next begins, the last at `final_sigma`.
+    fn chain(levels: Vec<Level>, final_sigma: f64, initial_scale: f64) -> Self {
+        let targets = levels.iter().skip(1).map(|level| level.sigma).chain([final_sigma]).collect();
+        Self { levels, targets, initial_scale }
+    }
+
+    /// The number of steps.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// The level at which each step begins, falling.
+    #[must_use]
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// The sigma at which each step ends.
+    #[must_use]
+    pub fn targets(&self) -> &[f64] {
+        &self.targets
+    }
+
+    /// What unit noise is multiplied with to start from nothing but noise. Not always the first sigma:
+    /// diffusers often starts at sqrt(sigma^2 + 1).
+    #[must_use]
+    pub fn initial_scale(&self) -> f64 {
+        self.initial_scale
+    }
+
+    /// Turns unit noise into the latents to start from.
+    pub fn scale_noise(&self, noise: &mut [f32]) {
+        noise.iter_mut().for_each(|n| *n = (f64::from(*n) * self.initial_scale) as f32);
+    }
+
+    /// The latents to start from when a picture is to show through: `latents` + sigma `noise` at the first
+    /// level, elementwise.
+    #[must_use]
+    pub fn add_noise(&self, latents: &[f32], noise: &[f32]) -> Vec<f32> {
+        add_noise(latents, noise, self.levels[0].sigma)
+    }
+
+    /// This schedule without its first `skipped` steps (see [`Form::skipped_steps`]).
+    ///
+    /// # Errors
+    /// [`ScheduleError::NothingLeft`] if that leaves none.
+    pub fn after(mut self, skipped: usize) -> Result<Self, ScheduleError> {
+        let steps = self.steps();
+        if skipped >= steps {
+            return Err(ScheduleError::NothingLeft { steps });
+        }
+        self.levels.drain(..skipped);
+        self.targets.drain(..skipped);
+        Ok(self)
+    }
+}
+
+/// `latents` + `sigma` `noise`, elementwise.
+#[must_use]
+pub fn add_noise(latents: &[f32], noise: &[f32], sigma: f64) -> Vec<f32> {
+    latents.iter().zip(noise).map(|(x, n)| (f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
+}
+
+/// Karras' spacing of `n` sigmas from `max` down to `min`.
+fn karras(min: f64, max: f64, n: usize) -> impl Iterator<Item = f64> {
+    let (low, high) = (min.powf(KARRAS_RHO.recip()), max.powf(KARRAS_RHO.recip()));
+    ramp(high, low, n).map(|root| root.powf(KARRAS_RHO))
+}
+
+/// Even spacing in log sigma of `n` sigmas from `max` down to `min`.
+fn exponential(min: f64, max: f64, n: usize) -> impl Iterator<Item = f64> {
+    ramp(max.ln(), min.ln(), n).map(f64::exp)
+}
+
+/// `n` evenly spaced numbers from `first` to `last`, both included; `first` alone for n = 1.
+fn ramp(first: f64, last: f64, n: usize) -> impl Iterator<Item = f64> {
+    let intervals = n.saturating_sub(1).max(1) as f64;
+    (0..n).map(move |i| first + (last - first) * (i as f64 / intervals))
+}
+
+/// Why a schedule cannot be made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScheduleError {
+    /// No steps, or more than there are time steps in the training.
+    Steps {
+        /// The number asked for.
+        steps: usize,
+        /// The largest that is possible.
+        max: usize,
+    },
+    /// The spacing does not exist there.
+    Kind {
+        /// The spacing asked for.
+        kind: Kind,
+        /// The form it was asked of.
+        form: Form,
+        /// Those that exist there.
+        known: &'static [Kind],
+    },
+    /// A strength so small that no step remains.
+    NothingLeft {
+        /// The steps of the whole schedule.
+        steps: usize,
+    },
+    /// A table of alpha-bar that is no noise schedule.
+    AlphasCumprod {
+        /// The first bad index.
+        index: usize,
+        /// The value there, if there is one.
+        value: Option<f64>,
+    },
+}
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps { steps, max } => write!(f, "{steps} steps: give a number from 1 to {max}"),
+            Self::Kind { kind, form, known } => {
+                let known: Vec<_> = known.iter().map(Named::name).collect();
+                let (name, known) = (kind.name(), known.join(", "));
+                write!(
+                    f,
+                    "this sampler has no \"{name}\" schedule in its {form} form; choose one of: {known}"
+                )
+            }
+            Self::NothingLeft { steps } => {
+                write!(
+                    f,
+                    "the strength is so low that none of the {steps} steps is left: raise it or the steps"
+                )
+            }
+            Self::AlphasCumprod { index, value: Some(value) } => write!(
+                f,
+                "alphas_cumprod[{index}] is {value}: the values must fall, and lie between 0 and 1 (both excluded)"
+            ),
+            Self::AlphasCumprod { value: None, .. } => {
+                write!(f, "alphas_cumprod has fewer than two values: one for each training step is expected")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ScheduleError {}
+
+#[cfg(test)]
+mod tests;

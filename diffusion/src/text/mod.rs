@@ -1,0 +1,175 @@
+//! The CLIP text encoder (`CLIPTextModel`; Radford et al., Learning Transferable Visual Models From Natural Language
+//! Supervision, 2021).
+
+use crate::tokenizer::CONTEXT;
+use crate::{Error, params::Params};
+use latent_loader::Weights;
+use latent_tensor::{LayerNorm, Linear, Tensor, ops};
+
+/// Channels of a head in every CLIP text model.
+const HEAD_WIDTH: usize = 64;
+
+/// The activation between the two layers of the feed-forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextActivation {
+    /// `x sigmoid(1.702 x)`: OpenAI's CLIP (SD 1.x).
+    QuickGelu,
+    /// The exact GELU: OpenCLIP.
+    Gelu,
+}
+
+/// Sizes of a `CLIPTextModel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextConfig {
+    /// Rows of the token table.
+    pub vocabulary: usize,
+    /// Channels of a state.
+    pub width: usize,
+    /// Transformer layers.
+    pub layers: usize,
+    /// Channels between the two layers of the feed-forward.
+    pub mlp_width: usize,
+    /// The activation there.
+    pub activation: TextActivation,
+}
+
+impl TextConfig {
+    /// Reads the sizes from tensors named as transformers names them, below `text_model`.
+    ///
+    /// # Errors
+    /// A tensor that tells a size is missing, or a width that is no multiple of 64.
+    pub fn from_weights(weights: &Weights, activation: TextActivation) -> Result<TextConfig, Error> {
+        let layer = |i| format!("encoder.layers.{i}.mlp.fc1.weight");
+        let config = TextConfig {
+            vocabulary: weights.dim("embeddings.token_embedding.weight", 0)?,
+            width: weights.dim("embeddings.token_embedding.weight", 1)?,
+            layers: (0..).take_while(|i| weights.contains(&layer(*i))).count(),
+            mlp_width: weights.dim(&layer(0), 0)?,
+            activation,
+        };
+        if config.width == 0 || config.width % HEAD_WIDTH != 0 {
+            return Err(Error::Unsupported {
+                file: weights.label().to_owned(),
+                reason: format!(
+                    "a text encoder of width {} has no whole heads of {HEAD_WIDTH}",
+                    config.width
+                ),
+            });
+        }
+        Ok(config)
+    }
+}
+
+/// A CLIP text encoder, its weights packed.
+pub struct TextEncoder {
+    token_embedding: Tensor,
+    position_embedding: Tensor,
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: LayerNorm,
+}
+
+impl TextEncoder {
+    /// Loads an encoder from tensors named as transformers names them, below `text_model`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub fn load(params: &Params<'_>, config: &TextConfig) -> Result<TextEncoder, Error> {
+        let layer = |i| EncoderLayer::load(&params.scope("encoder.layers").scope(i), config);
+        let position = params.table("embeddings.position_embedding.weight", [CONTEXT, config.width])?;
+        Ok(TextEncoder {
+            token_embedding: params
+                .table("embeddings.token_embedding.weight", [config.vocabulary, config.width])?,
+            position_embedding: position.to_f32()?,
+            layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
+            final_layer_norm: params.layer_norm("final_layer_norm", config.width)?,
+        })
+    }
+
+    /// States of chunks of 77 tokens: `[chunks, 77, width]`, after the final layer norm. `skip` is the webui's clip
+    /// skip: 1 uses all layers, 2 leaves out the last, and so on.
+    ///
+    /// # Errors
+    /// A token past the vocabulary, a `skip` of 0 or of more than the layers.
+    pub fn encode(&self, chunks: &[[u32; CONTEXT]], skip: usize) -> Result<Tensor, Error> {
+        Ok(ops::layer_norm(&self.hidden(chunks, skip)?, &self.final_layer_norm)?)
+    }
+
+    /// As [`TextEncoder::encode`], before the final layer norm.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::encode`].
+    pub fn hidden(&self, chunks: &[[u32; CONTEXT]], skip: usize) -> Result<Tensor, Error> {
+        let count = (self.layers.len() + 1).checked_sub(skip).filter(|_| skip > 0);
+        let count = count.ok_or_else(|| Error::Setting {
+            name: "clip skip",
+            reason: format!(
+                "{skip} is not in 1 to {}, the layers of this text encoder",
+                self.layers.len() + 1
+            ),
+        })?;
+        let mut x = ops::embedding(&self.token_embedding, chunks.as_flattened())?.reshape(&[
+            chunks.len(),
+            CONTEXT,
+            self.position_embedding.dims()[1],
+        ])?;
+        let positions = self.position_embedding.f32s()?;
+        for chunk in x.f32s_mut()?.chunks_exact_mut(positions.len()) {
+            for (x, position) in chunk.iter_mut().zip(positions) {
+                *x += position;
+            }
+        }
+        for layer in &self.layers[..count] {
+            x = layer.forward(x)?;
+        }
+        Ok(x)
+    }
+}
+
+/// Causal self-attention and feed-forward, each on a layer norm and added to its input (`CLIPEncoderLayer`).
+struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+    activation: TextActivation,
+}
+
+impl EncoderLayer {
+    fn load(params: &Params<'_>, config: &TextConfig) -> Result<EncoderLayer, Error> {
+        let (width, mlp) = (config.width, config.mlp_width);
+        let attention = params.scope("self_attn");
+        Ok(EncoderLayer {
+            layer_norm1: params.layer_norm("layer_norm1", width)?,
+            q_proj: attention.linear("q_proj", width, width)?,
+            k_proj: attention.linear("k_proj", width, width)?,
+            v_proj: attention.linear("v_proj", width, width)?,
+            out_proj: attention.linear("out_proj", width, width)?,
+            layer_norm2: params.layer_norm("layer_norm2", width)?,
+            fc1: params.linear("mlp.fc1", mlp, width)?,
+            fc2: params.linear("mlp.fc2", width, mlp)?,
+            activation: config.activation,
+        })
+    }
+
+    /// `x` `[batch, tokens, width]`.
+    fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
+        let hidden = ops::layer_norm(&x, &self.layer_norm1)?;
+        let (q, k, v) = (
+            ops::linear(&hidden, &self.q_proj)?,
+            ops::linear(&hidden, &self.k_proj)?,
+            ops::linear(&hidden, &self.v_proj)?,
+        );
+        let heads = self.q_proj.outputs() / HEAD_WIDTH;
+        let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, true)?, &self.out_proj, &x)?;
+        let hidden = ops::linear(&ops::layer_norm(&x, &self.layer_norm2)?, &self.fc1)?;
+        let hidden = match self.activation {
+            TextActivation::QuickGelu => ops::quick_gelu(hidden)?,
+            TextActivation::Gelu => ops::gelu(hidden)?,
+        };
+        Ok(ops::linear_add(&hidden, &self.fc2, &x)?)
+    }
+}

@@ -1,0 +1,164 @@
+//! Byte-pair encoding: the bytes of a word, merged pair by pair.
+//!
+//! The vocabulary is 256 bytes within a word, the same 256 at its end, and one piece for each merge, in order. So the
+//! number of a merge tells the piece that it makes, and no table of names is needed.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+/// Pieces that are a single byte, and the first that is merged.
+const BYTES: u32 = 256;
+const FIRST_MERGED: u32 = 2 * BYTES;
+/// What the file writes behind a piece that ends a word.
+const END_OF_WORD: &str = "</w>";
+
+pub(super) struct Bpe {
+    /// Id of each byte within a word; at the end of a word it is [`BYTES`] more.
+    byte_ids: [u32; 256],
+    /// The two pieces of each merge, by rank.
+    pairs: Vec<[u32; 2]>,
+    /// Rank of each pair of pieces that is merged: the smallest goes first.
+    ranks: HashMap<[u32; 2], u32>,
+}
+
+impl Bpe {
+    /// Reads the merges, a pair of pieces on each line, the first to be merged first.
+    ///
+    /// # Panics
+    /// If the text is no list of merges. It is part of the program.
+    pub(super) fn new(merges: &str) -> Bpe {
+        let letters = byte_letters();
+        let mut byte_ids = [0; 256];
+        let mut names: HashMap<String, u32> = HashMap::with_capacity(50_000);
+        for (id, (byte, letter)) in (0..).zip(letters) {
+            byte_ids[usize::from(byte)] = id;
+            names.insert(letter.to_string(), id);
+            names.insert(format!("{letter}{END_OF_WORD}"), id + BYTES);
+        }
+        let mut pairs = Vec::with_capacity(names.capacity());
+        let mut ranks = HashMap::with_capacity(names.capacity());
+        for (rank, line) in (0..).zip(merges.lines()) {
+            let (left, right) = line.split_once(' ').expect("a line of merges.txt has two pieces");
+            let pair = [names[left], names[right]];
+            names.insert(format!("{left}{right}"), FIRST_MERGED + rank);
+            ranks.insert(pair, rank);
+            pairs.push(pair);
+        }
+        Bpe { byte_ids, pairs, ranks }
+    }
+
+    /// Appends the ids of a word. Takes time of n log n, so that a word of a megabyte is no trap.
+    pub(super) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
+        let mut chain = Chain::new(word.iter().map(|byte| self.byte_ids[usize::from(*byte)]));
+        if let Some(last) = chain.pieces.last_mut() {
+            last.id += BYTES;
+        }
+        // The pair of lowest rank is merged first, and of equal ones the leftmost.
+        let mut queue = BinaryHeap::new();
+        let propose = |queue: &mut BinaryHeap<_>, chain: &Chain, left: usize| {
+            if let Some(rank) = chain.pair(left).and_then(|pair| self.ranks.get(&pair)) {
+                queue.push(Reverse((*rank, left)));
+            }
+        };
+        for left in 0..word.len() {
+            propose(&mut queue, &chain, left);
+        }
+        while let Some(Reverse((rank, left))) = queue.pop() {
+            // A pair that was proposed may have gone since.
+            if chain.pair(left) != Some(self.pairs[rank as usize]) {
+                continue;
+            }
+            chain.merge(left, FIRST_MERGED + rank);
+            propose(&mut queue, &chain, left);
+            if let Some(before) = chain.pieces[left].previous {
+                propose(&mut queue, &chain, before);
+            }
+        }
+        ids.extend(chain.ids());
+    }
+
+    /// Id of a byte within a word.
+    #[cfg(test)]
+    pub(super) fn byte_id(&self, byte: u8) -> u32 {
+        self.byte_ids[usize::from(byte)]
+    }
+
+    /// Rank of a pair of pieces.
+    #[cfg(test)]
+    pub(super) fn rank(&self, pair: [u32; 2]) -> Option<u32> {
+        self.ranks.get(&pair).copied()
+    }
+
+    /// Appends the bytes of a piece, with a space behind one that ends a word.
+    pub(super) fn decode(&self, id: u32, bytes: &mut Vec<u8>) {
+        if let Some([left, right]) =
+            id.checked_sub(FIRST_MERGED).and_then(|rank| self.pairs.get(rank as usize))
+        {
+            self.decode(*left, bytes);
+            self.decode(*right, bytes);
+        } else if let Some(byte) = self.byte_ids.iter().position(|known| *known == id % BYTES)
+            && id < FIRST_MERGED
+        {
+            bytes.push(byte as u8);
+            if id >= BYTES {
+                bytes.push(b' ');
+            }
+        }
+    }
+}
+
+/// The bytes in the order of their ids, each with the letter that stands for it in the list of merges: printable
+/// characters of Latin-1 for themselves, then the others as the characters from U+0100 on (GPT-2's `bytes_to_unicode`).
+fn byte_letters() -> impl Iterator<Item = (u8, char)> {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let others = (0..=255).filter(move |byte| !printable(byte)).zip('\u{100}'..);
+    (0..=255).filter(printable).map(|byte| (byte, char::from(byte))).chain(others)
+}
+
+/// A piece in a doubly linked list.
+struct Piece {
+    id: u32,
+    previous: Option<usize>,
+    next: Option<usize>,
+    /// False once it was merged into the piece before it.
+    alive: bool,
+}
+
+/// The pieces of a word, linked so that two are merged in constant time.
+struct Chain {
+    pieces: Vec<Piece>,
+}
+
+impl Chain {
+    fn new(ids: impl ExactSizeIterator<Item = u32>) -> Chain {
+        let len = ids.len();
+        let piece = |(at, id): (usize, u32)| {
+            let next = (at + 1 < len).then_some(at + 1);
+            Piece { id, previous: at.checked_sub(1), next, alive: true }
+        };
+        Chain { pieces: ids.enumerate().map(piece).collect() }
+    }
+
+    /// The ids of a piece and of the next, if both are there.
+    fn pair(&self, left: usize) -> Option<[u32; 2]> {
+        let piece = &self.pieces[left];
+        let next = piece.next.filter(|_| piece.alive)?;
+        Some([piece.id, self.pieces[next].id])
+    }
+
+    /// Makes a piece and the next one piece.
+    fn merge(&mut self, left: usize, id: u32) {
+        let Some(right) = self.pieces[left].next else { return };
+        let after = self.pieces[right].next;
+        self.pieces[right].alive = false;
+        self.pieces[left].id = id;
+        self.pieces[left].next = after;
+        if let Some(after) = after {
+            self.pieces[after].previous = Some(left);
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = u32> {
+        self.pieces.iter().filter(|piece| piece.alive).map(|piece| piece.id)
+    }
+}

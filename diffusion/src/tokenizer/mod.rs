@@ -1,0 +1,93 @@
+//! CLIP's tokenizer: text to numbers of a vocabulary of 49,408 pieces of words.
+//!
+//! The ids are those of transformers' `CLIPTokenizer`: the text is composed (Unicode NFC), white space joined, letters
+//! made lower-case, words cut off ([`words`]), and the bytes of each word merged by byte-pair encoding ([`bpe`];
+//! Sennrich et al. 2016).
+
+mod bpe;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use bpe::Bpe;
+use std::sync::OnceLock;
+
+/// The token before a text.
+pub const START: u32 = 49406;
+/// The token behind a text, with which CLIP also fills it up.
+pub const END: u32 = 49407;
+/// Places of a text encoder, [`START`] and [`END`] included.
+pub const CONTEXT: usize = 77;
+
+/// How the special tokens are written. Unlike all else they are recognised in the text as it was typed: in capitals
+/// they are ordinary characters.
+const SPECIAL: [(&str, u32); 2] = [("<|startoftext|>", START), ("<|endoftext|>", END)];
+
+/// CLIP's tokenizer.
+pub struct Tokenizer {
+    bpe: Bpe,
+}
+
+impl Tokenizer {
+    /// The tokenizer of OpenAI's CLIP, which all versions of Stable Diffusion share; its vocabulary is built in.
+    #[must_use]
+    pub fn clip() -> &'static Tokenizer {
+        static CLIP: OnceLock<Tokenizer> = OnceLock::new();
+        CLIP.get_or_init(|| Tokenizer { bpe: Bpe::new(include_str!("merges.txt")) })
+    }
+
+    /// The ids of a text of any length, without [`START`] and [`END`] around it.
+    #[must_use]
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, written, id)) = first_special(rest) {
+            self.encode_ordinary(&rest[..at], &mut ids);
+            ids.push(id);
+            rest = &rest[at + written.len()..];
+        }
+        self.encode_ordinary(rest, &mut ids);
+        ids
+    }
+
+    fn encode_ordinary(&self, text: &str, ids: &mut Vec<u32>) {
+        let text = words::normalize(text);
+        for word in words::split(&text) {
+            self.bpe.encode(word.as_bytes(), ids);
+        }
+    }
+
+    /// The ids of a text between [`START`] and [`END`], cut off where it is too long and filled up with `padding`.
+    #[must_use]
+    pub fn encode_padded(&self, text: &str, padding: u32) -> [u32; CONTEXT] {
+        let mut ids = self.encode(text);
+        ids.truncate(CONTEXT - 2);
+        let mut all = [padding; CONTEXT];
+        all[0] = START;
+        all[1..=ids.len()].copy_from_slice(&ids);
+        all[ids.len() + 1] = END;
+        all
+    }
+
+    /// The text of some ids, words joined by spaces; ids outside the vocabulary are left out.
+    #[must_use]
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::new();
+        for id in ids {
+            match SPECIAL.iter().find(|(_, special)| special == id) {
+                Some((written, _)) => {
+                    bytes.extend_from_slice(written.as_bytes());
+                    bytes.push(b' ');
+                }
+                None => self.bpe.decode(*id, &mut bytes),
+            }
+        }
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+}
+
+/// The special token that comes first in a text: its place, how it is written, its id.
+fn first_special(text: &str) -> Option<(usize, &'static str, u32)> {
+    let found = SPECIAL.iter().filter_map(|(written, id)| Some((text.find(written)?, *written, *id)));
+    found.min_by_key(|(at, ..)| *at)
+}

@@ -1,0 +1,140 @@
+//! Attention to the picture itself and to the text (Rombach et al., High-Resolution Image Synthesis with Latent
+//! Diffusion Models, 2022, section 3.3).
+
+use super::Heads;
+use crate::{Error, params::Params};
+use latent_tensor::{GroupNorm, LayerNorm, Linear, Tensor, ops};
+
+/// A transformer over the pixels of a picture (`Transformer2DModel`).
+pub(super) struct SpatialTransformer {
+    norm: GroupNorm,
+    proj_in: Linear,
+    transformer_blocks: Vec<BasicTransformerBlock>,
+    proj_out: Linear,
+}
+
+impl SpatialTransformer {
+    pub(super) fn load(
+        params: &Params<'_>,
+        channels: usize,
+        depth: usize,
+        context: usize,
+        heads: Heads,
+    ) -> Result<SpatialTransformer, Error> {
+        let block = |i| {
+            let params = params.scope("transformer_blocks").scope(i);
+            BasicTransformerBlock::load(&params, channels, context, heads.count(channels))
+        };
+        Ok(SpatialTransformer {
+            norm: params.group_norm("norm", channels, 1e-6)?,
+            proj_in: params.linear("proj_in", channels, channels)?,
+            transformer_blocks: (0..depth).map(block).collect::<Result<_, _>>()?,
+            proj_out: params.linear("proj_out", channels, channels)?,
+        })
+    }
+
+    /// `x` `[batch, height, width, channels]`, `context` `[batch, tokens, context]`; the result as `x`.
+    pub(super) fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor, Error> {
+        let &[batch, height, width, channels] = x.dims() else {
+            unreachable!("group norm below takes pictures")
+        };
+        let mut hidden = ops::linear(&ops::group_norm(x, &self.norm)?, &self.proj_in)?;
+        hidden = hidden.reshape(&[batch, height * width, channels])?;
+        for block in &self.transformer_blocks {
+            hidden = block.forward(hidden, context)?;
+        }
+        Ok(ops::linear_add(&hidden.reshape(&[batch, height, width, channels])?, &self.proj_out, x)?)
+    }
+}
+
+/// Self-attention, cross-attention and feed-forward, each on a layer norm and added to its input.
+struct BasicTransformerBlock {
+    norm1: LayerNorm,
+    attn1: CrossAttention,
+    norm2: LayerNorm,
+    attn2: CrossAttention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+}
+
+impl BasicTransformerBlock {
+    fn load(
+        params: &Params<'_>,
+        channels: usize,
+        context: usize,
+        heads: usize,
+    ) -> Result<BasicTransformerBlock, Error> {
+        Ok(BasicTransformerBlock {
+            norm1: params.layer_norm("norm1", channels)?,
+            attn1: CrossAttention::load(&params.scope("attn1"), channels, channels, heads)?,
+            norm2: params.layer_norm("norm2", channels)?,
+            attn2: CrossAttention::load(&params.scope("attn2"), channels, context, heads)?,
+            norm3: params.layer_norm("norm3", channels)?,
+            ff: FeedForward::load(&params.scope("ff.net"), channels)?,
+        })
+    }
+
+    /// `x` `[batch, pixels, channels]`, `context` `[batch, tokens, context]`.
+    fn forward(&self, x: Tensor, context: &Tensor) -> Result<Tensor, Error> {
+        let hidden = ops::layer_norm(&x, &self.norm1)?;
+        let x = self.attn1.forward(&hidden, &hidden, &x)?;
+        let x = self.attn2.forward(&ops::layer_norm(&x, &self.norm2)?, context, &x)?;
+        self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, &x)
+    }
+}
+
+/// Attention of a sequence to another, or to itself (`Attention`).
+struct CrossAttention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+}
+
+impl CrossAttention {
+    fn load(
+        params: &Params<'_>,
+        channels: usize,
+        context: usize,
+        heads: usize,
+    ) -> Result<CrossAttention, Error> {
+        Ok(CrossAttention {
+            to_q: params.linear("to_q", channels, channels)?,
+            to_k: params.linear("to_k", channels, context)?,
+            to_v: params.linear("to_v", channels, context)?,
+            to_out: params.linear("to_out.0", channels, channels)?,
+            heads,
+        })
+    }
+
+    /// Attention of `x` to `context`, plus `residual`.
+    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+        let (q, k, v) = (
+            ops::linear(x, &self.to_q)?,
+            ops::linear(context, &self.to_k)?,
+            ops::linear(context, &self.to_v)?,
+        );
+        Ok(ops::linear_add(&ops::attention(&q, &k, &v, self.heads, false)?, &self.to_out, residual)?)
+    }
+}
+
+/// Two linear layers with a gated GELU between (`FeedForward`; Shazeer, GLU Variants Improve Transformer, 2020).
+struct FeedForward {
+    net_0_proj: Linear,
+    net_2: Linear,
+}
+
+impl FeedForward {
+    fn load(params: &Params<'_>, channels: usize) -> Result<FeedForward, Error> {
+        Ok(FeedForward {
+            net_0_proj: params.linear("0.proj", 8 * channels, channels)?,
+            net_2: params.linear("2", channels, 4 * channels)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+        let hidden = ops::geglu(&ops::linear(x, &self.net_0_proj)?)?;
+        Ok(ops::linear_add(&hidden, &self.net_2, residual)?)
+    }
+}

@@ -1,0 +1,99 @@
+//! From a latent to a picture.
+
+use super::mid_block::MidBlock;
+use super::{EPS, VaeConfig};
+use crate::resnet::ResnetBlock;
+use crate::{Error, params::Params};
+use latent_tensor::{Conv2d, GroupNorm, Linear, Tensor, ops};
+
+/// The decoder of an `AutoencoderKL`, its weights packed.
+pub struct VaeDecoder {
+    post_quant_conv: Linear,
+    conv_in: Conv2d,
+    mid_block: MidBlock,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    scaling_factor: f32,
+}
+
+impl VaeDecoder {
+    /// Loads a decoder from a VAE's tensors, named as diffusers names them.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub fn load(params: &Params<'_>, config: &VaeConfig) -> Result<VaeDecoder, Error> {
+        let latent = config.latent_channels;
+        let (first, last) =
+            (config.block_out_channels[0], config.block_out_channels[config.block_out_channels.len() - 1]);
+        let decoder = params.scope("decoder");
+        let mut inputs = last;
+        let mut up_blocks = Vec::new();
+        for (level, outputs) in config.block_out_channels.iter().enumerate().rev() {
+            let params = decoder.scope("up_blocks").scope(up_blocks.len());
+            up_blocks.push(UpBlock::load(&params, config.layers_per_block + 1, inputs, *outputs, level > 0)?);
+            inputs = *outputs;
+        }
+        Ok(VaeDecoder {
+            post_quant_conv: params.linear("post_quant_conv", latent, latent)?,
+            conv_in: decoder.conv3x3("conv_in", last, latent)?,
+            mid_block: MidBlock::load(&decoder.scope("mid_block"), last)?,
+            up_blocks,
+            conv_norm_out: decoder.group_norm("conv_norm_out", first, EPS)?,
+            conv_out: decoder.conv3x3("conv_out", 3, first)?,
+            scaling_factor: config.scaling_factor,
+        })
+    }
+
+    /// A latent of unit variance `[batch, height, width, latent]` to a picture `[batch, factor height, factor width,
+    /// 3]`, about -1..1.
+    ///
+    /// # Errors
+    /// A latent of other channels.
+    pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
+        let x = ops::scale(latent.copy()?, 1.0 / self.scaling_factor)?;
+        let x = ops::linear(&x, &self.post_quant_conv)?;
+        let mut x = self.mid_block.forward(&ops::conv2d(&x, &self.conv_in)?)?;
+        for block in &self.up_blocks {
+            x = block.forward(x)?;
+        }
+        Ok(ops::conv2d(&ops::group_norm_silu(&x, &self.conv_norm_out)?, &self.conv_out)?)
+    }
+}
+
+/// A level of the decoder (`UpDecoderBlock2D`).
+struct UpBlock {
+    resnets: Vec<ResnetBlock>,
+    upsampler: Option<Conv2d>,
+}
+
+impl UpBlock {
+    fn load(
+        params: &Params<'_>,
+        layers: usize,
+        inputs: usize,
+        outputs: usize,
+        upsample: bool,
+    ) -> Result<UpBlock, Error> {
+        let resnet = |i| {
+            let inputs = if i == 0 { inputs } else { outputs };
+            ResnetBlock::load(&params.scope("resnets").scope(i), inputs, outputs, None, EPS)
+        };
+        let upsampler = || params.conv3x3("upsamplers.0.conv", outputs, outputs);
+        Ok(UpBlock {
+            resnets: (0..layers).map(resnet).collect::<Result<_, _>>()?,
+            upsampler: upsample.then(upsampler).transpose()?,
+        })
+    }
+
+    fn forward(&self, mut x: Tensor) -> Result<Tensor, Error> {
+        for resnet in &self.resnets {
+            x = resnet.forward(&x, None)?;
+        }
+        if let Some(upsampler) = &self.upsampler {
+            let (height, width) = (x.dims()[1], x.dims()[2]);
+            x = ops::conv2d(&ops::upsample_nearest(&x, 2 * height, 2 * width)?, upsampler)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,153 @@
+//! From a picture to a latent.
+
+use super::mid_block::MidBlock;
+use super::{EPS, VaeConfig};
+use crate::resnet::ResnetBlock;
+use crate::{Error, params::Params};
+use latent_tensor::{Conv2d, GroupNorm, Linear, Padding, Tensor, ops};
+
+/// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
+const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
+
+/// The encoder of an `AutoencoderKL`, its weights packed.
+pub struct VaeEncoder {
+    conv_in: Conv2d,
+    down_blocks: Vec<DownBlock>,
+    mid_block: MidBlock,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    quant_conv: Linear,
+    scaling_factor: f32,
+}
+
+impl VaeEncoder {
+    /// Loads an encoder from a VAE's tensors, named as diffusers names them.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub fn load(params: &Params<'_>, config: &VaeConfig) -> Result<VaeEncoder, Error> {
+        let moments = 2 * config.latent_channels;
+        let channels = &config.block_out_channels;
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let encoder = params.scope("encoder");
+        let down = |level: usize| {
+            let params = encoder.scope("down_blocks").scope(level);
+            let (inputs, is_last) = (channels[level.saturating_sub(1)], level + 1 == channels.len());
+            DownBlock::load(&params, config.layers_per_block, inputs, channels[level], !is_last)
+        };
+        Ok(VaeEncoder {
+            conv_in: encoder.conv3x3("conv_in", first, 3)?,
+            down_blocks: (0..channels.len()).map(down).collect::<Result<_, _>>()?,
+            mid_block: MidBlock::load(&encoder.scope("mid_block"), last)?,
+            conv_norm_out: encoder.group_norm("conv_norm_out", last, EPS)?,
+            conv_out: encoder.conv3x3("conv_out", moments, last)?,
+            quant_conv: params.linear("quant_conv", moments, moments)?,
+            scaling_factor: config.scaling_factor,
+        })
+    }
+
+    /// A picture `[batch, height, width, 3]` of -1..1 to the distribution of its latents.
+    ///
+    /// # Errors
+    /// A picture that is no RGB, or smaller than the factor.
+    pub fn encode(&self, picture: &Tensor) -> Result<Moments, Error> {
+        let mut x = ops::conv2d(picture, &self.conv_in)?;
+        for block in &self.down_blocks {
+            x = block.forward(x)?;
+        }
+        let x = self.mid_block.forward(&x)?;
+        let x = ops::conv2d(&ops::group_norm_silu(&x, &self.conv_norm_out)?, &self.conv_out)?;
+        Ok(Moments { values: ops::linear(&x, &self.quant_conv)?, scaling_factor: self.scaling_factor })
+    }
+}
+
+/// A normal distribution for each element of a latent.
+pub struct Moments {
+    values: Tensor,
+    scaling_factor: f32,
+}
+
+impl Moments {
+    /// Means, then log-variances: `[batch, height, width, 2 latent]`, not scaled.
+    #[must_use]
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// The most likely latent, of unit variance over pictures: `[batch, height, width, latent]`.
+    ///
+    /// # Errors
+    /// None: the shapes are the encoder's.
+    pub fn mode(&self) -> Result<Tensor, Error> {
+        self.combine(|mean, _, _| mean, None)
+    }
+
+    /// A latent drawn with `noise`, unit normals of the latent's shape.
+    ///
+    /// # Errors
+    /// Noise of another shape.
+    pub fn sample(&self, noise: &Tensor) -> Result<Tensor, Error> {
+        let draw = |mean: f32, log_variance: f32, noise: f32| mean + (0.5 * log_variance).exp() * noise;
+        self.combine(draw, Some(noise))
+    }
+
+    fn combine(&self, value: impl Fn(f32, f32, f32) -> f32, noise: Option<&Tensor>) -> Result<Tensor, Error> {
+        let mut dims = self.values.dims().to_vec();
+        let moments = dims[3];
+        dims[3] = moments / 2;
+        let mut out = Tensor::zeros(&dims)?;
+        // Adding zeros checks that the noise has the latent's shape.
+        let noise = match noise {
+            Some(noise) => ops::add(noise, &out)?,
+            None => out.copy()?,
+        };
+        let pixels = self.values.f32s()?.chunks_exact(moments);
+        let noise = noise.f32s()?.chunks_exact(moments / 2);
+        for ((out, moments), noise) in out.f32s_mut()?.chunks_exact_mut(moments / 2).zip(pixels).zip(noise) {
+            let (means, log_variances) = moments.split_at(moments.len() / 2);
+            for (i, out) in out.iter_mut().enumerate() {
+                let log_variance = log_variances[i].clamp(*LOG_VARIANCE.start(), *LOG_VARIANCE.end());
+                *out = value(means[i], log_variance, noise[i]) * self.scaling_factor;
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A level of the encoder (`DownEncoderBlock2D`).
+struct DownBlock {
+    resnets: Vec<ResnetBlock>,
+    downsampler: Option<Conv2d>,
+}
+
+impl DownBlock {
+    fn load(
+        params: &Params<'_>,
+        layers: usize,
+        inputs: usize,
+        outputs: usize,
+        downsample: bool,
+    ) -> Result<DownBlock, Error> {
+        let resnet = |i| {
+            let inputs = if i == 0 { inputs } else { outputs };
+            ResnetBlock::load(&params.scope("resnets").scope(i), inputs, outputs, None, EPS)
+        };
+        // The VAE pads below and to the right only.
+        let padding = Padding { bottom: 1, right: 1, ..Padding::default() };
+        let downsampler = || params.conv("downsamplers.0.conv", [outputs, outputs, 3], 2, padding);
+        Ok(DownBlock {
+            resnets: (0..layers).map(resnet).collect::<Result<_, _>>()?,
+            downsampler: downsample.then(downsampler).transpose()?,
+        })
+    }
+
+    fn forward(&self, mut x: Tensor) -> Result<Tensor, Error> {
+        for resnet in &self.resnets {
+            x = resnet.forward(&x, None)?;
+        }
+        if let Some(downsampler) = &self.downsampler {
+            x = ops::conv2d(&x, downsampler)?;
+        }
+        Ok(x)
+    }
+}

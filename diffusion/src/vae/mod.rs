@@ -1,0 +1,14 @@
+//! The autoencoder between pictures and latents (`AutoencoderKL`; Esser et al., Taming Transformers, 2021; Rombach et
+//! al., Latent Diffusion Models, 2022).
+
+mod config;
+mod decoder;
+mod encoder;
+mod mid_block;
+
+pub use config::VaeConfig;
+pub use decoder::VaeDecoder;
+pub use encoder::{Moments, VaeEncoder};
+
+/// Epsilon of the VAE's group norms.
+const EPS: f32 = 1e-6;

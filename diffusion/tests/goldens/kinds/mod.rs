@@ -1,0 +1,143 @@
+//! The kinds of case, and how the engine computes each: one module a kind.
+
+mod pipelines;
+mod prompt_weights;
+mod rng;
+mod schedulers;
+mod text;
+mod time;
+mod tokenizer;
+mod unet;
+mod vae;
+
+use std::sync::Arc;
+
+use latent_diffusion::families::Model;
+use latent_diffusion::params::Params;
+use latent_diffusion::tensor::Tensor;
+use latent_loader::{Checkpoint, Weights};
+use serde_json::Value;
+
+use crate::machinery::case::Case;
+use crate::machinery::compare::{Comparison, Outcome};
+use crate::machinery::context::Context;
+
+/// A kind of golden case.
+pub(crate) struct Kind {
+    /// The first part of the group's name.
+    pub(crate) name: &'static str,
+    /// Computes a case and compares it; `None` where the engine has no part of that kind yet.
+    pub(crate) run: Option<fn(&Case, &Context) -> Outcome>,
+}
+
+/// All kinds, in the order of the table.
+pub(crate) const KINDS: [Kind; 11] = [
+    Kind { name: "tokenizer", run: Some(tokenizer::run) },
+    Kind { name: "prompt_weights", run: Some(prompt_weights::run) },
+    Kind { name: "rng", run: Some(rng::run) },
+    Kind { name: "time", run: Some(time::run) },
+    Kind { name: "text", run: Some(text::run) },
+    Kind { name: "unet", run: Some(unet::run) },
+    Kind { name: "vae", run: Some(vae::run) },
+    Kind { name: "schedulers", run: Some(schedulers::run) },
+    Kind { name: "pipelines", run: Some(pipelines::run) },
+    Kind { name: "addons", run: None },
+    Kind { name: "edit", run: None },
+];
+
+/// Runs a computation that may fail, and closes its comparison.
+fn attempt<'a>(
+    case: &'a Case,
+    context: &'a Context,
+    compute: impl FnOnce(&mut Comparison<'a>) -> Result<(), String>,
+) -> Outcome {
+    let mut comparison = Comparison::new(case, context);
+    if let Err(problem) = compute(&mut comparison) {
+        comparison.problem(problem);
+    }
+    comparison.finish()
+}
+
+/// The checkpoint of a case, opened by the engine.
+struct Engine {
+    model: Model,
+}
+
+impl Engine {
+    /// `None` if the engine says that it cannot draw with the case's checkpoint; an error if it should and fails.
+    fn supporting(case: &Case, context: &Context) -> Option<Result<Engine, String>> {
+        let open = || -> Result<Checkpoint, String> {
+            let key = case.checkpoint()?.ok_or("the case has no checkpoint")?;
+            Checkpoint::open(&context.checkpoints.path(&key)?).map_err(|e| e.to_string())
+        };
+        let checkpoint = match open() {
+            Ok(checkpoint) => Arc::new(checkpoint),
+            Err(problem) => return Some(Err(problem)),
+        };
+        match Model::detect(&checkpoint) {
+            Ok(model) => Some(Ok(Engine { model })),
+            Err(latent_diffusion::Error::Unsupported { .. }) => None,
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+
+    /// The weights of one part.
+    fn params(self, scope: &str) -> Part {
+        let weights = self.model.weights.scope(scope);
+        Part { model: self.model, weights }
+    }
+}
+
+/// A part of a model, to be loaded.
+struct Part {
+    model: Model,
+    weights: Weights,
+}
+
+impl Part {
+    fn get(&self) -> Params<'_> {
+        Params::new(self.weights.clone(), &|_| {})
+    }
+}
+
+/// The token that the case's prompts are filled up with: its own, or the end token.
+fn padding_token(case: &Case) -> u32 {
+    match case.json["pad"].as_str() {
+        Some("!") => 0,
+        _ => latent_diffusion::tokenizer::END,
+    }
+}
+
+/// Token ids in the JSON of a case.
+fn ids(json: &Value) -> Vec<u32> {
+    let ids = json.as_array().into_iter().flatten();
+    ids.filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect()
+}
+
+/// A golden tensor as one of the engine's, axes as they are.
+fn tensor(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> {
+    Tensor::from_f32(&case.tensors[name], &context.f32s(case, name)?).map_err(|e| e.to_string())
+}
+
+/// A golden picture `[n, c, h, w]` as the engine's `[n, h, w, c]`.
+fn nhwc(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> {
+    let &[n, c, h, w] = &case.tensors[name][..] else { return Err(format!("{name} is no picture")) };
+    let values = context.f32s(case, name)?;
+    let at = |i: usize| {
+        let (pixel, channel) = (i / c, i % c);
+        values[(pixel / (h * w) * c + channel) * h * w + pixel % (h * w)]
+    };
+    let turned: Vec<f32> = (0..values.len()).map(at).collect();
+    Tensor::from_f32(&[n, h, w, c], &turned).map_err(|e| e.to_string())
+}
+
+/// A picture `[n, h, w, c]` of the engine in the goldens' order `[n, c, h, w]`.
+fn nchw(picture: &Tensor) -> Result<Vec<f32>, String> {
+    let &[_, h, w, c] = picture.dims() else { return Err(format!("{} is no picture", picture.shape())) };
+    let values = picture.f32s().map_err(|e| e.to_string())?;
+    let at = |i: usize| {
+        let (plane, pixel) = (i / (h * w), i % (h * w));
+        values[(plane / c * h * w + pixel) * c + plane % c]
+    };
+    Ok((0..values.len()).map(at).collect())
+}

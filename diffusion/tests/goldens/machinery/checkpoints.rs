@@ -1,0 +1,67 @@
+//! The synthetic checkpoints of the cases: each is written once a run, when a case first asks for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use latent_benches::{Manifest, WeightDtype, synth};
+
+use super::case::CheckpointKey;
+use super::folder::reference;
+
+/// Checkpoints on disk, by what they hold.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    written: RefCell<BTreeMap<CheckpointKey, PathBuf>>,
+}
+
+impl Checkpoints {
+    /// Checkpoints in a folder of this process, under cargo's folder for test files.
+    pub(crate) fn new() -> Self {
+        let folder =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("goldens-{}", std::process::id()));
+        Self { folder, written: RefCell::default() }
+    }
+
+    /// Whether the checkpoint can be made: its manifest is there.
+    pub(crate) fn check(&self, key: &CheckpointKey) -> Result<(), String> {
+        let path = manifest_path(key);
+        if path.is_file() {
+            return Ok(());
+        }
+        Err(format!("checkpoint {} {}: there is no manifest {}", key.family, key.scale, path.display()))
+    }
+
+    /// The single-file checkpoint, written if it is not there yet.
+    pub(crate) fn path(&self, key: &CheckpointKey) -> Result<PathBuf, String> {
+        if let Some(path) = self.written.borrow().get(key) {
+            return Ok(path.clone());
+        }
+        let manifest = manifest_path(key);
+        let json = fs::read_to_string(&manifest)
+            .map_err(|e| format!("cannot read the manifest {}: {e}", manifest.display()))?;
+        let manifest = Manifest::parse(&json).map_err(|e| e.to_string())?;
+        let dtype: WeightDtype = key.dtype.parse().map_err(|e| format!("{e}"))?;
+        let name = format!("{}-{}-{}-{}.safetensors", key.family, key.scale, key.seed, key.dtype);
+        let path = self.folder.join(name);
+        synth::write_checkpoint(&manifest, key.seed, dtype, &path)
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        self.written.borrow_mut().insert(key.clone(), path.clone());
+        Ok(path)
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        // Left-over files only take space, and there may be none.
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// The manifest of the single-file layout. The turbo model has the tensors of the base model.
+fn manifest_path(key: &CheckpointKey) -> PathBuf {
+    let family = if key.family == "sdxl-turbo" { "sdxl" } else { &key.family };
+    reference().join("manifests").join(format!("{family}-{}-single.json", key.scale))
+}
