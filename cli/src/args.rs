@@ -1,0 +1,123 @@
+//! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
+
+use clap::{Parser, Subcommand};
+use latent_diffusion::rng::RngKind;
+use latent_diffusion::samplers::{self, Sampler};
+use latent_diffusion::schedule::{Form, Kind};
+use std::path::PathBuf;
+
+/// Draw pictures with Stable Diffusion.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Draw a picture from words
+    Txt2img(Txt2imgArgs),
+    /// Tell what a model file is, from its header alone
+    Inspect(InspectArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A .safetensors file or a diffusers folder
+    pub(crate) file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A sampler, and the schedule if one was named with it.
+pub(crate) type NamedSampler = (&'static dyn Sampler, Option<Kind>);
+
+#[derive(clap::Args)]
+pub(crate) struct Txt2imgArgs {
+    /// What to draw; (word:1.3) stresses, [word] weakens, BREAK starts a new chunk of 75 tokens
+    #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
+    pub(crate) prompt: Option<String>,
+    /// What to draw, as a flag
+    #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
+    pub(crate) prompt_flag: Option<String>,
+    /// What not to draw
+    #[arg(short, long, value_name = "PROMPT", default_value = "")]
+    pub(crate) negative_prompt: String,
+    /// A .safetensors file or a diffusers folder; without it, the small built-in demo model
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Width in pixels [default: the model's own]
+    #[arg(short = 'W', long, value_name = "PIXELS")]
+    pub(crate) width: Option<usize>,
+    /// Height in pixels [default: the model's own]
+    #[arg(short = 'H', long, value_name = "PIXELS")]
+    pub(crate) height: Option<usize>,
+    /// Sampling steps
+    #[arg(long, default_value_t = 20)]
+    pub(crate) steps: usize,
+    /// How closely to follow the prompt; 1 leaves the negative prompt out and takes half the time
+    #[arg(long, value_name = "SCALE", default_value_t = 7.0, allow_negative_numbers = true)]
+    pub(crate) cfg_scale: f64,
+    /// Seed of the random numbers [default: random, and printed]
+    #[arg(short, long)]
+    pub(crate) seed: Option<u64>,
+    /// Number of pictures, with seeds counting up
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(crate) batch_count: usize,
+    /// Pictures to draw at once; more take more memory
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) batch_size: usize,
+    /// ddim, euler, euler_a or dpm++2m, also as the webui writes them ("DPM++ 2M Karras")
+    #[arg(long, value_name = "NAME", default_value = "dpm++2m", value_parser = parse_sampler)]
+    pub(crate) sampler: NamedSampler,
+    /// Spacing of the noise levels, such as normal or karras [default: karras for dpm++2m, else normal]
+    #[arg(long, value_name = "NAME", value_parser = parse_schedule)]
+    pub(crate) scheduler: Option<Kind>,
+    /// Whose conventions the schedule follows: webui or diffusers [default: diffusers for ddim, else webui]
+    #[arg(long, value_name = "NAME", value_parser = parse_form)]
+    pub(crate) compat: Option<Form>,
+    /// Layers of the text encoder to leave out from the end, plus 1
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) clip_skip: usize,
+    /// Random numbers as on the GPU of the webui (cuda) or as PyTorch's on the CPU (cpu)
+    #[arg(long, value_name = "NAME", default_value = "cuda", value_parser = parse_rng)]
+    pub(crate) rng: RngKind,
+    /// Number of threads [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Print what is done and how long it took
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+fn parse_sampler(name: &str) -> Result<NamedSampler, String> {
+    samplers::parse(name).map_err(|error| error.to_string())
+}
+
+fn parse_schedule(name: &str) -> Result<Kind, String> {
+    Kind::parse(name).map_err(|error| error.to_string())
+}
+
+fn parse_form(name: &str) -> Result<Form, String> {
+    Form::parse(name).map_err(|error| error.to_string())
+}
+
+fn parse_rng(name: &str) -> Result<RngKind, String> {
+    RngKind::parse(name).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,177 @@
+//! Pictures as PNG files, with the text that tells how they were made.
+
+use crate::error::CliError;
+use latent_diffusion::Picture;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Longest part of a prompt in a file name.
+const LONGEST_SLUG: usize = 60;
+
+/// Where pictures go.
+pub(crate) struct Output {
+    pattern: String,
+}
+
+impl Output {
+    /// `pattern` as the user gave it, or a name made from the prompt. Checks that the folder exists and takes files,
+    /// so that this fails before a picture is drawn, not after.
+    pub(crate) fn new(pattern: Option<&Path>, prompt: &str) -> Result<Output, CliError> {
+        let pattern = match pattern {
+            Some(path) => path
+                .to_str()
+                .ok_or_else(|| CliError::BadInput(format!("{}: the name is not UTF-8", path.display())))?
+                .to_owned(),
+            None => format!("{}-{{seed}}.png", slug(prompt)),
+        };
+        let output = Output { pattern };
+        let path = output.path(0, 0);
+        if path.is_dir() || output.pattern.ends_with('/') || output.pattern.is_empty() {
+            return Err(CliError::BadInput(format!(
+                "{}: is a folder; name a PNG file in it",
+                path.display()
+            )));
+        }
+        let folder = folder(&path);
+        if !folder.is_dir() {
+            let line = format!("{}: the folder does not exist; make it first", folder.display());
+            return Err(CliError::BadInput(line));
+        }
+        NamedTempFile::new_in(folder).map_err(|error| {
+            CliError::BadInput(format!("{}: cannot write there: {error}", folder.display()))
+        })?;
+        Ok(output)
+    }
+
+    /// The file of picture `index`: `%03d` and `{seed}` filled in. Without either, pictures after the first get
+    /// `_2`, `_3` and so on.
+    pub(crate) fn path(&self, index: usize, seed: u64) -> PathBuf {
+        let with_seed = self.pattern.replace("{seed}", &seed.to_string());
+        let (filled, counted) = fill_counter(&with_seed, index);
+        if index == 0 || counted || self.pattern.contains("{seed}") {
+            return PathBuf::from(filled);
+        }
+        let path = Path::new(&filled);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().map_or(String::new(), |e| format!(".{}", e.to_string_lossy()));
+        path.with_file_name(format!("{stem}_{}{extension}", index + 1))
+    }
+
+    /// Writes a picture whole or not at all: a temporary file beside it takes its name when it is complete.
+    pub(crate) fn write(
+        &self,
+        path: &Path,
+        picture: &Picture,
+        texts: &[(&str, String)],
+    ) -> Result<(), CliError> {
+        let failed =
+            |error: &dyn std::fmt::Display| CliError::RunTime(format!("{}: {error}", path.display()));
+        let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
+        encode(&mut file, picture, texts).map_err(|error| failed(&error))?;
+        file.as_file().sync_all().map_err(|error| failed(&error))?;
+        make_readable(file.as_file());
+        file.persist(path).map_err(|error| failed(&error.error))?;
+        Ok(())
+    }
+}
+
+/// Temporary files are private; a picture is not.
+fn make_readable(file: &std::fs::File) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A file system without permissions is no reason to lose the picture.
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// Writes a PNG with text chunks: Latin-1 where that can be, as the webui does, UTF-8 where it must.
+fn encode(
+    to: impl Write,
+    picture: &Picture,
+    texts: &[(&str, String)],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut encoder = png::Encoder::new(to, u32::try_from(picture.width)?, u32::try_from(picture.height)?);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (keyword, text) in texts {
+        if text.chars().all(|c| u32::from(c) < 256 && c != '\0') {
+            encoder.add_text_chunk((*keyword).to_owned(), text.clone())?;
+        } else {
+            encoder.add_itxt_chunk((*keyword).to_owned(), text.clone())?;
+        }
+    }
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&picture.rgb)?;
+    writer.finish()?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Fills in the first `%d` or `%03d`; tells whether there was one.
+fn fill_counter(pattern: &str, index: usize) -> (String, bool) {
+    for (at, _) in pattern.match_indices('%') {
+        let rest = &pattern[at + 1..];
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if rest[digits..].starts_with('d') {
+            let width = rest[..digits].parse::<usize>().unwrap_or(0).min(20);
+            let number =
+                if rest.starts_with('0') { format!("{index:0width$}") } else { format!("{index:width$}") };
+            return (format!("{}{number}{}", &pattern[..at], &rest[digits + 1..]), true);
+        }
+    }
+    (pattern.to_owned(), false)
+}
+
+/// A prompt as a file name: letters and digits, words joined by hyphens.
+fn slug(prompt: &str) -> String {
+    let words: Vec<String> = prompt
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let mut slug = String::new();
+    for word in words {
+        if slug.len() + word.len() > LONGEST_SLUG {
+            break;
+        }
+        if !slug.is_empty() {
+            slug.push('-');
+        }
+        slug.push_str(&word);
+    }
+    if slug.is_empty() { "picture".to_owned() } else { slug }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(pattern: &str) -> Vec<String> {
+        let output = Output { pattern: pattern.to_owned() };
+        (0..2).map(|i| output.path(i, 40 + i as u64).display().to_string()).collect()
+    }
+
+    #[test]
+    fn names_of_pictures() {
+        assert_eq!(paths("a.png"), ["a.png", "a_2.png"]);
+        assert_eq!(paths("x/%03d.png"), ["x/000.png", "x/001.png"]);
+        assert_eq!(paths("%d-{seed}.png"), ["0-40.png", "1-41.png"]);
+        assert_eq!(paths("{seed}.png"), ["40.png", "41.png"]);
+        assert_eq!(paths("100%.png"), ["100%.png", "100%_2.png"]);
+    }
+
+    #[test]
+    fn slugs_are_safe_file_names() {
+        assert_eq!(slug("A red apple, (shiny:1.3)!"), "a-red-apple-shiny-1-3");
+        assert_eq!(slug("../../etc/passwd\0"), "etc-passwd");
+        assert_eq!(slug(" ??? "), "picture");
+        assert!(slug(&"word ".repeat(100)).len() <= LONGEST_SLUG + 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! Progress bars on the terminal's error stream.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use latent_diffusion::Event;
+use std::time::{Duration, Instant};
+
+/// How often a bar is redrawn while nothing happens, so that the time goes on.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The bar of the stage that runs.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// What the bar shows.
+    stage: &'static str,
+    started: Instant,
+    verbose: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(verbose: bool) -> Progress {
+        Progress { bar: ProgressBar::hidden(), stage: "", started: Instant::now(), verbose }
+    }
+
+    pub(crate) fn show(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Loading { component, read, total } => {
+                self.begin(component, total, "{msg:>14} {bar:30} {bytes}/{total_bytes}", 0);
+                self.bar.set_position(read);
+            }
+            Event::Step { step, total, .. } => {
+                let template = "{msg:>14} {bar:30} {pos}/{len}, {per_step}, {eta} left";
+                self.begin("sampling", total as u64, template, step as u64 - 1);
+                self.bar.set_position(step as u64);
+            }
+            Event::Decoded { picture, total } => {
+                self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}", picture as u64 - 1);
+                self.bar.set_position(picture as u64);
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts a bar of `total` for a stage, unless it runs; a stage starts anew where its count does.
+    fn begin(&mut self, stage: &'static str, total: u64, template: &str, before: u64) {
+        if self.stage == stage && (before > 0 || stage != "sampling") && self.bar.length() == Some(total) {
+            return;
+        }
+        self.finish();
+        self.stage = stage;
+        let per_step = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            let seconds = state.elapsed().as_secs_f64() / state.pos().max(1) as f64;
+            let _ = if seconds > 1.0 {
+                write!(out, "{seconds:.2} s/it")
+            } else {
+                write!(out, "{:.2} it/s", 1.0 / seconds)
+            };
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        self.bar.set_style(style.with_key("per_step", per_step).progress_chars("=> "));
+        self.bar.set_message(stage);
+        self.bar.enable_steady_tick(TICK);
+    }
+
+    /// Ends the bar that runs, and under `--verbose` tells how long its stage took.
+    pub(crate) fn finish(&mut self) {
+        self.bar.finish_and_clear();
+        if self.verbose && !self.stage.is_empty() {
+            eprintln!("{:>14} {:.2} s", self.stage, self.started.elapsed().as_secs_f64());
+        }
+        self.stage = "";
+        self.started = Instant::now();
+    }
+}
