@@ -1,0 +1,588 @@
+//! Diffusers folders: what is read of them, and what is refused.
+
+mod common;
+
+use common::{Folder, assert_refused, f32s, file, ones, tensors};
+use latent_loader::{Checkpoint, Layout, LoadError, Weights};
+use std::sync::Arc;
+
+const MODEL_INDEX: &str = r#"{
+    "_class_name": "StableDiffusionPipeline",
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "safety_checker": [null, null]
+}"#;
+
+/// A small model as diffusers writes it.
+fn model() -> Folder {
+    let folder = Folder::new();
+    folder.write("model_index.json", MODEL_INDEX);
+    folder.write("unet/config.json", r#"{"cross_attention_dim": 768}"#);
+    folder.write("unet/diffusion_pytorch_model.safetensors", ones(&["conv_in.weight", "conv_out.weight"]));
+    folder.write("vae/config.json", r#"{"scaling_factor": 0.18215}"#);
+    folder.write("vae/diffusion_pytorch_model.safetensors", ones(&["encoder.conv_in.weight"]));
+    folder.write("text_encoder/config.json", "{}");
+    folder.write("text_encoder/model.safetensors", ones(&["text_model.final_layer_norm.weight"]));
+    folder.write("tokenizer/vocab.json", r#"{"a": 0}"#);
+    folder.write("tokenizer/merges.txt", "#version: 0.2\n");
+    folder.write("scheduler/scheduler_config.json", r#"{"prediction_type": "epsilon"}"#);
+    folder
+}
+
+/// A folder whose U-Net lies in two shards, `conv_in` in the first and `conv_out` in the second, by this index.
+fn sharded(index: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write("unet/config.json", "{}");
+    folder.write("unet/diffusion_pytorch_model-00001-of-00002.safetensors", ones(&["conv_in.weight"]));
+    folder.write("unet/diffusion_pytorch_model-00002-of-00002.safetensors", ones(&["conv_out.weight"]));
+    folder.write(SHARD_INDEX, index);
+    folder
+}
+
+const SHARD_INDEX: &str = "unet/diffusion_pytorch_model.safetensors.index.json";
+
+const GOOD_INDEX: &str = r#"{"metadata": {"total_size": 8}, "weight_map": {
+    "conv_in.weight": "diffusion_pytorch_model-00001-of-00002.safetensors",
+    "conv_out.weight": "diffusion_pytorch_model-00002-of-00002.safetensors"
+}}"#;
+
+fn names(checkpoint: &Checkpoint) -> Vec<&str> {
+    checkpoint.tensors().map(|tensor| tensor.name.as_str()).collect()
+}
+
+/// Asserts that a folder is refused for one of its files.
+macro_rules! assert_folder_refused {
+    ($folder:expr, $culprit:expr, $pattern:pat $(if $guard:expr)?, $text:expr) => {{
+        let folder = &$folder;
+        assert_refused!(folder.path(""), folder.path($culprit), $pattern $(if $guard)?, $text)
+    }};
+}
+
+// What is read.
+
+#[test]
+fn a_diffusers_folder_opens_with_the_component_before_each_name() {
+    let folder = model();
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(checkpoint.layout(), Layout::DiffusersFolder);
+    let expected = [
+        "text_encoder.text_model.final_layer_norm.weight",
+        "unet.conv_in.weight",
+        "unet.conv_out.weight",
+        "vae.encoder.conv_in.weight",
+    ];
+    assert_eq!(names(&checkpoint), expected);
+    for name in expected {
+        assert_eq!(checkpoint.read(name).unwrap().to_f32().unwrap(), [1.0]);
+    }
+    let tensor = checkpoint.get("text_encoder.text_model.final_layer_norm.weight").unwrap();
+    assert_eq!(
+        checkpoint.file_of(tensor),
+        folder.path("text_encoder/model.safetensors").display().to_string()
+    );
+}
+
+#[test]
+fn the_configurations_of_a_folder_are_kept_by_component() {
+    let folder = model();
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(checkpoint.config("unet").unwrap()["cross_attention_dim"], 768);
+    assert_eq!(checkpoint.config("scheduler").unwrap()["prediction_type"], "epsilon");
+    assert_eq!(checkpoint.config("model_index").unwrap()["_class_name"], "StableDiffusionPipeline");
+    assert!(checkpoint.config("tokenizer").is_none());
+}
+
+#[test]
+fn sizes_and_metadata_of_all_files_are_put_together() {
+    let folder = model();
+    let vae = r#"{"__metadata__":{"format":"pt"}}"#;
+    folder.write("vae/diffusion_pytorch_model.safetensors", file(vae, &[]));
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(checkpoint.metadata().get("vae.format").unwrap(), "pt");
+    let files = ["unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"];
+    let size = |name: &&str| folder.path(&format!("{name}.safetensors")).metadata().unwrap().len();
+    assert_eq!(checkpoint.file_bytes(), files.iter().map(size).sum::<u64>());
+    assert_eq!(checkpoint.header_bytes(), checkpoint.file_bytes() - 3 * 4);
+}
+
+#[test]
+fn a_component_is_a_scope_of_its_weights() {
+    let folder = model();
+    let weights = Weights::new(Arc::new(Checkpoint::open(&folder.path("")).unwrap()));
+    let unet = weights.scope("unet");
+    assert_eq!(unet.names().collect::<Vec<_>>(), ["conv_in.weight", "conv_out.weight"]);
+    let error = unet.get("conv_in.weight", &[2]).unwrap_err();
+    let file = folder.path("unet/diffusion_pytorch_model.safetensors");
+    assert!(common::line(&error).starts_with(&format!("{}: tensor \"unet.conv_in.weight\"", file.display())));
+}
+
+#[test]
+fn a_folder_needs_no_list_of_components() {
+    let folder = model();
+    std::fs::remove_file(folder.path("model_index.json")).unwrap();
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(checkpoint.tensors().count(), 4);
+    assert!(checkpoint.config("model_index").is_none());
+}
+
+#[test]
+fn a_listed_component_needs_no_configuration() {
+    let folder = model();
+    std::fs::remove_file(folder.path("vae/config.json")).unwrap();
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert!(checkpoint.get("vae.encoder.conv_in.weight").is_some());
+    assert!(checkpoint.config("vae").is_none());
+}
+
+#[test]
+fn sub_folders_that_are_no_component_are_passed_over() {
+    let folder = model();
+    folder.write("notes/model.safetensors", "no model at all");
+    folder.write(".cache/config.json", "no JSON at all");
+    folder.write("safety_checker/config.json", "{}");
+    folder.write("safety_checker/model.safetensors", "no model at all");
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(checkpoint.tensors().count(), 4);
+}
+
+#[test]
+fn half_precision_variants_are_read_where_there_is_nothing_else() {
+    let folder = Folder::new();
+    folder.write("unet/config.json", "{}");
+    folder.write("unet/diffusion_pytorch_model.fp16.safetensors", ones(&["fp16"]));
+    folder.write("text_encoder/config.json", "{}");
+    folder.write("text_encoder/model.fp16.safetensors", ones(&["fp16"]));
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(names(&checkpoint), ["text_encoder.fp16", "unet.fp16"]);
+
+    folder.write("unet/diffusion_pytorch_model.safetensors", ones(&["plain"]));
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(names(&checkpoint), ["text_encoder.fp16", "unet.plain"]);
+}
+
+#[test]
+fn pickles_beside_safetensors_do_no_harm() {
+    let folder = model();
+    folder.write("unet/diffusion_pytorch_model.bin", "pickle");
+    assert!(Checkpoint::open(&folder.path("")).is_ok());
+}
+
+// Shards.
+
+#[test]
+fn the_shards_of_an_index_are_put_together() {
+    let folder = sharded(GOOD_INDEX);
+    let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+    assert_eq!(names(&checkpoint), ["unet.conv_in.weight", "unet.conv_out.weight"]);
+    let tensor = checkpoint.get("unet.conv_out.weight").unwrap();
+    assert!(checkpoint.file_of(tensor).ends_with("-00002-of-00002.safetensors"));
+    assert_eq!(checkpoint.read("unet.conv_out.weight").unwrap().data, f32s(&[1.0]));
+}
+
+#[test]
+fn shards_of_half_precision_are_found_by_their_index() {
+    let folder = Folder::new();
+    folder.write("unet/config.json", "{}");
+    let shard = "diffusion_pytorch_model.fp16-00001-of-00001.safetensors";
+    folder.write(&format!("unet/{shard}"), ones(&["a"]));
+    let index = format!(r#"{{"weight_map":{{"a":"{shard}"}}}}"#);
+    folder.write("unet/diffusion_pytorch_model.safetensors.index.fp16.json", index);
+    assert_eq!(names(&Checkpoint::open(&folder.path("")).unwrap()), ["unet.a"]);
+}
+
+#[test]
+fn a_shard_with_a_path_in_its_name_is_refused() {
+    let outside = Folder::new();
+    let secret = outside.write("secret.safetensors", ones(&["conv_in.weight"]));
+    for shard in [
+        "../secret.safetensors",
+        "../../secret.safetensors",
+        "sub/secret.safetensors",
+        "..",
+        "/etc/passwd",
+        "C:\\secret.safetensors",
+        secret.to_str().unwrap(),
+    ] {
+        let shard = serde_json::to_string(shard).unwrap();
+        let folder = sharded(&format!(r#"{{"weight_map":{{"conv_in.weight":{shard}}}}}"#));
+        folder.write("secret.safetensors", ones(&["conv_in.weight"]));
+        folder.write("unet/sub/secret.safetensors", ones(&["conv_in.weight"]));
+        assert_folder_refused!(
+            folder,
+            SHARD_INDEX,
+            LoadError::UnsafeShardName { .. },
+            "named without a path"
+        );
+    }
+}
+
+#[test]
+fn a_missing_shard_is_named_with_a_tensor_of_it() {
+    let folder = sharded(GOOD_INDEX);
+    std::fs::remove_file(folder.path("unet/diffusion_pytorch_model-00002-of-00002.safetensors")).unwrap();
+    assert_folder_refused!(
+        folder,
+        SHARD_INDEX,
+        LoadError::MissingShard { .. },
+        "its shard \"diffusion_pytorch_model-00002-of-00002.safetensors\" is missing \
+         (it should hold tensor \"conv_out.weight\"); download it too"
+    );
+}
+
+#[test]
+fn a_shard_without_a_tensor_that_the_index_lists_is_refused() {
+    let folder = sharded(&GOOD_INDEX.replace(
+        "\"conv_in.weight\"",
+        "\"lost\": \"diffusion_pytorch_model-00001-of-00002.safetensors\", \"conv_in.weight\"",
+    ));
+    assert_folder_refused!(
+        folder,
+        SHARD_INDEX,
+        LoadError::NotInShard { .. },
+        "lists tensor \"lost\" in shard \"diffusion_pytorch_model-00001-of-00002.safetensors\", which does not hold it"
+    );
+}
+
+#[test]
+fn a_shard_with_a_tensor_that_the_index_does_not_list_is_refused() {
+    let folder = sharded(GOOD_INDEX);
+    let second = "unet/diffusion_pytorch_model-00002-of-00002.safetensors";
+    folder.write(second, ones(&["conv_out.weight", "extra"]));
+    let text =
+        "does not list tensor \"extra\" in shard \"diffusion_pytorch_model-00002-of-00002.safetensors\"";
+    assert_folder_refused!(folder, SHARD_INDEX, LoadError::NotInIndex { .. }, text);
+}
+
+#[test]
+fn a_tensor_in_two_shards_is_refused() {
+    let folder = sharded(GOOD_INDEX);
+    let second = "unet/diffusion_pytorch_model-00002-of-00002.safetensors";
+    folder.write(second, ones(&["conv_out.weight", "conv_in.weight"]));
+    let pattern = "does not list tensor \"conv_in.weight\" in shard";
+    assert_folder_refused!(folder, SHARD_INDEX, LoadError::NotInIndex { .. }, pattern);
+}
+
+#[test]
+fn a_damaged_shard_is_the_culprit() {
+    let folder = sharded(GOOD_INDEX);
+    let first = "unet/diffusion_pytorch_model-00001-of-00002.safetensors";
+    let bytes = std::fs::read(folder.path(first)).unwrap();
+    folder.write(first, &bytes[..bytes.len() - 1]);
+    assert_folder_refused!(folder, first, LoadError::Truncated { .. }, "is cut short");
+}
+
+#[test]
+fn more_shards_than_any_model_has_are_refused() {
+    let entries: Vec<_> = (0..257).map(|i| format!(r#""t{i}":"s{i}.safetensors""#)).collect();
+    let folder = sharded(&format!(r#"{{"weight_map":{{{}}}}}"#, entries.join(",")));
+    assert_folder_refused!(
+        folder,
+        SHARD_INDEX,
+        LoadError::TooMany { what: "shards", .. },
+        "more than 256 shards"
+    );
+}
+
+#[test]
+fn absurd_indices_are_refused() {
+    for (index, text) in [
+        ("", "is no valid index of shards: EOF"),
+        ("[]", "expected a table with weight_map"),
+        ("{}", "it has no weight_map"),
+        (r#"{"weight_map":[]}"#, "expected a table of file names"),
+        (r#"{"weight_map":{"a":1}}"#, "expected a string"),
+        (r#"{"weight_map":{"a":"x.safetensors","a":"x.safetensors"}}"#, "a tensor is listed twice"),
+    ] {
+        assert_folder_refused!(sharded(index), SHARD_INDEX, LoadError::BadJson { .. }, text);
+    }
+    let deep = sharded(&format!(r#"{{"metadata":{}"#, "[".repeat(1 << 20)));
+    assert_folder_refused!(deep, SHARD_INDEX, LoadError::BadJson { .. }, "is no valid index of shards");
+    let long = sharded(&format!(r#"{{"weight_map":"{}"}}"#, "x".repeat(1 << 20)));
+    assert_folder_refused!(long, SHARD_INDEX, LoadError::BadJson { .. }, "expected a table of file names");
+    let named = sharded(&format!(r#"{{"weight_map":{{"{}":"x.safetensors"}}}}"#, "x".repeat(1025)));
+    assert_folder_refused!(named, SHARD_INDEX, LoadError::BadJson { .. }, "a name is too long");
+    let large = sharded(&format!("{GOOD_INDEX}{}", " ".repeat(16 << 20)));
+    assert_folder_refused!(
+        large,
+        SHARD_INDEX,
+        LoadError::JsonTooLarge { .. },
+        "more than the 16777216 that are read"
+    );
+}
+
+// Links.
+
+#[cfg(unix)]
+#[test]
+fn a_link_within_the_folder_is_followed() {
+    let folder = model();
+    std::fs::rename(folder.path("unet/diffusion_pytorch_model.safetensors"), folder.path("big.safetensors"))
+        .unwrap();
+    folder.link("unet/diffusion_pytorch_model.safetensors", "../big.safetensors");
+    assert_eq!(Checkpoint::open(&folder.path("")).unwrap().tensors().count(), 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_may_itself_be_reached_by_a_link() {
+    let (folder, other) = (model(), Folder::new());
+    let link = other.link("model", folder.path(""));
+    assert_eq!(Checkpoint::open(&link).unwrap().tensors().count(), 4);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_a_link_out_of_the_folder_is_refused() {
+    let outside = Folder::new();
+    let secret = outside.write("secret", ones(&["a"]));
+    let folder = model();
+    for name in ["unet/diffusion_pytorch_model.safetensors", "unet/config.json", "model_index.json"] {
+        let kept = std::fs::read(folder.path(name)).unwrap();
+        std::fs::remove_file(folder.path(name)).unwrap();
+        folder.link(name, &secret);
+        assert_folder_refused!(
+            folder,
+            name,
+            LoadError::LinkOutside { .. },
+            "leads out of the model's folder to "
+        );
+        std::fs::remove_file(folder.path(name)).unwrap();
+        folder.write(name, kept);
+    }
+    assert!(Checkpoint::open(&folder.path("")).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_component_that_is_a_link_out_of_the_folder_is_refused() {
+    let (outside, folder) = (model(), model());
+    std::fs::remove_dir_all(folder.path("unet")).unwrap();
+    folder.link("unet", outside.path("unet"));
+    assert_folder_refused!(
+        folder,
+        "unet/config.json",
+        LoadError::LinkOutside { .. },
+        "leads out of the model's folder"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_shard_that_is_a_link_out_of_the_folder_is_refused() {
+    let outside = Folder::new();
+    let secret = outside.write("secret", ones(&["conv_in.weight"]));
+    let folder = sharded(GOOD_INDEX);
+    let first = "unet/diffusion_pytorch_model-00001-of-00002.safetensors";
+    std::fs::remove_file(folder.path(first)).unwrap();
+    folder.link(first, secret);
+    assert_folder_refused!(folder, first, LoadError::LinkOutside { .. }, "leads out of the model's folder");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_sibling_whose_name_only_begins_alike_is_refused() {
+    let folder = Folder::new();
+    folder.write("model-private/secret.safetensors", ones(&["a"]));
+    folder.write("model/unet/config.json", "{}");
+    let name = "model/unet/diffusion_pytorch_model.safetensors";
+    folder.link(name, "../../model-private/secret.safetensors");
+    let pattern = "leads out of the model's folder";
+    assert_refused!(folder.path("model"), folder.path(name), LoadError::LinkOutside { .. }, pattern);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_or_in_a_circle_are_refused() {
+    let folder = model();
+    let name = "unet/diffusion_pytorch_model.safetensors";
+    std::fs::remove_file(folder.path(name)).unwrap();
+    folder.link(name, "../../blobs/gone");
+    let text = "is a link to ../../blobs/gone, which is not there";
+    assert_folder_refused!(folder, name, LoadError::NotFound { link_to: Some(_), .. }, text);
+
+    std::fs::remove_file(folder.path(name)).unwrap();
+    folder.link(name, folder.path(name));
+    let (error, _) = common::refused_for(&folder.path(""), &folder.path(name));
+    assert!(matches!(error, LoadError::Io { action: "open", .. }), "{error:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_snapshot_in_a_hugging_face_cache_opens() {
+    let cache = Folder::new();
+    let model = "hub/models--owner--name";
+    let snapshot = format!("{model}/snapshots/0123abcd");
+    cache.write(&format!("{model}/blobs/aaaa"), "{}");
+    cache.write(&format!("{model}/blobs/bbbb"), ones(&["conv_in.weight"]));
+    cache.link(&format!("{snapshot}/unet/config.json"), "../../../blobs/aaaa");
+    cache.link(&format!("{snapshot}/unet/diffusion_pytorch_model.safetensors"), "../../../blobs/bbbb");
+    let checkpoint = Checkpoint::open(&cache.path(&snapshot)).unwrap();
+    assert_eq!(names(&checkpoint), ["unet.conv_in.weight"]);
+
+    let text = "is a model's place in a Hugging Face cache; give the folder in its snapshots";
+    assert_refused!(cache.path(model), cache.path(model), LoadError::NoModelInFolder { .. }, text);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_snapshot_may_not_link_to_the_blobs_of_another_model() {
+    let cache = Folder::new();
+    cache.write("hub/models--other--private/blobs/cccc", ones(&["a"]));
+    let snapshot = "hub/models--owner--name/snapshots/0123abcd";
+    cache.write(&format!("{snapshot}/unet/config.json"), "{}");
+    let name = format!("{snapshot}/unet/diffusion_pytorch_model.safetensors");
+    cache.link(&name, "../../../../models--other--private/blobs/cccc");
+    let text = "leads out of the model's folder";
+    assert_refused!(cache.path(snapshot), cache.path(&name), LoadError::LinkOutside { .. }, text);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_in_a_folder_are_refused_and_not_waited_for() {
+    common::within_ten_seconds(|| {
+        for name in ["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"] {
+            let folder = model();
+            std::fs::remove_file(folder.path(name)).unwrap();
+            folder.pipe(name);
+            assert_folder_refused!(
+                folder,
+                name,
+                LoadError::NotARegularFile { .. },
+                "is a pipe, a device or a socket"
+            );
+        }
+    });
+}
+
+// Configurations.
+
+#[test]
+fn absurd_configurations_are_refused() {
+    let deep = "[".repeat(100_000);
+    for (config, text) in [
+        ("", "is no valid JSON: EOF"),
+        ("<html>", "is no valid JSON: expected value at line 1 column 1"),
+        ("[1, 2]", "it is no JSON table"),
+        ("\"text\"", "it is no JSON table"),
+        ("{\"a\": 1", "is no valid JSON: EOF"),
+        ("{} {}", "is no valid JSON: trailing characters"),
+        (&deep, "is no valid JSON: recursion limit exceeded"),
+    ] {
+        for name in ["unet/config.json", "scheduler/scheduler_config.json", "model_index.json"] {
+            let folder = model();
+            folder.write(name, config);
+            assert_folder_refused!(folder, name, LoadError::BadJson { .. }, text);
+        }
+    }
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_refused() {
+    let folder = model();
+    folder.write("vae/config.json", b"{\"a\": \"\xFF\"}");
+    assert_folder_refused!(folder, "vae/config.json", LoadError::BadJson { .. }, "invalid unicode");
+}
+
+#[test]
+fn a_configuration_of_megabytes_is_not_read() {
+    let folder = model();
+    let limit = 1 << 20;
+    folder.write("unet/config.json", format!("{{}}{}", " ".repeat(limit - 2)));
+    assert!(Checkpoint::open(&folder.path("")).is_ok());
+    folder.write("unet/config.json", format!("{{}}{}", " ".repeat(limit - 1)));
+    let text = "has 1048577 bytes, more than the 1048576 that are read of such a file";
+    assert_folder_refused!(folder, "unet/config.json", LoadError::JsonTooLarge { .. }, text);
+}
+
+// Folders without weights that could be read.
+
+#[test]
+fn a_folder_of_pickles_names_one() {
+    let folder = Folder::new();
+    folder.write("unet/config.json", "{}");
+    folder.write("unet/diffusion_pytorch_model.bin", "pickle");
+    let text = "holds its weights only as PyTorch pickles (diffusion_pytorch_model.bin)";
+    assert_folder_refused!(folder, "unet", LoadError::OnlyPickles { .. }, text);
+
+    let folder = Folder::new();
+    folder.write("v1-5-pruned.ckpt", "pickle");
+    assert_folder_refused!(
+        folder,
+        "",
+        LoadError::OnlyPickles { .. },
+        "(v1-5-pruned.ckpt), which can run code"
+    );
+}
+
+#[test]
+fn a_folder_with_one_file_in_it_points_to_the_file() {
+    let folder = Folder::new();
+    let path = folder.write("v1-5-pruned-emaonly.safetensors", ones(&["a"]));
+    let text = format!("give the file in it, {}", path.display());
+    assert_folder_refused!(folder, "", LoadError::NoModelInFolder { .. }, &text);
+}
+
+#[test]
+fn one_component_points_to_the_folder_above_it() {
+    let folder = model();
+    let text = "it is one component of a diffusers model; give the folder above it";
+    assert_refused!(folder.path("unet"), folder.path("unet"), LoadError::NoModelInFolder { .. }, text);
+}
+
+#[test]
+fn weights_under_a_name_of_their_own_are_not_guessed_at() {
+    let folder = Folder::new();
+    folder.write("unet/config.json", "{}");
+    folder.write("unet/my_favourite.safetensors", ones(&["a"]));
+    let text = "it holds my_favourite.safetensors, but neither diffusion_pytorch_model.safetensors nor";
+    assert_folder_refused!(folder, "unet", LoadError::NoModelInFolder { .. }, text);
+}
+
+#[test]
+fn an_empty_folder_tells_what_is_looked_for() {
+    let text = "it has no .safetensors file, nor sub-folders (unet, vae, text_encoder, …)";
+    assert_folder_refused!(Folder::new(), "", LoadError::NoModelInFolder { .. }, text);
+}
+
+#[test]
+fn a_damaged_file_of_a_folder_is_the_culprit() {
+    let folder = model();
+    let name = "vae/diffusion_pytorch_model.safetensors";
+    folder.write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 334643268\n");
+    assert_folder_refused!(folder, name, LoadError::NotSafetensors { .. }, "(334643268 bytes)");
+}
+
+#[test]
+fn more_sub_folders_than_any_model_has_are_refused() {
+    let folder = model();
+    for index in 0..65 {
+        std::fs::create_dir(folder.path(&format!("part{index}"))).unwrap();
+    }
+    assert_folder_refused!(
+        folder,
+        "",
+        LoadError::TooMany { what: "sub-folders", .. },
+        "more than 64 sub-folders"
+    );
+}
+
+#[test]
+fn more_tensors_in_all_components_than_any_model_has_are_refused() {
+    let folder = Folder::new();
+    let names: Vec<_> = (0..50_001).map(|i| i.to_string()).collect();
+    let list: Vec<_> = names.iter().map(|name| (name.as_str(), "F32", [0].as_slice(), Vec::new())).collect();
+    let bytes = tensors(&list);
+    for component in ["unet", "vae"] {
+        folder.write(&format!("{component}/config.json"), "{}");
+        folder.write(&format!("{component}/model.safetensors"), &bytes);
+    }
+    assert_folder_refused!(
+        folder,
+        "",
+        LoadError::TooMany { what: "tensors", .. },
+        "more than 100000 tensors"
+    );
+}
