@@ -81,8 +81,9 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
+    /// The path of a file in it, whose name has `/` between its parts on every system.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        name.split('/').fold(self.0.path().to_owned(), |path, part| path.join(part))
     }
 
     /// Writes a file, and the folders above it where they are not there yet.
