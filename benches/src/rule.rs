@@ -12,7 +12,7 @@ pub struct Rule {
     pub centre: f64,
     /// Half the width of the range.
     pub half_width: f64,
-    /// Elements from here on are lower by [`LOG_VARIANCE_SHIFT`]; the number of elements where there are none.
+    /// Elements from here on are lower by `LOG_VARIANCE_SHIFT`; the number of elements where there are none.
     pub shifted_from: usize,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Draw a picture from words
-    Txt2img(Txt2imgArgs),
+    Txt2img(Box<Txt2imgArgs>),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
 }
@@ -36,7 +36,8 @@ pub(crate) type NamedSampler = (&'static dyn Sampler, Option<Kind>);
 
 #[derive(clap::Args)]
 pub(crate) struct Txt2imgArgs {
-    /// What to draw; (word:1.3) stresses, [word] weakens, BREAK starts a new chunk of 75 tokens
+    /// What to draw.
+    #[arg(help = "What to draw; (word:1.3) stresses, [word] weakens, BREAK starts a new chunk of 75 tokens")]
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
     pub(crate) prompt: Option<String>,
     /// What to draw, as a flag

@@ -1,6 +1,6 @@
 //! Progress bars on the terminal's error stream.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use latent_diffusion::Event;
 use std::time::{Duration, Instant};
 
@@ -24,35 +24,43 @@ impl Progress {
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         match *event {
             Event::Loading { component, read, total } => {
-                self.begin(component, total, "{msg:>14} {bar:30} {bytes}/{total_bytes}", 0);
+                if self.stage != component {
+                    self.begin(component, total, "{msg:>14} {bar:30} {bytes}/{total_bytes}");
+                }
                 self.bar.set_position(read);
             }
             Event::Step { step, total, .. } => {
-                let template = "{msg:>14} {bar:30} {pos}/{len}, {per_step}, {eta} left";
-                self.begin("sampling", total as u64, template, step as u64 - 1);
+                if step == 0 {
+                    self.begin(
+                        "sampling",
+                        total as u64,
+                        "{msg:>14} {bar:30} {pos}/{len}, {per_step}, {eta} left",
+                    );
+                }
                 self.bar.set_position(step as u64);
             }
             Event::Decoded { picture, total } => {
-                self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}", picture as u64 - 1);
+                if picture == 0 {
+                    self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}");
+                }
                 self.bar.set_position(picture as u64);
             }
             _ => {}
         }
     }
 
-    /// Starts a bar of `total` for a stage, unless it runs; a stage starts anew where its count does.
-    fn begin(&mut self, stage: &'static str, total: u64, template: &str, before: u64) {
-        if self.stage == stage && (before > 0 || stage != "sampling") && self.bar.length() == Some(total) {
-            return;
-        }
+    /// Ends the bar that runs and starts one for a stage.
+    fn begin(&mut self, stage: &'static str, total: u64, template: &str) {
         self.finish();
         self.stage = stage;
-        let per_step = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+        self.started = Instant::now();
+        let per_step = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let seconds = state.elapsed().as_secs_f64() / state.pos().max(1) as f64;
-            let _ = if seconds > 1.0 {
-                write!(out, "{seconds:.2} s/it")
-            } else {
-                write!(out, "{:.2} it/s", 1.0 / seconds)
+            // A bar that cannot be written is not worth an error.
+            let _ = match state.pos() {
+                0 => write!(out, "- s/it"),
+                _ if seconds >= 1.0 => write!(out, "{seconds:.2} s/it"),
+                _ => write!(out, "{:.2} it/s", 1.0 / seconds),
             };
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -69,6 +77,5 @@ impl Progress {
             eprintln!("{:>14} {:.2} s", self.stage, self.started.elapsed().as_secs_f64());
         }
         self.stage = "";
-        self.started = Instant::now();
     }
 }

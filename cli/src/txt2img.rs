@@ -68,12 +68,16 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     };
     let conditioning = pipeline.encode(&[prompt], &[&args.negative_prompt], args.clip_skip, &mut listener)?;
     pipeline.unload_text_encoder();
-    let mut hash = Hash::Pending(model.hash);
+    // The model's hash, waited for when it is first needed.
+    let (mut hashing, mut hash) = (Some(model.hash), None);
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
         let latents = pipeline.sample(&conditioning, &settings, &mut listener)?;
         if (group + 1) * args.batch_size >= args.batch_count {
             pipeline.unload_unet();
+        }
+        if let Some(thread) = hashing.take() {
+            hash = thread.join().ok().flatten();
         }
         for (i, picture) in pipeline.decode(&latents, &mut listener)?.iter().enumerate() {
             let index = group * args.batch_size + i;
@@ -82,7 +86,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
                 settings: &settings,
                 prompt,
                 model: &model.name,
-                hash: hash.wait(),
+                hash: hash.as_deref(),
                 seed: seeds[i],
             };
             let path = output.path(index, seeds[i]);
@@ -100,24 +104,6 @@ fn progress_line(path: &std::path::Path, seed: u64) {
     // A reader of the output that went away is no reason to stop drawing.
     let _ =
         std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{} (seed {seed})\n", path.display()));
-}
-
-/// The model's hash, waited for when it is first needed.
-enum Hash {
-    Pending(std::thread::JoinHandle<Option<String>>),
-    Known(Option<String>),
-}
-
-impl Hash {
-    fn wait(&mut self) -> Option<String> {
-        if let Hash::Pending(thread) = std::mem::replace(self, Hash::Known(None)) {
-            *self = Hash::Known(thread.join().ok().flatten());
-        }
-        match self {
-            Hash::Known(hash) => hash.clone(),
-            Hash::Pending(_) => None,
-        }
-    }
 }
 
 fn settings(args: &Txt2imgArgs) -> Settings {
@@ -168,7 +154,7 @@ struct About<'a> {
     settings: &'a Settings,
     prompt: &'a str,
     model: &'a str,
-    hash: Option<String>,
+    hash: Option<&'a str>,
     seed: u64,
 }
 

@@ -98,7 +98,7 @@ mod tests {
         let mut data = vec![0; 1003];
         with_threads(3, || {
             chunks_mut(&mut data, 10, |i, piece| {
-                piece.iter_mut().enumerate().for_each(|(j, v)| *v = i * 10 + j)
+                piece.iter_mut().enumerate().for_each(|(j, v)| *v = i * 10 + j);
             });
         })
         .unwrap();

@@ -19,6 +19,9 @@ use crate::vae::VaeConfig;
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
 
+/// Reads the sizes and names of a checkpoint of a family.
+type Build = fn(&'static Family, &Arc<Checkpoint>) -> Result<Model, Error>;
+
 /// A kind of model.
 pub struct Family {
     /// Short name, as a program writes it.
@@ -30,7 +33,7 @@ pub struct Family {
     /// Whether these facts are this family's.
     matches: fn(&Facts<'_>) -> bool,
     /// Reads sizes and names; `None` for a family that is known by sight and cannot draw yet.
-    build: Option<fn(&'static Family, &Arc<Checkpoint>) -> Result<Model, Error>>,
+    build: Option<Build>,
 }
 
 /// Every family, the more special before the more general.
@@ -104,7 +107,7 @@ impl Model {
 /// Width and height that a checkpoint names: `modelspec.resolution` in its metadata ("512x768"), or the sample size
 /// of the UNet's configuration times the VAE's `factor`.
 fn named_resolution(checkpoint: &Checkpoint, factor: usize) -> Option<(usize, usize)> {
-    let good = |side: &usize| (1..=crate::MAX_SIDE).contains(side) && side % factor == 0;
+    let good = |side: &usize| (1..=crate::MAX_SIDE).contains(side) && side.is_multiple_of(factor);
     if let Some((width, height)) =
         checkpoint.metadata().get("modelspec.resolution").and_then(|s| s.split_once('x'))
     {

@@ -37,9 +37,9 @@ pub enum Event<'a> {
         /// Bytes of the part in the file.
         total: u64,
     },
-    /// A sampling step ended.
+    /// The sampling begins, or a step of it ended.
     Step {
-        /// From 1 to `total`.
+        /// Steps done: from 0 to `total`.
         step: usize,
         /// Steps in all.
         total: usize,
@@ -48,9 +48,9 @@ pub enum Event<'a> {
         /// The noise level that is left.
         sigma: f64,
     },
-    /// A picture was decoded.
+    /// The decoding begins, or a picture was decoded.
     Decoded {
-        /// From 1 to `total`.
+        /// Pictures done: from 0 to `total`.
         picture: usize,
         /// Pictures in all.
         total: usize,
@@ -192,6 +192,8 @@ impl Pipeline {
         let mut model =
             UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction)?;
         schedule.scale_noise(&mut latents.values);
+        let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
+        tell(listener, Event::Step { step: 0, total, latents: &latents.values, sigma })?;
         let mut on_step = |step: Step<'_>| {
             listener(Event::Step {
                 step: step.index + 1,
@@ -223,14 +225,14 @@ impl Pipeline {
         }
         let decoder = self.decoder.as_ref().expect("just loaded");
         let mut pictures = Vec::new();
-        for picture in 0..latents.pictures {
+        let total = latents.pictures;
+        tell(listener, Event::Decoded { picture: 0, total })?;
+        for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
             let pixels = decoder.decode(&latent)?;
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
-            if listener(Event::Decoded { picture: picture + 1, total: latents.pictures }).is_break() {
-                return Err(Error::Cancelled);
-            }
+            tell(listener, Event::Decoded { picture: picture + 1, total })?;
         }
         Ok(pictures)
     }
@@ -278,6 +280,11 @@ impl Latents {
         }
         Ok(out)
     }
+}
+
+/// Tells the listener; its wish to stop is an error.
+fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
+    if listener(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 /// Reads one part of the model and tells the listener about it.

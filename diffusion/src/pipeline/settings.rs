@@ -65,7 +65,7 @@ impl Settings {
     pub fn size(&self, model: &Model) -> Result<(usize, usize), Error> {
         let factor = model.vae.factor();
         let check = |name: &'static str, side: usize| {
-            if side > 0 && side <= MAX_SIDE && side % factor == 0 {
+            if side > 0 && side <= MAX_SIDE && side.is_multiple_of(factor) {
                 return Ok(side);
             }
             let nearest =

@@ -47,7 +47,7 @@ impl TextConfig {
             mlp_width: weights.dim(&layer(0), 0)?,
             activation,
         };
-        if config.width == 0 || config.width % HEAD_WIDTH != 0 {
+        if config.width == 0 || !config.width.is_multiple_of(HEAD_WIDTH) {
             return Err(Error::Unsupported {
                 file: weights.label().to_owned(),
                 reason: format!(

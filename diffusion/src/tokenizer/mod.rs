@@ -1,7 +1,7 @@
 //! CLIP's tokenizer: text to numbers of a vocabulary of 49,408 pieces of words.
 //!
 //! The ids are those of transformers' `CLIPTokenizer`: the text is composed (Unicode NFC), white space joined, letters
-//! made lower-case, words cut off ([`words`]), and the bytes of each word merged by byte-pair encoding ([`bpe`];
+//! made lower-case, words cut off (`words.rs`), and the bytes of each word merged by byte-pair encoding (`bpe.rs`;
 //! Sennrich et al. 2016).
 
 mod bpe;

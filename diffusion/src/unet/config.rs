@@ -75,7 +75,8 @@ impl UNetConfig {
 
     /// Refuses sizes on which an op would divide by nothing.
     fn check(&self, weights: &Weights) -> Result<(), Error> {
-        let fits = |channels: &usize| *channels > 0 && channels % self.heads.count(*channels).max(1) == 0;
+        let fits =
+            |channels: &usize| *channels > 0 && channels.is_multiple_of(self.heads.count(*channels).max(1));
         if self.block_out_channels.is_empty() || !self.block_out_channels.iter().all(fits) {
             return Err(Error::Unsupported {
                 file: weights.label().to_owned(),

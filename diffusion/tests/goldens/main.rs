@@ -12,7 +12,6 @@
 //! always shown.
 
 mod kinds;
-#[allow(dead_code, reason = "the kinds that use all of it are connected with the models they test")]
 mod machinery;
 
 use std::any::Any;

@@ -46,7 +46,7 @@ pub fn geglu(x: &[f32], width: usize, out: &mut [f32]) {
 /// # Panics
 /// As [`geglu`], and if the CPU lacks the instruction set.
 pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
-    assert!(width > 0 && x.len() % (2 * width) == 0, "{} values are no rows of 2 x {width}", x.len());
+    assert!(width > 0 && x.len().is_multiple_of(2 * width), "{} values are no rows of 2 x {width}", x.len());
     assert_eq!(out.len(), x.len() / 2, "output");
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {

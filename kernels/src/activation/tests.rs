@@ -9,7 +9,7 @@ const KINDS: [Activation; 3] = [Activation::Silu, Activation::Gelu, Activation::
 #[test]
 fn the_reference_gelu_is_right() {
     // Φ(1) and Φ(-5) to ten digits.
-    assert!((reference::activate(Activation::Gelu, 1.0) - 0.841_344_75).abs() < 1e-7);
+    assert!((reference::activate(Activation::Gelu, 1.0) - 0.841_344_8).abs() < 1e-7);
     let tail = reference::activate(Activation::Gelu, -5.0) / -5.0;
     assert!((tail / 2.866_515_7e-7 - 1.0).abs() < 1e-5);
 }

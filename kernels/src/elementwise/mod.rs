@@ -30,7 +30,7 @@ pub fn scale(x: &mut [f32], k: f32) {
 pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: usize) {
     assert_eq!(vector.len(), batch * channels, "a vector [{batch}, {channels}]");
     assert!(
-        channels > 0 && x.len() % (batch * channels).max(1) == 0,
+        channels > 0 && x.len().is_multiple_of((batch * channels).max(1)),
         "{} values for {batch} x {channels}",
         x.len()
     );

@@ -14,7 +14,7 @@ pub fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // 1/7!, 1/6!, ..., 1/1!, 1/0!
     const TAYLOR: [f32; 8] =
-        [1.984_127e-4, 1.388_888_9e-3, 8.333_333_6e-3, 4.166_666_8e-2, 1.666_666_7e-1, 0.5, 1.0, 1.0];
+        [1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 1.666_666_7e-1, 0.5, 1.0, 1.0];
     // The order of the operands keeps a NaN a NaN.
     let clamped = s.min(s.splat(HIGHEST), s.max(s.splat(LOWEST), x));
     let n = s.round(s.mul(clamped, s.splat(std::f32::consts::LOG2_E)));

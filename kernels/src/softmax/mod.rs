@@ -24,6 +24,6 @@ pub fn softmax(x: &mut [f32], width: usize) {
 /// # Panics
 /// As [`softmax`], and if the CPU lacks the instruction set.
 pub fn softmax_with(isa: Isa, x: &mut [f32], width: usize) {
-    assert!(width > 0 && x.len() % width == 0, "{} values are no rows of {width}", x.len());
+    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are no rows of {width}", x.len());
     parallel::chunks_mut(x, parallel::grain(width), |_, x| isa.run(simd::Softmax { x, width }));
 }

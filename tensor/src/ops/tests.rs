@@ -140,3 +140,59 @@ fn attention_of_two_heads() {
         "attention: expected keys and values [1, n, 4], got [1, 1, 4] and [1, 2, 4]",
     );
 }
+
+/// Values that no op treats alike.
+fn values(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919 % 1013) as f32 - 506.0) / 300.0).collect()
+}
+
+fn f16_weight(n: usize) -> Vec<u8> {
+    values(n).iter().flat_map(|v| half::f16::from_f32(v / 8.0).to_le_bytes()).collect()
+}
+
+/// The shapes of a narrow model, where rows do not fill tiles.
+#[test]
+fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
+    const BATCH: usize = 3;
+    for (height, width, channels) in [(16, 16, 64), (2, 2, 128), (5, 3, 64)] {
+        let size = height * width * channels;
+        let all = tensor(&[BATCH, height, width, channels], &values(BATCH * size));
+        let pixels = |op: &dyn Fn(&Tensor, usize) -> Tensor| {
+            let together = op(&all, 0).f32s().unwrap().to_vec();
+            for (i, expected) in together.chunks_exact(together.len() / BATCH).enumerate() {
+                let alone = tensor(&[1, height, width, channels], &all.f32s().unwrap()[i * size..][..size]);
+                let got = op(&alone, i);
+                assert!(got.f32s().unwrap() == expected, "picture {i} of {height}x{width}x{channels}");
+            }
+        };
+        let bytes = f16_weight(2 * channels * channels * 9);
+        let norm = GroupNorm::new(vec![1.1; channels], vec![0.1; channels], 32, 1e-5).unwrap();
+        pixels(&|x, _| group_norm(x, &norm).unwrap());
+        pixels(&|x, _| group_norm_silu(x, &norm).unwrap());
+        let norm = LayerNorm::new(vec![1.1; channels], vec![0.1; channels], 1e-5).unwrap();
+        pixels(&|x, _| layer_norm(x, &norm).unwrap());
+        for stride in [1, 2] {
+            let weight = WeightBytes::new(DType::F16, &bytes[..2 * channels * channels * 9]);
+            let layer = Conv2d::new(
+                weight,
+                [channels, channels, 3],
+                stride,
+                Padding::all(1),
+                Some(vec![0.1; channels]),
+            );
+            let layer = layer.unwrap();
+            pixels(&|x, _| conv2d(x, &layer).unwrap());
+        }
+        let weight = WeightBytes::new(DType::F16, &bytes[..2 * 2 * channels * channels]);
+        let layer = Linear::new(weight, [2 * channels, channels], None).unwrap();
+        pixels(&|x, _| geglu(&linear(x, &layer).unwrap()).unwrap());
+        pixels(&|x, _| silu(x.copy().unwrap()).unwrap());
+        pixels(&|x, _| upsample_nearest(x, 2 * height, 2 * width).unwrap());
+        pixels(&|x, _| concat_channels(x, x).unwrap());
+        pixels(&|x, _| {
+            let n = x.dims()[0];
+            let q = x.copy().unwrap().reshape(&[n, height * width, channels]).unwrap();
+            attention(&q, &q, &q, 8, false).unwrap()
+        });
+    }
+}

@@ -105,7 +105,7 @@ fn draw(
     let variance_preserving = matches!(sampler.name(), "ddim" | "dpm++2m");
     let mut steps = Vec::new();
     let mut record = |event: Event<'_>| {
-        if let Event::Step { latents, sigma, .. } = event {
+        if let Event::Step { step: 1.., latents, sigma, .. } = event {
             steps.extend(if variance_preserving {
                 Prediction::network_input(latents, sigma)
             } else {

@@ -1,0 +1,100 @@
+//! Runs the program as a person would, in a folder of its own.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use latent_benches::{Manifest, WeightDtype, synth};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// An empty folder in which the program runs.
+pub(crate) struct Room {
+    folder: TempDir,
+}
+
+impl Room {
+    pub(crate) fn new() -> Room {
+        Room { folder: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, contents).unwrap();
+        path
+    }
+
+    /// Names of the files that are there.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_latent"));
+        command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs what must succeed; its standard output.
+    #[track_caller]
+    pub(crate) fn succeeds(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must be refused as bad input: status 2, nothing on standard output, no file left, and one line that
+    /// holds all of `parts`.
+    #[track_caller]
+    pub(crate) fn refuses(&self, args: &[&str], parts: &[&str]) {
+        let before = self.files();
+        let output = self.run(args);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
+        assert!(error.starts_with("latent: "), "{args:?}: {error}");
+        for part in parts {
+            assert!(error.contains(part), "{args:?}: {error:?} does not hold {part:?}");
+        }
+        assert_eq!(self.files(), before, "{args:?} left files");
+    }
+}
+
+/// The demo model's file.
+pub(crate) fn demo() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors")).unwrap()
+}
+
+/// A narrow synthetic checkpoint of a family, as a single file.
+pub(crate) fn synthetic(family: &str) -> Vec<u8> {
+    let path = format!(
+        "{}/../diffusion/tests/reference/manifests/{family}-tiny-single.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let manifest = Manifest::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    synth::bytes(manifest.files().values().next().unwrap(), 1, WeightDtype::F16)
+}
+
+/// A PNG's pixels, and its texts by keyword.
+pub(crate) fn read_png(path: &Path) -> (Vec<u8>, Vec<(String, String)>) {
+    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let info = reader.info();
+    let latin1 = info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone()));
+    let utf8 = info.utf8_text.iter().map(|t| (t.keyword.clone(), t.get_text().unwrap()));
+    (pixels, latin1.chain(utf8).collect())
+}

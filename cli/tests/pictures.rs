@@ -1,0 +1,111 @@
+//! Pictures of the built-in model.
+
+mod common;
+
+use common::{Room, read_png};
+use std::time::Duration;
+
+const FAST: &[&str] = &["--steps", "3"];
+
+fn draw(room: &Room, args: &[&str]) -> String {
+    room.succeeds(&[&["txt2img", "a red apple"], FAST, args].concat())
+}
+
+#[test]
+fn the_same_bytes_with_any_number_of_threads() {
+    let room = Room::new();
+    for threads in ["1", "2", "3"] {
+        draw(&room, &["-s", "7", "-t", threads, "-o", &format!("{threads}.png")]);
+    }
+    let one = std::fs::read(room.path("1.png")).unwrap();
+    assert_eq!(one, std::fs::read(room.path("2.png")).unwrap());
+    assert_eq!(one, std::fs::read(room.path("3.png")).unwrap());
+}
+
+#[test]
+fn the_same_bytes_alone_and_in_a_batch() {
+    let room = Room::new();
+    for sampler in ["dpm++2m", "euler_a"] {
+        draw(
+            &room,
+            &["-s", "5", "-b", "3", "--batch-size", "3", "--sampler", sampler, "-o", "batch-{seed}.png"],
+        );
+        draw(&room, &["-s", "6", "--sampler", sampler, "-o", "alone.png"]);
+        draw(&room, &["-s", "6", "-b", "2", "--sampler", sampler, "-o", "one-by-one-{seed}.png"]);
+        let alone = std::fs::read(room.path("alone.png")).unwrap();
+        let same = |name: &str| std::fs::read(room.path(name)).unwrap() == alone;
+        assert!(same("batch-6.png") && same("one-by-one-6.png") && !same("batch-7.png"), "{sampler}");
+    }
+}
+
+#[test]
+fn a_picture_tells_how_it_was_made() {
+    let room = Room::new();
+    draw(&room, &["-s", "7", "-n", "blurry", "--sampler", "DPM++ 2M Karras", "-W", "32", "-o", "a.png"]);
+    let (pixels, texts) = read_png(&room.path("a.png"));
+    assert_eq!(pixels.len(), 32 * 64 * 3);
+    let [(first, parameters), (second, json)] = &texts[..] else { panic!("{texts:?}") };
+    assert_eq!((&first[..], &second[..]), ("parameters", "latent"));
+    assert_eq!(
+        *parameters,
+        format!(
+            "a red apple\nNegative prompt: blurry\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, \
+             CFG scale: 7, Seed: 7, Size: 32x64, Model hash: 246ef46339, Model: demo, RNG: NV, \
+             Version: latent {}",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["seed"], 7);
+    assert_eq!(json["sampler"], "dpm++2m");
+    assert_eq!(json["model_hash"].as_str().map(str::len), Some(10));
+}
+
+#[test]
+fn a_prompt_in_any_writing_is_kept() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "猫 🐱", "--steps", "1", "-s", "1", "-o", "cat.png"]);
+    let (_, texts) = read_png(&room.path("cat.png"));
+    assert!(texts[0].1.starts_with("猫 🐱\nSteps: 1"), "{texts:?}");
+    room.succeeds(&["txt2img", "-p", "a café", "--steps", "1", "-s", "1", "-o", "cafe.png"]);
+    assert!(read_png(&room.path("cafe.png")).1[0].1.starts_with("a café\n"));
+}
+
+#[test]
+fn a_random_seed_is_told_and_draws_the_picture_again() {
+    let room = Room::new();
+    let output = room.run(&[&["txt2img", "a red apple"], FAST, &["-o", "a.png"]].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    let seed = told.lines().find_map(|line| line.strip_prefix("seed ")).unwrap();
+    draw(&room, &["-s", seed, "-o", "b.png"]);
+    assert_eq!(std::fs::read(room.path("a.png")).unwrap(), std::fs::read(room.path("b.png")).unwrap());
+}
+
+#[test]
+fn pictures_are_named_after_prompt_and_seed() {
+    let room = Room::new();
+    let told = draw(&room, &["-s", "7", "-b", "2"]);
+    assert_eq!(room.files(), ["a-red-apple-7.png", "a-red-apple-8.png"]);
+    assert_eq!(told, "a-red-apple-7.png (seed 7)\na-red-apple-8.png (seed 8)\n");
+}
+
+#[test]
+fn an_empty_prompt_and_a_very_long_one_draw() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "", "--steps", "1", "-s", "1"]);
+    let long = "cat ".repeat(200);
+    room.succeeds(&["txt2img", &long, "-n", "dog", "--steps", "1", "-s", "1", "-o", "long.png"]);
+    assert_eq!(room.files(), ["long.png", "picture-1.png"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_no_half_file() {
+    let room = Room::new();
+    let mut child = room.command(&["txt2img", "a cat", "--steps", "1000", "-s", "1"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(room.files(), [""; 0]);
+}
