@@ -29,6 +29,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod memory;
 pub mod parallel;
 pub mod peak;
 pub mod simd;

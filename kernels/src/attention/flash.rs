@@ -9,7 +9,7 @@
 
 use super::Attention;
 use crate::gemm::PANEL;
-use crate::gemm::micro::{MicroKernel, Tile};
+use crate::gemm::micro::{MAX_ROWS, MicroKernel, Tile};
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{exponentials, largest};
@@ -186,8 +186,10 @@ impl Context<'_> {
     ) {
         assert!(panel.len() >= len * PANEL && out.len() >= (rows - 1) * stride + PANEL);
         for first in (0..rows).step_by(self.kernel.rows) {
-            let list: [*const f32; crate::gemm::micro::MAX_ROWS] =
-                std::array::from_fn(|r| pointer((first + r).min(rows - 1)));
+            let mut list = [std::ptr::null(); MAX_ROWS];
+            for (r, p) in list[..self.kernel.rows].iter_mut().enumerate() {
+                *p = pointer((first + r).min(rows - 1));
+            }
             let tile = Tile {
                 rows: list.as_ptr(),
                 pieces: 1,

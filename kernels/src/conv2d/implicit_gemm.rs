@@ -1,19 +1,17 @@
 //! The convolution as a product whose rows are found in the picture.
 
-use super::PackedConv;
+use super::{Fused, PackedConv};
+use crate::elementwise::add_per_channel;
 use crate::gemm::blocking::{Epilogue, Rows, product};
+use crate::group_norm;
 use crate::simd::Isa;
+use crate::upsample::nearest;
 
-pub(super) fn conv2d(
-    isa: Isa,
-    x: &[f32],
-    [batch, height, width]: [usize; 3],
-    weight: &PackedConv,
-    bias: Option<&[f32]>,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
+pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
     let channels = weight.in_channels();
+    let [batch, height, width] = conv.size();
+    let prepared = prepare(isa, conv, channels);
+    let x = prepared.as_deref().unwrap_or(conv.x);
     let (out_height, out_width) =
         weight.output_size(height, width).expect("a kernel within the padded input");
     let pixels = Pixels {
@@ -30,7 +28,26 @@ pub(super) fn conv2d(
         left: weight.padding.left,
     };
     let rows = batch * out_height * out_width;
-    product(isa, &pixels, rows, &weight.matrix, Epilogue { bias, residual }, out);
+    let outputs = weight.out_channels();
+    let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
+    product(isa, &pixels, rows, &weight.matrix, Epilogue { bias: one_bias, residual: conv.residual }, out);
+    if let (None, Some(bias)) = (one_bias, conv.bias) {
+        add_per_channel(out, bias, batch, outputs);
+    }
+}
+
+/// The input normalised and resized, if it is to be.
+fn prepare(isa: Isa, conv: &Fused<'_>, channels: usize) -> Option<Vec<f32>> {
+    let [batch, height, width] = conv.shape;
+    let normalised = conv.norm.map(|norm| {
+        let mut out = vec![0.0; conv.x.len()];
+        group_norm::apply_with(isa, conv.x, &norm, &mut out);
+        out
+    });
+    let Some(size) = conv.resize else { return normalised };
+    let mut out = vec![0.0; batch * size[0] * size[1] * channels];
+    nearest(normalised.as_deref().unwrap_or(conv.x), [batch, height, width, channels], size, &mut out);
+    Some(out)
 }
 
 /// Row `(picture, y, x)` of the unrolled picture; its segments are the taps.

@@ -1,4 +1,5 @@
-//! 2-D convolution of channels-last pictures, as implicit matrix product.
+//! 2-D convolution of channels-last pictures: 3x3 of stride 1 by Winograd's algorithm (`winograd/`), all else as implicit
+//! matrix product (`implicit_gemm.rs`).
 //!
 //! A convolution is a matrix product whose left side has a row for each output pixel and a column for each tap and
 //! input channel. That matrix is never built: the micro-kernel takes, for each tap, pointers to the input pixels
@@ -9,6 +10,7 @@ mod implicit_gemm;
 pub mod reference;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use crate::dtype::WeightBytes;
 use crate::gemm::PackedMatrix;
@@ -96,37 +98,163 @@ impl PackedConv {
     }
 }
 
+/// A normalisation to apply to the input: `y = (x - mean) scale + bias` for each channel, then SiLU if asked for.
+/// [`crate::group_norm::Statistics`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[batch, channels]`
+    pub mean: &'a [f32],
+    /// `[batch, channels]`
+    pub scale: &'a [f32],
+    /// `[channels]`
+    pub bias: &'a [f32],
+    /// Apply `y sigmoid(y)`.
+    pub silu: bool,
+}
+
+impl<'a> Norm<'a> {
+    /// The part for `len` channels of one picture.
+    fn of(&self, picture: usize, channel: usize, len: usize) -> Norm<'a> {
+        let at = picture * self.bias.len() + channel;
+        let part = |values: &'a [f32], at: usize| &values[at..][..len];
+        Norm {
+            mean: part(self.mean, at),
+            scale: part(self.scale, at),
+            bias: part(self.bias, channel),
+            silu: self.silu,
+        }
+    }
+}
+
+/// A convolution together with what stands before and after it in a model, so that none of it is a pass over memory of
+/// its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Fused<'a> {
+    /// The picture `[batch, height, width, in]`.
+    pub x: &'a [f32],
+    /// Its `[batch, height, width]`.
+    pub shape: [usize; 3],
+    /// Normalise it first.
+    pub norm: Option<Norm<'a>>,
+    /// Then resize it to this height and width, by nearest neighbour.
+    pub resize: Option<[usize; 2]>,
+    /// Add this to the result: `[out]`, or `[batch, out]`.
+    pub bias: Option<&'a [f32]>,
+    /// Add this too: the result's shape.
+    pub residual: Option<&'a [f32]>,
+}
+
+impl<'a> Fused<'a> {
+    /// A convolution of a picture, and nothing else.
+    #[must_use]
+    pub fn plain(x: &'a [f32], shape: [usize; 3]) -> Fused<'a> {
+        Fused { x, shape, norm: None, resize: None, bias: None, residual: None }
+    }
+
+    /// `[batch, height, width]` of what is convolved.
+    #[must_use]
+    pub fn size(&self) -> [usize; 3] {
+        let [batch, height, width] = self.shape;
+        let [height, width] = self.resize.unwrap_or([height, width]);
+        [batch, height, width]
+    }
+
+    /// A pixel of the resized picture.
+    #[inline]
+    fn pixel(&self, picture: usize, y: usize, x: usize) -> &'a [f32] {
+        let [batch, height, width] = self.shape;
+        let (y, x) = match self.resize {
+            Some([to_height, to_width]) => (y * height / to_height, x * width / to_width),
+            None => (y, x),
+        };
+        let channels = self.x.len() / (batch * height * width);
+        &self.x[((picture * height + y) * width + x) * channels..][..channels]
+    }
+
+    fn assert_lengths(&self, weight: &PackedConv, out: &[f32]) {
+        let [batch, height, width] = self.shape;
+        let channels = weight.in_channels();
+        assert!(batch * height * width > 0, "an empty picture {:?}", self.shape);
+        assert_eq!(
+            self.x.len(),
+            batch * height * width * channels,
+            "input {:?} of {channels} channels",
+            self.shape
+        );
+        if let Some(norm) = self.norm {
+            assert_eq!(
+                (norm.mean.len(), norm.scale.len()),
+                (batch * channels, batch * channels),
+                "mean and scale"
+            );
+            assert_eq!(norm.bias.len(), channels, "bias of the norm");
+        }
+        let [_, height, width] = self.size();
+        let (height, width) = weight.output_size(height, width).expect("a kernel within the padded input");
+        assert_eq!(
+            out.len(),
+            batch * height * width * weight.out_channels(),
+            "output [{batch}, {height}, {width}]"
+        );
+        let outputs = weight.out_channels();
+        assert!(self.bias.is_none_or(|b| b.len() == outputs || b.len() == batch * outputs), "bias");
+        assert!(self.residual.is_none_or(|r| r.len() == out.len()), "residual");
+    }
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The direct sum, as a matrix product.
+    ImplicitGemm,
+    /// F(4x4, 3x3): for 3x3 of stride 1.
+    Winograd,
+}
+
+impl Algorithm {
+    /// The faster one for a convolution.
+    #[must_use]
+    pub fn best(weight: &PackedConv) -> Algorithm {
+        if winograd::fits(weight) { Algorithm::Winograd } else { Algorithm::ImplicitGemm }
+    }
+}
+
 /// Convolves a picture `[batch, height, width, in]` to `[batch, height', width', out]`, adds `bias` `[out]` and
-/// `residual` (the output's shape), on the fastest instruction set. `height'` and `width'` are
-/// [`PackedConv::output_size`].
+/// `residual` (the output's shape), on the fastest instruction set and by the fastest algorithm. `height'` and `width'`
+/// are [`PackedConv::output_size`].
 ///
 /// # Panics
 /// If the length of a slice disagrees with the shapes, or the kernel is larger than the padded input.
 pub fn conv2d(
     x: &[f32],
-    [batch, height, width]: [usize; 3],
+    shape: [usize; 3],
     weight: &PackedConv,
     bias: Option<&[f32]>,
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    conv2d_with(Isa::best(), x, [batch, height, width], weight, bias, residual, out);
+    fused(&Fused { bias, residual, ..Fused::plain(x, shape) }, weight, out);
 }
 
-/// As [`conv2d`], on a given instruction set.
+/// A convolution with what stands before and after it. Where the algorithm cannot fuse, the parts run one by one.
 ///
 /// # Panics
-/// As [`conv2d`], and if the CPU lacks the instruction set.
-pub fn conv2d_with(
-    isa: Isa,
-    x: &[f32],
-    [batch, height, width]: [usize; 3],
-    weight: &PackedConv,
-    bias: Option<&[f32]>,
-    residual: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let channels = weight.in_channels();
-    assert_eq!(x.len(), batch * height * width * channels, "input [{batch}, {height}, {width}, {channels}]");
-    implicit_gemm::conv2d(isa, x, [batch, height, width], weight, bias, residual, out);
+/// As [`conv2d`].
+pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+    fused_with(Isa::best(), Algorithm::best(weight), conv, weight, out);
+}
+
+/// As [`fused`], on a given instruction set and by a given algorithm.
+///
+/// # Panics
+/// As [`conv2d`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution.
+pub fn fused_with(isa: Isa, algorithm: Algorithm, conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+    conv.assert_lengths(weight, out);
+    match algorithm {
+        Algorithm::Winograd => {
+            assert!(weight.kernel == 3 && weight.stride == 1, "Winograd is for 3x3 of stride 1");
+            winograd::conv2d(isa, conv, weight, out);
+        }
+        Algorithm::ImplicitGemm => implicit_gemm::conv2d(isa, conv, weight, out),
+    }
 }

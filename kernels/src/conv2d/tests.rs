@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::dtype::DType;
+use crate::group_norm::{GroupNorm, Statistics, group_norm_with};
 use crate::parallel;
 use crate::testing::{assert_close, random, to_bytes};
+use crate::upsample::nearest;
 use proptest::prelude::*;
 
 /// What a test convolves: the input's shape, output channels, kernel, stride, padding.
@@ -17,9 +19,16 @@ struct Case {
 }
 
 impl Case {
+    /// The ways to compute it.
+    fn algorithms(&self) -> &'static [Algorithm] {
+        let winograd = self.kernel == 3 && self.stride == 1;
+        if winograd { &[Algorithm::ImplicitGemm, Algorithm::Winograd] } else { &[Algorithm::ImplicitGemm] }
+    }
+
     fn run(
         &self,
         isa: Isa,
+        algorithm: Algorithm,
         dtype: DType,
         x: &[f32],
         bias: Option<&[f32]>,
@@ -39,7 +48,9 @@ impl Case {
             *v += bias.map_or(0.0, |b| b[i % self.out_channels]) + if residual { r[i] } else { 0.0 };
         }
         let mut out = vec![f32::NAN; want.len()];
-        conv2d_with(isa, x, [n, h, w], &packed, bias, residual.then_some(&r[..]), &mut out);
+        let residual = residual.then_some(&r[..]);
+        let conv = Fused { bias, residual, ..Fused::plain(x, [n, h, w]) };
+        fused_with(isa, algorithm, &conv, &packed, &mut out);
         (out, want)
     }
 
@@ -47,9 +58,14 @@ impl Case {
         let x = random(1, self.input.iter().product());
         let bias = random(3, self.out_channels);
         for isa in Isa::available() {
-            let (out, want) = self.run(isa, dtype, &x, Some(&bias), residual);
-            let terms = self.input[3] * self.kernel * self.kernel;
-            assert_close(&out, &want, 3e-6 * (terms as f32).sqrt(), &format!("{isa} {dtype} {self:?}"));
+            for &algorithm in self.algorithms() {
+                let (out, want) = self.run(isa, algorithm, dtype, &x, Some(&bias), residual);
+                let terms = self.input[3] * self.kernel * self.kernel;
+                let what = format!("{isa} {algorithm:?} {dtype} {self:?}");
+                // Winograd's error is four times as large as that of the direct sum.
+                let error = if algorithm == Algorithm::Winograd { 9e-6 } else { 3e-6 };
+                assert_close(&out, &want, error * (terms as f32).sqrt(), &what);
+            }
         }
     }
 }
@@ -82,15 +98,17 @@ fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
     let x = random(1, case.input.iter().product());
     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for isa in Isa::available() {
-        let (all, _) = case.run(isa, DType::F16, &x, None, false);
-        for threads in [1, 2, 5] {
-            let (again, _) =
-                parallel::with_threads(threads, || case.run(isa, DType::F16, &x, None, false)).unwrap();
-            assert_eq!(bits(&all), bits(&again), "{isa}, {threads} threads");
+        for &algorithm in case.algorithms() {
+            let run = |case: Case, x: &[f32]| case.run(isa, algorithm, DType::F16, x, None, false).0;
+            let all = run(case, &x);
+            for threads in [1, 2, 5] {
+                let again = parallel::with_threads(threads, || run(case, &x)).unwrap();
+                assert_eq!(bits(&all), bits(&again), "{isa} {algorithm:?}, {threads} threads");
+            }
+            let alone = Case { input: [1, 7, 9, 40], ..case };
+            let second = run(alone, &x[7 * 9 * 40..][..7 * 9 * 40]);
+            assert_eq!(bits(&all[7 * 9 * 50..][..7 * 9 * 50]), bits(&second), "{isa} {algorithm:?}");
         }
-        let alone = Case { input: [1, 7, 9, 40], ..case };
-        let (second, _) = alone.run(isa, DType::F16, &x[7 * 9 * 40..][..7 * 9 * 40], None, false);
-        assert_eq!(bits(&all[7 * 9 * 50..][..7 * 9 * 50]), bits(&second), "{isa}");
     }
 }
 
@@ -112,5 +130,75 @@ proptest! {
         prop_assume!(h + 2 * pad >= kernel && w + 2 * pad >= kernel);
         Case { input: [n, h, w, c], out_channels, kernel, stride, padding }
             .check([DType::F32, DType::F16, DType::BF16][d], residual);
+    }
+}
+
+/// Root of the mean square of the difference over that of the wanted values.
+fn relative_rms(got: &[f32], want: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let (error, size) = got
+        .iter()
+        .zip(want)
+        .fold((0.0, 0.0), |(error, size), (g, w)| (error + square(g - w), size + square(*w)));
+    (error / size).sqrt()
+}
+
+/// Against sums in f64, at the shapes of the models: 5e-6 is asked for.
+#[test]
+fn winograd_is_as_exact_as_a_direct_sum() {
+    for (input, out_channels) in [([2, 8, 8, 1280], 48), ([1, 16, 16, 640], 32), ([1, 20, 36, 320], 16)] {
+        let case = Case { input, out_channels, kernel: 3, stride: 1, padding: Padding::all(1) };
+        let x = random(1, case.input.iter().product());
+        for isa in Isa::available() {
+            let error = |algorithm| {
+                let (out, want) = case.run(isa, algorithm, DType::F16, &x, None, false);
+                relative_rms(&out, &want)
+            };
+            let (winograd, direct) = (error(Algorithm::Winograd), error(Algorithm::ImplicitGemm));
+            println!("{isa} {input:?}: Winograd {winograd:.1e}, direct {direct:.1e}");
+            assert!(winograd < 2e-6, "{isa} {case:?}: {winograd}");
+        }
+    }
+}
+
+/// A norm, a resize and a bias for each picture, fused, are the same ops one after the other.
+#[test]
+fn what_is_fused_is_what_is_computed_one_by_one() {
+    let (n, c, out_channels) = (2, 72, 40);
+    let bytes = to_bytes(&random(2, out_channels * c * 9), DType::BF16);
+    let packed =
+        PackedConv::new(WeightBytes::new(DType::BF16, &bytes), out_channels, c, 3, 1, Padding::all(1));
+    let (weight, norm_bias, bias) = (random(3, c), random(4, c), random(5, n * out_channels));
+    for (size, resize) in [([9, 7], None), ([5, 6], Some([10, 12])), ([4, 3], Some([7, 5]))] {
+        let [h, w] = size;
+        let x = random(1, n * h * w * c);
+        let shape = GroupNorm { batch: n, positions: h * w, channels: c, groups: 8, eps: 1e-5, silu: true };
+        let [oh, ow] = resize.unwrap_or(size);
+        let mut normal = vec![0.0; x.len()];
+        let mut large = vec![0.0; n * oh * ow * c];
+        let residual = random(6, n * oh * ow * out_channels);
+        for isa in Isa::available() {
+            group_norm_with(isa, shape, &x, &weight, &norm_bias, &mut normal);
+            nearest(&normal, [n, h, w, c], [oh, ow], &mut large);
+            let matrix = [out_channels, 3, 1];
+            let weights = WeightBytes::new(DType::BF16, &bytes).to_f32();
+            let mut want = reference::conv2d(&large, [n, oh, ow, c], &weights, matrix, Padding::all(1));
+            for (i, v) in want.iter_mut().enumerate() {
+                *v += bias[i / (oh * ow * out_channels) * out_channels + i % out_channels] + residual[i];
+            }
+            let statistics = Statistics::with(isa, shape, &x, &weight);
+            let conv = Fused {
+                norm: Some(statistics.norm(&norm_bias, true)),
+                resize,
+                bias: Some(&bias),
+                residual: Some(&residual),
+                ..Fused::plain(&x, [n, h, w])
+            };
+            for algorithm in [Algorithm::ImplicitGemm, Algorithm::Winograd] {
+                let mut out = vec![f32::NAN; want.len()];
+                fused_with(isa, algorithm, &conv, &packed, &mut out);
+                assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?}"));
+            }
+        }
     }
 }

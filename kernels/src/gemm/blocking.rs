@@ -115,7 +115,7 @@ pub(crate) fn product<R: Rows>(
     let task_rows = m.div_ceil(wanted).next_multiple_of(BLOCK_ROWS).min(MAX_TASK_ROWS);
     let row_tasks = m.div_ceil(task_rows);
     let task = Task {
-        kernel: MicroKernel::of(isa),
+        kernel: MicroKernel::for_rows(isa, m),
         isa,
         rows,
         weight,
@@ -218,7 +218,7 @@ impl<R: Rows> Task<'_, R> {
                 accumulate: index > 0,
                 bias: if has_bias { bias.as_ptr() } else { std::ptr::null() },
                 residual: residual.map_or(std::ptr::null(), |r| r[at..].as_ptr()),
-                valid_rows: self.kernel.rows.min(self.m - row),
+                valid_rows: self.kernel.rows.min(first + count - row),
                 valid_columns: columns,
             };
             // SAFETY: the kernel is one that the CPU has; pointers hold a list for each group, valid for `len` by

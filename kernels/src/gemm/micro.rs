@@ -8,10 +8,10 @@
 //! [`KERNELS`] is the one list of them: dispatch, tests and benches go through it.
 
 use super::pack::PANEL;
-use crate::simd::{Avx2, Isa, Scalar, Simd, SimdOp};
+use crate::simd::{Avx2, Avx512, Isa, Neon, Scalar, Simd, SimdOp};
 
 /// Rows of the tallest tile.
-pub(crate) const MAX_ROWS: usize = 6;
+pub(crate) const MAX_ROWS: usize = 8;
 
 /// One tile's work: `c = [c +] rows · panel [+ bias] [+ residual]`.
 ///
@@ -50,13 +50,25 @@ pub(crate) struct MicroKernel {
     run: unsafe fn(&Tile),
 }
 
-/// Every micro-kernel, slowest first.
+/// Every micro-kernel, slowest first; of one instruction set, the tallest last.
 ///
 /// Tile sizes: AVX2 has 16 registers; 6 x 2 sums, 2 panel vectors and 1 row value use 15 of them, and 8 loads for 12
-/// multiply-adds stay under the two loads a cycle. The portable one keeps 2 rows, 8 SSE registers of sums.
+/// multiply-adds stay under the two loads a cycle. 4 x 2 sums are as many as hide the latency of a multiply-add; they fill
+/// what 6 rows leave. The portable one keeps 2 rows, 8 SSE registers of sums.
+///
+/// AVX-512 holds a panel in one register and multiplies by a row's value straight from memory: 8 sums hide the latency of
+/// two units, and 9 loads serve 8 multiply-adds. 12 rows were no faster on Zen 4, and a fifth slower where rows lie a
+/// multiple of 4 KiB apart (1024 or 5120 values): they then fall into one set of L1, which has 8 ways.
+/// NEON has 32 registers: 6 x 4 sums and 4 panel vectors leave 4 for row values. The 4 x 4 sums of the short one are as many
+/// as four units of latency 4 need.
 pub(crate) static KERNELS: &[MicroKernel] = &[
     MicroKernel { isa: Isa::Scalar, rows: 2, run: scalar_2x16 },
+    MicroKernel { isa: Isa::Avx2, rows: 4, run: avx2_4x16 },
     MicroKernel { isa: Isa::Avx2, rows: 6, run: avx2_6x16 },
+    MicroKernel { isa: Isa::Avx512, rows: 4, run: avx512_4x16 },
+    MicroKernel { isa: Isa::Avx512, rows: 8, run: avx512_8x16 },
+    MicroKernel { isa: Isa::Neon, rows: 4, run: neon_4x16 },
+    MicroKernel { isa: Isa::Neon, rows: 6, run: neon_6x16 },
 ];
 
 impl MicroKernel {
@@ -64,6 +76,15 @@ impl MicroKernel {
     pub(crate) fn of(isa: Isa) -> &'static MicroKernel {
         let fits = KERNELS.iter().rfind(|kernel| kernel.isa <= isa && kernel.isa.is_available());
         fits.expect("the portable kernel is always available")
+    }
+
+    /// The kernel for the next tile where `left` rows remain: the tallest, unless a shorter one of the same instruction
+    /// set covers them with fewer rows to spare.
+    pub(crate) fn for_rows(isa: Isa, left: usize) -> &'static MicroKernel {
+        let tall = MicroKernel::of(isa);
+        let short = KERNELS.iter().find(|kernel| kernel.isa == tall.isa).unwrap_or(tall);
+        let fits = left <= short.rows || (left > tall.rows && left <= 2 * short.rows);
+        if fits { short } else { tall }
     }
 
     /// Computes one tile.
@@ -86,17 +107,40 @@ unsafe fn scalar_2x16(tile: &Tile) {
     unsafe { compute::<Scalar, 2, 16>(Scalar, tile) }
 }
 
-unsafe fn avx2_6x16(tile: &Tile) {
-    struct Op<'a>(&'a Tile);
-    impl SimdOp for Op<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) {
-            // SAFETY: the caller of `avx2_6x16` vouches for the tile; two vectors of eight fill a panel.
-            unsafe { compute::<S, 6, 2>(s, self.0) }
-        }
+/// A tile of `ROWS` rows, to be compiled for an instruction set of `VECTORS` vectors a panel.
+struct Op<'a, const ROWS: usize, const VECTORS: usize>(&'a Tile);
+
+impl<const ROWS: usize, const VECTORS: usize> SimdOp for Op<'_, ROWS, VECTORS> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // SAFETY: who makes an `Op` vouches for the tile, and runs it where `VECTORS` vectors fill a panel.
+        unsafe { compute::<S, ROWS, VECTORS>(s, self.0) }
     }
-    Avx2::new().expect("dispatch checked for AVX2").run(Op(tile));
+}
+
+unsafe fn avx2_4x16(tile: &Tile) {
+    Avx2::new().expect("dispatch checked for AVX2").run(Op::<4, 2>(tile));
+}
+
+unsafe fn avx2_6x16(tile: &Tile) {
+    Avx2::new().expect("dispatch checked for AVX2").run(Op::<6, 2>(tile));
+}
+
+unsafe fn avx512_4x16(tile: &Tile) {
+    Avx512::new().expect("dispatch checked for AVX-512").run(Op::<4, 1>(tile));
+}
+
+unsafe fn avx512_8x16(tile: &Tile) {
+    Avx512::new().expect("dispatch checked for AVX-512").run(Op::<8, 1>(tile));
+}
+
+unsafe fn neon_4x16(tile: &Tile) {
+    Neon::new().expect("dispatch checked for NEON").run(Op::<4, 4>(tile));
+}
+
+unsafe fn neon_6x16(tile: &Tile) {
+    Neon::new().expect("dispatch checked for NEON").run(Op::<6, 4>(tile));
 }
 
 /// The tile for `ROWS` rows and `VECTORS` vectors that together hold a panel.

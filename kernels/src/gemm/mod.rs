@@ -5,7 +5,7 @@
 
 pub(crate) mod blocking;
 pub(crate) mod micro;
-mod pack;
+pub(crate) mod pack;
 pub mod reference;
 #[cfg(test)]
 mod tests;

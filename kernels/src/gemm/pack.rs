@@ -27,6 +27,24 @@ enum Panels {
     BF16(Vec<u16>),
 }
 
+/// Some values of a panel, in their own number format; 16 bits as they lie in the file.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    F32(&'a [f32]),
+    F16(&'a [u16]),
+    BF16(&'a [u16]),
+}
+
+impl Values<'_> {
+    /// How many.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Values::F32(values) => values.len(),
+            Values::F16(values) | Values::BF16(values) => values.len(),
+        }
+    }
+}
+
 impl PackedMatrix {
     /// Packs a row-major `[n, k]` weight: `out = x · weightᵀ`, as `torch.nn.Linear` stores it.
     ///
@@ -93,14 +111,23 @@ impl PackedMatrix {
         }
     }
 
+    /// Columns `k0..k0 + len` of one panel, as they are kept: 16 values each.
+    pub(crate) fn columns(&self, panel: usize, k0: usize, len: usize) -> Values<'_> {
+        let range = (panel * self.k + k0) * PANEL..(panel * self.k + k0 + len) * PANEL;
+        match &self.panels {
+            Panels::F32(p) => Values::F32(&p[range]),
+            Panels::F16(p) => Values::F16(&p[range]),
+            Panels::BF16(p) => Values::BF16(&p[range]),
+        }
+    }
+
     /// Widens columns `k0..k0 + len` of one panel into `out[..len * PANEL]`.
     pub(crate) fn widen(&self, isa: Isa, panel: usize, k0: usize, len: usize, out: &mut [f32]) {
-        let range = (panel * self.k + k0) * PANEL..(panel * self.k + k0 + len) * PANEL;
         let out = &mut out[..len * PANEL];
-        match &self.panels {
-            Panels::F32(p) => out.copy_from_slice(&p[range]),
-            Panels::F16(p) => isa.run(Widen { from: &p[range], out, bfloat: false }),
-            Panels::BF16(p) => isa.run(Widen { from: &p[range], out, bfloat: true }),
+        match self.columns(panel, k0, len) {
+            Values::F32(from) => out.copy_from_slice(from),
+            Values::F16(from) => isa.run(Widen { from, out, bfloat: false }),
+            Values::BF16(from) => isa.run(Widen { from, out, bfloat: true }),
         }
     }
 }

@@ -5,6 +5,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
+use crate::conv2d::Norm;
 use crate::simd::Isa;
 
 /// The shape of a group norm over a picture `[batch, positions, channels]`.
@@ -25,12 +26,11 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    fn assert_lengths(&self, x: &[f32], weight: &[f32], bias: &[f32], out: &[f32]) {
+    fn assert_lengths(&self, x: &[f32], weight: &[f32]) {
         assert!(self.groups > 0 && self.positions > 0, "an empty group norm {self:?}");
         assert_eq!(self.channels % self.groups, 0, "groups do not divide the channels: {self:?}");
         assert_eq!(x.len(), self.batch * self.positions * self.channels, "input of {self:?}");
-        assert_eq!((weight.len(), bias.len()), (self.channels, self.channels), "weight and bias of {self:?}");
-        assert_eq!(out.len(), x.len(), "output of {self:?}");
+        assert_eq!(weight.len(), self.channels, "weight of {self:?}");
     }
 }
 
@@ -48,6 +48,69 @@ pub fn group_norm(shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out
 /// # Panics
 /// As [`group_norm`], and if the CPU lacks the instruction set.
 pub fn group_norm_with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
-    shape.assert_lengths(x, weight, bias, out);
-    simd::group_norm(isa, shape, x, weight, bias, out);
+    let statistics = Statistics::with(isa, shape, x, weight);
+    apply_with(isa, x, &statistics.norm(bias, shape.silu), out);
+}
+
+/// The part of a group norm that reads the whole picture; what is left is an affine map of each channel, which a
+/// convolution can apply as it reads.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Statistics {
+    /// Mean and scale (`weight` over the standard deviation) of each channel of each picture, on the fastest instruction
+    /// set.
+    ///
+    /// # Panics
+    /// If the length of a slice disagrees with `shape`, or the groups do not divide the channels.
+    #[must_use]
+    pub fn new(shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
+        Statistics::with(Isa::best(), shape, x, weight)
+    }
+
+    /// As [`Statistics::new`], on a given instruction set.
+    ///
+    /// # Panics
+    /// As [`Statistics::new`], and if the CPU lacks the instruction set.
+    #[must_use]
+    pub fn with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
+        shape.assert_lengths(x, weight);
+        simd::statistics(isa, shape, x, weight)
+    }
+
+    /// The map to apply.
+    ///
+    /// # Panics
+    /// If the map is applied and `bias` has another length than the weight.
+    #[must_use]
+    pub fn norm<'a>(&'a self, bias: &'a [f32], silu: bool) -> Norm<'a> {
+        Norm { mean: &self.mean, scale: &self.scale, bias, silu }
+    }
+}
+
+/// `out = (x - mean) scale + bias` for each channel of each picture, then SiLU if asked for, on the fastest instruction
+/// set.
+///
+/// # Panics
+/// If the lengths do not agree.
+pub fn apply(x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
+    apply_with(Isa::best(), x, norm, out);
+}
+
+/// As [`apply`], on a given instruction set.
+///
+/// # Panics
+/// As [`apply`], and if the CPU lacks the instruction set.
+pub fn apply_with(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
+    let channels = norm.bias.len();
+    let batch = norm.mean.len() / channels.max(1);
+    assert!(
+        channels > 0 && norm.mean.len() == batch * channels && norm.scale.len() == norm.mean.len(),
+        "norm"
+    );
+    assert!(x.len().is_multiple_of(norm.mean.len().max(1)) && out.len() == x.len(), "input and output");
+    simd::apply(isa, x, norm, out);
 }

@@ -5,22 +5,16 @@
 //! and LeVeque, Algorithms for Computing the Sample Variance, 1983, on shifted data): `f32` within a piece of the
 //! picture, `f64` between pieces. Pieces have a fixed size, so the result does not depend on the number of threads.
 
-use super::GroupNorm;
+use super::{GroupNorm, Statistics};
+use crate::conv2d::Norm;
 use crate::parallel;
 use crate::simd::{Isa, Simd, SimdOp, sigmoid};
 
 /// Vectors of channels that are summed at once, in registers.
 const VECTORS: usize = 4;
 
-pub(super) fn group_norm(
-    isa: Isa,
-    shape: GroupNorm,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    out: &mut [f32],
-) {
-    let GroupNorm { batch, positions, channels, silu, .. } = shape;
+pub(super) fn statistics(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
+    let GroupNorm { batch, positions, channels, .. } = shape;
     let picture = positions * channels;
     let piece = parallel::grain(channels);
     let pieces = picture.div_ceil(piece);
@@ -32,18 +26,31 @@ pub(super) fn group_norm(
         let (sum, square) = sums.split_at_mut(channels);
         isa.run(Sums { first: &x[..channels], x: &x[i * piece..picture.min((i + 1) * piece)], sum, square });
     });
-    // For each picture and channel: y = (x - mean) * scale + bias.
-    let mut affine = vec![0.0; batch * 2 * channels];
-    for (n, affine) in affine.chunks_exact_mut(2 * channels).enumerate() {
+    let mut statistics = Statistics { mean: vec![0.0; batch * channels], scale: vec![0.0; batch * channels] };
+    let each = statistics.mean.chunks_exact_mut(channels).zip(statistics.scale.chunks_exact_mut(channels));
+    for (n, (mean, scale)) in each.enumerate() {
         let sums = &sums[n * pieces * 2 * channels..][..pieces * 2 * channels];
-        let (mean, scale) = affine.split_at_mut(channels);
         combine(shape, &x[n * picture..][..channels], sums, weight, mean, scale);
     }
-    for (n, out) in out.chunks_exact_mut(picture).enumerate() {
+    statistics
+}
+
+pub(super) fn apply(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
+    let channels = norm.bias.len();
+    let picture = x.len() / (norm.mean.len() / channels);
+    let piece = parallel::grain(channels);
+    for (n, out) in out.chunks_exact_mut(picture.max(1)).enumerate() {
         let x = &x[n * picture..][..picture];
-        let (mean, scale) = affine[n * 2 * channels..][..2 * channels].split_at(channels);
+        let (mean, scale) = (&norm.mean[n * channels..][..channels], &norm.scale[n * channels..][..channels]);
         parallel::chunks_mut(out, piece, |i, out| {
-            isa.run(Apply { x: &x[i * piece..][..out.len()], mean, scale, bias, silu, out });
+            isa.run(Apply {
+                x: &x[i * piece..][..out.len()],
+                mean,
+                scale,
+                bias: norm.bias,
+                silu: norm.silu,
+                out,
+            });
         });
     }
 }

@@ -1,7 +1,8 @@
 //! AVX2 with FMA and F16C: eight lanes (x86-64 since 2013, Intel Haswell and AMD Excavator).
 
-use super::{Isa, Simd, SimdOp};
-
+use super::SimdOp;
+#[cfg(target_arch = "x86_64")]
+use super::{Isa, Simd};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 

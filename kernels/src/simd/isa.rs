@@ -1,6 +1,6 @@
 //! Which instruction set to use: detection, the variable `LATENT_ISA`, and running a generic kernel.
 
-use super::{Avx2, Scalar, Simd};
+use super::{Avx2, Avx512, Neon, Scalar, Simd};
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -14,6 +14,10 @@ pub enum Isa {
     Scalar,
     /// AVX2 with FMA and F16C, eight lanes.
     Avx2,
+    /// AVX-512 (F, BW, DQ and VL), sixteen lanes.
+    Avx512,
+    /// NEON of 64-bit Arm CPUs, four lanes.
+    Neon,
 }
 
 /// A kernel: code generic over the vector trait, with its arguments.
@@ -27,8 +31,14 @@ pub trait SimdOp {
 }
 
 impl Isa {
-    /// Every instruction set of this build, slowest first.
-    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2];
+    /// Every instruction set of this build's architecture, slowest first.
+    pub const ALL: &'static [Isa] = if cfg!(target_arch = "x86_64") {
+        &[Isa::Scalar, Isa::Avx2, Isa::Avx512]
+    } else if cfg!(target_arch = "aarch64") {
+        &[Isa::Scalar, Isa::Neon]
+    } else {
+        &[Isa::Scalar]
+    };
 
     /// The name that [`ISA_VARIABLE`] takes.
     #[must_use]
@@ -36,6 +46,8 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+            Isa::Neon => "neon",
         }
     }
 
@@ -45,6 +57,8 @@ impl Isa {
         match self {
             Isa::Scalar => true,
             Isa::Avx2 => Avx2::new().is_some(),
+            Isa::Avx512 => Avx512::new().is_some(),
+            Isa::Neon => Neon::new().is_some(),
         }
     }
 
@@ -76,7 +90,10 @@ impl Isa {
         match Isa::ALL.iter().find(|isa| isa.name().eq_ignore_ascii_case(&name)) {
             Some(isa) if isa.is_available() => Ok(Some(*isa)),
             Some(_) => Err(format!("{ISA_VARIABLE}={name}: this CPU lacks it; available: {}", list())),
-            None => Err(format!("{ISA_VARIABLE}={name:?} is no instruction set; available: {}", list())),
+            None => Err(format!(
+                "{ISA_VARIABLE}={name:?} is no instruction set of this build; available: {}",
+                list()
+            )),
         }
     }
 
@@ -89,6 +106,8 @@ impl Isa {
         match self {
             Isa::Scalar => op.run(Scalar),
             Isa::Avx2 => Avx2::new().expect("this CPU lacks AVX2, FMA or F16C").run(op),
+            Isa::Avx512 => Avx512::new().expect("this CPU lacks AVX-512 F, BW, DQ or VL").run(op),
+            Isa::Neon => Neon::new().expect("this CPU is no 64-bit Arm").run(op),
         }
     }
 }

@@ -7,13 +7,17 @@
 //! Adding an instruction set is one file beside `avx2.rs` and its line in [`isa`].
 
 mod avx2;
+mod avx512;
 pub mod isa;
 mod math;
+mod neon;
 mod scalar;
 
 pub use avx2::Avx2;
+pub use avx512::Avx512;
 pub use isa::{Isa, SimdOp};
 pub use math::{exp, sigmoid};
+pub use neon::Neon;
 pub use scalar::Scalar;
 
 /// A token for an instruction set with vectors of [`Simd::LANES`] `f32` values.
@@ -120,6 +124,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.store(&mut lanes, v);
         let n = x.len().min(Self::LANES);
         x[..n].copy_from_slice(&lanes[..n]);
+    }
+}
+
+/// Asks for the first `len` values of `rows` rows, `stride` apart, to be brought to the cache; a hint without effect on
+/// results. Rows past the end of `x` are left out.
+#[inline]
+pub fn prefetch(x: &[f32], rows: usize, stride: usize, len: usize) {
+    const LINE: usize = 64 / size_of::<f32>();
+    for row in x.chunks(stride.max(1)).take(rows) {
+        for value in row[..len.min(row.len())].iter().step_by(LINE) {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a hint; it reads nothing.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = value;
+        }
     }
 }
 

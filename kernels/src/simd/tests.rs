@@ -119,3 +119,136 @@ fn sixteen_bit_values_widen_exactly_and_reduce() {
         assert_eq!((sum, max), (528.0, 32.0), "{isa}");
     }
 }
+
+/// Applies a function of two vectors.
+struct Zip<'a, F> {
+    a: &'a [f32],
+    b: &'a [f32],
+    f: F,
+}
+
+trait Binary {
+    fn apply<S: Simd>(&self, s: S, a: S::F32, b: S::F32) -> S::F32;
+}
+
+impl<F: Binary> SimdOp for Zip<'_, F> {
+    type Output = Vec<f32>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<f32> {
+        let mut out = vec![0.0; self.a.len()];
+        for (i, y) in out.chunks_mut(S::LANES).enumerate() {
+            let load = |x: &[f32]| s.load_partial(&x[i * S::LANES..], 1.0);
+            let v = self.f.apply(s, load(self.a), load(self.b));
+            s.store_partial(y, v);
+        }
+        out
+    }
+}
+
+/// One of the trait's functions of two vectors, by its place in a list.
+struct Pick(usize);
+impl Binary for Pick {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, a: S::F32, b: S::F32) -> S::F32 {
+        match self.0 {
+            0 => s.add(a, b),
+            1 => s.sub(a, b),
+            2 => s.mul(a, b),
+            3 => s.div(a, b),
+            4 => s.min(a, b),
+            5 => s.max(a, b),
+            6 => s.copysign(a, b),
+            _ => s.abs(a),
+        }
+    }
+}
+
+#[test]
+fn functions_of_two_vectors_are_those_of_scalars_bit_for_bit() {
+    let values =
+        [0.0, -0.0, 1.0, -1.5, 3.25e-3, -7.5e20, 1e-40, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.1];
+    let (a, b): (Vec<f32>, Vec<f32>) = values.iter().flat_map(|a| values.iter().map(|b| (*a, *b))).unzip();
+    let scalar: [fn(f32, f32) -> f32; 8] = [
+        |a, b| a + b,
+        |a, b| a - b,
+        |a, b| a * b,
+        |a, b| a / b,
+        |a, b| if a < b { a } else { b },
+        |a, b| if a > b { a } else { b },
+        f32::copysign,
+        |a, _| a.abs(),
+    ];
+    for isa in Isa::available() {
+        for (function, scalar) in scalar.iter().enumerate() {
+            for ((a, b), y) in a.iter().zip(&b).zip(isa.run(Zip { a: &a, b: &b, f: Pick(function) })) {
+                let want = scalar(*a, *b);
+                let same = y.to_bits() == want.to_bits() || (y.is_nan() && want.is_nan());
+                assert!(same, "{isa}: function {function} of {a} and {b} is {y}, want {want}");
+            }
+        }
+    }
+}
+
+/// `mul_add`, and two to whole powers.
+struct Powers;
+impl Unary for Powers {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
+        s.mul_add(s.exp2_whole(v), s.splat(3.0), s.exp2_whole(v))
+    }
+}
+
+#[test]
+fn whole_powers_of_two_are_exact() {
+    let x: Vec<f32> = (-124..=125).map(|n| n as f32).collect();
+    let want: Vec<f32> = x.iter().map(|n| (n + 2.0).exp2()).collect();
+    for isa in Isa::available() {
+        assert_eq!(isa.run(Map { x: &x, f: Powers }), want, "{isa}");
+    }
+}
+
+/// Loads a part of a vector, and stores it one lane short; returns the lanes and what was stored.
+struct Part<'a>(&'a [f32]);
+impl SimdOp for Part<'_> {
+    type Output = (Vec<f32>, Vec<f32>);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let v = s.load_partial(self.0, -9.0);
+        let (mut lanes, mut kept) = (vec![0.0; S::LANES], vec![5.0; MAX_LANES + 1]);
+        s.store(&mut lanes, v);
+        s.store_partial(&mut kept[..self.0.len().saturating_sub(1)], v);
+        (lanes, kept)
+    }
+}
+
+#[test]
+fn parts_of_vectors_touch_nothing_beyond_them() {
+    let x: Vec<f32> = (1..=MAX_LANES + 1).map(|i| i as f32).collect();
+    for isa in Isa::available() {
+        for n in 0..=x.len() {
+            let (lanes, kept) = isa.run(Part(&x[..n]));
+            for (i, v) in lanes.iter().enumerate() {
+                assert_eq!(*v, if i < n { x[i] } else { -9.0 }, "{isa}: lane {i} of {n}");
+            }
+            for (i, v) in kept.iter().enumerate() {
+                let stored = i + 1 < n && i < lanes.len();
+                assert_eq!(*v, if stored { x[i] } else { 5.0 }, "{isa}: value {i} of {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_set_has_a_name_of_its_own_and_a_micro_kernel() {
+    use crate::gemm::micro::{KERNELS, MAX_ROWS, MicroKernel};
+    for isa in Isa::available() {
+        assert!(Isa::ALL.contains(&isa));
+        assert_eq!(Isa::ALL.iter().filter(|other| other.name() == isa.name()).count(), 1, "{isa}");
+        assert_eq!(MicroKernel::of(isa).isa, isa);
+        for left in 1..100 {
+            let kernel = MicroKernel::for_rows(isa, left);
+            assert!(kernel.isa == isa && kernel.rows <= MicroKernel::of(isa).rows, "{isa}: {left} rows");
+        }
+    }
+    assert_eq!(KERNELS.iter().map(|kernel| kernel.rows).max(), Some(MAX_ROWS));
+}

@@ -1,0 +1,93 @@
+//! From `M` to pixels: the transform of the sums, with bias and residual.
+
+use super::Place;
+use super::transform::{self, IN, OUT};
+use crate::gemm::PANEL;
+use crate::parallel::SharedMut;
+use crate::simd::{Isa, Simd, SimdOp};
+
+/// The output, and what is added to it.
+pub(super) struct Output<'a> {
+    pub(super) out: SharedMut,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) channels: usize,
+    /// `[channels]`, or `[batch][channels]`
+    pub(super) bias: Option<&'a [f32]>,
+    /// The output's shape.
+    pub(super) residual: Option<&'a [f32]>,
+}
+
+impl Output<'_> {
+    /// Writes 16 channels of some tiles from their sums `m` `[36][tiles][16]`.
+    pub(super) fn write(&self, isa: Isa, places: &[Place], panel: usize, m: &[f32], plane: usize) {
+        isa.run(Write { output: self, places, panel, m, plane });
+    }
+}
+
+struct Write<'a> {
+    output: &'a Output<'a>,
+    places: &'a [Place],
+    panel: usize,
+    m: &'a [f32],
+    plane: usize,
+}
+
+impl SimdOp for Write<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Write { output, places, panel, m, plane } = self;
+        let Output { height, width, channels, bias, residual, .. } = *output;
+        let first = panel * PANEL;
+        let real = PANEL.min(channels - first);
+        assert!(m.len() >= (IN * IN - 1) * plane + places.len() * PANEL);
+        for (tile, place) in places.iter().enumerate() {
+            let mut added = [0f32; PANEL];
+            if let Some(bias) = bias {
+                // One for all pictures, or one for each.
+                let start = if bias.len() == channels { first } else { place.picture * channels + first };
+                added[..real].copy_from_slice(&bias[start..][..real]);
+            }
+            let rows = OUT.min(height - place.y);
+            let columns = OUT.min(width - place.x);
+            for lane in (0..PANEL).step_by(S::LANES).take_while(|lane| *lane < real) {
+                let mut sums = [[s.splat(0.0); OUT]; IN];
+                for (x, sums) in sums.iter_mut().enumerate() {
+                    let mut column = [s.splat(0.0); IN];
+                    for (y, value) in column.iter_mut().enumerate() {
+                        // SAFETY: sum (y, x) of the tile lies in its plane, whose length was checked.
+                        *value =
+                            unsafe { s.load_ptr(m.as_ptr().add((y * IN + x) * plane + tile * PANEL + lane)) };
+                    }
+                    *sums = transform::output(s, column);
+                }
+                let bias = s.load(&added[lane..]);
+                let here = S::LANES.min(real - lane);
+                for y in 0..rows {
+                    let mut row = [s.splat(0.0); IN];
+                    for (value, sums) in row.iter_mut().zip(&sums) {
+                        *value = sums[y];
+                    }
+                    for (x, value) in transform::output(s, row).into_iter().enumerate().take(columns) {
+                        let pixel = (place.picture * height + place.y + y) * width + place.x + x;
+                        let at = pixel * channels + first + lane;
+                        let mut value = s.add(value, bias);
+                        if let Some(residual) = residual {
+                            let residual = &residual[at..][..here];
+                            let known = if here == S::LANES {
+                                s.load(residual)
+                            } else {
+                                s.load_partial(residual, 0.0)
+                            };
+                            value = s.add(value, known);
+                        }
+                        // SAFETY: pixel and channels lie in the output; tasks have disjoint tiles or channels.
+                        let out = unsafe { std::slice::from_raw_parts_mut(output.out.get().add(at), here) };
+                        if here == S::LANES { s.store(out, value) } else { s.store_partial(out, value) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! AVX-512 (F, BW, DQ and VL): sixteen lanes (x86-64 servers since Intel Skylake-SP, 2017, and AMD Zen 4, 2022).
+
+use super::SimdOp;
+#[cfg(target_arch = "x86_64")]
+use super::{Isa, Simd};
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+/// Proof that this CPU has AVX-512 F, BW, DQ and VL, which every CPU with AVX-512 but Knights Landing has.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512 {
+    _proof: (),
+}
+
+impl Avx512 {
+    /// The token, where the CPU has the instructions and the operating system keeps their registers.
+    #[must_use]
+    pub fn new() -> Option<Avx512> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            has.then_some(Avx512 { _proof: () })
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// Runs `op` compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<O: SimdOp>(self, op: O) -> O::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+            fn compiled<O: SimdOp>(token: Avx512, op: O) -> O::Output {
+                op.run(token)
+            }
+            // SAFETY: the token proves that the CPU has these features.
+            unsafe { compiled(self, op) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        op.run(super::Scalar)
+    }
+}
+
+/// The mask of the first `n` lanes, `n` at most 16.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn first_lanes(n: usize) -> __mmask16 {
+    ((1u32 << n) - 1) as __mmask16
+}
+
+// Each intrinsic below needs only AVX-512F, which the token proves; loads and stores state what they add.
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type F32 = __m512;
+    const LANES: usize = 16;
+    const ISA: Isa = Isa::Avx512;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_ptr(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for sixteen readable values; the load is unaligned.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_ptr(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller vouches for sixteen writable values; the store is unaligned.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_ptr(self, p: *const u16) -> __m512 {
+        // SAFETY: the caller vouches for sixteen readable 16-bit values; the load is unaligned.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_ptr(self, p: *const u16) -> __m512 {
+        // SAFETY: the caller vouches for sixteen readable 16-bit values; the load is unaligned.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_abs_ps(a) }
+    }
+    #[inline(always)]
+    fn copysign(self, a: __m512, sign: __m512) -> __m512 {
+        /// The truth table of "where the first is set, the second, else the third".
+        const CHOOSE: i32 = 0xCA;
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let (a, sign) = (_mm512_castps_si512(a), _mm512_castps_si512(sign));
+            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(i32::MIN), sign, a))
+        }
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn exp2_whole(self, n: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn reduce_add(self, a: __m512) -> f32 {
+        // SAFETY: the token proves AVX-512F and, with it, AVX.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+            let half = _mm256_add_ps(_mm512_castps512_ps256(a), high);
+            let quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+            let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+            _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+        }
+    }
+    #[inline(always)]
+    fn reduce_max(self, a: __m512) -> f32 {
+        // SAFETY: the token proves AVX-512F and, with it, AVX.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+            let half = _mm256_max_ps(_mm512_castps512_ps256(a), high);
+            let quarter = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+            let pair = _mm_max_ps(quarter, _mm_movehl_ps(quarter, quarter));
+            _mm_cvtss_f32(_mm_max_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+        }
+    }
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], fill: f32) -> __m512 {
+        // SAFETY: lanes past the slice are masked, and a masked load reads no memory there.
+        unsafe {
+            let mask = first_lanes(x.len().min(Self::LANES));
+            _mm512_mask_loadu_ps(_mm512_set1_ps(fill), mask, x.as_ptr())
+        }
+    }
+    #[inline(always)]
+    fn store_partial(self, x: &mut [f32], v: __m512) {
+        // SAFETY: lanes past the slice are masked, and a masked store writes no memory there.
+        unsafe { _mm512_mask_storeu_ps(x.as_mut_ptr(), first_lanes(x.len().min(Self::LANES)), v) }
+    }
+}
