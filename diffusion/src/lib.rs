@@ -38,6 +38,7 @@ mod resnet;
 pub mod rng;
 pub mod samplers;
 pub mod schedule;
+mod synthetic;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;

@@ -1,6 +1,7 @@
 //! Named weights of a checkpoint as the parameters of layers.
 
 use crate::Error;
+use crate::synthetic::Synthetic;
 use latent_loader::{Dtype, RawTensor, Weights};
 use latent_tensor::{Conv2d, DType, GroupNorm, LayerNorm, Linear, Padding, Tensor, WeightBytes};
 use std::fmt::Display;
@@ -14,31 +15,62 @@ pub type OnRead<'a> = dyn Fn(u64) + 'a;
 /// Weights under a common prefix, read and packed as layers. Names are those of diffusers.
 #[derive(Clone)]
 pub struct Params<'a> {
-    weights: Weights,
+    source: Source,
     on_read: &'a OnRead<'a>,
+}
+
+/// Where tensors come from.
+#[derive(Clone)]
+enum Source {
+    Checkpoint(Weights),
+    Invented(Synthetic),
 }
 
 impl<'a> Params<'a> {
     /// The layers of `weights`; `on_read` hears of each tensor, for a progress bar.
     #[must_use]
     pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { weights, on_read }
+        Params { source: Source::Checkpoint(weights), on_read }
+    }
+
+    /// Layers of any shape without a checkpoint, for benches: random `f16` weights, invented when they are asked for.
+    /// They follow from `seed` and their names, and are so small that signals keep about their size.
+    ///
+    /// ```
+    /// use latent_diffusion::params::Params;
+    /// let layer = Params::synthetic(1, &|_| ()).linear("proj_in", 320, 640)?;
+    /// assert_eq!((layer.outputs(), layer.inputs()), (320, 640));
+    /// # Ok::<(), latent_diffusion::Error>(())
+    /// ```
+    #[must_use]
+    pub fn synthetic(seed: u64, on_read: &'a OnRead<'a>) -> Params<'a> {
+        Params { source: Source::Invented(Synthetic::new(seed)), on_read }
     }
 
     /// The layers below `name`.
     #[must_use]
     pub fn scope(&self, name: impl Display) -> Params<'a> {
-        Params { weights: self.weights.scope(name), on_read: self.on_read }
+        let source = match &self.source {
+            Source::Checkpoint(weights) => Source::Checkpoint(weights.scope(name)),
+            Source::Invented(synthetic) => Source::Invented(synthetic.scope(name)),
+        };
+        Params { source, on_read: self.on_read }
     }
 
     /// Whether there is a tensor of that name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(name)
+        match &self.source {
+            Source::Checkpoint(weights) => weights.contains(name),
+            Source::Invented(synthetic) => synthetic.contains(name),
+        }
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<RawTensor, Error> {
-        let raw = self.weights.get(name, shape)?;
+        let raw = match &self.source {
+            Source::Checkpoint(weights) => weights.get(name, shape)?,
+            Source::Invented(synthetic) => synthetic.tensor(name, shape),
+        };
         (self.on_read)(raw.data.len() as u64);
         Ok(raw)
     }
@@ -61,7 +93,10 @@ impl<'a> Params<'a> {
     /// `[outputs, inputs, 1, 1]`.
     pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, Error> {
         let layer = self.scope(name);
-        let is_conv = layer.weights.shape("weight").is_some_and(|shape| shape.len() == 4);
+        let is_conv = match &layer.source {
+            Source::Checkpoint(weights) => weights.shape("weight").is_some_and(|shape| shape.len() == 4),
+            Source::Invented(_) => false,
+        };
         let shape = [outputs, inputs, 1, 1];
         let raw = layer.read("weight", if is_conv { &shape } else { &shape[..2] })?;
         Ok(Linear::new(bytes(&raw), [outputs, inputs], layer.bias(outputs)?)?)

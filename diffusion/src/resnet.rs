@@ -1,7 +1,7 @@
 //! The residual block that UNet and VAE share.
 
 use crate::{Error, params::Params};
-use latent_tensor::{Conv2d, GroupNorm, Linear, Tensor, ops};
+use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
 
 /// `x + conv(silu(norm(conv(silu(norm(x))) + time)))` (`ResnetBlock2D`; He et al. 2016, with the time embedding of
 /// Ho et al. 2020).
@@ -38,14 +38,15 @@ impl ResnetBlock {
 
     /// `x` `[batch, height, width, inputs]` to `[.., outputs]`; `time`, the time embedding after SiLU, `[batch, width]`.
     pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor, Error> {
-        let mut hidden = ops::conv2d(&ops::group_norm_silu(x, &self.norm1)?, &self.conv1)?;
-        if let (Some(layer), Some(time)) = (&self.time_emb_proj, time) {
-            hidden = ops::add_per_channel(hidden, &ops::linear(time, layer)?)?;
-        }
-        let hidden = ops::group_norm_silu(&hidden, &self.norm2)?;
-        match &self.conv_shortcut {
-            Some(layer) => Ok(ops::conv2d_add(&hidden, &self.conv2, &ops::linear(x, layer)?)?),
-            None => Ok(ops::conv2d_add(&hidden, &self.conv2, x)?),
-        }
+        let time = match (&self.time_emb_proj, time) {
+            (Some(layer), Some(time)) => Some(ops::linear(time, layer)?),
+            _ => None,
+        };
+        let around = Around { norm_silu: Some(&self.norm1), vector: time.as_ref(), ..Around::default() };
+        let hidden = ops::conv2d_with(x, &self.conv1, around)?;
+        let shortcut = self.conv_shortcut.as_ref().map(|layer| ops::linear(x, layer)).transpose()?;
+        let residual = Some(shortcut.as_ref().unwrap_or(x));
+        let around = Around { norm_silu: Some(&self.norm2), residual, ..Around::default() };
+        Ok(ops::conv2d_with(&hidden, &self.conv2, around)?)
     }
 }

@@ -26,13 +26,14 @@
 mod error;
 pub mod ops;
 mod pool;
+pub mod profile;
 mod shape;
 mod tensor;
 
 pub use error::TensorError;
 pub use latent_kernels::conv2d::Padding;
 pub use latent_kernels::{DType, WeightBytes};
-pub use ops::{Conv2d, GroupNorm, LayerNorm, Linear};
+pub use ops::{Around, Conv2d, GroupNorm, LayerNorm, Linear};
 pub use pool::{Pool, PoolUse};
 pub use shape::Shape;
 pub use tensor::{Device, Tensor};

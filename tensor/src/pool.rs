@@ -86,9 +86,11 @@ impl Pool {
 
     /// Returns the free buffers to the system: at the end of a stage whose sizes the next does not use.
     pub fn trim(&self) {
-        let state = &mut *self.lock();
+        let mut state = self.lock();
         state.free.clear();
         state.used.free = 0;
+        drop(state);
+        latent_kernels::memory::release_freed();
     }
 
     /// How much memory the pool holds.

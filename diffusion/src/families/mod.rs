@@ -6,9 +6,11 @@
 mod facts;
 mod names;
 mod others;
+mod published;
 mod sd1;
 
 pub use facts::{Component, Facts};
+pub use published::{PUBLISHED, Published, Sizes};
 
 use crate::Error;
 use crate::samplers::Prediction;

@@ -1,6 +1,6 @@
 //! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions, epsilon prediction.
 
-use super::{Facts, Family, Model, named_resolution, names};
+use super::{Facts, Family, Model, Published, Sizes, named_resolution, names};
 use crate::Error;
 use crate::samplers::Prediction;
 use crate::schedule::Training;
@@ -25,6 +25,39 @@ pub(super) static FAMILY: Family = Family {
         facts.in_channels == Some(4) && facts.proj_in_rank == Some(4) && facts.added_dim.is_none()
     },
     build: Some(build),
+};
+
+/// The model that all of the family have the sizes of.
+pub(super) static SD15: Published = Published {
+    id: "sd15",
+    label: "Stable Diffusion 1.5",
+    aliases: &["sd1", "sd1.5"],
+    resolution: 512,
+    sizes: || Sizes {
+        text: TextConfig {
+            vocabulary: 49_408,
+            width: 768,
+            layers: 12,
+            mlp_width: 3072,
+            activation: TextActivation::QuickGelu,
+        },
+        unet: UNetConfig {
+            in_channels: 4,
+            out_channels: 4,
+            block_out_channels: vec![320, 640, 1280, 1280],
+            layers_per_block: 2,
+            transformer_depth: vec![1, 1, 1, 0],
+            mid_depth: 1,
+            cross_attention_dim: 768,
+            heads: Heads::Count(HEADS),
+        },
+        vae: VaeConfig {
+            block_out_channels: vec![128, 256, 512, 512],
+            layers_per_block: 2,
+            latent_channels: 4,
+            scaling_factor: VAE_SCALE,
+        },
+    },
 };
 
 fn build(family: &'static Family, checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {

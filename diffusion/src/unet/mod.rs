@@ -11,7 +11,7 @@ pub use embedding::timestep_embedding;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use embedding::TimeEmbedding;
-use latent_tensor::{Conv2d, GroupNorm, Padding, Tensor, ops};
+use latent_tensor::{Around, Conv2d, GroupNorm, Padding, Tensor, ops};
 use transformer::SpatialTransformer;
 
 /// Epsilon of the UNet's group norms.
@@ -83,7 +83,8 @@ impl UNet {
         for block in &self.up_blocks {
             x = block.forward(x, &time, context, &mut skips)?;
         }
-        Ok(ops::conv2d(&ops::group_norm_silu(&x, &self.conv_norm_out)?, &self.conv_out)?)
+        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
+        Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
     }
 }
 
@@ -231,7 +232,11 @@ impl UpBlock {
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 came from one of 5 or 6.
             let (height, width) = (next.dims()[1], next.dims()[2]);
-            x = ops::conv2d(&ops::upsample_nearest(&x, height, width)?, upsampler)?;
+            x = ops::conv2d_with(
+                &x,
+                upsampler,
+                Around { resize: Some([height, width]), ..Around::default() },
+            )?;
         }
         Ok(x)
     }

@@ -4,7 +4,7 @@ use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Conv2d, GroupNorm, Linear, Tensor, ops};
+use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
 
 /// The decoder of an `AutoencoderKL`, its weights packed.
 pub struct VaeDecoder {
@@ -57,7 +57,8 @@ impl VaeDecoder {
         for block in &self.up_blocks {
             x = block.forward(x)?;
         }
-        Ok(ops::conv2d(&ops::group_norm_silu(&x, &self.conv_norm_out)?, &self.conv_out)?)
+        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
+        Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
     }
 }
 
@@ -92,7 +93,8 @@ impl UpBlock {
         }
         if let Some(upsampler) = &self.upsampler {
             let (height, width) = (x.dims()[1], x.dims()[2]);
-            x = ops::conv2d(&ops::upsample_nearest(&x, 2 * height, 2 * width)?, upsampler)?;
+            let resize = Some([2 * height, 2 * width]);
+            x = ops::conv2d_with(&x, upsampler, Around { resize, ..Around::default() })?;
         }
         Ok(x)
     }

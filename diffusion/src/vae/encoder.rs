@@ -4,7 +4,7 @@ use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Conv2d, GroupNorm, Linear, Padding, Tensor, ops};
+use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Padding, Tensor, ops};
 
 /// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
@@ -56,7 +56,8 @@ impl VaeEncoder {
             x = block.forward(x)?;
         }
         let x = self.mid_block.forward(&x)?;
-        let x = ops::conv2d(&ops::group_norm_silu(&x, &self.conv_norm_out)?, &self.conv_out)?;
+        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
+        let x = ops::conv2d_with(&x, &self.conv_out, around)?;
         Ok(Moments { values: ops::linear(&x, &self.quant_conv)?, scaling_factor: self.scaling_factor })
     }
 }

@@ -1,5 +1,6 @@
 //! Activations. Those that keep the shape take the tensor and write into it.
 
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::activation::{self as kernel, Activation};
 
@@ -28,6 +29,7 @@ pub fn quick_gelu(x: Tensor) -> Result<Tensor, TensorError> {
 }
 
 fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
+    let _timer = profile::timer(Class::Elementwise);
     kernel::activate(kind, x.f32s_mut()?);
     Ok(x)
 }
@@ -47,6 +49,7 @@ pub fn geglu(x: &Tensor) -> Result<Tensor, TensorError> {
         _ => return Err(TensorError::shape("geglu", "an even number of channels", x.shape())),
     };
     let mut out = Tensor::scratch(&dims)?;
+    let _timer = profile::timer(Class::Elementwise);
     kernel::geglu(x.f32s()?, width, out.f32s_mut()?);
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! Attention.
 
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::attention::{self as kernel, Attention};
 
@@ -34,6 +35,7 @@ pub fn attention(
     }
     let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal };
     let mut out = Tensor::scratch(q.dims())?;
+    let _timer = profile::timer(Class::Attention).multiply_adds(out.shape().elements(), 2 * keys);
     kernel::attention(shape, q.f32s()?, k.f32s()?, v.f32s()?, out.f32s_mut()?);
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Convolutions.
 
-use super::{check_len, same_shape};
+use super::{GroupNorm, check_len, same_shape};
+use crate::profile::{self, Class};
 use crate::{Padding, Tensor, TensorError, WeightBytes};
 use latent_kernels::conv2d::{self as kernel, PackedConv};
 
@@ -9,6 +10,8 @@ use latent_kernels::conv2d::{self as kernel, PackedConv};
 pub struct Conv2d {
     weight: PackedConv,
     bias: Option<Vec<f32>>,
+    /// Multiply-adds of one value of the result, by the direct algorithm.
+    multiply_adds: usize,
 }
 
 impl Conv2d {
@@ -31,7 +34,9 @@ impl Conv2d {
         if let Some(bias) = &bias {
             check_len("conv2d", "a bias", bias, outputs)?;
         }
-        Ok(Conv2d { weight: PackedConv::new(weight, outputs, inputs, kernel, stride, padding), bias })
+        let multiply_adds = inputs * kernel * kernel;
+        let weight = PackedConv::new(weight, outputs, inputs, kernel, stride, padding);
+        Ok(Conv2d { weight, bias, multiply_adds })
     }
 
     /// Channels that it takes.
@@ -53,36 +58,77 @@ impl Conv2d {
     }
 }
 
+/// What stands around a convolution in a model. Computed together with it, none of it takes a pass over memory, or
+/// memory, of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// Before: this norm, then SiLU.
+    pub norm_silu: Option<&'a GroupNorm>,
+    /// Before, after the norm: nearest-neighbour resize to this height and width.
+    pub resize: Option<[usize; 2]>,
+    /// After: a vector `[batch, outputs]` added to all pixels of its picture.
+    pub vector: Option<&'a Tensor>,
+    /// After: a tensor of the result's shape, added.
+    pub residual: Option<&'a Tensor>,
+}
+
 /// Convolves `[batch, height, width, inputs]` to `[batch, height', width', outputs]`.
 ///
 /// # Errors
 /// Other channels, a picture smaller than the kernel.
 pub fn conv2d(x: &Tensor, layer: &Conv2d) -> Result<Tensor, TensorError> {
-    run(x, layer, None)
+    conv2d_with(x, layer, Around::default())
 }
 
-/// Convolves and adds a residual of the result's shape.
+/// Convolves, with what stands around the convolution.
 ///
 /// # Errors
-/// As [`conv2d`], and another shape of the residual.
-pub fn conv2d_add(x: &Tensor, layer: &Conv2d, residual: &Tensor) -> Result<Tensor, TensorError> {
-    run(x, layer, Some(residual))
+/// As [`conv2d`], and other shapes of what stands around.
+pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Tensor, TensorError> {
+    const OP: &str = "conv2d";
+    let [batch, height, width, channels] = x.rank(OP)?;
+    if channels != layer.inputs() {
+        return Err(TensorError::shape(OP, format_args!("{} channels", layer.inputs()), x.shape()));
+    }
+    let [to_height, to_width] = around.resize.unwrap_or([height, width]);
+    let size = layer.weight.output_size(to_height, to_width).filter(|_| batch * height * width > 0);
+    let (h, w) = size.ok_or_else(|| TensorError::shape(OP, "a picture as large as the kernel", x.shape()))?;
+    let mut out = Tensor::scratch(&[batch, h, w, layer.outputs()])?;
+    if let Some(residual) = around.residual {
+        same_shape(OP, &out, residual)?;
+    }
+    let bias = match around.vector {
+        Some(vector) => Some(bias_for_each(layer, vector, batch)?),
+        None => layer.bias.clone(),
+    };
+    let statistics = around.norm_silu.map(|norm| norm.statistics(x, true)).transpose()?;
+    let _timer = profile::timer(Class::Conv).multiply_adds(out.shape().elements(), layer.multiply_adds);
+    let conv = kernel::Fused {
+        norm: statistics.as_ref().zip(around.norm_silu).map(|(statistics, norm)| norm.map(statistics, true)),
+        resize: around.resize,
+        bias: bias.as_deref(),
+        residual: around.residual.map(Tensor::f32s).transpose()?,
+        ..kernel::Fused::plain(x.f32s()?, [batch, height, width])
+    };
+    kernel::fused(&conv, &layer.weight, out.f32s_mut()?);
+    Ok(out)
 }
 
-fn run(x: &Tensor, layer: &Conv2d, residual: Option<&Tensor>) -> Result<Tensor, TensorError> {
-    let [batch, height, width, channels] = x.rank("conv2d")?;
-    if channels != layer.inputs() {
-        return Err(TensorError::shape("conv2d", format_args!("{} channels", layer.inputs()), x.shape()));
+/// The layer's bias plus each picture's vector.
+fn bias_for_each(layer: &Conv2d, vector: &Tensor, batch: usize) -> Result<Vec<f32>, TensorError> {
+    let outputs = layer.outputs();
+    if vector.dims() != [batch, outputs] {
+        return Err(TensorError::shape(
+            "conv2d",
+            format_args!("a vector [{batch}, {outputs}]"),
+            vector.shape(),
+        ));
     }
-    let size = layer.weight.output_size(height, width);
-    let (h, w) =
-        size.ok_or_else(|| TensorError::shape("conv2d", "a picture as large as the kernel", x.shape()))?;
-    let mut out = Tensor::scratch(&[batch, h, w, layer.outputs()])?;
-    if let Some(residual) = residual {
-        same_shape("conv2d", &out, residual)?;
+    let mut bias = vector.f32s()?.to_vec();
+    if let Some(layer) = &layer.bias {
+        for bias in bias.chunks_exact_mut(outputs) {
+            bias.iter_mut().zip(layer).for_each(|(sum, bias)| *sum += bias);
+        }
     }
-    let residual = residual.map(Tensor::f32s).transpose()?;
-    let bias = layer.bias.as_deref();
-    kernel::conv2d(x.f32s()?, [batch, height, width], &layer.weight, bias, residual, out.f32s_mut()?);
-    Ok(out)
+    Ok(bias)
 }

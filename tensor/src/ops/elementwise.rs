@@ -1,6 +1,7 @@
 //! Sums, products and joins of whole tensors.
 
 use super::same_shape;
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::elementwise as kernel;
 
@@ -10,6 +11,7 @@ use latent_kernels::elementwise as kernel;
 /// Different shapes.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     same_shape("add", a, b)?;
+    let _timer = profile::timer(Class::Elementwise);
     let mut out = a.copy()?;
     kernel::add_assign(out.f32s_mut()?, b.f32s()?);
     Ok(out)
@@ -20,6 +22,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
 /// # Errors
 /// A tensor that is not `f32`.
 pub fn scale(mut x: Tensor, k: f32) -> Result<Tensor, TensorError> {
+    let _timer = profile::timer(Class::Elementwise);
     kernel::scale(x.f32s_mut()?, k);
     Ok(x)
 }
@@ -35,6 +38,7 @@ pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorE
     if vector.dims() != [batch, channels] || channels == 0 {
         return Err(TensorError::shape(OP, format_args!("a vector [{batch}, {channels}]"), vector.shape()));
     }
+    let _timer = profile::timer(Class::Elementwise);
     kernel::add_per_channel(x.f32s_mut()?, vector.f32s()?, batch, channels);
     Ok(x)
 }
@@ -47,6 +51,7 @@ pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     match (a.dims().split_last(), b.dims().split_last()) {
         (Some((&c, before)), Some((&d, other))) if before == other && c > 0 && d > 0 => {
             let mut out = Tensor::scratch(&[before, &[c + d]].concat())?;
+            let _timer = profile::timer(Class::Elementwise);
             kernel::concat_channels(a.f32s()?, c, b.f32s()?, d, out.f32s_mut()?);
             Ok(out)
         }
@@ -71,6 +76,7 @@ pub fn guidance(x: &Tensor, k: f32) -> Result<Tensor, TensorError> {
     }
     let mut out = Tensor::scratch(&dims)?;
     let (without, with) = x.f32s()?.split_at(out.shape().elements());
+    let _timer = profile::timer(Class::Elementwise);
     kernel::guidance(without, with, k, out.f32s_mut()?);
     Ok(out)
 }

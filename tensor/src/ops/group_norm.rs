@@ -1,7 +1,9 @@
 //! Group norm.
 
 use super::check_len;
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
+use latent_kernels::conv2d::Norm;
 use latent_kernels::group_norm as kernel;
 
 /// The parameters of a group norm (`torch.nn.GroupNorm`).
@@ -29,6 +31,25 @@ impl GroupNorm {
         check_len("group_norm", "a bias", &bias, weight.len())?;
         Ok(GroupNorm { weight, bias, groups, eps })
     }
+
+    /// Mean and scale of each channel of each picture.
+    pub(super) fn statistics(&self, x: &Tensor, silu: bool) -> Result<kernel::Statistics, TensorError> {
+        const OP: &str = "group_norm";
+        let [batch, height, width, channels] = x.rank(OP)?;
+        if channels != self.weight.len() || height * width == 0 {
+            let expected = format_args!("pixels of {} channels", self.weight.len()).to_string();
+            return Err(TensorError::shape(OP, expected, x.shape()));
+        }
+        let (groups, eps) = (self.groups, self.eps);
+        let shape = kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu };
+        let _timer = profile::timer(Class::Norm);
+        Ok(kernel::Statistics::new(shape, x.f32s()?, &self.weight))
+    }
+
+    /// What is left to do when the statistics are known.
+    pub(super) fn map<'a>(&'a self, statistics: &'a kernel::Statistics, silu: bool) -> Norm<'a> {
+        statistics.norm(&self.bias, silu)
+    }
 }
 
 /// Normalises `[batch, height, width, channels]` (Wu and He, Group Normalization, 2018).
@@ -48,15 +69,9 @@ pub fn group_norm_silu(x: &Tensor, norm: &GroupNorm) -> Result<Tensor, TensorErr
 }
 
 fn run(x: &Tensor, norm: &GroupNorm, silu: bool) -> Result<Tensor, TensorError> {
-    const OP: &str = "group_norm";
-    let [batch, height, width, channels] = x.rank(OP)?;
-    if channels != norm.weight.len() || height * width == 0 {
-        let expected = format_args!("pixels of {} channels", norm.weight.len()).to_string();
-        return Err(TensorError::shape(OP, expected, x.shape()));
-    }
-    let (groups, eps) = (norm.groups, norm.eps);
-    let shape = kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu };
+    let statistics = norm.statistics(x, silu)?;
     let mut out = Tensor::scratch(x.dims())?;
-    kernel::group_norm(shape, x.f32s()?, &norm.weight, &norm.bias, out.f32s_mut()?);
+    let _timer = profile::timer(Class::Norm);
+    kernel::apply(x.f32s()?, &norm.map(&statistics, silu), out.f32s_mut()?);
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Layer norm.
 
 use super::check_len;
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::layer_norm as kernel;
 
@@ -39,6 +40,7 @@ pub fn layer_norm(x: &Tensor, norm: &LayerNorm) -> Result<Tensor, TensorError> {
         ));
     }
     let mut out = Tensor::scratch(x.dims())?;
+    let _timer = profile::timer(Class::Norm);
     kernel::layer_norm(x.f32s()?, &norm.weight, &norm.bias, norm.eps, out.f32s_mut()?);
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Linear layers.
 
 use super::{check_len, same_shape};
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError, WeightBytes};
 use latent_kernels::gemm::{PackedMatrix, gemm};
 
@@ -80,6 +81,7 @@ fn run(x: &Tensor, layer: &Linear, residual: Option<&Tensor>) -> Result<Tensor, 
         same_shape("linear", &out, residual)?;
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
+    let _timer = profile::timer(Class::Linear).multiply_adds(out.shape().elements(), layer.inputs());
     gemm(x.f32s()?, &layer.weight, layer.bias.as_deref(), residual, out.f32s_mut()?);
     Ok(out)
 }

@@ -15,7 +15,7 @@ mod upsample;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::attention;
-pub use conv2d::{Conv2d, conv2d, conv2d_add};
+pub use conv2d::{Around, Conv2d, conv2d, conv2d_with};
 pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
 pub use embedding::embedding;
 pub use group_norm::{GroupNorm, group_norm, group_norm_silu};

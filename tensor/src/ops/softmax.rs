@@ -1,5 +1,6 @@
 //! Softmax.
 
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 
 /// Softmax of each row of `[.., width]`, written into `x`.
@@ -9,6 +10,7 @@ use crate::{Tensor, TensorError};
 pub fn softmax(mut x: Tensor) -> Result<Tensor, TensorError> {
     match x.dims().last() {
         Some(&width) if width > 0 => {
+            let _timer = profile::timer(Class::Elementwise);
             latent_kernels::softmax::softmax(x.f32s_mut()?, width);
             Ok(x)
         }

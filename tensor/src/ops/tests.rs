@@ -111,13 +111,20 @@ fn convolution_and_upsampling() {
     let layer = Conv2d::new(weight(), [1, 1, 3], 1, Padding::all(0), Some(vec![0.5])).unwrap();
     let x = tensor(&[1, 3, 3, 1], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
     shows(conv2d(&x, &layer), &[1, 1, 1, 1], &[45.5]);
-    shows(conv2d_add(&x, &layer, &tensor(&[1, 1, 1, 1], &[4.])), &[1, 1, 1, 1], &[49.5]);
+    let (residual, vector) = (tensor(&[1, 1, 1, 1], &[4.]), tensor(&[1, 1], &[100.]));
+    let around = Around { residual: Some(&residual), vector: Some(&vector), ..Around::default() };
+    shows(conv2d_with(&x, &layer, around), &[1, 1, 1, 1], &[149.5]);
+    let around = Around { resize: Some([3, 6]), ..Around::default() };
+    shows(conv2d_with(&x, &layer, around), &[1, 1, 4, 1], &[39.5, 42.5, 48.5, 51.5]);
     refuses(
         conv2d(&zeros(&[1, 2, 3, 1]), &layer),
         "conv2d: expected a picture as large as the kernel, got [1, 2, 3, 1]",
     );
     refuses(conv2d(&zeros(&[1, 3, 3, 2]), &layer), "conv2d: expected 1 channels, got [1, 3, 3, 2]");
-    refuses(conv2d_add(&x, &layer, &x), "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]");
+    let around = Around { residual: Some(&x), ..Around::default() };
+    refuses(conv2d_with(&x, &layer, around), "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]");
+    let around = Around { vector: Some(&x), ..Around::default() };
+    refuses(conv2d_with(&x, &layer, around), "conv2d: expected a vector [1, 1], got [1, 3, 3, 1]");
     refuses(
         Conv2d::new(weight(), [1, 2, 3], 1, Padding::all(0), None),
         "conv2d: expected a weight of 1 x 2 x 3 x 3 values, got 9",

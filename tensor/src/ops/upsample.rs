@@ -1,5 +1,6 @@
 //! Upsampling.
 
+use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::upsample::nearest;
 
@@ -15,6 +16,7 @@ pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tenso
         return Err(TensorError::shape(OP, "pictures with pixels", x.shape()));
     }
     let mut out = Tensor::scratch(&[batch, height, width, channels])?;
+    let _timer = profile::timer(Class::Elementwise);
     nearest(x.f32s()?, [batch, h, w, channels], [height, width], out.f32s_mut()?);
     Ok(out)
 }

@@ -1,0 +1,136 @@
+//! Random weights under any name and of any shape: a model without a file.
+
+use latent_loader::{Dtype, RawTensor};
+use std::fmt::Display;
+
+/// Sign and fraction of an `f16`; the exponent lies between.
+const SIGN_AND_FRACTION: u16 = 0x83FF;
+/// The fraction's bits.
+const FRACTION_BITS: u32 = 10;
+/// The exponent's bits of a value in 1..2.
+const BIAS: i32 = 15;
+/// The smallest exponent of a normal `f16`.
+const MIN_EXPONENT: i32 = -14;
+/// Bits of 1.0, the smallest scale of a norm.
+const ONE: u16 = 0x3C00;
+/// Bits of the fraction in which scales of norms differ: they lie in 1..1.0625.
+const SCALE_FRACTION: u16 = 0x3F;
+/// Biases lie in ±2^-7..2^-6.
+const BIAS_EXPONENT: i32 = -7;
+
+/// Tensors below a common prefix that follow from a seed and their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Synthetic {
+    seed: u64,
+    /// Empty, or the scope with a dot behind it.
+    prefix: String,
+}
+
+impl Synthetic {
+    pub(crate) fn new(seed: u64) -> Synthetic {
+        Synthetic { seed, prefix: String::new() }
+    }
+
+    pub(crate) fn scope(&self, name: impl Display) -> Synthetic {
+        Synthetic { seed: self.seed, prefix: format!("{}{name}.", self.prefix) }
+    }
+
+    /// Whether a Stable Diffusion model has a tensor of that name. The only layers without a bias are those that give
+    /// queries, keys and values in the transformers of a UNet.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let name = format!("{}{name}", self.prefix);
+        let parts: Vec<&str> = name.rsplit('.').take(3).collect();
+        !matches!(parts[..], ["bias", "to_q" | "to_k" | "to_v", "attn1" | "attn2"])
+    }
+
+    /// The tensor of that name: scales of norms about 1, biases about 0, and weights of a standard deviation near
+    /// `0.6 / sqrt(inputs)`.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> RawTensor {
+        let (random_bits, fixed_bits) = match shape {
+            [_] if name == "weight" => (SCALE_FRACTION, ONE),
+            [_] => (SIGN_AND_FRACTION, exponent_bits(BIAS_EXPONENT)),
+            _ => {
+                let inputs: usize = shape.iter().skip(1).product();
+                // Values in ±2^e..2^(e+1) have a deviation of 1.53 times 2^e.
+                let exponent = (-0.5 * (inputs.max(1) as f32).log2()).floor() as i32 - 1;
+                (SIGN_AND_FRACTION, exponent_bits(exponent))
+            }
+        };
+        let elements: usize = shape.iter().product();
+        let mut state = self.hash(name);
+        let mut data = Vec::with_capacity(2 * elements.next_multiple_of(4));
+        for _ in 0..elements.div_ceil(4) {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let random = mix(state).to_le_bytes();
+            for half in random.as_chunks().0 {
+                let bits = u16::from_le_bytes(*half) & random_bits | fixed_bits;
+                data.extend_from_slice(&bits.to_le_bytes());
+            }
+        }
+        data.truncate(2 * elements);
+        RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data }
+    }
+
+    /// FNV-1a of the whole name, with the seed.
+    fn hash(&self, name: &str) -> u64 {
+        let bytes = self.prefix.bytes().chain(name.bytes());
+        bytes.fold(mix(self.seed), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+    }
+}
+
+/// The exponent of values of magnitude `2^exponent` to twice that, in its place.
+fn exponent_bits(exponent: i32) -> u16 {
+    let exponent = exponent.clamp(MIN_EXPONENT, BIAS);
+    ((exponent + BIAS) as u16) << FRACTION_BITS
+}
+
+/// The output function of SplitMix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(name: &str, shape: &[usize]) -> Vec<f32> {
+        Synthetic::new(1).scope("layer").tensor(name, shape).to_f32().unwrap()
+    }
+
+    #[test]
+    fn values_are_small_and_centred() {
+        for shape in [&[320, 768][..], &[64, 32, 3, 3]] {
+            let values = values("weight", shape);
+            assert_eq!(values.len(), shape.iter().product::<usize>());
+            let inputs = (values.len() / shape[0]) as f32;
+            let mean = values.iter().sum::<f32>() / values.len() as f32;
+            let deviation = (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt();
+            let size = deviation * inputs.sqrt();
+            assert!(mean.abs() < 0.1 * deviation && (0.38..0.77).contains(&size), "{mean} {size}");
+        }
+        assert!(values("weight", &[999]).iter().all(|v| (1.0..1.0625).contains(v)));
+        let bias = values("bias", &[999]);
+        assert!(bias.iter().all(|v| (0.0078..0.0157).contains(&v.abs())));
+        assert!(bias.iter().any(|v| *v > 0.0) && bias.iter().any(|v| *v < 0.0));
+    }
+
+    #[test]
+    fn values_follow_from_seed_and_whole_name() {
+        let tensor = |seed, scope: &str| Synthetic::new(seed).scope(scope).tensor("weight", &[9, 5]).data;
+        assert_eq!(tensor(1, "a"), tensor(1, "a"));
+        assert_ne!(tensor(1, "a"), tensor(1, "b"));
+        assert_ne!(tensor(1, "a"), tensor(2, "a"));
+    }
+
+    #[test]
+    fn queries_keys_and_values_of_transformers_have_no_bias() {
+        let bias = |layer: &str| Synthetic::new(1).scope(layer).contains("bias");
+        assert!(!bias("mid_block.attentions.0.transformer_blocks.0.attn1.to_q"));
+        assert!(!bias("attn2.to_v"));
+        // The projection behind them, the VAE's attention and the text encoder have them.
+        assert!(bias("attn1.to_out.0") && bias("decoder.mid_block.attentions.0.to_q"));
+        assert!(bias("self_attn.q_proj") && bias("conv_in"));
+    }
+}
