@@ -1,6 +1,9 @@
 //! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
 
+use crate::bench;
 use clap::{Parser, Subcommand};
+use latent_diffusion::families::Published;
+use latent_diffusion::names;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
@@ -20,6 +23,8 @@ pub(crate) enum Command {
     Txt2img(Box<Txt2imgArgs>),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
+    /// Measure how fast this machine draws, stage by stage, without a model file
+    Bench(BenchArgs),
 }
 
 #[derive(clap::Args)]
@@ -27,6 +32,28 @@ pub(crate) struct InspectArgs {
     /// A .safetensors file or a diffusers folder
     pub(crate) file: PathBuf,
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Model whose shapes are measured: sd15
+    #[arg(long, value_name = "NAME", default_value = "sd15", value_parser = Published::find)]
+    pub(crate) family: &'static Published,
+    /// Width and height in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// Stage to measure: text, unet, vae or all
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_stage)]
+    pub(crate) stage: &'static bench::Choice,
+    /// Timed runs of each stage, after one to warm up; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) runs: usize,
+    /// Number of threads [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Print JSON; `of_peak` and `share` are parts of 1
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -94,6 +121,10 @@ pub(crate) struct Txt2imgArgs {
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+fn parse_stage(name: &str) -> Result<&'static bench::Choice, names::UnknownName> {
+    names::find("stage", name, &bench::CHOICES)
 }
 
 fn parse_sampler(name: &str) -> Result<NamedSampler, String> {

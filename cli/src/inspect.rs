@@ -2,30 +2,17 @@
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
+use crate::print;
 use latent_diffusion::families::{Component, Facts, Family, Model};
 use latent_loader::{Checkpoint, Layout};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let checkpoint = Arc::new(Checkpoint::open(&args.file)?);
     let report = Report::of(&checkpoint);
-    let text = if args.json {
-        let mut text = serde_json::to_string_pretty(&report.json()).unwrap_or_default();
-        text.push('\n');
-        text
-    } else {
-        report.text()
-    };
-    // A reader that stops early (`| head`) is no failure.
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CliError::RunTime(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
 
 /// Everything that the inspector tells.

@@ -4,6 +4,7 @@
 //! Exit status: 0 done, 1 a run-time failure, 2 bad input (a file, a flag), 130 interrupted.
 
 mod args;
+mod bench;
 mod error;
 mod inspect;
 mod model;
@@ -15,7 +16,11 @@ use args::{Args, Command};
 use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
+use std::io::Write;
 use std::process::ExitCode;
+
+/// Most threads of a command.
+const MAX_THREADS: usize = 1024;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -25,6 +30,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Txt2img(args) => txt2img::run(*args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,4 +57,24 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Checks the environment before anything runs.
 fn check_environment() -> Result<(), CliError> {
     latent_kernels::Isa::from_environment().map(|_| ()).map_err(CliError::BadInput)
+}
+
+/// A number of threads as `parallel::with_threads` takes it: 0 for one on each core.
+fn check_threads(threads: Option<usize>) -> Result<usize, CliError> {
+    match threads {
+        Some(n) if n == 0 || n > MAX_THREADS => {
+            Err(CliError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")))
+        }
+        threads => Ok(threads.unwrap_or(0)),
+    }
+}
+
+/// Writes to standard output. A reader that stops early (`| head`) is no failure.
+fn print(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::RunTime(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

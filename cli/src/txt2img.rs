@@ -4,7 +4,7 @@ use crate::args::Txt2imgArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, model};
+use crate::{check_environment, check_threads, model};
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Kind;
@@ -20,10 +20,7 @@ const MAX_COUNT: usize = 10_000;
 
 pub(crate) fn run(args: Txt2imgArgs) -> Result<(), CliError> {
     check_environment()?;
-    let threads = args.threads.unwrap_or(0);
-    if args.threads == Some(0) || threads > 1024 {
-        return Err(CliError::BadInput(format!("threads: {threads} is not in 1 to 1024")));
-    }
+    let threads = check_threads(args.threads)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {

@@ -1,0 +1,110 @@
+//! `latent bench`: how fast this machine draws, and how near that is to what it can do. No file is needed.
+
+mod memory;
+mod report;
+mod stage;
+
+pub(crate) use stage::{CHOICES, Choice};
+
+use crate::args::BenchArgs;
+use crate::error::CliError;
+use crate::{check_environment, check_threads, print};
+use latent_diffusion::MAX_SIDE;
+use latent_diffusion::families::Published;
+use latent_diffusion::tensor::Pool;
+use latent_diffusion::tensor::profile::{self, Profile};
+use latent_kernels::{parallel, peak};
+use memory::Watch;
+use report::Report;
+use stage::Stage;
+use std::time::Instant;
+
+/// Most timed runs of a stage.
+const MAX_RUNS: usize = 1000;
+/// The peak is measured this many times in a row, a few milliseconds each, and the fastest counts.
+const PEAK_BURST: usize = 20;
+
+pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    check_environment()?;
+    let threads = check_threads(args.threads)?;
+    if args.runs == 0 || args.runs > MAX_RUNS {
+        return Err(CliError::BadInput(format!("runs: {} is not in 1 to {MAX_RUNS}", args.runs)));
+    }
+    let side = args.size.unwrap_or(args.family.resolution);
+    let factor = args.family.sizes().vae.factor();
+    if side == 0 || side > MAX_SIDE || !side.is_multiple_of(factor) {
+        let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
+        return Err(CliError::BadInput(format!("size: {side} is not {good}")));
+    }
+    let measure = || measure(args.family, side, args.stage.stages, args.runs, args.json);
+    let report = parallel::with_threads(threads, measure).map_err(CliError::RunTime)??;
+    print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
+}
+
+/// A stage as it was measured.
+struct Measured {
+    stage: Stage,
+    /// Of the median run.
+    seconds: f64,
+    /// Of the same run.
+    profile: Profile,
+    /// Highest while the stage was loaded and ran; `None` where it cannot be known.
+    memory: Option<memory::Use>,
+}
+
+fn measure(
+    family: &'static Published,
+    side: usize,
+    stages: &[Stage],
+    runs: usize,
+    quiet: bool,
+) -> Result<Report, CliError> {
+    let tell = |line: &str| {
+        if !quiet {
+            eprintln!("{line}");
+        }
+    };
+    let sizes = family.sizes();
+    let watch = Watch::start();
+    let mut peaks = Vec::new();
+    let mut measured = Vec::new();
+    for stage in stages.iter().copied() {
+        tell(&format!("{}: making weights", stage.label()));
+        watch.take();
+        let forward = stage.load(&sizes, side)?;
+        let mut timed = Vec::new();
+        // The first run warms up: it takes memory and fills caches.
+        for run in 0..=runs {
+            peaks.push(fma_peak());
+            let start = Instant::now();
+            let (result, profile) = profile::record(&forward);
+            let seconds = start.elapsed().as_secs_f64();
+            if !result?.f32s().map_err(latent_diffusion::Error::from)?.iter().all(|v| v.is_finite()) {
+                return Err(CliError::RunTime(format!("{}: computed no numbers (NaN)", stage.label())));
+            }
+            if run > 0 {
+                timed.push((seconds, profile));
+            }
+            let name = if run == 0 { "warm-up".to_owned() } else { format!("run {run} of {runs}") };
+            tell(&format!("{}: {name}, {seconds:.3} s", stage.label()));
+        }
+        timed.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (seconds, profile) = timed[(timed.len() - 1) / 2];
+        measured.push(Measured { stage, seconds, profile, memory: watch.take() });
+        drop(forward);
+        Pool::global().trim();
+    }
+    peaks.sort_by(f64::total_cmp);
+    let (threads, peak_rss) = (parallel::threads(), memory::highest_rss());
+    Ok(Report { family, side, runs, threads, peaks, peak_rss, stages: measured })
+}
+
+/// Multiply-adds in registers, in operations a second: the fastest of a burst, so that a pause does not count.
+fn fma_peak() -> f64 {
+    let one = |_| {
+        let start = Instant::now();
+        std::hint::black_box(peak::run());
+        peak::flops() as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..PEAK_BURST).map(one).fold(0.0, f64::max)
+}

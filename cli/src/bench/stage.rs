@@ -1,0 +1,110 @@
+//! The stages of a picture, on weights that are made up.
+
+use latent_diffusion::Error;
+use latent_diffusion::families::Sizes;
+use latent_diffusion::names::Named;
+use latent_diffusion::params::Params;
+use latent_diffusion::rng::RngKind;
+use latent_diffusion::tensor::{Tensor, ops};
+use latent_diffusion::text::TextEncoder;
+use latent_diffusion::tokenizer::CONTEXT;
+use latent_diffusion::unet::UNet;
+use latent_diffusion::vae::VaeDecoder;
+
+/// Seed of weights and inputs: the time does not depend on it.
+const SEED: u64 = 1;
+/// Both halves of classifier-free guidance.
+const CFG: usize = 2;
+/// A step in the middle of the sampling, and a usual guidance.
+const TIMESTEP: f32 = 500.0;
+const GUIDANCE: f32 = 7.0;
+
+/// A part of the work on a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Text,
+    UNet,
+    Vae,
+}
+
+/// Computes a stage once.
+pub(super) type Forward = Box<dyn Fn() -> Result<Tensor, Error>>;
+
+impl Stage {
+    /// Its name for programs.
+    pub(super) fn id(self) -> &'static str {
+        match self {
+            Stage::Text => "text",
+            Stage::UNet => "unet",
+            Stage::Vae => "vae",
+        }
+    }
+
+    /// Its name for people.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Stage::Text => "text encoder, batch 2",
+            Stage::UNet => "UNet, one CFG step",
+            Stage::Vae => "VAE decode",
+        }
+    }
+
+    /// How often it runs for a picture of so many steps.
+    pub(super) fn runs_of_picture(self, steps: usize) -> usize {
+        if self == Stage::UNet { steps } else { 1 }
+    }
+
+    /// Makes up its weights and inputs, for pictures of `side` by `side` pixels.
+    pub(super) fn load(self, sizes: &Sizes, side: usize) -> Result<Forward, Error> {
+        let params = Params::synthetic(SEED, &|_| ());
+        let side = side / sizes.vae.factor();
+        Ok(match self {
+            Stage::Text => {
+                let encoder = TextEncoder::load(&params, &sizes.text)?;
+                let ids = std::array::from_fn(|i| (i * sizes.text.vocabulary / CONTEXT) as u32);
+                Box::new(move || encoder.encode(&[ids; CFG], 1))
+            }
+            Stage::UNet => {
+                let unet = UNet::load(&params, &sizes.unet)?;
+                let latents = normal(&[CFG, side, side, sizes.unet.in_channels])?;
+                let context = normal(&[CFG, CONTEXT, sizes.unet.cross_attention_dim])?;
+                Box::new(move || {
+                    let output = unet.forward(&latents, &[TIMESTEP; CFG], &context)?;
+                    Ok(ops::guidance(&output, GUIDANCE)?)
+                })
+            }
+            Stage::Vae => {
+                let decoder = VaeDecoder::load(&params, &sizes.vae)?;
+                let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
+                Box::new(move || decoder.decode(&latent))
+            }
+        })
+    }
+}
+
+/// Unit normals.
+fn normal(dims: &[usize]) -> Result<Tensor, Error> {
+    let mut values = vec![0.0; dims.iter().product()];
+    RngKind::Cpu.generator(SEED).normal(&mut values);
+    Ok(Tensor::from_f32(dims, &values)?)
+}
+
+/// What `--stage` can name.
+pub(crate) struct Choice {
+    name: &'static str,
+    pub(super) stages: &'static [Stage],
+}
+
+/// Every stage, and all of them.
+pub(crate) static CHOICES: [Choice; 4] = [
+    Choice { name: "all", stages: &[Stage::Text, Stage::UNet, Stage::Vae] },
+    Choice { name: "text", stages: &[Stage::Text] },
+    Choice { name: "unet", stages: &[Stage::UNet] },
+    Choice { name: "vae", stages: &[Stage::Vae] },
+];
+
+impl Named for Choice {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}

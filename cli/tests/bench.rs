@@ -1,0 +1,65 @@
+//! What `latent bench` measures. Speeds depend on the machine: only what does not is compared.
+
+mod common;
+
+use common::Room;
+use serde_json::Value;
+
+#[test]
+fn a_stage_is_measured_without_a_file() {
+    let room = Room::new();
+    let args = [
+        "bench",
+        "--family",
+        "sd15",
+        "--size",
+        "64",
+        "--stage",
+        "text",
+        "--runs",
+        "1",
+        "--threads",
+        "2",
+        "--json",
+    ];
+    let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
+    assert_eq!(json["family"], "sd15");
+    assert_eq!((&json["size"], &json["threads"]), (&64.into(), &2.into()));
+    assert!(json["isa"].is_string());
+    assert!(json["fma_peak_gflops"].as_f64().unwrap() > 0.0);
+    assert!(json["picture_20_steps_seconds"].is_null(), "only a stage was measured");
+    let [stage] = &json["stages"].as_array().unwrap()[..] else { panic!("{json}") };
+    assert_eq!(stage["name"], "text");
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
+    assert!(number(&stage["seconds"]) > 0.0 && number(&stage["of_peak"]) > 0.0);
+    // CLIP-L is 6.65 G multiply-adds; here are two.
+    assert!((number(&stage["direct_gflop"]) - 26.6).abs() < 0.05, "{stage}");
+    let ops = stage["ops"].as_object().unwrap();
+    let sum = |key: &str| ops.values().map(|op| number(&op[key])).sum::<f64>();
+    for class in ["conv3x3", "linear", "attention", "norm", "elementwise", "other"] {
+        assert!(ops.contains_key(class), "{ops:?}");
+    }
+    assert!((sum("share") - 1.0).abs() < 1e-6 && (sum("seconds") - number(&stage["seconds"])).abs() < 1e-6);
+    assert!((sum("direct_gflop") - number(&stage["direct_gflop"])).abs() < 1e-6);
+    if cfg!(target_os = "linux") {
+        let (rss, anonymous) = (number(&json["peak_rss_mb"]), number(&json["peak_anon_mb"]));
+        // 123 million values in f16, less some slack.
+        assert!(anonymous > 240.0 && rss >= anonymous, "{rss} {anonymous}");
+    }
+    assert!(room.files().is_empty());
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let room = Room::new();
+    room.refuses(
+        &["bench", "--family", "sd16"],
+        &["--family", "sd16", "did you mean \"sd15\"?", "known: sd15"],
+    );
+    room.refuses(&["bench", "--stage", "clip"], &["--stage", "clip", "text", "unet", "vae", "all"]);
+    room.refuses(&["bench", "--size", "500"], &["size", "500", "multiple of 8"]);
+    room.refuses(&["bench", "--size", "0"], &["size"]);
+    room.refuses(&["bench", "--size", "100000"], &["size", "8192"]);
+    room.refuses(&["bench", "--runs", "0"], &["runs", "1 to 1000"]);
+    room.refuses(&["bench", "--threads", "0"], &["threads", "1 to 1024"]);
+}
