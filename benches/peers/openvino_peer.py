@@ -1,0 +1,38 @@
+"""Times one stage of Stable Diffusion 1.5 with OpenVINO on the CPU, in f32.
+
+    python openvino_peer.py MODELS text|unet|vae [--runs 5] [--threads 2]
+
+MODELS is a folder that openvino_convert.py wrote. PyTorch is not loaded, so that the memory is OpenVINO's own.
+"""
+import os
+import time
+
+import numpy
+import openvino
+from common import arguments, report, time_stage
+
+
+def main():
+    args = arguments(__doc__)
+    options = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY", "PERFORMANCE_HINT": "LATENCY",
+               "INFERENCE_NUM_THREADS": args.threads, "NUM_STREAMS": 1}
+    start = time.perf_counter()
+    core = openvino.Core()
+    model = core.read_model(os.path.join(args.model, f"{args.stage}.xml"))
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    load_seconds = time.perf_counter() - start
+
+    random = numpy.random.default_rng(1)
+    normal = lambda *shape: random.standard_normal(shape, dtype=numpy.float32)
+    if args.stage == "text":
+        inputs = [numpy.arange(1000, 1154).reshape(2, 77)]
+    elif args.stage == "unet":
+        inputs = [normal(2, 4, 64, 64), numpy.array(500, numpy.float32), normal(2, 77, 768)]
+    else:
+        inputs = [normal(1, 4, 64, 64)]
+    seconds = time_stage(args.stage, lambda: request.infer(inputs)[0], args.runs)
+    report(f"OpenVINO {openvino.__version__.split('-')[0]}", load_seconds, {args.stage: seconds})
+
+
+if __name__ == "__main__":
+    main()
