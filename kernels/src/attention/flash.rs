@@ -12,14 +12,14 @@ use crate::gemm::PANEL;
 use crate::gemm::micro::{MAX_ROWS, MicroKernel, Tile};
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
-use crate::softmax::{exponentials, largest};
+use crate::softmax::{largest, powers};
 use std::cell::RefCell;
 
 /// Queries that go along the keys together: 16 tiles of 6 rows.
 const QUERY_TILE: usize = 96;
-/// Keys of a step. The scores of a tile, 96 x 128 values, take 48 KiB; with the keys and values of a step of 40 to
+/// Keys of a step. The scores of a tile, 96 x 256 values, take 96 KiB; with the keys and values of a step of 40 to
 /// 160 channels they stay in L2.
-const KEY_TILE: usize = 128;
+const KEY_TILE: usize = 256;
 
 pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
     let heads = pack_heads(&shape, k, v);
@@ -33,7 +33,7 @@ pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f
 
 /// The keys and values of one head of one sequence, in panels.
 struct Head {
-    /// `[keys / 16][head_dim][16]`, already divided by `sqrt(head_dim)`.
+    /// `[keys / 16][head_dim][16]`, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
     keys: Vec<f32>,
     /// `[head_dim / 16][keys][16]`
     values: Vec<f32>,
@@ -42,7 +42,7 @@ struct Head {
 /// Packs every head of every sequence.
 fn pack_heads(shape: &Attention, k: &[f32], v: &[f32]) -> Vec<Head> {
     let Attention { batch, keys, heads, head_dim, .. } = *shape;
-    let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
+    let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
     let mut packed: Vec<Head> =
         (0..batch * heads).map(|_| Head { keys: Vec::new(), values: Vec::new() }).collect();
     parallel::chunks_mut(&mut packed, 1, |index, head| {
@@ -98,10 +98,11 @@ impl Context<'_> {
             scratch.scores.resize(QUERY_TILE * KEY_TILE, 0.0);
             scratch.sums.clear();
             scratch.sums.resize(QUERY_TILE * sum_width, 0.0);
+            let queries_list = RowList::new(&self.q[start..], rows, stride, head_dim);
             let mut state = [RowState { max: f32::NEG_INFINITY, total: 0.0 }; QUERY_TILE];
             for key in (0..seen(rows - 1)).step_by(KEY_TILE) {
                 let count = KEY_TILE.min(keys - key);
-                self.scores(&self.q[start..], stride, rows, head, key, count, &mut scratch.scores);
+                self.scores(&queries_list, head, key, count, &mut scratch.scores);
                 self.isa.run(Softmax {
                     scores: &mut scratch.scores,
                     sums: &mut scratch.sums,
@@ -110,7 +111,8 @@ impl Context<'_> {
                     seen: |row| seen(row).saturating_sub(key).min(count),
                     sum_width,
                 });
-                self.add_values(rows, head, key, count, &scratch.scores, &mut scratch.sums, sum_width);
+                let weights = RowList::new(&scratch.scores, rows, KEY_TILE, count);
+                self.add_values(&weights, head, key, count, &mut scratch.sums, sum_width);
             }
             for (row, state) in state[..rows].iter().enumerate() {
                 // SAFETY: (first + row) is a query of this sequence; tasks have disjoint queries or heads.
@@ -125,73 +127,46 @@ impl Context<'_> {
         });
     }
 
-    /// Scores of `rows` queries with the keys `key..key + count`.
-    #[expect(clippy::too_many_arguments, reason = "a step of the loop above, with its variables")]
-    fn scores(
-        &self,
-        q: &[f32],
-        stride: usize,
-        rows: usize,
-        head: &Head,
-        key: usize,
-        count: usize,
-        out: &mut [f32],
-    ) {
+    /// Scores of the queries with the keys `key..key + count`.
+    fn scores(&self, queries: &RowList, head: &Head, key: usize, count: usize, out: &mut [f32]) {
         let d = self.shape.head_dim;
         let panels = head.keys[key * d..].chunks_exact(PANEL * d);
         for (panel, keys) in panels.take(count.div_ceil(PANEL)).enumerate() {
-            let out = &mut out[panel * PANEL..];
-            self.tiles(rows, |row| q[row * stride..][..d].as_ptr(), d, keys, out, KEY_TILE, false);
+            self.tiles(queries, d, keys, &mut out[panel * PANEL..], KEY_TILE, false);
         }
     }
 
     /// Adds the values `key..key + count`, weighted.
-    #[expect(clippy::too_many_arguments, reason = "a step of the loop above, with its variables")]
     fn add_values(
         &self,
-        rows: usize,
+        weights: &RowList,
         head: &Head,
         key: usize,
         count: usize,
-        weights: &[f32],
         sums: &mut [f32],
         width: usize,
     ) {
         for (panel, values) in head.values.chunks_exact(self.shape.keys * PANEL).enumerate() {
             let values = &values[key * PANEL..][..count * PANEL];
-            let sums = &mut sums[panel * PANEL..];
-            self.tiles(
-                rows,
-                |row| weights[row * KEY_TILE..][..count].as_ptr(),
-                count,
-                values,
-                sums,
-                width,
-                true,
-            );
+            self.tiles(weights, count, values, &mut sums[panel * PANEL..], width, true);
         }
     }
 
-    /// One panel of a product for `rows` rows: `out = [out +] row · panel`, tile by tile. `out` has whole panels.
-    #[expect(clippy::too_many_arguments, reason = "the micro-kernel's arguments")]
+    /// One panel of a product: `out = [out +] row · panel`, tile by tile. `out` has whole panels.
     fn tiles(
         &self,
-        rows: usize,
-        pointer: impl Fn(usize) -> *const f32,
+        rows: &RowList,
         len: usize,
         panel: &[f32],
         out: &mut [f32],
         stride: usize,
         accumulate: bool,
     ) {
-        assert!(panel.len() >= len * PANEL && out.len() >= (rows - 1) * stride + PANEL);
-        for first in (0..rows).step_by(self.kernel.rows) {
-            let mut list = [std::ptr::null(); MAX_ROWS];
-            for (r, p) in list[..self.kernel.rows].iter_mut().enumerate() {
-                *p = pointer((first + r).min(rows - 1));
-            }
+        assert!(panel.len() >= len * PANEL && len <= rows.values);
+        assert!(rows.len <= QUERY_TILE && out.len() >= (rows.len - 1) * stride + PANEL);
+        for first in (0..rows.len).step_by(self.kernel.rows) {
             let tile = Tile {
-                rows: list.as_ptr(),
+                rows: rows.pointers[first..].as_ptr(),
                 pieces: 1,
                 len,
                 panel: panel.as_ptr(),
@@ -200,12 +175,33 @@ impl Context<'_> {
                 accumulate,
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
-                valid_rows: self.kernel.rows.min(rows - first),
+                valid_rows: self.kernel.rows.min(rows.len - first),
                 valid_columns: PANEL,
             };
-            // SAFETY: each pointer comes from a slice of `len` values, the panel and the output were checked above.
+            // SAFETY: the list is longer than its rows by a tile, and each pointer valid for `len` values; the panel and
+            // the output were checked above.
             unsafe { self.kernel.run(&tile) };
         }
+    }
+}
+
+/// The left side of a product: pointers to rows, listed once for all panels. Past the last row they repeat it, so that a
+/// tile always finds its rows.
+struct RowList {
+    pointers: [*const f32; QUERY_TILE + MAX_ROWS],
+    len: usize,
+    /// Values that each pointer is valid for.
+    values: usize,
+}
+
+impl RowList {
+    /// `len` rows of `values` values in `x`, `stride` apart.
+    fn new(x: &[f32], len: usize, stride: usize, values: usize) -> RowList {
+        let mut pointers = [x.as_ptr(); QUERY_TILE + MAX_ROWS];
+        for (row, pointer) in pointers.iter_mut().enumerate() {
+            *pointer = x[row.min(len - 1) * stride..][..values].as_ptr();
+        }
+        RowList { pointers, len, values }
     }
 }
 
@@ -214,7 +210,7 @@ impl Context<'_> {
 struct RowState {
     /// Largest score so far.
     max: f32,
-    /// Sum of `exp(score - max)` so far.
+    /// Sum of `2^(score - max)` so far.
     total: f32,
 }
 
@@ -241,8 +237,8 @@ impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
                 continue;
             }
             let max = state.max.max(largest(s, scores));
-            let total = exponentials(s, scores, max);
-            let shrink = (state.max - max).exp();
+            let total = powers(s, scores, max, 1.0);
+            let shrink = (state.max - max).exp2();
             state.total = state.total * shrink + total;
             if shrink != 1.0 {
                 scale(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);

@@ -9,7 +9,7 @@
 //! Every output element is the sum of its blocks in order, whatever the cut into tasks, so the result is the same
 //! for any number of threads and for a row alone or among others.
 
-use super::micro::{MicroKernel, Tile};
+use super::micro::{Heights, MicroKernel, Tile};
 use super::pack::{PANEL, PackedMatrix};
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
@@ -24,6 +24,8 @@ const BLOCK_ROWS: usize = 96;
 const PANELS_PER_TASK: usize = 8;
 /// Most rows of a task, when threads have enough tasks: widening the panels then costs under 1 % of the product.
 const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
+/// Most rows of a task whose sum has several blocks: their part of the output stays in L2 from one block to the next.
+const MAX_SUMMED_ROWS: usize = 4 * BLOCK_ROWS;
 /// Tasks to aim at for each thread, so that none waits long at the end.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -108,18 +110,20 @@ pub(crate) fn product<R: Rows>(
     if m == 0 {
         return;
     }
+    let blocks = blocks(rows.segments(), rows.segment_len());
+    let most = if blocks.len() > 1 { MAX_SUMMED_ROWS } else { MAX_TASK_ROWS };
     let panels = n.div_ceil(PANEL);
     let column_tasks = panels.div_ceil(PANELS_PER_TASK);
     let task_panels = panels.div_ceil(column_tasks);
     let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(column_tasks);
-    let task_rows = m.div_ceil(wanted).next_multiple_of(BLOCK_ROWS).min(MAX_TASK_ROWS);
+    let task_rows = m.div_ceil(wanted).next_multiple_of(BLOCK_ROWS).min(most);
     let row_tasks = m.div_ceil(task_rows);
     let task = Task {
-        kernel: MicroKernel::for_rows(isa, m),
+        kernel: Heights::of(isa).for_rows(m),
         isa,
         rows,
         weight,
-        blocks: &blocks(rows.segments(), rows.segment_len()),
+        blocks: &blocks,
         epilogue,
         out: SharedMut::new(out),
         m,

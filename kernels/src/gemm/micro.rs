@@ -78,15 +78,6 @@ impl MicroKernel {
         fits.expect("the portable kernel is always available")
     }
 
-    /// The kernel for the next tile where `left` rows remain: the tallest, unless a shorter one of the same instruction
-    /// set covers them with fewer rows to spare.
-    pub(crate) fn for_rows(isa: Isa, left: usize) -> &'static MicroKernel {
-        let tall = MicroKernel::of(isa);
-        let short = KERNELS.iter().find(|kernel| kernel.isa == tall.isa).unwrap_or(tall);
-        let fits = left <= short.rows || (left > tall.rows && left <= 2 * short.rows);
-        if fits { short } else { tall }
-    }
-
     /// Computes one tile.
     ///
     /// # Safety
@@ -99,6 +90,29 @@ impl MicroKernel {
         debug_assert!(tile.valid_rows <= self.rows && tile.valid_columns <= PANEL);
         // SAFETY: the caller's promises are those that the function needs.
         unsafe { (self.run)(tile) }
+    }
+}
+
+/// The kernels of one instruction set, looked up once for many tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Heights {
+    tall: &'static MicroKernel,
+    short: &'static MicroKernel,
+}
+
+impl Heights {
+    /// Those for an instruction set.
+    pub(crate) fn of(isa: Isa) -> Heights {
+        let tall = MicroKernel::of(isa);
+        Heights { tall, short: KERNELS.iter().find(|kernel| kernel.isa == tall.isa).unwrap_or(tall) }
+    }
+
+    /// The kernel for the next tile where `left` rows remain: the tall one, unless the short one covers them with fewer
+    /// rows to spare.
+    #[inline]
+    pub(crate) fn for_rows(&self, left: usize) -> &'static MicroKernel {
+        let fits = left <= self.short.rows || (left > self.tall.rows && left <= 2 * self.short.rows);
+        if fits { self.short } else { self.tall }
     }
 }
 
@@ -120,19 +134,23 @@ impl<const ROWS: usize, const VECTORS: usize> SimdOp for Op<'_, ROWS, VECTORS> {
 }
 
 unsafe fn avx2_4x16(tile: &Tile) {
-    Avx2::new().expect("dispatch checked for AVX2").run(Op::<4, 2>(tile));
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { Avx2::assume() }.run(Op::<4, 2>(tile));
 }
 
 unsafe fn avx2_6x16(tile: &Tile) {
-    Avx2::new().expect("dispatch checked for AVX2").run(Op::<6, 2>(tile));
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { Avx2::assume() }.run(Op::<6, 2>(tile));
 }
 
 unsafe fn avx512_4x16(tile: &Tile) {
-    Avx512::new().expect("dispatch checked for AVX-512").run(Op::<4, 1>(tile));
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { Avx512::assume() }.run(Op::<4, 1>(tile));
 }
 
 unsafe fn avx512_8x16(tile: &Tile) {
-    Avx512::new().expect("dispatch checked for AVX-512").run(Op::<8, 1>(tile));
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { Avx512::assume() }.run(Op::<8, 1>(tile));
 }
 
 unsafe fn neon_4x16(tile: &Tile) {

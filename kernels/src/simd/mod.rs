@@ -16,7 +16,7 @@ mod scalar;
 pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use isa::{Isa, SimdOp};
-pub use math::{exp, sigmoid};
+pub use math::{exp, exp2, sigmoid};
 pub use neon::Neon;
 pub use scalar::Scalar;
 
@@ -127,22 +127,19 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-/// Asks for the first `len` values of `rows` rows, `stride` apart, to be brought to the cache; a hint without effect on
-/// results. Rows past the end of `x` are left out.
+/// Asks for the `len` values at `p` to be brought to the cache: a hint, without effect on results and safe for any address.
 #[inline]
-pub fn prefetch(x: &[f32], rows: usize, stride: usize, len: usize) {
+pub(crate) fn prefetch(p: *const f32, len: usize) {
     const LINE: usize = 64 / size_of::<f32>();
-    for row in x.chunks(stride.max(1)).take(rows) {
-        for value in row[..len.min(row.len())].iter().step_by(LINE) {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a hint; it reads nothing.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = value;
+    for at in (0..len).step_by(LINE) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint; it reads nothing.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(at).cast());
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (p, at);
     }
 }
 

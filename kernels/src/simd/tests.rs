@@ -32,6 +32,13 @@ impl Unary for Exp {
         exp(s, v)
     }
 }
+struct Exp2;
+impl Unary for Exp2 {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
+        exp2(s, v)
+    }
+}
 struct Round;
 impl Unary for Round {
     #[inline(always)]
@@ -49,6 +56,21 @@ impl Unary for SignedOne {
 
 fn grid(low: f32, high: f32, n: usize) -> Vec<f32> {
     (0..n).map(|i| low + (high - low) * i as f32 / (n - 1) as f32).collect()
+}
+
+#[test]
+fn exp2_is_exact_to_two_ulps_of_f64() {
+    let x = grid(-126.0, 127.0, 100_003);
+    for isa in Isa::available() {
+        for (&x, y) in x.iter().zip(isa.run(Map { x: &x, f: Exp2 })) {
+            let want = f64::from(x).exp2();
+            let error = (f64::from(y) - want).abs() / want;
+            assert!(error < 2e-7, "{isa}: exp2({x}) = {y}, want {want}, relative error {error:e}");
+        }
+        let ends = [f32::NEG_INFINITY, -1000.0, 0.0, f32::NAN];
+        let got = isa.run(Map { x: &ends, f: Exp2 });
+        assert!(got[0] < 2e-38 && got[1] < 2e-38 && got[2] == 1.0 && got[3].is_nan(), "{isa}: {got:?}");
+    }
 }
 
 #[test]
@@ -240,13 +262,13 @@ fn parts_of_vectors_touch_nothing_beyond_them() {
 
 #[test]
 fn every_set_has_a_name_of_its_own_and_a_micro_kernel() {
-    use crate::gemm::micro::{KERNELS, MAX_ROWS, MicroKernel};
+    use crate::gemm::micro::{Heights, KERNELS, MAX_ROWS, MicroKernel};
     for isa in Isa::available() {
         assert!(Isa::ALL.contains(&isa));
         assert_eq!(Isa::ALL.iter().filter(|other| other.name() == isa.name()).count(), 1, "{isa}");
         assert_eq!(MicroKernel::of(isa).isa, isa);
         for left in 1..100 {
-            let kernel = MicroKernel::for_rows(isa, left);
+            let kernel = Heights::of(isa).for_rows(left);
             assert!(kernel.isa == isa && kernel.rows <= MicroKernel::of(isa).rows, "{isa}: {left} rows");
         }
     }

@@ -5,7 +5,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use simd::{exponentials, largest};
+pub(crate) use simd::{largest, powers};
 
 use crate::parallel;
 use crate::simd::Isa;

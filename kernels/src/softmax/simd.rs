@@ -1,7 +1,7 @@
 //! Three passes over a row: largest value, exponentials and their sum, division. The attention's online softmax takes
 //! the first two from here.
 
-use crate::simd::{Simd, SimdOp, exp};
+use crate::simd::{Simd, SimdOp, exp2};
 
 pub(super) struct Softmax<'a> {
     pub(super) x: &'a mut [f32],
@@ -14,7 +14,7 @@ impl SimdOp for Softmax<'_> {
     fn run<S: Simd>(self, s: S) {
         for row in self.x.chunks_exact_mut(self.width) {
             let max = largest(s, row);
-            let inverse = 1.0 / exponentials(s, row, max);
+            let inverse = 1.0 / powers(s, row, max, std::f32::consts::LOG2_E);
             row.iter_mut().for_each(|v| *v *= inverse);
         }
     }
@@ -31,20 +31,20 @@ pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
     s.reduce_max(max)
 }
 
-/// Replaces `x` by `e^(x - max)` and returns the sum.
+/// Replaces `x` by `2^((x - max) unit)` and returns the sum.
 #[inline(always)]
-pub(crate) fn exponentials<S: Simd>(s: S, x: &mut [f32], max: f32) -> f32 {
-    let max = s.splat(max);
+pub(crate) fn powers<S: Simd>(s: S, x: &mut [f32], max: f32, unit: f32) -> f32 {
+    let (unit, max) = (s.splat(unit), s.splat(max));
     let (whole, rest) = x.split_at_mut(x.len() / S::LANES * S::LANES);
     let mut sum = s.splat(0.0);
     for x in whole.chunks_exact_mut(S::LANES) {
-        let e = exp(s, s.sub(s.load(x), max));
+        let e = exp2(s, s.mul(s.sub(s.load(x), max), unit));
         s.store(x, e);
         sum = s.add(sum, e);
     }
     let mut total = s.reduce_add(sum);
     if !rest.is_empty() {
-        let e = exp(s, s.sub(s.load_partial(rest, f32::NEG_INFINITY), max));
+        let e = exp2(s, s.mul(s.sub(s.load_partial(rest, f32::NEG_INFINITY), max), unit));
         s.store_partial(rest, e);
         total += rest.iter().sum::<f32>();
     }

@@ -18,7 +18,7 @@ mod transform;
 
 use super::{Fused, PackedConv};
 use crate::gemm::PANEL;
-use crate::gemm::micro::{MAX_ROWS, MicroKernel, Tile};
+use crate::gemm::micro::{Heights, MAX_ROWS, Tile};
 use crate::gemm::pack::Values;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp, prefetch};
@@ -90,6 +90,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut 
     let most = (V_BYTES / (POINTS * stride * size_of::<f32>())).clamp(LEAST_TILES, MOST_TILES);
     let task = Task {
         isa,
+        kernels: Heights::of(isa),
         conv,
         weight,
         stride,
@@ -120,6 +121,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut 
 /// What all blocks share.
 struct Task<'a> {
     isa: Isa,
+    kernels: Heights,
     conv: &'a Fused<'a>,
     weight: &'a PackedConv,
     /// Values from a tile of `V` to the next: the channels, rounded up to whole vectors.
@@ -210,7 +212,7 @@ impl Task<'_> {
         assert!(v.len() >= tiles.end * self.stride && from + len <= self.stride && u.len() >= len * PANEL);
         let mut tile = tiles.start;
         while tile < tiles.end {
-            let kernel = MicroKernel::for_rows(self.isa, tiles.end - tile);
+            let kernel = self.kernels.for_rows(tiles.end - tile);
             let rows: [*const f32; MAX_ROWS] =
                 std::array::from_fn(|row| v[(tile + row).min(tiles.end - 1) * self.stride + from..].as_ptr());
             let m = &mut m[(tile - tiles.start) * PANEL..][..kernel.rows * PANEL];
@@ -227,13 +229,9 @@ impl Task<'_> {
                 valid_rows: kernel.rows,
                 valid_columns: PANEL,
             };
-            let next = tile + kernel.rows;
-            prefetch(
-                &v[(next * self.stride + from).min(v.len())..],
-                MAX_ROWS.min(tiles.end.saturating_sub(next)),
-                self.stride,
-                len,
-            );
+            for row in tile + kernel.rows..tiles.end.min(tile + 2 * kernel.rows) {
+                prefetch(v[row * self.stride + from..].as_ptr(), len);
+            }
             // SAFETY: each row points to `len` values of `v`, the panel holds `len` times 16, the sums a row of 16 for
             // each row of the kernel; all checked above.
             unsafe { kernel.run(&work) };
