@@ -29,8 +29,9 @@ use transform::{IN, OUT, POINTS};
 const LEAST_CHANNELS: usize = 16;
 /// Bytes of `V`: a share of the last-level cache that other processes leave.
 const V_BYTES: usize = 8 << 20;
-/// Most tiles of a block: `M` takes 2.3 KB for each.
-const MOST_TILES: usize = 128;
+/// Most tiles of a block: `M` takes 2.3 KB for each. A multiple of the tile's rows on every instruction set; 128, which is
+/// none of 6, took up to a fifth more time.
+const MOST_TILES: usize = 96;
 /// Fewest tiles of a block: a filter's transform costs as much as its products with about five tiles.
 const LEAST_TILES: usize = 48;
 /// Most channels of a part of the sum: `U` takes 2.3 KB for each.
