@@ -95,7 +95,9 @@ fn measure(
         Pool::global().trim();
     }
     peaks.sort_by(f64::total_cmp);
-    let (threads, peak_rss) = (parallel::threads(), memory::highest_rss());
+    // The system's own figure lags a little behind what was seen.
+    let seen = measured.iter().filter_map(|m| m.memory).map(|memory| memory.rss).max();
+    let (threads, peak_rss) = (parallel::threads(), memory::highest_rss().max(seen));
     Ok(Report { family, side, runs, threads, peaks, peak_rss, stages: measured })
 }
 

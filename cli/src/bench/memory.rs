@@ -29,7 +29,7 @@ impl Use {
     }
 }
 
-/// The most that was ever resident, exactly: `VmHWM`.
+/// The most that was ever resident, also between two looks: `VmHWM`.
 pub(super) fn highest_rss() -> Option<u64> {
     field(&status()?, "VmHWM:")
 }
