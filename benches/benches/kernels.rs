@@ -5,8 +5,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use latent_kernels::attention::{Attention, attention};
-use latent_kernels::conv2d::{PackedConv, Padding, conv2d};
-use latent_kernels::gemm::{PackedMatrix, gemm};
+use latent_kernels::conv2d::{ConvWeight, Padding, conv2d};
+use latent_kernels::gemm::{WeightMatrix, gemm};
 use latent_kernels::{DType, WeightBytes, peak};
 use std::hint::black_box;
 
@@ -39,7 +39,7 @@ fn bench_gemm(c: &mut Criterion) {
     ];
     for (m, n, k) in shapes {
         let bytes = weights(n * k);
-        let packed = PackedMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
+        let packed = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
         let (x, mut out) = (values(m * k), vec![0.0; m * n]);
         group.throughput(Throughput::Elements(2 * (m * n * k) as u64));
         group.bench_function(BenchmarkId::from_parameter(format!("{m}x{n}x{k}")), |b| {
@@ -66,7 +66,7 @@ fn bench_conv2d(c: &mut Criterion) {
     for (n, side, inputs, outputs, stride) in shapes {
         let bytes = weights(outputs * inputs * 9);
         let weight = WeightBytes::new(DType::F16, &bytes);
-        let packed = PackedConv::new(weight, outputs, inputs, 3, stride, Padding::all(1));
+        let packed = ConvWeight::new(weight, outputs, inputs, 3, stride, Padding::all(1));
         let (x, out_side) = (values(n * side * side * inputs), side / stride);
         let mut out = vec![0.0; n * out_side * out_side * outputs];
         group.throughput(Throughput::Elements(2 * (out.len() * inputs * 9) as u64));

@@ -7,12 +7,12 @@
 //! on how many there are.
 //!
 //! ```
-//! use latent_kernels::conv2d::{PackedConv, Padding, conv2d};
+//! use latent_kernels::conv2d::{ConvWeight, Padding, conv2d};
 //! use latent_kernels::{DType, WeightBytes};
 //!
 //! // A 3x3 box filter on one channel, its weight in f32 bytes as a file has it.
 //! let bytes: Vec<u8> = [1f32; 9].iter().flat_map(|v| v.to_le_bytes()).collect();
-//! let filter = PackedConv::new(WeightBytes::new(DType::F32, &bytes), 1, 1, 3, 1, Padding::all(1));
+//! let filter = ConvWeight::new(WeightBytes::new(DType::F32, &bytes), 1, 1, 3, 1, Padding::all(1));
 //!
 //! let picture = [1f32; 16]; // [1, 4, 4, 1]
 //! let mut out = [0.0; 16];
@@ -37,6 +37,7 @@ pub mod softmax;
 pub mod upsample;
 
 pub use dtype::{DType, WeightBytes};
+pub use gemm::{SharedBytes, Weight};
 pub use simd::Isa;
 
 #[cfg(test)]

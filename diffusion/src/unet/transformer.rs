@@ -134,7 +134,7 @@ impl FeedForward {
     }
 
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
-        let hidden = ops::geglu(&ops::linear(x, &self.net_0_proj)?)?;
+        let hidden = ops::linear_geglu(x, &self.net_0_proj)?;
         Ok(ops::linear_add(&hidden, &self.net_2, residual)?)
     }
 }

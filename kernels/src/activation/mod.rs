@@ -53,3 +53,8 @@ pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
         isa.run(simd::Geglu { x: &x[2 * i * piece..][..2 * out.len()], width, out });
     });
 }
+
+/// One row of a gated GELU on the calling thread: `x`, values before gates, to `out`, half as long.
+pub(crate) fn gate(isa: Isa, x: &[f32], out: &mut [f32]) {
+    isa.run(simd::Geglu { x, width: out.len(), out });
+}

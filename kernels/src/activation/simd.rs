@@ -1,33 +1,32 @@
 //! The activations on vectors.
 
 use super::Activation;
-use crate::simd::{Simd, SimdOp, exp, sigmoid};
+use crate::simd::{Simd, SimdOp, exp2_below, sigmoid, silu};
 
 /// `x Φ(x)`, absolute error below 2e-7 (1 + `|x|`).
 ///
 /// `Φ(-|x|) = erfc(|x| / √2) / 2` by the rational approximation of Hastings, error below 1.5e-7 (Abramowitz and Stegun,
-/// Handbook of Mathematical Functions, 7.1.26); `Φ(|x|)` is 1 less that.
+/// Handbook of Mathematical Functions, 7.1.26). As `Φ(|x|)` is 1 less that, `x Φ(x) = max(x, 0) - |x| Φ(-|x|)`.
 #[inline(always)]
 fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    const P: f32 = 0.327_591_1;
-    // a5, ..., a1
-    const A: [f32; 5] = [1.061_405_4, -1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6];
-    let z = s.mul(s.abs(x), s.splat(std::f32::consts::FRAC_1_SQRT_2));
-    let t = s.div(s.splat(1.0), s.mul_add(z, s.splat(P), s.splat(1.0)));
+    const P: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
+    // a5, ..., a1, times -1/2
+    const A: [f32; 5] = [-0.530_702_7, 0.726_576_7, -0.710_706_9, 0.142_248_36, -0.127_414_8];
+    let size = s.abs(x);
+    let t = s.div(s.splat(1.0), s.mul_add(size, s.splat(P), s.splat(1.0)));
     let mut p = s.splat(A[0]);
     for &a in &A[1..] {
         p = s.mul_add(p, t, s.splat(a));
     }
-    let minus_square = s.mul(s.sub(s.splat(0.0), z), z);
-    let tail = s.mul(s.mul(s.mul(p, t), exp(s, minus_square)), s.splat(0.5));
-    let half = s.splat(0.5);
-    s.mul(x, s.add(half, s.copysign(s.sub(half, tail), x)))
+    let normal = exp2_below(s, s.mul(s.mul(x, x), s.splat(-0.5 * std::f32::consts::LOG2_E)));
+    let minus_tail = s.mul(s.mul(p, t), normal);
+    s.mul_add(size, minus_tail, s.max(s.splat(0.0), x))
 }
 
 #[inline(always)]
 fn value<S: Simd>(s: S, kind: Activation, x: S::F32) -> S::F32 {
     match kind {
-        Activation::Silu => s.mul(x, sigmoid(s, x)),
+        Activation::Silu => silu(s, x),
         Activation::Gelu => gelu(s, x),
         Activation::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
     }

@@ -9,7 +9,7 @@
 
 use super::Attention;
 use crate::gemm::PANEL;
-use crate::gemm::micro::{MAX_ROWS, MicroKernel, Tile};
+use crate::gemm::micro::{Block, Kernels, MAX_ROWS};
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{largest, powers};
@@ -25,7 +25,7 @@ pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f
     let heads = pack_heads(&shape, k, v);
     let tiles = shape.queries.div_ceil(QUERY_TILE);
     let context =
-        Context { isa, kernel: MicroKernel::of(isa), shape, q, heads: &heads, out: SharedMut::new(out) };
+        Context { isa, kernels: Kernels::of(isa), shape, q, heads: &heads, out: SharedMut::new(out) };
     parallel::for_each(shape.batch * shape.heads * tiles, |task| {
         context.run(task / tiles, task % tiles * QUERY_TILE);
     });
@@ -77,7 +77,7 @@ struct Scratch {
 
 struct Context<'a> {
     isa: Isa,
-    kernel: &'static MicroKernel,
+    kernels: Kernels,
     shape: Attention,
     q: &'a [f32],
     heads: &'a [Head],
@@ -130,10 +130,8 @@ impl Context<'_> {
     /// Scores of the queries with the keys `key..key + count`.
     fn scores(&self, queries: &RowList, head: &Head, key: usize, count: usize, out: &mut [f32]) {
         let d = self.shape.head_dim;
-        let panels = head.keys[key * d..].chunks_exact(PANEL * d);
-        for (panel, keys) in panels.take(count.div_ceil(PANEL)).enumerate() {
-            self.tiles(queries, d, keys, &mut out[panel * PANEL..], KEY_TILE, false);
-        }
+        let panels = &head.keys[key * d..][..count.next_multiple_of(PANEL) * d];
+        self.multiply(queries, d, panels, PANEL * d, out, KEY_TILE, count.next_multiple_of(PANEL), false);
     }
 
     /// Adds the values `key..key + count`, weighted.
@@ -146,41 +144,50 @@ impl Context<'_> {
         sums: &mut [f32],
         width: usize,
     ) {
-        for (panel, values) in head.values.chunks_exact(self.shape.keys * PANEL).enumerate() {
-            let values = &values[key * PANEL..][..count * PANEL];
-            self.tiles(weights, count, values, &mut sums[panel * PANEL..], width, true);
-        }
+        let (values, stride) = (&head.values[key * PANEL..], self.shape.keys * PANEL);
+        self.multiply(weights, count, values, stride, sums, width, self.shape.head_dim, true);
     }
 
-    /// One panel of a product: `out = [out +] row · panel`, tile by tile. `out` has whole panels.
-    fn tiles(
+    /// Some columns of a product: `out = [out +] rows · panels`, the panels `panel_stride` apart. `out` has room for whole
+    /// panels.
+    #[expect(clippy::too_many_arguments, reason = "the three matrices of a product")]
+    fn multiply(
         &self,
         rows: &RowList,
         len: usize,
-        panel: &[f32],
+        panels: &[f32],
+        panel_stride: usize,
         out: &mut [f32],
         stride: usize,
+        columns: usize,
         accumulate: bool,
     ) {
-        assert!(panel.len() >= len * PANEL && len <= rows.values);
-        assert!(rows.len <= QUERY_TILE && out.len() >= (rows.len - 1) * stride + PANEL);
-        for first in (0..rows.len).step_by(self.kernel.rows) {
-            let tile = Tile {
-                rows: rows.pointers[first..].as_ptr(),
+        let count = columns.div_ceil(PANEL);
+        assert!(panels.len() >= (count - 1) * panel_stride + len * PANEL && len <= rows.values);
+        assert!(count * PANEL <= stride && out.len() >= rows.len * stride);
+        let mut done = 0;
+        while done < columns {
+            let kernel = self.kernels.for_columns(columns - done);
+            let block = Block {
+                rows: rows.pointers.as_ptr(),
+                rows_stride: 0,
+                row_count: rows.len,
                 pieces: 1,
                 len,
-                panel: panel.as_ptr(),
-                c: out[first * stride..].as_mut_ptr(),
+                panel: panels[done / PANEL * panel_stride..].as_ptr(),
+                panel_stride,
+                c: out[done..].as_mut_ptr(),
                 c_stride: stride,
                 accumulate,
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),
-                valid_rows: self.kernel.rows.min(rows.len - first),
-                valid_columns: PANEL,
+                columns: kernel.columns,
+                prefetch: false,
             };
-            // SAFETY: the list is longer than its rows by a tile, and each pointer valid for `len` values; the panel and
-            // the output were checked above.
-            unsafe { self.kernel.run(&tile) };
+            // SAFETY: the list goes on after its rows, each pointer is valid for `len` values; panels and output have room
+            // for whole panels, and a kernel ends with one or with the last column.
+            unsafe { kernel.run(&block) };
+            done += kernel.columns;
         }
     }
 }
@@ -238,7 +245,7 @@ impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
             }
             let max = state.max.max(largest(s, scores));
             let total = powers(s, scores, max, 1.0);
-            let shrink = (state.max - max).exp2();
+            let shrink = if max > state.max { (state.max - max).exp2() } else { 1.0 };
             state.total = state.total * shrink + total;
             if shrink != 1.0 {
                 scale(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);

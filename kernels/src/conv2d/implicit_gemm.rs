@@ -1,13 +1,13 @@
 //! The convolution as a product whose rows are found in the picture.
 
-use super::{Fused, PackedConv};
+use super::{ConvWeight, Fused};
 use crate::elementwise::add_per_channel;
-use crate::gemm::blocking::{Epilogue, Rows, product};
+use crate::gemm::blocking::{Factor, Rows, product};
 use crate::group_norm;
 use crate::simd::Isa;
 use crate::upsample::nearest;
 
-pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let channels = weight.in_channels();
     let [batch, height, width] = conv.size();
     let prepared = prepare(isa, conv, channels);
@@ -30,7 +30,8 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut 
     let rows = batch * out_height * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    product(isa, &pixels, rows, &weight.matrix, Epilogue { bias: one_bias, residual: conv.residual }, out);
+    let (bias, residual) = (one_bias, conv.residual);
+    product(isa, &pixels, rows, &mut [Factor { weight: &weight.matrix, bias, residual, gated: false, out }]);
     if let (None, Some(bias)) = (one_bias, conv.bias) {
         add_per_channel(out, bias, batch, outputs);
     }

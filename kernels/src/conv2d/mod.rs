@@ -12,8 +12,7 @@ pub mod reference;
 mod tests;
 mod winograd;
 
-use crate::dtype::WeightBytes;
-use crate::gemm::PackedMatrix;
+use crate::gemm::{Weight, WeightMatrix};
 use crate::simd::Isa;
 
 /// Rows and columns of zeros around the picture.
@@ -37,42 +36,38 @@ impl Padding {
     }
 }
 
-/// A convolution's weight, packed for the matrix product in the order (tap, channel).
+/// A convolution's weight, as it lies in its file.
 #[derive(Clone, Debug)]
-pub struct PackedConv {
-    matrix: PackedMatrix,
+pub struct ConvWeight {
+    matrix: WeightMatrix,
     kernel: usize,
     stride: usize,
     padding: Padding,
 }
 
-impl PackedConv {
-    /// Packs a weight `[out, in, kernel, kernel]`, as `torch.nn.Conv2d` stores it.
+impl ConvWeight {
+    /// A weight `[out, in, kernel, kernel]`, as `torch.nn.Conv2d` stores it.
     ///
     /// # Panics
     /// If `weight` has another number of values, or `kernel` or `stride` is 0.
     #[must_use]
     pub fn new(
-        weight: WeightBytes<'_>,
+        weight: impl Into<Weight>,
         out_channels: usize,
         in_channels: usize,
         kernel: usize,
         stride: usize,
         padding: Padding,
-    ) -> PackedConv {
+    ) -> ConvWeight {
         assert!(kernel > 0 && stride > 0, "a convolution of kernel {kernel}, stride {stride}");
-        let taps = kernel * kernel;
-        let matrix = PackedMatrix::with_index(weight, out_channels, in_channels * taps, |out, column| {
-            let (tap, channel) = (column / in_channels, column % in_channels);
-            (out * in_channels + channel) * taps + tap
-        });
-        PackedConv { matrix, kernel, stride, padding }
+        let matrix = WeightMatrix::with_taps(weight.into(), out_channels, in_channels, kernel * kernel);
+        ConvWeight { matrix, kernel, stride, padding }
     }
 
     /// Channels that it takes.
     #[must_use]
     pub fn in_channels(&self) -> usize {
-        self.matrix.inputs() / (self.kernel * self.kernel)
+        self.matrix.inputs()
     }
 
     /// Channels that it gives.
@@ -171,7 +166,7 @@ impl<'a> Fused<'a> {
         &self.x[((picture * height + y) * width + x) * channels..][..channels]
     }
 
-    fn assert_lengths(&self, weight: &PackedConv, out: &[f32]) {
+    fn assert_lengths(&self, weight: &ConvWeight, out: &[f32]) {
         let [batch, height, width] = self.shape;
         let channels = weight.in_channels();
         assert!(batch * height * width > 0, "an empty picture {:?}", self.shape);
@@ -214,21 +209,21 @@ pub enum Algorithm {
 impl Algorithm {
     /// The faster one for a convolution.
     #[must_use]
-    pub fn best(weight: &PackedConv) -> Algorithm {
+    pub fn best(weight: &ConvWeight) -> Algorithm {
         if winograd::fits(weight) { Algorithm::Winograd } else { Algorithm::ImplicitGemm }
     }
 }
 
 /// Convolves a picture `[batch, height, width, in]` to `[batch, height', width', out]`, adds `bias` `[out]` and
 /// `residual` (the output's shape), on the fastest instruction set and by the fastest algorithm. `height'` and `width'`
-/// are [`PackedConv::output_size`].
+/// are [`ConvWeight::output_size`].
 ///
 /// # Panics
 /// If the length of a slice disagrees with the shapes, or the kernel is larger than the padded input.
 pub fn conv2d(
     x: &[f32],
     shape: [usize; 3],
-    weight: &PackedConv,
+    weight: &ConvWeight,
     bias: Option<&[f32]>,
     residual: Option<&[f32]>,
     out: &mut [f32],
@@ -240,7 +235,7 @@ pub fn conv2d(
 ///
 /// # Panics
 /// As [`conv2d`].
-pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+pub fn fused(conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     fused_with(Isa::best(), Algorithm::best(weight), conv, weight, out);
 }
 
@@ -248,7 +243,7 @@ pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
 ///
 /// # Panics
 /// As [`conv2d`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution.
-pub fn fused_with(isa: Isa, algorithm: Algorithm, conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+pub fn fused_with(isa: Isa, algorithm: Algorithm, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     conv.assert_lengths(weight, out);
     match algorithm {
         Algorithm::Winograd => {

@@ -1,7 +1,7 @@
 //! Every instruction set against the seven loops.
 
 use super::*;
-use crate::dtype::DType;
+use crate::dtype::{DType, WeightBytes};
 use crate::group_norm::{GroupNorm, Statistics, group_norm_with};
 use crate::parallel;
 use crate::testing::{assert_close, random, to_bytes};
@@ -37,7 +37,7 @@ impl Case {
         let [n, h, w, c] = self.input;
         let bytes = to_bytes(&random(2, self.out_channels * c * self.kernel * self.kernel), dtype);
         let weight = WeightBytes::new(dtype, &bytes);
-        let packed = PackedConv::new(weight, self.out_channels, c, self.kernel, self.stride, self.padding);
+        let packed = ConvWeight::new(weight, self.out_channels, c, self.kernel, self.stride, self.padding);
         assert_eq!((packed.in_channels(), packed.out_channels()), (c, self.out_channels));
         let shape = [self.out_channels, self.kernel, self.stride];
         let mut want = reference::conv2d(x, self.input, &weight.to_f32(), shape, self.padding);
@@ -114,7 +114,7 @@ fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
 
 #[test]
 fn a_kernel_larger_than_the_input_has_no_output_size() {
-    let packed = PackedConv::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::default());
+    let packed = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::default());
     assert_eq!(packed.output_size(2, 9), None);
     assert_eq!(packed.output_size(3, 9), Some((1, 7)));
 }
@@ -167,7 +167,7 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
     let (n, c, out_channels) = (2, 72, 40);
     let bytes = to_bytes(&random(2, out_channels * c * 9), DType::BF16);
     let packed =
-        PackedConv::new(WeightBytes::new(DType::BF16, &bytes), out_channels, c, 3, 1, Padding::all(1));
+        ConvWeight::new(WeightBytes::new(DType::BF16, &bytes), out_channels, c, 3, 1, Padding::all(1));
     let (weight, norm_bias, bias) = (random(3, c), random(4, c), random(5, n * out_channels));
     for (size, resize) in [([9, 7], None), ([5, 6], Some([10, 12])), ([4, 3], Some([7, 5]))] {
         let [h, w] = size;

@@ -1,33 +1,38 @@
 //! The loops around the micro-kernel, shared by matrix product and convolution.
 //!
-//! The output is cut into tasks of some rows by at most [`PANELS_PER_TASK`] panels. A task walks the sum in blocks of
-//! at most [`BLOCK_K`] terms. For each block it widens its panels to `f32` once, then goes down its rows
-//! [`BLOCK_ROWS`] at a time; within these, panel by panel, each panel staying in L1 while the rows come from L2
-//! (Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008, without the copy of the left
-//! side: the micro-kernel takes row pointers instead, as in Dukhan, The Indirect Convolution Algorithm, 2019).
+//! The output is cut into tasks of some rows by at most [`PANELS_PER_TASK`] panels. A task walks the sum in parts of at
+//! most [`PART`] terms. For each part it widens its panels to `f32` once, then goes down its rows [`BLOCK_ROWS`] at a
+//! time; within these, panel by panel, each panel staying in L1 while the rows come from L2 (Goto and van de Geijn, Anatomy
+//! of High-Performance Matrix Multiplication, 2008, without the copy of the left side: the micro-kernel takes row pointers
+//! instead, as in Dukhan, The Indirect Convolution Algorithm, 2019).
 //!
-//! Every output element is the sum of its blocks in order, whatever the cut into tasks, so the result is the same
-//! for any number of threads and for a row alone or among others.
+//! Every output element is the sum of its parts in order, whatever the cut into tasks, so the result is the same for any
+//! number of threads and for a row alone or among others.
 
-use super::micro::{Heights, MicroKernel, Tile};
-use super::pack::{PANEL, PackedMatrix};
+use super::micro::{Block, Kernels, MAX_COLUMNS, MAX_ROWS};
+use super::weight::{PANEL, WeightMatrix};
+use crate::activation::gate;
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
 use std::cell::RefCell;
+use std::ops::Range;
 
-/// Longest block of the sum: a widened panel of 384 x 16 values takes 24 of the 32 KiB of L1. 384 is three taps of
-/// 128 channels, and 320, 640, 960, 1280 cut into blocks of 320.
-pub(crate) const BLOCK_K: usize = 384;
+/// Longest part of the sum: a widened panel of 384 x 16 values takes 24 of the 32 KiB of L1. 384 is three taps of 128
+/// channels, and 320, 640, 960, 1280 are cut into parts of 320.
+const PART: usize = 384;
 /// Rows that share one pass over a task's panels: 96 x 384 values are 147 KiB of L2, which holds the panels too.
 const BLOCK_ROWS: usize = 96;
 /// Panels of a task: 8 x 24 KiB widened, in L2.
 const PANELS_PER_TASK: usize = 8;
-/// Most rows of a task, when threads have enough tasks: widening the panels then costs under 1 % of the product.
+/// Most rows of a task: widening the panels then costs under 1 % of the product.
 const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
-/// Most rows of a task whose sum has several blocks: their part of the output stays in L2 from one block to the next.
-const MAX_SUMMED_ROWS: usize = 4 * BLOCK_ROWS;
+/// Most rows of a task that comes back to its part of the output, which stays in L2 so: the sum has several parts, or the
+/// gate waits for the end of the sums.
+const MAX_KEPT_ROWS: usize = 4 * BLOCK_ROWS;
+/// Tasks end between tiles: a multiple of the rows of every tile.
+const TILE_ROWS: usize = 24;
 /// Tasks to aim at for each thread, so that none waits long at the end.
-const TASKS_PER_THREAD: usize = 4;
+const TASKS_PER_THREAD: usize = 8;
 
 /// The left side of a product: rows whose terms lie in `segments` runs of `segment_len` values.
 ///
@@ -43,191 +48,244 @@ pub(crate) unsafe trait Rows: Sync {
     fn pointer(&self, row: usize, segment: usize) -> *const f32;
 }
 
-/// What is added to the sums.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Epilogue<'a> {
-    /// One value an output.
+/// A weight to multiply the rows by, and what becomes of the sums.
+pub(crate) struct Factor<'a> {
+    pub(crate) weight: &'a WeightMatrix,
+    /// One value an output, added.
     pub(crate) bias: Option<&'a [f32]>,
-    /// A value for each output of each row.
+    /// A value for each output of each row, added.
     pub(crate) residual: Option<&'a [f32]>,
+    /// The first half of the outputs are values and the second half their gates: the result is `value * gelu(gate)`, half as
+    /// wide. Half of the outputs must be whole panels.
+    pub(crate) gated: bool,
+    pub(crate) out: &'a mut [f32],
 }
 
-/// A block of the sum: `pieces` whole segments, or part of one.
+/// Inputs `from..from + len`, all their taps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Block {
-    segment: usize,
-    pieces: usize,
-    offset: usize,
+struct Part {
+    from: usize,
     len: usize,
 }
 
-/// Cuts a sum of `segments` runs of `segment_len` terms into blocks of at most [`BLOCK_K`].
-fn blocks(segments: usize, segment_len: usize) -> Vec<Block> {
-    let mut list = Vec::new();
-    if segment_len <= BLOCK_K {
-        let together = (BLOCK_K / segment_len).min(segments);
-        for segment in (0..segments).step_by(together) {
-            list.push(Block {
-                segment,
-                pieces: together.min(segments - segment),
-                offset: 0,
-                len: segment_len,
-            });
-        }
-    } else {
-        let len = segment_len.div_ceil(segment_len.div_ceil(BLOCK_K));
-        for segment in 0..segments {
-            for offset in (0..segment_len).step_by(len) {
-                list.push(Block { segment, pieces: 1, offset, len: len.min(segment_len - offset) });
-            }
+/// Cuts a sum over `inputs` of some taps into parts of at most [`PART`] terms, or of one input.
+fn parts(inputs: usize, taps: usize) -> Vec<Part> {
+    let most = (PART / taps).max(1);
+    let len = inputs.div_ceil(inputs.div_ceil(most));
+    (0..inputs).step_by(len).map(|from| Part { from, len: len.min(inputs - from) }).collect()
+}
+
+/// Some rows and panels of one factor.
+struct Task {
+    factor: usize,
+    rows: Range<usize>,
+    /// Of a gated factor, those of the values; the gates' are as many.
+    panels: Range<usize>,
+}
+
+/// Cuts the output of a factor into tasks.
+fn cut(
+    tasks: &mut Vec<Task>,
+    factor: usize,
+    m: usize,
+    panels: usize,
+    is_kept: bool,
+    wanted: usize,
+    widest: usize,
+) {
+    let most_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
+    let mut row_tasks = m.div_ceil(most_rows);
+    let mut column_tasks = panels.div_ceil(widest);
+    // Columns first: panels are then widened as often as before.
+    if row_tasks * column_tasks < wanted {
+        column_tasks = wanted.div_ceil(row_tasks).clamp(column_tasks, panels.div_ceil(2).max(column_tasks));
+    }
+    if row_tasks * column_tasks < wanted {
+        row_tasks = wanted.div_ceil(column_tasks).min(m.div_ceil(BLOCK_ROWS));
+    }
+    let rows = m.div_ceil(row_tasks).next_multiple_of(TILE_ROWS);
+    let columns = panels.div_ceil(column_tasks);
+    // Neighbouring tasks share their panels, which stay in the last-level cache.
+    for panel in (0..panels).step_by(columns) {
+        for row in (0..m).step_by(rows) {
+            let (rows, panels) = (row..m.min(row + rows), panel..panels.min(panel + columns));
+            tasks.push(Task { factor, rows, panels });
         }
     }
-    list
 }
 
 thread_local! {
-    /// Widened panels of the task that a thread works on.
-    static PANELS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// What a thread works in.
+    static SCRATCH: RefCell<Scratch> =
+        const { RefCell::new(Scratch { panels: Vec::new(), pointers: Vec::new(), sums: Vec::new() }) };
 }
 
-/// `out[m, n] = rows · weightᵀ + bias + residual`, for any left side.
+struct Scratch {
+    /// Widened panels of the task.
+    panels: Vec<f32>,
+    /// Row pointers of the block.
+    pointers: Vec<*const f32>,
+    /// Sums that wait for their gate, `[rows][panels * 16]`.
+    sums: Vec<f32>,
+}
+
+/// For each factor, `out[m, n] = rows · weightᵀ + bias + residual`, or the gated half of it, for any left side.
 ///
 /// # Panics
-/// If a length disagrees with `m`, the weight's outputs and its inputs.
-pub(crate) fn product<R: Rows>(
-    isa: Isa,
-    rows: &R,
-    m: usize,
-    weight: &PackedMatrix,
-    epilogue: Epilogue<'_>,
-    out: &mut [f32],
-) {
-    let n = weight.outputs();
-    assert_eq!(rows.segments() * rows.segment_len(), weight.inputs(), "length of the sum");
-    assert_eq!(out.len(), m * n, "output of {m} x {n}");
-    assert!(epilogue.bias.is_none_or(|b| b.len() == n), "bias of {n}");
-    assert!(epilogue.residual.is_none_or(|r| r.len() == m * n), "residual of {m} x {n}");
-    if m == 0 {
-        return;
+/// If a length disagrees with `m`, a weight's outputs and its inputs.
+pub(crate) fn product<R: Rows>(isa: Isa, rows: &R, m: usize, factors: &mut [Factor<'_>]) {
+    let (inputs, taps) = (rows.segment_len(), rows.segments());
+    let parts = parts(inputs, taps);
+    let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(factors.len().max(1));
+    let mut tasks = Vec::new();
+    for (index, factor) in factors.iter().enumerate() {
+        let n = factor.weight.outputs();
+        let halves = if factor.gated { 2 } else { 1 };
+        assert_eq!((factor.weight.inputs(), factor.weight.taps()), (inputs, taps), "length of the sum");
+        assert!(n.is_multiple_of(halves) && factor.out.len() == m * n / halves, "output of {m} x {n}");
+        assert!(factor.bias.is_none_or(|b| b.len() == n), "bias of {n}");
+        assert!(factor.residual.is_none_or(|r| r.len() == m * n && !factor.gated), "residual of {m} x {n}");
+        assert!(!factor.gated || n.is_multiple_of(2 * PANEL), "gated outputs in whole panels");
+        if m > 0 {
+            let (panels, is_kept) = ((n / halves).div_ceil(PANEL), factor.gated || parts.len() > 1);
+            cut(&mut tasks, index, m, panels, is_kept, wanted, PANELS_PER_TASK / halves);
+        }
     }
-    let blocks = blocks(rows.segments(), rows.segment_len());
-    let most = if blocks.len() > 1 { MAX_SUMMED_ROWS } else { MAX_TASK_ROWS };
-    let panels = n.div_ceil(PANEL);
-    let column_tasks = panels.div_ceil(PANELS_PER_TASK);
-    let task_panels = panels.div_ceil(column_tasks);
-    let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(column_tasks);
-    let task_rows = m.div_ceil(wanted).next_multiple_of(BLOCK_ROWS).min(most);
-    let row_tasks = m.div_ceil(task_rows);
-    let task = Task {
-        kernel: Heights::of(isa).for_rows(m),
-        isa,
-        rows,
-        weight,
-        blocks: &blocks,
-        epilogue,
-        out: SharedMut::new(out),
-        m,
-    };
-    parallel::for_each(column_tasks * row_tasks, |index| {
-        // Neighbouring tasks share their panels, which stay in the last-level cache.
-        let (column, row) = (index / row_tasks, index % row_tasks);
-        let panel_range = column * task_panels..panels.min((column + 1) * task_panels);
-        task.run(row * task_rows..m.min((row + 1) * task_rows), panel_range);
+    let outs: Vec<SharedMut> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
+    let product = Product { isa, kernels: Kernels::of(isa), rows, parts: &parts, factors, outs: &outs };
+    parallel::for_each(tasks.len(), |index| {
+        SCRATCH.with_borrow_mut(|scratch| product.run(&tasks[index], scratch));
     });
 }
 
 /// What all tasks of a product share.
-struct Task<'a, R> {
-    kernel: &'static MicroKernel,
+struct Product<'a, R> {
     isa: Isa,
+    kernels: Kernels,
     rows: &'a R,
-    weight: &'a PackedMatrix,
-    blocks: &'a [Block],
-    epilogue: Epilogue<'a>,
-    out: SharedMut,
-    m: usize,
+    parts: &'a [Part],
+    factors: &'a [Factor<'a>],
+    outs: &'a [SharedMut],
 }
 
-impl<R: Rows> Task<'_, R> {
-    fn run(&self, rows: std::ops::Range<usize>, panels: std::ops::Range<usize>) {
-        if panels.is_empty() {
-            return;
+/// Where the sums of a task go: the value of a row of the output and a panel of the task.
+struct Place {
+    c: *mut f32,
+    stride: usize,
+}
+
+impl<R: Rows> Product<'_, R> {
+    fn run(&self, task: &Task, scratch: &mut Scratch) {
+        let factor = &self.factors[task.factor];
+        let n = factor.weight.outputs();
+        let mut panels: Vec<usize> = task.panels.clone().collect();
+        if factor.gated {
+            panels.extend(task.panels.clone().map(|panel| panel + n / 2 / PANEL));
         }
-        PANELS.with_borrow_mut(|buffer| {
-            buffer.resize(PANELS_PER_TASK * BLOCK_K * PANEL, 0.0);
-            let mut pointers = Vec::new();
-            for (index, block) in self.blocks.iter().enumerate() {
-                let terms = block.pieces * block.len;
-                let k0 = block.segment * self.rows.segment_len() + block.offset;
-                for (panel, wide) in panels.clone().zip(buffer.chunks_exact_mut(terms * PANEL)) {
-                    self.weight.widen(self.isa, panel, k0, terms, wide);
-                }
-                for first in rows.clone().step_by(BLOCK_ROWS) {
-                    let count = BLOCK_ROWS.min(rows.end - first);
-                    self.point(block, first, count, &mut pointers);
-                    for (panel, wide) in panels.clone().zip(buffer.chunks_exact(terms * PANEL)) {
-                        self.column(index, block, first, count, &pointers, panel, wide);
-                    }
-                }
+        scratch.panels.resize(PANELS_PER_TASK * PART * PANEL, 0.0);
+        let width = panels.len() * PANEL;
+        let place = if factor.gated {
+            scratch.sums.resize(MAX_KEPT_ROWS * PANELS_PER_TASK * PANEL, 0.0);
+            Place { c: scratch.sums.as_mut_ptr(), stride: width }
+        } else {
+            // SAFETY: the task's first row and panel lie in the output, whose length was checked.
+            let c =
+                unsafe { self.outs[task.factor].get().add(task.rows.start * n + task.panels.start * PANEL) };
+            Place { c, stride: n }
+        };
+        for (index, part) in self.parts.iter().enumerate() {
+            let terms = self.rows.segments() * part.len;
+            if scratch.panels.len() < panels.len() * terms * PANEL {
+                scratch.panels.resize(panels.len() * terms * PANEL, 0.0);
             }
-        });
+            for (panel, wide) in panels.iter().zip(scratch.panels.chunks_exact_mut(terms * PANEL)) {
+                factor.weight.widen(self.isa, *panel, part.from, part.len, wide);
+            }
+            for first in task.rows.clone().step_by(BLOCK_ROWS) {
+                let rows = first..task.rows.end.min(first + BLOCK_ROWS);
+                self.point(part, rows.clone(), &mut scratch.pointers);
+                self.block(task, index, rows, &panels, &place, &scratch.panels, &scratch.pointers);
+            }
+        }
+        if factor.gated {
+            for (row, sums) in task.rows.clone().zip(scratch.sums.chunks_exact(width)) {
+                let at = row * n / 2 + task.panels.start * PANEL;
+                // SAFETY: the task's panels of the row lie in the output; tasks have disjoint rows or panels.
+                let out = unsafe {
+                    std::slice::from_raw_parts_mut(self.outs[task.factor].get().add(at), width / 2)
+                };
+                gate(self.isa, sums, out);
+            }
+        }
     }
 
-    /// Lists the row pointers of a block of rows: for each group of a tile's rows, for each piece, a tile's rows.
-    /// Rows past the end repeat the last one; their sums are dropped.
-    fn point(&self, block: &Block, first: usize, count: usize, pointers: &mut Vec<*const f32>) {
+    /// Lists the row pointers of a block of rows, a list for each segment. Past the end they repeat the last row, whose sums
+    /// are then dropped.
+    fn point(&self, part: &Part, rows: Range<usize>, pointers: &mut Vec<*const f32>) {
         pointers.clear();
-        for group in (first..first + count).step_by(self.kernel.rows) {
-            for piece in 0..block.pieces {
-                for row in group..group + self.kernel.rows {
-                    let start = self.rows.pointer(row.min(self.m - 1), block.segment + piece);
-                    // SAFETY: offset is below segment_len, for which the pointer is valid.
-                    pointers.push(unsafe { start.add(block.offset) });
-                }
+        for segment in 0..self.rows.segments() {
+            for row in rows.start..rows.end + MAX_ROWS {
+                let start = self.rows.pointer(row.min(rows.end - 1), segment);
+                // SAFETY: `from` is below segment_len, for which the pointer is valid.
+                pointers.push(unsafe { start.add(part.from) });
             }
         }
     }
 
-    /// One panel of outputs for a block of rows.
-    #[expect(clippy::too_many_arguments, reason = "the loop's variables, named as in the loop")]
-    fn column(
+    /// A block of rows times a part of all panels of a task.
+    #[expect(clippy::too_many_arguments, reason = "the loops' variables and the buffers")]
+    fn block(
         &self,
+        task: &Task,
         index: usize,
-        block: &Block,
-        first: usize,
-        count: usize,
-        pointers: &[*const f32],
-        panel: usize,
+        rows: Range<usize>,
+        panels: &[usize],
+        place: &Place,
         wide: &[f32],
+        pointers: &[*const f32],
     ) {
-        let n = self.weight.outputs();
-        let columns = PANEL.min(n - panel * PANEL);
-        let last = index + 1 == self.blocks.len();
-        let mut bias = [0f32; PANEL];
-        let has_bias = last && self.epilogue.bias.is_some();
-        if let (true, Some(values)) = (last, self.epilogue.bias) {
-            bias[..columns].copy_from_slice(&values[panel * PANEL..][..columns]);
-        }
-        let residual = if last { self.epilogue.residual } else { None };
-        for (group, row) in (first..first + count).step_by(self.kernel.rows).enumerate() {
-            let at = row * n + panel * PANEL;
-            let tile = Tile {
-                rows: pointers[group * block.pieces * self.kernel.rows..].as_ptr(),
-                pieces: block.pieces,
-                len: block.len,
-                panel: wide.as_ptr(),
-                // SAFETY: the element (row, panel * PANEL) lies in the output, whose length was checked.
-                c: unsafe { self.out.get().add(at) },
-                c_stride: n,
+        let factor = &self.factors[task.factor];
+        let n = factor.weight.outputs();
+        let part = &self.parts[index];
+        let terms = self.rows.segments() * part.len;
+        let is_last = index + 1 == self.parts.len();
+        let residual = if is_last { factor.residual } else { None };
+        let mut done = 0;
+        while done < panels.len() {
+            let kernel = self.kernels.for_panels(panels.len() - done);
+            let count = kernel.columns / PANEL;
+            let mut bias = [0f32; MAX_COLUMNS];
+            let mut columns = 0;
+            for (panel, bias) in panels[done..done + count].iter().zip(bias.chunks_exact_mut(PANEL)) {
+                let real = PANEL.min(n - panel * PANEL);
+                columns += real;
+                if let Some(values) = factor.bias {
+                    bias[..real].copy_from_slice(&values[panel * PANEL..][..real]);
+                }
+            }
+            let at = rows.start * n + panels[done] * PANEL;
+            let block = Block {
+                rows: pointers.as_ptr(),
+                rows_stride: rows.len() + MAX_ROWS,
+                row_count: rows.len(),
+                pieces: self.rows.segments(),
+                len: part.len,
+                panel: wide[done * terms * PANEL..][..count * terms * PANEL].as_ptr(),
+                panel_stride: terms * PANEL,
+                // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
+                c: unsafe { place.c.add((rows.start - task.rows.start) * place.stride + done * PANEL) },
+                c_stride: place.stride,
                 accumulate: index > 0,
-                bias: if has_bias { bias.as_ptr() } else { std::ptr::null() },
+                bias: if is_last && factor.bias.is_some() { bias.as_ptr() } else { std::ptr::null() },
                 residual: residual.map_or(std::ptr::null(), |r| r[at..].as_ptr()),
-                valid_rows: self.kernel.rows.min(first + count - row),
-                valid_columns: columns,
+                columns,
+                // Later panels find the rows in L2.
+                prefetch: done == 0,
             };
-            // SAFETY: the kernel is one that the CPU has; pointers hold a list for each group, valid for `len` by
-            // the contract of `Rows`; `wide` holds `pieces * len` steps; tasks have disjoint tiles of the output.
-            unsafe { self.kernel.run(&tile) };
+            // SAFETY: the kernel is one that the CPU has; `pointers` holds a list for each segment, valid for `len` by the
+            // contract of `Rows`; each panel holds `pieces * len` steps; tasks have disjoint blocks of the output.
+            unsafe { kernel.run(&block) };
+            done += count;
         }
     }
 }
@@ -237,17 +295,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_cover_the_sum_in_order() {
-        for (segments, len) in
-            [(1, 1), (1, 384), (1, 385), (1, 5120), (9, 4), (9, 128), (9, 320), (9, 1920), (4, 200)]
+    fn parts_cover_the_sum_in_order() {
+        for (taps, inputs) in
+            [(1, 1), (1, 384), (1, 385), (1, 5120), (9, 4), (9, 128), (9, 1920), (4, 200), (900, 3)]
         {
             let mut next = 0;
-            for block in blocks(segments, len) {
-                assert_eq!(block.segment * len + block.offset, next);
-                assert!(block.pieces * block.len <= BLOCK_K && (block.pieces == 1 || block.len == len));
-                next += block.pieces * block.len;
+            for part in parts(inputs, taps) {
+                assert_eq!(part.from, next);
+                assert!(part.len * taps <= PART || part.len == 1);
+                next += part.len;
             }
-            assert_eq!(next, segments * len);
+            assert_eq!(next, inputs);
+        }
+    }
+
+    #[test]
+    fn tasks_cover_the_output_once() {
+        for (m, panels) in [(1, 1), (2, 80), (154, 48), (512, 640), (8192, 20), (8192, 160), (97, 3)] {
+            for wanted in [1, 8, 16, 500] {
+                let mut tasks = Vec::new();
+                cut(&mut tasks, 0, m, panels, false, wanted, PANELS_PER_TASK);
+                let mut hits = vec![0u8; m * panels];
+                for task in tasks {
+                    assert!(task.panels.len() <= PANELS_PER_TASK && task.rows.len() <= MAX_TASK_ROWS);
+                    for row in task.rows {
+                        task.panels.clone().for_each(|panel| hits[row * panels + panel] += 1);
+                    }
+                }
+                assert!(hits.iter().all(|hit| *hit == 1), "{m} x {panels}, {wanted} wanted");
+            }
         }
     }
 }

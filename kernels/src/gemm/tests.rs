@@ -13,7 +13,7 @@ fn check(isa: Isa, dtype: DType, m: usize, n: usize, k: usize, bias: bool, resid
     let weight = WeightBytes::new(dtype, &bytes);
     let b = random(3, n);
     let r = random(4, m * n);
-    let packed = PackedMatrix::new(weight, n, k);
+    let packed = WeightMatrix::new(weight, n, k);
     assert_eq!((packed.outputs(), packed.inputs(), packed.dtype()), (n, k, dtype));
     let mut out = vec![f32::NAN; m * n];
     gemm_with(isa, &x, &packed, bias.then_some(&b[..]), residual.then_some(&r[..]), &mut out);
@@ -39,15 +39,71 @@ fn real_shapes() {
     }
 }
 
+/// Panels of parts, for matrices and filters, with outputs past the last.
 #[test]
-fn packing_keeps_every_value() {
-    let bytes = to_bytes(&random(9, 37 * 23), DType::F16);
-    let weight = WeightBytes::new(DType::F16, &bytes);
-    let packed = PackedMatrix::new(weight, 37, 23);
-    assert_eq!(packed.bytes(), 48 * 23 * 2);
-    for i in 0..37 {
-        for j in 0..23 {
-            assert_eq!(packed.get(i, j), weight.get(i * 23 + j));
+fn panels_hold_every_value_in_its_place() {
+    let (n, k) = (37, 23);
+    for (dtype, taps) in [(DType::F16, 1), (DType::BF16, 9), (DType::F32, 4), (DType::F32, 1)] {
+        let bytes = to_bytes(&random(9, n * k * taps), dtype);
+        let weight = WeightBytes::new(dtype, &bytes);
+        let matrix = WeightMatrix::with_taps(weight.into(), n, k, taps);
+        assert_eq!(matrix.bytes(), bytes.len());
+        for isa in Isa::available() {
+            for (panel, from, len) in [(0, 0, k), (1, 3, 16), (2, 0, k), (1, 22, 1), (0, 5, 9)] {
+                let mut out = vec![f32::NAN; taps * len * PANEL];
+                matrix.widen(isa, panel, from, len, &mut out);
+                for (i, got) in out.iter().enumerate() {
+                    let (tap, input, output) =
+                        (i / PANEL / len, i / PANEL % len + from, panel * PANEL + i % PANEL);
+                    let want = if output < n { weight.get((output * k + input) * taps + tap) } else { 0.0 };
+                    assert_eq!(*got, want, "{isa} {dtype}: output {output}, input {input}, tap {tap}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn several_products_at_once_are_those_one_by_one() {
+    let (m, k) = (150, 70);
+    let x = random(1, m * k);
+    let matrix = |seed, n| {
+        let bytes = to_bytes(&random(seed, n * k), DType::F16);
+        WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k)
+    };
+    let (a, b) = (matrix(2, 50), matrix(3, 131));
+    let (bias, residual) = (random(4, 50), random(5, m * 131));
+    for isa in Isa::available() {
+        let (mut out_a, mut out_b) = (vec![f32::NAN; m * 50], vec![f32::NAN; m * 131]);
+        let mut products = [
+            Product { weight: &a, bias: Some(&bias), residual: None, out: &mut out_a },
+            Product { weight: &b, bias: None, residual: Some(&residual), out: &mut out_b },
+        ];
+        gemm_many_with(isa, &x, &mut products);
+        let (mut want_a, mut want_b) = (out_a.clone(), out_b.clone());
+        gemm_with(isa, &x, &a, Some(&bias), None, &mut want_a);
+        gemm_with(isa, &x, &b, None, Some(&residual), &mut want_b);
+        assert_eq!((out_a, out_b), (want_a, want_b), "{isa}");
+    }
+}
+
+#[test]
+fn a_gated_product_is_product_then_gate() {
+    // Halves of whole panels and of none; one part of the sum and several.
+    for (m, width, k) in [(100, 64, 40), (500, 48, 900), (7, 20, 30), (1, 160, 640)] {
+        let (x, bias) = (random(1, m * k), random(3, 2 * width));
+        let bytes = to_bytes(&random(2, 2 * width * k), DType::F16);
+        let weight = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), 2 * width, k);
+        for isa in Isa::available() {
+            let (mut both, mut want) = (vec![0.0; m * 2 * width], vec![0.0; m * width]);
+            gemm_with(isa, &x, &weight, Some(&bias), None, &mut both);
+            geglu_with(isa, &both, width, &mut want);
+            for threads in [1, 3] {
+                let mut got = vec![f32::NAN; m * width];
+                let run = || gemm_geglu_with(isa, &x, &weight, Some(&bias), &mut got);
+                parallel::with_threads(threads, run).unwrap();
+                assert_eq!(got, want, "{isa} {m}x{width}x{k}, {threads} threads");
+            }
         }
     }
 }
@@ -57,7 +113,7 @@ fn same_bytes_for_any_threads_and_any_neighbours() {
     let (m, n, k) = (211, 130, 900);
     let x = random(5, m * k);
     let bytes = to_bytes(&random(6, n * k), DType::F16);
-    let packed = PackedMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
+    let packed = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for isa in Isa::available() {
         let mut all = vec![0.0; m * n];
@@ -78,7 +134,7 @@ fn same_bytes_for_any_threads_and_any_neighbours() {
 #[test]
 #[should_panic(expected = "no rows of 8")]
 fn ragged_input_is_refused() {
-    let packed = PackedMatrix::new(WeightBytes::new(DType::F32, &[0; 4 * 32]), 4, 8);
+    let packed = WeightMatrix::new(WeightBytes::new(DType::F32, &[0; 4 * 32]), 4, 8);
     gemm(&[0.0; 9], &packed, None, None, &mut [0.0; 4]);
 }
 

@@ -8,7 +8,7 @@
 use super::{GroupNorm, Statistics};
 use crate::conv2d::Norm;
 use crate::parallel;
-use crate::simd::{Isa, Simd, SimdOp, sigmoid};
+use crate::simd::{Isa, Simd, SimdOp, silu};
 
 /// Vectors of channels that are summed at once, in registers.
 const VECTORS: usize = 4;
@@ -145,7 +145,7 @@ impl SimdOp for Apply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let channels = self.scale.len();
-        let finish = |y: S::F32| if self.silu { s.mul(y, sigmoid(s, y)) } else { y };
+        let finish = |y: S::F32| if self.silu { silu(s, y) } else { y };
         let whole = channels / S::LANES * S::LANES;
         for (x, out) in self.x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
             for at in (0..whole).step_by(S::LANES) {

@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{Isa, Simd};
+use super::{DType, FRACTION_BITS, Isa, Simd, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -75,16 +75,24 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(p, v) }
     }
     #[inline(always)]
-    unsafe fn load_f16_ptr(self, p: *const u16) -> __m256 {
-        // SAFETY: the caller vouches for eight readable 16-bit values; the token proves F16C.
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16_ptr(self, p: *const u16) -> __m256 {
-        // SAFETY: the caller vouches for eight readable 16-bit values; the token proves AVX2.
-        unsafe {
-            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for first in [0, 8] {
+            let half = std::array::from_fn(|row| rows[first + row]);
+            // SAFETY: the caller vouches for the rows and for sixteen values at each of `to`; the token proves AVX2 and
+            // F16C.
+            unsafe {
+                let columns = match dtype {
+                    DType::F16 => x86::transpose_16bit(half).map(|bits| _mm256_cvtph_ps(bits)),
+                    DType::BF16 => x86::transpose_16bit(half).map(|bits| {
+                        let wide = _mm256_cvtepu16_epi32(bits);
+                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+                    }),
+                    DType::F32 => x86::transpose_f32(half),
+                };
+                for (column, to) in columns.into_iter().zip(to) {
+                    _mm256_storeu_ps(to.add(first), column);
+                }
+            }
         }
     }
     #[inline(always)]
@@ -136,16 +144,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn round(self, a: __m256) -> __m256 {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-    #[inline(always)]
-    fn exp2_whole(self, n: __m256) -> __m256 {
+    fn scale_exp2(self, p: __m256, shifted: __m256) -> __m256 {
         // SAFETY: the token proves AVX2.
         unsafe {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            let exponent = _mm256_slli_epi32::<FRACTION_BITS>(_mm256_castps_si256(shifted));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent))
         }
     }
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{Isa, Simd};
+use super::{DType, FRACTION_BITS, Isa, Simd, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -83,16 +83,29 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(p, v) }
     }
     #[inline(always)]
-    unsafe fn load_f16_ptr(self, p: *const u16) -> __m512 {
-        // SAFETY: the caller vouches for sixteen readable 16-bit values; the load is unaligned.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16_ptr(self, p: *const u16) -> __m512 {
-        // SAFETY: the caller vouches for sixteen readable 16-bit values; the load is unaligned.
+    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        let [top, bottom]: [[*const u8; 8]; 2] =
+            std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]));
+        // SAFETY: the caller vouches for the rows and for sixteen values at each of `to`; the token proves AVX-512.
         unsafe {
-            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+            if dtype == DType::F32 {
+                for (half, first) in [(top, 0), (bottom, 8)] {
+                    for (column, to) in x86::transpose_f32(half).into_iter().zip(to) {
+                        _mm256_storeu_ps(to.add(first), column);
+                    }
+                }
+                return;
+            }
+            let halves = x86::transpose_16bit(top).into_iter().zip(x86::transpose_16bit(bottom));
+            for ((top, bottom), to) in halves.zip(to) {
+                let bits = _mm256_set_m128i(bottom, top);
+                let wide = if dtype == DType::F16 {
+                    _mm512_cvtph_ps(bits)
+                } else {
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+                };
+                _mm512_storeu_ps(*to, wide);
+            }
         }
     }
     #[inline(always)]
@@ -146,16 +159,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn round(self, a: __m512) -> __m512 {
-        // SAFETY: the token proves AVX-512F.
-        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-    #[inline(always)]
-    fn exp2_whole(self, n: __m512) -> __m512 {
+    fn scale_exp2(self, p: __m512, shifted: __m512) -> __m512 {
         // SAFETY: the token proves AVX-512F.
         unsafe {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            let exponent = _mm512_slli_epi32::<{ FRACTION_BITS as u32 }>(_mm512_castps_si512(shifted));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent))
         }
     }
     #[inline(always)]

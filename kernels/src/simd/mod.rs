@@ -12,11 +12,16 @@ pub mod isa;
 mod math;
 mod neon;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::dtype::{DType, WeightBytes};
 
 pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use isa::{Isa, SimdOp};
-pub use math::{exp, exp2, sigmoid};
+pub(crate) use math::exp2_below;
+pub use math::{exp2, sigmoid, silu};
 pub use neon::Neon;
 pub use scalar::Scalar;
 
@@ -47,17 +52,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// - `p` must be valid for writes of `LANES` values; no alignment beyond that of `f32` is needed.
     unsafe fn store_ptr(self, p: *mut f32, v: Self::F32);
 
-    /// Loads `LANES` IEEE half-precision values (their bits) at `p` and widens them, exactly.
+    /// Widens eight columns of sixteen rows, exactly: column `c` of the rows becomes the sixteen values at `to[c]`.
     ///
     /// # Safety
-    /// - `p` must be valid for reads of `LANES` values of 16 bits.
-    unsafe fn load_f16_ptr(self, p: *const u16) -> Self::F32;
-
-    /// Loads `LANES` bfloat16 values (their bits) at `p` and widens them, exactly.
-    ///
-    /// # Safety
-    /// - `p` must be valid for reads of `LANES` values of 16 bits.
-    unsafe fn load_bf16_ptr(self, p: *const u16) -> Self::F32;
+    /// - Each row must be valid for reads of eight values of `dtype`; no alignment is needed.
+    /// - Each of `to` must be valid for writes of sixteen values.
+    #[inline(always)]
+    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for (r, row) in rows.iter().enumerate() {
+            // SAFETY: the caller vouches for the row.
+            let bytes = unsafe { std::slice::from_raw_parts(*row, 8 * dtype.size()) };
+            for (c, to) in to.iter().enumerate() {
+                // SAFETY: the caller vouches for sixteen values.
+                unsafe { *to.add(r) = WeightBytes::new(dtype, bytes).get(c) };
+            }
+        }
+    }
 
     /// `a + b`
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -77,10 +87,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, a: Self::F32) -> Self::F32;
     /// The magnitude of `a` with the sign of `sign`.
     fn copysign(self, a: Self::F32, sign: Self::F32) -> Self::F32;
-    /// The nearest whole number, ties to even.
-    fn round(self, a: Self::F32) -> Self::F32;
-    /// `2^n` for whole numbers `n` in -126..=127.
-    fn exp2_whole(self, n: Self::F32) -> Self::F32;
+    /// `p 2^n` for normal results, with `n` the whole number whose sum with [`ROUND`] is `shifted`: `n` stands in the lowest
+    /// bits of that sum, from where it is added to the exponent of `p`.
+    fn scale_exp2(self, p: Self::F32, shifted: Self::F32) -> Self::F32;
     /// Sum of the lanes, in a fixed order.
     fn reduce_add(self, a: Self::F32) -> f32;
     /// The largest lane.
@@ -142,6 +151,12 @@ pub(crate) fn prefetch(p: *const f32, len: usize) {
         let _ = (p, at);
     }
 }
+
+/// 1.5 times 2^23. A value of magnitude below 2^22 plus this is rounded to a whole number, ties to even.
+pub const ROUND: f32 = 12_582_912.0;
+
+/// Bits of the fraction of an `f32`.
+const FRACTION_BITS: i32 = 23;
 
 /// Lanes of the widest vector that the trait is made for (AVX-512).
 pub const MAX_LANES: usize = 16;

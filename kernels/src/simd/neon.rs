@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "aarch64")]
-use super::{Isa, Simd};
+use super::{DType, FRACTION_BITS, Isa, Simd};
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 
@@ -41,6 +41,69 @@ impl Neon {
     }
 }
 
+/// Eight values, widened.
+///
+/// # Safety
+/// - The CPU has NEON; `row` is valid for reads of eight values of `dtype`.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn widen(dtype: DType, row: *const u8) -> [float32x4_t; 2] {
+    // SAFETY: the caller vouches for the row; loads of bytes need no alignment.
+    unsafe {
+        if dtype == DType::F32 {
+            return [0, 16].map(|at| vreinterpretq_f32_u8(vld1q_u8(row.add(at))));
+        }
+        let bits = vreinterpretq_u16_u8(vld1q_u8(row));
+        let halves = [vget_low_u16(bits), vget_high_u16(bits)];
+        match dtype {
+            DType::F16 => halves.map(|half| widen_f16(half)),
+            _ => halves.map(|half| vreinterpretq_f32_u32(vshll_n_u16::<16>(half))),
+        }
+    }
+}
+
+/// The instruction is written out: its intrinsic, `vcvt_f32_f16`, is younger than the Rust that this crate asks for.
+///
+/// # Safety
+/// - The CPU has NEON.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn widen_f16(half: uint16x4_t) -> float32x4_t {
+    let wide: float32x4_t;
+    // SAFETY: the instruction is part of NEON and touches nothing but its registers.
+    unsafe {
+        std::arch::asm!(
+            "fcvtl {wide:v}.4s, {half:v}.4h",
+            wide = lateout(vreg) wide,
+            half = in(vreg) half,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    wide
+}
+
+/// Four rows as four columns.
+///
+/// # Safety
+/// - The CPU has NEON.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn transpose([r0, r1, r2, r3]: [float32x4_t; 4]) -> [float32x4_t; 4] {
+    // SAFETY: the caller vouches for NEON.
+    unsafe {
+        let (a, b) = (vtrn1q_f32(r0, r1), vtrn2q_f32(r0, r1));
+        let (c, d) = (vtrn1q_f32(r2, r3), vtrn2q_f32(r2, r3));
+        let pairs = [a, b, c, d].map(|v| vreinterpretq_f64_f32(v));
+        [
+            vtrn1q_f64(pairs[0], pairs[2]),
+            vtrn1q_f64(pairs[1], pairs[3]),
+            vtrn2q_f64(pairs[0], pairs[2]),
+            vtrn2q_f64(pairs[1], pairs[3]),
+        ]
+        .map(|v| vreinterpretq_f32_f64(v))
+    }
+}
+
 // Each intrinsic below needs only NEON, which the token proves; loads and stores state what they add.
 #[cfg(target_arch = "aarch64")]
 impl Simd for Neon {
@@ -63,27 +126,21 @@ impl Simd for Neon {
         // SAFETY: the caller vouches for four writable values; the store needs the alignment of one.
         unsafe { vst1q_f32(p, v) }
     }
-    /// The instruction is written out: its intrinsic, `vcvt_f32_f16`, is younger than the Rust that this crate asks for.
     #[inline(always)]
-    unsafe fn load_f16_ptr(self, p: *const u16) -> float32x4_t {
-        // SAFETY: the caller vouches for four readable 16-bit values; the instruction is part of NEON and touches
-        // nothing but its registers.
-        unsafe {
-            let half = vld1_u16(p);
-            let wide: float32x4_t;
-            std::arch::asm!(
-                "fcvtl {wide:v}.4s, {half:v}.4h",
-                wide = lateout(vreg) wide,
-                half = in(vreg) half,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-            wide
+    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for first in (0..16).step_by(4) {
+            // SAFETY: the caller vouches for eight values in each row and sixteen at each of `to`; loads and stores need
+            // the alignment of a byte.
+            unsafe {
+                let four: [[float32x4_t; 2]; 4] = std::array::from_fn(|row| widen(dtype, rows[first + row]));
+                for half in 0..2 {
+                    let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
+                    for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
+                        vst1q_f32(to.add(first), column);
+                    }
+                }
+            }
         }
-    }
-    #[inline(always)]
-    unsafe fn load_bf16_ptr(self, p: *const u16) -> float32x4_t {
-        // SAFETY: the caller vouches for four readable 16-bit values.
-        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(p))) }
     }
     #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
@@ -133,19 +190,13 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vdupq_n_u32(1 << 31), sign, a) }
     }
     #[inline(always)]
-    fn round(self, a: float32x4_t) -> float32x4_t {
-        // SAFETY: the token proves NEON.
-        unsafe { vrndnq_f32(a) }
-    }
-    #[inline(always)]
-    fn exp2_whole(self, n: float32x4_t) -> float32x4_t {
+    fn scale_exp2(self, p: float32x4_t, shifted: float32x4_t) -> float32x4_t {
         // SAFETY: the token proves NEON.
         unsafe {
-            let biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+            let exponent = vshlq_n_u32::<FRACTION_BITS>(vreinterpretq_u32_f32(shifted));
+            vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), exponent))
         }
     }
-    /// `(a0 + a1) + (a2 + a3)`
     #[inline(always)]
     fn reduce_add(self, a: float32x4_t) -> f32 {
         // SAFETY: the token proves NEON.

@@ -1,6 +1,6 @@
 //! One lane: the portable instance, for every CPU and for comparison.
 
-use super::{Isa, Simd};
+use super::{FRACTION_BITS, Isa, Simd};
 
 /// Plain scalar arithmetic, available everywhere.
 #[derive(Clone, Copy, Debug)]
@@ -24,16 +24,6 @@ impl Simd for Scalar {
     unsafe fn store_ptr(self, p: *mut f32, v: f32) {
         // SAFETY: the caller vouches for one writable value.
         unsafe { *p = v }
-    }
-    #[inline(always)]
-    unsafe fn load_f16_ptr(self, p: *const u16) -> f32 {
-        // SAFETY: the caller vouches for one readable value.
-        half::f16::from_bits(unsafe { *p }).to_f32()
-    }
-    #[inline(always)]
-    unsafe fn load_bf16_ptr(self, p: *const u16) -> f32 {
-        // SAFETY: the caller vouches for one readable value.
-        half::bf16::from_bits(unsafe { *p }).to_f32()
     }
     #[inline(always)]
     fn add(self, a: f32, b: f32) -> f32 {
@@ -73,12 +63,8 @@ impl Simd for Scalar {
         a.copysign(sign)
     }
     #[inline(always)]
-    fn round(self, a: f32) -> f32 {
-        a.round_ties_even()
-    }
-    #[inline(always)]
-    fn exp2_whole(self, n: f32) -> f32 {
-        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    fn scale_exp2(self, p: f32, shifted: f32) -> f32 {
+        f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << FRACTION_BITS))
     }
     #[inline(always)]
     fn reduce_add(self, a: f32) -> f32 {

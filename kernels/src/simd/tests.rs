@@ -25,25 +25,11 @@ impl<F: Unary> SimdOp for Map<'_, F> {
     }
 }
 
-struct Exp;
-impl Unary for Exp {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
-        exp(s, v)
-    }
-}
 struct Exp2;
 impl Unary for Exp2 {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
         exp2(s, v)
-    }
-}
-struct Round;
-impl Unary for Round {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
-        s.round(v)
     }
 }
 struct SignedOne;
@@ -74,71 +60,72 @@ fn exp2_is_exact_to_two_ulps_of_f64() {
 }
 
 #[test]
-fn exp_is_exact_to_two_ulps_of_f64() {
-    let x = grid(-87.0, 88.0, 100_003);
+fn signs() {
+    let x = [0.5, -1.5, 2.5, -0.0, 0.0, 7.0];
     for isa in Isa::available() {
-        for (&x, y) in x.iter().zip(isa.run(Map { x: &x, f: Exp })) {
-            let want = f64::from(x).exp();
-            let error = (f64::from(y) - want).abs() / want;
-            assert!(error < 2e-7, "{isa}: exp({x}) = {y}, want {want}, relative error {error:e}");
-        }
-    }
-}
-
-#[test]
-fn exp_at_the_ends() {
-    for isa in Isa::available() {
-        let y = isa.run(Map { x: &[-1000.0, f32::NEG_INFINITY, 1000.0, f32::NAN], f: Exp });
-        assert!(y[0] >= 0.0 && y[0] < 1.3e-38, "{isa}: {y:?}");
-        assert!(y[1] >= 0.0 && y[1] < 1.3e-38, "{isa}: {y:?}");
-        assert!(y[2].is_finite() && y[2] > 1e38, "{isa}: {y:?}");
-        assert!(y[3].is_nan(), "{isa}: {y:?}");
-    }
-}
-
-#[test]
-fn round_and_signs() {
-    let x = [0.5, 1.5, 2.5, -0.5, -1.5, 3.49, -3.51, 0.0, 7.0];
-    for isa in Isa::available() {
-        let want: Vec<f32> = x.iter().map(|v: &f32| v.round_ties_even()).collect();
-        assert_eq!(isa.run(Map { x: &x, f: Round }), want, "{isa}");
         let want: Vec<f32> = x.iter().map(|v| 1f32.copysign(*v)).collect();
         assert_eq!(isa.run(Map { x: &x, f: SignedOne }), want, "{isa}");
     }
 }
 
-/// Widens 16-bit values, and reduces them.
-struct Widen<'a>(&'a [u16], bool);
+/// Widens eight columns of sixteen rows.
+struct Widen<'a>(DType, &'a [u8]);
 impl SimdOp for Widen<'_> {
-    type Output = (Vec<f32>, f32, f32);
+    type Output = [f32; 128];
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Self::Output {
-        assert_eq!(self.0.len() % S::LANES, 0);
-        let mut out = vec![0.0; self.0.len()];
-        let (mut sum, mut max) = (s.splat(0.0), s.splat(f32::NEG_INFINITY));
-        for (x, y) in self.0.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
-            // SAFETY: the chunk holds LANES values, by the assertion above.
-            let v = unsafe { if self.1 { s.load_bf16_ptr(x.as_ptr()) } else { s.load_f16_ptr(x.as_ptr()) } };
-            sum = s.add(sum, v);
-            max = s.max(max, v);
-            s.store(y, v);
-        }
-        (out, s.reduce_add(sum), s.reduce_max(max))
+    fn run<S: Simd>(self, s: S) -> [f32; 128] {
+        let Widen(dtype, bytes) = self;
+        assert_eq!(bytes.len(), 128 * dtype.size());
+        let mut out = [f32::NAN; 128];
+        let rows = std::array::from_fn(|row| bytes[row * 8 * dtype.size()..].as_ptr());
+        let columns: Vec<*mut f32> = out.chunks_exact_mut(16).map(|column| column.as_mut_ptr()).collect();
+        // SAFETY: sixteen rows of eight values, and eight columns of sixteen.
+        unsafe { s.widen_columns(dtype, &rows, columns.as_slice().try_into().unwrap()) };
+        out
     }
 }
 
 #[test]
-fn sixteen_bit_values_widen_exactly_and_reduce() {
-    for isa in Isa::available() {
-        let f16: Vec<u16> = (0..=u16::MAX).filter(|b| half::f16::from_bits(*b).is_finite()).collect();
-        let f16 = &f16[..f16.len() / MAX_LANES * MAX_LANES];
-        for (bits, y) in f16.iter().zip(isa.run(Widen(f16, false)).0) {
-            assert_eq!(half::f16::from_bits(*bits).to_f32().to_bits(), y.to_bits(), "{isa}");
+fn columns_widen_exactly() {
+    let bits = |size: usize, last: u32| (0..=last).flat_map(move |i| i.to_le_bytes()[..size].to_vec());
+    let every: Vec<u8> = bits(2, u32::from(u16::MAX)).collect();
+    let singles: Vec<u8> = (0..4096).flat_map(|i| (i as f32 * 0.37 - 500.0).to_le_bytes()).collect();
+    for (dtype, bytes) in [(DType::F16, &every), (DType::BF16, &every), (DType::F32, &singles)] {
+        // One byte on: no alignment is asked for.
+        let shifted: Vec<u8> = [&[0], &bytes[..]].concat();
+        for block in shifted[1..].chunks_exact(128 * dtype.size()) {
+            let want = WeightBytes::new(dtype, block);
+            for isa in Isa::available() {
+                let got = isa.run(Widen(dtype, block));
+                for (i, got) in got.iter().enumerate() {
+                    let want = want.get(i % 16 * 8 + i / 16);
+                    let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+                    assert!(same, "{isa} {dtype}: {got} for {want}");
+                }
+            }
         }
-        let bf16: Vec<u16> = (1..=32).map(|i| half::bf16::from_f32(i as f32).to_bits()).collect();
-        let (wide, sum, max) = isa.run(Widen(&bf16, true));
-        assert_eq!(wide, (1..=32).map(|i| i as f32).collect::<Vec<_>>());
-        assert_eq!((sum, max), (528.0, 32.0), "{isa}");
+    }
+}
+
+struct Reduce<'a>(&'a [f32]);
+impl SimdOp for Reduce<'_> {
+    type Output = (f32, f32);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> (f32, f32) {
+        let (mut sum, mut max) = (s.splat(0.0), s.splat(f32::NEG_INFINITY));
+        for x in self.0.chunks_exact(S::LANES) {
+            sum = s.add(sum, s.load(x));
+            max = s.max(max, s.load(x));
+        }
+        (s.reduce_add(sum), s.reduce_max(max))
+    }
+}
+
+#[test]
+fn lanes_reduce() {
+    let x: Vec<f32> = (1..=32).map(|i| i as f32).collect();
+    for isa in Isa::available() {
+        assert_eq!(isa.run(Reduce(&x)), (528.0, 32.0), "{isa}");
     }
 }
 
@@ -216,14 +203,14 @@ struct Powers;
 impl Unary for Powers {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, v: S::F32) -> S::F32 {
-        s.mul_add(s.exp2_whole(v), s.splat(3.0), s.exp2_whole(v))
+        s.scale_exp2(s.splat(1.5), s.add(v, s.splat(ROUND)))
     }
 }
 
 #[test]
 fn whole_powers_of_two_are_exact() {
-    let x: Vec<f32> = (-124..=125).map(|n| n as f32).collect();
-    let want: Vec<f32> = x.iter().map(|n| (n + 2.0).exp2()).collect();
+    let x: Vec<f32> = (-126..=127).map(|n| n as f32).collect();
+    let want: Vec<f32> = x.iter().map(|n| 1.5 * n.exp2()).collect();
     for isa in Isa::available() {
         assert_eq!(isa.run(Map { x: &x, f: Powers }), want, "{isa}");
     }
@@ -262,15 +249,27 @@ fn parts_of_vectors_touch_nothing_beyond_them() {
 
 #[test]
 fn every_set_has_a_name_of_its_own_and_a_micro_kernel() {
-    use crate::gemm::micro::{Heights, KERNELS, MAX_ROWS, MicroKernel};
+    use crate::gemm::PANEL;
+    use crate::gemm::micro::{KERNELS, Kernels, MAX_COLUMNS};
     for isa in Isa::available() {
         assert!(Isa::ALL.contains(&isa));
         assert_eq!(Isa::ALL.iter().filter(|other| other.name() == isa.name()).count(), 1, "{isa}");
-        assert_eq!(MicroKernel::of(isa).isa, isa);
-        for left in 1..100 {
-            let kernel = Heights::of(isa).for_rows(left);
-            assert!(kernel.isa == isa && kernel.rows <= MicroKernel::of(isa).rows, "{isa}: {left} rows");
+        let kernels = Kernels::of(isa);
+        assert_eq!((kernels.one_panel().isa, kernels.one_panel().columns), (isa, PANEL));
+        for left in 1..10 {
+            let kernel = kernels.for_panels(left);
+            assert!(kernel.isa == isa && kernel.columns.is_multiple_of(PANEL), "{isa}: {left} panels");
+            assert!(kernel.columns <= left * PANEL, "{isa}: {left} panels");
+        }
+        for columns in 1..200 {
+            // They end with a panel or with the last column.
+            let mut done = 0usize;
+            while done < columns {
+                assert!(done.is_multiple_of(PANEL), "{isa}: {columns} columns");
+                done += kernels.for_columns(columns - done).columns;
+            }
+            assert!(done <= columns.next_multiple_of(PANEL), "{isa}: {columns} columns");
         }
     }
-    assert_eq!(KERNELS.iter().map(|kernel| kernel.rows).max(), Some(MAX_ROWS));
+    assert_eq!(KERNELS.iter().map(|kernel| kernel.columns).max(), Some(MAX_COLUMNS));
 }

@@ -1,7 +1,7 @@
 //! Three passes over a row: largest value, exponentials and their sum, division. The attention's online softmax takes
 //! the first two from here.
 
-use crate::simd::{Simd, SimdOp, exp2};
+use crate::simd::{Simd, SimdOp, exp2_below};
 
 pub(super) struct Softmax<'a> {
     pub(super) x: &'a mut [f32],
@@ -20,31 +20,40 @@ impl SimdOp for Softmax<'_> {
     }
 }
 
+/// Vectors whose maximum is taken side by side: one after the other they would wait for each other.
+const CHAINS: usize = 4;
+
 /// The largest value; minus infinity for none.
 #[inline(always)]
 pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let (whole, rest) = x.split_at(x.len() / S::LANES * S::LANES);
-    let mut max = s.load_partial(rest, f32::NEG_INFINITY);
-    for x in whole.chunks_exact(S::LANES) {
-        max = s.max(max, s.load(x));
+    let mut most = [s.splat(f32::NEG_INFINITY); CHAINS];
+    let (blocks, rest) = x.split_at(x.len() / (CHAINS * S::LANES) * (CHAINS * S::LANES));
+    for block in blocks.chunks_exact(CHAINS * S::LANES) {
+        for (most, x) in most.iter_mut().zip(block.chunks_exact(S::LANES)) {
+            *most = s.max(*most, s.load(x));
+        }
+    }
+    let mut max = most.into_iter().reduce(|a, b| s.max(a, b)).unwrap_or(s.splat(f32::NEG_INFINITY));
+    for x in rest.chunks(S::LANES) {
+        max = s.max(max, if x.len() == S::LANES { s.load(x) } else { s.load_partial(x, f32::NEG_INFINITY) });
     }
     s.reduce_max(max)
 }
 
-/// Replaces `x` by `2^((x - max) unit)` and returns the sum.
+/// Replaces `x` by `2^((x - max) unit)` and returns the sum; no value is above `max`.
 #[inline(always)]
 pub(crate) fn powers<S: Simd>(s: S, x: &mut [f32], max: f32, unit: f32) -> f32 {
     let (unit, max) = (s.splat(unit), s.splat(max));
     let (whole, rest) = x.split_at_mut(x.len() / S::LANES * S::LANES);
     let mut sum = s.splat(0.0);
     for x in whole.chunks_exact_mut(S::LANES) {
-        let e = exp2(s, s.mul(s.sub(s.load(x), max), unit));
+        let e = exp2_below(s, s.mul(s.sub(s.load(x), max), unit));
         s.store(x, e);
         sum = s.add(sum, e);
     }
     let mut total = s.reduce_add(sum);
     if !rest.is_empty() {
-        let e = exp2(s, s.mul(s.sub(s.load_partial(rest, f32::NEG_INFINITY), max), unit));
+        let e = exp2_below(s, s.mul(s.sub(s.load_partial(rest, f32::NEG_INFINITY), max), unit));
         s.store_partial(rest, e);
         total += rest.iter().sum::<f32>();
     }

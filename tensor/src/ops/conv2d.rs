@@ -2,40 +2,42 @@
 
 use super::{GroupNorm, check_len, same_shape};
 use crate::profile::{self, Class};
-use crate::{Padding, Tensor, TensorError, WeightBytes};
-use latent_kernels::conv2d::{self as kernel, PackedConv};
+use crate::{Padding, Tensor, TensorError, Weight};
+use latent_kernels::conv2d::{self as kernel, ConvWeight};
 
-/// The parameters of a convolution, packed (`torch.nn.Conv2d`).
+/// The parameters of a convolution (`torch.nn.Conv2d`).
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: PackedConv,
+    weight: ConvWeight,
     bias: Option<Vec<f32>>,
     /// Multiply-adds of one value of the result, by the direct algorithm.
     multiply_adds: usize,
 }
 
 impl Conv2d {
-    /// Packs a weight `[outputs, inputs, kernel, kernel]`.
+    /// A layer of a weight `[outputs, inputs, kernel, kernel]`, which is not copied.
     ///
     /// # Errors
     /// A weight or bias of another length, a kernel or stride of 0.
     pub fn new(
-        weight: WeightBytes<'_>,
+        weight: impl Into<Weight>,
         [outputs, inputs, kernel]: [usize; 3],
         stride: usize,
         padding: Padding,
         bias: Option<Vec<f32>>,
     ) -> Result<Conv2d, TensorError> {
-        if weight.is_empty() || stride == 0 || weight.len() != outputs * inputs * kernel * kernel {
+        let weight = weight.into();
+        let values = weight.view().len();
+        if values == 0 || stride == 0 || values != outputs * inputs * kernel * kernel {
             let expected =
                 format_args!("a weight of {outputs} x {inputs} x {kernel} x {kernel} values").to_string();
-            return Err(TensorError::shape("conv2d", expected, weight.len()));
+            return Err(TensorError::shape("conv2d", expected, values));
         }
         if let Some(bias) = &bias {
             check_len("conv2d", "a bias", bias, outputs)?;
         }
         let multiply_adds = inputs * kernel * kernel;
-        let weight = PackedConv::new(weight, outputs, inputs, kernel, stride, padding);
+        let weight = ConvWeight::new(weight, outputs, inputs, kernel, stride, padding);
         Ok(Conv2d { weight, bias, multiply_adds })
     }
 

@@ -2,34 +2,36 @@
 
 use super::{check_len, same_shape};
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError, WeightBytes};
-use latent_kernels::gemm::{PackedMatrix, gemm};
+use crate::{Tensor, TensorError, Weight};
+use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 
-/// The parameters of a linear layer, packed (`torch.nn.Linear`).
+/// The parameters of a linear layer (`torch.nn.Linear`).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: PackedMatrix,
+    weight: WeightMatrix,
     bias: Option<Vec<f32>>,
 }
 
 impl Linear {
-    /// Packs a weight `[outputs, inputs]`.
+    /// A layer of a weight `[outputs, inputs]`, which is not copied.
     ///
     /// # Errors
     /// A weight or bias of another length.
     pub fn new(
-        weight: WeightBytes<'_>,
+        weight: impl Into<Weight>,
         [outputs, inputs]: [usize; 2],
         bias: Option<Vec<f32>>,
     ) -> Result<Linear, TensorError> {
-        if weight.is_empty() || weight.len() != outputs * inputs {
+        let weight = weight.into();
+        let values = weight.view().len();
+        if values == 0 || values != outputs * inputs {
             let expected = format_args!("a weight of {outputs} x {inputs} values").to_string();
-            return Err(TensorError::shape("linear", expected, weight.len()));
+            return Err(TensorError::shape("linear", expected, values));
         }
         if let Some(bias) = &bias {
             check_len("linear", "a bias", bias, outputs)?;
         }
-        Ok(Linear { weight: PackedMatrix::new(weight, outputs, inputs), bias })
+        Ok(Linear { weight: WeightMatrix::new(weight, outputs, inputs), bias })
     }
 
     /// Channels that it takes.
@@ -67,21 +69,60 @@ pub fn linear_add(x: &Tensor, layer: &Linear, residual: &Tensor) -> Result<Tenso
     run(x, layer, Some(residual))
 }
 
-fn run(x: &Tensor, layer: &Linear, residual: Option<&Tensor>) -> Result<Tensor, TensorError> {
+/// Several layers of the same input at once, such as queries, keys and values: threads wait for each other once.
+///
+/// # Errors
+/// Another last dimension than a layer's.
+pub fn linear_many(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>, TensorError> {
+    let out = |layer: &&Linear| Tensor::scratch(&dims(x, layer, layer.outputs())?);
+    let mut outs = layers.iter().map(out).collect::<Result<Vec<_>, _>>()?;
+    let elements = outs.iter().map(|out| out.shape().elements()).sum();
+    let _timer =
+        profile::timer(Class::Linear).multiply_adds(elements, layers.first().map_or(0, |l| l.inputs()));
+    let mut products = Vec::with_capacity(layers.len());
+    for (layer, out) in layers.iter().zip(&mut outs) {
+        let (weight, bias) = (&layer.weight, layer.bias.as_deref());
+        products.push(Product { weight, bias, residual: None, out: out.f32s_mut()? });
+    }
+    kernel::gemm_many(x.f32s()?, &mut products);
+    Ok(outs)
+}
+
+/// The first half of `x Wᵀ + b` times the GELU of the second (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020):
+/// `[.., inputs]` to `[.., outputs / 2]`.
+///
+/// # Errors
+/// Another last dimension, an odd number of outputs.
+pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
+    if !layer.outputs().is_multiple_of(2) {
+        return Err(TensorError::shape("linear", "an even number of outputs", layer.outputs()));
+    }
+    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
+    let _timer = profile::timer(Class::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
+    kernel::gemm_geglu(x.f32s()?, &layer.weight, layer.bias.as_deref(), out.f32s_mut()?);
+    Ok(out)
+}
+
+/// The dimensions of `x` with another last one.
+fn dims(x: &Tensor, layer: &Linear, outputs: usize) -> Result<Vec<usize>, TensorError> {
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
-        Some(last) if *last == layer.inputs() => *last = layer.outputs(),
+        Some(last) if *last == layer.inputs() => *last = outputs,
         _ => {
             let expected = format_args!("a last dimension of {}", layer.inputs()).to_string();
             return Err(TensorError::shape("linear", expected, x.shape()));
         }
     }
-    let mut out = Tensor::scratch(&dims)?;
+    Ok(dims)
+}
+
+fn run(x: &Tensor, layer: &Linear, residual: Option<&Tensor>) -> Result<Tensor, TensorError> {
+    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
     if let Some(residual) = residual {
         same_shape("linear", &out, residual)?;
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
     let _timer = profile::timer(Class::Linear).multiply_adds(out.shape().elements(), layer.inputs());
-    gemm(x.f32s()?, &layer.weight, layer.bias.as_deref(), residual, out.f32s_mut()?);
+    kernel::gemm(x.f32s()?, &layer.weight, layer.bias.as_deref(), residual, out.f32s_mut()?);
     Ok(out)
 }

@@ -2,9 +2,9 @@
 
 use super::transform::{self, IN, OUT};
 use super::{STRIP, Strip};
-use crate::conv2d::{Fused, PackedConv};
+use crate::conv2d::{ConvWeight, Fused};
 use crate::simd::{Isa, MAX_LANES};
-use crate::simd::{Simd, SimdOp, sigmoid};
+use crate::simd::{Simd, SimdOp, silu};
 use std::cell::RefCell;
 
 /// Channels that a task copies and transforms.
@@ -22,7 +22,7 @@ thread_local! {
 pub(super) fn strip(
     isa: Isa,
     conv: &Fused<'_>,
-    weight: &PackedConv,
+    weight: &ConvWeight,
     strip: Strip,
     channel: usize,
     to: *mut f32,
@@ -41,7 +41,7 @@ pub(super) fn strip(
 /// The pixels that a strip needs, zeros outside the picture.
 struct Copy<'a> {
     conv: &'a Fused<'a>,
-    weight: &'a PackedConv,
+    weight: &'a ConvWeight,
     strip: Strip,
     channel: usize,
     /// Channels that exist.
@@ -84,12 +84,12 @@ impl SimdOp for Copy<'_> {
                 for at in (0..whole).step_by(S::LANES) {
                     let distance = s.sub(s.load(&from[at..]), s.load(&norm.mean[at..]));
                     let y = s.mul_add(distance, s.load(&norm.scale[at..]), s.load(&norm.bias[at..]));
-                    s.store(&mut pixel[at..], if norm.silu { s.mul(y, sigmoid(s, y)) } else { y });
+                    s.store(&mut pixel[at..], if norm.silu { silu(s, y) } else { y });
                 }
                 if whole < real {
                     let part = |v: &[f32]| s.load_partial(&v[whole..], 0.0);
                     let y = s.mul_add(s.sub(part(from), part(norm.mean)), part(norm.scale), part(norm.bias));
-                    s.store_partial(&mut pixel[whole..], if norm.silu { s.mul(y, sigmoid(s, y)) } else { y });
+                    s.store_partial(&mut pixel[whole..], if norm.silu { silu(s, y) } else { y });
                 }
             }
         }

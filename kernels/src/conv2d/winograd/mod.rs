@@ -16,13 +16,13 @@ mod gather;
 mod scatter;
 mod transform;
 
-use super::{Fused, PackedConv};
+use super::{ConvWeight, Fused};
 use crate::gemm::PANEL;
-use crate::gemm::micro::{Heights, MAX_ROWS, Tile};
-use crate::gemm::pack::Values;
+use crate::gemm::micro::{Block, Kernels, MAX_ROWS};
 use crate::parallel::{self, SharedMut};
-use crate::simd::{Isa, Simd, SimdOp, prefetch};
-use std::cell::{Cell, RefCell};
+use crate::simd::{Isa, Simd, SimdOp};
+use std::cell::RefCell;
+use std::ops::Range;
 use transform::{IN, OUT, POINTS};
 
 /// Channels below which the direct sum is as fast: the transforms cost as much as the products they save.
@@ -36,6 +36,11 @@ const MOST_TILES: usize = 96;
 const LEAST_TILES: usize = 48;
 /// Most channels of a part of the sum: `U` takes 2.3 KB for each.
 const PART: usize = 160;
+/// Fewest tiles of a block that a thread has for itself. With fewer it is better to share a block and to transform each
+/// filter once.
+const LEAST_OWN_TILES: usize = 64;
+/// Taps of a filter.
+const TAPS: usize = 9;
 /// Tiles of a strip; its copy of 64 channels takes 100 KB.
 const STRIP: usize = 16;
 /// Values between neighbouring points' planes beyond what they hold. Without them the 36 lines that a transform writes
@@ -43,7 +48,7 @@ const STRIP: usize = 16;
 const PLANE_GAP: usize = 16;
 
 /// Whether this is the faster way for a convolution.
-pub(super) fn fits(weight: &PackedConv) -> bool {
+pub(super) fn fits(weight: &ConvWeight) -> bool {
     weight.kernel == 3 && weight.stride == 1 && weight.in_channels() >= LEAST_CHANNELS
 }
 
@@ -64,14 +69,24 @@ struct Strip {
 }
 
 thread_local! {
-    /// `V` of the thread that called; kept from call to call.
-    static V: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    /// `U` and `M` of the thread that computes.
-    static PRODUCTS: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    /// `V` of the block that a thread leads.
+    static V: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// What a thread computes products in.
+    static SCRATCH: RefCell<Scratch> =
+        const { RefCell::new(Scratch { filters: Vec::new(), u: Vec::new(), m: Vec::new(), rows: Vec::new() }) };
+}
+
+struct Scratch {
+    /// `[9][channels of a part][16]`
+    filters: Vec<f32>,
+    u: Vec<f32>,
+    m: Vec<f32>,
+    /// Where the tiles of a point begin in `V`.
+    rows: Vec<*const f32>,
 }
 
 /// Convolves. The caller has checked all lengths.
-pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let [batch, height, width] = conv.size();
     let (out_height, out_width) =
         weight.output_size(height, width).expect("a kernel within the padded input");
@@ -88,10 +103,9 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut 
         }
     }
     let stride = weight.in_channels().next_multiple_of(PANEL);
-    let most = (V_BYTES / (POINTS * stride * size_of::<f32>())).clamp(LEAST_TILES, MOST_TILES);
     let task = Task {
         isa,
-        kernels: Heights::of(isa),
+        kernels: Kernels::of(isa),
         conv,
         weight,
         stride,
@@ -104,39 +118,52 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &PackedConv, out: &mut 
             residual: conv.residual,
         },
     };
-    let mut v = V.take();
-    let mut rest = &strips[..];
-    while !rest.is_empty() {
-        let mut tiles = 0;
-        let fit = rest.iter().take_while(|strip| {
-            tiles += strip.tiles;
-            tiles <= most
-        });
-        let (block, after) = rest.split_at(fit.count().max(1));
-        task.block(block, &mut v);
-        rest = after;
+    let tiles: usize = strips.iter().map(|strip| strip.tiles).sum();
+    let tile_bytes = POINTS * stride * size_of::<f32>();
+    let threads = parallel::threads();
+    // A block for each thread: what a thread gathers stays in its own caches.
+    let own = (V_BYTES / threads / tile_bytes).min(MOST_TILES);
+    if own >= LEAST_OWN_TILES && tiles >= threads * LEAST_OWN_TILES {
+        let count = tiles.div_ceil(own).next_multiple_of(threads).min(strips.len());
+        parallel::for_each(count, |i| task.block(&strips[part(strips.len(), count, i)], 1));
+    } else {
+        let most = (V_BYTES / tile_bytes).clamp(LEAST_TILES, MOST_TILES);
+        let count = tiles.div_ceil(most).min(strips.len());
+        for i in 0..count {
+            task.block(&strips[part(strips.len(), count, i)], threads);
+        }
     }
-    V.set(v);
+}
+
+/// Part `i` of `count` parts of about the same size.
+fn part(len: usize, count: usize, i: usize) -> Range<usize> {
+    i * len / count..(i + 1) * len / count
 }
 
 /// What all blocks share.
 struct Task<'a> {
     isa: Isa,
-    kernels: Heights,
+    kernels: Kernels,
     conv: &'a Fused<'a>,
-    weight: &'a PackedConv,
+    weight: &'a ConvWeight,
     /// Values from a tile of `V` to the next: the channels, rounded up to whole vectors.
     stride: usize,
     output: scatter::Output<'a>,
 }
 
 impl Task<'_> {
-    fn block(&self, strips: &[Strip], v: &mut Vec<f32>) {
+    /// Convolves some strips, on this thread alone or on so many.
+    fn block(&self, strips: &[Strip], threads: usize) {
         let places: Vec<Place> = strips
             .iter()
             .flat_map(|strip| (0..strip.tiles).map(|i| Place { x: strip.first.x + i * OUT, ..strip.first }))
             .collect();
         let plane = places.len() * self.stride + PLANE_GAP;
+        let for_each = |tasks: usize, f: &(dyn Fn(usize) + Sync)| {
+            if threads > 1 { parallel::for_each(tasks, f) } else { (0..tasks).for_each(f) }
+        };
+        // Not borrowed while other tasks may run on this thread.
+        let mut v = V.take();
         if v.len() < POINTS * plane {
             v.resize(POINTS * plane, 0.0);
         }
@@ -148,8 +175,8 @@ impl Task<'_> {
             })
             .collect();
         let parts = self.stride.div_ceil(gather::CHANNELS);
-        let shared = SharedMut::new(v);
-        parallel::for_each(strips.len() * parts, |index| {
+        let shared = SharedMut::new(&mut v);
+        for_each(strips.len() * parts, &|index| {
             let (strip, part) = (index / parts, index % parts);
             let channel = part * gather::CHANNELS;
             // SAFETY: each task has tiles or channels of its own, within the buffer sized above.
@@ -158,102 +185,90 @@ impl Task<'_> {
         });
         // More threads than panels: each takes a part of the tiles, and transforms the filters again.
         let panels = self.weight.out_channels().div_ceil(PANEL);
-        let splits = parallel::threads().div_ceil(panels).min(places.len().div_ceil(MAX_ROWS));
-        let share = places.len().div_ceil(splits).next_multiple_of(MAX_ROWS);
-        let splits = places.len().div_ceil(share);
-        let v = &v[..];
-        parallel::for_each(panels * splits, |index| {
-            let (panel, first) = (index / splits, index % splits * share);
-            let tiles = first..places.len().min(first + share);
-            PRODUCTS.with_borrow_mut(|(u, m)| self.outputs(panel, &places, tiles, plane, v, u, m));
+        let splits = threads.div_ceil(panels).min(places.len().div_ceil(MAX_ROWS));
+        for_each(panels * splits, &|index| {
+            let tiles = part(places.len(), splits, index % splits);
+            SCRATCH
+                .with_borrow_mut(|scratch| self.outputs(index / splits, &places, tiles, plane, &v, scratch));
         });
+        V.set(v);
     }
 
     /// 16 outputs of some tiles.
-    #[expect(clippy::too_many_arguments, reason = "the block, the share and the buffers")]
     fn outputs(
         &self,
         panel: usize,
         places: &[Place],
-        tiles: std::ops::Range<usize>,
+        tiles: Range<usize>,
         v_plane: usize,
         v: &[f32],
-        u: &mut Vec<f32>,
-        m: &mut Vec<f32>,
+        scratch: &mut Scratch,
     ) {
+        let Scratch { filters, u, m, rows } = scratch;
         let channels = self.weight.in_channels();
         let part = channels.div_ceil(channels.div_ceil(PART));
-        // Tiles are computed in whole groups of rows; what is beyond the last is never read.
-        let m_plane = (tiles.len() + MAX_ROWS) * PANEL + PLANE_GAP;
+        let m_plane = tiles.len() * PANEL + PLANE_GAP;
         let u_plane = part * PANEL + PLANE_GAP;
+        filters.resize(TAPS * part * PANEL, 0.0);
         m.resize(POINTS * m_plane, 0.0);
         u.resize(POINTS * u_plane, 0.0);
         for from in (0..channels).step_by(part) {
             let len = part.min(channels - from);
-            self.transform_filters(panel, from, len, u, u_plane);
+            self.weight.matrix.widen(self.isa, panel, from, len, filters);
+            self.isa.run(Filters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
             for point in 0..POINTS {
                 let v = &v[point * v_plane..][..v_plane];
                 let (u, m) = (&u[point * u_plane..][..u_plane], &mut m[point * m_plane..][..m_plane]);
-                self.products(v, u, m, tiles.clone(), from, len);
+                self.products(v, u, m, tiles.clone(), from, len, rows);
             }
         }
         self.output.write(self.isa, &places[tiles], panel, m, m_plane);
     }
 
     /// `m[tile][..16] (+)= v[tile][from..from + len] · u`, for one point.
+    #[expect(clippy::too_many_arguments, reason = "the three matrices of a product, and which part of them")]
     fn products(
         &self,
         v: &[f32],
         u: &[f32],
         m: &mut [f32],
-        tiles: std::ops::Range<usize>,
+        tiles: Range<usize>,
         from: usize,
         len: usize,
+        rows: &mut Vec<*const f32>,
     ) {
-        assert!(v.len() >= tiles.end * self.stride && from + len <= self.stride && u.len() >= len * PANEL);
-        let mut tile = tiles.start;
-        while tile < tiles.end {
-            let kernel = self.kernels.for_rows(tiles.end - tile);
-            let rows: [*const f32; MAX_ROWS] =
-                std::array::from_fn(|row| v[(tile + row).min(tiles.end - 1) * self.stride + from..].as_ptr());
-            let m = &mut m[(tile - tiles.start) * PANEL..][..kernel.rows * PANEL];
-            let work = Tile {
-                rows: rows.as_ptr(),
-                pieces: 1,
-                len,
-                panel: u.as_ptr(),
-                c: m.as_mut_ptr(),
-                c_stride: PANEL,
-                accumulate: from > 0,
-                bias: std::ptr::null(),
-                residual: std::ptr::null(),
-                valid_rows: kernel.rows,
-                valid_columns: PANEL,
-            };
-            for row in tile + kernel.rows..tiles.end.min(tile + 2 * kernel.rows) {
-                prefetch(v[row * self.stride + from..].as_ptr(), len);
-            }
-            // SAFETY: each row points to `len` values of `v`, the panel holds `len` times 16, the sums a row of 16 for
-            // each row of the kernel; all checked above.
-            unsafe { kernel.run(&work) };
-            tile += kernel.rows;
+        assert!(v.len() >= tiles.end * self.stride && from + len <= self.stride);
+        assert!(u.len() >= len * PANEL && m.len() >= tiles.len() * PANEL);
+        rows.clear();
+        for tile in tiles.start..tiles.end + MAX_ROWS {
+            rows.push(v[tile.min(tiles.end - 1) * self.stride + from..].as_ptr());
         }
-    }
-
-    /// Filters of 16 outputs and `len` channels from `from` on, to `u` `[36][len][16]`.
-    fn transform_filters(&self, panel: usize, from: usize, len: usize, u: &mut [f32], plane: usize) {
-        let channels = self.weight.in_channels();
-        let tap = |tap: usize| self.weight.matrix.columns(panel, tap * channels + from, len);
-        let taps: [Values<'_>; 9] = std::array::from_fn(tap);
-        self.isa.run(Filters { taps, len, u, plane });
+        let block = Block {
+            rows: rows.as_ptr(),
+            rows_stride: 0,
+            row_count: tiles.len(),
+            pieces: 1,
+            len,
+            panel: u.as_ptr(),
+            panel_stride: 0,
+            c: m.as_mut_ptr(),
+            c_stride: PANEL,
+            accumulate: from > 0,
+            bias: std::ptr::null(),
+            residual: std::ptr::null(),
+            columns: PANEL,
+            prefetch: true,
+        };
+        // SAFETY: each row points to `len` values of `v`, and the list goes on after the last; the panel holds `len` times
+        // 16, the sums 16 for each tile: all checked above.
+        unsafe { self.kernels.one_panel().run(&block) };
     }
 }
 
 /// The transform of the filters of one panel.
 struct Filters<'a> {
-    /// For each tap, `[len][16]`.
-    taps: [Values<'a>; 9],
-    len: usize,
+    /// `[9][len][16]`
+    filters: &'a [f32],
     u: &'a mut [f32],
     plane: usize,
 }
@@ -262,9 +277,9 @@ impl SimdOp for Filters<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Filters { taps, len, u, plane } = self;
-        let count = len * PANEL;
-        assert!(u.len() >= (POINTS - 1) * plane + count && taps.iter().all(|tap| tap.len() == count));
+        let Filters { filters, u, plane } = self;
+        let count = filters.len() / TAPS;
+        assert!(u.len() >= (POINTS - 1) * plane + count && count.is_multiple_of(PANEL));
         let u = u.as_mut_ptr();
         for at in (0..count).step_by(S::LANES) {
             let mut columns = [[s.splat(0.0); IN]; 3];
@@ -272,13 +287,7 @@ impl SimdOp for Filters<'_> {
                 let mut filter = [s.splat(0.0); 3];
                 for (y, value) in filter.iter_mut().enumerate() {
                     // SAFETY: each tap holds `count` values, a multiple of the lanes.
-                    *value = unsafe {
-                        match taps[3 * y + x] {
-                            Values::F32(from) => s.load_ptr(from.as_ptr().add(at)),
-                            Values::F16(from) => s.load_f16_ptr(from.as_ptr().add(at)),
-                            Values::BF16(from) => s.load_bf16_ptr(from.as_ptr().add(at)),
-                        }
-                    };
+                    *value = unsafe { s.load_ptr(filters.as_ptr().add((3 * y + x) * count + at)) };
                 }
                 *column = transform::filter(s, filter);
             }
