@@ -68,7 +68,7 @@ impl Synthetic {
             }
         }
         data.truncate(2 * elements);
-        RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data }
+        RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data: data.into() }
     }
 
     /// FNV-1a of the whole name, with the seed.

@@ -2,7 +2,7 @@
 
 use crate::header::Header;
 use crate::source::{Source, cannot};
-use crate::{Dtype, LoadError, RawTensor, folder};
+use crate::{Bytes, Dtype, LoadError, RawTensor, folder};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,6 +16,22 @@ pub enum Layout {
     SingleFile,
     /// A folder with a sub-folder for each component.
     DiffusersFolder,
+}
+
+/// How the tensors of a checkpoint's files come into memory. Headers are read and checked in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// A tensor is copied into memory of its own when it is asked for. What happens to the file afterwards does not
+    /// matter, and a file that became shorter before is an error.
+    #[default]
+    Read,
+    /// A tensor is a range of the mapped file: it takes no memory beside the system's cache of the file, which can give
+    /// its pages up when memory is short, and read them again.
+    ///
+    /// The price: nobody may write to the file while the checkpoint or a tensor of it lives. If the file is changed, so
+    /// are the weights, after they were checked for NaN; if it is cut short, the program is ended by a signal (`SIGBUS`)
+    /// where the missing part is touched.
+    Map,
 }
 
 /// What a header tells of a tensor.
@@ -52,8 +68,8 @@ impl TensorInfo {
 
 /// A checkpoint whose headers were read and found valid. Its tensors are read when asked for.
 ///
-/// It holds its files open and keeps nothing of their contents; share it in an [`Arc`](std::sync::Arc). Several
-/// threads may read at once.
+/// It holds its files open, mapped under [`Access::Map`], and keeps nothing of their contents; share it in an
+/// [`Arc`](std::sync::Arc). Several threads may read at once.
 #[derive(Debug)]
 pub struct Checkpoint {
     label: String,
@@ -67,6 +83,7 @@ pub struct Checkpoint {
 pub(crate) struct Parts {
     pub(crate) tensors: Vec<TensorInfo>,
     pub(crate) configs: BTreeMap<String, Value>,
+    access: Access,
     sources: Vec<Source>,
     metadata: BTreeMap<String, String>,
     header_bytes: u64,
@@ -74,6 +91,10 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    pub(crate) fn new(access: Access) -> Parts {
+        Parts { access, ..Parts::default() }
+    }
+
     /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names. Returns the tensors'
     /// names.
     pub(crate) fn add(&mut self, source: Source, prefix: &str) -> Result<Vec<String>, LoadError> {
@@ -99,38 +120,54 @@ impl Parts {
         }
         self.header_bytes += data_start;
         self.file_bytes += source.len;
-        self.sources.push(source);
+        self.sources.push(match self.access {
+            Access::Read => source,
+            Access::Map => source.map()?,
+        });
         Ok(names)
     }
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file or a diffusers folder: reads and checks all headers, and no tensor.
+    /// Opens a safetensors file or a diffusers folder: reads and checks all headers, and no tensor. Tensors will be read
+    /// ([`Access::Read`]).
     ///
     /// # Errors
     /// A [`LoadError`] that names the file, what is wrong with it and what to do: there is no such file, it is of
     /// another kind, damaged, cut short, or the folder lacks weights.
     pub fn open(path: &Path) -> Result<Checkpoint, LoadError> {
+        Checkpoint::open_with(path, Access::Read)
+    }
+
+    /// As [`open`](Checkpoint::open), with a choice of how tensors come into memory. [`Access::Map`] has a price.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open), and where the system cannot map the file.
+    pub fn open_with(path: &Path, access: Access) -> Result<Checkpoint, LoadError> {
         let label = path.display().to_string();
         let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
         if metadata.is_dir() {
-            return Ok(Checkpoint::new(label, Layout::DiffusersFolder, folder::open(path)?));
+            return Ok(Checkpoint::new(label, Layout::DiffusersFolder, folder::open(path, access)?));
         }
-        Checkpoint::single(Source::open(path, label)?)
+        Checkpoint::single(Source::open(path, label)?, access)
     }
 
     /// Opens a safetensors file that lies in memory, for example one built into a program. It is checked as strictly as
-    /// any other. `label` is what error messages call it.
+    /// any other, and its tensors are not copied. `label` is what error messages call it.
     ///
     /// # Errors
     /// As [`open`](Checkpoint::open).
     pub fn from_bytes(label: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Checkpoint, LoadError> {
-        Checkpoint::single(Source::embedded(label.to_owned(), bytes.into()))
+        let bytes = match bytes.into() {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => Bytes::from(bytes),
+        };
+        Checkpoint::single(Source::embedded(label.to_owned(), bytes), Access::Read)
     }
 
-    fn single(source: Source) -> Result<Checkpoint, LoadError> {
+    fn single(source: Source, access: Access) -> Result<Checkpoint, LoadError> {
         let label = source.label.clone();
-        let mut parts = Parts::default();
+        let mut parts = Parts::new(access);
         parts.add(source, "")?;
         Ok(Checkpoint::new(label, Layout::SingleFile, parts))
     }
@@ -177,6 +214,12 @@ impl Checkpoint {
         self.parts.sources.get(tensor.source).map_or(&self.label, |source| &source.label)
     }
 
+    /// How its tensors come into memory.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.parts.access
+    }
+
     /// Reads one tensor, of any number format, as it lies in the file.
     ///
     /// # Errors
@@ -189,7 +232,7 @@ impl Checkpoint {
             name_in_file: None,
         })?;
         let source = &self.parts.sources[info.source];
-        let data = source.read(info.start, info.len).map_err(|error| {
+        let data = source.tensor(info.start, info.len).map_err(|error| {
             let (file, tensor) = (source.label.clone(), name.to_owned());
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => LoadError::Shrunk { file, tensor },

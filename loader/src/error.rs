@@ -22,7 +22,7 @@ pub enum LoadError {
     Io {
         /// The file.
         file: String,
-        /// What was tried: "open", "read", "list".
+        /// What was tried: "open", "read", "map", "list".
         action: &'static str,
         /// Its answer.
         error: std::io::Error,

@@ -6,12 +6,12 @@
 //! `.fp16.safetensors`, `.safetensors.index.fp16.json`. Sub-folders that hold neither (tokenizer, scheduler) carry no
 //! tensors.
 
-use crate::LoadError;
 use crate::checkpoint::Parts;
 use crate::fence::Fence;
 use crate::header::{MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::shards::{WeightMap, is_safe_name, parse_index};
 use crate::source::{Source, cannot};
+use crate::{Access, LoadError};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,9 +47,9 @@ const MAX_COMPONENTS: usize = 64;
 const MAX_SHARDS: usize = 256;
 
 /// Opens every component of a folder.
-pub(crate) fn open(folder: &Path) -> Result<Parts, LoadError> {
+pub(crate) fn open(folder: &Path, access: Access) -> Result<Parts, LoadError> {
     let reader = Reader { folder, fence: Fence::around(folder)? };
-    let mut parts = Parts::default();
+    let mut parts = Parts::new(access);
     let index = reader.config(folder, "model_index.json")?;
     let listed = |name: &str| index.as_ref().is_some_and(|index| is_listed(index, name));
     for name in reader.sub_folders()? {

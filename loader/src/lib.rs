@@ -9,7 +9,8 @@
 //!   is checked, and the header is parsed by a visitor that counts as it goes;
 //! - the same header never means two things: duplicate names, unknown fields, overlaps, holes and trailing bytes are
 //!   refused, as the safetensors format asks and partly beyond what its own library checks;
-//! - files are read by ranges, never mapped, so that a file that shrinks under the program is an error and no signal;
+//! - files are read by ranges, so that a file that shrinks under the program is an error and no signal; mapping them is
+//!   a choice with a price ([`Access::Map`]);
 //! - a folder is left neither by a name nor by a link;
 //! - every weight is looked over for NaN and infinity when it is read.
 //!
@@ -46,14 +47,16 @@
 //! # Ok::<(), latent_loader::LoadError>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod bytes;
 mod checkpoint;
 mod dtype;
 mod error;
 mod fence;
 mod folder;
 mod header;
+mod map;
 mod problem;
 mod raw;
 mod shards;
@@ -62,7 +65,8 @@ mod source;
 mod text;
 mod weights;
 
-pub use checkpoint::{Checkpoint, Layout, TensorInfo};
+pub use bytes::Bytes;
+pub use checkpoint::{Access, Checkpoint, Layout, TensorInfo};
 pub use dtype::Dtype;
 pub use error::LoadError;
 pub use header::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};

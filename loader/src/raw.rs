@@ -1,6 +1,6 @@
 //! A tensor's numbers as they lie in the file.
 
-use crate::{Dtype, LoadError};
+use crate::{Bytes, Dtype, LoadError};
 
 /// Bytes that are tested together for NaN and infinity: a multiple of every width, small enough for the first cache.
 const BLOCK: usize = 8192;
@@ -12,8 +12,9 @@ pub struct RawTensor {
     pub dtype: Dtype,
     /// Dimensions, outermost first; empty for a single number.
     pub shape: Vec<usize>,
-    /// The numbers. `data.len()` is the product of the shape times the width of the format.
-    pub data: Vec<u8>,
+    /// The numbers. `data.len()` is the product of the shape times the width of the format; the address is not aligned
+    /// to it.
+    pub data: Bytes,
 }
 
 impl RawTensor {
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     fn raw(dtype: Dtype, data: Vec<u8>) -> RawTensor {
-        RawTensor { dtype, shape: vec![data.len() / dtype.size().unwrap()], data }
+        RawTensor { dtype, shape: vec![data.len() / dtype.size().unwrap()], data: data.into() }
     }
 
     #[test]

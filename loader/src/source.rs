@@ -1,9 +1,8 @@
-//! Bytes that a checkpoint is read from: a file, by ranges, or an embedded slice.
+//! Bytes that a checkpoint is read from: a file, by ranges or mapped, or bytes in memory.
 
-use crate::LoadError;
 use crate::header::{self, Header, MAX_HEADER_BYTES};
 use crate::sniff::{self, FileKind};
-use std::borrow::Cow;
+use crate::{Bytes, LoadError, map};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -27,13 +26,16 @@ pub(crate) struct Source {
 
 enum Data {
     File(SharedFile),
-    Bytes(Cow<'static, [u8]>),
+    /// A file whose tensors are ranges of its mapping. All else is read from the file.
+    Mapped(SharedFile, Bytes),
+    Bytes(Bytes),
 }
 
 impl std::fmt::Debug for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Data::File(_) => "File",
+            Data::Mapped(..) => "Mapped",
             Data::Bytes(_) => "Bytes",
         })
     }
@@ -54,26 +56,55 @@ impl Source {
         Ok(Source { label, len: metadata.len(), data: Data::File(SharedFile::new(file)) })
     }
 
-    pub(crate) fn embedded(label: String, bytes: Cow<'static, [u8]>) -> Source {
+    pub(crate) fn embedded(label: String, bytes: Bytes) -> Source {
         Source { label, len: bytes.len() as u64, data: Data::Bytes(bytes) }
+    }
+
+    /// Lets [`tensor`](Source::tensor) map the file from now on. Bytes in memory stay what they are.
+    pub(crate) fn map(self) -> Result<Source, LoadError> {
+        let Source { label, len, data } = self;
+        let data = match data {
+            Data::File(file) => match file.map(len) {
+                Ok(bytes) => Data::Mapped(file, bytes),
+                Err(error) => return Err(LoadError::Io { file: label, action: "map", error }),
+            },
+            data => data,
+        };
+        Ok(Source { label, len, data })
     }
 
     /// Reads `buffer.len()` bytes at `offset`.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.data {
-            Data::File(file) => file.read_exact_at(offset, buffer),
+            Data::File(file) | Data::Mapped(file, _) => file.read_exact_at(offset, buffer),
             Data::Bytes(bytes) => {
-                let start = usize::try_from(offset).ok();
-                let range = start.and_then(|start| bytes.get(start..)?.get(..buffer.len()));
-                buffer.copy_from_slice(range.ok_or(io::ErrorKind::UnexpectedEof)?);
+                let range = bytes.slice(offset, buffer.len());
+                buffer.copy_from_slice(&range.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }
         }
     }
 
+    /// The `len` bytes of a tensor at `offset`, which the caller knows to lie within the file as it was opened: read
+    /// from a file, and not copied from a mapping or from memory.
+    pub(crate) fn tensor(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let bytes = match &self.data {
+            Data::File(_) => return self.read(offset, len).map(Bytes::from),
+            Data::Mapped(file, bytes) => {
+                // A file that is shorter by now is an error as long as it is found out in time.
+                if file.len()? < offset.saturating_add(len as u64) {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                bytes
+            }
+            Data::Bytes(bytes) => bytes,
+        };
+        bytes.slice(offset, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
     /// Reads `len` bytes at `offset`, which the caller knows to lie within the file. Memory is asked for, not taken:
     /// too little of it is an error (`OutOfMemory`).
-    pub(crate) fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
         data.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         while data.len() < len {
@@ -176,6 +207,21 @@ impl SharedFile {
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
     }
+
+    fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        f(&self.0)
+    }
+}
+
+impl SharedFile {
+    fn map(&self, len: u64) -> io::Result<Bytes> {
+        self.with_file(|file| map::file(file, len))
+    }
+
+    /// Its length at this moment.
+    fn len(&self) -> io::Result<u64> {
+        self.with_file(|file| file.metadata().map(|metadata| metadata.len()))
+    }
 }
 
 /// A file that several threads read, one after the other: here the place to read at belongs to the file.
@@ -193,5 +239,9 @@ impl SharedFile {
         let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.seek(SeekFrom::Start(offset))?;
         file.read_exact(buffer)
+    }
+
+    fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        f(&self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }

@@ -24,7 +24,7 @@ fn ours(bytes: &[u8]) -> Result<Contents, LoadError> {
     let tensor = |info: &latent_loader::TensorInfo| {
         let raw = checkpoint.read(&info.name)?;
         assert_eq!((raw.dtype, &raw.shape, raw.data.len()), (info.dtype, &info.shape, info.bytes()));
-        Ok((info.name.clone(), raw.dtype.name().to_owned(), raw.shape, raw.data))
+        Ok((info.name.clone(), raw.dtype.name().to_owned(), raw.shape, raw.data.to_vec()))
     };
     let contents = checkpoint.tensors().map(tensor).collect::<Result<_, LoadError>>()?;
     Ok((contents, checkpoint.metadata().clone()))

@@ -151,7 +151,7 @@ fn a_linear_layer_and_a_convolution_of_one_pixel_are_the_same_weights() {
 fn a_tensor_of_any_format_can_be_read_as_it_lies_in_the_file() {
     let checkpoint = small_model();
     let ids = checkpoint.read("position_ids").unwrap();
-    assert_eq!(ids, RawTensor { dtype: Dtype::I64, shape: vec![1, 2], data: vec![0; 16] });
+    assert_eq!(ids, RawTensor { dtype: Dtype::I64, shape: vec![1, 2], data: vec![0; 16].into() });
     assert!(matches!(ids.to_f32(), Err(LoadError::NotAFloat { dtype: Dtype::I64 })));
 }
 

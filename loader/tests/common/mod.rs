@@ -7,7 +7,7 @@
     reason = "each test program uses its own part of these helpers"
 )]
 
-use latent_loader::{Checkpoint, LoadError};
+use latent_loader::{Access, Checkpoint, LoadError};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +54,14 @@ pub(crate) fn line(error: &LoadError) -> String {
     line
 }
 
-/// Opens what must be refused. Returns the error and its message, which must begin with the path of `culprit`.
+/// Opens what must be refused, in the same words whether it is read or mapped. Returns the error and its message, which
+/// must begin with the path of `culprit`.
 pub(crate) fn refused_for(path: &Path, culprit: &Path) -> (LoadError, String) {
     let error = Checkpoint::open(path).map(|_| ()).expect_err("this must be refused");
     let line = line(&error);
+    let mapped =
+        Checkpoint::open_with(path, Access::Map).map(|_| ()).expect_err("this must be refused when mapped");
+    assert_eq!(mapped.to_string(), line);
     assert!(line.starts_with(&format!("{}: ", culprit.display())), "{line} does not begin with {culprit:?}");
     (error, line)
 }

@@ -1,0 +1,126 @@
+//! Tensors that are read, mapped, or lie in memory: the same values and errors, and no copy where none is promised.
+
+mod common;
+
+use common::{Folder, f32s, line, ones, tensors};
+use latent_loader::{Access, Bytes, Checkpoint, LoadError, RawTensor, Weights};
+use std::path::Path;
+use std::sync::Arc;
+
+const BOTH: [Access; 2] = [Access::Read, Access::Map];
+
+/// Tensors of odd lengths, so that those behind them lie at odd addresses.
+fn file() -> Vec<u8> {
+    tensors(&[
+        ("odd", "U8", &[3], vec![1, 2, 3]),
+        ("empty", "F16", &[0, 4], Vec::new()),
+        ("net.weight", "F32", &[2, 2], f32s(&[1.0, -2.0, 3.5, 0.0])),
+        ("last", "BF16", &[1], vec![0x80, 0x3F]),
+    ])
+}
+
+/// Every tensor of a checkpoint by its name.
+fn all(checkpoint: &Checkpoint) -> Vec<(String, RawTensor)> {
+    checkpoint.tensors().map(|info| (info.name.clone(), checkpoint.read(&info.name).unwrap())).collect()
+}
+
+fn open(path: &Path, access: Access) -> Checkpoint {
+    let checkpoint = Checkpoint::open_with(path, access).unwrap();
+    assert_eq!(checkpoint.access(), access);
+    checkpoint
+}
+
+/// Whether bytes lie within others.
+fn is_part(part: &Bytes, whole: &[u8]) -> bool {
+    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+    whole.start <= part.start && part.end <= whole.end
+}
+
+#[test]
+fn a_mapped_file_holds_the_same_tensors() {
+    let folder = Folder::new();
+    let path = folder.write("model.safetensors", file());
+    let read = all(&open(&path, Access::Read));
+    assert_eq!(read.len(), 4);
+    assert_eq!(all(&open(&path, Access::Map)), read);
+    assert_eq!(all(&Checkpoint::from_bytes("embedded", file()).unwrap()), read);
+}
+
+#[test]
+fn a_mapped_folder_holds_the_same_tensors() {
+    let folder = Folder::new();
+    folder.write("unet/config.json", r#"{"sample_size": 64}"#);
+    folder.write("unet/diffusion_pytorch_model.safetensors", file());
+    folder.write("vae/config.json", "{}");
+    folder.write("vae/diffusion_pytorch_model.safetensors", ones(&["decoder.conv_in.weight"]));
+    let [read, mapped] = BOTH.map(|access| open(&folder.path(""), access));
+    assert_eq!(all(&read).len(), 5);
+    assert_eq!(all(&mapped), all(&read));
+    assert_eq!(mapped.config("unet"), read.config("unet"));
+}
+
+#[test]
+fn a_file_is_read_unless_mapping_is_asked_for() {
+    let folder = Folder::new();
+    let path = folder.write("model.safetensors", file());
+    assert_eq!(Checkpoint::open(&path).unwrap().access(), Access::Read);
+    assert_eq!(Access::default(), Access::Read);
+}
+
+#[test]
+fn a_mapped_tensor_is_not_copied_and_outlives_its_checkpoint() {
+    let folder = Folder::new();
+    let checkpoint = open(&folder.write("model.safetensors", file()), Access::Map);
+    let (first, again) = (checkpoint.read("net.weight").unwrap(), checkpoint.read("net.weight").unwrap());
+    assert_eq!(first.data.as_ptr(), again.data.as_ptr());
+    drop((checkpoint, again));
+    assert_eq!(first.to_f32().unwrap(), [1.0, -2.0, 3.5, 0.0]);
+}
+
+#[test]
+fn an_embedded_checkpoint_is_not_copied() {
+    let bytes: &'static [u8] = Box::leak(file().into_boxed_slice());
+    let checkpoint = Checkpoint::from_bytes("embedded", bytes).unwrap();
+    let tensors = all(&checkpoint);
+    assert!(tensors.iter().all(|(_, tensor)| is_part(&tensor.data, bytes)));
+    assert_eq!(tensors.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>(), 3 + 16 + 2);
+}
+
+#[test]
+fn tensors_of_a_checkpoint_in_memory_share_it() {
+    let bytes = file();
+    let place = bytes.as_ptr_range();
+    let checkpoint = Checkpoint::from_bytes("in memory", bytes).unwrap();
+    let tensor = checkpoint.read("net.weight").unwrap();
+    drop(checkpoint);
+    assert!(place.contains(&tensor.data.as_ptr()));
+    assert_eq!(tensor.to_f32().unwrap(), [1.0, -2.0, 3.5, 0.0]);
+}
+
+#[test]
+fn a_weight_that_is_not_a_number_is_named_in_the_same_words() {
+    let folder = Folder::new();
+    let values = f32s(&[0.0, 1.0, f32::NAN, f32::INFINITY]);
+    let path = folder
+        .write("model.safetensors", tensors(&[("odd", "U8", &[1], vec![7]), ("w", "F32", &[4], values)]));
+    for access in BOTH {
+        let error = Weights::new(Arc::new(open(&path, access))).get("w", &[4]).unwrap_err();
+        let text =
+            format!("{}: tensor \"w\" is NaN or infinite at index 2; the file is damaged", path.display());
+        assert!(line(&error).starts_with(&text), "{access:?}: {error}");
+    }
+}
+
+/// The system refuses to cut a mapped file on Windows.
+#[cfg(unix)]
+#[test]
+fn a_mapped_file_that_is_shorter_when_a_tensor_is_asked_for_is_an_error() {
+    let folder = Folder::new();
+    let path = folder.write("model.safetensors", ones(&["first", "last"]));
+    let checkpoint = open(&path, Access::Map);
+    let handle = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    handle.set_len(checkpoint.file_bytes() - 1).unwrap();
+    assert_eq!(checkpoint.read("first").unwrap().to_f32().unwrap(), [1.0]);
+    let error = checkpoint.read("last").unwrap_err();
+    assert!(matches!(&error, LoadError::Shrunk { tensor, .. } if tensor == "last"), "{error:?}");
+}
