@@ -38,7 +38,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Model whose shapes are measured: sd15
+    /// Model whose shapes are measured: sd15, sd21 (768x768) or sdxl (1024x1024)
     #[arg(long, value_name = "NAME", default_value = "sd15", value_parser = Published::find)]
     pub(crate) family: &'static Published,
     /// Width and height in pixels [default: the model's own]

@@ -79,8 +79,10 @@ fn measure(
             let start = Instant::now();
             let (result, profile) = profile::record(&forward);
             let seconds = start.elapsed().as_secs_f64();
-            if !result?.f32s().map_err(latent_diffusion::Error::from)?.iter().all(|v| v.is_finite()) {
-                return Err(CliError::RunTime(format!("{}: computed no numbers (NaN)", stage.label())));
+            for result in result? {
+                if !result.f32s().map_err(latent_diffusion::Error::from)?.iter().all(|v| v.is_finite()) {
+                    return Err(CliError::RunTime(format!("{}: computed no numbers (NaN)", stage.label())));
+                }
             }
             if run > 0 {
                 timed.push((seconds, profile));

@@ -1,5 +1,6 @@
 //! Random weights under any name and of any shape: a model without a file.
 
+use latent_kernels::parallel;
 use latent_loader::{Dtype, RawTensor};
 use std::fmt::Display;
 
@@ -17,6 +18,10 @@ const ONE: u16 = 0x3C00;
 const SCALE_FRACTION: u16 = 0x3F;
 /// Biases lie in ±2^-7..2^-6.
 const BIAS_EXPONENT: i32 = -7;
+/// What the counter of SplitMix64 goes on by: 2^64 over the golden ratio.
+const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Random numbers that a thread draws at a time; each gives four values.
+const PIECE: usize = parallel::GRAIN;
 
 /// Tensors below a common prefix that follow from a seed and their names.
 #[derive(Clone, Debug)]
@@ -57,16 +62,16 @@ impl Synthetic {
             }
         };
         let elements: usize = shape.iter().product();
-        let mut state = self.hash(name);
-        let mut data = Vec::with_capacity(2 * elements.next_multiple_of(4));
-        for _ in 0..elements.div_ceil(4) {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let random = mix(state).to_le_bytes();
-            for half in random.as_chunks().0 {
-                let bits = u16::from_le_bytes(*half) & random_bits | fixed_bits;
-                data.extend_from_slice(&bits.to_le_bytes());
+        let start = self.hash(name);
+        let (random_bits, fixed_bits) = (each_half(random_bits), each_half(fixed_bits));
+        let mut data = vec![0; 2 * elements.next_multiple_of(4)];
+        parallel::chunks_mut(&mut data, size_of::<u64>() * PIECE, |piece, data| {
+            let mut state = start.wrapping_add(GAMMA.wrapping_mul((piece * PIECE) as u64));
+            for values in data.as_chunks_mut().0 {
+                state = state.wrapping_add(GAMMA);
+                *values = (mix(state) & random_bits | fixed_bits).to_le_bytes();
             }
-        }
+        });
         data.truncate(2 * elements);
         RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data: data.into() }
     }
@@ -82,6 +87,11 @@ impl Synthetic {
 fn exponent_bits(exponent: i32) -> u16 {
     let exponent = exponent.clamp(MIN_EXPONENT, BIAS);
     ((exponent + BIAS) as u16) << FRACTION_BITS
+}
+
+/// Four times the same bits.
+fn each_half(bits: u16) -> u64 {
+    u64::from(bits) * 0x0001_0001_0001_0001
 }
 
 /// The output function of SplitMix64.
@@ -125,10 +135,25 @@ mod tests {
     }
 
     #[test]
+    fn values_do_not_depend_on_the_number_of_threads() {
+        let tensor = || Synthetic::new(1).tensor("weight", &[3, 4 * PIECE + 1]).data;
+        let one = parallel::with_threads(1, tensor).unwrap();
+        assert_eq!(one, parallel::with_threads(3, tensor).unwrap());
+        // A piece goes on where the one before it ended.
+        let first = 2 * PIECE;
+        let counter = Synthetic::new(1).hash("weight").wrapping_add(GAMMA.wrapping_mul(first as u64 + 1));
+        let bits = u16::from_le_bytes([one[8 * first], one[8 * first + 1]]);
+        assert_eq!(bits & SIGN_AND_FRACTION, mix(counter) as u16 & SIGN_AND_FRACTION);
+    }
+
+    #[test]
     fn queries_keys_and_values_of_transformers_have_no_bias() {
         let bias = |layer: &str| Synthetic::new(1).scope(layer).contains("bias");
         assert!(!bias("mid_block.attentions.0.transformer_blocks.0.attn1.to_q"));
         assert!(!bias("attn2.to_v"));
+        assert!(!bias("down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_k"));
+        // SDXL's linear projections and the layers of its added vector have them.
+        assert!(bias("down_blocks.2.attentions.1.proj_in") && bias("add_embedding.linear_2"));
         // The projection behind them, the VAE's attention and the text encoder have them.
         assert!(bias("attn1.to_out.0") && bias("decoder.mid_block.attentions.0.to_q"));
         assert!(bias("self_attn.q_proj") && bias("conv_in"));

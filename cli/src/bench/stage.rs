@@ -8,7 +8,7 @@ use latent_diffusion::rng::RngKind;
 use latent_diffusion::tensor::{Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
-use latent_diffusion::unet::UNet;
+use latent_diffusion::unet::{Condition, UNet};
 use latent_diffusion::vae::VaeDecoder;
 
 /// Seed of weights and inputs: the time does not depend on it.
@@ -28,7 +28,7 @@ pub(super) enum Stage {
 }
 
 /// Computes a stage once.
-pub(super) type Forward = Box<dyn Fn() -> Result<Tensor, Error>>;
+pub(super) type Forward = Box<dyn Fn() -> Result<Vec<Tensor>, Error>>;
 
 impl Stage {
     /// Its name for programs.
@@ -43,7 +43,7 @@ impl Stage {
     /// Its name for people.
     pub(super) fn label(self) -> &'static str {
         match self {
-            Stage::Text => "text encoder, batch 2",
+            Stage::Text => "text, two prompts",
             Stage::UNet => "UNet, one CFG step",
             Stage::Vae => "VAE decode",
         }
@@ -60,23 +60,27 @@ impl Stage {
         let side = side / sizes.vae.factor();
         Ok(match self {
             Stage::Text => {
-                let encoder = TextEncoder::load(&params, &sizes.text)?;
-                let ids = std::array::from_fn(|i| (i * sizes.text.vocabulary / CONTEXT) as u32);
-                Box::new(move || encoder.encode(&[ids; CFG], 1))
+                let load = |config| TextEncoder::load(&params, config);
+                let encoders: Vec<_> = sizes.text.iter().map(load).collect::<Result<_, _>>()?;
+                let vocabulary = sizes.text.iter().map(|config| config.vocabulary).min().unwrap_or(0);
+                let ids = std::array::from_fn(|i| (i * vocabulary / CONTEXT) as u32);
+                Box::new(move || encoders.iter().map(|encoder| encoder.encode(&[ids; CFG], 1)).collect())
             }
             Stage::UNet => {
                 let unet = UNet::load(&params, &sizes.unet)?;
                 let latents = normal(&[CFG, side, side, sizes.unet.in_channels])?;
-                let context = normal(&[CFG, CONTEXT, sizes.unet.cross_attention_dim])?;
+                let text = normal(&[CFG, CONTEXT, sizes.unet.cross_attention_dim])?;
+                let added = sizes.unet.added_dim.map(|dim| normal(&[CFG, dim])).transpose()?;
                 Box::new(move || {
-                    let output = unet.forward(&latents, &[TIMESTEP; CFG], &context)?;
-                    Ok(ops::guidance(&output, GUIDANCE)?)
+                    let condition = Condition { text: &text, added: added.as_ref() };
+                    let output = unet.forward(&latents, &[TIMESTEP; CFG], condition)?;
+                    Ok(vec![ops::guidance(&output, GUIDANCE)?])
                 })
             }
             Stage::Vae => {
                 let decoder = VaeDecoder::load(&params, &sizes.vae)?;
                 let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
-                Box::new(move || decoder.decode(&latent))
+                Box::new(move || Ok(vec![decoder.decode(&latent)?]))
             }
         })
     }

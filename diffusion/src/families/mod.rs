@@ -6,20 +6,25 @@
 mod facts;
 mod names;
 mod others;
+mod parts;
 mod published;
 mod sd1;
 
 pub use facts::{Component, Facts};
+pub use parts::Parts;
 pub use published::{PUBLISHED, Published, Sizes};
 
 use crate::Error;
 use crate::samplers::Prediction;
 use crate::schedule::Training;
 use crate::text::TextConfig;
-use crate::unet::UNetConfig;
+use crate::unet::{Heads, UNetConfig};
 use crate::vae::VaeConfig;
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
+
+/// Latents of the VAE of SD 1.x and SD 2.x times this have unit variance.
+const VAE_SCALE: f32 = 0.18215;
 
 /// Reads the sizes and names of a checkpoint of a family.
 type Build = fn(&'static Family, &Arc<Checkpoint>) -> Result<Model, Error>;
@@ -32,6 +37,10 @@ pub struct Family {
     pub label: &'static str,
     /// Side in pixels of the square pictures that it was trained on.
     pub resolution: usize,
+    /// Heads of the UNet's attentions, which shapes do not tell.
+    heads: Heads,
+    /// Latents of the VAE times this have unit variance.
+    vae_scale: f32,
     /// Whether these facts are this family's.
     matches: fn(&Facts<'_>) -> bool,
     /// Reads sizes and names; `None` for a family that is known by sight and cannot draw yet.
@@ -59,6 +68,13 @@ impl Family {
     #[must_use]
     pub fn detect(facts: &Facts<'_>) -> Option<&'static Family> {
         ALL.iter().copied().find(|family| (family.matches)(facts))
+    }
+
+    /// The family of a checkpoint, or an error that says what the file is instead.
+    fn of(checkpoint: &Checkpoint) -> Result<&'static Family, Error> {
+        let facts = Facts::of(checkpoint);
+        let file = || checkpoint.label().to_owned();
+        Family::detect(&facts).ok_or_else(|| Error::Unsupported { file: file(), reason: facts.explain() })
     }
 }
 
@@ -91,18 +107,19 @@ impl Model {
     /// # Errors
     /// A file that is no model, or of a family that cannot draw yet, or that lacks a part.
     pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
-        let facts = Facts::of(checkpoint);
-        let unsupported =
-            |reason: String| Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
-        let Some(family) = Family::detect(&facts) else { return unsupported(facts.explain()) };
-        match family.build {
-            Some(build) => build(family, checkpoint),
-            None => unsupported(format!(
-                "is a {} checkpoint, which cannot draw yet; supported: {}",
-                family.label,
-                ALL.iter().filter(|f| f.is_supported()).map(|f| f.label).collect::<Vec<_>>().join(", ")
-            )),
-        }
+        let family = Family::of(checkpoint)?;
+        let Some(build) = family.build else {
+            let supported: Vec<_> = ALL.iter().filter(|f| f.is_supported()).map(|f| f.label).collect();
+            return Err(Error::Unsupported {
+                file: checkpoint.label().to_owned(),
+                reason: format!(
+                    "is a {} checkpoint, which cannot draw yet; supported: {}",
+                    family.label,
+                    supported.join(", ")
+                ),
+            });
+        };
+        build(family, checkpoint)
     }
 }
 

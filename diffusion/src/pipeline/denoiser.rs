@@ -69,7 +69,7 @@ impl UNetDenoiser<'_> {
         };
         let batch = latents.channels_last(0..latents.pictures)?;
         let timesteps = vec![timestep as f32; latents.pictures];
-        let output = self.unet.forward(&batch, &timesteps, &self.context)?;
+        let output = self.unet.forward(&batch, &timesteps, (&self.context).into())?;
         match self.guidance {
             Some(scale) => channels_first(&ops::guidance(&output, scale)?),
             None => channels_first(&output),

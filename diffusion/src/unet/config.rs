@@ -21,6 +21,12 @@ impl Heads {
             Heads::Width(width) => channels / width,
         }
     }
+
+    /// Whether an attention of that many channels has whole heads.
+    fn fit(self, channels: usize) -> bool {
+        let (Heads::Count(divisor) | Heads::Width(divisor)) = self;
+        channels > 0 && channels.is_multiple_of(divisor)
+    }
 }
 
 /// Sizes of a `UNet2DConditionModel`. Shapes do not tell the number of heads: that is the family's.
@@ -40,6 +46,8 @@ pub struct UNetConfig {
     pub mid_depth: usize,
     /// Width of the text states.
     pub cross_attention_dim: usize,
+    /// Length of the vector beside the time (SDXL: pooled text and sizes), if there is one.
+    pub added_dim: Option<usize>,
     /// Heads of every attention.
     pub heads: Heads,
 }
@@ -62,6 +70,7 @@ impl UNetConfig {
             transformer_depth: Vec::new(),
             mid_depth: count(&|k| format!("mid_block.attentions.0.transformer_blocks.{k}.norm1.weight")),
             cross_attention_dim: dim("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 1)?,
+            added_dim: weights.shape("add_embedding.linear_1.weight").and_then(|shape| shape.get(1).copied()),
             heads,
         };
         for i in 0..levels {
@@ -76,8 +85,10 @@ impl UNetConfig {
     /// Refuses sizes on which an op would divide by nothing.
     fn check(&self, weights: &Weights) -> Result<(), Error> {
         let fits =
-            |channels: &usize| *channels > 0 && channels.is_multiple_of(self.heads.count(*channels).max(1));
-        if self.block_out_channels.is_empty() || !self.block_out_channels.iter().all(fits) {
+            |(channels, depth): (&usize, &usize)| *channels > 0 && (*depth == 0 || self.heads.fit(*channels));
+        let mut levels = self.block_out_channels.iter().zip(&self.transformer_depth);
+        let middle = self.block_out_channels.last().is_some_and(|channels| self.heads.fit(*channels));
+        if !middle || !levels.all(fits) {
             return Err(Error::Unsupported {
                 file: weights.label().to_owned(),
                 reason: format!("a UNet of widths {:?} cannot be built", self.block_out_channels),

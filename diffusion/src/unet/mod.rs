@@ -6,21 +6,38 @@ mod embedding;
 mod transformer;
 
 pub use config::{Heads, UNetConfig};
-pub use embedding::timestep_embedding;
+pub use embedding::{added_vector, timestep_embedding};
 
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use embedding::TimeEmbedding;
+use embedding::TimestepEmbedding;
 use latent_tensor::{Around, Conv2d, GroupNorm, Padding, Tensor, ops};
 use transformer::SpatialTransformer;
 
 /// Epsilon of the UNet's group norms.
 const EPS: f32 = 1e-5;
 
+/// What steers a prediction.
+#[derive(Clone, Copy)]
+pub struct Condition<'a> {
+    /// States of the text, `[batch, tokens, cross_attention_dim]`.
+    pub text: &'a Tensor,
+    /// The vector beside the time, `[batch, added_dim]`, of models that have one ([`added_vector`]).
+    pub added: Option<&'a Tensor>,
+}
+
+impl<'a> From<&'a Tensor> for Condition<'a> {
+    /// Of the text alone.
+    fn from(text: &'a Tensor) -> Condition<'a> {
+        Condition { text, added: None }
+    }
+}
+
 /// A UNet, its weights packed.
 pub struct UNet {
     conv_in: Conv2d,
-    time_embedding: TimeEmbedding,
+    time_embedding: TimestepEmbedding,
+    add_embedding: Option<TimestepEmbedding>,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
@@ -55,9 +72,11 @@ impl UNet {
             up_blocks.push(UpBlock::load(&params, config, level, inputs, &mut skips)?);
             inputs = channels[level];
         }
+        let embedding = |name, inputs| TimestepEmbedding::load(&params.scope(name), inputs, time_width);
         Ok(UNet {
             conv_in: params.conv3x3("conv_in", first, config.in_channels)?,
-            time_embedding: TimeEmbedding::load(&params.scope("time_embedding"), first, time_width)?,
+            time_embedding: embedding("time_embedding", first)?,
+            add_embedding: config.added_dim.map(|dim| embedding("add_embedding", dim)).transpose()?,
             down_blocks,
             mid_block: MidBlock::load(&params.scope("mid_block"), config, last)?,
             up_blocks,
@@ -67,12 +86,13 @@ impl UNet {
     }
 
     /// Predicts from a latent `x` `[batch, height, width, in_channels]`, its `timesteps` (one each, of 0..1000) and
-    /// the text states `context` `[batch, tokens, cross_attention_dim]`: `[batch, height, width, out_channels]`.
+    /// what steers it: `[batch, height, width, out_channels]`.
     ///
     /// # Errors
-    /// Shapes that do not fit the model.
-    pub fn forward(&self, x: &Tensor, timesteps: &[f32], context: &Tensor) -> Result<Tensor, Error> {
-        let time = ops::silu(self.time_embedding.forward(timesteps)?)?;
+    /// Shapes that do not fit the model; a vector beside the time that is missing, or that the model does not take.
+    pub fn forward(&self, x: &Tensor, timesteps: &[f32], condition: Condition<'_>) -> Result<Tensor, Error> {
+        let Condition { text: context, added } = condition;
+        let time = ops::silu(self.embedding(timesteps, added)?)?;
         // Every state of the way down, the last of which goes on.
         let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
         for block in &self.down_blocks {
@@ -85,6 +105,25 @@ impl UNet {
         }
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
+    }
+
+    /// The time and the vector beside it, as every residual block takes them: `[batch, width]`.
+    fn embedding(&self, timesteps: &[f32], added: Option<&Tensor>) -> Result<Tensor, Error> {
+        let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?;
+        let time = self.time_embedding.forward(&sinusoids)?;
+        match (&self.add_embedding, added) {
+            (Some(layer), Some(added)) => Ok(ops::add(&time, &layer.forward(added)?)?),
+            (None, None) => Ok(time),
+            (layer, _) => Err(Error::Setting {
+                name: "added vector",
+                reason: match layer {
+                    Some(layer) => {
+                        format!("this model needs one of {} values beside the time", layer.inputs())
+                    }
+                    None => "this model takes none".to_owned(),
+                },
+            }),
+        }
     }
 }
 

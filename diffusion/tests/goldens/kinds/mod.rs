@@ -12,7 +12,7 @@ mod vae;
 
 use std::sync::Arc;
 
-use latent_diffusion::families::Model;
+use latent_diffusion::families::{Model, Parts};
 use latent_diffusion::params::Params;
 use latent_diffusion::tensor::Tensor;
 use latent_loader::{Checkpoint, Weights};
@@ -58,6 +58,22 @@ fn attempt<'a>(
     comparison.finish()
 }
 
+/// The checkpoint of a case.
+fn checkpoint(case: &Case, context: &Context) -> Result<Arc<Checkpoint>, String> {
+    let key = case.checkpoint()?.ok_or("the case has no checkpoint")?;
+    Checkpoint::open(&context.checkpoints.path(&key)?).map(Arc::new).map_err(|e| e.to_string())
+}
+
+/// UNet and VAE of a case's checkpoint, which the engine has for every family.
+fn parts(case: &Case, context: &Context) -> Result<Parts, String> {
+    Parts::detect(&checkpoint(case, context)?).map_err(|e| e.to_string())
+}
+
+/// The parameters of a part of a checkpoint.
+fn params(weights: &Weights, scope: &str) -> Params<'static> {
+    Params::new(weights.scope(scope), &|_| {})
+}
+
 /// The checkpoint of a case, opened by the engine.
 struct Engine {
     model: Model,
@@ -66,12 +82,8 @@ struct Engine {
 impl Engine {
     /// `None` if the engine says that it cannot draw with the case's checkpoint; an error if it should and fails.
     fn supporting(case: &Case, context: &Context) -> Option<Result<Engine, String>> {
-        let open = || -> Result<Checkpoint, String> {
-            let key = case.checkpoint()?.ok_or("the case has no checkpoint")?;
-            Checkpoint::open(&context.checkpoints.path(&key)?).map_err(|e| e.to_string())
-        };
-        let checkpoint = match open() {
-            Ok(checkpoint) => Arc::new(checkpoint),
+        let checkpoint = match checkpoint(case, context) {
+            Ok(checkpoint) => checkpoint,
             Err(problem) => return Some(Err(problem)),
         };
         match Model::detect(&checkpoint) {
@@ -79,24 +91,6 @@ impl Engine {
             Err(latent_diffusion::Error::Unsupported { .. }) => None,
             Err(error) => Some(Err(error.to_string())),
         }
-    }
-
-    /// The weights of one part.
-    fn params(self, scope: &str) -> Part {
-        let weights = self.model.weights.scope(scope);
-        Part { model: self.model, weights }
-    }
-}
-
-/// A part of a model, to be loaded.
-struct Part {
-    model: Model,
-    weights: Weights,
-}
-
-impl Part {
-    fn get(&self) -> Params<'_> {
-        Params::new(self.weights.clone(), &|_| {})
     }
 }
 

@@ -12,8 +12,9 @@ use crate::machinery::context::Context;
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     let Some(engine) = Engine::supporting(case, context) else { return Outcome::Unsupported };
     super::attempt(case, context, |comparison| {
-        let params = engine?.params("text_encoder.text_model");
-        let encoder = TextEncoder::load(&params.get(), &params.model.text).map_err(|e| e.to_string())?;
+        let model = engine?.model;
+        let params = super::params(&model.weights, "text_encoder.text_model");
+        let encoder = TextEncoder::load(&params, &model.text).map_err(|e| e.to_string())?;
         if case.json["prompts"].is_array() {
             plain(case, context, &encoder, comparison)
         } else {

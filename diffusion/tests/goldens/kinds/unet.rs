@@ -1,21 +1,30 @@
-//! One evaluation of a UNet.
+//! One evaluation of a UNet, of every family.
 
-use latent_diffusion::unet::UNet;
+use latent_diffusion::unet::{Condition, UNet, added_vector};
 
-use super::{Engine, nchw, nhwc};
+use super::{nchw, nhwc};
 use crate::machinery::case::Case;
 use crate::machinery::compare::Outcome;
 use crate::machinery::context::Context;
 
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
-    let Some(engine) = Engine::supporting(case, context) else { return Outcome::Unsupported };
     super::attempt(case, context, |comparison| {
-        let params = engine?.params("unet");
-        let unet = UNet::load(&params.get(), &params.model.unet).map_err(|e| e.to_string())?;
+        let parts = super::parts(case, context)?;
+        let unet =
+            UNet::load(&super::params(&parts.weights, "unet"), &parts.unet).map_err(|e| e.to_string())?;
         let x = nhwc(case, context, "x")?;
         let text = super::tensor(case, context, "context")?;
         let timesteps = context.f32s(case, "t")?;
-        let out = unet.forward(&x, &timesteps, &text).map_err(|e| e.to_string())?;
+        let added = if parts.unet.added_dim.is_some() {
+            let pooled = super::tensor(case, context, "pooled")?;
+            let added = added_vector(&pooled, &context.f32s(case, "time_ids")?).map_err(|e| e.to_string())?;
+            comparison.tensor("y", added.f32s().map_err(|e| e.to_string())?);
+            Some(added)
+        } else {
+            None
+        };
+        let condition = Condition { text: &text, added: added.as_ref() };
+        let out = unet.forward(&x, &timesteps, condition).map_err(|e| e.to_string())?;
         comparison.tensor("out", &nchw(&out)?);
         Ok(())
     })
