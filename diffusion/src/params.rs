@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::synthetic::Synthetic;
 use latent_loader::{Dtype, RawTensor, Weights};
-use latent_tensor::{Conv2d, DType, GroupNorm, LayerNorm, Linear, Padding, Tensor, WeightBytes};
+use latent_tensor::{Conv2d, DType, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Groups of every group norm of Stable Diffusion.
 const NORM_GROUPS: usize = 32;
@@ -12,7 +13,7 @@ const NORM_GROUPS: usize = 32;
 /// Told how many bytes of a checkpoint were just read.
 pub type OnRead<'a> = dyn Fn(u64) + 'a;
 
-/// Weights under a common prefix, read and packed as layers. Names are those of diffusers.
+/// Weights under a common prefix, read as layers. Names are those of diffusers.
 #[derive(Clone)]
 pub struct Params<'a> {
     source: Source,
@@ -76,17 +77,17 @@ impl<'a> Params<'a> {
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
-        Ok(bytes(&self.read(name, &[len])?).to_f32())
+        Ok(weight(self.read(name, &[len])?).view().to_f32())
     }
 
     fn bias(&self, len: usize) -> Result<Option<Vec<f32>>, Error> {
         if self.contains("bias") { self.vector("bias", len).map(Some) } else { Ok(None) }
     }
 
-    /// A table `[rows, width]`, kept in its own number format.
-    pub fn table(&self, name: &str, dims: [usize; 2]) -> Result<Tensor, Error> {
-        let raw = self.read(name, &dims)?;
-        Ok(Tensor::from_weight(&dims, bytes(&raw))?)
+    /// A table `[rows, width]`.
+    pub fn embedding(&self, name: &str, dims: [usize; 2]) -> Result<Embedding, Error> {
+        let raw = self.scope(name).read("weight", &dims)?;
+        Ok(Embedding::new(weight(raw), dims)?)
     }
 
     /// A linear layer, with a bias if there is one. A 1x1 convolution is one too: the shape in the file may be
@@ -99,7 +100,7 @@ impl<'a> Params<'a> {
         };
         let shape = [outputs, inputs, 1, 1];
         let raw = layer.read("weight", if is_conv { &shape } else { &shape[..2] })?;
-        Ok(Linear::new(bytes(&raw), [outputs, inputs], layer.bias(outputs)?)?)
+        Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?)
     }
 
     /// A convolution of a square kernel with bias.
@@ -113,7 +114,7 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        Ok(Conv2d::new(bytes(&raw), [outputs, inputs, kernel], stride, padding, bias)?)
+        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?)
     }
 
     /// A 3x3 convolution that keeps the picture's size.
@@ -135,13 +136,13 @@ impl<'a> Params<'a> {
     }
 }
 
-/// The bytes of a tensor with the kernels' name for its number format.
-fn bytes(raw: &RawTensor) -> WeightBytes<'_> {
+/// A tensor as the kernels know it; its bytes are not copied.
+fn weight(raw: RawTensor) -> Weight {
     let dtype = match raw.dtype {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
         // `Weights::get` returns no others.
         _ => DType::F32,
     };
-    WeightBytes::new(dtype, &raw.data)
+    Weight::new(dtype, Arc::new(raw.data))
 }

@@ -33,7 +33,7 @@ mod tensor;
 pub use error::TensorError;
 pub use latent_kernels::conv2d::Padding;
 pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
-pub use ops::{Around, Conv2d, GroupNorm, LayerNorm, Linear};
+pub use ops::{Around, Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use pool::{Pool, PoolUse};
 pub use shape::Shape;
 pub use tensor::{Device, Tensor};

@@ -8,7 +8,7 @@ use latent_diffusion::rng::RngKind;
 use latent_diffusion::tensor::{Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
-use latent_diffusion::unet::{Condition, UNet};
+use latent_diffusion::unet::UNet;
 use latent_diffusion::vae::VaeDecoder;
 
 /// Seed of weights and inputs: the time does not depend on it.
@@ -71,9 +71,9 @@ impl Stage {
                 let latents = normal(&[CFG, side, side, sizes.unet.in_channels])?;
                 let text = normal(&[CFG, CONTEXT, sizes.unet.cross_attention_dim])?;
                 let added = sizes.unet.added_dim.map(|dim| normal(&[CFG, dim])).transpose()?;
+                let condition = unet.condition(&text, added.as_ref())?;
                 Box::new(move || {
-                    let condition = Condition { text: &text, added: added.as_ref() };
-                    let output = unet.forward(&latents, &[TIMESTEP; CFG], condition)?;
+                    let output = unet.forward(&latents, &[TIMESTEP; CFG], &condition)?;
                     Ok(vec![ops::guidance(&output, GUIDANCE)?])
                 })
             }

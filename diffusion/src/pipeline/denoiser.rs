@@ -4,14 +4,14 @@ use super::{Conditioning, Latents};
 use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
-use crate::unet::UNet;
+use crate::unet::{Condition, UNet};
 use latent_tensor::{Tensor, ops};
 
 /// Predicts the clean latents of a batch under guidance.
 pub(super) struct UNetDenoiser<'a> {
     unet: &'a UNet,
-    /// `[n, tokens, width]`: the positive half after the negative one, or alone without guidance.
-    context: Tensor,
+    /// The positive half after the negative one, or alone without guidance.
+    condition: Condition,
     guidance: Option<f32>,
     prediction: Prediction,
     pictures: usize,
@@ -34,8 +34,8 @@ impl<'a> UNetDenoiser<'a> {
             Some(_) => vec![&conditioning.negative, &conditioning.positive],
             None => vec![&conditioning.positive],
         };
-        let context = repeat(&halves, pictures)?;
-        Ok(UNetDenoiser { unet, context, guidance, prediction, pictures, channels, height, width })
+        let condition = unet.condition(&repeat(&halves, pictures)?, None)?;
+        Ok(UNetDenoiser { unet, condition, guidance, prediction, pictures, channels, height, width })
     }
 }
 
@@ -69,7 +69,7 @@ impl UNetDenoiser<'_> {
         };
         let batch = latents.channels_last(0..latents.pictures)?;
         let timesteps = vec![timestep as f32; latents.pictures];
-        let output = self.unet.forward(&batch, &timesteps, (&self.context).into())?;
+        let output = self.unet.forward(&batch, &timesteps, &self.condition)?;
         match self.guidance {
             Some(scale) => channels_first(&ops::guidance(&output, scale)?),
             None => channels_first(&output),

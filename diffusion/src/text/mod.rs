@@ -4,7 +4,7 @@
 use crate::tokenizer::CONTEXT;
 use crate::{Error, params::Params};
 use latent_loader::Weights;
-use latent_tensor::{LayerNorm, Linear, Tensor, ops};
+use latent_tensor::{Embedding, LayerNorm, Linear, Tensor, ops};
 
 /// Channels of a head in every CLIP text model.
 const HEAD_WIDTH: usize = 64;
@@ -62,7 +62,7 @@ impl TextConfig {
 
 /// A CLIP text encoder, its weights packed.
 pub struct TextEncoder {
-    token_embedding: Tensor,
+    token_embedding: Embedding,
     position_embedding: Tensor,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
@@ -75,11 +75,14 @@ impl TextEncoder {
     /// A tensor that is missing, mis-shaped or unreadable.
     pub fn load(params: &Params<'_>, config: &TextConfig) -> Result<TextEncoder, Error> {
         let layer = |i| EncoderLayer::load(&params.scope("encoder.layers").scope(i), config);
-        let position = params.table("embeddings.position_embedding.weight", [CONTEXT, config.width])?;
+        let embeddings = params.scope("embeddings");
+        let position = embeddings.embedding("position_embedding", [CONTEXT, config.width])?;
         Ok(TextEncoder {
-            token_embedding: params
-                .table("embeddings.token_embedding.weight", [config.vocabulary, config.width])?,
-            position_embedding: position.to_f32()?,
+            token_embedding: embeddings.embedding("token_embedding", [config.vocabulary, config.width])?,
+            position_embedding: ops::embedding(
+                &position,
+                &std::array::from_fn::<_, CONTEXT, _>(|i| i as u32),
+            )?,
             layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
             final_layer_norm: params.layer_norm("final_layer_norm", config.width)?,
         })
@@ -158,11 +161,7 @@ impl EncoderLayer {
     /// `x` `[batch, tokens, width]`.
     fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
         let hidden = ops::layer_norm(&x, &self.layer_norm1)?;
-        let (q, k, v) = (
-            ops::linear(&hidden, &self.q_proj)?,
-            ops::linear(&hidden, &self.k_proj)?,
-            ops::linear(&hidden, &self.v_proj)?,
-        );
+        let [q, k, v] = ops::linear_many(&hidden, [&self.q_proj, &self.k_proj, &self.v_proj])?;
         let heads = self.q_proj.outputs() / HEAD_WIDTH;
         let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, true)?, &self.out_proj, &x)?;
         let hidden = ops::linear(&ops::layer_norm(&x, &self.layer_norm2)?, &self.fc1)?;

@@ -12,28 +12,20 @@ use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use embedding::TimestepEmbedding;
 use latent_tensor::{Around, Conv2d, GroupNorm, Padding, Tensor, ops};
-use transformer::SpatialTransformer;
+use transformer::{KeysValues, SpatialTransformer, TextKeys};
 
 /// Epsilon of the UNet's group norms.
 const EPS: f32 = 1e-5;
 
-/// What steers a prediction.
-#[derive(Clone, Copy)]
-pub struct Condition<'a> {
-    /// States of the text, `[batch, tokens, cross_attention_dim]`.
-    pub text: &'a Tensor,
-    /// The vector beside the time, `[batch, added_dim]`, of models that have one ([`added_vector`]).
-    pub added: Option<&'a Tensor>,
+/// What steers the predictions of one UNet, as far as it is the same in every step ([`UNet::condition`]).
+pub struct Condition {
+    /// Of each attention to the text, in the order in which `forward` meets them.
+    text: Vec<KeysValues>,
+    /// The embedded vector beside the time, `[batch, width]`.
+    added: Option<Tensor>,
 }
 
-impl<'a> From<&'a Tensor> for Condition<'a> {
-    /// Of the text alone.
-    fn from(text: &'a Tensor) -> Condition<'a> {
-        Condition { text, added: None }
-    }
-}
-
-/// A UNet, its weights packed.
+/// A UNet.
 pub struct UNet {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
@@ -85,45 +77,67 @@ impl UNet {
         })
     }
 
-    /// Predicts from a latent `x` `[batch, height, width, in_channels]`, its `timesteps` (one each, of 0..1000) and
-    /// what steers it: `[batch, height, width, out_channels]`.
+    /// Prepares what steers the predictions: the states of the text, `[batch, tokens, cross_attention_dim]`, and the vector
+    /// beside the time, `[batch, added_dim]`, of models that have one ([`added_vector`]).
     ///
     /// # Errors
     /// Shapes that do not fit the model; a vector beside the time that is missing, or that the model does not take.
-    pub fn forward(&self, x: &Tensor, timesteps: &[f32], condition: Condition<'_>) -> Result<Tensor, Error> {
-        let Condition { text: context, added } = condition;
-        let time = ops::silu(self.embedding(timesteps, added)?)?;
-        // Every state of the way down, the last of which goes on.
-        let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
-        for block in &self.down_blocks {
-            let states = block.forward(&skips[skips.len() - 1], &time, context)?;
-            skips.extend(states);
+    pub fn condition(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Condition, Error> {
+        let down = self
+            .down_blocks
+            .iter()
+            .flat_map(|block| &block.layers)
+            .filter_map(|layer| layer.attention.as_ref());
+        let up = self
+            .up_blocks
+            .iter()
+            .flat_map(|block| &block.layers)
+            .filter_map(|layer| layer.attention.as_ref());
+        let mut keys_values = Vec::new();
+        for attention in down.chain([&self.mid_block.attention]).chain(up) {
+            keys_values.extend(attention.keys_values(text)?);
         }
-        let mut x = self.mid_block.forward(&skips[skips.len() - 1], &time, context)?;
-        for block in &self.up_blocks {
-            x = block.forward(x, &time, context, &mut skips)?;
-        }
-        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
-        Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
-    }
-
-    /// The time and the vector beside it, as every residual block takes them: `[batch, width]`.
-    fn embedding(&self, timesteps: &[f32], added: Option<&Tensor>) -> Result<Tensor, Error> {
-        let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?;
-        let time = self.time_embedding.forward(&sinusoids)?;
-        match (&self.add_embedding, added) {
-            (Some(layer), Some(added)) => Ok(ops::add(&time, &layer.forward(added)?)?),
-            (None, None) => Ok(time),
-            (layer, _) => Err(Error::Setting {
-                name: "added vector",
-                reason: match layer {
+        let added = match (&self.add_embedding, added) {
+            (Some(layer), Some(added)) => Some(layer.forward(added)?),
+            (None, None) => None,
+            (layer, _) => {
+                let reason = match layer {
                     Some(layer) => {
                         format!("this model needs one of {} values beside the time", layer.inputs())
                     }
                     None => "this model takes none".to_owned(),
-                },
-            }),
+                };
+                return Err(Error::Setting { name: "added vector", reason });
+            }
+        };
+        Ok(Condition { text: keys_values, added })
+    }
+
+    /// Predicts from a latent `x` `[batch, height, width, in_channels]`, its `timesteps` (one each, of 0..1000) and
+    /// what steers it: `[batch, height, width, out_channels]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit the model, a condition of another one.
+    pub fn forward(&self, x: &Tensor, timesteps: &[f32], condition: &Condition) -> Result<Tensor, Error> {
+        let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?;
+        let mut time = self.time_embedding.forward(&sinusoids)?;
+        if let Some(added) = &condition.added {
+            time = ops::add(&time, added)?;
         }
+        let time = ops::silu(time)?;
+        let mut text = condition.text.iter();
+        // Every state of the way down, the last of which goes on.
+        let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
+        for block in &self.down_blocks {
+            let states = block.forward(&skips[skips.len() - 1], &time, &mut text)?;
+            skips.extend(states);
+        }
+        let mut x = self.mid_block.forward(&skips[skips.len() - 1], &time, &mut text)?;
+        for block in &self.up_blocks {
+            x = block.forward(x, &time, &mut text, &mut skips)?;
+        }
+        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
+        Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
     }
 }
 
@@ -155,10 +169,10 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor, Error> {
+    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.resnet.forward(x, Some(time))?;
         match &self.attention {
-            Some(attention) => attention.forward(&x, context),
+            Some(attention) => attention.forward(&x, text),
             None => Ok(x),
         }
     }
@@ -188,10 +202,10 @@ impl DownBlock {
     }
 
     /// The states after each layer: the last goes on, all come back on the way up.
-    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Vec<Tensor>, Error> {
+    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Vec<Tensor>, Error> {
         let mut states: Vec<Tensor> = Vec::new();
         for layer in &self.layers {
-            let state = layer.forward(states.last().unwrap_or(x), time, context)?;
+            let state = layer.forward(states.last().unwrap_or(x), time, text)?;
             states.push(state);
         }
         if let Some(downsampler) = &self.downsampler {
@@ -221,9 +235,9 @@ impl MidBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, context: &Tensor) -> Result<Tensor, Error> {
+    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.resnets[0].forward(x, Some(time))?;
-        self.resnets[1].forward(&self.attention.forward(&x, context)?, Some(time))
+        self.resnets[1].forward(&self.attention.forward(&x, text)?, Some(time))
     }
 }
 
@@ -259,14 +273,14 @@ impl UpBlock {
         &self,
         mut x: Tensor,
         time: &Tensor,
-        context: &Tensor,
+        text: &mut TextKeys<'_>,
         skips: &mut Vec<Tensor>,
     ) -> Result<Tensor, Error> {
         for layer in &self.layers {
             if let Some(skip) = skips.pop() {
                 x = ops::concat_channels(&x, &skip)?;
             }
-            x = layer.forward(&x, time, context)?;
+            x = layer.forward(&x, time, text)?;
         }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 came from one of 5 or 6.

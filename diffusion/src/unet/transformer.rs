@@ -5,6 +5,15 @@ use super::Heads;
 use crate::{Error, params::Params};
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Tensor, ops};
 
+/// Keys and values of the text for one attention, each `[batch, tokens, channels]`.
+pub(super) struct KeysValues {
+    keys: Tensor,
+    values: Tensor,
+}
+
+/// Those of the attentions that are still to come.
+pub(super) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
+
 /// A transformer over the pixels of a picture (`Transformer2DModel`).
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
@@ -33,15 +42,20 @@ impl SpatialTransformer {
         })
     }
 
-    /// `x` `[batch, height, width, channels]`, `context` `[batch, tokens, context]`; the result as `x`.
-    pub(super) fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor, Error> {
+    /// Keys and values of each block's attention to the text, `[batch, tokens, context]`.
+    pub(super) fn keys_values(&self, text: &Tensor) -> Result<Vec<KeysValues>, Error> {
+        self.transformer_blocks.iter().map(|block| block.attn2.keys_values(text)).collect()
+    }
+
+    /// `x` `[batch, height, width, channels]`; the result as `x`.
+    pub(super) fn forward(&self, x: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let &[batch, height, width, channels] = x.dims() else {
             unreachable!("group norm below takes pictures")
         };
         let mut hidden = ops::linear(&ops::group_norm(x, &self.norm)?, &self.proj_in)?;
         hidden = hidden.reshape(&[batch, height * width, channels])?;
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, context)?;
+            hidden = block.forward(hidden, text)?;
         }
         Ok(ops::linear_add(&hidden.reshape(&[batch, height, width, channels])?, &self.proj_out, x)?)
     }
@@ -74,11 +88,14 @@ impl BasicTransformerBlock {
         })
     }
 
-    /// `x` `[batch, pixels, channels]`, `context` `[batch, tokens, context]`.
-    fn forward(&self, x: Tensor, context: &Tensor) -> Result<Tensor, Error> {
-        let hidden = ops::layer_norm(&x, &self.norm1)?;
-        let x = self.attn1.forward(&hidden, &hidden, &x)?;
-        let x = self.attn2.forward(&ops::layer_norm(&x, &self.norm2)?, context, &x)?;
+    /// `x` `[batch, pixels, channels]`.
+    fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
+        let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, &x)?;
+        let text = text.next().ok_or(Error::Setting {
+            name: "condition",
+            reason: "it was prepared for a model of fewer attentions".to_owned(),
+        })?;
+        let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, &x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, &x)
     }
 }
@@ -108,14 +125,23 @@ impl CrossAttention {
         })
     }
 
-    /// Attention of `x` to `context`, plus `residual`.
-    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
-        let (q, k, v) = (
-            ops::linear(x, &self.to_q)?,
-            ops::linear(context, &self.to_k)?,
-            ops::linear(context, &self.to_v)?,
-        );
+    /// Keys and values of another sequence `[batch, tokens, context]`.
+    fn keys_values(&self, context: &Tensor) -> Result<KeysValues, Error> {
+        let [keys, values] = ops::linear_many(context, [&self.to_k, &self.to_v])?;
+        Ok(KeysValues { keys, values })
+    }
+
+    /// Attention of `x` to itself, plus `residual`.
+    fn forward_self(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+        let [q, k, v] = ops::linear_many(x, [&self.to_q, &self.to_k, &self.to_v])?;
         Ok(ops::linear_add(&ops::attention(&q, &k, &v, self.heads, false)?, &self.to_out, residual)?)
+    }
+
+    /// Attention of `x` to another sequence, plus `residual`.
+    fn forward_to(&self, other: &KeysValues, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+        let q = ops::linear(x, &self.to_q)?;
+        let out = ops::attention(&q, &other.keys, &other.values, self.heads, false)?;
+        Ok(ops::linear_add(&out, &self.to_out, residual)?)
     }
 }
 

@@ -52,11 +52,7 @@ impl PixelAttention {
         let dims = x.dims().to_vec();
         let hidden = ops::group_norm(x, &self.group_norm)?;
         let hidden = hidden.reshape(&[dims[0], dims[1] * dims[2], dims[3]])?;
-        let (q, k, v) = (
-            ops::linear(&hidden, &self.to_q)?,
-            ops::linear(&hidden, &self.to_k)?,
-            ops::linear(&hidden, &self.to_v)?,
-        );
+        let [q, k, v] = ops::linear_many(&hidden, [&self.to_q, &self.to_k, &self.to_v])?;
         let hidden = ops::attention(&q, &k, &v, 1, false)?.reshape(&dims)?;
         Ok(ops::linear_add(&hidden, &self.to_out, x)?)
     }

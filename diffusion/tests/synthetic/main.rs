@@ -10,7 +10,7 @@ use latent_diffusion::params::Params;
 use latent_diffusion::tensor::{Tensor, profile};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
-use latent_diffusion::unet::{Condition, UNet, UNetConfig, added_vector};
+use latent_diffusion::unet::{UNet, UNetConfig, added_vector};
 use latent_diffusion::vae::VaeDecoder;
 use std::cell::RefCell;
 use std::fs::File;
@@ -83,8 +83,8 @@ fn the_profile_counts_that_work() {
         let (x, text) =
             (zeroed(&[2, 8, 12, config.in_channels]), zeroed(&[2, 77, config.cross_attention_dim]));
         let added = config.added_dim.map(|dim| zeroed(&[2, dim]));
-        let condition = Condition { text: &text, added: added.as_ref() };
-        let (out, profile) = profile::record(|| unet.forward(&x, &[500.0; 2], condition));
+        let run = || unet.forward(&x, &[500.0; 2], &unet.condition(&text, added.as_ref())?);
+        let (out, profile) = profile::record(run);
         assert_eq!(out.unwrap().dims(), [2, 8, 12, config.out_channels]);
         assert_eq!(profile.total().flops, 2 * 2 * macs::of_unet(&config, [8, 12], 77));
     }
@@ -103,12 +103,13 @@ fn a_vector_beside_the_time_is_there_where_it_must_be() {
         ..Published::find("sdxl").unwrap().sizes().unet
     };
     let without = UNetConfig { added_dim: None, ..with.clone() };
-    let (x, text, added) = (zeroed(&[1, 8, 8, 4]), zeroed(&[1, 77, 2048]), zeroed(&[1, 2816]));
+    let (text, added) = (zeroed(&[1, 77, 2048]), zeroed(&[1, 2816]));
     for (config, added, message) in
         [(with, None, "needs one of 2816 values"), (without, Some(&added), "takes none")]
     {
         let unet = UNet::load(&Params::synthetic(1, &|_| ()), &config).unwrap();
-        let error = unet.forward(&x, &[1.0], Condition { text: &text, added }).unwrap_err().to_string();
+        let Err(error) = unet.condition(&text, added) else { panic!("{message}") };
+        let error = error.to_string();
         assert!(error.contains(message), "{error}");
     }
     let pooled = zeroed(&[2, 3]);

@@ -1,22 +1,51 @@
 //! Rows of a table.
 
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError, WeightBytes};
+use crate::{Tensor, TensorError, Weight};
 
-/// Row `ids[i]` of a table `[rows, width]` of any number format, for each `i`: `[ids.len(), width]`.
+/// A table of vectors (`torch.nn.Embedding`).
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    weight: Weight,
+    rows: usize,
+    width: usize,
+}
+
+impl Embedding {
+    /// A table `[rows, width]`, which is not copied.
+    ///
+    /// # Errors
+    /// A weight of another length.
+    pub fn new(weight: impl Into<Weight>, [rows, width]: [usize; 2]) -> Result<Embedding, TensorError> {
+        let weight = weight.into();
+        let values = weight.view().len();
+        if width == 0 || values != rows * width {
+            let expected = format_args!("a table of {rows} x {width} values").to_string();
+            return Err(TensorError::shape("embedding", expected, values));
+        }
+        Ok(Embedding { weight, rows, width })
+    }
+
+    /// Values of a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+}
+
+/// Row `ids[i]` of a table, for each `i`: `[ids.len(), width]`.
 ///
 /// # Errors
-/// A table that is no matrix, an id past its end.
-pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor, TensorError> {
-    const OP: &str = "embedding";
-    let [rows, width] = table.rank(OP)?;
-    let weight = WeightBytes::new(table.dtype(), table.bytes());
+/// An id past the table's end.
+pub fn embedding(table: &Embedding, ids: &[u32]) -> Result<Tensor, TensorError> {
+    let &Embedding { rows, width, .. } = table;
+    let weight = table.weight.view();
     let mut out = Tensor::scratch(&[ids.len(), width])?;
     let _timer = profile::timer(Class::Elementwise);
-    for (id, out) in ids.iter().zip(out.f32s_mut()?.chunks_exact_mut(width.max(1))) {
+    for (id, out) in ids.iter().zip(out.f32s_mut()?.chunks_exact_mut(width)) {
         let row = *id as usize;
         if row >= rows {
-            return Err(TensorError::shape(OP, format_args!("an id below {rows}"), row));
+            return Err(TensorError::shape("embedding", format_args!("an id below {rows}"), row));
         }
         for (column, out) in out.iter_mut().enumerate() {
             *out = weight.get(row * width + column);

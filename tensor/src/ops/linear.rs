@@ -73,19 +73,20 @@ pub fn linear_add(x: &Tensor, layer: &Linear, residual: &Tensor) -> Result<Tenso
 ///
 /// # Errors
 /// Another last dimension than a layer's.
-pub fn linear_many(x: &Tensor, layers: &[&Linear]) -> Result<Vec<Tensor>, TensorError> {
-    let out = |layer: &&Linear| Tensor::scratch(&dims(x, layer, layer.outputs())?);
-    let mut outs = layers.iter().map(out).collect::<Result<Vec<_>, _>>()?;
-    let elements = outs.iter().map(|out| out.shape().elements()).sum();
-    let _timer =
-        profile::timer(Class::Linear).multiply_adds(elements, layers.first().map_or(0, |l| l.inputs()));
-    let mut products = Vec::with_capacity(layers.len());
+pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[Tensor; N], TensorError> {
+    let mut outs: [Option<Tensor>; N] = std::array::from_fn(|_| None);
+    let mut products = Vec::with_capacity(N);
+    let mut elements = 0;
     for (layer, out) in layers.iter().zip(&mut outs) {
+        let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
+        elements += out.shape().elements();
         let (weight, bias) = (&layer.weight, layer.bias.as_deref());
         products.push(Product { weight, bias, residual: None, out: out.f32s_mut()? });
     }
+    let inputs = x.dims().last().copied().unwrap_or(0);
+    let _timer = profile::timer(Class::Linear).multiply_adds(elements, inputs);
     kernel::gemm_many(x.f32s()?, &mut products);
-    Ok(outs)
+    Ok(outs.map(|out| out.expect("a tensor for each layer")))
 }
 
 /// The first half of `x Wᵀ + b` times the GELU of the second (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020):

@@ -17,7 +17,7 @@ pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::attention;
 pub use conv2d::{Around, Conv2d, conv2d, conv2d_with};
 pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
-pub use embedding::embedding;
+pub use embedding::{Embedding, embedding};
 pub use group_norm::{GroupNorm, group_norm, group_norm_silu};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Linear, linear, linear_add, linear_geglu, linear_many};

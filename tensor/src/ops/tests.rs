@@ -99,7 +99,19 @@ fn linear_layers_and_tables() {
     refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
     let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
     refuses(bias, "linear: expected a bias of 2, got 3");
-    let table = tensor(&[2, 2], &[1., 2., 3., 4.]);
+    let [a, b] = linear_many(&x, [&layer, &layer]).unwrap();
+    shows(Ok(a), &[1, 2], &[21., 43.]);
+    shows(Ok(b), &[1, 2], &[21., 43.]);
+    refuses(linear_many(&zeros(&[3]), [&layer]), "linear: expected a last dimension of 2, got [3]");
+    // 21 times the GELU of 43, which is 43.
+    shows(linear_geglu(&x, &layer), &[1, 1], &[903.]);
+    let odd = Linear::new(WeightBytes::new(DType::F32, &bytes[..8]), [1, 2], None).unwrap();
+    refuses(linear_geglu(&x, &odd), "linear: expected an even number of outputs, got 1");
+    refuses(
+        Embedding::new(WeightBytes::new(DType::F32, &bytes), [3, 2]),
+        "embedding: expected a table of 3 x 2 values, got 4",
+    );
+    let table = Embedding::new(WeightBytes::new(DType::F32, &bytes), [2, 2]).unwrap();
     shows(embedding(&table, &[1, 0, 1]), &[3, 2], &[3., 4., 1., 2., 3., 4.]);
     refuses(embedding(&table, &[2]), "embedding: expected an id below 2, got 2");
 }

@@ -1,6 +1,6 @@
 //! One evaluation of a UNet, of every family.
 
-use latent_diffusion::unet::{Condition, UNet, added_vector};
+use latent_diffusion::unet::{UNet, added_vector};
 
 use super::{nchw, nhwc};
 use crate::machinery::case::Case;
@@ -23,8 +23,8 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
         } else {
             None
         };
-        let condition = Condition { text: &text, added: added.as_ref() };
-        let out = unet.forward(&x, &timesteps, condition).map_err(|e| e.to_string())?;
+        let condition = unet.condition(&text, added.as_ref()).map_err(|e| e.to_string())?;
+        let out = unet.forward(&x, &timesteps, &condition).map_err(|e| e.to_string())?;
         comparison.tensor("out", &nchw(&out)?);
         Ok(())
     })
