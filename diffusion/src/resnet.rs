@@ -37,16 +37,20 @@ impl ResnetBlock {
     }
 
     /// `x` `[batch, height, width, inputs]` to `[.., outputs]`; `time`, the time embedding after SiLU, `[batch, width]`.
-    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor, Error> {
+    pub(crate) fn forward(&self, x: Tensor, time: Option<&Tensor>) -> Result<Tensor, Error> {
         let time = match (&self.time_emb_proj, time) {
             (Some(layer), Some(time)) => Some(ops::linear(time, layer)?),
             _ => None,
         };
         let around = Around { norm_silu: Some(&self.norm1), vector: time.as_ref(), ..Around::default() };
-        let hidden = ops::conv2d_with(x, &self.conv1, around)?;
-        let shortcut = self.conv_shortcut.as_ref().map(|layer| ops::linear(x, layer)).transpose()?;
-        let residual = Some(shortcut.as_ref().unwrap_or(x));
-        let around = Around { norm_silu: Some(&self.norm2), residual, ..Around::default() };
+        let hidden = ops::conv2d_with(&x, &self.conv1, around)?;
+        let residual = match &self.conv_shortcut {
+            Some(layer) => ops::linear(&x, layer)?,
+            None => x.clone(),
+        };
+        // The largest tensor of a VAE ends here.
+        drop(x);
+        let around = Around { norm_silu: Some(&self.norm2), residual: Some(residual), ..Around::default() };
         Ok(ops::conv2d_with(&hidden, &self.conv2, around)?)
     }
 }

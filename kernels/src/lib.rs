@@ -21,8 +21,8 @@
 //! ```
 
 pub mod activation;
+pub mod arena;
 pub mod attention;
-pub mod buffer;
 pub mod conv2d;
 pub mod dtype;
 pub mod elementwise;

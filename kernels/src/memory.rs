@@ -17,8 +17,46 @@ pub fn release_freed() {
     }
 }
 
+/// Asks the system to back memory with large pages (2 MiB instead of 4 KiB) when it is first touched: that takes a fraction of
+/// the time, and so do accesses later. A hint, on Linux; elsewhere nothing.
+pub fn prefer_large_pages<T>(memory: &mut [T]) {
+    #[cfg(target_os = "linux")]
+    {
+        /// `sys/mman.h`
+        const MADV_HUGEPAGE: std::ffi::c_int = 14;
+        /// What the system works with at least; a multiple of it on every machine.
+        const PAGE: usize = 1 << 16;
+        unsafe extern "C" {
+            fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        let bytes = size_of_val(memory);
+        let start: *mut u8 = memory.as_mut_ptr().cast();
+        let skipped = start.align_offset(PAGE);
+        if let Some(whole) =
+            bytes.checked_sub(skipped).map(|rest| rest / PAGE * PAGE).filter(|whole| *whole > 0)
+        {
+            // SAFETY: whole pages within memory that is borrowed for writing; the advice changes no contents. An error means
+            // that the hint is not taken.
+            unsafe {
+                madvise(start.wrapping_add(skipped).cast(), whole, MADV_HUGEPAGE);
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_hint_about_pages_changes_no_contents() {
+        for len in [0, 1, 1000, 5 << 20] {
+            let mut memory: Vec<u32> = (0..len).collect();
+            super::prefer_large_pages(&mut memory);
+            assert!(memory.iter().zip(0..).all(|(value, i)| *value == i));
+        }
+    }
+
     #[test]
     fn what_lives_is_left_alone() {
         let mut kept = Vec::new();

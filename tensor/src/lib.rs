@@ -31,9 +31,10 @@ mod shape;
 mod tensor;
 
 pub use error::TensorError;
+pub use latent_kernels::arena::ArenaUse;
 pub use latent_kernels::conv2d::Padding;
 pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
 pub use ops::{Around, Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
-pub use pool::{Pool, PoolUse};
+pub use pool::Pool;
 pub use shape::Shape;
 pub use tensor::{Device, Tensor};

@@ -161,7 +161,7 @@ mod tests {
         counts(Class::Norm, 0, || ops::group_norm(&zeros(&[1, 2, 2, 4]), &norm).unwrap());
         let norm = LayerNorm::new(vec![1.0; 4], vec![0.0; 4], 1e-5).unwrap();
         counts(Class::Norm, 0, || ops::layer_norm(&zeros(&[2, 4]), &norm).unwrap());
-        counts(Class::Elementwise, 0, || ops::add(&q, &q).unwrap());
+        counts(Class::Elementwise, 0, || ops::add(q.clone(), &q).unwrap());
         counts(Class::Elementwise, 0, || ops::silu(zeros(&[1000])).unwrap());
     }
 

@@ -1,8 +1,9 @@
 //! The tensor.
 
 use crate::{DType, Pool, Shape, TensorError, WeightBytes};
-use latent_kernels::buffer::Buffer;
+use latent_kernels::arena::Buffer;
 use std::fmt;
+use std::sync::Arc;
 
 /// Where a tensor's memory is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,12 +14,13 @@ pub enum Device {
     Cpu,
 }
 
-/// A contiguous, row-major array of numbers.
+/// A contiguous, row-major array of numbers. A clone shares its memory; what writes into a tensor that is shared writes into a
+/// copy.
+#[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
     dtype: DType,
-    /// Always present; taken out only when the tensor is dropped.
-    storage: Option<Buffer>,
+    storage: Arc<Buffer>,
 }
 
 impl Tensor {
@@ -32,7 +34,8 @@ impl Tensor {
 
     fn allocate(dims: &[usize], dtype: DType) -> Result<Tensor, TensorError> {
         let shape = Shape::new(dims)?;
-        Ok(Tensor { shape, dtype, storage: Some(Pool::global().take(shape.elements() * dtype.size())?) })
+        let buffer = Pool::global().take(shape.elements() * dtype.size())?;
+        Ok(Tensor { shape, dtype, storage: Arc::new(buffer) })
     }
 
     /// A tensor of zeros.
@@ -63,7 +66,7 @@ impl Tensor {
     pub fn from_weight(dims: &[usize], weight: WeightBytes<'_>) -> Result<Tensor, TensorError> {
         let mut tensor = Tensor::allocate(dims, weight.dtype())?;
         tensor.expect_elements(weight.len())?;
-        tensor.buffer_mut().view_mut::<u8>(weight.bytes().len()).copy_from_slice(weight.bytes());
+        tensor.buffer_mut()?.view_mut::<u8>(weight.bytes().len()).copy_from_slice(weight.bytes());
         Ok(tensor)
     }
 
@@ -108,23 +111,23 @@ impl Tensor {
     /// A tensor that is not `f32`.
     pub fn f32s(&self) -> Result<&[f32], TensorError> {
         self.expect_f32()?;
-        Ok(self.buffer().view(self.shape.elements()))
+        Ok(self.storage.view(self.shape.elements()))
     }
 
     /// The values, to write.
     ///
     /// # Errors
-    /// A tensor that is not `f32`.
+    /// A tensor that is not `f32`, no memory for a copy of one that is shared.
     pub fn f32s_mut(&mut self) -> Result<&mut [f32], TensorError> {
         self.expect_f32()?;
         let elements = self.shape.elements();
-        Ok(self.buffer_mut().view_mut(elements))
+        Ok(self.buffer_mut()?.view_mut(elements))
     }
 
     /// The values' bytes, in the machine's order.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer().view(self.shape.elements() * self.dtype.size())
+        self.storage.view(self.shape.elements() * self.dtype.size())
     }
 
     fn expect_f32(&self) -> Result<(), TensorError> {
@@ -132,17 +135,6 @@ impl Tensor {
             return Ok(());
         }
         Err(TensorError::DType { op: "tensor", expected: "f32".into(), got: self.dtype.to_string() })
-    }
-
-    /// A copy, in memory of its own.
-    ///
-    /// # Errors
-    /// No memory.
-    pub fn copy(&self) -> Result<Tensor, TensorError> {
-        let mut tensor = Tensor::allocate(self.dims(), self.dtype)?;
-        let bytes = self.bytes();
-        tensor.buffer_mut().view_mut::<u8>(bytes.len()).copy_from_slice(bytes);
-        Ok(tensor)
     }
 
     /// A copy widened to `f32`.
@@ -176,20 +168,19 @@ impl Tensor {
             .map_err(|_| TensorError::shape(op, format_args!("{N} dimensions"), self.shape))
     }
 
-    fn buffer(&self) -> &Buffer {
-        self.storage.as_ref().expect("a tensor that lives has its storage")
+    /// Whether no other tensor shares the memory.
+    pub(crate) fn is_own(&mut self) -> bool {
+        Arc::get_mut(&mut self.storage).is_some()
     }
 
-    fn buffer_mut(&mut self) -> &mut Buffer {
-        self.storage.as_mut().expect("a tensor that lives has its storage")
-    }
-}
-
-impl Drop for Tensor {
-    fn drop(&mut self) {
-        if let Some(buffer) = self.storage.take() {
-            Pool::global().give(buffer);
+    fn buffer_mut(&mut self) -> Result<&mut Buffer, TensorError> {
+        if Arc::get_mut(&mut self.storage).is_none() {
+            let mut copy = Tensor::allocate(self.dims(), self.dtype)?;
+            let bytes = self.bytes();
+            copy.buffer_mut()?.view_mut::<u8>(bytes.len()).copy_from_slice(bytes);
+            *self = copy;
         }
+        Ok(Arc::get_mut(&mut self.storage).expect("just made"))
     }
 }
 
@@ -214,14 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn a_clone_shares_memory_until_one_is_written() {
+        let x = Tensor::from_f32(&[2], &[1.0, 2.0]).unwrap();
+        let mut y = x.clone();
+        assert_eq!(x.f32s().unwrap().as_ptr(), y.f32s().unwrap().as_ptr());
+        y.f32s_mut().unwrap()[0] = 5.0;
+        assert_eq!((x.f32s().unwrap(), y.f32s().unwrap()), (&[1.0, 2.0][..], &[5.0, 2.0][..]));
+        let place = y.f32s().unwrap().as_ptr();
+        assert_eq!(y.f32s_mut().unwrap().as_ptr(), place, "its own memory is written in place");
+    }
+
+    #[test]
     fn shapes_are_checked() {
         assert!(Tensor::from_f32(&[2, 3], &[0.0; 5]).is_err());
         assert!(Tensor::zeros(&[1, 1, 1, 1, 1]).is_err());
         assert!(Tensor::zeros(&[usize::MAX, 2]).is_err());
         assert!(Tensor::zeros(&[usize::MAX / 8]).is_err());
         let x = Tensor::from_f32(&[2, 3], &[1., 2., 3., 4., 5., 6.]).unwrap();
-        assert!(x.copy().unwrap().reshape(&[7]).is_err());
-        let y = x.copy().unwrap().reshape(&[3, 2]).unwrap();
+        assert!(x.clone().reshape(&[7]).is_err());
+        let y = x.clone().reshape(&[3, 2]).unwrap();
         assert_eq!((y.dims(), y.f32s().unwrap()), (&[3, 2][..], x.f32s().unwrap()));
         assert_eq!(y.device(), Device::Cpu);
     }

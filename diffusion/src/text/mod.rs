@@ -163,12 +163,12 @@ impl EncoderLayer {
         let hidden = ops::layer_norm(&x, &self.layer_norm1)?;
         let [q, k, v] = ops::linear_many(&hidden, [&self.q_proj, &self.k_proj, &self.v_proj])?;
         let heads = self.q_proj.outputs() / HEAD_WIDTH;
-        let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, true)?, &self.out_proj, &x)?;
+        let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, true)?, &self.out_proj, x)?;
         let hidden = ops::linear(&ops::layer_norm(&x, &self.layer_norm2)?, &self.fc1)?;
         let hidden = match self.activation {
             TextActivation::QuickGelu => ops::quick_gelu(hidden)?,
             TextActivation::Gelu => ops::gelu(hidden)?,
         };
-        Ok(ops::linear_add(&hidden, &self.fc2, &x)?)
+        Ok(ops::linear_add(&hidden, &self.fc2, x)?)
     }
 }

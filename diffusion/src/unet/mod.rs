@@ -122,17 +122,17 @@ impl UNet {
         let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?;
         let mut time = self.time_embedding.forward(&sinusoids)?;
         if let Some(added) = &condition.added {
-            time = ops::add(&time, added)?;
+            time = ops::add(time, added)?;
         }
         let time = ops::silu(time)?;
         let mut text = condition.text.iter();
         // Every state of the way down, the last of which goes on.
         let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
         for block in &self.down_blocks {
-            let states = block.forward(&skips[skips.len() - 1], &time, &mut text)?;
+            let states = block.forward(skips[skips.len() - 1].clone(), &time, &mut text)?;
             skips.extend(states);
         }
-        let mut x = self.mid_block.forward(&skips[skips.len() - 1], &time, &mut text)?;
+        let mut x = self.mid_block.forward(skips[skips.len() - 1].clone(), &time, &mut text)?;
         for block in &self.up_blocks {
             x = block.forward(x, &time, &mut text, &mut skips)?;
         }
@@ -169,10 +169,10 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
+    fn forward(&self, x: Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.resnet.forward(x, Some(time))?;
         match &self.attention {
-            Some(attention) => attention.forward(&x, text),
+            Some(attention) => attention.forward(x, text),
             None => Ok(x),
         }
     }
@@ -202,15 +202,14 @@ impl DownBlock {
     }
 
     /// The states after each layer: the last goes on, all come back on the way up.
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Vec<Tensor>, Error> {
-        let mut states: Vec<Tensor> = Vec::new();
+    fn forward(&self, mut x: Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Vec<Tensor>, Error> {
+        let mut states = Vec::new();
         for layer in &self.layers {
-            let state = layer.forward(states.last().unwrap_or(x), time, text)?;
-            states.push(state);
+            x = layer.forward(x, time, text)?;
+            states.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
-            let state = ops::conv2d(states.last().unwrap_or(x), downsampler)?;
-            states.push(state);
+            states.push(ops::conv2d(&x, downsampler)?);
         }
         Ok(states)
     }
@@ -235,9 +234,9 @@ impl MidBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
+    fn forward(&self, x: Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.resnets[0].forward(x, Some(time))?;
-        self.resnets[1].forward(&self.attention.forward(&x, text)?, Some(time))
+        self.resnets[1].forward(self.attention.forward(x, text)?, Some(time))
     }
 }
 
@@ -280,7 +279,7 @@ impl UpBlock {
             if let Some(skip) = skips.pop() {
                 x = ops::concat_channels(&x, &skip)?;
             }
-            x = layer.forward(&x, time, text)?;
+            x = layer.forward(x, time, text)?;
         }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 came from one of 5 or 6.

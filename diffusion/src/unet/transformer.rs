@@ -48,11 +48,11 @@ impl SpatialTransformer {
     }
 
     /// `x` `[batch, height, width, channels]`; the result as `x`.
-    pub(super) fn forward(&self, x: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
+    pub(super) fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let &[batch, height, width, channels] = x.dims() else {
             unreachable!("group norm below takes pictures")
         };
-        let mut hidden = ops::linear(&ops::group_norm(x, &self.norm)?, &self.proj_in)?;
+        let mut hidden = ops::linear(&ops::group_norm(&x, &self.norm)?, &self.proj_in)?;
         hidden = hidden.reshape(&[batch, height * width, channels])?;
         for block in &self.transformer_blocks {
             hidden = block.forward(hidden, text)?;
@@ -90,13 +90,13 @@ impl BasicTransformerBlock {
 
     /// `x` `[batch, pixels, channels]`.
     fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
-        let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, &x)?;
+        let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, x)?;
         let text = text.next().ok_or(Error::Setting {
             name: "condition",
             reason: "it was prepared for a model of fewer attentions".to_owned(),
         })?;
-        let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, &x)?;
-        self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, &x)
+        let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, x)?;
+        self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }
 }
 
@@ -132,13 +132,13 @@ impl CrossAttention {
     }
 
     /// Attention of `x` to itself, plus `residual`.
-    fn forward_self(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+    fn forward_self(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let [q, k, v] = ops::linear_many(x, [&self.to_q, &self.to_k, &self.to_v])?;
         Ok(ops::linear_add(&ops::attention(&q, &k, &v, self.heads, false)?, &self.to_out, residual)?)
     }
 
     /// Attention of `x` to another sequence, plus `residual`.
-    fn forward_to(&self, other: &KeysValues, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+    fn forward_to(&self, other: &KeysValues, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let q = ops::linear(x, &self.to_q)?;
         let out = ops::attention(&q, &other.keys, &other.values, self.heads, false)?;
         Ok(ops::linear_add(&out, &self.to_out, residual)?)
@@ -159,7 +159,7 @@ impl FeedForward {
         })
     }
 
-    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor, Error> {
+    fn forward(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let hidden = ops::linear_geglu(x, &self.net_0_proj)?;
         Ok(ops::linear_add(&hidden, &self.net_2, residual)?)
     }

@@ -51,9 +51,9 @@ impl VaeDecoder {
     /// # Errors
     /// A latent of other channels.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
-        let x = ops::scale(latent.copy()?, 1.0 / self.scaling_factor)?;
+        let x = ops::scale(latent.clone(), 1.0 / self.scaling_factor)?;
         let x = ops::linear(&x, &self.post_quant_conv)?;
-        let mut x = self.mid_block.forward(&ops::conv2d(&x, &self.conv_in)?)?;
+        let mut x = self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)?;
         for block in &self.up_blocks {
             x = block.forward(x)?;
         }
@@ -89,7 +89,7 @@ impl UpBlock {
 
     fn forward(&self, mut x: Tensor) -> Result<Tensor, Error> {
         for resnet in &self.resnets {
-            x = resnet.forward(&x, None)?;
+            x = resnet.forward(x, None)?;
         }
         if let Some(upsampler) = &self.upsampler {
             let (height, width) = (x.dims()[1], x.dims()[2]);

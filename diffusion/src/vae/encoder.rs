@@ -55,7 +55,7 @@ impl VaeEncoder {
         for block in &self.down_blocks {
             x = block.forward(x)?;
         }
-        let x = self.mid_block.forward(&x)?;
+        let x = self.mid_block.forward(x)?;
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         let x = ops::conv2d_with(&x, &self.conv_out, around)?;
         Ok(Moments { values: ops::linear(&x, &self.quant_conv)?, scaling_factor: self.scaling_factor })
@@ -99,8 +99,8 @@ impl Moments {
         let mut out = Tensor::zeros(&dims)?;
         // Adding zeros checks that the noise has the latent's shape.
         let noise = match noise {
-            Some(noise) => ops::add(noise, &out)?,
-            None => out.copy()?,
+            Some(noise) => ops::add(noise.clone(), &out)?,
+            None => out.clone(),
         };
         let pixels = self.values.f32s()?.chunks_exact(moments);
         let noise = noise.f32s()?.chunks_exact(moments / 2);
@@ -144,7 +144,7 @@ impl DownBlock {
 
     fn forward(&self, mut x: Tensor) -> Result<Tensor, Error> {
         for resnet in &self.resnets {
-            x = resnet.forward(&x, None)?;
+            x = resnet.forward(x, None)?;
         }
         if let Some(downsampler) = &self.downsampler {
             x = ops::conv2d(&x, downsampler)?;

@@ -20,9 +20,9 @@ impl MidBlock {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+    pub(super) fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
         let x = self.resnets[0].forward(x, None)?;
-        self.resnets[1].forward(&self.attention.forward(&x)?, None)
+        self.resnets[1].forward(self.attention.forward(x)?, None)
     }
 }
 
@@ -48,9 +48,9 @@ impl PixelAttention {
     }
 
     /// `x` `[batch, height, width, channels]`.
-    fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+    fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
         let dims = x.dims().to_vec();
-        let hidden = ops::group_norm(x, &self.group_norm)?;
+        let hidden = ops::group_norm(&x, &self.group_norm)?;
         let hidden = hidden.reshape(&[dims[0], dims[1] * dims[2], dims[3]])?;
         let [q, k, v] = ops::linear_many(&hidden, [&self.to_q, &self.to_k, &self.to_v])?;
         let hidden = ops::attention(&q, &k, &v, 1, false)?.reshape(&dims)?;

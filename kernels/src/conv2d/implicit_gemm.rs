@@ -30,8 +30,9 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     let rows = batch * out_height * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    let (bias, residual) = (one_bias, conv.residual);
-    product(isa, &pixels, rows, &mut [Factor { weight: &weight.matrix, bias, residual, gated: false, out }]);
+    let &Fused { residual, accumulate, .. } = conv;
+    let factor = Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, gated: false, out };
+    product(isa, &pixels, rows, &mut [factor]);
     if let (None, Some(bias)) = (one_bias, conv.bias) {
         add_per_channel(out, bias, batch, outputs);
     }

@@ -137,13 +137,15 @@ pub struct Fused<'a> {
     pub bias: Option<&'a [f32]>,
     /// Add this too: the result's shape.
     pub residual: Option<&'a [f32]>,
+    /// Add to what the output holds.
+    pub accumulate: bool,
 }
 
 impl<'a> Fused<'a> {
     /// A convolution of a picture, and nothing else.
     #[must_use]
     pub fn plain(x: &'a [f32], shape: [usize; 3]) -> Fused<'a> {
-        Fused { x, shape, norm: None, resize: None, bias: None, residual: None }
+        Fused { x, shape, norm: None, resize: None, bias: None, residual: None, accumulate: false }
     }
 
     /// `[batch, height, width]` of what is convolved.

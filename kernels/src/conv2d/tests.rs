@@ -198,6 +198,10 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
                 let mut out = vec![f32::NAN; want.len()];
                 fused_with(isa, algorithm, &conv, &packed, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?}"));
+                out.copy_from_slice(&residual);
+                let in_place = Fused { residual: None, accumulate: true, ..conv };
+                fused_with(isa, algorithm, &in_place, &packed, &mut out);
+                assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?} in place"));
             }
         }
     }

@@ -55,6 +55,8 @@ pub(crate) struct Factor<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     /// A value for each output of each row, added.
     pub(crate) residual: Option<&'a [f32]>,
+    /// Add to what the output holds; not of a gated factor.
+    pub(crate) accumulate: bool,
     /// The first half of the outputs are values and the second half their gates: the result is `value * gelu(gate)`, half as
     /// wide. Half of the outputs must be whole panels.
     pub(crate) gated: bool,
@@ -145,7 +147,8 @@ pub(crate) fn product<R: Rows>(isa: Isa, rows: &R, m: usize, factors: &mut [Fact
         assert!(n.is_multiple_of(halves) && factor.out.len() == m * n / halves, "output of {m} x {n}");
         assert!(factor.bias.is_none_or(|b| b.len() == n), "bias of {n}");
         assert!(factor.residual.is_none_or(|r| r.len() == m * n && !factor.gated), "residual of {m} x {n}");
-        assert!(!factor.gated || n.is_multiple_of(2 * PANEL), "gated outputs in whole panels");
+        let can_gate = n.is_multiple_of(2 * PANEL) && !factor.accumulate;
+        assert!(!factor.gated || can_gate, "gated outputs in whole panels, of their own");
         if m > 0 {
             let (panels, is_kept) = ((n / halves).div_ceil(PANEL), factor.gated || parts.len() > 1);
             cut(&mut tasks, index, m, panels, is_kept, wanted, PANELS_PER_TASK / halves);
@@ -275,7 +278,7 @@ impl<R: Rows> Product<'_, R> {
                 // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
                 c: unsafe { place.c.add((rows.start - task.rows.start) * place.stride + done * PANEL) },
                 c_stride: place.stride,
-                accumulate: index > 0,
+                accumulate: index > 0 || factor.accumulate,
                 bias: if is_last && factor.bias.is_some() { bias.as_ptr() } else { std::ptr::null() },
                 residual: residual.map_or(std::ptr::null(), |r| r[at..].as_ptr()),
                 columns,

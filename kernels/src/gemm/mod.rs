@@ -25,6 +25,8 @@ pub struct Product<'a> {
     pub bias: Option<&'a [f32]>,
     /// `[m, n]`, added.
     pub residual: Option<&'a [f32]>,
+    /// Add to what `out` holds.
+    pub accumulate: bool,
     /// `[m, n]`
     pub out: &'a mut [f32],
 }
@@ -57,7 +59,7 @@ pub fn gemm_with(
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    gemm_many_with(isa, x, &mut [Product { weight, bias, residual, out }]);
+    gemm_many_with(isa, x, &mut [Product { weight, bias, residual, accumulate: false, out }]);
 }
 
 /// Several products of the same rows at once: queries, keys and values. Threads then wait for each other once and not each
@@ -77,10 +79,11 @@ pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
     let Some(k) = products.first().map(|product| product.weight.inputs()) else { return };
     let mut factors: Vec<Factor<'_>> = products
         .iter_mut()
-        .map(|Product { weight, bias, residual, out }| Factor {
+        .map(|Product { weight, bias, residual, accumulate, out }| Factor {
             weight,
             bias: *bias,
             residual: *residual,
+            accumulate: *accumulate,
             gated: false,
             out,
         })
@@ -106,7 +109,12 @@ pub fn gemm_geglu_with(isa: Isa, x: &[f32], weight: &WeightMatrix, bias: Option<
     let (n, k) = (weight.outputs(), weight.inputs());
     let rows = Matrix::new(x, k);
     if n.is_multiple_of(2 * PANEL) {
-        product(isa, &rows, x.len() / k, &mut [Factor { weight, bias, residual: None, gated: true, out }]);
+        product(
+            isa,
+            &rows,
+            x.len() / k,
+            &mut [Factor { weight, bias, residual: None, accumulate: false, gated: true, out }],
+        );
         return;
     }
     assert!(n.is_multiple_of(2), "{n} outputs have no halves");

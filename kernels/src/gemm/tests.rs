@@ -76,14 +76,33 @@ fn several_products_at_once_are_those_one_by_one() {
     for isa in Isa::available() {
         let (mut out_a, mut out_b) = (vec![f32::NAN; m * 50], vec![f32::NAN; m * 131]);
         let mut products = [
-            Product { weight: &a, bias: Some(&bias), residual: None, out: &mut out_a },
-            Product { weight: &b, bias: None, residual: Some(&residual), out: &mut out_b },
+            Product { weight: &a, bias: Some(&bias), residual: None, accumulate: false, out: &mut out_a },
+            Product { weight: &b, bias: None, residual: Some(&residual), accumulate: false, out: &mut out_b },
         ];
         gemm_many_with(isa, &x, &mut products);
         let (mut want_a, mut want_b) = (out_a.clone(), out_b.clone());
         gemm_with(isa, &x, &a, Some(&bias), None, &mut want_a);
         gemm_with(isa, &x, &b, None, Some(&residual), &mut want_b);
         assert_eq!((out_a, out_b), (want_a, want_b), "{isa}");
+    }
+}
+
+#[test]
+fn a_product_adds_to_what_is_there() {
+    let (m, n, k) = (50, 30, 800);
+    let (x, bias, before) = (random(1, m * k), random(3, n), random(4, m * n));
+    let bytes = to_bytes(&random(2, n * k), DType::F16);
+    let weight = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
+    for isa in Isa::available() {
+        let (mut out, mut want) = (before.clone(), vec![0.0; m * n]);
+        let bias = Some(&bias[..]);
+        gemm_many_with(
+            isa,
+            &x,
+            &mut [Product { weight: &weight, bias, residual: None, accumulate: true, out: &mut out }],
+        );
+        gemm_with(isa, &x, &weight, bias, Some(&before), &mut want);
+        assert_close(&out, &want, 2e-5, &format!("{isa}"));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Convolutions.
 
-use super::{GroupNorm, check_len, same_shape};
+use super::{GroupNorm, check_len};
 use crate::profile::{self, Class};
-use crate::{Padding, Tensor, TensorError, Weight};
+use crate::{Padding, Shape, Tensor, TensorError, Weight};
 use latent_kernels::conv2d::{self as kernel, ConvWeight};
 
 /// The parameters of a convolution (`torch.nn.Conv2d`).
@@ -62,7 +62,7 @@ impl Conv2d {
 
 /// What stands around a convolution in a model. Computed together with it, none of it takes a pass over memory, or
 /// memory, of its own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Around<'a> {
     /// Before: this norm, then SiLU.
     pub norm_silu: Option<&'a GroupNorm>,
@@ -70,8 +70,8 @@ pub struct Around<'a> {
     pub resize: Option<[usize; 2]>,
     /// After: a vector `[batch, outputs]` added to all pixels of its picture.
     pub vector: Option<&'a Tensor>,
-    /// After: a tensor of the result's shape, added.
-    pub residual: Option<&'a Tensor>,
+    /// After: a tensor of the result's shape, added. The result is written into it where nothing else shares its memory.
+    pub residual: Option<Tensor>,
 }
 
 /// Convolves `[batch, height, width, inputs]` to `[batch, height', width', outputs]`.
@@ -95,10 +95,14 @@ pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Ten
     let [to_height, to_width] = around.resize.unwrap_or([height, width]);
     let size = layer.weight.output_size(to_height, to_width).filter(|_| batch * height * width > 0);
     let (h, w) = size.ok_or_else(|| TensorError::shape(OP, "a picture as large as the kernel", x.shape()))?;
-    let mut out = Tensor::scratch(&[batch, h, w, layer.outputs()])?;
-    if let Some(residual) = around.residual {
-        same_shape(OP, &out, residual)?;
+    let shape = Shape::new(&[batch, h, w, layer.outputs()])?;
+    let mut residual = around.residual;
+    if let Some(residual) = residual.as_ref().filter(|residual| residual.shape() != shape) {
+        return Err(TensorError::shape(OP, shape, residual.shape()));
     }
+    let own = residual.take_if(|residual| residual.is_own());
+    let accumulate = own.is_some();
+    let mut out = own.map_or_else(|| Tensor::scratch(shape.dims()), Ok)?;
     let bias = match around.vector {
         Some(vector) => Some(bias_for_each(layer, vector, batch)?),
         None => layer.bias.clone(),
@@ -109,7 +113,8 @@ pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Ten
         norm: statistics.as_ref().zip(around.norm_silu).map(|(statistics, norm)| norm.map(statistics, true)),
         resize: around.resize,
         bias: bias.as_deref(),
-        residual: around.residual.map(Tensor::f32s).transpose()?,
+        residual: residual.as_ref().map(Tensor::f32s).transpose()?,
+        accumulate,
         ..kernel::Fused::plain(x.f32s()?, [batch, height, width])
     };
     kernel::fused(&conv, &layer.weight, out.f32s_mut()?);

@@ -5,16 +5,15 @@ use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
 use latent_kernels::elementwise as kernel;
 
-/// `a + b`.
+/// `a + b`, written into `a`.
 ///
 /// # Errors
 /// Different shapes.
-pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
-    same_shape("add", a, b)?;
+pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
+    same_shape("add", &a, b)?;
     let _timer = profile::timer(Class::Elementwise);
-    let mut out = a.copy()?;
-    kernel::add_assign(out.f32s_mut()?, b.f32s()?);
-    Ok(out)
+    kernel::add_assign(a.f32s_mut()?, b.f32s()?);
+    Ok(a)
 }
 
 /// `k x`, written into `x`.

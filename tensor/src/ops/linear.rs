@@ -1,8 +1,8 @@
 //! Linear layers.
 
-use super::{check_len, same_shape};
+use super::check_len;
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError, Weight};
+use crate::{Shape, Tensor, TensorError, Weight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 
 /// The parameters of a linear layer (`torch.nn.Linear`).
@@ -58,15 +58,27 @@ impl Linear {
 /// # Errors
 /// Another last dimension.
 pub fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
-    run(x, layer, None)
+    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
+    run(x, layer, None, false, &mut out)?;
+    Ok(out)
 }
 
-/// `x Wᵀ + b + residual`, the residual of the result's shape.
+/// `x Wᵀ + b + residual`, the residual of the result's shape; written into it where nothing else shares its memory.
 ///
 /// # Errors
 /// Another last dimension, another shape of the residual.
-pub fn linear_add(x: &Tensor, layer: &Linear, residual: &Tensor) -> Result<Tensor, TensorError> {
-    run(x, layer, Some(residual))
+pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Tensor, TensorError> {
+    let shape = Shape::new(&dims(x, layer, layer.outputs())?)?;
+    if shape != residual.shape() {
+        return Err(TensorError::shape("linear", shape, residual.shape()));
+    }
+    if residual.is_own() {
+        run(x, layer, None, true, &mut residual)?;
+        return Ok(residual);
+    }
+    let mut out = Tensor::scratch(shape.dims())?;
+    run(x, layer, Some(&residual), false, &mut out)?;
+    Ok(out)
 }
 
 /// Several layers of the same input at once, such as queries, keys and values: threads wait for each other once.
@@ -81,7 +93,7 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
         let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
         elements += out.shape().elements();
         let (weight, bias) = (&layer.weight, layer.bias.as_deref());
-        products.push(Product { weight, bias, residual: None, out: out.f32s_mut()? });
+        products.push(Product { weight, bias, residual: None, accumulate: false, out: out.f32s_mut()? });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
     let _timer = profile::timer(Class::Linear).multiply_adds(elements, inputs);
@@ -117,13 +129,16 @@ fn dims(x: &Tensor, layer: &Linear, outputs: usize) -> Result<Vec<usize>, Tensor
     Ok(dims)
 }
 
-fn run(x: &Tensor, layer: &Linear, residual: Option<&Tensor>) -> Result<Tensor, TensorError> {
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
-    if let Some(residual) = residual {
-        same_shape("linear", &out, residual)?;
-    }
+fn run(
+    x: &Tensor,
+    layer: &Linear,
+    residual: Option<&Tensor>,
+    accumulate: bool,
+    out: &mut Tensor,
+) -> Result<(), TensorError> {
     let residual = residual.map(Tensor::f32s).transpose()?;
     let _timer = profile::timer(Class::Linear).multiply_adds(out.shape().elements(), layer.inputs());
-    kernel::gemm(x.f32s()?, &layer.weight, layer.bias.as_deref(), residual, out.f32s_mut()?);
-    Ok(out)
+    let (weight, bias) = (&layer.weight, layer.bias.as_deref());
+    kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, out: out.f32s_mut()? }]);
+    Ok(())
 }

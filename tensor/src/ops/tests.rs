@@ -33,16 +33,12 @@ fn refuses<T>(result: Result<T, TensorError>, message: &str) {
 fn elementwise_ops() {
     let a = tensor(&[1, 1, 2, 2], &[1., 2., 3., 4.]);
     let b = tensor(&[1, 1, 2, 1], &[9., 8.]);
-    shows(add(&a, &a), &[1, 1, 2, 2], &[2., 4., 6., 8.]);
-    refuses(add(&a, &b), "add: expected [1, 1, 2, 2], got [1, 1, 2, 1]");
-    shows(scale(a.copy().unwrap(), 0.5), &[1, 1, 2, 2], &[0.5, 1., 1.5, 2.]);
-    shows(
-        add_per_channel(a.copy().unwrap(), &tensor(&[1, 2], &[10., 20.])),
-        &[1, 1, 2, 2],
-        &[11., 22., 13., 24.],
-    );
+    shows(add(a.clone(), &a), &[1, 1, 2, 2], &[2., 4., 6., 8.]);
+    refuses(add(a.clone(), &b), "add: expected [1, 1, 2, 2], got [1, 1, 2, 1]");
+    shows(scale(a.clone(), 0.5), &[1, 1, 2, 2], &[0.5, 1., 1.5, 2.]);
+    shows(add_per_channel(a.clone(), &tensor(&[1, 2], &[10., 20.])), &[1, 1, 2, 2], &[11., 22., 13., 24.]);
     refuses(
-        add_per_channel(a.copy().unwrap(), &zeros(&[2, 2])),
+        add_per_channel(a.clone(), &zeros(&[2, 2])),
         "add_per_channel: expected a vector [1, 2], got [2, 2]",
     );
     shows(concat_channels(&a, &b), &[1, 1, 2, 3], &[1., 2., 9., 3., 4., 8.]);
@@ -93,8 +89,13 @@ fn linear_layers_and_tables() {
     let layer = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], None).unwrap();
     let x = tensor(&[1, 2], &[1., 10.]);
     shows(linear(&x, &layer), &[1, 2], &[21., 43.]);
-    shows(linear_add(&x, &layer, &x), &[1, 2], &[22., 53.]);
-    refuses(linear_add(&x, &layer, &zeros(&[2, 2])), "linear: expected [1, 2], got [2, 2]");
+    shows(linear_add(&x, &layer, x.clone()), &[1, 2], &[22., 53.]);
+    let own = tensor(&[1, 2], &[1., 10.]);
+    let place = own.f32s().unwrap().as_ptr();
+    let sum = linear_add(&x, &layer, own).unwrap();
+    assert_eq!(sum.f32s().unwrap().as_ptr(), place);
+    shows(Ok(sum), &[1, 2], &[22., 53.]);
+    refuses(linear_add(&x, &layer, zeros(&[2, 2])), "linear: expected [1, 2], got [2, 2]");
     let short = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 3], None);
     refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
     let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
@@ -124,8 +125,12 @@ fn convolution_and_upsampling() {
     let x = tensor(&[1, 3, 3, 1], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
     shows(conv2d(&x, &layer), &[1, 1, 1, 1], &[45.5]);
     let (residual, vector) = (tensor(&[1, 1, 1, 1], &[4.]), tensor(&[1, 1], &[100.]));
-    let around = Around { residual: Some(&residual), vector: Some(&vector), ..Around::default() };
+    let around = Around { residual: Some(residual.clone()), vector: Some(&vector), ..Around::default() };
     shows(conv2d_with(&x, &layer, around), &[1, 1, 1, 1], &[149.5]);
+    let place = residual.f32s().unwrap().as_ptr();
+    let sum = conv2d_with(&x, &layer, Around { residual: Some(residual), ..Around::default() }).unwrap();
+    assert_eq!(sum.f32s().unwrap().as_ptr(), place);
+    shows(Ok(sum), &[1, 1, 1, 1], &[49.5]);
     let around = Around { resize: Some([3, 6]), ..Around::default() };
     shows(conv2d_with(&x, &layer, around), &[1, 1, 4, 1], &[39.5, 42.5, 48.5, 51.5]);
     refuses(
@@ -133,7 +138,7 @@ fn convolution_and_upsampling() {
         "conv2d: expected a picture as large as the kernel, got [1, 2, 3, 1]",
     );
     refuses(conv2d(&zeros(&[1, 3, 3, 2]), &layer), "conv2d: expected 1 channels, got [1, 3, 3, 2]");
-    let around = Around { residual: Some(&x), ..Around::default() };
+    let around = Around { residual: Some(x.clone()), ..Around::default() };
     refuses(conv2d_with(&x, &layer, around), "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]");
     let around = Around { vector: Some(&x), ..Around::default() };
     refuses(conv2d_with(&x, &layer, around), "conv2d: expected a vector [1, 1], got [1, 3, 3, 1]");
@@ -205,12 +210,12 @@ fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
         let weight = WeightBytes::new(DType::F16, &bytes[..2 * 2 * channels * channels]);
         let layer = Linear::new(weight, [2 * channels, channels], None).unwrap();
         pixels(&|x, _| geglu(&linear(x, &layer).unwrap()).unwrap());
-        pixels(&|x, _| silu(x.copy().unwrap()).unwrap());
+        pixels(&|x, _| silu(x.clone()).unwrap());
         pixels(&|x, _| upsample_nearest(x, 2 * height, 2 * width).unwrap());
         pixels(&|x, _| concat_channels(x, x).unwrap());
         pixels(&|x, _| {
             let n = x.dims()[0];
-            let q = x.copy().unwrap().reshape(&[n, height * width, channels]).unwrap();
+            let q = x.clone().reshape(&[n, height * width, channels]).unwrap();
             attention(&q, &q, &q, 8, false).unwrap()
         });
     }

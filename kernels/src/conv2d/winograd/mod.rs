@@ -116,6 +116,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
             channels: weight.out_channels(),
             bias: conv.bias,
             residual: conv.residual,
+            accumulate: conv.accumulate,
         },
     };
     let tiles: usize = strips.iter().map(|strip| strip.tiles).sum();

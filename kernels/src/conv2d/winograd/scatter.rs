@@ -16,6 +16,8 @@ pub(super) struct Output<'a> {
     pub(super) bias: Option<&'a [f32]>,
     /// The output's shape.
     pub(super) residual: Option<&'a [f32]>,
+    /// Add to what the output holds.
+    pub(super) accumulate: bool,
 }
 
 impl Output<'_> {
@@ -38,7 +40,7 @@ impl SimdOp for Write<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Write { output, places, panel, m, plane } = self;
-        let Output { height, width, channels, bias, residual, .. } = *output;
+        let Output { height, width, channels, bias, residual, accumulate, .. } = *output;
         let first = panel * PANEL;
         let real = PANEL.min(channels - first);
         assert!(m.len() >= (IN * IN - 1) * plane + places.len() * PANEL);
@@ -73,17 +75,17 @@ impl SimdOp for Write<'_> {
                         let pixel = (place.picture * height + place.y + y) * width + place.x + x;
                         let at = pixel * channels + first + lane;
                         let mut value = s.add(value, bias);
+                        let load = |x: &[f32]| {
+                            if here == S::LANES { s.load(x) } else { s.load_partial(&x[..here], 0.0) }
+                        };
                         if let Some(residual) = residual {
-                            let residual = &residual[at..][..here];
-                            let known = if here == S::LANES {
-                                s.load(residual)
-                            } else {
-                                s.load_partial(residual, 0.0)
-                            };
-                            value = s.add(value, known);
+                            value = s.add(value, load(&residual[at..]));
                         }
                         // SAFETY: pixel and channels lie in the output; tasks have disjoint tiles or channels.
                         let out = unsafe { std::slice::from_raw_parts_mut(output.out.get().add(at), here) };
+                        if accumulate {
+                            value = s.add(value, load(out));
+                        }
                         if here == S::LANES { s.store(out, value) } else { s.store_partial(out, value) }
                     }
                 }

@@ -1,0 +1,296 @@
+//! Memory that buffers of any size share: what one gives back is joined with its neighbours and serves the next.
+//!
+//! A model's activations come and go in many sizes. If each size had a free list of its own, memory would be held for all of
+//! them at once. Here buffers are cut from large regions, at the lowest address where they fit, so that the memory that was
+//! ever touched is little more than the most that was ever in use (first fit in order of address; Knuth, The Art of Computer
+//! Programming, volume 1, section 2.5). A region's pages are taken from the system when they are first touched.
+
+use crate::memory;
+use bytemuck::Pod;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Buffers begin and end on cache lines.
+const LINE: usize = 64;
+/// Bytes of a region, unless a buffer needs more or the system has less: room for the activations of a UNet.
+const REGION: usize = 256 << 20;
+
+/// There is no memory for a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+/// Regions of memory, and what of them is free.
+pub struct Arena {
+    state: Mutex<State>,
+}
+
+struct State {
+    regions: Vec<Region>,
+    used: ArenaUse,
+}
+
+/// How much memory of an arena is in use, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArenaUse {
+    /// In buffers that live.
+    pub in_use: usize,
+    /// Most of it since the start.
+    pub peak: usize,
+    /// In regions, touched or not.
+    pub held: usize,
+}
+
+/// Zeroed when it is made; shared with the buffers that are cut from it.
+struct Memory(Vec<u64>);
+
+struct Region {
+    memory: Arc<Memory>,
+    /// First cache line.
+    base: *mut u8,
+    bytes: usize,
+    /// Start and length of each free range, in bytes from `base`. No two touch each other.
+    free: BTreeMap<usize, usize>,
+}
+
+// SAFETY: `base` points into `memory`, which the region owns a share of; the region itself never reads or writes there.
+unsafe impl Send for Region {}
+
+impl Region {
+    fn new(bytes: usize) -> Result<Region, OutOfMemory> {
+        let words = bytes.checked_add(LINE).ok_or(OutOfMemory)?.div_ceil(size_of::<u64>());
+        let mut memory = bytemuck::allocation::try_zeroed_vec::<u64>(words).map_err(|()| OutOfMemory)?;
+        let start: *mut u8 = memory.as_mut_ptr().cast();
+        let base = start.wrapping_add(start.align_offset(LINE));
+        memory::prefer_large_pages(&mut memory);
+        Ok(Region { memory: Arc::new(Memory(memory)), base, bytes, free: BTreeMap::from([(0, bytes)]) })
+    }
+
+    /// Cuts off the first range that is long enough.
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let (&start, &len) = self.free.iter().find(|(_, len)| **len >= bytes)?;
+        self.free.remove(&start);
+        if len > bytes {
+            self.free.insert(start + bytes, len - bytes);
+        }
+        Some(start)
+    }
+
+    /// Takes a range back and joins it with its free neighbours.
+    fn give(&mut self, mut start: usize, mut bytes: usize) {
+        if let Some(after) = self.free.remove(&(start + bytes)) {
+            bytes += after;
+        }
+        if let Some((&before, &len)) = self.free.range(..start).next_back()
+            && before + len == start
+        {
+            self.free.remove(&before);
+            start = before;
+            bytes += len;
+        }
+        self.free.insert(start, bytes);
+    }
+}
+
+impl Arena {
+    /// An arena without memory.
+    #[must_use]
+    pub const fn new() -> Arena {
+        let used = ArenaUse { in_use: 0, peak: 0, held: 0 };
+        Arena { state: Mutex::new(State { regions: Vec::new(), used }) }
+    }
+
+    /// The state is whole between statements: a panic elsewhere cannot leave it broken.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of at least `bytes` bytes on a cache line. Its contents are whatever was there before.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn take(&'static self, bytes: usize) -> Result<Buffer, OutOfMemory> {
+        let bytes = bytes.max(1).checked_next_multiple_of(LINE).ok_or(OutOfMemory)?;
+        let state = &mut *self.lock();
+        let found =
+            state.regions.iter_mut().find_map(|region| region.take(bytes).map(|start| (region, start)));
+        let (region, start) = match found {
+            Some(found) => found,
+            None => {
+                let region = Region::new(bytes.max(REGION)).or_else(|_| Region::new(bytes))?;
+                state.used.held += region.bytes;
+                state.regions.push(region);
+                let region = state.regions.last_mut().ok_or(OutOfMemory)?;
+                let start = region.take(bytes).ok_or(OutOfMemory)?;
+                (region, start)
+            }
+        };
+        state.used.in_use += bytes;
+        state.used.peak = state.used.peak.max(state.used.in_use);
+        let first = region.base.wrapping_add(start);
+        Ok(Buffer { arena: self, memory: region.memory.clone(), first, bytes })
+    }
+
+    /// Gives regions that no buffer lies in back to the system: at the end of a stage.
+    pub fn trim(&self) {
+        let state = &mut *self.lock();
+        state.regions.retain(|region| region.free.get(&0) != Some(&region.bytes));
+        state.used.held = state.regions.iter().map(|region| region.bytes).sum();
+    }
+
+    /// How much memory is in use.
+    #[must_use]
+    pub fn used(&self) -> ArenaUse {
+        self.lock().used
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Arena {
+        Arena::new()
+    }
+}
+
+/// A part of an arena's memory, viewed as values of any plain type. It goes back when it is dropped.
+pub struct Buffer {
+    arena: &'static Arena,
+    /// Keeps the region alive.
+    memory: Arc<Memory>,
+    first: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: the buffer's range belongs to it alone until it is dropped.
+unsafe impl Send for Buffer {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// Bytes that it has room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes
+    }
+
+    /// The first `len` values.
+    ///
+    /// # Panics
+    /// If there is no room for them.
+    #[must_use]
+    pub fn view<T: Pod>(&self, len: usize) -> &[T] {
+        // SAFETY: the range lies in the region's memory, which lives, was zeroed when it was made, and is this buffer's alone.
+        let bytes = unsafe { std::slice::from_raw_parts(self.first, self.bytes) };
+        &bytemuck::cast_slice(bytes)[..len]
+    }
+
+    /// The first `len` values, to write.
+    ///
+    /// # Panics
+    /// If there is no room for them.
+    #[must_use]
+    pub fn view_mut<T: Pod>(&mut self, len: usize) -> &mut [T] {
+        // SAFETY: as above, and the buffer is borrowed for writing.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.first, self.bytes) };
+        &mut bytemuck::cast_slice_mut(bytes)[..len]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let state = &mut *self.arena.lock();
+        state.used.in_use -= self.bytes;
+        // A region stays in its arena while a buffer lies in it.
+        if let Some(region) =
+            state.regions.iter_mut().find(|region| Arc::ptr_eq(&region.memory, &self.memory))
+        {
+            region.give(self.first.addr() - region.base.addr(), self.bytes);
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes of {})", self.bytes, size_of_val(&self.memory.0[..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+    use proptest::prelude::*;
+
+    fn arena() -> &'static Arena {
+        Box::leak(Box::new(Arena::new()))
+    }
+
+    #[test]
+    fn begins_on_a_cache_line_and_is_counted() {
+        let arena = arena();
+        for bytes in [0, 1, 64, 65, 1000] {
+            let mut buffer = arena.take(bytes).unwrap();
+            assert!(buffer.capacity() >= bytes && buffer.capacity() <= bytes + LINE);
+            assert_eq!(buffer.view::<f32>(bytes / 4).as_ptr() as usize % LINE, 0);
+            buffer.view_mut::<u8>(bytes).fill(7);
+            assert!(buffer.view::<u8>(bytes).iter().all(|b| *b == 7));
+            assert_eq!(arena.used().in_use, buffer.capacity());
+        }
+        assert_eq!(arena.used(), ArenaUse { in_use: 0, peak: 1024, held: REGION });
+        arena.trim();
+        assert_eq!(arena.used(), ArenaUse { in_use: 0, peak: 1024, held: 0 });
+    }
+
+    #[test]
+    fn what_comes_back_is_joined_and_serves_again() {
+        let arena = arena();
+        let at = |buffer: &Buffer| buffer.view::<u8>(0).as_ptr() as usize;
+        let [a, b, c] = [1000, 2000, 3000].map(|bytes| arena.take(bytes).unwrap());
+        let first = at(&a);
+        drop(b);
+        drop(a);
+        let joined = arena.take(3000).unwrap();
+        assert_eq!(at(&joined), first, "the first two places together");
+        let beyond = arena.take(3000).unwrap();
+        assert!(at(&beyond) > at(&c));
+        arena.trim();
+        assert_eq!(arena.used().held, REGION, "a region in use stays");
+    }
+
+    #[test]
+    fn more_than_a_region_has_one_of_its_own_and_too_much_is_an_error() {
+        let arena = arena();
+        let large = arena.take(REGION + 1).unwrap();
+        assert!(large.capacity() > REGION && arena.used().held > REGION);
+        assert_eq!(arena.take(usize::MAX / 2).unwrap_err(), OutOfMemory);
+        assert_eq!(arena.take(usize::MAX).unwrap_err(), OutOfMemory);
+    }
+
+    #[test]
+    #[should_panic(expected = "range end index")]
+    fn a_view_beyond_the_end_is_refused() {
+        let _ = arena().take(64).unwrap().view::<f32>(17);
+    }
+
+    proptest! {
+        #[test]
+        fn buffers_never_overlap(sizes in prop::collection::vec((1usize..5000, 0usize..8), 1..60)) {
+            let arena = arena();
+            let mut live: Vec<(Buffer, Vec<f32>)> = Vec::new();
+            for (i, (len, drops)) in sizes.into_iter().enumerate() {
+                let values = random(i as u64, len);
+                let mut buffer = arena.take(4 * len).unwrap();
+                buffer.view_mut(len).copy_from_slice(&values);
+                live.push((buffer, values));
+                if drops < live.len() {
+                    live.swap_remove(drops);
+                }
+                for (buffer, values) in &live {
+                    prop_assert_eq!(buffer.view::<f32>(values.len()), &values[..]);
+                }
+            }
+            live.clear();
+            arena.trim();
+            prop_assert_eq!(arena.used().held, 0);
+        }
+    }
+}
