@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buffers begin and end on cache lines.
 const LINE: usize = 64;
-/// Bytes of a region, unless a buffer needs more or the system has less: room for the activations of a UNet.
-const REGION: usize = 256 << 20;
+/// Bytes of a region, unless a buffer needs more or the system has less. Pages that are never touched cost nothing.
+const REGION: usize = 1 << 30;
 
 /// There is no memory for a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

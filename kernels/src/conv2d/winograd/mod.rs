@@ -184,21 +184,25 @@ impl Task<'_> {
             let to = unsafe { shared.get().add(starts[strip] * self.stride + channel) };
             gather::strip(self.isa, self.conv, self.weight, strips[strip], channel, to, self.stride, plane);
         });
-        // More threads than panels: each takes a part of the tiles, and transforms the filters again.
+        // As many panels as the kernel multiplies at once. Where threads are more than these groups, each takes a part of
+        // the tiles, and transforms the filters again.
         let panels = self.weight.out_channels().div_ceil(PANEL);
-        let splits = threads.div_ceil(panels).min(places.len().div_ceil(MAX_ROWS));
-        for_each(panels * splits, &|index| {
+        let group = self.kernels.for_panels(panels).columns / PANEL;
+        let groups = panels.div_ceil(group);
+        let splits = threads.div_ceil(groups).min(places.len().div_ceil(MAX_ROWS));
+        for_each(groups * splits, &|index| {
+            let first = index / splits * group;
+            let panels = first..panels.min(first + group);
             let tiles = part(places.len(), splits, index % splits);
-            SCRATCH
-                .with_borrow_mut(|scratch| self.outputs(index / splits, &places, tiles, plane, &v, scratch));
+            SCRATCH.with_borrow_mut(|scratch| self.outputs(panels, &places, tiles, plane, &v, scratch));
         });
         V.set(v);
     }
 
-    /// 16 outputs of some tiles.
+    /// The outputs of some panels, of some tiles.
     fn outputs(
         &self,
-        panel: usize,
+        panels: Range<usize>,
         places: &[Place],
         tiles: Range<usize>,
         v_plane: usize,
@@ -207,26 +211,29 @@ impl Task<'_> {
     ) {
         let Scratch { filters, u, m, rows } = scratch;
         let channels = self.weight.in_channels();
-        let part = channels.div_ceil(channels.div_ceil(PART));
-        let m_plane = tiles.len() * PANEL + PLANE_GAP;
-        let u_plane = part * PANEL + PLANE_GAP;
+        let part = channels.div_ceil(channels.div_ceil(PART / panels.len()));
+        let m_plane = tiles.len() * panels.len() * PANEL + PLANE_GAP;
+        let u_plane = part * panels.len() * PANEL + PLANE_GAP;
         filters.resize(TAPS * part * PANEL, 0.0);
         m.resize(POINTS * m_plane, 0.0);
         u.resize(POINTS * u_plane, 0.0);
         for from in (0..channels).step_by(part) {
             let len = part.min(channels - from);
-            self.weight.matrix.widen(self.isa, panel, from, len, filters);
-            self.isa.run(Filters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
+            for (i, panel) in panels.clone().enumerate() {
+                self.weight.matrix.widen(self.isa, panel, from, len, filters);
+                let u = &mut u[i * len * PANEL..];
+                self.isa.run(Filters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
+            }
             for point in 0..POINTS {
                 let v = &v[point * v_plane..][..v_plane];
                 let (u, m) = (&u[point * u_plane..][..u_plane], &mut m[point * m_plane..][..m_plane]);
-                self.products(v, u, m, tiles.clone(), from, len, rows);
+                self.products(v, u, m, tiles.clone(), from, len, panels.len(), rows);
             }
         }
-        self.output.write(self.isa, &places[tiles], panel, m, m_plane);
+        self.output.write(self.isa, &places[tiles], panels, m, m_plane);
     }
 
-    /// `m[tile][..16] (+)= v[tile][from..from + len] · u`, for one point.
+    /// `m[tile] (+)= v[tile][from..from + len] · u`, for one point and some panels.
     #[expect(clippy::too_many_arguments, reason = "the three matrices of a product, and which part of them")]
     fn products(
         &self,
@@ -236,10 +243,12 @@ impl Task<'_> {
         tiles: Range<usize>,
         from: usize,
         len: usize,
+        panels: usize,
         rows: &mut Vec<*const f32>,
     ) {
+        let width = panels * PANEL;
         assert!(v.len() >= tiles.end * self.stride && from + len <= self.stride);
-        assert!(u.len() >= len * PANEL && m.len() >= tiles.len() * PANEL);
+        assert!(u.len() >= len * width && m.len() >= tiles.len() * width);
         rows.clear();
         for tile in tiles.start..tiles.end + MAX_ROWS {
             rows.push(v[tile.min(tiles.end - 1) * self.stride + from..].as_ptr());
@@ -251,18 +260,18 @@ impl Task<'_> {
             pieces: 1,
             len,
             panel: u.as_ptr(),
-            panel_stride: 0,
+            panel_stride: len * PANEL,
             c: m.as_mut_ptr(),
-            c_stride: PANEL,
+            c_stride: width,
             accumulate: from > 0,
             bias: std::ptr::null(),
             residual: std::ptr::null(),
-            columns: PANEL,
+            columns: width,
             prefetch: true,
         };
-        // SAFETY: each row points to `len` values of `v`, and the list goes on after the last; the panel holds `len` times
-        // 16, the sums 16 for each tile: all checked above.
-        unsafe { self.kernels.one_panel().run(&block) };
+        // SAFETY: each row points to `len` values of `v`, and the list goes on after the last; each panel holds `len` times
+        // 16, the sums 16 for each tile and panel: all checked above. The kernel is for so many panels.
+        unsafe { self.kernels.for_panels(panels).run(&block) };
     }
 }
 

@@ -3,8 +3,10 @@
 use super::Place;
 use super::transform::{self, IN, OUT};
 use crate::gemm::PANEL;
+use crate::gemm::micro::MAX_COLUMNS;
 use crate::parallel::SharedMut;
 use crate::simd::{Isa, Simd, SimdOp};
+use std::ops::Range;
 
 /// The output, and what is added to it.
 pub(super) struct Output<'a> {
@@ -21,16 +23,16 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Writes 16 channels of some tiles from their sums `m` `[36][tiles][16]`.
-    pub(super) fn write(&self, isa: Isa, places: &[Place], panel: usize, m: &[f32], plane: usize) {
-        isa.run(Write { output: self, places, panel, m, plane });
+    /// Writes the channels of some panels of some tiles from their sums `m` `[36][tiles][panels][16]`.
+    pub(super) fn write(&self, isa: Isa, places: &[Place], panels: Range<usize>, m: &[f32], plane: usize) {
+        isa.run(Write { output: self, places, panels, m, plane });
     }
 }
 
 struct Write<'a> {
     output: &'a Output<'a>,
     places: &'a [Place],
-    panel: usize,
+    panels: Range<usize>,
     m: &'a [f32],
     plane: usize,
 }
@@ -39,13 +41,13 @@ impl SimdOp for Write<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Write { output, places, panel, m, plane } = self;
+        let Write { output, places, panels, m, plane } = self;
         let Output { height, width, channels, bias, residual, accumulate, .. } = *output;
-        let first = panel * PANEL;
-        let real = PANEL.min(channels - first);
-        assert!(m.len() >= (IN * IN - 1) * plane + places.len() * PANEL);
+        let (first, span) = (panels.start * PANEL, panels.len() * PANEL);
+        let real = span.min(channels - first);
+        assert!(span <= MAX_COLUMNS && m.len() >= (IN * IN - 1) * plane + places.len() * span);
         for (tile, place) in places.iter().enumerate() {
-            let mut added = [0f32; PANEL];
+            let mut added = [0f32; MAX_COLUMNS];
             if let Some(bias) = bias {
                 // One for all pictures, or one for each.
                 let start = if bias.len() == channels { first } else { place.picture * channels + first };
@@ -53,14 +55,14 @@ impl SimdOp for Write<'_> {
             }
             let rows = OUT.min(height - place.y);
             let columns = OUT.min(width - place.x);
-            for lane in (0..PANEL).step_by(S::LANES).take_while(|lane| *lane < real) {
+            for lane in (0..span).step_by(S::LANES).take_while(|lane| *lane < real) {
                 let mut sums = [[s.splat(0.0); OUT]; IN];
                 for (x, sums) in sums.iter_mut().enumerate() {
                     let mut column = [s.splat(0.0); IN];
                     for (y, value) in column.iter_mut().enumerate() {
                         // SAFETY: sum (y, x) of the tile lies in its plane, whose length was checked.
                         *value =
-                            unsafe { s.load_ptr(m.as_ptr().add((y * IN + x) * plane + tile * PANEL + lane)) };
+                            unsafe { s.load_ptr(m.as_ptr().add((y * IN + x) * plane + tile * span + lane)) };
                     }
                     *sums = transform::output(s, column);
                 }
