@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::hash::{Hash, Subject};
-use latent_loader::{Checkpoint, Layout};
+use latent_loader::{Access, Checkpoint, Layout};
 use std::path::Path;
 
 /// A small Stable Diffusion 1.x model that draws emoji-like pictures of 64x64; `assets/MODEL_CARD.md` tells of it.
@@ -20,13 +20,13 @@ pub(crate) struct Model {
     pub(crate) hash: Hash,
 }
 
-/// Opens a file or folder, or the demo model.
-pub(crate) fn open(path: Option<&Path>) -> Result<Model, CliError> {
+/// Opens a file or folder, or the demo model, which is neither read nor mapped.
+pub(crate) fn open(path: Option<&Path>, access: Access) -> Result<Model, CliError> {
     let Some(path) = path else {
         let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
         return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
     };
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = Checkpoint::open_with(path, access)?;
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let subject = match checkpoint.layout() {
         Layout::SingleFile => Subject::File(path.to_owned()),
