@@ -1,7 +1,7 @@
 //! The priority of threads.
 
-/// Lets the calling thread, and those that it starts, give way to all others: it gets a fiftieth of a core that others
-/// want, and all of one that is idle. Only on Linux; elsewhere nothing happens.
+/// Lets the calling thread, and those that it starts, give way to all others: beside one other thread it gets
+/// about a seventieth of a core, and all of one that is idle. Only on Linux; elsewhere nothing happens.
 pub fn give_way() {
     #[cfg(target_os = "linux")]
     {
