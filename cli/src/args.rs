@@ -118,6 +118,9 @@ pub(crate) struct Txt2imgArgs {
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Take less memory: map the model's files, which must not change meanwhile, and do not read them
+    #[arg(long)]
+    pub(crate) low_memory: bool,
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod error;
+mod hash;
 mod inspect;
 mod model;
 mod output;

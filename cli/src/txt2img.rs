@@ -9,7 +9,9 @@ use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Kind;
 use latent_diffusion::{Event, Pipeline, Settings};
+use latent_loader::Access;
 use serde_json::json;
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +44,9 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
             args.batch_count
         )));
     }
-    let model = model::open(args.model.as_deref())?;
-    let mut pipeline = Pipeline::open(model.checkpoint)?;
+    let access = if args.low_memory { Access::Map } else { Access::Read };
+    let model = model::open(args.model.as_deref(), access)?;
+    let mut pipeline = Pipeline::open(model.checkpoint)?.with_low_memory(args.low_memory);
     let first_seed = args.seed.unwrap_or_else(random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
     let mut settings = settings(args);
@@ -61,22 +64,24 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     let mut progress = Progress::new(args.verbose);
     let mut listener = |event: Event<'_>| {
         progress.show(&event);
+        if matches!(event, Event::Step { step: 0, .. }) {
+            model.hash.begin();
+        }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let conditioning = pipeline.encode(&[prompt], &[&args.negative_prompt], args.clip_skip, &mut listener)?;
     pipeline.unload_text_encoder();
-    // The model's hash, waited for when it is first needed.
-    let (mut hashing, mut hash) = (Some(model.hash), None);
+    // Waited for when it is first needed.
+    let hash = OnceCell::new();
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
         let latents = pipeline.sample(&conditioning, &settings, &mut listener)?;
         if (group + 1) * args.batch_size >= args.batch_count {
             pipeline.unload_unet();
         }
-        if let Some(thread) = hashing.take() {
-            hash = thread.join().ok().flatten();
-        }
-        for (i, picture) in pipeline.decode(&latents, &mut listener)?.iter().enumerate() {
+        let pictures = pipeline.decode(&latents, &mut listener)?;
+        let hash = hash.get_or_init(|| model.hash.wait());
+        for (i, picture) in pictures.iter().enumerate() {
             let index = group * args.batch_size + i;
             let about = About {
                 args,

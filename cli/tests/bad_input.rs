@@ -17,6 +17,7 @@ fn a_file_cut_short_tells_both_sizes() {
     room.file("part.safetensors", &whole[..whole.len() - 1000]);
     let sizes = [&whole.len().to_string()[..], &(whole.len() - 1000).to_string()];
     room.refuses(&["txt2img", "a cat", "-m", "part.safetensors"], &sizes);
+    room.refuses(&["txt2img", "a cat", "-m", "part.safetensors", "--low-memory"], &sizes);
     room.refuses(&["inspect", "part.safetensors"], &sizes);
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Room, read_png};
+use common::{Room, demo, read_png, synthetic_folder};
 use std::time::Duration;
 
 const FAST: &[&str] = &["--steps", "3"];
@@ -36,6 +36,36 @@ fn the_same_bytes_alone_and_in_a_batch() {
         let same = |name: &str| std::fs::read(room.path(name)).unwrap() == alone;
         assert!(same("batch-6.png") && same("one-by-one-6.png") && !same("batch-7.png"), "{sampler}");
     }
+}
+
+#[test]
+fn the_same_bytes_with_little_memory() {
+    let room = Room::new();
+    room.file("model.safetensors", &demo());
+    synthetic_folder("sd15", &room.path("folder"));
+    for model in [&["-m", "model.safetensors"][..], &["-m", "folder"], &[]] {
+        draw(&room, &[model, &["-s", "7", "-o", "read.png"]].concat());
+        draw(&room, &[model, &["-s", "7", "-o", "mapped.png", "--low-memory"]].concat());
+        let picture = |name: &str| std::fs::read(room.path(name)).unwrap();
+        assert_eq!(picture("read.png"), picture("mapped.png"), "{model:?}");
+    }
+}
+
+#[test]
+fn a_file_is_named_by_its_hash_and_a_folder_is_not() {
+    let room = Room::new();
+    room.file("model.safetensors", &demo());
+    synthetic_folder("sd15", &room.path("folder"));
+    draw(&room, &["-m", "model.safetensors", "-s", "7", "-b", "2", "-o", "file-{seed}.png"]);
+    draw(&room, &["-m", "folder", "-s", "7", "-o", "folder.png"]);
+    let hash = |name: &str| {
+        let (_, texts) = read_png(&room.path(name));
+        let json: serde_json::Value = serde_json::from_str(&texts[1].1).unwrap();
+        json["model_hash"].as_str().map(str::to_owned)
+    };
+    assert_eq!(hash("file-7.png").as_deref(), Some("246ef46339"));
+    assert_eq!(hash("file-8.png").as_deref(), Some("246ef46339"));
+    assert_eq!(hash("folder.png"), None);
 }
 
 #[test]

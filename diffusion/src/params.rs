@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::synthetic::Synthetic;
+use latent_kernels::parallel;
 use latent_loader::{Dtype, RawTensor, Weights};
 use latent_tensor::{Conv2d, DType, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
 use std::fmt::Display;
@@ -28,9 +29,11 @@ enum Source {
 }
 
 impl<'a> Params<'a> {
-    /// The layers of `weights`; `on_read` hears of each tensor, for a progress bar.
+    /// The layers of `weights`, read on the threads of [`parallel`]; `on_read` hears of each tensor, for a progress bar,
+    /// on the thread that asked for it.
     #[must_use]
     pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
+        let weights = weights.read_on(|count, task| parallel::for_each(count, task));
         Params { source: Source::Checkpoint(weights), on_read }
     }
 

@@ -32,6 +32,7 @@ pub mod layer_norm;
 pub mod memory;
 pub mod parallel;
 pub mod peak;
+pub mod priority;
 pub mod simd;
 pub mod softmax;
 pub mod upsample;

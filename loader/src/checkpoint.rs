@@ -1,8 +1,9 @@
 //! An opened checkpoint: its tensors by name, wherever they lie.
 
 use crate::header::Header;
+use crate::pieces::{RunTasks, in_order};
 use crate::source::{Source, cannot};
-use crate::{Bytes, Dtype, LoadError, RawTensor, folder};
+use crate::{Bytes, Dtype, LoadError, RawTensor, folder, pieces};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -231,16 +232,26 @@ impl Checkpoint {
             tensor: name.to_owned(),
             name_in_file: None,
         })?;
+        self.read_with(info, in_order).map(|(tensor, _)| tensor)
+    }
+
+    /// Reads one of the tensors, and gives the index of its first value that is NaN or infinite.
+    pub(crate) fn read_with(
+        &self,
+        info: &TensorInfo,
+        run: RunTasks,
+    ) -> Result<(RawTensor, Option<usize>), LoadError> {
         let source = &self.parts.sources[info.source];
-        let data = source.tensor(info.start, info.len).map_err(|error| {
-            let (file, tensor) = (source.label.clone(), name.to_owned());
+        let read = pieces::read(source, info.start, info.len, info.dtype, run);
+        let (data, non_finite) = read.map_err(|error| {
+            let (file, tensor) = (source.label.clone(), info.name.clone());
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => LoadError::Shrunk { file, tensor },
                 io::ErrorKind::OutOfMemory => LoadError::OutOfMemory { file, tensor, bytes: info.len as u64 },
                 _ => LoadError::Io { file, action: "read", error },
             }
         })?;
-        Ok(RawTensor { dtype: info.dtype, shape: info.shape.clone(), data })
+        Ok((RawTensor { dtype: info.dtype, shape: info.shape.clone(), data }, non_finite))
     }
 
     /// The configuration of a component of a folder: its `config.json`, or the `scheduler_config.json` of `scheduler`.

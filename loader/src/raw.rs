@@ -1,9 +1,7 @@
 //! A tensor's numbers as they lie in the file.
 
+use crate::finite::find_non_finite;
 use crate::{Bytes, Dtype, LoadError};
-
-/// Bytes that are tested together for NaN and infinity: a multiple of every width, small enough for the first cache.
-const BLOCK: usize = 8192;
 
 /// One tensor, read: little-endian numbers in row-major order (the last dimension varies fastest).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +38,7 @@ impl RawTensor {
     /// `F32`, `F16`, `BF16` and `F64` are looked over; the other formats always give `None`.
     #[must_use]
     pub fn find_non_finite(&self) -> Option<usize> {
-        // A float is finite unless all bits of its exponent are set.
-        match self.dtype {
-            Dtype::F32 => self.find(|b: &[u8; 4]| u32::from_le_bytes(*b) & 0x7F80_0000 == 0x7F80_0000),
-            Dtype::F16 => self.find(|b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7C00 == 0x7C00),
-            Dtype::BF16 => self.find(|b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7F80 == 0x7F80),
-            Dtype::F64 => self.find(|b: &[u8; 8]| !f64::from_le_bytes(*b).is_finite()),
-            _ => None,
-        }
-    }
-
-    /// Index of the first value that is bad. Each block is first tested as a whole without a branch per value, which
-    /// the compiler turns into vector instructions.
-    fn find<const WIDTH: usize>(&self, bad: impl Fn(&[u8; WIDTH]) -> bool) -> Option<usize> {
-        let any = |block: &[u8]| block.as_chunks().0.iter().fold(false, |any, value| any | bad(value));
-        let block = self.data.chunks(BLOCK).position(any)?;
-        let start = block * BLOCK;
-        let inside = self.data[start..].as_chunks().0.iter().position(&bad)?;
-        Some(start / WIDTH + inside)
+        find_non_finite(self.dtype, &self.data)
     }
 }
 
@@ -97,40 +78,6 @@ mod tests {
             assert!(same(f16[usize::from(bits)], half::f16::from_bits(bits).to_f32()), "f16 {bits:04x}");
             assert!(same(bf16[usize::from(bits)], half::bf16::from_bits(bits).to_f32()), "bf16 {bits:04x}");
         }
-    }
-
-    #[test]
-    fn the_finite_test_agrees_with_the_values_for_every_bit_pattern() {
-        for bits in 0..=u16::MAX {
-            let data = bits.to_le_bytes().to_vec();
-            let bad = |found: Option<usize>| found == Some(0);
-            assert_eq!(
-                bad(raw(Dtype::F16, data.clone()).find_non_finite()),
-                !half::f16::from_bits(bits).is_finite()
-            );
-            assert_eq!(
-                bad(raw(Dtype::BF16, data).find_non_finite()),
-                !half::bf16::from_bits(bits).is_finite()
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_bad_value_is_found_at_any_place() {
-        let values = 3 * BLOCK / 4 + 5;
-        for index in [0, 1, BLOCK / 4 - 1, BLOCK / 4, BLOCK / 2 + 3, values - 1] {
-            for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut numbers = vec![f32::MAX; values];
-                numbers[index] = bad;
-                numbers[values - 1] = bad;
-                let data = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-                assert_eq!(raw(Dtype::F32, data).find_non_finite(), Some(index));
-            }
-        }
-        let wide = [0.0, f64::MAX, f64::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert_eq!(raw(Dtype::F64, wide).find_non_finite(), Some(2));
-        assert_eq!(raw(Dtype::I32, vec![0xFF; 64]).find_non_finite(), None);
-        assert_eq!(raw(Dtype::F32, Vec::new()).find_non_finite(), None);
     }
 
     #[test]

@@ -13,9 +13,6 @@ const LENGTH_BYTES: u64 = 8;
 /// Bytes of the shortest header, `{}`.
 const SHORTEST_HEADER: u64 = 2;
 
-/// Bytes that are read at a time: large enough that calls do not count, small enough to stay in the second cache.
-const PIECE: usize = 1 << 20;
-
 /// Something to read from, with the name that error messages call it.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -60,7 +57,7 @@ impl Source {
         Source { label, len: bytes.len() as u64, data: Data::Bytes(bytes) }
     }
 
-    /// Lets [`tensor`](Source::tensor) map the file from now on. Bytes in memory stay what they are.
+    /// Lets [`in_place`](Source::in_place) map the file from now on. Bytes in memory stay what they are.
     pub(crate) fn map(self) -> Result<Source, LoadError> {
         let Source { label, len, data } = self;
         let data = match data {
@@ -74,7 +71,7 @@ impl Source {
     }
 
     /// Reads `buffer.len()` bytes at `offset`.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.data {
             Data::File(file) | Data::Mapped(file, _) => file.read_exact_at(offset, buffer),
             Data::Bytes(bytes) => {
@@ -85,11 +82,11 @@ impl Source {
         }
     }
 
-    /// The `len` bytes of a tensor at `offset`, which the caller knows to lie within the file as it was opened: read
-    /// from a file, and not copied from a mapping or from memory.
-    pub(crate) fn tensor(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+    /// The `len` bytes at `offset`, which the caller knows to lie within the file as it was opened, where they are: in a
+    /// mapping or in memory. `None` for a file that must be read.
+    pub(crate) fn in_place(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         let bytes = match &self.data {
-            Data::File(_) => return self.read(offset, len).map(Bytes::from),
+            Data::File(_) => return Ok(None),
             Data::Mapped(file, bytes) => {
                 // A file that is shorter by now is an error as long as it is found out in time.
                 if file.len()? < offset.saturating_add(len as u64) {
@@ -99,20 +96,7 @@ impl Source {
             }
             Data::Bytes(bytes) => bytes,
         };
-        bytes.slice(offset, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-
-    /// Reads `len` bytes at `offset`, which the caller knows to lie within the file. Memory is asked for, not taken:
-    /// too little of it is an error (`OutOfMemory`).
-    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut data = Vec::new();
-        data.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        while data.len() < len {
-            let done = data.len();
-            data.resize(len.min(done + PIECE), 0);
-            self.read_at(offset + done as u64, &mut data[done..])?;
-        }
-        Ok(data)
+        bytes.slice(offset, len).map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Reads the whole of a small file.
@@ -175,12 +159,14 @@ impl Source {
     }
 
     fn read_header_bytes(&self, offset: u64, len: u64) -> Result<Vec<u8>, LoadError> {
+        let fail = |error| LoadError::Io { file: self.label.clone(), action: "read", error };
+        let mut bytes = Vec::new();
         // At most `MAX_HEADER_BYTES`, or the length of a small file.
-        self.read(offset, len as usize).map_err(|error| LoadError::Io {
-            file: self.label.clone(),
-            action: "read",
-            error,
-        })
+        let len = len as usize;
+        bytes.try_reserve_exact(len).map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
+        bytes.resize(len, 0);
+        self.read_at(offset, &mut bytes).map_err(fail)?;
+        Ok(bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Weights under names of the caller's choice, scope by scope.
 
+use crate::pieces::{RunTasks, in_order};
 use crate::{Checkpoint, LoadError, RawTensor, TensorInfo};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,6 +17,7 @@ pub struct Weights {
     names: Arc<BTreeMap<String, String>>,
     /// Empty, or the scope with a dot behind it.
     prefix: String,
+    run: RunTasks,
 }
 
 /// A tensor with its canonical name.
@@ -29,7 +31,7 @@ impl Weights {
     #[must_use]
     pub fn new(checkpoint: Arc<Checkpoint>) -> Weights {
         let names = checkpoint.tensors().map(|t| (t.name.clone(), t.name.clone())).collect();
-        Weights { checkpoint, names: Arc::new(names), prefix: String::new() }
+        Weights { checkpoint, names: Arc::new(names), prefix: String::new(), run: in_order }
     }
 
     /// Tensors of a checkpoint under other names: a table from canonical name to name in the file. Tensors that the
@@ -37,14 +39,33 @@ impl Weights {
     #[must_use]
     pub fn renamed(checkpoint: Arc<Checkpoint>, mut names: BTreeMap<String, String>) -> Weights {
         names.retain(|_, in_file| checkpoint.get(in_file).is_some());
-        Weights { checkpoint, names: Arc::new(names), prefix: String::new() }
+        Weights { checkpoint, names: Arc::new(names), prefix: String::new(), run: in_order }
     }
 
     /// The weights below a name: `weights.scope("down_blocks").scope(0)` holds those of `down_blocks.0.…`.
     #[must_use]
     pub fn scope(&self, name: impl Display) -> Weights {
         let prefix = format!("{}{name}.", self.prefix);
-        Weights { checkpoint: self.checkpoint.clone(), names: self.names.clone(), prefix }
+        Weights { prefix, ..self.clone() }
+    }
+
+    /// The same weights, read on the threads of `run`: the pieces of a large tensor are its tasks. Values and errors do
+    /// not depend on it. Without this, the thread that asks reads.
+    ///
+    /// ```
+    /// # use latent_loader::Weights;
+    /// fn on_two_threads(weights: Weights) -> Weights {
+    ///     weights.read_on(|count, task| {
+    ///         std::thread::scope(|scope| {
+    ///             scope.spawn(|| (0..count / 2).for_each(task));
+    ///             (count / 2..count).for_each(task);
+    ///         });
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn read_on(self, run: RunTasks) -> Weights {
+        Weights { run, ..self }
     }
 
     /// What error messages call the checkpoint.
@@ -140,8 +161,8 @@ impl Weights {
             let (file, tensor, name_in_file) = self.names_for_error(found);
             return Err(LoadError::UnsupportedDtype { file, tensor, name_in_file, dtype: info.dtype });
         }
-        let raw = self.checkpoint.read(&info.name)?;
-        match raw.find_non_finite() {
+        let (raw, non_finite) = self.checkpoint.read_with(info, self.run)?;
+        match non_finite {
             None => Ok(raw),
             Some(index) => {
                 let (file, tensor, name_in_file) = self.names_for_error(found);

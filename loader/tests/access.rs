@@ -111,6 +111,56 @@ fn a_weight_that_is_not_a_number_is_named_in_the_same_words() {
     }
 }
 
+/// Every other task on a thread of its own, the rest from the last to the first.
+fn on_two_threads(count: usize, task: &(dyn Fn(usize) + Sync)) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..count).step_by(2).for_each(task));
+        (0..count).rev().filter(|i| i % 2 == 1).for_each(task);
+    });
+}
+
+/// Millions of values: several pieces, the last one shorter.
+const LONG: [usize; 2] = [1537, 1000];
+
+/// A file of one long weight, whose bytes lie at an odd place, with numbers that are none at some of its places.
+fn long_file(folder: &Folder, bad: &[usize]) -> std::path::PathBuf {
+    let mut values: Vec<f32> = (0..LONG[0] * LONG[1]).map(|i| i as f32).collect();
+    bad.iter().for_each(|i| values[*i] = f32::NAN);
+    folder.write("long", tensors(&[("head", "U8", &[3], vec![9; 3]), ("long", "F32", &LONG, f32s(&values))]))
+}
+
+#[test]
+fn a_long_weight_is_the_same_on_several_threads() {
+    let folder = Folder::new();
+    let path = long_file(&folder, &[]);
+    for access in BOTH {
+        let weights = Weights::new(Arc::new(open(&path, access)));
+        let serial = weights.get("long", &LONG).unwrap();
+        assert!(
+            serial.to_f32().unwrap().iter().enumerate().all(|(i, value)| *value == i as f32),
+            "{access:?}"
+        );
+        assert_eq!(weights.read_on(on_two_threads).get("long", &LONG).unwrap(), serial, "{access:?}");
+    }
+}
+
+#[test]
+fn several_threads_find_the_first_value_that_is_no_number() {
+    let folder = Folder::new();
+    for (bad, first) in
+        [(&[1_300_000, 400_001][..], 400_001), (&[0, 1_536_999], 0), (&[1_536_999], 1_536_999)]
+    {
+        let path = long_file(&folder, bad);
+        for access in BOTH {
+            let weights = Weights::new(Arc::new(open(&path, access)));
+            let serial = weights.get("long", &LONG).unwrap_err();
+            assert!(matches!(serial, LoadError::NonFinite { index, .. } if index == first), "{serial:?}");
+            let error = weights.read_on(on_two_threads).get("long", &LONG).unwrap_err();
+            assert_eq!(error.to_string(), serial.to_string(), "{access:?}");
+        }
+    }
+}
+
 /// The system refuses to cut a mapped file on Windows.
 #[cfg(unix)]
 #[test]
@@ -123,4 +173,18 @@ fn a_mapped_file_that_is_shorter_when_a_tensor_is_asked_for_is_an_error() {
     assert_eq!(checkpoint.read("first").unwrap().to_f32().unwrap(), [1.0]);
     let error = checkpoint.read("last").unwrap_err();
     assert!(matches!(&error, LoadError::Shrunk { tensor, .. } if tensor == "last"), "{error:?}");
+}
+
+#[test]
+fn a_long_weight_of_a_file_that_is_shorter_is_an_error_on_several_threads() {
+    let folder = Folder::new();
+    let path = long_file(&folder, &[5]);
+    let checkpoint = open(&path, Access::Read);
+    let handle = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    handle.set_len(checkpoint.file_bytes() - 1).unwrap();
+    let weights = Weights::new(Arc::new(checkpoint));
+    for weights in [weights.clone(), weights.read_on(on_two_threads)] {
+        let error = weights.get("long", &LONG).unwrap_err();
+        assert!(matches!(&error, LoadError::Shrunk { tensor, .. } if tensor == "long"), "{error:?}");
+    }
 }

@@ -79,12 +79,22 @@ pub(crate) fn demo() -> Vec<u8> {
 
 /// A narrow synthetic checkpoint of a family, as a single file.
 pub(crate) fn synthetic(family: &str) -> Vec<u8> {
-    let path = format!(
-        "{}/../diffusion/tests/reference/manifests/{family}-tiny-single.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let manifest = Manifest::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
-    synth::bytes(manifest.files().values().next().unwrap(), 1, WeightDtype::F16)
+    synth::bytes(
+        manifest(&format!("{family}-tiny-single")).files().values().next().unwrap(),
+        1,
+        WeightDtype::F16,
+    )
+}
+
+/// The same as a diffusers folder.
+pub(crate) fn synthetic_folder(family: &str, folder: &Path) {
+    let manifest = manifest(&format!("{family}-tiny-diffusers"));
+    synth::write_checkpoint(&manifest, 1, WeightDtype::F16, folder).unwrap();
+}
+
+fn manifest(name: &str) -> Manifest {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/manifests");
+    Manifest::parse(&std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap()).unwrap()
 }
 
 /// A PNG's pixels, and its texts by keyword.

@@ -1,0 +1,141 @@
+//! Reads a tensor in pieces, on several threads where the caller has them.
+//!
+//! Each piece is looked over for NaN right after it was read, while it is in the cache. Tensors are read one after the
+//! other: a large one gives work to every thread, and which error comes first does not depend on how many there are.
+
+use crate::finite::find_non_finite;
+use crate::room::Room;
+use crate::source::Source;
+use crate::{Bytes, Dtype};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of a piece: large enough that calls do not count, small enough to stay in the second cache. A multiple of every
+/// width of numbers.
+const PIECE: usize = 1 << 20;
+
+/// Calls `task(0)`, …, `task(count - 1)`, each once, in any order and on any threads, and returns when all are done.
+pub type RunTasks = fn(count: usize, task: &(dyn Fn(usize) + Sync));
+
+/// One after the other, on the thread that asks.
+pub(crate) fn in_order(count: usize, task: &(dyn Fn(usize) + Sync)) {
+    (0..count).for_each(task);
+}
+
+/// Index of the first value of a piece that is no number.
+type Outcome = io::Result<Option<usize>>;
+
+/// The `len` bytes at `offset` of a source, and the index of the first value that is NaN or infinite.
+pub(crate) fn read(
+    source: &Source,
+    offset: u64,
+    len: usize,
+    dtype: Dtype,
+    run: RunTasks,
+) -> io::Result<(Bytes, Option<usize>)> {
+    if let Some(bytes) = source.in_place(offset, len)? {
+        let found = for_each(bytes.chunks(PIECE), run, |_, piece| Ok(find_non_finite(dtype, piece)))?;
+        return Ok((bytes, found.map(|found| found.value_index(dtype))));
+    }
+    let mut room = Room::new(len)?;
+    let found = for_each(room.as_mut().chunks_mut(PIECE), run, |i, piece| {
+        source.read_at(offset + (i * PIECE) as u64, piece)?;
+        Ok(find_non_finite(dtype, piece))
+    })?;
+    Ok((Bytes::new(room), found.map(|found| found.value_index(dtype))))
+}
+
+/// A place in a tensor.
+struct Found {
+    piece: usize,
+    index: usize,
+}
+
+impl Found {
+    /// Counted from the start of the tensor.
+    fn value_index(&self, dtype: Dtype) -> usize {
+        self.piece * (PIECE * 8 / dtype.bits()) + self.index
+    }
+}
+
+/// Calls `f` for each piece. An error of any piece comes before all values that are no numbers, and what comes first in
+/// the tensor before what comes later.
+fn for_each<T: Send>(
+    pieces: impl Iterator<Item = T>,
+    run: RunTasks,
+    f: impl Fn(usize, T) -> Outcome + Sync,
+) -> io::Result<Option<Found>> {
+    let slots: Vec<Mutex<(Option<T>, Option<Outcome>)>> =
+        pieces.map(|piece| Mutex::new((Some(piece), None))).collect();
+    run(slots.len(), &|i| {
+        let (piece, outcome) = &mut *slots[i].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(piece) = piece.take() {
+            *outcome = Some(f(i, piece));
+        }
+    });
+    let mut first = None;
+    for (piece, slot) in slots.into_iter().enumerate() {
+        let (_, outcome) = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let left_out = || Err(io::Error::other("a piece of the tensor was left out"));
+        let found = outcome.unwrap_or_else(left_out)?.map(|index| Found { piece, index });
+        first = first.or(found);
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last first, each on a thread of its own.
+    fn backwards(count: usize, task: &(dyn Fn(usize) + Sync)) {
+        for i in (0..count).rev() {
+            std::thread::scope(|scope| scope.spawn(|| task(i)).join().unwrap());
+        }
+    }
+
+    fn source(data: Vec<u8>) -> Source {
+        Source::embedded("memory".to_owned(), data.into())
+    }
+
+    #[test]
+    fn the_first_bad_value_is_found_in_any_order_of_the_pieces() {
+        let values = 3 * PIECE / 4 + 7;
+        for index in [0, PIECE / 4 - 1, PIECE / 4, PIECE / 2 + 5, values - 1] {
+            let mut numbers = vec![1f32; values];
+            numbers[index] = f32::NAN;
+            numbers[values - 1] = f32::INFINITY;
+            let source = source(numbers.iter().flat_map(|x| x.to_le_bytes()).collect());
+            for run in [in_order as RunTasks, backwards] {
+                let (bytes, bad) = read(&source, 0, 4 * values, Dtype::F32, run).unwrap();
+                assert_eq!((bytes.len(), bad), (4 * values, Some(index)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_comes_before_what_is_no_number() {
+        for run in [in_order as RunTasks, backwards] {
+            let outcome = for_each(0..3, run, |_, piece| match piece {
+                0 => Ok(Some(5)),
+                1 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Err(io::ErrorKind::OutOfMemory.into()),
+            });
+            assert_eq!(outcome.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn a_runner_that_leaves_pieces_out_is_found_out() {
+        let lazy: RunTasks = |count, task| (1..count).for_each(task);
+        let error = read(&source(vec![0; 16]), 0, 16, Dtype::F32, lazy).err().unwrap();
+        assert_eq!(error.to_string(), "a piece of the tensor was left out");
+    }
+
+    #[test]
+    fn formats_of_every_width_have_whole_pieces() {
+        for dtype in Dtype::all().filter_map(Dtype::size) {
+            assert!(PIECE.is_multiple_of(dtype));
+        }
+    }
+}
