@@ -171,6 +171,7 @@ impl Context<'_> {
             let block = Block {
                 rows: rows.pointers.as_ptr(),
                 rows_stride: 0,
+                offset: 0,
                 row_count: rows.len,
                 pieces: 1,
                 len,

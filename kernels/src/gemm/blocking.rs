@@ -206,7 +206,7 @@ impl<R: Rows> Product<'_, R> {
             }
             for first in task.rows.clone().step_by(BLOCK_ROWS) {
                 let rows = first..task.rows.end.min(first + BLOCK_ROWS);
-                self.point(part, rows.clone(), &mut scratch.pointers);
+                self.point(rows.clone(), &mut scratch.pointers);
                 self.block(task, index, rows, &panels, &place, &scratch.panels, &scratch.pointers);
             }
         }
@@ -224,13 +224,11 @@ impl<R: Rows> Product<'_, R> {
 
     /// Lists the row pointers of a block of rows, a list for each segment. Past the end they repeat the last row, whose sums
     /// are then dropped.
-    fn point(&self, part: &Part, rows: Range<usize>, pointers: &mut Vec<*const f32>) {
+    fn point(&self, rows: Range<usize>, pointers: &mut Vec<*const f32>) {
         pointers.clear();
         for segment in 0..self.rows.segments() {
             for row in rows.start..rows.end + MAX_ROWS {
-                let start = self.rows.pointer(row.min(rows.end - 1), segment);
-                // SAFETY: `from` is below segment_len, for which the pointer is valid.
-                pointers.push(unsafe { start.add(part.from) });
+                pointers.push(self.rows.pointer(row.min(rows.end - 1), segment));
             }
         }
     }
@@ -270,6 +268,7 @@ impl<R: Rows> Product<'_, R> {
             let block = Block {
                 rows: pointers.as_ptr(),
                 rows_stride: rows.len() + MAX_ROWS,
+                offset: part.from,
                 row_count: rows.len(),
                 pieces: self.rows.segments(),
                 len: part.len,
@@ -285,7 +284,7 @@ impl<R: Rows> Product<'_, R> {
                 // Later panels find the rows in L2.
                 prefetch: done == 0,
             };
-            // SAFETY: the kernel is one that the CPU has; `pointers` holds a list for each segment, valid for `len` by the
+            // SAFETY: the kernel is one that the CPU has; `pointers` holds a list for each segment, valid for the part by the
             // contract of `Rows`; each panel holds `pieces * len` steps; tasks have disjoint blocks of the output.
             unsafe { kernel.run(&block) };
             done += count;

@@ -20,11 +20,13 @@ pub(crate) const MAX_COLUMNS: usize = 2 * PANEL;
 /// Additions happen in this order for every element, whatever the tile's size, so that a result does not depend on
 /// where in the matrix a row lies.
 pub(crate) struct Block {
-    /// `pieces` lists of row pointers, `rows_stride` apart; piece `p` of row `r` is `rows[p * rows_stride + r]`. Each list
+    /// `pieces` lists of row pointers, `rows_stride` apart; piece `p` of row `r` is `rows[p * rows_stride + r] + offset`. Each list
     /// goes on for [`MAX_ROWS`] pointers after the last row, which may be any that can be read.
     pub(crate) rows: *const *const f32,
     /// Distance between the lists.
     pub(crate) rows_stride: usize,
+    /// Values to skip at each pointer: the part of the sum, or the matrix of a stack.
+    pub(crate) offset: usize,
     /// Rows of the output.
     pub(crate) row_count: usize,
     /// Number of pieces that the sum is cut into.
@@ -86,7 +88,7 @@ impl MicroKernel {
     ///
     /// # Safety
     /// - The CPU has the kernel's instruction set (true for those of [`Kernels::of`]).
-    /// - The row pointers are as [`Block::rows`] says, each valid for reads of `len` values.
+    /// - The row pointers are as [`Block::rows`] says, each valid for reads of `len` values after `offset`.
     /// - Each panel that the kernel's columns need is valid for reads of `pieces * len * 16` values; `bias` is null or valid
     ///   for the kernel's columns.
     /// - `c`, and `residual` unless null, are valid for `row_count` rows of `columns` values, `c_stride` apart.
@@ -112,11 +114,6 @@ impl Kernels {
         let first = KERNELS.iter().position(|kernel| kernel.isa == isa).unwrap_or(0);
         let count = KERNELS[first..].iter().take_while(|kernel| kernel.isa == isa).count();
         Kernels { all: &KERNELS[first..first + count] }
-    }
-
-    /// The kernel of one panel.
-    pub(crate) fn one_panel(&self) -> &'static MicroKernel {
-        self.for_panels(1)
     }
 
     /// The fastest kernel of whole panels where `left` panels remain to be multiplied.
@@ -211,7 +208,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(s: S, block: &B
     unsafe {
         if block.prefetch && row + ROWS < block.row_count {
             for next in row + ROWS..row + 2 * ROWS {
-                prefetch(*block.rows.add(next), block.len);
+                prefetch((*block.rows.add(next)).wrapping_add(block.offset), block.len);
             }
         }
         let sums = multiply::<S, ROWS, VECTORS>(s, block, row);
@@ -279,7 +276,7 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
         // SAFETY: the lists hold ROWS pointers from `row` on, each to `len` values; the panels `pieces * len` steps.
         unsafe {
             let list = block.rows.add(piece * block.rows_stride + row);
-            let rows: [*const f32; ROWS] = std::array::from_fn(|r| *list.add(r));
+            let rows: [*const f32; ROWS] = std::array::from_fn(|r| (*list.add(r)).add(block.offset));
             for k in 0..block.len {
                 let b: [S::F32; VECTORS] = std::array::from_fn(|v| s.load_ptr(panel.add(place(v))));
                 for r in 0..ROWS {

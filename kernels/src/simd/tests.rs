@@ -255,7 +255,7 @@ fn every_set_has_a_name_of_its_own_and_a_micro_kernel() {
         assert!(Isa::ALL.contains(&isa));
         assert_eq!(Isa::ALL.iter().filter(|other| other.name() == isa.name()).count(), 1, "{isa}");
         let kernels = Kernels::of(isa);
-        assert_eq!((kernels.one_panel().isa, kernels.one_panel().columns), (isa, PANEL));
+        assert_eq!((kernels.for_panels(1).isa, kernels.for_panels(1).columns), (isa, PANEL));
         for left in 1..10 {
             let kernel = kernels.for_panels(left);
             assert!(kernel.isa == isa && kernel.columns.is_multiple_of(PANEL), "{isa}: {left} panels");

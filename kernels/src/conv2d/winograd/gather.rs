@@ -4,11 +4,14 @@ use super::transform::{self, IN, OUT};
 use super::{STRIP, Strip};
 use crate::conv2d::{ConvWeight, Fused};
 use crate::simd::{Isa, MAX_LANES};
-use crate::simd::{Simd, SimdOp, silu};
+use crate::simd::{Simd, SimdOp, prefetch, silu};
 use std::cell::RefCell;
 
 /// Channels that a task copies and transforms.
 pub(super) const CHANNELS: usize = 64;
+
+/// Pixels ahead that are asked for.
+const AHEAD: usize = 6;
 
 thread_local! {
     /// `[6][columns][CHANNELS]`
@@ -74,6 +77,7 @@ impl SimdOp for Copy<'_> {
                     continue;
                 }
                 let from = &conv.pixel(strip.first.picture, y, x)[channel..][..real];
+                prefetch(from.as_ptr().wrapping_add(AHEAD * weight.in_channels()), real);
                 let (pixel, beyond) = pixel.split_at_mut(real);
                 beyond.fill(0.0);
                 let Some(norm) = norm else {

@@ -217,6 +217,11 @@ impl Task<'_> {
         filters.resize(TAPS * part * PANEL, 0.0);
         m.resize(POINTS * m_plane, 0.0);
         u.resize(POINTS * u_plane, 0.0);
+        assert!(v_plane >= tiles.end * self.stride && v.len() >= POINTS * v_plane && channels <= self.stride);
+        rows.clear();
+        for tile in tiles.start..tiles.end + MAX_ROWS {
+            rows.push(v[tile.min(tiles.end - 1) * self.stride..].as_ptr());
+        }
         for from in (0..channels).step_by(part) {
             let len = part.min(channels - from);
             for (i, panel) in panels.clone().enumerate() {
@@ -225,53 +230,33 @@ impl Task<'_> {
                 self.isa.run(Filters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
             }
             for point in 0..POINTS {
-                let v = &v[point * v_plane..][..v_plane];
                 let (u, m) = (&u[point * u_plane..][..u_plane], &mut m[point * m_plane..][..m_plane]);
-                self.products(v, u, m, tiles.clone(), from, len, panels.len(), rows);
+                let width = panels.len() * PANEL;
+                assert!(u.len() >= len * width && m.len() >= tiles.len() * width);
+                let block = Block {
+                    rows: rows.as_ptr(),
+                    rows_stride: 0,
+                    offset: point * v_plane + from,
+                    row_count: tiles.len(),
+                    pieces: 1,
+                    len,
+                    panel: u.as_ptr(),
+                    panel_stride: len * PANEL,
+                    c: m.as_mut_ptr(),
+                    c_stride: width,
+                    accumulate: from > 0,
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
+                    columns: width,
+                    prefetch: true,
+                };
+                // SAFETY: at the offset each row points to `len` values of `v`, and the list goes on after the last; each
+                // panel holds `len` times 16, the sums 16 for each tile and panel: all checked above. The kernel is for so
+                // many panels.
+                unsafe { self.kernels.for_panels(panels.len()).run(&block) };
             }
         }
         self.output.write(self.isa, &places[tiles], panels, m, m_plane);
-    }
-
-    /// `m[tile] (+)= v[tile][from..from + len] · u`, for one point and some panels.
-    #[expect(clippy::too_many_arguments, reason = "the three matrices of a product, and which part of them")]
-    fn products(
-        &self,
-        v: &[f32],
-        u: &[f32],
-        m: &mut [f32],
-        tiles: Range<usize>,
-        from: usize,
-        len: usize,
-        panels: usize,
-        rows: &mut Vec<*const f32>,
-    ) {
-        let width = panels * PANEL;
-        assert!(v.len() >= tiles.end * self.stride && from + len <= self.stride);
-        assert!(u.len() >= len * width && m.len() >= tiles.len() * width);
-        rows.clear();
-        for tile in tiles.start..tiles.end + MAX_ROWS {
-            rows.push(v[tile.min(tiles.end - 1) * self.stride + from..].as_ptr());
-        }
-        let block = Block {
-            rows: rows.as_ptr(),
-            rows_stride: 0,
-            row_count: tiles.len(),
-            pieces: 1,
-            len,
-            panel: u.as_ptr(),
-            panel_stride: len * PANEL,
-            c: m.as_mut_ptr(),
-            c_stride: width,
-            accumulate: from > 0,
-            bias: std::ptr::null(),
-            residual: std::ptr::null(),
-            columns: width,
-            prefetch: true,
-        };
-        // SAFETY: each row points to `len` values of `v`, and the list goes on after the last; each panel holds `len` times
-        // 16, the sums 16 for each tile and panel: all checked above. The kernel is for so many panels.
-        unsafe { self.kernels.for_panels(panels).run(&block) };
     }
 }
 

@@ -45,6 +45,7 @@ impl SimdOp for Write<'_> {
         let Output { height, width, channels, bias, residual, accumulate, .. } = *output;
         let (first, span) = (panels.start * PANEL, panels.len() * PANEL);
         let real = span.min(channels - first);
+        assert!(residual.is_none_or(|r| r.len().is_multiple_of(height * width * channels)));
         assert!(span <= MAX_COLUMNS && m.len() >= (IN * IN - 1) * plane + places.len() * span);
         for (tile, place) in places.iter().enumerate() {
             let mut added = [0f32; MAX_COLUMNS];
@@ -68,27 +69,45 @@ impl SimdOp for Write<'_> {
                 }
                 let bias = s.load(&added[lane..]);
                 let here = S::LANES.min(real - lane);
-                for y in 0..rows {
+                let is_whole = rows == OUT && columns == OUT && here == S::LANES;
+                for y in 0..OUT {
                     let mut row = [s.splat(0.0); IN];
                     for (value, sums) in row.iter_mut().zip(&sums) {
                         *value = sums[y];
                     }
-                    for (x, value) in transform::output(s, row).into_iter().enumerate().take(columns) {
-                        let pixel = (place.picture * height + place.y + y) * width + place.x + x;
-                        let at = pixel * channels + first + lane;
-                        let mut value = s.add(value, bias);
-                        let load = |x: &[f32]| {
-                            if here == S::LANES { s.load(x) } else { s.load_partial(&x[..here], 0.0) }
-                        };
-                        if let Some(residual) = residual {
-                            value = s.add(value, load(&residual[at..]));
+                    let row = transform::output(s, row).map(|value| s.add(value, bias));
+                    let pixel = (place.picture * height + place.y + y) * width + place.x;
+                    let at = pixel * channels + first + lane;
+                    if is_whole {
+                        for (x, mut value) in row.into_iter().enumerate() {
+                            let at = at + x * channels;
+                            // SAFETY: the whole tile lies in the output, and in the residual, which is as long; tasks have
+                            // disjoint tiles or channels.
+                            unsafe {
+                                let out = output.out.get().add(at);
+                                if let Some(residual) = residual {
+                                    value = s.add(value, s.load_ptr(residual.as_ptr().add(at)));
+                                }
+                                if accumulate {
+                                    value = s.add(value, s.load_ptr(out));
+                                }
+                                s.store_ptr(out, value);
+                            }
                         }
-                        // SAFETY: pixel and channels lie in the output; tasks have disjoint tiles or channels.
-                        let out = unsafe { std::slice::from_raw_parts_mut(output.out.get().add(at), here) };
-                        if accumulate {
-                            value = s.add(value, load(out));
+                    } else if y < rows {
+                        for (x, mut value) in row.into_iter().enumerate().take(columns) {
+                            let at = at + x * channels;
+                            // SAFETY: the pixel and the channels that exist lie in the output; as above.
+                            let out =
+                                unsafe { std::slice::from_raw_parts_mut(output.out.get().add(at), here) };
+                            if let Some(residual) = residual {
+                                value = s.add(value, s.load_partial(&residual[at..][..here], 0.0));
+                            }
+                            if accumulate {
+                                value = s.add(value, s.load_partial(out, 0.0));
+                            }
+                            s.store_partial(out, value);
                         }
-                        if here == S::LANES { s.store(out, value) } else { s.store_partial(out, value) }
                     }
                 }
             }
