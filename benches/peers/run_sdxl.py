@@ -81,8 +81,8 @@ def table(result):
                 f"| {figures['peak_rss_mb'] / 1000:.1f} GB | {figures['peak_anon_mb'] / 1000:.1f} GB |")
 
     middle = {"name": "Latent", **{key: statistics.median(latent[key] for latent in latents)
-                                   for key in ("seconds", "peak_rss_mb", "peak_anon_mb")}}
-    rows = [row(middle, latents)]
+                                   for key in ("seconds", "peak_rss_mb", "peak_anon_mb", "fma_peak_gflops")}}
+    rows = [row(middle, [middle])]
     rows += [row(peer, latents[peer["after"]:peer["after"] + 2]) for peer in result["peers"] if "seconds" in peer]
     missing = [f"\nNot measured: {peer['peer']} ({peer['reason']}).\n" for peer in result["peers"] if "reason" in peer]
     size = f"{result['size']}x{result['size']}"
