@@ -47,6 +47,9 @@ pub(crate) struct BenchArgs {
     /// Stage to measure: text, unet, vae or all
     #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_stage)]
     pub(crate) stage: &'static bench::Choice,
+    /// UNet evaluations at once: 2 are one CFG step; an odd number is measured without guidance
+    #[arg(long, value_name = "N", default_value_t = bench::CFG)]
+    pub(crate) batch: usize,
     /// Timed runs of each stage, after one to warm up; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) runs: usize,

@@ -4,13 +4,12 @@ mod memory;
 mod report;
 mod stage;
 
-pub(crate) use stage::{CHOICES, Choice};
+pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
 use crate::error::CliError;
 use crate::{check_environment, check_threads, print};
 use latent_diffusion::MAX_SIDE;
-use latent_diffusion::families::Published;
 use latent_diffusion::tensor::Pool;
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_kernels::{parallel, peak};
@@ -21,6 +20,8 @@ use std::time::Instant;
 
 /// Most timed runs of a stage.
 const MAX_RUNS: usize = 1000;
+/// Most UNet evaluations at once: more than this only takes memory.
+const MAX_BATCH: usize = 64;
 /// The peak is measured this many times in a row, a few milliseconds each, and the fastest counts.
 const PEAK_BURST: usize = 20;
 
@@ -30,13 +31,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if args.runs == 0 || args.runs > MAX_RUNS {
         return Err(CliError::BadInput(format!("runs: {} is not in 1 to {MAX_RUNS}", args.runs)));
     }
+    if args.batch == 0 || args.batch > MAX_BATCH {
+        return Err(CliError::BadInput(format!("batch: {} is not in 1 to {MAX_BATCH}", args.batch)));
+    }
     let side = args.size.unwrap_or(args.family.resolution);
     let factor = args.family.sizes().vae.factor();
     if side == 0 || side > MAX_SIDE || !side.is_multiple_of(factor) {
         let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
         return Err(CliError::BadInput(format!("size: {side} is not {good}")));
     }
-    let measure = || measure(args.family, side, args.stage.stages, args.runs, args.json);
+    let measure = || measure(args, side);
     let report = parallel::with_threads(threads, measure).map_err(CliError::RunTime)??;
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
@@ -52,15 +56,10 @@ struct Measured {
     memory: Option<memory::Use>,
 }
 
-fn measure(
-    family: &'static Published,
-    side: usize,
-    stages: &[Stage],
-    runs: usize,
-    quiet: bool,
-) -> Result<Report, CliError> {
+fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
+    let &BenchArgs { family, runs, batch, .. } = args;
     let tell = |line: &str| {
-        if !quiet {
+        if !args.json {
             eprintln!("{line}");
         }
     };
@@ -68,10 +67,11 @@ fn measure(
     let watch = Watch::start();
     let mut peaks = Vec::new();
     let mut measured = Vec::new();
-    for stage in stages.iter().copied() {
-        tell(&format!("{}: making weights", stage.label()));
+    for stage in args.stage.stages.iter().copied() {
+        let label = stage.label(batch);
+        tell(&format!("{label}: making weights"));
         watch.take();
-        let forward = stage.load(&sizes, side)?;
+        let forward = stage.load(&sizes, side, batch)?;
         let mut timed = Vec::new();
         // The first run warms up: it takes memory and fills caches.
         for run in 0..=runs {
@@ -81,14 +81,14 @@ fn measure(
             let seconds = start.elapsed().as_secs_f64();
             for result in result? {
                 if !result.f32s().map_err(latent_diffusion::Error::from)?.iter().all(|v| v.is_finite()) {
-                    return Err(CliError::RunTime(format!("{}: computed no numbers (NaN)", stage.label())));
+                    return Err(CliError::RunTime(format!("{label}: computed no numbers (NaN)")));
                 }
             }
             if run > 0 {
                 timed.push((seconds, profile));
             }
             let name = if run == 0 { "warm-up".to_owned() } else { format!("run {run} of {runs}") };
-            tell(&format!("{}: {name}, {seconds:.3} s", stage.label()));
+            tell(&format!("{label}: {name}, {seconds:.3} s"));
         }
         timed.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (seconds, profile) = timed[(timed.len() - 1) / 2];
@@ -100,7 +100,7 @@ fn measure(
     // The system's own figure lags a little behind what was seen.
     let seen = measured.iter().filter_map(|m| m.memory).map(|memory| memory.rss).max();
     let (threads, peak_rss) = (parallel::threads(), memory::highest_rss().max(seen));
-    Ok(Report { family, side, runs, threads, peaks, peak_rss, stages: measured })
+    Ok(Report { family, side, batch, runs, threads, peaks, peak_rss, stages: measured })
 }
 
 /// Multiply-adds in registers, in operations a second: the fastest of a burst, so that a pause does not count.

@@ -50,16 +50,32 @@ fn a_stage_is_measured_without_a_file() {
 }
 
 #[test]
+fn one_evaluation_of_the_unet_is_measured() {
+    let room = Room::new();
+    let args = ["bench", "--size", "64", "--stage", "unet", "--batch", "1", "--runs", "1", "--json"];
+    let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
+    assert_eq!((&json["batch"], &json["stages"][0]["name"]), (&1.into(), &"unet".into()));
+    let gflop = json["stages"][0]["direct_gflop"].as_f64().unwrap();
+    // As counted from the sizes, for a latent of 8x8, without the text's keys and values: they are the same in every step.
+    assert!((gflop - 10.676).abs() < 0.005, "{gflop}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let room = Room::new();
     room.refuses(
         &["bench", "--family", "sd16"],
-        &["--family", "sd16", "did you mean \"sd15\"?", "known: sd15"],
+        &["--family", "sd16", "did you mean \"sd15\"?", "known: sd15, sd21, sdxl"],
     );
     room.refuses(&["bench", "--stage", "clip"], &["--stage", "clip", "text", "unet", "vae", "all"]);
     room.refuses(&["bench", "--size", "500"], &["size", "500", "multiple of 8"]);
     room.refuses(&["bench", "--size", "0"], &["size"]);
     room.refuses(&["bench", "--size", "100000"], &["size", "8192"]);
+    for family in ["sd21", "SD2.1", "sdxl", "sdxl-base"] {
+        room.refuses(&["bench", "--family", family, "--size", "500"], &["size", "multiple of 8"]);
+    }
+    room.refuses(&["bench", "--batch", "0"], &["batch", "1 to 64"]);
+    room.refuses(&["bench", "--batch", "65"], &["batch", "1 to 64"]);
     room.refuses(&["bench", "--runs", "0"], &["runs", "1 to 1000"]);
     room.refuses(&["bench", "--threads", "0"], &["threads", "1 to 1024"]);
 }

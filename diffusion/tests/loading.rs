@@ -13,7 +13,7 @@ const TABLE: [usize; 2] = [700, 1000];
 fn checkpoint(first_bad: Option<usize>, second_bad: Option<usize>) -> Checkpoint {
     let len = 4 * TABLE[0] * TABLE[1];
     let entry = |start: usize| serde_json::json!({"dtype": "F32", "shape": TABLE, "data_offsets": [start, start + len]});
-    let header = serde_json::json!({"b": entry(0), "a": entry(len)}).to_string();
+    let header = serde_json::json!({"b.weight": entry(0), "a.weight": entry(len)}).to_string();
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
     for bad in [first_bad, second_bad] {
@@ -33,7 +33,7 @@ fn load(checkpoint: Checkpoint, threads: usize) -> (Vec<u64>, Option<String>) {
         let told = RefCell::new(Vec::new());
         let on_read = |bytes| told.borrow_mut().push(bytes);
         let params = Params::new(weights, &on_read);
-        let result = ["a", "b"].into_iter().try_for_each(|name| params.table(name, TABLE).map(drop));
+        let result = ["a", "b"].into_iter().try_for_each(|name| params.embedding(name, TABLE).map(drop));
         (told.take(), result.err().map(|error| error.to_string()))
     };
     parallel::with_threads(threads, read).unwrap()
@@ -49,8 +49,11 @@ fn the_same_error_with_any_number_of_threads() {
     let bytes = 4 * (TABLE[0] * TABLE[1]) as u64;
     for threads in [1, 2, 5] {
         assert_eq!(load(checkpoint(None, None), threads), (vec![bytes; 2], None));
-        assert_eq!(load(checkpoint(Some(699_999), None), threads), (vec![bytes], message("b", 699_999)));
+        assert_eq!(
+            load(checkpoint(Some(699_999), None), threads),
+            (vec![bytes], message("b.weight", 699_999))
+        );
         // The first that is asked for, not the first in the file.
-        assert_eq!(load(checkpoint(Some(1), Some(600_000)), threads), (vec![], message("a", 600_000)));
+        assert_eq!(load(checkpoint(Some(1), Some(600_000)), threads), (vec![], message("a.weight", 600_000)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Measured;
 use super::memory::Use;
-use super::stage::CHOICES;
+use super::stage::{CFG, CHOICES};
 use latent_diffusion::families::Published;
 use latent_diffusion::tensor::profile::Class;
 use latent_kernels::Isa;
@@ -16,6 +16,8 @@ const STEPS: usize = 20;
 pub(super) struct Report {
     pub(super) family: &'static Published,
     pub(super) side: usize,
+    /// UNet evaluations at once.
+    pub(super) batch: usize,
     pub(super) runs: usize,
     pub(super) threads: usize,
     /// Floating-point operations a second that the machine could do before each run, slowest first.
@@ -76,9 +78,9 @@ fn class_name(class: Class) -> &'static str {
 }
 
 impl Report {
-    /// Seconds of a picture: text, steps, decoding; none if a stage was not measured.
+    /// Seconds of a picture: text, steps, decoding; none if a stage was not measured, or the UNet in another batch.
     fn picture_seconds(&self) -> Option<f64> {
-        let whole = self.stages.len() == CHOICES[0].stages.len();
+        let whole = self.batch == CFG && self.stages.len() == CHOICES[0].stages.len();
         let seconds = self.stages.iter().map(|m| m.seconds * m.stage.runs_of_picture(STEPS) as f64);
         whole.then(|| seconds.sum())
     }
@@ -123,6 +125,7 @@ impl Report {
         json!({
             "family": self.family.id,
             "size": self.side,
+            "batch": self.batch,
             "runs": self.runs,
             "threads": self.threads,
             "isa": Isa::best().name(),
@@ -158,7 +161,10 @@ impl Report {
                 None => "-".to_owned(),
             };
             let columns = self.columns(m.figures(), m.seconds);
-            line(&row(m.stage.label(), with_memory(columns, [memory(|m| m.rss), memory(|m| m.anonymous)])));
+            line(&row(
+                &m.stage.label(self.batch),
+                with_memory(columns, [memory(|m| m.rss), memory(|m| m.anonymous)]),
+            ));
             for (name, figures) in m.ops().filter(|(_, figures)| figures.seconds > 0.0) {
                 let columns = self.columns(figures, m.seconds);
                 line(&row(&format!("  {name}"), with_memory(columns, Default::default())));
@@ -218,6 +224,7 @@ mod tests {
         Report {
             family: latent_diffusion::families::PUBLISHED[0],
             side: 512,
+            batch: CFG,
             runs: 1,
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
@@ -228,9 +235,15 @@ mod tests {
 
     #[test]
     fn a_picture_is_reckoned_up_from_all_stages() {
-        let whole = report(&[(Stage::Text, 0.5), (Stage::UNet, 10.0), (Stage::Vae, 20.0)]);
+        let mut whole = report(&[(Stage::Text, 0.5), (Stage::UNet, 10.0), (Stage::Vae, 20.0)]);
         assert_eq!(whole.json()["picture_20_steps_seconds"], 220.5);
         assert!(whole.text().contains("a picture of 20 steps: 220.5 s"), "{}", whole.text());
+        assert!(whole.text().contains("UNet, one CFG step"), "{}", whole.text());
+        for (batch, label) in [(1, "UNet, batch 1"), (4, "UNet, CFG, batch 4")] {
+            whole.batch = batch;
+            assert!(whole.json()["picture_20_steps_seconds"].is_null());
+            assert!(whole.text().contains(label), "{}", whole.text());
+        }
         let part = report(&[(Stage::UNet, 10.0)]);
         assert!(part.json()["picture_20_steps_seconds"].is_null());
         assert!(!part.text().contains("a picture of"), "{}", part.text());

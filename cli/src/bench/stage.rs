@@ -14,7 +14,7 @@ use latent_diffusion::vae::VaeDecoder;
 /// Seed of weights and inputs: the time does not depend on it.
 const SEED: u64 = 1;
 /// Both halves of classifier-free guidance.
-const CFG: usize = 2;
+pub(crate) const CFG: usize = 2;
 /// A step in the middle of the sampling, and a usual guidance.
 const TIMESTEP: f32 = 500.0;
 const GUIDANCE: f32 = 7.0;
@@ -40,12 +40,14 @@ impl Stage {
         }
     }
 
-    /// Its name for people.
-    pub(super) fn label(self) -> &'static str {
+    /// Its name for people, with `batch` evaluations of the UNet at once.
+    pub(super) fn label(self, batch: usize) -> String {
         match self {
-            Stage::Text => "text, two prompts",
-            Stage::UNet => "UNet, one CFG step",
-            Stage::Vae => "VAE decode",
+            Stage::Text => "text, two prompts".to_owned(),
+            Stage::UNet if batch == CFG => "UNet, one CFG step".to_owned(),
+            Stage::UNet if batch.is_multiple_of(CFG) => format!("UNet, CFG, batch {batch}"),
+            Stage::UNet => format!("UNet, batch {batch}"),
+            Stage::Vae => "VAE decode".to_owned(),
         }
     }
 
@@ -54,8 +56,9 @@ impl Stage {
         if self == Stage::UNet { steps } else { 1 }
     }
 
-    /// Makes up its weights and inputs, for pictures of `side` by `side` pixels.
-    pub(super) fn load(self, sizes: &Sizes, side: usize) -> Result<Forward, Error> {
+    /// Makes up its weights and inputs, for pictures of `side` by `side` pixels and `batch` evaluations of the UNet at
+    /// once. An even `batch` has two halves, between which guidance is computed.
+    pub(super) fn load(self, sizes: &Sizes, side: usize, batch: usize) -> Result<Forward, Error> {
         let params = Params::synthetic(SEED, &|_| ());
         let side = side / sizes.vae.factor();
         Ok(match self {
@@ -68,13 +71,15 @@ impl Stage {
             }
             Stage::UNet => {
                 let unet = UNet::load(&params, &sizes.unet)?;
-                let latents = normal(&[CFG, side, side, sizes.unet.in_channels])?;
-                let text = normal(&[CFG, CONTEXT, sizes.unet.cross_attention_dim])?;
-                let added = sizes.unet.added_dim.map(|dim| normal(&[CFG, dim])).transpose()?;
+                let latents = normal(&[batch, side, side, sizes.unet.in_channels])?;
+                let timesteps = vec![TIMESTEP; batch];
+                let text = normal(&[batch, CONTEXT, sizes.unet.cross_attention_dim])?;
+                let added = sizes.unet.added_dim.map(|dim| normal(&[batch, dim])).transpose()?;
                 let condition = unet.condition(&text, added.as_ref())?;
                 Box::new(move || {
-                    let output = unet.forward(&latents, &[TIMESTEP; CFG], &condition)?;
-                    Ok(vec![ops::guidance(&output, GUIDANCE)?])
+                    let output = unet.forward(&latents, &timesteps, &condition)?;
+                    let is_guided = batch.is_multiple_of(CFG);
+                    Ok(vec![if is_guided { ops::guidance(&output, GUIDANCE)? } else { output }])
                 })
             }
             Stage::Vae => {

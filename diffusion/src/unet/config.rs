@@ -103,3 +103,18 @@ impl UNetConfig {
         1 << (self.block_out_channels.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_whole() {
+        let (count, width) = (Heads::Count(8), Heads::Width(64));
+        assert_eq!((count.count(640), width.count(640)), (8, 10));
+        assert!(count.fit(320) && width.fit(320));
+        for (heads, channels) in [(count, 36), (width, 96), (width, 32), (count, 0), (width, 0)] {
+            assert!(!heads.fit(channels), "{heads:?} {channels}");
+        }
+    }
+}
