@@ -44,12 +44,11 @@ impl ResnetBlock {
         };
         let around = Around { norm_silu: Some(&self.norm1), vector: time.as_ref(), ..Around::default() };
         let hidden = ops::conv2d_with(&x, &self.conv1, around)?;
-        let residual = match &self.conv_shortcut {
-            Some(layer) => ops::linear(&x, layer)?,
-            None => x.clone(),
-        };
         // The largest tensor of a VAE ends here.
-        drop(x);
+        let residual = match &self.conv_shortcut {
+            Some(layer) => ops::linear_in_place(x, layer)?,
+            None => x,
+        };
         let around = Around { norm_silu: Some(&self.norm2), residual: Some(residual), ..Around::default() };
         Ok(ops::conv2d_with(&hidden, &self.conv2, around)?)
     }

@@ -172,6 +172,17 @@ impl Buffer {
         self.bytes
     }
 
+    /// Gives back what lies beyond the first `bytes` bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        let kept = bytes.max(1).next_multiple_of(LINE);
+        if kept < self.bytes {
+            // The rest as a buffer of its own, which goes back.
+            let (arena, memory) = (self.arena, self.memory.clone());
+            drop(Buffer { arena, memory, first: self.first.wrapping_add(kept), bytes: self.bytes - kept });
+            self.bytes = kept;
+        }
+    }
+
     /// The first `len` values.
     ///
     /// # Panics
@@ -254,6 +265,22 @@ mod tests {
         assert!(at(&beyond) > at(&c));
         arena.trim();
         assert_eq!(arena.used().held, REGION, "a region in use stays");
+    }
+
+    #[test]
+    fn what_is_cut_off_serves_the_next() {
+        let arena = arena();
+        let mut a = arena.take(1024).unwrap();
+        a.view_mut::<u8>(100).fill(9);
+        a.shrink(100);
+        assert_eq!((a.capacity(), arena.used().in_use), (128, 128));
+        let b = arena.take(512).unwrap();
+        assert_eq!(b.view::<u8>(0).as_ptr() as usize, a.view::<u8>(0).as_ptr() as usize + 128);
+        a.shrink(4096);
+        assert_eq!(a.view::<u8>(100), [9; 100], "nothing to cut off");
+        drop((a, b));
+        assert_eq!(arena.used().in_use, 0);
+        assert_eq!(arena.take(REGION).unwrap().capacity(), REGION, "all parts are joined again");
     }
 
     #[test]

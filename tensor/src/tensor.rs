@@ -162,6 +162,23 @@ impl Tensor {
         Ok(self)
     }
 
+    /// The first values in a shape of fewer elements; the rest of the memory goes back where it is not shared.
+    pub(crate) fn shrink(mut self, dims: &[usize]) -> Result<Tensor, TensorError> {
+        let shape = Shape::new(dims)?;
+        if shape.elements() > self.shape.elements() {
+            return Err(TensorError::shape(
+                "shrink",
+                format_args!("at most the elements of {}", self.shape),
+                shape,
+            ));
+        }
+        self.shape = shape;
+        if let Some(storage) = Arc::get_mut(&mut self.storage) {
+            storage.shrink(shape.elements() * self.dtype.size());
+        }
+        Ok(self)
+    }
+
     /// `N` dimensions of an op's argument.
     pub(crate) fn rank<const N: usize>(&self, op: &'static str) -> Result<[usize; N], TensorError> {
         <[usize; N]>::try_from(self.dims())

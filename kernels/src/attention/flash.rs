@@ -3,7 +3,7 @@
 //! the sum of the exponentials and the weighted sum of the values. When a larger score comes, both sums shrink by
 //! the exponential of the difference.
 //!
-//! Keys and values of a head are packed once into panels for the micro-kernel of the matrix product: `q kᵀ` takes
+//! Keys and values of a head are packed once, when they are first needed, into panels for the micro-kernel of the matrix product: `q kᵀ` takes
 //! panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone, so it is the
 //! same for any batch and any number of threads.
 
@@ -14,6 +14,8 @@ use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{largest, powers};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Queries that go along the keys together: 16 tiles of 6 rows.
 const QUERY_TILE: usize = 96;
@@ -22,12 +24,13 @@ const QUERY_TILE: usize = 96;
 const KEY_TILE: usize = 256;
 
 pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
-    let heads = pack_heads(&shape, k, v);
     let tiles = shape.queries.div_ceil(QUERY_TILE);
-    let context =
-        Context { isa, kernels: Kernels::of(isa), shape, q, heads: &heads, out: SharedMut::new(out) };
-    parallel::for_each(shape.batch * shape.heads * tiles, |task| {
-        context.run(task / tiles, task % tiles * QUERY_TILE);
+    let heads: Vec<SharedHead> = (0..shape.batch * shape.heads).map(|_| SharedHead::new(tiles)).collect();
+    let context = Context { isa, kernels: Kernels::of(isa), shape, q, out: SharedMut::new(out) };
+    parallel::for_each(heads.len() * tiles, |task| {
+        let index = task / tiles;
+        let run = |head: &Head| context.run(head, index, task % tiles * QUERY_TILE);
+        heads[index].with(|| Head::pack(&shape, index, k, v), run);
     });
 }
 
@@ -39,28 +42,52 @@ struct Head {
     values: Vec<f32>,
 }
 
-/// Packs every head of every sequence.
-fn pack_heads(shape: &Attention, k: &[f32], v: &[f32]) -> Vec<Head> {
-    let Attention { batch, keys, heads, head_dim, .. } = *shape;
-    let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
-    let mut packed: Vec<Head> =
-        (0..batch * heads).map(|_| Head { keys: Vec::new(), values: Vec::new() }).collect();
-    parallel::chunks_mut(&mut packed, 1, |index, head| {
-        let (sequence, h) = (index / heads, index % heads);
-        let row = |j: usize| ((sequence * keys + j) * heads + h) * head_dim;
-        let head = &mut head[0];
-        head.keys = vec![0.0; keys.next_multiple_of(PANEL) * head_dim];
-        head.values = vec![0.0; head_dim.next_multiple_of(PANEL) * keys];
-        for j in 0..keys {
+impl Head {
+    /// Packs head `index % heads` of sequence `index / heads`.
+    fn pack(shape: &Attention, index: usize, k: &[f32], v: &[f32]) -> Head {
+        let Attention { keys: count, heads, head_dim, .. } = *shape;
+        let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
+        let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
+        let mut keys = vec![0.0; count.next_multiple_of(PANEL) * head_dim];
+        let mut values = vec![0.0; head_dim.next_multiple_of(PANEL) * count];
+        for j in 0..count {
             for (d, x) in k[row(j)..][..head_dim].iter().enumerate() {
-                head.keys[(j / PANEL * head_dim + d) * PANEL + j % PANEL] = x * scale;
+                keys[(j / PANEL * head_dim + d) * PANEL + j % PANEL] = x * scale;
             }
             for (panel, x) in v[row(j)..][..head_dim].chunks(PANEL).enumerate() {
-                head.values[(panel * keys + j) * PANEL..][..x.len()].copy_from_slice(x);
+                values[(panel * count + j) * PANEL..][..x.len()].copy_from_slice(x);
             }
         }
-    });
-    packed
+        Head { keys, values }
+    }
+}
+
+/// A head that is packed by the first task that needs it and dropped by the last: tasks go from head to head, so that only
+/// about one a thread is there at a time.
+struct SharedHead {
+    packed: Mutex<Option<Arc<Head>>>,
+    /// Tasks that still need it.
+    tasks: AtomicUsize,
+}
+
+impl SharedHead {
+    fn new(tasks: usize) -> SharedHead {
+        SharedHead { packed: Mutex::new(None), tasks: AtomicUsize::new(tasks) }
+    }
+
+    /// What is there is whole at any time: a panic elsewhere cannot leave it broken.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Head>>> {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `f` with the head, for one of its tasks.
+    fn with(&self, pack: impl FnOnce() -> Head, f: impl FnOnce(&Head)) {
+        let head = self.lock().get_or_insert_with(|| Arc::new(pack())).clone();
+        f(&head);
+        if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.lock() = None;
+        }
+    }
 }
 
 thread_local! {
@@ -80,19 +107,17 @@ struct Context<'a> {
     kernels: Kernels,
     shape: Attention,
     q: &'a [f32],
-    heads: &'a [Head],
     out: SharedMut,
 }
 
 impl Context<'_> {
     /// Attention of the queries `first..first + QUERY_TILE` of one head of one sequence.
-    fn run(&self, head_index: usize, first: usize) {
+    fn run(&self, head: &Head, head_index: usize, first: usize) {
         let Attention { queries, keys, heads, head_dim, causal, .. } = self.shape;
         let rows = QUERY_TILE.min(queries - first);
         let (sequence, h) = (head_index / heads, head_index % heads);
         let start = ((sequence * queries + first) * heads + h) * head_dim;
         let (stride, sum_width) = (heads * head_dim, head_dim.next_multiple_of(PANEL));
-        let head = &self.heads[head_index];
         let seen = |row: usize| if causal { first + row + 1 } else { keys };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.scores.resize(QUERY_TILE * KEY_TILE, 0.0);

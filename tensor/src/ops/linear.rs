@@ -81,6 +81,34 @@ pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Te
     Ok(out)
 }
 
+/// Bytes of the result that [`linear_in_place`] computes before it writes them over the input.
+const BAND_BYTES: usize = 8 << 20;
+
+/// `x Wᵀ + b` of at most as many outputs as inputs, written over `x` where nothing else shares its memory: a band of rows is
+/// computed, and then takes the place of rows that were read. What `x` took beyond the result goes back.
+///
+/// # Errors
+/// Another last dimension.
+pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
+    let (inputs, outputs) = (layer.inputs(), layer.outputs());
+    let dims = dims(&x, layer, outputs)?;
+    let rows = x.shape().elements() / inputs;
+    if outputs > inputs || !x.is_own() {
+        return linear(&x, layer);
+    }
+    let band = (BAND_BYTES / size_of::<f32>() / outputs).clamp(1, rows.max(1));
+    let mut scratch = Tensor::scratch(&[band, outputs])?;
+    let _timer = profile::timer(Class::Linear).multiply_adds(rows * outputs, inputs);
+    for first in (0..rows).step_by(band) {
+        let count = band.min(rows - first);
+        let out = &mut scratch.f32s_mut()?[..count * outputs];
+        let values = &x.f32s()?[first * inputs..][..count * inputs];
+        kernel::gemm(values, &layer.weight, layer.bias.as_deref(), None, out);
+        x.f32s_mut()?[first * outputs..][..count * outputs].copy_from_slice(out);
+    }
+    x.shrink(&dims)
+}
+
 /// Several layers of the same input at once, such as queries, keys and values: threads wait for each other once.
 ///
 /// # Errors

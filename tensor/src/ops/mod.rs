@@ -20,7 +20,7 @@ pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
 pub use embedding::{Embedding, embedding};
 pub use group_norm::{GroupNorm, group_norm, group_norm_silu};
 pub use layer_norm::{LayerNorm, layer_norm};
-pub use linear::{Linear, linear, linear_add, linear_geglu, linear_many};
+pub use linear::{Linear, linear, linear_add, linear_geglu, linear_in_place, linear_many};
 pub use softmax::softmax;
 pub use upsample::upsample_nearest;
 

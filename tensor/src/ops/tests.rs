@@ -100,6 +100,18 @@ fn linear_layers_and_tables() {
     refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
     let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
     refuses(bias, "linear: expected a bias of 2, got 3");
+    // More rows than a band has; the result lies where the input lay.
+    let bytes_of_one = weight(&[1., 2.]);
+    let narrow = Linear::new(WeightBytes::new(DType::F32, &bytes_of_one), [1, 2], None).unwrap();
+    let rows = 3 << 20;
+    let values: Vec<f32> = (0..2 * rows).map(|i| (i % 251) as f32).collect();
+    let large = tensor(&[rows, 2], &values);
+    let (place, want) = (large.f32s().unwrap().as_ptr(), linear(&large, &narrow).unwrap());
+    let shared = linear_in_place(large.clone(), &narrow).unwrap();
+    let got = linear_in_place(large, &narrow).unwrap();
+    assert_eq!((got.dims(), got.f32s().unwrap().as_ptr()), (&[rows, 1][..], place));
+    assert!(got.f32s().unwrap() == want.f32s().unwrap() && shared.f32s().unwrap() == want.f32s().unwrap());
+    shows(linear_in_place(x.clone(), &layer), &[1, 2], &[21., 43.]);
     let [a, b] = linear_many(&x, [&layer, &layer]).unwrap();
     shows(Ok(a), &[1, 2], &[21., 43.]);
     shows(Ok(b), &[1, 2], &[21., 43.]);
