@@ -57,7 +57,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Checks the environment before anything runs.
 fn check_environment() -> Result<(), CliError> {
-    latent_kernels::Isa::from_environment().map(|_| ()).map_err(CliError::BadInput)
+    let isa = latent_kernels::Isa::from_environment().map(drop);
+    let conv = latent_kernels::conv2d::Algorithm::from_environment().map(drop);
+    isa.and(conv).map_err(CliError::BadInput)
 }
 
 /// A number of threads as `parallel::with_threads` takes it: 0 for one on each core.

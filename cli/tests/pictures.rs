@@ -51,6 +51,22 @@ fn the_same_bytes_with_little_memory() {
     }
 }
 
+/// Winograd's algorithm rounds differently, and no more than the direct sum.
+#[test]
+fn the_same_picture_by_the_direct_convolution() {
+    let room = Room::new();
+    for algorithm in ["direct", "winograd"] {
+        let args = ["txt2img", "a red apple", "-s", "7", "--steps", "20", "-o", &format!("{algorithm}.png")];
+        let status = room.command(&args).env("LATENT_CONV", algorithm).output().unwrap().status;
+        assert!(status.success(), "{algorithm}");
+    }
+    let [direct, winograd] = ["direct.png", "winograd.png"].map(|name| read_png(&room.path(name)).0);
+    let largest = direct.iter().zip(&winograd).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(direct.len() == 64 * 64 * 3 && largest <= Some(1), "{largest:?} of 255");
+    let refused = room.command(&["txt2img", "a"]).env("LATENT_CONV", "fft").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}
+
 #[test]
 fn a_file_is_named_by_its_hash_and_a_folder_is_not() {
     let room = Room::new();

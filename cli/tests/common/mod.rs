@@ -38,7 +38,7 @@ impl Room {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latent"));
-        command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA");
+        command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA").env_remove("LATENT_CONV");
         command
     }
 

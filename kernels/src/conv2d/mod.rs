@@ -14,6 +14,7 @@ mod winograd;
 
 use crate::gemm::{Weight, WeightMatrix};
 use crate::simd::Isa;
+use std::sync::OnceLock;
 
 /// Rows and columns of zeros around the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,11 +209,35 @@ pub enum Algorithm {
     Winograd,
 }
 
+/// Environment variable that forces an algorithm, for comparisons and bug reports: `direct`, or `winograd` where it can be.
+pub const ALGORITHM_VARIABLE: &str = "LATENT_CONV";
+
 impl Algorithm {
-    /// The faster one for a convolution.
+    /// The faster one for a convolution, or what [`ALGORITHM_VARIABLE`] asks for. A value that is unknown is passed over here; a
+    /// program that wants to tell its user checks with [`Algorithm::from_environment`] first.
     #[must_use]
     pub fn best(weight: &ConvWeight) -> Algorithm {
-        if winograd::fits(weight) { Algorithm::Winograd } else { Algorithm::ImplicitGemm }
+        static FORCED: OnceLock<Option<Algorithm>> = OnceLock::new();
+        let forced = *FORCED.get_or_init(|| Algorithm::from_environment().ok().flatten());
+        let fits = winograd::fits(weight);
+        if fits && forced != Some(Algorithm::ImplicitGemm) {
+            Algorithm::Winograd
+        } else {
+            Algorithm::ImplicitGemm
+        }
+    }
+
+    /// What [`ALGORITHM_VARIABLE`] asks for, if it is set.
+    ///
+    /// # Errors
+    /// One line, if the value is unknown.
+    pub fn from_environment() -> Result<Option<Algorithm>, String> {
+        match std::env::var(ALGORITHM_VARIABLE).as_deref() {
+            Err(_) => Ok(None),
+            Ok("direct") => Ok(Some(Algorithm::ImplicitGemm)),
+            Ok("winograd") => Ok(Some(Algorithm::Winograd)),
+            Ok(other) => Err(format!("{ALGORITHM_VARIABLE}={other:?} is neither direct nor winograd")),
+        }
     }
 }
 
