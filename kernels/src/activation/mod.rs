@@ -50,11 +50,15 @@ pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
     assert_eq!(out.len(), x.len() / 2, "output");
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
-        isa.run(simd::Geglu { x: &x[2 * i * piece..][..2 * out.len()], width, out });
+        let x = &x[2 * i * piece..][..2 * out.len()];
+        isa.run(simd::Geglu { x, width, out: out.as_mut_ptr(), stride: width });
     });
 }
 
-/// One row of a gated GELU on the calling thread: `x`, values before gates, to `out`, half as long.
-pub(crate) fn gate(isa: Isa, x: &[f32], out: &mut [f32]) {
-    isa.run(simd::Geglu { x, width: out.len(), out });
+/// The gated GELU on the calling thread, where the rows of the result are `stride` apart.
+///
+/// # Safety
+/// - `out` is valid for writes of a row of `width` values for each row of `x`, `stride` apart.
+pub(crate) unsafe fn geglu_rows(isa: Isa, x: &[f32], width: usize, out: *mut f32, stride: usize) {
+    isa.run(simd::Geglu { x, width, out, stride });
 }

@@ -53,18 +53,23 @@ impl SimdOp for Activate<'_> {
     }
 }
 
+/// Rows of `2 width` values, a value half before a gate half.
 pub(super) struct Geglu<'a> {
     pub(super) x: &'a [f32],
     pub(super) width: usize,
-    pub(super) out: &'a mut [f32],
+    /// Valid for a row of `width` for each row of `x`, `stride` apart; no other task writes there.
+    pub(super) out: *mut f32,
+    pub(super) stride: usize,
 }
 
 impl SimdOp for Geglu<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (row, out) in self.x.chunks_exact(2 * self.width).zip(self.out.chunks_exact_mut(self.width)) {
+        for (i, row) in self.x.chunks_exact(2 * self.width).enumerate() {
             let (value, gate) = row.split_at(self.width);
+            // SAFETY: who makes a `Geglu` vouches for the row.
+            let out = unsafe { std::slice::from_raw_parts_mut(self.out.add(i * self.stride), self.width) };
             let vectors = value.chunks(S::LANES).zip(gate.chunks(S::LANES));
             for ((value, gate), out) in vectors.zip(out.chunks_mut(S::LANES)) {
                 if out.len() == S::LANES {

@@ -11,7 +11,7 @@
 
 use super::micro::{Block, Kernels, MAX_COLUMNS, MAX_ROWS};
 use super::weight::{PANEL, WeightMatrix};
-use crate::activation::gate;
+use crate::activation::geglu_rows;
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
 use std::cell::RefCell;
@@ -211,14 +211,10 @@ impl<R: Rows> Product<'_, R> {
             }
         }
         if factor.gated {
-            for (row, sums) in task.rows.clone().zip(scratch.sums.chunks_exact(width)) {
-                let at = row * n / 2 + task.panels.start * PANEL;
-                // SAFETY: the task's panels of the row lie in the output; tasks have disjoint rows or panels.
-                let out = unsafe {
-                    std::slice::from_raw_parts_mut(self.outs[task.factor].get().add(at), width / 2)
-                };
-                gate(self.isa, sums, out);
-            }
+            let sums = &scratch.sums[..task.rows.len() * width];
+            let at = task.rows.start * n / 2 + task.panels.start * PANEL;
+            // SAFETY: the task's rows and panels lie in the output, half as wide as the sums; tasks have disjoint ones.
+            unsafe { geglu_rows(self.isa, sums, width / 2, self.outs[task.factor].get().add(at), n / 2) };
         }
     }
 
