@@ -46,7 +46,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     }
     let access = if args.low_memory { Access::Map } else { Access::Read };
     let model = model::open(args.model.as_deref(), access)?;
-    let mut pipeline = Pipeline::open(model.checkpoint)?.with_low_memory(args.low_memory);
+    let mut pipeline = Pipeline::open(model.checkpoint)?;
     let first_seed = args.seed.unwrap_or_else(random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
     let mut settings = settings(args);

@@ -81,7 +81,6 @@ pub struct Pipeline {
     text_encoder: Option<TextEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
-    low_memory: bool,
 }
 
 impl Pipeline {
@@ -91,20 +90,7 @@ impl Pipeline {
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        Ok(Pipeline { model, text_encoder: None, unet: None, decoder: None, low_memory: false })
-    }
-
-    /// Whether stages take less memory where that costs time and not the picture. How the weights come into memory is
-    /// the checkpoint's choice ([`Access`](latent_loader::Access)).
-    #[must_use]
-    pub fn with_low_memory(self, low_memory: bool) -> Pipeline {
-        Pipeline { low_memory, ..self }
-    }
-
-    /// Whether stages take less memory.
-    #[must_use]
-    pub fn low_memory(&self) -> bool {
-        self.low_memory
+        Ok(Pipeline { model, text_encoder: None, unet: None, decoder: None })
     }
 
     /// What the checkpoint is.

@@ -3,9 +3,9 @@
 //! the sum of the exponentials and the weighted sum of the values. When a larger score comes, both sums shrink by
 //! the exponential of the difference.
 //!
-//! Keys and values of a head are packed once, when they are first needed, into panels for the micro-kernel of the matrix product: `q kᵀ` takes
-//! panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone, so it is the
-//! same for any batch and any number of threads.
+//! Keys and values of a head are packed once, when they are first needed, into panels for the micro-kernel of the matrix
+//! product: `q kᵀ` takes panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone,
+//! so it is the same for any batch and any number of threads.
 
 use super::Attention;
 use crate::gemm::PANEL;

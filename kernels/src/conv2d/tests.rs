@@ -37,11 +37,11 @@ impl Case {
         let [n, h, w, c] = self.input;
         let bytes = to_bytes(&random(2, self.out_channels * c * self.kernel * self.kernel), dtype);
         let weight = WeightBytes::new(dtype, &bytes);
-        let packed = ConvWeight::new(weight, self.out_channels, c, self.kernel, self.stride, self.padding);
-        assert_eq!((packed.in_channels(), packed.out_channels()), (c, self.out_channels));
+        let filter = ConvWeight::new(weight, self.out_channels, c, self.kernel, self.stride, self.padding);
+        assert_eq!((filter.in_channels(), filter.out_channels()), (c, self.out_channels));
         let shape = [self.out_channels, self.kernel, self.stride];
         let mut want = reference::conv2d(x, self.input, &weight.to_f32(), shape, self.padding);
-        let (oh, ow) = packed.output_size(h, w).unwrap();
+        let (oh, ow) = filter.output_size(h, w).unwrap();
         assert_eq!(want.len(), n * oh * ow * self.out_channels);
         let r = random(4, want.len());
         for (i, v) in want.iter_mut().enumerate() {
@@ -50,7 +50,7 @@ impl Case {
         let mut out = vec![f32::NAN; want.len()];
         let residual = residual.then_some(&r[..]);
         let conv = Fused { bias, residual, ..Fused::plain(x, [n, h, w]) };
-        fused_with(isa, algorithm, &conv, &packed, &mut out);
+        fused_with(isa, algorithm, &conv, &filter, &mut out);
         (out, want)
     }
 
@@ -114,9 +114,9 @@ fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
 
 #[test]
 fn a_kernel_larger_than_the_input_has_no_output_size() {
-    let packed = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::default());
-    assert_eq!(packed.output_size(2, 9), None);
-    assert_eq!(packed.output_size(3, 9), Some((1, 7)));
+    let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::default());
+    assert_eq!(filter.output_size(2, 9), None);
+    assert_eq!(filter.output_size(3, 9), Some((1, 7)));
 }
 
 proptest! {
@@ -166,7 +166,7 @@ fn winograd_is_as_exact_as_a_direct_sum() {
 fn what_is_fused_is_what_is_computed_one_by_one() {
     let (n, c, out_channels) = (2, 72, 40);
     let bytes = to_bytes(&random(2, out_channels * c * 9), DType::BF16);
-    let packed =
+    let filter =
         ConvWeight::new(WeightBytes::new(DType::BF16, &bytes), out_channels, c, 3, 1, Padding::all(1));
     let (weight, norm_bias, bias) = (random(3, c), random(4, c), random(5, n * out_channels));
     for (size, resize) in [([9, 7], None), ([5, 6], Some([10, 12])), ([4, 3], Some([7, 5]))] {
@@ -196,11 +196,11 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
             };
             for algorithm in [Algorithm::ImplicitGemm, Algorithm::Winograd] {
                 let mut out = vec![f32::NAN; want.len()];
-                fused_with(isa, algorithm, &conv, &packed, &mut out);
+                fused_with(isa, algorithm, &conv, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?}"));
                 out.copy_from_slice(&residual);
                 let in_place = Fused { residual: None, accumulate: true, ..conv };
-                fused_with(isa, algorithm, &in_place, &packed, &mut out);
+                fused_with(isa, algorithm, &in_place, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?} in place"));
             }
         }

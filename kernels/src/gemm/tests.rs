@@ -13,10 +13,10 @@ fn check(isa: Isa, dtype: DType, m: usize, n: usize, k: usize, bias: bool, resid
     let weight = WeightBytes::new(dtype, &bytes);
     let b = random(3, n);
     let r = random(4, m * n);
-    let packed = WeightMatrix::new(weight, n, k);
-    assert_eq!((packed.outputs(), packed.inputs(), packed.dtype()), (n, k, dtype));
+    let matrix = WeightMatrix::new(weight, n, k);
+    assert_eq!((matrix.outputs(), matrix.inputs(), matrix.dtype()), (n, k, dtype));
     let mut out = vec![f32::NAN; m * n];
-    gemm_with(isa, &x, &packed, bias.then_some(&b[..]), residual.then_some(&r[..]), &mut out);
+    gemm_with(isa, &x, &matrix, bias.then_some(&b[..]), residual.then_some(&r[..]), &mut out);
     let mut want = reference::gemm(&x, &weight.to_f32(), m, n, k);
     for (i, v) in want.iter_mut().enumerate() {
         *v += if bias { b[i % n] } else { 0.0 } + if residual { r[i] } else { 0.0 };
@@ -132,19 +132,19 @@ fn same_bytes_for_any_threads_and_any_neighbours() {
     let (m, n, k) = (211, 130, 900);
     let x = random(5, m * k);
     let bytes = to_bytes(&random(6, n * k), DType::F16);
-    let packed = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
+    let matrix = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     for isa in Isa::available() {
         let mut all = vec![0.0; m * n];
-        gemm_with(isa, &x, &packed, None, None, &mut all);
+        gemm_with(isa, &x, &matrix, None, None, &mut all);
         for threads in [1, 2, 5] {
             let mut again = vec![0.0; m * n];
-            parallel::with_threads(threads, || gemm_with(isa, &x, &packed, None, None, &mut again)).unwrap();
+            parallel::with_threads(threads, || gemm_with(isa, &x, &matrix, None, None, &mut again)).unwrap();
             assert_eq!(bits(&all), bits(&again), "{isa}, {threads} threads");
         }
         for row in [0, 1, 95, 96, 210] {
             let mut alone = vec![0.0; n];
-            gemm_with(isa, &x[row * k..][..k], &packed, None, None, &mut alone);
+            gemm_with(isa, &x[row * k..][..k], &matrix, None, None, &mut alone);
             assert_eq!(bits(&all[row * n..][..n]), bits(&alone), "{isa}, row {row}");
         }
     }
@@ -153,8 +153,8 @@ fn same_bytes_for_any_threads_and_any_neighbours() {
 #[test]
 #[should_panic(expected = "no rows of 8")]
 fn ragged_input_is_refused() {
-    let packed = WeightMatrix::new(WeightBytes::new(DType::F32, &[0; 4 * 32]), 4, 8);
-    gemm(&[0.0; 9], &packed, None, None, &mut [0.0; 4]);
+    let matrix = WeightMatrix::new(WeightBytes::new(DType::F32, &[0; 4 * 32]), 4, 8);
+    gemm(&[0.0; 9], &matrix, None, None, &mut [0.0; 4]);
 }
 
 proptest! {
