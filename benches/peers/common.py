@@ -31,6 +31,9 @@ def time_stage(stage, forward, runs):
     return seconds
 
 
-def report(name, load_seconds, stages):
-    """Prints the result as the last line, which run.py reads. `stages` maps names to the seconds of each run."""
-    print(json.dumps({"name": name, "load_seconds": load_seconds, "stages": stages}), flush=True)
+def report(name, isa, load_seconds, stages):
+    """Prints the result as the last line, which run.py reads.
+
+    `isa` lists the instruction sets that were used; `stages` maps names to the seconds of each run.
+    """
+    print(json.dumps({"name": name, "isa": isa, "load_seconds": load_seconds, "stages": stages}), flush=True)

@@ -12,6 +12,21 @@ import openvino
 from common import arguments, report, time_stage
 
 
+def used(compiled):
+    """The instruction sets that the kernels of a compiled model name; where there are both, the kinds of layer that use
+    AVX-512."""
+    layers = {"AVX2": set(), "AVX-512": set()}
+    for layer in compiled.get_runtime_model().get_ops():
+        about = layer.get_rt_info()
+        for name, kinds in layers.items():
+            if name.replace("-", "").lower() in about["primitiveType"].value:
+                kinds.add(about["layerType"].value)
+    rest = layers["AVX-512"]
+    if layers["AVX2"] and rest:
+        return ["AVX2", *(f"AVX-512 in {kind}" for kind in sorted(rest))]
+    return [name for name, kinds in layers.items() if kinds]
+
+
 def main():
     args = arguments(__doc__)
     options = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY", "PERFORMANCE_HINT": "LATENCY",
@@ -19,7 +34,8 @@ def main():
     start = time.perf_counter()
     core = openvino.Core()
     model = core.read_model(os.path.join(args.model, f"{args.stage}.xml"))
-    request = core.compile_model(model, "CPU", options).create_infer_request()
+    compiled = core.compile_model(model, "CPU", options)
+    request = compiled.create_infer_request()
     load_seconds = time.perf_counter() - start
 
     random = numpy.random.default_rng(1)
@@ -31,7 +47,7 @@ def main():
     else:
         inputs = [normal(1, 4, 64, 64)]
     seconds = time_stage(args.stage, lambda: request.infer(inputs)[0], args.runs)
-    report(f"OpenVINO {openvino.__version__.split('-')[0]}", load_seconds, {args.stage: seconds})
+    report(f"OpenVINO {openvino.__version__.split('-')[0]}", used(compiled), load_seconds, {args.stage: seconds})
 
 
 if __name__ == "__main__":

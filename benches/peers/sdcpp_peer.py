@@ -21,6 +21,15 @@ LINES = [
     ("vae", re.compile(rb"latent 1 decoded, taking ([\d.]+)s"), 1.0),
 ]
 
+# Instruction sets, the largest first, and how the library names them
+SETS = [("AVX-512", b" AVX512"), ("AVX2", b" AVX2"), ("AVX", b" AVX"), ("NEON", b" NEON")]
+
+
+def built_for():
+    """The instruction set that the library was compiled for."""
+    about = stable_diffusion_cpp.sd_get_system_info()
+    return next(([name] for name, word in SETS if word + b" = 1" in about), ["none"])
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -54,7 +63,7 @@ def main():
         if run > 0:
             for stage, runs in stages.items():
                 runs.append(sum(seconds for name, seconds in seen if name == stage))
-    report(f"stable-diffusion.cpp (Python bindings {stable_diffusion_cpp.__version__})", load_seconds, stages)
+    report(f"stable-diffusion.cpp (Python bindings {stable_diffusion_cpp.__version__})", built_for(), load_seconds, stages)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def main():
     with torch.inference_mode():
         seconds = time_stage(args.stage, lambda: call(*inputs), args.runs)
     name = f"PyTorch {torch.__version__.split('+')[0]}, diffusers {diffusers.__version__}"
-    report(name, load_seconds, {args.stage: seconds})
+    isa = torch.backends.cpu.get_cpu_capability().replace("AVX512", "AVX-512")
+    report(name, [isa], load_seconds, {args.stage: seconds})
 
 
 if __name__ == "__main__":
