@@ -60,7 +60,7 @@ impl TextConfig {
     }
 }
 
-/// A CLIP text encoder, its weights packed.
+/// A CLIP text encoder.
 pub struct TextEncoder {
     token_embedding: Embedding,
     position_embedding: Tensor,

@@ -6,7 +6,7 @@ use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
 
-/// The decoder of an `AutoencoderKL`, its weights packed.
+/// The decoder of an `AutoencoderKL`.
 pub struct VaeDecoder {
     post_quant_conv: Linear,
     conv_in: Conv2d,

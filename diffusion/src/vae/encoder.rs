@@ -9,7 +9,7 @@ use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Padding, Tensor, ops};
 /// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
 
-/// The encoder of an `AutoencoderKL`, its weights packed.
+/// The encoder of an `AutoencoderKL`.
 pub struct VaeEncoder {
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,

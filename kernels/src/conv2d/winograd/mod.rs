@@ -1,16 +1,18 @@
 //! 3x3 convolution of stride 1 as fused Winograd F(4x4, 3x3): 36 products for 16 outputs where the direct sum takes 144.
 //!
-//! The picture is cut into tiles of 4x4 outputs, and the tiles into blocks that fit the last-level cache. For a block:
+//! The picture is cut into tiles of 4x4 outputs, and the tiles into blocks that fit the last-level cache. Where there are
+//! enough tiles each thread takes blocks of its own, else all threads share a block. For a block:
 //!
 //! 1. **Input** ([`gather`]): each strip of tiles is copied with its border, normalised on the way if asked for, and
 //!    transformed to `V` `[36][tiles][channels]`.
-//! 2. **Products**: each task takes 16 outputs. For a part of the channels it transforms the filters from their own
-//!    number format to `U` `[36][channels][16]`, which fits L2 (all of them, transformed, would take 4 times the
-//!    model's memory and more), and adds `V U` to `M` `[36][tiles][16]` with the micro-kernel of the matrix product.
+//! 2. **Products**: a task takes one panel of 16 outputs, or two where the micro-kernel multiplies two at once. For a part
+//!    of the channels it transforms the filters from their own number format to `U` `[36][channels][16]`, which fits L2 (all
+//!    of them, transformed, would take 4 times the model's memory and more), and adds `V U` to `M` `[36][tiles][16]` with
+//!    the micro-kernel of the matrix product.
 //! 3. **Output**: the same task transforms `M`, adds bias and residual and writes pixels.
 //!
 //! `V` is read from the last-level cache, `U` and `M` from L2; none is ever written out. The parts of a sum depend on
-//! the channels alone, so a result does not depend on threads, batch or block.
+//! the channels and the instruction set alone, so a result does not depend on threads, batch or block.
 
 mod gather;
 mod scatter;
@@ -27,14 +29,16 @@ use transform::{IN, OUT, POINTS};
 
 /// Channels below which the direct sum is as fast: the transforms cost as much as the products they save.
 const LEAST_CHANNELS: usize = 16;
-/// Bytes of `V`: a share of the last-level cache that other processes leave.
+/// Bytes of `V` of a block that all threads share: a part of the last-level cache that other processes leave.
 const V_BYTES: usize = 8 << 20;
-/// Most tiles of a block: `M` takes 2.3 KB for each. A multiple of the tile's rows on every instruction set; 128, which is
+/// Bytes of `V` of a block that a thread has for itself: about a core's share of the last-level cache.
+const OWN_BYTES: usize = 4 << 20;
+/// Most tiles of a block: `M` takes 2.3 KB for each and each panel. A multiple of the tile's rows on every instruction set; 128, which is
 /// none of 6, took up to a fifth more time.
 const MOST_TILES: usize = 96;
 /// Fewest tiles of a block: a filter's transform costs as much as its products with about five tiles.
 const LEAST_TILES: usize = 48;
-/// Most channels of a part of the sum: `U` takes 2.3 KB for each.
+/// Most channels of a part of the sum, for all panels together: `U` takes 2.3 KB for each.
 const PART: usize = 160;
 /// Fewest tiles of a block that a thread has for itself. With fewer it is better to share a block and to transform each
 /// filter once.
@@ -123,7 +127,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     let tile_bytes = POINTS * stride * size_of::<f32>();
     let threads = parallel::threads();
     // A block for each thread: what a thread gathers stays in its own caches.
-    let own = (V_BYTES / threads / tile_bytes).min(MOST_TILES);
+    let own = (OWN_BYTES / tile_bytes).min(MOST_TILES);
     if own >= LEAST_OWN_TILES && tiles >= threads * LEAST_OWN_TILES {
         let count = tiles.div_ceil(own).next_multiple_of(threads).min(strips.len());
         parallel::for_each(count, |i| task.block(&strips[part(strips.len(), count, i)], 1));
