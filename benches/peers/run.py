@@ -318,18 +318,17 @@ def span(values, form):
     return low if low == high else f"{low} to {high}"
 
 
-def write_docs(path, isa, text):
-    """Puts the text between the markers of an instruction set in a file, or at its end in a section of its own."""
+def write_docs(path, name, heading, text):
+    """Puts the text between the markers of that name in a file, or at its end below a heading of its own."""
     with open(path, encoding="utf-8") as file:
         old = file.read()
-    first, last = f"<!-- peers:{isa}:begin -->", f"<!-- peers:{isa}:end -->"
+    first, last = f"<!-- peers:{name}:begin -->", f"<!-- peers:{name}:end -->"
     part = f"{first}\n{text}{last}"
     begin, end = old.find(first), old.find(last)
     if 0 <= begin < end:
         new = old[:begin] + part + old[end + len(last):]
     elif begin < 0 and end < 0:
-        title = ISAS[isa][0]
-        new = f"{old.rstrip()}\n\n### {title}\n\nWritten by `benches/peers/run.py`.\n\n{part}\n"
+        new = f"{old.rstrip()}\n\n{heading}\n\n{part}\n"
     else:
         raise SystemExit(f"{path}: one of the markers {first} and {last} is missing, or they are in the wrong order")
     with open(path, "w", encoding="utf-8") as file:
@@ -404,7 +403,7 @@ def main():
         text = table(result)
         print(f"{ISAS[isa][0]}\n\n{text}")
         if args.docs:
-            write_docs(args.docs, isa, text)
+            write_docs(args.docs, isa, f"### {ISAS[isa][0]}\n\nWritten by `benches/peers/run.py`.", text)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ROOT, HERE = common.ROOT, common.HERE
 PEERS = ("torch", "openvino")
 # Operations of the direct algorithm by size, 2 for each multiply-accumulate
 GFLOP = {1024: 2 * 3380.6, 512: 2 * 794.4}
-BEGIN, END = "<!-- peers:sdxl:begin -->", "<!-- peers:sdxl:end -->"
+HEADING = "## SDXL beside other engines\n\nWritten by `benches/peers/run_sdxl.py`."
 
 
 def run(command, args):
@@ -96,22 +96,6 @@ def table(result):
         "", "| | one evaluation | of peak | ratio | peak memory | of it anonymous |", "|" + "---|" * 6, *rows, *missing]) + "\n"
 
 
-def write_docs(path, text):
-    """Puts the text between the markers of a file, or at its end in a section of its own."""
-    with open(path, encoding="utf-8") as file:
-        old = file.read()
-    part = f"{BEGIN}\n{text}{END}"
-    begin, end = old.find(BEGIN), old.find(END)
-    if 0 <= begin < end:
-        new = old[:begin] + part + old[end + len(END):]
-    elif begin < 0 and end < 0:
-        new = f"{old.rstrip()}\n\n## SDXL beside other engines\n\nWritten by `benches/peers/run_sdxl.py`.\n\n{part}\n"
-    else:
-        raise SystemExit(f"{path}: one of the markers {BEGIN} and {END} is missing, or they are in the wrong order")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(new)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latent", help="the program `latent`")
@@ -143,7 +127,7 @@ def main():
     text = table(result)
     print(text)
     if args.docs:
-        write_docs(args.docs, text)
+        common.write_docs(args.docs, "sdxl", HEADING, text)
 
 
 if __name__ == "__main__":
