@@ -27,6 +27,8 @@ pub mod conv2d;
 pub mod dtype;
 pub mod elementwise;
 pub mod gemm;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod memory;

@@ -1,5 +1,7 @@
 //! Activations: SiLU, GELU, quick GELU, and the gated GELU of a feed-forward.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 mod simd;
 #[cfg(test)]

@@ -65,3 +65,42 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "gpu")]
+mod gpus {
+    use super::*;
+    use crate::gpu::Array;
+    use crate::gpu::testing::{check, gpus};
+
+    #[test]
+    fn activations() {
+        for (name, gpu) in gpus() {
+            for kind in KINDS {
+                for n in [1, 3, 1000, 10_007] {
+                    let x: Vec<f32> = random(1, n).iter().map(|v| v * 20.0).collect();
+                    let want: Vec<f32> = x.iter().map(|x| reference::activate(kind, *x)).collect();
+                    check(&gpu, &[&x], &want, 3e-6, &format!("{name} {kind:?} of {n}"), |arrays| {
+                        let mut x = arrays[0].clone();
+                        gpu::activate(kind, &mut x)?;
+                        Ok(x)
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gated() {
+        for (name, gpu) in gpus() {
+            for (rows, width) in [(0, 4), (1, 1), (3, 37), (200, 64), (7, 1280)] {
+                let x: Vec<f32> = random(1, rows * 2 * width).iter().map(|v| v * 4.0).collect();
+                let want = reference::geglu(&x, width);
+                check(&gpu, &[&x], &want, 4e-6, &format!("{name} {rows}x{width}"), |arrays| {
+                    let mut out = Array::scratch(&gpu, arrays[0].dtype(), want.len())?;
+                    gpu::geglu(&arrays[0], width, &mut out)?;
+                    Ok(out)
+                });
+            }
+        }
+    }
+}

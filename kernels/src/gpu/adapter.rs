@@ -1,0 +1,111 @@
+//! The GPUs of this machine.
+
+use std::sync::OnceLock;
+
+/// A GPU that can be opened.
+#[derive(Clone, Debug)]
+pub struct Adapter(pub(super) wgpu::Adapter);
+
+/// Every GPU of this machine, software adapters included, in the order of the drivers.
+#[must_use]
+pub fn adapters() -> Vec<Adapter> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let adapters = pollster::block_on(instance().enumerate_adapters(backends));
+    adapters.into_iter().map(Adapter).collect()
+}
+
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        // No validation layers: they would slow debug builds down, and naga checks the shaders.
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        wgpu::Instance::new(descriptor)
+    })
+}
+
+impl Adapter {
+    /// Its name, such as "NVIDIA H100".
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.0.get_info().name
+    }
+
+    /// "vulkan", "metal" or "dx12".
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        self.0.get_info().backend.to_str()
+    }
+
+    /// Driver and version, as the driver tells it.
+    #[must_use]
+    pub fn driver(&self) -> String {
+        let info = self.0.get_info();
+        format!("{} {}", info.driver, info.driver_info).trim().to_owned()
+    }
+
+    /// "discrete GPU", "integrated GPU", "virtual GPU", "software" or "other".
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.0.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete GPU",
+            wgpu::DeviceType::IntegratedGpu => "integrated GPU",
+            wgpu::DeviceType::VirtualGpu => "virtual GPU",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        }
+    }
+
+    /// Whether the CPU does its work: such an adapter serves tests.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.0.get_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// How well it suits, for a choice between several: a discrete GPU before an integrated one before the rest.
+    #[must_use]
+    pub fn rank(&self) -> u8 {
+        match self.0.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 4,
+            wgpu::DeviceType::IntegratedGpu => 3,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 1,
+            wgpu::DeviceType::Cpu => 0,
+        }
+    }
+
+    /// The features that kernels are chosen by, and whether it has them.
+    #[must_use]
+    pub fn features(&self) -> Vec<(&'static str, bool)> {
+        let features = self.0.features();
+        vec![
+            ("f16", features.contains(wgpu::Features::SHADER_F16)),
+            ("subgroups", features.contains(wgpu::Features::SUBGROUP)),
+            ("cooperative matrices", self.has_cooperative_matrix()),
+            ("timestamps", features.contains(wgpu::Features::TIMESTAMP_QUERY)),
+            ("pipeline cache", features.contains(wgpu::Features::PIPELINE_CACHE)),
+        ]
+    }
+
+    /// The limits that matter here, in bytes or counts.
+    #[must_use]
+    pub fn limits(&self) -> Vec<(&'static str, u64)> {
+        let limits = self.0.limits();
+        vec![
+            ("largest buffer", limits.max_buffer_size),
+            ("largest binding", limits.max_storage_buffer_binding_size),
+            ("workgroup memory", u64::from(limits.max_compute_workgroup_storage_size)),
+            ("workgroup threads", u64::from(limits.max_compute_invocations_per_workgroup)),
+        ]
+    }
+
+    /// Whether it multiplies 16x16 matrices of `f16` into `f32`.
+    pub(super) fn has_cooperative_matrix(&self) -> bool {
+        self.0.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+            && self.0.cooperative_matrix_properties().iter().any(|p| {
+                (p.m_size, p.n_size, p.k_size) == (16, 16, 16)
+                    && p.ab_type == wgpu::CooperativeScalarType::F16
+                    && p.cr_type == wgpu::CooperativeScalarType::F32
+            })
+    }
+}

@@ -1,0 +1,143 @@
+//! Numbers in the memory of a GPU.
+
+use super::memory::Memory;
+use super::{Gpu, GpuError};
+use crate::DType;
+use crate::dtype::WeightBytes;
+use half::f16;
+use std::fmt;
+use std::sync::Arc;
+
+/// Bindings begin at multiples of this.
+pub(super) const ALIGNMENT: u64 = 256;
+
+/// An array in the memory of a GPU. A clone shares the memory.
+#[derive(Clone)]
+pub struct Array {
+    gpu: Gpu,
+    memory: Arc<Memory>,
+    dtype: DType,
+    len: usize,
+}
+
+/// A part of an array as a shader sees it.
+pub(crate) struct Binding {
+    pub(super) memory: Arc<Memory>,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+impl Array {
+    /// An array whose contents are unspecified, from the pool.
+    ///
+    /// # Errors
+    /// No memory, a lost GPU.
+    pub fn scratch(gpu: &Gpu, dtype: DType, len: usize) -> Result<Array, GpuError> {
+        let memory = gpu.pooled(bytes_of(dtype, len))?;
+        Ok(Array { gpu: gpu.clone(), memory, dtype, len })
+    }
+
+    /// A copy of `values`, rounded to `dtype`, from the pool.
+    ///
+    /// # Errors
+    /// As [`Array::scratch`].
+    ///
+    /// # Panics
+    /// If `dtype` is `BF16`.
+    pub fn upload(gpu: &Gpu, dtype: DType, values: &[f32]) -> Result<Array, GpuError> {
+        let array = Array::scratch(gpu, dtype, values.len())?;
+        gpu.write(&array.memory, &encode(dtype, values))?;
+        Ok(array)
+    }
+
+    /// A copy of a weight's bytes, in memory that the pool does not take back: weights stay for long.
+    ///
+    /// # Errors
+    /// As [`Array::scratch`].
+    pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
+        let (dtype, len) = (weight.dtype(), weight.len());
+        let memory = gpu.allocate(bytes_of(dtype, len))?;
+        gpu.write(&memory, weight.bytes())?;
+        Ok(Array { gpu: gpu.clone(), memory, dtype, len })
+    }
+
+    /// The values, after all that was recorded.
+    ///
+    /// # Errors
+    /// A lost GPU, a command that it refused.
+    pub fn read(&self) -> Result<Vec<f32>, GpuError> {
+        let bytes = self.gpu.read(&self.memory, bytes_of(self.dtype, self.len))?;
+        let mut values = WeightBytes::new(self.dtype, &bytes[..self.len * self.dtype.size()]).to_f32();
+        values.truncate(self.len);
+        Ok(values)
+    }
+
+    /// The GPU.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The number format.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether no other array shares the memory.
+    pub fn is_own(&mut self) -> bool {
+        Arc::get_mut(&mut self.memory).is_some()
+    }
+
+    /// All of it, for a shader.
+    #[allow(dead_code, reason = "until a kernel takes parameters whole")]
+    pub(crate) fn whole(&self) -> Binding {
+        self.window(0, self.len).0
+    }
+
+    /// `len` values from `start` on, for a shader, and the index at which the shader finds the first.
+    ///
+    /// # Panics
+    /// If there are not as many values.
+    pub(crate) fn window(&self, start: usize, len: usize) -> (Binding, u32) {
+        assert!(start + len <= self.len, "values {start}..{} of {}", start + len, self.len);
+        let size = self.dtype.size() as u64;
+        let first = start as u64 * size;
+        let offset = first / ALIGNMENT * ALIGNMENT;
+        // Shaders read whole vectors; the memory is long enough.
+        let end = (first + len as u64 * size).next_multiple_of(16).max(offset + 16);
+        let binding = Binding { memory: Arc::clone(&self.memory), offset, size: end - offset };
+        (binding, ((first - offset) / size) as u32)
+    }
+}
+
+/// Bytes of memory for so many values: whole vectors of four `f32`, and never none.
+fn bytes_of(dtype: DType, len: usize) -> u64 {
+    ((len * dtype.size()) as u64).next_multiple_of(16).max(16)
+}
+
+fn encode(dtype: DType, values: &[f32]) -> Vec<u8> {
+    match dtype {
+        DType::F32 => bytemuck::cast_slice(values).to_vec(),
+        DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_ne_bytes()).collect(),
+        DType::BF16 => panic!("activations are no bf16"),
+    }
+}
+
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Array({} {} on {})", self.len, self.dtype, self.gpu.name())
+    }
+}

@@ -1,0 +1,353 @@
+//! An opened GPU.
+
+use super::memory::{Memory, MemoryUse, Pool};
+use super::profile::Profiler;
+use super::recorder::Recorder;
+use super::{Adapter, GpuError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+/// Bytes that may wait in the driver's staging memory while weights are uploaded.
+const STAGED: u64 = 64 << 20;
+
+/// How a GPU is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Bytes of its memory that may be used; `None` for all.
+    pub memory_limit: Option<u64>,
+    /// Bytes of an array that a shader may see at once, where less than the adapter allows: larger arrays are cut.
+    pub binding_limit: Option<u64>,
+    /// Use neither `f16` nor subgroups nor cooperative matrices nor more than the smallest limits, and check each
+    /// access to memory: the least that any adapter has.
+    pub minimal: bool,
+}
+
+/// The binding limit of [`Options::minimal`]. No adapter has less than 128 MiB; this is small so that tests cut arrays.
+const MINIMAL_BINDING: u64 = 8 << 20;
+
+impl Options {
+    /// The options that the variable `LATENT_GPU` asks for: `minimal`, or none.
+    #[must_use]
+    pub fn from_env() -> Options {
+        let minimal = std::env::var("LATENT_GPU").is_ok_and(|value| value == "minimal");
+        Options { minimal, ..Options::default() }
+    }
+}
+
+/// An opened GPU. A clone is the same GPU.
+///
+/// Kernels record commands, which run in their order when an array is read or [`Gpu::submit`] is called. Every call may
+/// report an error of an earlier command. After [`GpuError::Lost`] or [`GpuError::Failed`] all further calls fail: open it anew.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    name: String,
+    features: wgpu::Features,
+    cooperative_matrix: bool,
+    subgroups: [u32; 2],
+    memory_limit: u64,
+    binding_limit: u64,
+    checked: bool,
+    /// What went wrong, once something did.
+    fault: Arc<Mutex<Option<GpuError>>>,
+    state: Mutex<State>,
+}
+
+/// What changes while a GPU is used.
+pub(super) struct State {
+    pub(super) pool: Pool,
+    pub(super) recorder: Recorder,
+    pub(super) profiler: Option<Profiler>,
+    /// Bytes written since the last submission.
+    staged: u64,
+}
+
+impl Gpu {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// What the driver answers.
+    pub fn open(adapter: &Adapter, options: &Options) -> Result<Gpu, GpuError> {
+        let (has, limits) = (adapter.0.features(), adapter.0.limits());
+        let mut features = has & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+        let mut required = limits.clone();
+        let cooperative_matrix = adapter.has_cooperative_matrix() && !options.minimal;
+        if options.minimal {
+            required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
+            required.max_buffer_size = limits.max_buffer_size;
+        } else {
+            features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+        }
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if cooperative_matrix {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: the flag acknowledges that wgpu may have defects in experimental features; the shaders that use
+            // cooperative matrices are validated by naga and compared with a reference in this crate's tests.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: None,
+            required_features: features,
+            required_limits: required.clone(),
+            experimental_features: experimental,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = pollster::block_on(adapter.0.request_device(&descriptor))
+            .map_err(|error| GpuError::Failed { message: error.to_string() })?;
+        let fault = Arc::new(Mutex::new(None));
+        report_to(&device, &fault);
+        let info = adapter.0.get_info();
+        let most = required.max_storage_buffer_binding_size;
+        let least = if options.minimal { MINIMAL_BINDING } else { most };
+        Ok(Gpu(Arc::new(Inner {
+            name: adapter.name(),
+            features,
+            cooperative_matrix,
+            subgroups: [info.subgroup_min_size, info.subgroup_max_size],
+            memory_limit: options.memory_limit.unwrap_or(u64::MAX),
+            binding_limit: options.binding_limit.unwrap_or(least).min(most),
+            checked: options.minimal,
+            fault,
+            state: Mutex::new(State {
+                pool: Pool::default(),
+                recorder: Recorder::new(),
+                profiler: None,
+                staged: 0,
+            }),
+            device,
+            queue,
+        })))
+    }
+
+    /// The adapter's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether shaders may store and compute with `f16`.
+    #[must_use]
+    pub fn has_f16(&self) -> bool {
+        self.0.features.contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// The size of its subgroups, where shaders may use them and all have one size.
+    #[must_use]
+    pub fn subgroup_size(&self) -> Option<u32> {
+        let [least, most] = self.0.subgroups;
+        (self.0.features.contains(wgpu::Features::SUBGROUP) && least == most).then_some(least)
+    }
+
+    /// Whether shaders may multiply 16x16 matrices of `f16` into `f32`.
+    #[must_use]
+    pub fn has_cooperative_matrix(&self) -> bool {
+        self.0.cooperative_matrix
+    }
+
+    /// Bytes of an array that a shader can see at once.
+    #[must_use]
+    pub fn binding_limit(&self) -> u64 {
+        self.0.binding_limit
+    }
+
+    /// Bytes of memory that a workgroup can share.
+    #[must_use]
+    pub fn workgroup_memory(&self) -> u32 {
+        self.0.device.limits().max_compute_workgroup_storage_size
+    }
+
+    /// Memory that is allocated.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.state().pool.usage
+    }
+
+    /// How many of `rows` rows can be bound at once, if the widest array takes `row_bytes` for each.
+    pub(crate) fn rows_at_once(&self, row_bytes: usize) -> usize {
+        let room = self.0.binding_limit.saturating_sub(2 * super::array::ALIGNMENT) as usize;
+        (room / row_bytes.max(1)).max(1)
+    }
+
+    /// Starts what was recorded.
+    ///
+    /// # Errors
+    /// A lost GPU, a command that it refused.
+    pub fn submit(&self) -> Result<(), GpuError> {
+        self.flush(&mut self.state());
+        self.check()
+    }
+
+    /// Starts what was recorded and waits for it.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`].
+    pub fn wait(&self) -> Result<(), GpuError> {
+        self.submit()?;
+        self.poll();
+        self.check()
+    }
+
+    /// Waits for what was recorded and gives all free memory back to the driver.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`].
+    pub fn trim(&self) -> Result<(), GpuError> {
+        let waited = self.wait();
+        let mut state = self.state();
+        state.recorder.forget_bindings();
+        state.pool.trim();
+        drop(state);
+        self.poll();
+        waited
+    }
+
+    /// Takes the GPU away, as a reset of the driver does: for tests of what happens then.
+    pub fn lose(&self) {
+        self.0.device.destroy();
+        self.poll();
+    }
+
+    /// The first error of an earlier command.
+    pub(super) fn check(&self) -> Result<(), GpuError> {
+        match &*self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn fail(&self, error: GpuError) {
+        self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    pub(super) fn memory_limit(&self) -> u64 {
+        self.0.memory_limit
+    }
+
+    /// Whether shaders are compiled with checks of each access.
+    pub(super) fn is_checked(&self) -> bool {
+        self.0.checked
+    }
+
+    pub(super) fn has(&self, features: wgpu::Features) -> bool {
+        self.0.features.contains(features)
+    }
+
+    /// Submits what was recorded.
+    pub(super) fn flush(&self, state: &mut State) {
+        if state.recorder.is_empty() {
+            return;
+        }
+        let commands = state.recorder.finish(self, state.profiler.as_mut());
+        self.0.queue.submit([commands]);
+        state.staged = 0;
+        if let Some(profiler) = &mut state.profiler {
+            profiler.collect(self);
+        }
+    }
+
+    pub(super) fn poll(&self) {
+        if let Err(error) = self.0.device.poll(wgpu::PollType::wait_indefinitely()) {
+            self.fail(GpuError::Lost { reason: error.to_string() });
+        }
+    }
+
+    /// Writes bytes to the start of a buffer, after all that was recorded.
+    pub(super) fn write(&self, memory: &Memory, bytes: &[u8]) -> Result<(), GpuError> {
+        let mut state = self.state();
+        // The queue writes before it runs what is submitted later.
+        self.flush(&mut state);
+        let whole = bytes.len() / 4 * 4;
+        let queue = self.queue();
+        queue.write_buffer(memory.buffer(), 0, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut last = [0; 4];
+            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            queue.write_buffer(memory.buffer(), whole as u64, &last);
+        }
+        state.staged += bytes.len() as u64;
+        if state.staged > STAGED {
+            state.staged = 0;
+            queue.submit([]);
+            drop(state);
+            self.poll();
+        }
+        self.check()
+    }
+
+    /// The first bytes of a buffer, after all that was recorded.
+    pub(super) fn read(&self, memory: &Memory, bytes: u64) -> Result<Vec<u8>, GpuError> {
+        self.submit()?;
+        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(memory.buffer(), 0, &staging, 0, bytes);
+        self.0.queue.submit([encoder.finish()]);
+        self.map(&staging)
+    }
+
+    /// The contents of a buffer that can be mapped.
+    pub(super) fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>, GpuError> {
+        let (tell, told) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only if this function returned early.
+            let _ = tell.send(result);
+        });
+        self.poll();
+        self.check()?;
+        let lost = |reason: String| GpuError::Lost { reason };
+        told.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
+        Ok(view.to_vec())
+    }
+}
+
+/// Keeps what the driver complains about, instead of the panic that is wgpu's default.
+fn report_to(device: &wgpu::Device, fault: &Arc<Mutex<Option<GpuError>>>) {
+    let keep = |fault: &Mutex<Option<GpuError>>, error| {
+        fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    };
+    let to = Arc::clone(fault);
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { bytes: 0, used: 0 },
+            error => GpuError::Failed { message: error.to_string() },
+        };
+        keep(&to, error);
+    }));
+    let to = Arc::clone(fault);
+    device.set_device_lost_callback(move |_, reason| keep(&to, GpuError::Lost { reason }));
+}
+
+impl PartialEq for Gpu {
+    fn eq(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gpu {}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({})", self.name())
+    }
+}

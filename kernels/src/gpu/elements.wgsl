@@ -1,0 +1,21 @@
+// What shaders share that treat each element alone: their number, and the activations.
+
+// Elements, `V` at a time, of a flat array.
+fn index(workgroup: vec3<u32>, local: u32) -> u32 {
+    return (workgroup.x + 32768u * workgroup.y) * 256u + local;
+}
+
+fn sigmoid(x: Floats) -> Floats {
+    return 1.0 / (1.0 + exp(-x));
+}
+
+// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: an error of at most 1.5e-7.
+fn erf(x: Floats) -> Floats {
+    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+    let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    return sign(x) * (1.0 - p * exp(-x * x));
+}
+
+fn gelu(x: Floats) -> Floats {
+    return 0.5 * x * (1.0 + erf(x * 0.70710678));
+}

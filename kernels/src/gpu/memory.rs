@@ -1,0 +1,150 @@
+//! Buffers, and the pool that they come back to.
+//!
+//! A buffer that is dropped is free at once, also while commands that use it wait: whoever gets it next records later
+//! commands, and the queue keeps their order. So buffers are aliased by liveness without a plan.
+
+use super::{Gpu, GpuError};
+
+/// A free buffer serves for what is at least this part of it.
+const LEAST_USE: u64 = 2;
+
+/// Sizes are rounded up to an eighth of their power of two, so that similar ones share buffers.
+const STEPS: u64 = 8;
+
+/// A buffer of a GPU.
+pub(super) struct Memory {
+    gpu: Gpu,
+    buffer: wgpu::Buffer,
+    id: u64,
+    pooled: bool,
+}
+
+/// How much of a GPU's memory is allocated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes of all buffers, free ones of the pool included.
+    pub now: u64,
+    /// The most that there were since the GPU was opened.
+    pub peak: u64,
+}
+
+/// The buffers that are free, and the account of all.
+#[derive(Default)]
+pub(super) struct Pool {
+    free: Vec<(wgpu::Buffer, u64)>,
+    next_id: u64,
+    pub(super) usage: MemoryUse,
+}
+
+impl Pool {
+    /// The smallest free buffer that suits.
+    fn take(&mut self, size: u64) -> Option<(wgpu::Buffer, u64)> {
+        let fits = |buffer: &wgpu::Buffer| buffer.size() >= size && buffer.size() <= size * LEAST_USE;
+        let suiting = self.free.iter().enumerate().filter(|(_, (buffer, _))| fits(buffer));
+        let (best, _) = suiting.min_by_key(|(_, (buffer, _))| buffer.size())?;
+        Some(self.free.swap_remove(best))
+    }
+
+    /// Gives the free buffers back to the driver.
+    pub(super) fn trim(&mut self) {
+        self.usage.now -= self.free.drain(..).map(|(buffer, _)| buffer.size()).sum::<u64>();
+    }
+}
+
+/// The size of a pooled buffer for so many bytes.
+fn rounded(bytes: u64) -> u64 {
+    bytes.next_multiple_of((bytes.next_power_of_two() / (2 * STEPS)).max(256))
+}
+
+impl Gpu {
+    /// Memory that comes back to the pool.
+    pub(super) fn pooled(&self, bytes: u64) -> Result<std::sync::Arc<Memory>, GpuError> {
+        self.check()?;
+        let size = rounded(bytes);
+        let free = self.state().pool.take(size);
+        let (buffer, id) = match free {
+            Some(found) => found,
+            None => self.create(size)?,
+        };
+        Ok(std::sync::Arc::new(Memory { gpu: self.clone(), buffer, id, pooled: true }))
+    }
+
+    /// Memory of its own.
+    pub(super) fn allocate(&self, bytes: u64) -> Result<std::sync::Arc<Memory>, GpuError> {
+        self.check()?;
+        let (buffer, id) = self.create(bytes)?;
+        Ok(std::sync::Arc::new(Memory { gpu: self.clone(), buffer, id, pooled: false }))
+    }
+
+    fn create(&self, size: u64) -> Result<(wgpu::Buffer, u64), GpuError> {
+        let buffer = match self.try_create(size) {
+            // What is free may be just what is missing; commands that wait may still use it.
+            Err(GpuError::OutOfMemory { .. }) => {
+                self.trim()?;
+                self.try_create(size)?
+            }
+            other => other?,
+        };
+        let mut state = self.state();
+        let pool = &mut state.pool;
+        pool.next_id += 1;
+        pool.usage.now += size;
+        pool.usage.peak = pool.usage.peak.max(pool.usage.now);
+        Ok((buffer, pool.next_id))
+    }
+
+    fn try_create(&self, size: u64) -> Result<wgpu::Buffer, GpuError> {
+        let used = self.memory().now;
+        let full = GpuError::OutOfMemory { bytes: size, used };
+        if used + size > self.memory_limit() || size > self.device().limits().max_buffer_size {
+            return Err(full);
+        }
+        let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(scope.pop()) {
+            Some(_) => Err(full),
+            None => Ok(buffer),
+        }
+    }
+}
+
+impl Memory {
+    pub(super) fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
+    /// A number that no other buffer of the GPU ever has.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let mut state = self.gpu.state();
+        if self.pooled {
+            state.pool.free.push((self.buffer.clone(), self.id));
+        } else {
+            state.pool.usage.now -= self.buffer.size();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded_up_by_an_eighth_at_most() {
+        for bytes in [1, 16, 256, 257, 4096, 5000, 1 << 20, (1 << 20) + 1, 3_000_000_000] {
+            let size = rounded(bytes);
+            assert!(size >= bytes && size.is_multiple_of(256), "{bytes} {size}");
+            assert!(size <= bytes + (bytes / STEPS).max(256), "{bytes} {size}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the Rust side knows of a shader.
+
+use crate::DType;
+
+/// How a shader uses an array that is bound to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    Write,
+}
+
+/// A shader, of which each [`Variant`] is a pipeline.
+///
+/// Group 0 binds its parameters, a `var<uniform>`, at 0 and its arrays from 1 on.
+pub struct Shader {
+    /// The name in lists and measurements: that of the file.
+    pub name: &'static str,
+    /// The text, in parts: what several shaders share, then the shader's own.
+    pub sources: &'static [&'static str],
+    /// How it uses its arrays.
+    pub bindings: &'static [Access],
+    /// Bytes of its parameters.
+    pub params: usize,
+    /// Every variant that is used, as far as what is compiled depends on it.
+    pub variants: fn() -> Vec<Variant>,
+}
+
+/// Of what kind a pipeline is, beyond its shader.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// The numbers in arrays of activations: `F32` or `F16`. The shader calls one `Elem`.
+    pub dtype: DType,
+    /// Elements of one access, 1 or 4: `Elems` in memory, `Floats` in registers.
+    pub vector: u32,
+    /// Names that `#if` finds.
+    pub flags: Vec<&'static str>,
+    /// Constants, known where lengths of arrays are.
+    pub constants: Vec<(&'static str, u32)>,
+    /// Override constants.
+    pub overrides: Vec<(&'static str, u32)>,
+}
+
+impl Variant {
+    /// A variant without flags.
+    #[must_use]
+    pub fn new(dtype: DType, vector: u32) -> Variant {
+        assert!(dtype != DType::BF16 && matches!(vector, 1 | 4), "no variant of {vector} {dtype}");
+        Variant { dtype, vector, flags: Vec::new(), constants: Vec::new(), overrides: Vec::new() }
+    }
+
+    /// Four elements at once where `width` allows it.
+    #[must_use]
+    pub fn of_width(dtype: DType, width: usize) -> Variant {
+        Variant::new(dtype, if width.is_multiple_of(4) { 4 } else { 1 })
+    }
+
+    /// With a flag.
+    #[must_use]
+    pub fn flag(mut self, name: &'static str, set: bool) -> Variant {
+        if set {
+            self.flags.push(name);
+        }
+        self
+    }
+
+    /// With a constant.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: u32) -> Variant {
+        self.constants.push((name, value));
+        self
+    }
+
+    /// With an override constant.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: u32) -> Variant {
+        self.overrides.push((name, value));
+        self
+    }
+
+    /// Both number formats by both widths, for a shader's list.
+    #[must_use]
+    pub fn basic() -> Vec<Variant> {
+        [DType::F32, DType::F16]
+            .into_iter()
+            .flat_map(|dtype| [Variant::new(dtype, 1), Variant::new(dtype, 4)])
+            .collect()
+    }
+}

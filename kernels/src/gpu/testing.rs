@@ -1,0 +1,48 @@
+//! The GPUs that this crate's tests run on.
+
+use super::{Array, Gpu, GpuError, Options, adapters};
+use crate::DType;
+use crate::testing::assert_close;
+
+/// Every way in which the tests open this machine's first adapter, with its name: with all that it has, and with the
+/// least that any has and bindings so small that arrays are cut.
+///
+/// Without an adapter there is none, which is told on the standard error, or, where the variable `LATENT_GPU_REQUIRED` is
+/// set, a failure.
+pub(crate) fn gpus() -> Vec<(&'static str, Gpu)> {
+    let Some(adapter) = adapters().into_iter().max_by_key(super::Adapter::rank) else {
+        assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
+        eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+        return Vec::new();
+    };
+    let minimal = Options { minimal: true, binding_limit: Some(16 << 10), ..Options::default() };
+    [("full", Options::default()), ("minimal", minimal)]
+        .map(|(name, options)| (name, Gpu::open(&adapter, &options).expect("an adapter opens")))
+        .into()
+}
+
+/// Runs an op on arrays of `f32` and, where the GPU has it, of `f16`, and compares the result with `want`: within
+/// `tolerance` in `f32`; in `f16`, within two roundings of the largest value beside it.
+///
+/// # Panics
+/// If the result is another, or the GPU fails.
+pub(crate) fn check(
+    gpu: &Gpu,
+    inputs: &[&[f32]],
+    want: &[f32],
+    tolerance: f32,
+    what: &str,
+    op: impl Fn(&[Array]) -> Result<Array, GpuError>,
+) {
+    let largest = want.iter().fold(1.0f32, |most, v| most.max(v.abs()));
+    for (dtype, tolerance) in [(DType::F32, tolerance), (DType::F16, tolerance + largest * 2e-3)] {
+        if dtype == DType::F16 && !gpu.has_f16() {
+            continue;
+        }
+        let inputs: Vec<Array> =
+            inputs.iter().map(|x| Array::upload(gpu, dtype, x).expect("an upload")).collect();
+        let out = op(&inputs).and_then(|out| out.read());
+        let out = out.unwrap_or_else(|error| panic!("{what} {dtype}: {error}"));
+        assert_close(&out, want, tolerance, &format!("{what} {dtype}"));
+    }
+}
