@@ -23,6 +23,7 @@
 //! # Ok::<(), latent_tensor::TensorError>(())
 //! ```
 
+mod device;
 mod error;
 pub mod ops;
 mod pool;
@@ -30,11 +31,14 @@ pub mod profile;
 mod shape;
 mod tensor;
 
+pub use device::Device;
 pub use error::TensorError;
 pub use latent_kernels::arena::ArenaUse;
 pub use latent_kernels::conv2d::Padding;
+#[cfg(feature = "gpu")]
+pub use latent_kernels::gpu;
 pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
 pub use ops::{Around, Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
 pub use pool::Pool;
 pub use shape::Shape;
-pub use tensor::{Device, Tensor};
+pub use tensor::Tensor;

@@ -4,10 +4,11 @@ use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
+use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Tensor, ops};
 
 /// The decoder of an `AutoencoderKL`.
 pub struct VaeDecoder {
+    device: Device,
     post_quant_conv: Linear,
     conv_in: Conv2d,
     mid_block: MidBlock,
@@ -35,6 +36,7 @@ impl VaeDecoder {
             inputs = *outputs;
         }
         Ok(VaeDecoder {
+            device: params.device().clone(),
             post_quant_conv: params.linear("post_quant_conv", latent, latent)?,
             conv_in: decoder.conv3x3("conv_in", last, latent)?,
             mid_block: MidBlock::load(&decoder.scope("mid_block"), last)?,
@@ -46,12 +48,12 @@ impl VaeDecoder {
     }
 
     /// A latent of unit variance `[batch, height, width, latent]` to a picture `[batch, factor height, factor width,
-    /// 3]`, about -1..1.
+    /// 3]`, about -1..1, on the decoder's device.
     ///
     /// # Errors
     /// A latent of other channels.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
-        let x = ops::scale(latent.clone(), 1.0 / self.scaling_factor)?;
+        let x = ops::scale(latent.to(&self.device)?, 1.0 / self.scaling_factor)?;
         let x = ops::linear(&x, &self.post_quant_conv)?;
         let mut x = self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)?;
         for block in &self.up_blocks {

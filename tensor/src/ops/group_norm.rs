@@ -1,16 +1,17 @@
 //! Group norm.
 
 use super::check_len;
+use super::parameter::Vector;
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError};
+use crate::{Device, Tensor, TensorError};
 use latent_kernels::conv2d::Norm;
 use latent_kernels::group_norm as kernel;
 
 /// The parameters of a group norm (`torch.nn.GroupNorm`).
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    weight: Vector,
+    bias: Vector,
     groups: usize,
     eps: f32,
 }
@@ -29,11 +30,19 @@ impl GroupNorm {
             ));
         }
         check_len("group_norm", "a bias", &bias, weight.len())?;
-        Ok(GroupNorm { weight, bias, groups, eps })
+        Ok(GroupNorm { weight: Vector::Cpu(weight), bias: Vector::Cpu(bias), groups, eps })
     }
 
-    /// Mean and scale of each channel of each picture.
-    pub(super) fn statistics(&self, x: &Tensor, silu: bool) -> Result<kernel::Statistics, TensorError> {
+    /// The layer on a device.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to(self, device: &Device) -> Result<GroupNorm, TensorError> {
+        Ok(GroupNorm { weight: self.weight.to(device)?, bias: self.bias.to(device)?, ..self })
+    }
+
+    /// What the norm of `x` is, as a kernel knows it.
+    fn shape(&self, x: &Tensor, silu: bool) -> Result<kernel::GroupNorm, TensorError> {
         const OP: &str = "group_norm";
         let [batch, height, width, channels] = x.rank(OP)?;
         if channels != self.weight.len() || height * width == 0 {
@@ -41,14 +50,23 @@ impl GroupNorm {
             return Err(TensorError::shape(OP, expected, x.shape()));
         }
         let (groups, eps) = (self.groups, self.eps);
-        let shape = kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu };
+        Ok(kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu })
+    }
+
+    /// Mean and scale of each channel of each picture.
+    pub(super) fn statistics(&self, x: &Tensor, silu: bool) -> Result<kernel::Statistics, TensorError> {
+        let shape = self.shape(x, silu)?;
         let _timer = profile::timer(Class::Norm);
-        Ok(kernel::Statistics::new(shape, x.f32s()?, &self.weight))
+        Ok(kernel::Statistics::new(shape, x.f32s()?, self.weight.values()?))
     }
 
     /// What is left to do when the statistics are known.
-    pub(super) fn map<'a>(&'a self, statistics: &'a kernel::Statistics, silu: bool) -> Norm<'a> {
-        statistics.norm(&self.bias, silu)
+    pub(super) fn map<'a>(
+        &'a self,
+        statistics: &'a kernel::Statistics,
+        silu: bool,
+    ) -> Result<Norm<'a>, TensorError> {
+        Ok(statistics.norm(self.bias.values()?, silu))
     }
 }
 
@@ -69,9 +87,18 @@ pub fn group_norm_silu(x: &Tensor, norm: &GroupNorm) -> Result<Tensor, TensorErr
 }
 
 fn run(x: &Tensor, norm: &GroupNorm, silu: bool) -> Result<Tensor, TensorError> {
+    #[cfg(feature = "gpu")]
+    if let Some(from) = x.array() {
+        let (weight, bias) = (norm.weight.array()?, norm.bias.array()?);
+        let mut out = Tensor::scratch_beside(x, x.dims())?;
+        if let Some(out) = out.array_mut()? {
+            kernel::gpu::group_norm(norm.shape(x, silu)?, from, weight, bias, out)?;
+        }
+        return Ok(out);
+    }
     let statistics = norm.statistics(x, silu)?;
     let mut out = Tensor::scratch(x.dims())?;
     let _timer = profile::timer(Class::Norm);
-    kernel::apply(x.f32s()?, &norm.map(&statistics, silu), out.f32s_mut()?);
+    kernel::apply(x.f32s()?, &norm.map(&statistics, silu)?, out.f32s_mut()?);
     Ok(out)
 }

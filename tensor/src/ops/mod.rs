@@ -8,6 +8,7 @@ mod embedding;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod parameter;
 mod softmax;
 #[cfg(test)]
 mod tests;
