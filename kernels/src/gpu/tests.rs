@@ -171,6 +171,33 @@ fn a_lost_gpu_is_an_error_and_can_be_opened_anew() {
 }
 
 #[test]
+fn pipelines_are_kept_on_disk() {
+    let Some(adapter) = adapters().into_iter().next() else { return };
+    let folder = std::env::temp_dir().join(format!("latent-pipelines-{}", std::process::id()));
+    let options = Options { cache: Some(folder.clone()), ..Options::default() };
+    let has_cache = adapter.features().contains(&("pipeline cache", true));
+    for _ in 0..2 {
+        let gpu = Gpu::open(&adapter, &options).unwrap();
+        let mut x = Array::upload(&gpu, DType::F32, &[0.0]).unwrap();
+        activation::activate(Activation::Silu, &mut x).unwrap();
+        assert_eq!(x.read().unwrap(), [0.0]);
+        gpu.save_pipelines().unwrap();
+        let files = std::fs::read_dir(&folder).map_or(0, Iterator::count);
+        assert_eq!(files, usize::from(has_cache));
+    }
+    let file = std::fs::read_dir(&folder).into_iter().flatten().next().map(|entry| entry.unwrap().path());
+    // What is broken counts as nothing.
+    if let Some(file) = file {
+        std::fs::write(&file, b"no cache").unwrap();
+        let gpu = Gpu::open(&adapter, &options).unwrap();
+        let mut x = Array::upload(&gpu, DType::F32, &[0.0]).unwrap();
+        activation::activate(Activation::Silu, &mut x).unwrap();
+        assert_eq!(x.read().unwrap(), [0.0]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
 fn kernels_are_timed() {
     for (_, gpu) in gpus() {
         let x = Array::upload(&gpu, DType::F32, &[1.0; 4096]).unwrap();
