@@ -53,11 +53,15 @@ impl ConvWeight {
     /// If no row is wanted, or the picture has none.
     #[must_use]
     pub fn rows_read(&self, [height, to_height]: [usize; 2], wanted: Rows) -> Rows {
-        assert!(wanted.count() > 0 && height > 0 && to_height > 0, "{wanted:?} of {height} and {to_height} rows");
+        assert!(
+            wanted.count() > 0 && height > 0 && to_height > 0,
+            "{wanted:?} of {height} and {to_height} rows"
+        );
         let top = self.padding.top;
         // A band may lie in the padding alone; it still names a row.
         let start = (wanted.start * self.stride).saturating_sub(top).min(to_height - 1);
-        let end = ((wanted.end - 1) * self.stride + self.kernel).saturating_sub(top).clamp(start + 1, to_height);
+        let end =
+            ((wanted.end - 1) * self.stride + self.kernel).saturating_sub(top).clamp(start + 1, to_height);
         Rows { start: start * height / to_height, end: (end - 1) * height / to_height + 1 }
     }
 
@@ -67,7 +71,8 @@ impl ConvWeight {
         assert!(held.end <= heights[0], "{held:?} are held of {} rows", heights[0]);
         let is_one = wanted.count() > 0 && wanted.end <= out_height;
         let is_on_grid = |row: usize| row.is_multiple_of(BAND_UNIT);
-        let is_one = is_one && is_on_grid(wanted.start) && (is_on_grid(wanted.end) || wanted.end == out_height);
+        let is_one =
+            is_one && is_on_grid(wanted.start) && (is_on_grid(wanted.end) || wanted.end == out_height);
         assert!(is_one, "{wanted:?} are no band of {out_height} rows");
         let read = self.rows_read(heights, wanted);
         assert!(held.contain(read), "{wanted:?} follow from {read:?}, and {held:?} are held");

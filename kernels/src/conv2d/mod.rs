@@ -152,7 +152,16 @@ impl<'a> Fused<'a> {
     /// A convolution of a picture, and nothing else.
     #[must_use]
     pub fn plain(x: &'a [f32], shape: [usize; 3]) -> Fused<'a> {
-        Fused { x, shape, norm: None, resize: None, bias: None, residual: None, accumulate: false, band: None }
+        Fused {
+            x,
+            shape,
+            norm: None,
+            resize: None,
+            bias: None,
+            residual: None,
+            accumulate: false,
+            band: None,
+        }
     }
 
     /// `[batch, height, width]` of what is convolved, all of it.
