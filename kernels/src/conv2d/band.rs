@@ -28,6 +28,13 @@ impl Rows {
     pub fn contain(self, other: Rows) -> bool {
         self.start <= other.start && other.end <= self.end
     }
+
+    /// Whether they are a band of an output of `height` rows, on the grid of [`BAND_UNIT`].
+    #[must_use]
+    pub fn are_band_of(self, height: usize) -> bool {
+        let is_cut = |row: usize| row.is_multiple_of(BAND_UNIT) || row == height;
+        self.start < self.end && self.end <= height && is_cut(self.start) && is_cut(self.end)
+    }
 }
 
 impl From<Range<usize>> for Rows {
@@ -69,11 +76,7 @@ impl ConvWeight {
     /// If a band is not one of an output of `out_height` rows, or needs rows that are not held.
     pub(super) fn assert_band(&self, heights: [usize; 2], out_height: usize, Band { held, wanted }: Band) {
         assert!(held.end <= heights[0], "{held:?} are held of {} rows", heights[0]);
-        let is_one = wanted.count() > 0 && wanted.end <= out_height;
-        let is_on_grid = |row: usize| row.is_multiple_of(BAND_UNIT);
-        let is_one =
-            is_one && is_on_grid(wanted.start) && (is_on_grid(wanted.end) || wanted.end == out_height);
-        assert!(is_one, "{wanted:?} are no band of {out_height} rows");
+        assert!(wanted.are_band_of(out_height), "{wanted:?} are no band of {out_height} rows");
         let read = self.rows_read(heights, wanted);
         assert!(held.contain(read), "{wanted:?} follow from {read:?}, and {held:?} are held");
     }

@@ -11,6 +11,8 @@ use crate::conv2d::Norm;
 use crate::parallel;
 use crate::simd::{Isa, Simd, SimdOp, silu};
 
+/// Pieces of each picture whose sums are kept at a time: 1 MB of them at 512 channels.
+const PIECES: usize = 256;
 /// Vectors of channels that are summed at once, in registers.
 const VECTORS: usize = 4;
 
@@ -40,9 +42,20 @@ impl State {
             return;
         }
         let line = x.len() / batch;
+        let run = PIECES * parallel::grain(channels);
+        for start in (0..line).step_by(run) {
+            let values = start..line.min(start + run);
+            self.add_run(isa, shape, &|n| &x[n * line..][values.clone()]);
+        }
+    }
+
+    /// Adds a run of pixels of each picture; there is at least one.
+    fn add_run<'a>(&mut self, isa: Isa, shape: GroupNorm, x: &(dyn Fn(usize) -> &'a [f32] + Sync)) {
+        let GroupNorm { batch, channels, .. } = shape;
+        let line = x(0).len();
         if self.seen == 0 {
-            let first = self.first.chunks_exact_mut(channels);
-            first.zip(x.chunks_exact(line)).for_each(|(first, x)| first.copy_from_slice(&x[..channels]));
+            let first = self.first.chunks_exact_mut(channels).enumerate();
+            first.for_each(|(n, first)| first.copy_from_slice(&x(n)[..channels]));
         }
         // Pieces are counted from the picture's first pixel; the first of these may be half done.
         let piece = parallel::grain(channels);
@@ -55,7 +68,7 @@ impl State {
         }
         parallel::chunks_mut(&mut sums, pair, |index, sums| {
             let (n, i) = (index / pieces, index % pieces);
-            let x = &x[n * line..][(i * piece).saturating_sub(done)..line.min((i + 1) * piece - done)];
+            let x = &x(n)[(i * piece).saturating_sub(done)..line.min((i + 1) * piece - done)];
             let (sum, square) = sums.split_at_mut(channels);
             isa.run(Sums { first: &self.first[n * channels..][..channels], x, sum, square });
         });
