@@ -86,6 +86,8 @@ impl VaeDecoder {
     }
 
     fn picture_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
+        // What sampling or the last picture left would count beside what comes.
+        Pool::global().release();
         let mut x = self.coarsest(latent)?;
         let mut upsampler = None;
         if let [coarser @ .., finest] = &self.up_blocks[..] {
