@@ -75,9 +75,20 @@ pub struct Latents {
     pub width: usize,
 }
 
+/// How much memory a pipeline may take for its speed. Pictures are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As much as the fastest way takes.
+    #[default]
+    Plenty,
+    /// Little: a picture is decoded in bands, which takes longer.
+    Little,
+}
+
 /// A model ready to draw. Its parts are read when they are first needed.
 pub struct Pipeline {
     model: Model,
+    memory: Memory,
     text_encoder: Option<TextEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
@@ -90,7 +101,14 @@ impl Pipeline {
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        Ok(Pipeline { model, text_encoder: None, unet: None, decoder: None })
+        Ok(Pipeline { model, memory: Memory::default(), text_encoder: None, unet: None, decoder: None })
+    }
+
+    /// With so much memory.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Pipeline {
+        self.memory = memory;
+        self
     }
 
     /// What the checkpoint is.
@@ -229,7 +247,10 @@ impl Pipeline {
         tell(listener, Event::Decoded { picture: 0, total })?;
         for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
-            let pixels = decoder.decode(&latent)?;
+            let pixels = match self.memory {
+                Memory::Plenty => decoder.decode(&latent)?,
+                Memory::Little => decoder.decode_in_bands(&latent)?,
+            };
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
             tell(listener, Event::Decoded { picture: picture + 1, total })?;

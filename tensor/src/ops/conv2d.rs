@@ -8,10 +8,10 @@ use latent_kernels::conv2d::{self as kernel, ConvWeight};
 /// The parameters of a convolution (`torch.nn.Conv2d`).
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: ConvWeight,
-    bias: Option<Vec<f32>>,
+    pub(super) weight: ConvWeight,
+    pub(super) bias: Option<Vec<f32>>,
     /// Multiply-adds of one value of the result, by the direct algorithm.
-    multiply_adds: usize,
+    pub(super) multiply_adds: usize,
 }
 
 impl Conv2d {
@@ -107,10 +107,10 @@ pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Ten
         Some(vector) => Some(bias_for_each(layer, vector, batch)?),
         None => layer.bias.clone(),
     };
-    let statistics = around.norm_silu.map(|norm| norm.statistics(x, true)).transpose()?;
+    let norm = around.norm_silu.map(|norm| norm.of(x)).transpose()?;
     let _timer = profile::timer(Class::Conv).multiply_adds(out.shape().elements(), layer.multiply_adds);
     let conv = kernel::Fused {
-        norm: statistics.as_ref().zip(around.norm_silu).map(|(statistics, norm)| norm.map(statistics, true)),
+        norm: norm.as_ref().map(|norm| norm.map(true)),
         resize: around.resize,
         bias: bias.as_deref(),
         residual: residual.as_ref().map(Tensor::f32s).transpose()?,

@@ -8,8 +8,8 @@ use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 /// The parameters of a linear layer (`torch.nn.Linear`).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: WeightMatrix,
-    bias: Option<Vec<f32>>,
+    pub(super) weight: WeightMatrix,
+    pub(super) bias: Option<Vec<f32>>,
 }
 
 impl Linear {
