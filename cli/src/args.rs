@@ -77,6 +77,9 @@ pub(crate) struct BenchArgs {
     /// Timed runs of each stage, after one to warm up; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) runs: usize,
+    /// Decode in bands, as `txt2img --low-memory` does
+    #[arg(long)]
+    pub(crate) low_memory: bool,
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -147,7 +150,7 @@ pub(crate) struct Txt2imgArgs {
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Take less memory: map the model's files, which must not change meanwhile, and do not read them
+    /// Take less memory: map the model's files, which must not change meanwhile, and decode in bands, which is slower
     #[arg(long)]
     pub(crate) low_memory: bool,
     /// Print what is done and how long it took

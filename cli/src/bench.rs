@@ -9,9 +9,9 @@ pub(crate) use stage::{CFG, CHOICES, Choice};
 use crate::args::BenchArgs;
 use crate::error::CliError;
 use crate::{check_environment, check_threads, print};
-use latent_diffusion::MAX_SIDE;
 use latent_diffusion::tensor::Pool;
 use latent_diffusion::tensor::profile::{self, Profile};
+use latent_diffusion::{MAX_SIDE, Memory};
 use latent_kernels::{parallel, peak};
 use memory::Watch;
 use report::Report;
@@ -57,7 +57,8 @@ struct Measured {
 }
 
 fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
-    let &BenchArgs { family, runs, batch, .. } = args;
+    let &BenchArgs { family, runs, batch, low_memory, .. } = args;
+    let memory = if low_memory { Memory::Little } else { Memory::Plenty };
     let tell = |line: &str| {
         if !args.json {
             eprintln!("{line}");
@@ -71,7 +72,7 @@ fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
         let label = stage.label(batch);
         tell(&format!("{label}: making weights"));
         watch.take();
-        let forward = stage.load(&sizes, side, batch)?;
+        let forward = stage.load(&sizes, side, batch, memory)?;
         let mut timed = Vec::new();
         // The first run warms up: it takes memory and fills caches.
         for run in 0..=runs {
@@ -100,7 +101,7 @@ fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
     // The system's own figure lags a little behind what was seen.
     let seen = measured.iter().filter_map(|m| m.memory).map(|memory| memory.rss).max();
     let (threads, peak_rss) = (parallel::threads(), memory::highest_rss().max(seen));
-    Ok(Report { family, side, batch, runs, threads, peaks, peak_rss, stages: measured })
+    Ok(Report { family, side, batch, memory, runs, threads, peaks, peak_rss, stages: measured })
 }
 
 /// Multiply-adds in registers, in operations a second: the fastest of a burst, so that a pause does not count.

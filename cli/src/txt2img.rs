@@ -9,7 +9,7 @@ use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Kind;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Event, Pipeline, Settings};
+use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
 use serde_json::json;
 use std::cell::OnceCell;
@@ -45,9 +45,10 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
             args.batch_count
         )));
     }
-    let access = if args.low_memory { Access::Map } else { Access::Read };
+    let (access, memory) =
+        if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
     let model = model::open(args.model.as_deref(), access)?;
-    let mut pipeline = Pipeline::open(model.checkpoint)?;
+    let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
     let auto = args.device.device == device::Choice::Auto;
     let first_seed = args.seed.unwrap_or_else(random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();

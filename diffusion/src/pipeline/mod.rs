@@ -75,10 +75,21 @@ pub struct Latents {
     pub width: usize,
 }
 
+/// How much memory a pipeline may take for its speed. Pictures are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As much as the fastest way takes.
+    #[default]
+    Plenty,
+    /// Little: a picture is decoded in bands, which takes longer.
+    Little,
+}
+
 /// A model ready to draw. Its parts are read when they are first needed.
 pub struct Pipeline {
     model: Model,
     device: Device,
+    memory: Memory,
     text_encoder: Option<TextEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
@@ -91,7 +102,21 @@ impl Pipeline {
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        Ok(Pipeline { model, device: Device::Cpu, text_encoder: None, unet: None, decoder: None })
+        Ok(Pipeline {
+            model,
+            device: Device::Cpu,
+            memory: Memory::default(),
+            text_encoder: None,
+            unet: None,
+            decoder: None,
+        })
+    }
+
+    /// With so much memory.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Pipeline {
+        self.memory = memory;
+        self
     }
 
     /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
@@ -250,7 +275,11 @@ impl Pipeline {
         tell(listener, Event::Decoded { picture: 0, total })?;
         for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
-            let pixels = decoder.decode(&latent)?.to(&Device::Cpu)?;
+            let pixels = match self.memory {
+                Memory::Plenty => decoder.decode(&latent)?,
+                Memory::Little => decoder.decode_in_bands(&latent)?,
+            };
+            let pixels = pixels.to(&Device::Cpu)?;
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
             tell(listener, Event::Decoded { picture: picture + 1, total })?;

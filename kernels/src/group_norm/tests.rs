@@ -68,6 +68,37 @@ fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
     }
 }
 
+/// Runs that end within a piece, and one that is several pieces long.
+#[test]
+fn same_bits_in_any_runs_of_pixels() {
+    for channels in [64, 100, 7] {
+        let s = shape(2, 6000, channels, 1, true);
+        let [x, weight, _] = inputs(s, 1.0);
+        for isa in Isa::available() {
+            let whole = Statistics::with(isa, s, &x, &weight);
+            for cuts in [&[0, 1, 255, 256, 300, 5000, 6000][..], &[0, 0, 512, 6000], &[0, 3999, 6000]] {
+                let mut sums = Sums::with(isa, s);
+                for cut in cuts.windows(2) {
+                    let of = |n: usize| &x[(n * 6000 + cut[0]) * channels..(n * 6000 + cut[1]) * channels];
+                    sums.add(&[of(0), of(1)].concat());
+                }
+                let parts = sums.statistics(&weight);
+                let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&parts.mean), bits(&whole.mean), "{isa} {channels} channels, {cuts:?}");
+                assert_eq!(bits(&parts.scale), bits(&whole.scale), "{isa} {channels} channels, {cuts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "5 pixels")]
+fn sums_of_a_part_are_no_statistics() {
+    let mut sums = Sums::new(shape(1, 6, 4, 2, false));
+    sums.add(&[0.0; 20]);
+    let _ = sums.statistics(&[1.0; 4]);
+}
+
 #[test]
 #[should_panic(expected = "groups do not divide")]
 fn groups_divide_the_channels() {

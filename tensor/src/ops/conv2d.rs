@@ -14,7 +14,7 @@ pub struct Conv2d {
     weight: Filters,
     bias: Option<Vector>,
     /// Multiply-adds of one value of the result, by the direct algorithm.
-    multiply_adds: usize,
+    pub(super) multiply_adds: usize,
 }
 
 /// A weight where it is used.
@@ -107,7 +107,7 @@ impl Conv2d {
     }
 
     /// Weight and bias of a layer on the CPU.
-    fn on_cpu(&self) -> Result<(&ConvWeight, Option<&[f32]>), TensorError> {
+    pub(super) fn on_cpu(&self) -> Result<(&ConvWeight, Option<&[f32]>), TensorError> {
         match &self.weight {
             Filters::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
             #[cfg(feature = "gpu")]
@@ -186,14 +186,10 @@ pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Ten
     }
     let (weight, bias) = layer.on_cpu()?;
     let summed = around.vector.map(|vector| bias_for_each(bias, vector)).transpose()?;
-    let statistics = around.norm_silu.map(|norm| norm.statistics(x, true)).transpose()?;
-    let norm = match (&statistics, around.norm_silu) {
-        (Some(statistics), Some(norm)) => Some(norm.map(statistics, true)?),
-        _ => None,
-    };
+    let norm = around.norm_silu.map(|norm| norm.of(x)).transpose()?;
     let _timer = profile::timer(Class::Conv).multiply_adds(shape.elements(), layer.multiply_adds);
     let conv = kernel::Fused {
-        norm,
+        norm: norm.as_ref().map(|norm| norm.map(true)),
         resize: around.resize,
         bias: summed.as_deref().or(bias),
         residual: residual.as_ref().map(Tensor::f32s).transpose()?,

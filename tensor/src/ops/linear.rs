@@ -93,7 +93,7 @@ impl Linear {
     }
 
     /// Weight and bias of a layer on the CPU.
-    fn on_cpu(&self) -> Result<(&WeightMatrix, Option<&[f32]>), TensorError> {
+    pub(super) fn on_cpu(&self) -> Result<(&WeightMatrix, Option<&[f32]>), TensorError> {
         match &self.weight {
             Matrix::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
             #[cfg(feature = "gpu")]
