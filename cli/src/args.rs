@@ -77,6 +77,8 @@ pub(crate) struct BenchArgs {
     /// Timed runs of each stage, after one to warm up; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) runs: usize,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// Decode in bands, as `txt2img --low-memory` does
     #[arg(long)]
     pub(crate) low_memory: bool,

@@ -1,5 +1,7 @@
 //! `latent bench`: how fast this machine draws, and how near that is to what it can do. No file is needed.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod memory;
 mod report;
 mod stage;
@@ -8,9 +10,9 @@ pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
 use crate::error::CliError;
-use crate::{check_environment, check_threads, print};
-use latent_diffusion::tensor::Pool;
+use crate::{check_environment, check_threads, device, print};
 use latent_diffusion::tensor::profile::{self, Profile};
+use latent_diffusion::tensor::{Device, Pool};
 use latent_diffusion::{MAX_SIDE, Memory};
 use latent_kernels::{parallel, peak};
 use memory::Watch;
@@ -40,7 +42,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
         return Err(CliError::BadInput(format!("size: {side} is not {good}")));
     }
-    let measure = || measure(args, side);
+    let device = device::open(&args.device)?;
+    #[cfg(feature = "gpu")]
+    if let Device::Gpu { gpu, .. } = &device {
+        let report = gpu::measure(args, side, gpu, &device)?;
+        return print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
+    }
+    let measure = || measure(args, side, &device);
     let report = parallel::with_threads(threads, measure).map_err(CliError::RunTime)??;
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
@@ -56,7 +64,7 @@ struct Measured {
     memory: Option<memory::Use>,
 }
 
-fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
+fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, CliError> {
     let &BenchArgs { family, runs, batch, low_memory, .. } = args;
     let memory = if low_memory { Memory::Little } else { Memory::Plenty };
     let tell = |line: &str| {
@@ -72,7 +80,7 @@ fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
         let label = stage.label(batch);
         tell(&format!("{label}: making weights"));
         watch.take();
-        let forward = stage.load(&sizes, side, batch, memory)?;
+        let forward = stage.load(&sizes, side, batch, memory, device)?;
         let mut timed = Vec::new();
         // The first run warms up: it takes memory and fills caches.
         for run in 0..=runs {

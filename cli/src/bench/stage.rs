@@ -4,7 +4,7 @@ use latent_diffusion::families::Sizes;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::tensor::{Tensor, ops};
+use latent_diffusion::tensor::{Device, Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::UNet;
@@ -64,8 +64,9 @@ impl Stage {
         side: usize,
         batch: usize,
         memory: Memory,
+        device: &Device,
     ) -> Result<Forward, Error> {
-        let params = Params::synthetic(SEED, &|_| ());
+        let params = Params::synthetic(SEED, &|_| ()).on(device);
         let side = side / sizes.vae.factor();
         Ok(match self {
             Stage::Text => {
