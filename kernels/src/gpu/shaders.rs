@@ -1,10 +1,19 @@
 //! Every shader.
 
 use super::Shader;
-use crate::activation;
+use crate::{activation, elementwise, upsample};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
 
 /// Every shader: tests compile each of its variants.
-pub static ALL: &[&Shader] = &[&activation::gpu::ACTIVATION, &activation::gpu::GEGLU];
+pub static ALL: &[&Shader] = &[
+    &activation::gpu::ACTIVATION,
+    &activation::gpu::GEGLU,
+    &elementwise::gpu::ADD,
+    &elementwise::gpu::ADD_PER_CHANNEL,
+    &elementwise::gpu::CONCAT,
+    &elementwise::gpu::CONVERT,
+    &elementwise::gpu::GUIDANCE,
+    &upsample::gpu::UPSAMPLE,
+];
