@@ -1,7 +1,7 @@
 //! Every shader.
 
 use super::Shader;
-use crate::{activation, elementwise, upsample};
+use crate::{activation, elementwise, group_norm, upsample};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
@@ -15,5 +15,8 @@ pub static ALL: &[&Shader] = &[
     &elementwise::gpu::CONCAT,
     &elementwise::gpu::CONVERT,
     &elementwise::gpu::GUIDANCE,
+    &group_norm::gpu::APPLY,
+    &group_norm::gpu::FINISH,
+    &group_norm::gpu::STATISTICS,
     &upsample::gpu::UPSAMPLE,
 ];
