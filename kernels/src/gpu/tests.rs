@@ -5,6 +5,7 @@ use super::testing::gpus;
 use super::*;
 use crate::DType;
 use crate::activation::{Activation, gpu as activation};
+use crate::elementwise::gpu as elementwise;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
@@ -13,7 +14,8 @@ fn parse(shader: &Shader, variant: &Variant) -> (Module, ModuleInfo) {
     let text = expand(shader, variant);
     let fail = |error: String| -> ! { panic!("{} {variant:?}: {error}", shader.name) };
     let mut frontend = naga::front::wgsl::Frontend::new();
-    let mut capabilities = Capabilities::default();
+    // `unpack2x16float`, which every GPU has.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if variant.dtype == DType::F16 || variant.flags.contains(&COOPERATIVE) {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
@@ -130,7 +132,7 @@ fn commands_keep_their_order_when_memory_is_used_again() {
         let mut kept = Vec::new();
         for i in 0..20 {
             let mut x = Array::upload(&gpu, DType::F32, &[i as f32; 100]).unwrap();
-            activation::scale(&mut x, 2.0).unwrap();
+            elementwise::scale(&mut x, 2.0).unwrap();
             let mut out = Array::scratch(&gpu, DType::F32, 50).unwrap();
             activation::geglu(&x, 50, &mut out).unwrap();
             kept.push(out);

@@ -1,5 +1,7 @@
 //! Group normalisation of channels-last pictures (Wu and He, Group Normalization, 2018), with SiLU on the way out.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 mod simd;
 #[cfg(test)]
