@@ -84,7 +84,8 @@ impl Gpu {
             required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
             required.max_buffer_size = limits.max_buffer_size;
             // WebGPU grants these everywhere, and the adapters that have less belong to backends that are not used here.
-            required.max_storage_buffers_per_shader_stage = 8.min(limits.max_storage_buffers_per_shader_stage);
+            required.max_storage_buffers_per_shader_stage =
+                8.min(limits.max_storage_buffers_per_shader_stage);
         } else {
             features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
         }
