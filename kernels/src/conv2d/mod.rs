@@ -6,6 +6,8 @@
 //! themselves, and a row of zeros outside the picture (Dukhan, The Indirect Convolution Algorithm, 2019). A 1x1
 //! convolution of stride 1 is a plain matrix product of pixels.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod implicit_gemm;
 pub mod reference;
 #[cfg(test)]

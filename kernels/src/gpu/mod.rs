@@ -40,5 +40,6 @@ pub use error::GpuError;
 pub use memory::MemoryUse;
 pub use profile::KernelTime;
 
+pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{Access, Shader, Variant};
