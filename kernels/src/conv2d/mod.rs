@@ -7,6 +7,8 @@
 //! convolution of stride 1 is a plain matrix product of pixels.
 
 mod band;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod implicit_gemm;
 pub mod reference;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! file's number format and order ([`WeightMatrix`]); sums are in `f32`.
 
 pub(crate) mod blocking;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub(crate) mod micro;
 pub mod reference;
 #[cfg(test)]

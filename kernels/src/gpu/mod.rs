@@ -43,5 +43,6 @@ pub use memory::MemoryUse;
 pub use peak::Peak;
 pub use profile::KernelTime;
 
+pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{Access, Shader, Variant};

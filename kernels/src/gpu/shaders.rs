@@ -1,7 +1,7 @@
 //! Every shader.
 
 use super::{Shader, peak};
-use crate::{activation, elementwise, group_norm, upsample};
+use crate::{activation, conv2d, elementwise, gemm, group_norm, upsample};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
@@ -10,11 +10,14 @@ pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
 pub static ALL: &[&Shader] = &[
     &activation::gpu::ACTIVATION,
     &activation::gpu::GEGLU,
+    &conv2d::gpu::CONV2D,
     &elementwise::gpu::ADD,
     &elementwise::gpu::ADD_PER_CHANNEL,
     &elementwise::gpu::CONCAT,
     &elementwise::gpu::CONVERT,
     &elementwise::gpu::GUIDANCE,
+    &gemm::gpu::GEMM,
+    &gemm::gpu::SUM,
     &group_norm::gpu::APPLY,
     &group_norm::gpu::FINISH,
     &group_norm::gpu::STATISTICS,

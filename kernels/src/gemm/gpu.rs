@@ -1,0 +1,100 @@
+//! On a GPU.
+//!
+//! A product is computed in tiles (`tile.wgsl`), a workgroup each, that gather their left side by functions of their own:
+//! `rows.wgsl` for matrices, `pixels.wgsl` for convolutions. What is added to the sums is added as they are stored.
+
+mod pack;
+pub(crate) mod run;
+pub(crate) mod tile;
+
+pub use pack::PackedWeight;
+
+use crate::gpu::{Array, GpuError, Shader, Variant};
+use run::{Addends, Params, Pictures, Run};
+
+/// What all products share.
+pub(crate) const PARAMS: &str = include_str!("params.wgsl");
+pub(crate) const WEIGHT: &str = include_str!("weight.wgsl");
+pub(crate) const TILE: &str = include_str!("tile.wgsl");
+
+pub(crate) static GEMM: Shader = Shader {
+    name: "gemm",
+    sources: &[PARAMS, WEIGHT, include_str!("rows.wgsl"), TILE],
+    bindings: &run::BINDINGS,
+    params: size_of::<Params>(),
+    variants: tile::variants,
+};
+
+/// The second part of a product whose sums are split.
+pub(crate) static SUM: Shader = Shader {
+    name: "gemm_sum",
+    sources: &[PARAMS, include_str!("sum.wgsl")],
+    bindings: run::BINDINGS.split_at(5).0,
+    params: size_of::<Params>(),
+    variants: || Variant::basic().into_iter().map(|v| v.clone().flag(tile::WIDE, v.vector == 4)).collect(),
+};
+
+/// A matrix product on a GPU: `out = x · weightᵀ + bias + residual`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product<'a> {
+    /// `[rows, inputs]`
+    pub x: &'a Array,
+    /// `[outputs, inputs]`
+    pub weight: &'a PackedWeight,
+    /// `[outputs]` of `f32`, added to each row.
+    pub bias: Option<&'a Array>,
+    /// `[rows, outputs]`, added.
+    pub residual: Option<&'a Array>,
+    /// Add to what the output holds.
+    pub accumulate: bool,
+}
+
+/// Computes a product to `out` `[rows, outputs]`, with sums in `f32`.
+///
+/// # Errors
+/// No memory, a lost GPU, a command that it refused.
+///
+/// # Panics
+/// If the length of an array disagrees, the bias is not of `f32`, or another array is of another number format than `x`.
+pub fn gemm(product: &Product<'_>, out: &mut Array) -> Result<(), GpuError> {
+    let Product { x, weight, bias, residual, accumulate } = *product;
+    assert_eq!(weight.terms(), weight.inputs(), "the weight of a convolution");
+    matrices(x, weight, &Addends { bias, vector: None, residual, accumulate }, usize::MAX, out)
+}
+
+/// As [`gemm`], with a vector for every `pixels` rows.
+pub(crate) fn matrices(
+    x: &Array,
+    weight: &PackedWeight,
+    addends: &Addends<'_>,
+    pixels: usize,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    let (inputs, outputs) = (weight.inputs(), weight.outputs());
+    assert!(x.len().is_multiple_of(inputs), "{} values are no rows of {inputs}", x.len());
+    let rows = x.len() / inputs;
+    addends.assert_lengths(x, rows, rows.div_ceil(pixels), outputs, out);
+    let most = run::rows_at_once(x.gpu(), inputs.max(outputs) * x.dtype().size(), weight);
+    // A vector belongs to whole pictures.
+    let most = if addends.vector.is_none() || most >= rows { most } else { most.min(pixels) };
+    let mut row = 0;
+    while row < rows {
+        let mut here = most.min(rows - row);
+        if addends.vector.is_some() && most < rows {
+            here = here.min(pixels - row % pixels);
+        }
+        let run = Run {
+            shader: &GEMM,
+            x,
+            x_part: row * inputs..(row + here) * inputs,
+            weight,
+            addends,
+            rows: row..row + here,
+            first_picture: row / pixels,
+            pictures: Pictures { pixels: pixels.min(u32::MAX as usize) as u32, ..Pictures::default() },
+        };
+        run.record(out)?;
+        row += here;
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Runs of the shaders for products.
+
+use super::pack::{COLUMNS, TERMS};
+use super::tile::{PARTIAL, Tile, WIDE};
+use super::{PackedWeight, SUM};
+use crate::DType;
+use crate::gpu::{Access, Array, Binding, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
+use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
+
+/// Bias, vector, residual, output, input, weight.
+pub(crate) const BINDINGS: [Access; 6] =
+    [Access::Read, Access::Read, Access::Read, Access::Write, Access::Read, Access::Read];
+
+/// Operations of one run: a quarter of a second on a small GPU. Drivers reset what takes longer than two.
+const FLOPS: usize = 250_000_000_000;
+
+/// As `params.wgsl` has them.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Params {
+    rows: u32,
+    outputs: u32,
+    column: u32,
+    columns: u32,
+    depth: u32,
+    begin: u32,
+    end: u32,
+    part: u32,
+    panel: u32,
+    weight_first: u32,
+    x_first: u32,
+    vector_first: u32,
+    residual_first: u32,
+    out_first: u32,
+    addends: u32,
+    pictures: Pictures,
+}
+
+/// The part of the parameters that tells what pictures the rows are of.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Pictures {
+    pub(crate) pixels: u32,
+    pub(crate) channels: u32,
+    pub(crate) kernel: u32,
+    pub(crate) stride: u32,
+    pub(crate) out_width: u32,
+    pub(crate) height: u32,
+    pub(crate) width: u32,
+    pub(crate) to_height: u32,
+    pub(crate) to_width: u32,
+    pub(crate) top: u32,
+    pub(crate) left: u32,
+    pub(crate) source: u32,
+    pub(crate) picture: u32,
+}
+
+const BIAS: u32 = 1;
+const VECTOR: u32 = 2;
+const RESIDUAL: u32 = 4;
+const OUT: u32 = 8;
+
+/// What is added to a product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addends<'a> {
+    /// `[outputs]` of `f32`.
+    pub(crate) bias: Option<&'a Array>,
+    /// `[pictures, outputs]`
+    pub(crate) vector: Option<&'a Array>,
+    /// The result's shape.
+    pub(crate) residual: Option<&'a Array>,
+    /// What the result holds.
+    pub(crate) accumulate: bool,
+}
+
+impl Addends<'_> {
+    /// # Panics
+    /// If an array has another length or number format than it should.
+    pub(crate) fn assert_lengths(
+        &self,
+        x: &Array,
+        rows: usize,
+        pictures: usize,
+        outputs: usize,
+        out: &Array,
+    ) {
+        assert_eq!((out.len(), out.dtype()), (rows * outputs, x.dtype()), "output [{rows}, {outputs}]");
+        assert!(self.bias.is_none_or(|b| (b.len(), b.dtype()) == (outputs, DType::F32)), "bias");
+        assert!(
+            self.vector.is_none_or(|v| (v.len(), v.dtype()) == (pictures * outputs, x.dtype())),
+            "vector [{pictures}, {outputs}]"
+        );
+        assert!(self.residual.is_none_or(|r| (r.len(), r.dtype()) == (out.len(), x.dtype())), "residual");
+    }
+}
+
+/// Rows of a result that one run may compute, if a row takes `row_bytes` of the widest array.
+pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -> usize {
+    let quick = (FLOPS / (2 * weight.terms() * weight.outputs())).max(1);
+    let rows = gpu.rows_at_once(row_bytes).min(quick);
+    // Whole tiles, of whatever height.
+    if rows > 128 { rows / 128 * 128 } else { rows }
+}
+
+/// A product of some rows, small enough for `x` and the result to be bound.
+pub(crate) struct Run<'a> {
+    pub(crate) shader: &'static Shader,
+    pub(crate) x: &'a Array,
+    /// The part of `x` that is needed.
+    pub(crate) x_part: Range<usize>,
+    pub(crate) weight: &'a PackedWeight,
+    pub(crate) addends: &'a Addends<'a>,
+    /// The rows of the result.
+    pub(crate) rows: Range<usize>,
+    /// The picture of the first row.
+    pub(crate) first_picture: usize,
+    pub(crate) pictures: Pictures,
+}
+
+impl Run<'_> {
+    /// Records it, in as many pieces as the limit of bindings asks for.
+    pub(crate) fn record(&self, out: &Array) -> Result<(), GpuError> {
+        let Run { weight, x, .. } = *self;
+        let gpu = x.gpu();
+        let (outputs, depth, size) = (weight.outputs(), weight.depth(), weight.data.dtype().size());
+        let row = COLUMNS * size;
+        let terms = gpu.rows_at_once(row);
+        if terms >= depth {
+            let columns = gpu.rows_at_once(depth * row) * COLUMNS;
+            for column in (0..outputs).step_by(columns) {
+                self.piece(column..outputs.min(column + columns), 0..depth, out)?;
+            }
+        } else {
+            // Not even a panel can be bound at once.
+            let terms = (terms / TERMS * TERMS).max(TERMS);
+            for column in (0..outputs).step_by(COLUMNS) {
+                for from in (0..depth).step_by(terms) {
+                    self.piece(column..outputs.min(column + COLUMNS), from..depth.min(from + terms), out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a product with some outputs, and some terms of its sums, of the weight.
+    fn piece(&self, columns: Range<usize>, terms: Range<usize>, out: &Array) -> Result<(), GpuError> {
+        let Run { x, weight, rows, .. } = self;
+        let (gpu, outputs, depth) = (x.gpu(), weight.outputs(), weight.depth());
+        let (tile, parts) = Tile::choose(rows.len(), columns.len(), terms.len());
+        // Sums in parts are of whole rows, and all parts are bound at once.
+        let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
+        let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(TERMS);
+        let parts = terms.len().div_ceil(part);
+
+        let variant = tile.variant(x.dtype(), weight.data.dtype(), weight.inputs(), outputs);
+        let (input, x_first) = x.window(self.x_part.start, self.x_part.len());
+        let panels = columns.len().div_ceil(COLUMNS);
+        let (weights, weight_first) = weight.data.window(
+            columns.start * depth + terms.start * COLUMNS,
+            ((panels - 1) * depth + terms.len()) * COLUMNS,
+        );
+        let mut params = Params {
+            rows: rows.len() as u32,
+            outputs: outputs as u32,
+            column: columns.start as u32,
+            columns: columns.len() as u32,
+            depth: weight.terms() as u32,
+            begin: terms.start as u32,
+            end: terms.end as u32,
+            part: part as u32,
+            panel: (depth * COLUMNS / 4) as u32,
+            weight_first: weight_first / 4,
+            x_first: x_first / variant.vector,
+            pictures: self.pictures,
+            ..Params::default()
+        };
+        let mut groups = in_rows(tile.count(rows.len(), columns.len()));
+        groups[2] = parts as u32;
+        let flops = 2 * (rows.len() * columns.len() * (weight.terms().min(terms.end) - terms.start)) as u64;
+        let shader = self.shader;
+        if parts == 1 {
+            let [bias, vector, residual, to] = self.ends(&mut params, terms.start == 0, out);
+            let arrays = &[bias, vector, residual, to, input, weights];
+            return gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops });
+        }
+
+        let sums = Array::scratch(gpu, DType::F32, parts * rows.len() * outputs)?;
+        let [bias, vector, residual] = [(); 3].map(|()| self.absent());
+        let arrays = &[bias, vector, residual, sums.whole(), input, weights];
+        let variant = variant.flag(PARTIAL, true);
+        gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })?;
+
+        let variant = Variant::of_width(x.dtype(), outputs);
+        let wide = variant.vector as usize;
+        let mut params = Params { part: parts as u32, x_first: 0, ..params };
+        let [bias, vector, residual, to] = self.ends(&mut params, true, out);
+        gpu.dispatch(&Dispatch {
+            shader: &SUM,
+            variant: variant.flag(WIDE, wide == 4),
+            arrays: &[bias, vector, residual, to, sums.whole()],
+            params,
+            groups: in_rows((rows.len() * outputs / wide).div_ceil(256)),
+            flops: 0,
+        })
+    }
+
+    /// In place of an array that is not read.
+    fn absent(&self) -> Binding {
+        self.x.window(self.x_part.start, 1).0
+    }
+
+    /// Binds the result and what is added: all that there is to the first terms of the sums, to others what is there.
+    fn ends(&self, params: &mut Params, first: bool, out: &Array) -> [Binding; 4] {
+        let Run { addends, rows, weight, .. } = self;
+        let outputs = weight.outputs();
+        let wide = if outputs.is_multiple_of(4) { 4 } else { 1 };
+        let mut flags = 0;
+        let mut bind = |array: Option<&Array>, flag, part: Range<usize>| match array {
+            Some(array) if first => {
+                flags |= flag;
+                let (binding, first) = array.window(part.start, part.len());
+                (binding, first / wide)
+            }
+            _ => (self.absent(), 0),
+        };
+        let pictures =
+            self.first_picture..self.first_picture + rows.len().div_ceil(params.pictures.pixels as usize);
+        let result = rows.start * outputs..rows.end * outputs;
+        let (bias, _) = bind(addends.bias, BIAS, 0..outputs);
+        let (vector, vector_first) =
+            bind(addends.vector, VECTOR, pictures.start * outputs..pictures.end * outputs);
+        let (residual, residual_first) = bind(addends.residual, RESIDUAL, result.clone());
+        if addends.accumulate || !first {
+            flags |= OUT;
+        }
+        let (to, out_first) = out.window(result.start, result.len());
+        *params =
+            Params { vector_first, residual_first, out_first: out_first / wide, addends: flags, ..*params };
+        [bias, vector, residual, to]
+    }
+}

@@ -1,0 +1,82 @@
+// What products of matrices and convolutions share: parameters, arrays, and what is added to a sum.
+//
+// Places in arrays of activations are counted in accesses: of `V` values in `x`, of four values (or of one, if the number
+// of outputs is no multiple of four) in the result and what is added to it.
+
+struct Params {
+    rows: u32,         // of the result
+    outputs: u32,      // columns of the result
+    column: u32,       // the first that this run computes
+    columns: u32,      // how many it computes
+    depth: u32,        // terms of a sum: taps times channels
+    begin: u32,       // the first term of this run
+    end: u32,          // the first that is not of this run; a multiple of 16, so terms past `depth` are zero
+    part: u32,         // terms of each part, if the sum is split
+    panel: u32,        // four values each, of a panel of the weight
+    weight_first: u32,
+    x_first: u32,
+    vector_first: u32,
+    residual_first: u32,
+    out_first: u32,
+    addends: u32,      // a set of BIAS, VECTOR, RESIDUAL, OUT
+    pixels: u32,       // rows of the result for each picture
+    // Of a convolution:
+    channels: u32,     // accesses
+    kernel: u32,
+    stride: u32,
+    out_width: u32,
+    height: u32,       // of `x`
+    width: u32,
+    to_height: u32,    // to which it is resized
+    to_width: u32,
+    top: u32,          // where the first output's kernel begins; less than zero wraps
+    left: u32,
+    source: u32,       // the first row of a picture that `x` holds
+    picture: u32,      // accesses of a picture of `x`
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+const BIAS = 1u;
+const VECTOR = 2u;
+const RESIDUAL = 4u;
+const OUT = 8u;
+
+#if WIDE
+alias Out = vec4<Elem>;
+alias Sum = vec4<f32>;
+const W = 4u;
+#else
+alias Out = Elem;
+alias Sum = f32;
+const W = 1u;
+#endif
+
+@group(0) @binding(1) var<storage, read> bias: array<Sum>;
+@group(0) @binding(2) var<storage, read> vector: array<Out>;
+@group(0) @binding(3) var<storage, read> residual: array<Out>;
+#if PARTIAL
+@group(0) @binding(4) var<storage, read_write> out: array<Sum>;
+#else
+@group(0) @binding(4) var<storage, read_write> out: array<Out>;
+
+// Adds what is to be added to a sum, and stores it.
+fn finish(row: u32, column: u32, sum: Sum) {
+    let width = params.outputs / W;
+    let at = params.out_first + row * width + column;
+    var value = sum;
+    if ((params.addends & BIAS) != 0u) {
+        value += bias[column];
+    }
+    if ((params.addends & VECTOR) != 0u) {
+        value += Sum(vector[params.vector_first + row / params.pixels * width + column]);
+    }
+    if ((params.addends & RESIDUAL) != 0u) {
+        value += Sum(residual[params.residual_first + row * width + column]);
+    }
+    if ((params.addends & OUT) != 0u) {
+        value += Sum(out[at]);
+    }
+    out[at] = Out(value);
+}
+#endif
