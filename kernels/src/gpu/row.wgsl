@@ -4,6 +4,16 @@ const THREADS = 128u;
 // A power of two; where subgroups are used, their size.
 override LANES: u32 = 32u;
 
+#if SCALAR
+fn greatest(x: f32) -> f32 {
+    return x;
+}
+#else
+fn greatest(x: vec4<f32>) -> f32 {
+    return max(max(x.x, x.y), max(x.z, x.w));
+}
+#endif
+
 #if SUBGROUPS
 fn row_sum(thread: u32, x: f32) -> f32 {
     return subgroupAdd(x);

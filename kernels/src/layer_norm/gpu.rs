@@ -1,7 +1,7 @@
 //! On a GPU.
 
 use crate::DType;
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
+use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, in_rows, shaders};
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -43,7 +43,7 @@ pub fn layer_norm(
     assert_eq!((out.len(), out.dtype()), (x.len(), x.dtype()), "output");
     assert_eq!((weight.dtype(), bias.dtype()), (DType::F32, DType::F32), "weight and bias");
     let gpu = x.gpu().clone();
-    let (variant, of_group) = shaders::of_rows(&gpu, Variant::of_width(x.dtype(), width), width);
+    let (variant, of_group) = shaders::of_rows(&gpu, x.dtype(), width);
     let vector = variant.vector;
     let rows = x.len() / width;
     let piece = gpu.rows_at_once(width * x.dtype().size());
