@@ -2,7 +2,7 @@
 
 use super::template::SUBGROUPS;
 use super::{Gpu, Shader, Variant};
-use crate::{DType, activation, layer_norm, softmax};
+use crate::{DType, activation, attention, layer_norm, softmax};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
@@ -37,6 +37,9 @@ fn row_variant(variant: Variant, subgroups: bool, lanes: u32) -> Variant {
 pub static ALL: &[&Shader] = &[
     &activation::gpu::ACTIVATION,
     &activation::gpu::GEGLU,
+    &attention::gpu::ATTENTION,
+    &attention::gpu::ATTENTION_PART,
+    &attention::gpu::ATTENTION_END,
     &layer_norm::gpu::LAYER_NORM,
     &softmax::gpu::SOFTMAX,
 ];
