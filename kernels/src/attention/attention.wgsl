@@ -24,6 +24,11 @@ const KEYS_AT = QUERIES * STRIDE;
 const VALUES_AT = KEYS * QUERY_THREADS;
 const MEMORY = max(KEYS_AT + KEYS * STRIDE, VALUES_AT + max(STEP * COLUMNS, THREADS));
 
+// Vectors that a thread brings to workgroup memory at once: of queries, keys and values.
+const QUERY_LOADS = (QUERIES * CHUNK + THREADS - 1u) / THREADS;
+const KEY_LOADS = (KEYS * CHUNK + THREADS - 1u) / THREADS;
+const VALUE_LOADS = (STEP * COLUMNS + THREADS - 1u) / THREADS;
+
 // Less than every score, and finite also after a difference.
 const LEAST = -1e38;
 
@@ -59,7 +64,8 @@ struct Params {
 
 var<workgroup> memory: array<vec4<f32>, MEMORY>;
 
-// Four columns of a head's row that begins at vector `row`: zeros past the last column.
+// Four columns of a head's row that begins at vector `row`: zeros past the last column, without a branch, so that many
+// loads are under way at once.
 #if SCALAR
 fn query(row: u32, column: u32) -> vec4<f32> {
     var x = vec4<f32>();
@@ -86,24 +92,18 @@ fn value(row: u32, column: u32) -> vec4<f32> {
 }
 #else
 fn query(row: u32, column: u32) -> vec4<f32> {
-    if (4u * column >= params.head_dim) {
-        return vec4<f32>();
-    }
-    return Floats(q[row + column]);
+    let x = Floats(q[row + min(column, params.head_dim / 4u - 1u)]);
+    return select(vec4<f32>(), x, 4u * column < params.head_dim);
 }
 
 fn key(row: u32, column: u32) -> vec4<f32> {
-    if (4u * column >= params.head_dim) {
-        return vec4<f32>();
-    }
-    return Floats(k[row + column]);
+    let x = Floats(k[row + min(column, params.head_dim / 4u - 1u)]);
+    return select(vec4<f32>(), x, 4u * column < params.head_dim);
 }
 
 fn value(row: u32, column: u32) -> vec4<f32> {
-    if (4u * column >= params.head_dim) {
-        return vec4<f32>();
-    }
-    return Floats(v[row + column]);
+    let x = Floats(v[row + min(column, params.head_dim / 4u - 1u)]);
+    return select(vec4<f32>(), x, 4u * column < params.head_dim);
 }
 #endif
 
@@ -182,16 +182,30 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             s[j] = vec4<f32>();
         }
         for (var chunk = 0u; chunk < columns; chunk += CHUNK) {
-            workgroupBarrier();
-            for (var e = local; e < QUERIES * CHUNK; e += THREADS) {
+            var queries: array<vec4<f32>, QUERY_LOADS>;
+            for (var n = 0u; n < QUERY_LOADS; n++) {
+                let e = min(local + n * THREADS, QUERIES * CHUNK - 1u);
                 let row = min(tile + e / CHUNK, params.queries - 1u);
-                let x = query(q_at + row * width, chunk + e % CHUNK);
-                memory[e / CHUNK * STRIDE + e % CHUNK] = x * params.scale;
+                queries[n] = query(q_at + row * width, chunk + e % CHUNK) * params.scale;
             }
-            for (var e = local; e < KEYS * CHUNK; e += THREADS) {
+            var keys: array<vec4<f32>, KEY_LOADS>;
+            for (var n = 0u; n < KEY_LOADS; n++) {
+                let e = min(local + n * THREADS, KEYS * CHUNK - 1u);
                 let row = min(start + e / CHUNK, params.keys - 1u);
-                let x = key(k_at + row * width, chunk + e % CHUNK);
-                memory[KEYS_AT + e / CHUNK * STRIDE + e % CHUNK] = x;
+                keys[n] = key(k_at + row * width, chunk + e % CHUNK);
+            }
+            workgroupBarrier();
+            for (var n = 0u; n < QUERY_LOADS; n++) {
+                let e = local + n * THREADS;
+                if (e < QUERIES * CHUNK) {
+                    memory[e / CHUNK * STRIDE + e % CHUNK] = queries[n];
+                }
+            }
+            for (var n = 0u; n < KEY_LOADS; n++) {
+                let e = local + n * THREADS;
+                if (e < KEYS * CHUNK) {
+                    memory[KEYS_AT + e / CHUNK * STRIDE + e % CHUNK] = keys[n];
+                }
             }
             workgroupBarrier();
             for (var c = 0u; c < CHUNK; c++) {
@@ -240,11 +254,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
 
         for (var step = 0u; step < KEYS; step += STEP) {
-            workgroupBarrier();
-            for (var e = local; e < STEP * COLUMNS; e += THREADS) {
+            var values: array<vec4<f32>, VALUE_LOADS>;
+            for (var n = 0u; n < VALUE_LOADS; n++) {
+                let e = min(local + n * THREADS, STEP * COLUMNS - 1u);
                 // Past the last key weights are 0.
                 let row = min(start + step + e / COLUMNS, params.keys - 1u);
-                memory[VALUES_AT + e] = value(v_at + row * width, params.column + e % COLUMNS);
+                values[n] = value(v_at + row * width, params.column + e % COLUMNS);
+            }
+            workgroupBarrier();
+            for (var n = 0u; n < VALUE_LOADS; n++) {
+                let e = local + n * THREADS;
+                if (e < STEP * COLUMNS) {
+                    memory[VALUES_AT + e] = values[n];
+                }
             }
             workgroupBarrier();
             for (var i = 0u; i < STEP; i++) {
