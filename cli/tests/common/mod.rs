@@ -40,6 +40,8 @@ impl Room {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latent"));
         command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA").env_remove("LATENT_CONV");
         // Bytes are compared, which only the CPU gives again everywhere.
+        // Mesa complains on the standard error where there is none.
+        command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
         command.env("LATENT_DEVICE", "cpu").env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command
     }
