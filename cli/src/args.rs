@@ -1,6 +1,7 @@
 //! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
 
 use crate::bench;
+use crate::device::{Choice, Precision};
 use clap::{Parser, Subcommand};
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
@@ -21,6 +22,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Draw a picture from words
     Txt2img(Box<Txt2imgArgs>),
+    /// List the devices that can draw, with what each has
+    Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
@@ -34,6 +37,27 @@ pub(crate) struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON; limits are in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to draw.
+#[derive(clap::Args)]
+pub(crate) struct DeviceArgs {
+    /// auto, cpu, gpu or gpu:N, a number of `latent devices`; auto takes a GPU that is no software, or else the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: Choice,
+    /// Numbers that a GPU stores between its kernels
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Precision::Auto)]
+    pub(crate) precision: Precision,
+    /// Memory of the GPU that may be used [default: all]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
+    pub(crate) max_vram: Option<u64>,
 }
 
 #[derive(clap::Args)]
@@ -53,6 +77,11 @@ pub(crate) struct BenchArgs {
     /// Timed runs of each stage, after one to warm up; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) runs: usize,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Decode in bands, as `txt2img --low-memory` does
+    #[arg(long)]
+    pub(crate) low_memory: bool,
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -118,10 +147,12 @@ pub(crate) struct Txt2imgArgs {
     /// Random numbers as on the GPU of the webui (cuda) or as PyTorch's on the CPU (cpu)
     #[arg(long, value_name = "NAME", default_value = "cuda", value_parser = parse_rng)]
     pub(crate) rng: RngKind,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Take less memory: map the model's files, which must not change meanwhile, and do not read them
+    /// Take less memory: map the model's files, which must not change meanwhile, and decode in bands, which is slower
     #[arg(long)]
     pub(crate) low_memory: bool,
     /// Print what is done and how long it took

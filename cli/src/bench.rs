@@ -1,5 +1,7 @@
 //! `latent bench`: how fast this machine draws, and how near that is to what it can do. No file is needed.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod memory;
 mod report;
 mod stage;
@@ -8,10 +10,10 @@ pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
 use crate::error::CliError;
-use crate::{check_environment, check_threads, print};
-use latent_diffusion::MAX_SIDE;
-use latent_diffusion::tensor::Pool;
+use crate::{check_environment, check_threads, device, print};
 use latent_diffusion::tensor::profile::{self, Profile};
+use latent_diffusion::tensor::{Device, Pool};
+use latent_diffusion::{MAX_SIDE, Memory};
 use latent_kernels::{parallel, peak};
 use memory::Watch;
 use report::Report;
@@ -40,7 +42,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
         return Err(CliError::BadInput(format!("size: {side} is not {good}")));
     }
-    let measure = || measure(args, side);
+    let device = device::open(&args.device)?;
+    #[cfg(feature = "gpu")]
+    if let Device::Gpu { gpu, .. } = &device {
+        let report = gpu::measure(args, side, gpu, &device)?;
+        return print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
+    }
+    let measure = || measure(args, side, &device);
     let report = parallel::with_threads(threads, measure).map_err(CliError::RunTime)??;
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
@@ -56,8 +64,9 @@ struct Measured {
     memory: Option<memory::Use>,
 }
 
-fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
-    let &BenchArgs { family, runs, batch, .. } = args;
+fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, CliError> {
+    let &BenchArgs { family, runs, batch, low_memory, .. } = args;
+    let memory = if low_memory { Memory::Little } else { Memory::Plenty };
     let tell = |line: &str| {
         if !args.json {
             eprintln!("{line}");
@@ -71,7 +80,7 @@ fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
         let label = stage.label(batch);
         tell(&format!("{label}: making weights"));
         watch.take();
-        let forward = stage.load(&sizes, side, batch)?;
+        let forward = stage.load(&sizes, side, batch, memory, device)?;
         let mut timed = Vec::new();
         // The first run warms up: it takes memory and fills caches.
         for run in 0..=runs {
@@ -100,7 +109,7 @@ fn measure(args: &BenchArgs, side: usize) -> Result<Report, CliError> {
     // The system's own figure lags a little behind what was seen.
     let seen = measured.iter().filter_map(|m| m.memory).map(|memory| memory.rss).max();
     let (threads, peak_rss) = (parallel::threads(), memory::highest_rss().max(seen));
-    Ok(Report { family, side, batch, runs, threads, peaks, peak_rss, stages: measured })
+    Ok(Report { family, side, batch, memory, runs, threads, peaks, peak_rss, stages: measured })
 }
 
 /// Multiply-adds in registers, in operations a second: the fastest of a burst, so that a pause does not count.

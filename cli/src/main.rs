@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod device;
 mod error;
 mod hash;
 mod inspect;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Txt2img(args) => txt2img::run(*args),
+        Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -4,11 +4,12 @@ use crate::args::Txt2imgArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, model};
+use crate::{check_environment, check_threads, device, model};
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Kind;
-use latent_diffusion::{Event, Pipeline, Settings};
+use latent_diffusion::tensor::Device;
+use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
 use serde_json::json;
 use std::cell::OnceCell;
@@ -44,9 +45,11 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
             args.batch_count
         )));
     }
-    let access = if args.low_memory { Access::Map } else { Access::Read };
+    let (access, memory) =
+        if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
     let model = model::open(args.model.as_deref(), access)?;
-    let mut pipeline = Pipeline::open(model.checkpoint)?;
+    let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
+    let auto = args.device.device == device::Choice::Auto;
     let first_seed = args.seed.unwrap_or_else(random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
     let mut settings = settings(args);
@@ -56,6 +59,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
     }
     settings.check(pipeline.model())?;
+    pipeline.set_device(device::open(&args.device)?);
     let output = Output::new(args.output.as_deref(), prompt)?;
     if args.seed.is_none() {
         eprintln!("seed {first_seed}");
@@ -69,17 +73,22 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let conditioning = pipeline.encode(&[prompt], &[&args.negative_prompt], args.clip_skip, &mut listener)?;
+    let (prompts, negative) = ([prompt], [args.negative_prompt.as_str()]);
+    let encode =
+        |pipeline: &mut Pipeline| pipeline.encode(&prompts, &negative, args.clip_skip, &mut listener);
+    let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
     pipeline.unload_text_encoder();
     // Waited for when it is first needed.
     let hash = OnceCell::new();
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
-        let latents = pipeline.sample(&conditioning, &settings, &mut listener)?;
+        let sample = |pipeline: &mut Pipeline| pipeline.sample(&conditioning, &settings, &mut listener);
+        let latents = or_on_cpu(&mut pipeline, auto, sample)?;
         if (group + 1) * args.batch_size >= args.batch_count {
             pipeline.unload_unet();
         }
-        let pictures = pipeline.decode(&latents, &mut listener)?;
+        let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
+        let pictures = or_on_cpu(&mut pipeline, auto, decode)?;
         let hash = hash.get_or_init(|| model.hash.wait());
         for (i, picture) in pictures.iter().enumerate() {
             let index = group * args.batch_size + i;
@@ -100,6 +109,22 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     }
     progress.finish();
     Ok(())
+}
+
+/// Runs a stage. Where a GPU fails that was taken without being asked for, the CPU begins the stage anew and draws the rest.
+fn or_on_cpu<R>(
+    pipeline: &mut Pipeline,
+    auto: bool,
+    mut stage: impl FnMut(&mut Pipeline) -> Result<R, latent_diffusion::Error>,
+) -> Result<R, latent_diffusion::Error> {
+    match stage(pipeline) {
+        Err(error) if auto && error.is_gpu_fault() => {
+            eprintln!("latent: {error}; going on on the CPU");
+            pipeline.set_device(Device::Cpu);
+            stage(pipeline)
+        }
+        result => result,
+    }
 }
 
 fn progress_line(path: &std::path::Path, seed: u64) {

@@ -60,6 +60,20 @@ fn one_evaluation_of_the_unet_is_measured() {
     assert!((gflop - 10.676).abs() < 0.005, "{gflop}");
 }
 
+/// The last level, whose bands are computed more than once, is over a third of the operations.
+#[test]
+fn decoding_in_bands_is_measured() {
+    let room = Room::new();
+    let gflop = |more: &[&str]| {
+        let args = [&["bench", "--size", "256", "--stage", "vae", "--runs", "1", "--json"], more].concat();
+        let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
+        assert_eq!(json["low_memory"], !more.is_empty());
+        json["stages"][0]["direct_gflop"].as_f64().unwrap()
+    };
+    let (whole, bands) = (gflop(&[]), gflop(&["--low-memory"]));
+    assert!((1.3..1.5).contains(&(bands / whole)), "{bands} and {whole}");
+}
+
 #[test]
 fn what_cannot_be_measured_is_refused() {
     let room = Room::new();

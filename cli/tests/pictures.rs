@@ -51,6 +51,17 @@ fn the_same_bytes_with_little_memory() {
     }
 }
 
+/// Large enough for several bands, the last of them smaller.
+#[test]
+fn the_same_bytes_decoded_in_bands() {
+    let room = Room::new();
+    let size = &["txt2img", "a red apple", "--steps", "1", "-s", "7", "-W", "512", "-H", "264", "-o"][..];
+    room.succeeds(&[size, &["whole.png"]].concat());
+    room.succeeds(&[size, &["bands.png", "--low-memory"]].concat());
+    let picture = |name: &str| std::fs::read(room.path(name)).unwrap();
+    assert_eq!(picture("whole.png"), picture("bands.png"));
+}
+
 /// Winograd's algorithm rounds differently, and no more than the direct sum.
 #[test]
 fn the_same_picture_by_the_direct_convolution() {

@@ -46,6 +46,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a GPU failed: out of memory, lost, or refusing a command. On the CPU the same work may succeed.
+    #[must_use]
+    pub fn is_gpu_fault(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        if let Error::Tensor(TensorError::Gpu(_)) = self {
+            return true;
+        }
+        false
+    }
+
     /// Whether the cause lies in what the user gave: a file or a setting.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {

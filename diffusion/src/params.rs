@@ -4,7 +4,7 @@ use crate::Error;
 use crate::synthetic::Synthetic;
 use latent_kernels::parallel;
 use latent_loader::{Dtype, RawTensor, Weights};
-use latent_tensor::{Conv2d, DType, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
+use latent_tensor::{Conv2d, DType, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub type OnRead<'a> = dyn Fn(u64) + 'a;
 #[derive(Clone)]
 pub struct Params<'a> {
     source: Source,
+    device: Device,
     on_read: &'a OnRead<'a>,
 }
 
@@ -34,7 +35,7 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
         let weights = weights.read_on(|count, task| parallel::for_each(count, task));
-        Params { source: Source::Checkpoint(weights), on_read }
+        Params { source: Source::Checkpoint(weights), device: Device::Cpu, on_read }
     }
 
     /// Layers of any shape without a checkpoint, for benches: random `f16` weights, invented when they are asked for.
@@ -48,7 +49,19 @@ impl<'a> Params<'a> {
     /// ```
     #[must_use]
     pub fn synthetic(seed: u64, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { source: Source::Invented(Synthetic::new(seed)), on_read }
+        Params { source: Source::Invented(Synthetic::new(seed)), device: Device::Cpu, on_read }
+    }
+
+    /// The same layers, on a device.
+    #[must_use]
+    pub fn on(self, device: &Device) -> Params<'a> {
+        Params { device: device.clone(), ..self }
+    }
+
+    /// Where the layers are.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The layers below `name`.
@@ -58,7 +71,7 @@ impl<'a> Params<'a> {
             Source::Checkpoint(weights) => Source::Checkpoint(weights.scope(name)),
             Source::Invented(synthetic) => Source::Invented(synthetic.scope(name)),
         };
-        Params { source, on_read: self.on_read }
+        Params { source, device: self.device.clone(), on_read: self.on_read }
     }
 
     /// Whether there is a tensor of that name.
@@ -87,7 +100,7 @@ impl<'a> Params<'a> {
         if self.contains("bias") { self.vector("bias", len).map(Some) } else { Ok(None) }
     }
 
-    /// A table `[rows, width]`.
+    /// A table `[rows, width]`, in main memory on every device.
     pub fn embedding(&self, name: &str, dims: [usize; 2]) -> Result<Embedding, Error> {
         let raw = self.scope(name).read("weight", &dims)?;
         Ok(Embedding::new(weight(raw), dims)?)
@@ -103,7 +116,7 @@ impl<'a> Params<'a> {
         };
         let shape = [outputs, inputs, 1, 1];
         let raw = layer.read("weight", if is_conv { &shape } else { &shape[..2] })?;
-        Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?)
+        Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?.to(&self.device)?)
     }
 
     /// A convolution of a square kernel with bias.
@@ -117,7 +130,7 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?)
+        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?.to(&self.device)?)
     }
 
     /// A 3x3 convolution that keeps the picture's size.
@@ -129,13 +142,14 @@ impl<'a> Params<'a> {
     pub fn group_norm(&self, name: &str, channels: usize, eps: f32) -> Result<GroupNorm, Error> {
         let layer = self.scope(name);
         let (weight, bias) = (layer.vector("weight", channels)?, layer.vector("bias", channels)?);
-        Ok(GroupNorm::new(weight, bias, NORM_GROUPS, eps)?)
+        Ok(GroupNorm::new(weight, bias, NORM_GROUPS, eps)?.to(&self.device)?)
     }
 
     /// A layer norm with the epsilon of `torch.nn.LayerNorm`, 1e-5.
     pub fn layer_norm(&self, name: &str, channels: usize) -> Result<LayerNorm, Error> {
         let layer = self.scope(name);
-        Ok(LayerNorm::new(layer.vector("weight", channels)?, layer.vector("bias", channels)?, 1e-5)?)
+        let (weight, bias) = (layer.vector("weight", channels)?, layer.vector("bias", channels)?);
+        Ok(LayerNorm::new(weight, bias, 1e-5)?.to(&self.device)?)
     }
 }
 

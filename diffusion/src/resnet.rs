@@ -1,5 +1,9 @@
 //! The residual block that UNet and VAE share.
 
+mod bands;
+
+pub(crate) use bands::{InPlace, Stream};
+
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
 

@@ -138,6 +138,17 @@ impl Arena {
         state.used.held = state.regions.iter().map(|region| region.bytes).sum();
     }
 
+    /// Gives the pages of free ranges back to the system, where it can: they cost time when they are next touched.
+    pub fn release(&self) {
+        for region in &mut self.lock().regions {
+            for (&start, &bytes) in &region.free {
+                // SAFETY: the range lies in the region, and no buffer, which alone would rely on its contents; none is cut
+                // from it while the state is locked.
+                unsafe { memory::release_pages(region.base.wrapping_add(start), bytes) };
+            }
+        }
+    }
+
     /// How much memory is in use.
     #[must_use]
     pub fn used(&self) -> ArenaUse {
@@ -281,6 +292,24 @@ mod tests {
         drop((a, b));
         assert_eq!(arena.used().in_use, 0);
         assert_eq!(arena.take(REGION).unwrap().capacity(), REGION, "all parts are joined again");
+    }
+
+    #[test]
+    fn what_is_released_can_be_used_again_and_what_lives_stays() {
+        let arena = arena();
+        let [mut a, mut b] = [1 << 20, 3 << 20].map(|bytes| arena.take(bytes).unwrap());
+        a.view_mut::<u8>(1 << 20).fill(5);
+        b.view_mut::<u8>(3 << 20).fill(6);
+        drop(a);
+        arena.release();
+        let mut c = arena.take(1 << 20).unwrap();
+        // Elsewhere nothing is given back.
+        let is_zero = c.view::<u8>(1 << 20)[1 << 19] == 0;
+        assert_eq!(is_zero, cfg!(target_os = "linux"));
+        c.view_mut::<u8>(1 << 20).fill(7);
+        assert!(
+            b.view::<u8>(3 << 20).iter().all(|v| *v == 6) && c.view::<u8>(1 << 20).iter().all(|v| *v == 7)
+        );
     }
 
     #[test]

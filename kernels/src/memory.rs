@@ -24,26 +24,49 @@ pub fn prefer_large_pages<T>(memory: &mut [T]) {
     {
         /// `sys/mman.h`
         const MADV_HUGEPAGE: std::ffi::c_int = 14;
-        /// What the system works with at least; a multiple of it on every machine.
-        const PAGE: usize = 1 << 16;
-        unsafe extern "C" {
-            fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
-        }
-        let bytes = size_of_val(memory);
-        let start: *mut u8 = memory.as_mut_ptr().cast();
-        let skipped = start.align_offset(PAGE);
-        if let Some(whole) =
-            bytes.checked_sub(skipped).map(|rest| rest / PAGE * PAGE).filter(|whole| *whole > 0)
-        {
-            // SAFETY: whole pages within memory that is borrowed for writing; the advice changes no contents. An error means
-            // that the hint is not taken.
-            unsafe {
-                madvise(start.wrapping_add(skipped).cast(), whole, MADV_HUGEPAGE);
-            }
-        }
+        // SAFETY: memory that is borrowed for writing; the advice changes no contents.
+        unsafe { advise(memory.as_mut_ptr().cast(), size_of_val(memory), MADV_HUGEPAGE) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = memory;
+}
+
+/// Gives the pages of memory back to the system; it stays readable and writable, and is zero where it was given back. On Linux;
+/// elsewhere nothing.
+///
+/// # Safety
+/// `start` points to `bytes` bytes of one allocation of plain values, whose contents no one relies on.
+pub(crate) unsafe fn release_pages(start: *mut u8, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        /// `sys/mman.h`
+        const MADV_DONTNEED: std::ffi::c_int = 4;
+        // SAFETY: as the caller vouches; zeros are plain values too.
+        unsafe { advise(start, bytes, MADV_DONTNEED) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}
+
+/// Advises the system about the whole pages of some memory. An error means that the advice is not taken.
+///
+/// # Safety
+/// `start` points to `bytes` bytes of one allocation, and the advice does nothing to their contents that matters.
+#[cfg(target_os = "linux")]
+unsafe fn advise(start: *mut u8, bytes: usize, advice: std::ffi::c_int) {
+    /// What the system works with at least; a multiple of it on every machine.
+    const PAGE: usize = 1 << 16;
+    unsafe extern "C" {
+        fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+    }
+    let skipped = start.align_offset(PAGE);
+    if let Some(whole) = bytes.checked_sub(skipped).map(|rest| rest / PAGE * PAGE).filter(|whole| *whole > 0)
+    {
+        // SAFETY: whole pages within the memory that the caller vouches for.
+        unsafe {
+            madvise(start.wrapping_add(skipped).cast(), whole, advice);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,18 +23,24 @@
 //! # Ok::<(), latent_tensor::TensorError>(())
 //! ```
 
+mod device;
 mod error;
 pub mod ops;
 mod pool;
 pub mod profile;
 mod shape;
 mod tensor;
+mod window;
 
+pub use device::Device;
 pub use error::TensorError;
 pub use latent_kernels::arena::ArenaUse;
-pub use latent_kernels::conv2d::Padding;
+pub use latent_kernels::conv2d::{BAND_UNIT, Padding};
+#[cfg(feature = "gpu")]
+pub use latent_kernels::gpu;
 pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
-pub use ops::{Around, Conv2d, Embedding, GroupNorm, LayerNorm, Linear};
+pub use ops::{Around, Before, Conv2d, Embedding, GroupNorm, KnownNorm, LayerNorm, Linear, NormSums};
 pub use pool::Pool;
 pub use shape::Shape;
-pub use tensor::{Device, Tensor};
+pub use tensor::Tensor;
+pub use window::Window;

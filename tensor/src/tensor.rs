@@ -1,18 +1,11 @@
 //! The tensor.
 
-use crate::{DType, Pool, Shape, TensorError, WeightBytes};
+use crate::{DType, Device, Pool, Shape, TensorError, WeightBytes};
 use latent_kernels::arena::Buffer;
+#[cfg(feature = "gpu")]
+use latent_kernels::gpu::Array;
 use std::fmt;
 use std::sync::Arc;
-
-/// Where a tensor's memory is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Device {
-    /// Main memory.
-    #[default]
-    Cpu,
-}
 
 /// A contiguous, row-major array of numbers. A clone shares its memory; what writes into a tensor that is shared writes into a
 /// copy.
@@ -20,7 +13,15 @@ pub enum Device {
 pub struct Tensor {
     shape: Shape,
     dtype: DType,
-    storage: Arc<Buffer>,
+    storage: Storage,
+}
+
+/// A tensor's memory.
+#[derive(Clone)]
+enum Storage {
+    Cpu(Arc<Buffer>),
+    #[cfg(feature = "gpu")]
+    Gpu(Array),
 }
 
 impl Tensor {
@@ -32,10 +33,23 @@ impl Tensor {
         Tensor::allocate(dims, DType::F32)
     }
 
+    /// As [`Tensor::scratch`], on the device of another tensor and in its number format.
+    pub(crate) fn scratch_beside(x: &Tensor, dims: &[usize]) -> Result<Tensor, TensorError> {
+        match &x.storage {
+            Storage::Cpu(_) => Tensor::scratch(dims),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(array) => {
+                let shape = Shape::new(dims)?;
+                let array = Array::scratch(array.gpu(), array.dtype(), shape.elements())?;
+                Ok(Tensor { shape, dtype: x.dtype, storage: Storage::Gpu(array) })
+            }
+        }
+    }
+
     fn allocate(dims: &[usize], dtype: DType) -> Result<Tensor, TensorError> {
         let shape = Shape::new(dims)?;
         let buffer = Pool::global().take(shape.elements() * dtype.size())?;
-        Ok(Tensor { shape, dtype, storage: Arc::new(buffer) })
+        Ok(Tensor { shape, dtype, storage: Storage::Cpu(Arc::new(buffer)) })
     }
 
     /// A tensor of zeros.
@@ -102,22 +116,81 @@ impl Tensor {
     /// Where the memory is.
     #[must_use]
     pub fn device(&self) -> Device {
-        Device::Cpu
+        match &self.storage {
+            Storage::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(array) => Device::Gpu { gpu: array.gpu().clone(), dtype: self.dtype },
+        }
+    }
+
+    /// The same values on a device, rounded to its number format; a clone where they are there already. From a GPU to the
+    /// CPU it waits for all that was recorded.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU, a tensor on the CPU that is not `f32`.
+    pub fn to(&self, device: &Device) -> Result<Tensor, TensorError> {
+        if *device == self.device() {
+            return Ok(self.clone());
+        }
+        match (&self.storage, device) {
+            (Storage::Cpu(_), Device::Cpu) => Ok(self.clone()),
+            #[cfg(feature = "gpu")]
+            (Storage::Cpu(_), Device::Gpu { gpu, dtype }) => {
+                let array = Array::upload(gpu, *dtype, self.f32s()?)?;
+                Ok(Tensor { shape: self.shape, dtype: *dtype, storage: Storage::Gpu(array) })
+            }
+            #[cfg(feature = "gpu")]
+            (Storage::Gpu(array), Device::Gpu { gpu, dtype }) if array.gpu() == gpu => {
+                let mut out = Array::scratch(gpu, *dtype, array.len())?;
+                latent_kernels::elementwise::gpu::convert(array, &mut out)?;
+                Ok(Tensor { shape: self.shape, dtype: *dtype, storage: Storage::Gpu(out) })
+            }
+            #[cfg(feature = "gpu")]
+            (Storage::Gpu(array), _) => Tensor::from_f32(self.dims(), &array.read()?)?.to(device),
+        }
+    }
+
+    /// The array of a tensor on a GPU.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn array(&self) -> Option<&Array> {
+        match &self.storage {
+            Storage::Cpu(_) => None,
+            Storage::Gpu(array) => Some(array),
+        }
+    }
+
+    /// The array of a tensor on a GPU, to write.
+    ///
+    /// # Errors
+    /// No memory for a copy of one that is shared.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn array_mut(&mut self) -> Result<Option<&mut Array>, TensorError> {
+        match &mut self.storage {
+            Storage::Cpu(_) => Ok(None),
+            Storage::Gpu(array) => {
+                if !array.is_own() {
+                    let mut copy = Array::scratch(array.gpu(), array.dtype(), array.len())?;
+                    latent_kernels::elementwise::gpu::convert(array, &mut copy)?;
+                    *array = copy;
+                }
+                Ok(Some(array))
+            }
+        }
     }
 
     /// The values.
     ///
     /// # Errors
-    /// A tensor that is not `f32`.
+    /// A tensor that is not `f32`, or not in main memory.
     pub fn f32s(&self) -> Result<&[f32], TensorError> {
         self.expect_f32()?;
-        Ok(self.storage.view(self.shape.elements()))
+        Ok(self.buffer()?.view(self.shape.elements()))
     }
 
     /// The values, to write.
     ///
     /// # Errors
-    /// A tensor that is not `f32`, no memory for a copy of one that is shared.
+    /// As [`Tensor::f32s`]; no memory for a copy of one that is shared.
     pub fn f32s_mut(&mut self) -> Result<&mut [f32], TensorError> {
         self.expect_f32()?;
         let elements = self.shape.elements();
@@ -125,9 +198,11 @@ impl Tensor {
     }
 
     /// The values' bytes, in the machine's order.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.storage.view(self.shape.elements() * self.dtype.size())
+    ///
+    /// # Errors
+    /// A tensor that is not in main memory.
+    pub fn bytes(&self) -> Result<&[u8], TensorError> {
+        Ok(self.buffer()?.view(self.shape.elements() * self.dtype.size()))
     }
 
     fn expect_f32(&self) -> Result<(), TensorError> {
@@ -137,12 +212,21 @@ impl Tensor {
         Err(TensorError::DType { op: "tensor", expected: "f32".into(), got: self.dtype.to_string() })
     }
 
+    /// Memory of the CPU.
+    fn buffer(&self) -> Result<&Buffer, TensorError> {
+        match &self.storage {
+            Storage::Cpu(buffer) => Ok(buffer),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(array) => Err(TensorError::elsewhere("tensor", "the CPU", array.gpu().name())),
+        }
+    }
+
     /// A copy widened to `f32`.
     ///
     /// # Errors
     /// No memory.
     pub fn to_f32(&self) -> Result<Tensor, TensorError> {
-        Tensor::from_f32(self.dims(), &WeightBytes::new(self.dtype, self.bytes()).to_f32())
+        Tensor::from_f32(self.dims(), &WeightBytes::new(self.dtype, self.bytes()?).to_f32())
     }
 
     /// The same values in another shape of as many elements.
@@ -173,8 +257,9 @@ impl Tensor {
             ));
         }
         self.shape = shape;
-        if let Some(storage) = Arc::get_mut(&mut self.storage) {
-            storage.shrink(shape.elements() * self.dtype.size());
+        let bytes = shape.elements() * self.dtype.size();
+        if let Some(buffer) = self.own_buffer() {
+            buffer.shrink(bytes);
         }
         Ok(self)
     }
@@ -187,17 +272,31 @@ impl Tensor {
 
     /// Whether no other tensor shares the memory.
     pub(crate) fn is_own(&mut self) -> bool {
-        Arc::get_mut(&mut self.storage).is_some()
+        match &mut self.storage {
+            Storage::Cpu(buffer) => Arc::get_mut(buffer).is_some(),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(array) => array.is_own(),
+        }
+    }
+
+    /// Memory of the CPU that no other tensor shares.
+    fn own_buffer(&mut self) -> Option<&mut Buffer> {
+        match &mut self.storage {
+            Storage::Cpu(buffer) => Arc::get_mut(buffer),
+            #[cfg(feature = "gpu")]
+            Storage::Gpu(_) => None,
+        }
     }
 
     fn buffer_mut(&mut self) -> Result<&mut Buffer, TensorError> {
-        if Arc::get_mut(&mut self.storage).is_none() {
+        self.buffer()?;
+        if !self.is_own() {
             let mut copy = Tensor::allocate(self.dims(), self.dtype)?;
-            let bytes = self.bytes();
+            let bytes = self.bytes()?;
             copy.buffer_mut()?.view_mut::<u8>(bytes.len()).copy_from_slice(bytes);
             *self = copy;
         }
-        Ok(Arc::get_mut(&mut self.storage).expect("just made"))
+        Ok(self.own_buffer().expect("just made"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Measured;
 use super::memory::Use;
 use super::stage::{CFG, CHOICES};
+use latent_diffusion::Memory;
 use latent_diffusion::families::Published;
 use latent_diffusion::tensor::profile::Class;
 use latent_kernels::Isa;
@@ -18,6 +19,7 @@ pub(super) struct Report {
     pub(super) side: usize,
     /// UNet evaluations at once.
     pub(super) batch: usize,
+    pub(super) memory: Memory,
     pub(super) runs: usize,
     pub(super) threads: usize,
     /// Floating-point operations a second that the machine could do before each run, slowest first.
@@ -126,6 +128,7 @@ impl Report {
             "family": self.family.id,
             "size": self.side,
             "batch": self.batch,
+            "low_memory": self.memory == Memory::Little,
             "runs": self.runs,
             "threads": self.threads,
             "isa": Isa::best().name(),
@@ -144,7 +147,8 @@ impl Report {
             let _ = writeln!(out, "{}", text.trim_end());
         };
         let Report { side, threads, runs, .. } = self;
-        line(&format!("{}, {side}x{side}, random weights in f16", self.family.label));
+        let how = if self.memory == Memory::Little { ", decoded in bands" } else { "" };
+        line(&format!("{}, {side}x{side}, random weights in f16{how}", self.family.label));
         line(&format!("{threads} threads, {}; median of {runs} runs after a warm-up", Isa::best()));
         let (peak, [slowest, fastest]) = (self.fma_peak() / 1e9, self.peak_range());
         line(&format!(
@@ -225,6 +229,7 @@ mod tests {
             family: latent_diffusion::families::PUBLISHED[0],
             side: 512,
             batch: CFG,
+            memory: Memory::Plenty,
             runs: 1,
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],

@@ -1,15 +1,15 @@
 //! The stages of a picture, on weights that are made up.
 
-use latent_diffusion::Error;
 use latent_diffusion::families::Sizes;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::tensor::{Tensor, ops};
+use latent_diffusion::tensor::{Device, Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::UNet;
 use latent_diffusion::vae::VaeDecoder;
+use latent_diffusion::{Error, Memory};
 
 /// Seed of weights and inputs: the time does not depend on it.
 const SEED: u64 = 1;
@@ -58,8 +58,15 @@ impl Stage {
 
     /// Makes up its weights and inputs, for pictures of `side` by `side` pixels and `batch` evaluations of the UNet at
     /// once. An even `batch` has two halves, between which guidance is computed.
-    pub(super) fn load(self, sizes: &Sizes, side: usize, batch: usize) -> Result<Forward, Error> {
-        let params = Params::synthetic(SEED, &|_| ());
+    pub(super) fn load(
+        self,
+        sizes: &Sizes,
+        side: usize,
+        batch: usize,
+        memory: Memory,
+        device: &Device,
+    ) -> Result<Forward, Error> {
+        let params = Params::synthetic(SEED, &|_| ()).on(device);
         let side = side / sizes.vae.factor();
         Ok(match self {
             Stage::Text => {
@@ -85,7 +92,12 @@ impl Stage {
             Stage::Vae => {
                 let decoder = VaeDecoder::load(&params, &sizes.vae)?;
                 let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
-                Box::new(move || Ok(vec![decoder.decode(&latent)?]))
+                Box::new(move || {
+                    Ok(vec![match memory {
+                        Memory::Plenty => decoder.decode(&latent)?,
+                        Memory::Little => decoder.decode_in_bands(&latent)?,
+                    }])
+                })
             }
         })
     }

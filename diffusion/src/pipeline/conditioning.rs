@@ -3,9 +3,9 @@
 use crate::Error;
 use crate::prompt::{self, Chunk};
 use crate::text::TextEncoder;
-use latent_tensor::Tensor;
+use latent_tensor::{Device, Tensor};
 
-/// What steers the sampling: states of the prompts and of the negative prompts.
+/// What steers the sampling: states of the prompts and of the negative prompts, in main memory.
 #[derive(Debug)]
 pub struct Conditioning {
     /// `[prompts, tokens, width]`
@@ -38,7 +38,7 @@ impl Conditioning {
 fn states(encoder: &TextEncoder, prompts: &[Vec<Chunk>], clip_skip: usize) -> Result<Tensor, Error> {
     let chunks: Vec<&Chunk> = prompts.iter().flatten().collect();
     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
-    let mut states = encoder.encode(&ids, clip_skip)?;
+    let mut states = encoder.encode(&ids, clip_skip)?.to(&Device::Cpu)?;
     let dims = states.dims().to_vec();
     let (tokens, width) = (dims[1], dims[2]);
     for (states, chunk) in states.f32s_mut()?.chunks_exact_mut(tokens * width).zip(&chunks) {

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
 use crate::unet::{Condition, UNet};
-use latent_tensor::{Tensor, ops};
+use latent_tensor::{Device, Tensor, ops};
 
 /// Predicts the clean latents of a batch under guidance.
 pub(super) struct UNetDenoiser<'a> {
@@ -70,10 +70,11 @@ impl UNetDenoiser<'_> {
         let batch = latents.channels_last(0..latents.pictures)?;
         let timesteps = vec![timestep as f32; latents.pictures];
         let output = self.unet.forward(&batch, &timesteps, &self.condition)?;
-        match self.guidance {
-            Some(scale) => channels_first(&ops::guidance(&output, scale)?),
-            None => channels_first(&output),
-        }
+        let output = match self.guidance {
+            Some(scale) => ops::guidance(&output, scale)?,
+            None => output,
+        };
+        channels_first(&output.to(&Device::Cpu)?)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::vae::VaeDecoder;
 use crate::{Error, prompt};
 use denoiser::UNetDenoiser;
 use latent_loader::Checkpoint;
-use latent_tensor::{Pool, Tensor};
+use latent_tensor::{Device, Tensor};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -75,9 +75,21 @@ pub struct Latents {
     pub width: usize,
 }
 
+/// How much memory a pipeline may take for its speed. Pictures are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// As much as the fastest way takes.
+    #[default]
+    Plenty,
+    /// Little: a picture is decoded in bands, which takes longer.
+    Little,
+}
+
 /// A model ready to draw. Its parts are read when they are first needed.
 pub struct Pipeline {
     model: Model,
+    device: Device,
+    memory: Memory,
     text_encoder: Option<TextEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
@@ -90,7 +102,35 @@ impl Pipeline {
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        Ok(Pipeline { model, text_encoder: None, unet: None, decoder: None })
+        Ok(Pipeline {
+            model,
+            device: Device::Cpu,
+            memory: Memory::default(),
+            text_encoder: None,
+            unet: None,
+            decoder: None,
+        })
+    }
+
+    /// With so much memory.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Pipeline {
+        self.memory = memory;
+        self
+    }
+
+    /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
+    /// After an error of a GPU this starts afresh, on the CPU or on the GPU opened anew.
+    pub fn set_device(&mut self, device: Device) {
+        (self.text_encoder, self.unet, self.decoder) = (None, None, None);
+        self.device.trim();
+        self.device = device;
+    }
+
+    /// Where it draws.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// What the checkpoint is.
@@ -145,8 +185,14 @@ impl Pipeline {
     ) -> Result<Conditioning, Error> {
         if self.text_encoder.is_none() {
             let load = |params: &Params<'_>| TextEncoder::load(params, &self.model.text);
-            self.text_encoder =
-                Some(load_part(&self.model, "text encoder", "text_encoder.text_model", load, listener)?);
+            self.text_encoder = Some(load_part(
+                &self.model,
+                &self.device,
+                "text encoder",
+                "text_encoder.text_model",
+                load,
+                listener,
+            )?);
         }
         let encoder = self.text_encoder.as_ref().expect("just loaded");
         let chunks = |text: &&str| prompt::encode(text, self.model.padding_token);
@@ -186,7 +232,7 @@ impl Pipeline {
         let schedule = settings.schedule(&self.model)?;
         if self.unet.is_none() {
             let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-            self.unet = Some(load_part(&self.model, "UNet", "unet", load, listener)?);
+            self.unet = Some(load_part(&self.model, &self.device, "UNet", "unet", load, listener)?);
         }
         let unet = self.unet.as_ref().expect("just loaded");
         let mut model =
@@ -221,7 +267,7 @@ impl Pipeline {
     pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
         if self.decoder.is_none() {
             let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-            self.decoder = Some(load_part(&self.model, "VAE", "vae", load, listener)?);
+            self.decoder = Some(load_part(&self.model, &self.device, "VAE", "vae", load, listener)?);
         }
         let decoder = self.decoder.as_ref().expect("just loaded");
         let mut pictures = Vec::new();
@@ -229,7 +275,11 @@ impl Pipeline {
         tell(listener, Event::Decoded { picture: 0, total })?;
         for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
-            let pixels = decoder.decode(&latent)?;
+            let pixels = match self.memory {
+                Memory::Plenty => decoder.decode(&latent)?,
+                Memory::Little => decoder.decode_in_bands(&latent)?,
+            };
+            let pixels = pixels.to(&Device::Cpu)?;
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
             tell(listener, Event::Decoded { picture: picture + 1, total })?;
@@ -240,19 +290,19 @@ impl Pipeline {
     /// Drops the text encoder and the memory of its stage.
     pub fn unload_text_encoder(&mut self) {
         self.text_encoder = None;
-        Pool::global().trim();
+        self.device.trim();
     }
 
     /// Drops the UNet and the memory of its stage.
     pub fn unload_unet(&mut self) {
         self.unet = None;
-        Pool::global().trim();
+        self.device.trim();
     }
 
     /// Drops the VAE and the memory of its stage.
     pub fn unload_decoder(&mut self) {
         self.decoder = None;
-        Pool::global().trim();
+        self.device.trim();
     }
 }
 
@@ -290,6 +340,7 @@ fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
 /// Reads one part of the model and tells the listener about it.
 fn load_part<T>(
     model: &Model,
+    device: &Device,
     component: &'static str,
     scope: &str,
     load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
@@ -305,7 +356,7 @@ fn load_part<T>(
             *flow = listener(Event::Loading { component, read: *read, total });
         }
     };
-    let part = load(&Params::new(weights, &on_read))?;
+    let part = load(&Params::new(weights, &on_read).on(device))?;
     if state.borrow().1.is_break() { Err(Error::Cancelled) } else { Ok(part) }
 }
 

@@ -4,7 +4,7 @@
 use crate::tokenizer::CONTEXT;
 use crate::{Error, params::Params};
 use latent_loader::Weights;
-use latent_tensor::{Embedding, LayerNorm, Linear, Tensor, ops};
+use latent_tensor::{Device, Embedding, LayerNorm, Linear, Tensor, ops};
 
 /// Channels of a head in every CLIP text model.
 const HEAD_WIDTH: usize = 64;
@@ -64,6 +64,7 @@ impl TextConfig {
 pub struct TextEncoder {
     token_embedding: Embedding,
     position_embedding: Tensor,
+    device: Device,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
 }
@@ -83,13 +84,14 @@ impl TextEncoder {
                 &position,
                 &std::array::from_fn::<_, CONTEXT, _>(|i| i as u32),
             )?,
+            device: params.device().clone(),
             layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
             final_layer_norm: params.layer_norm("final_layer_norm", config.width)?,
         })
     }
 
     /// States of chunks of 77 tokens: `[chunks, 77, width]`, after the final layer norm. `skip` is the webui's clip
-    /// skip: 1 uses all layers, 2 leaves out the last, and so on.
+    /// skip: 1 uses all layers, 2 leaves out the last, and so on. The result is on the encoder's device.
     ///
     /// # Errors
     /// A token past the vocabulary, a `skip` of 0 or of more than the layers.
@@ -121,6 +123,7 @@ impl TextEncoder {
                 *x += position;
             }
         }
+        let mut x = x.to(&self.device)?;
         for layer in &self.layers[..count] {
             x = layer.forward(x)?;
         }

@@ -11,7 +11,7 @@ pub use embedding::{added_vector, timestep_embedding};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use embedding::TimestepEmbedding;
-use latent_tensor::{Around, Conv2d, GroupNorm, Padding, Tensor, ops};
+use latent_tensor::{Around, Conv2d, Device, GroupNorm, Padding, Tensor, ops};
 use transformer::{KeysValues, SpatialTransformer, TextKeys};
 
 /// Epsilon of the UNet's group norms.
@@ -27,6 +27,7 @@ pub struct Condition {
 
 /// A UNet.
 pub struct UNet {
+    device: Device,
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
     add_embedding: Option<TimestepEmbedding>,
@@ -66,6 +67,7 @@ impl UNet {
         }
         let embedding = |name, inputs| TimestepEmbedding::load(&params.scope(name), inputs, time_width);
         Ok(UNet {
+            device: params.device().clone(),
             conv_in: params.conv3x3("conv_in", first, config.in_channels)?,
             time_embedding: embedding("time_embedding", first)?,
             add_embedding: config.added_dim.map(|dim| embedding("add_embedding", dim)).transpose()?,
@@ -93,12 +95,13 @@ impl UNet {
             .iter()
             .flat_map(|block| &block.layers)
             .filter_map(|layer| layer.attention.as_ref());
+        let text = &text.to(&self.device)?;
         let mut keys_values = Vec::new();
         for attention in down.chain([&self.mid_block.attention]).chain(up) {
             keys_values.extend(attention.keys_values(text)?);
         }
         let added = match (&self.add_embedding, added) {
-            (Some(layer), Some(added)) => Some(layer.forward(added)?),
+            (Some(layer), Some(added)) => Some(layer.forward(&added.to(&self.device)?)?),
             (None, None) => None,
             (layer, _) => {
                 let reason = match layer {
@@ -114,12 +117,13 @@ impl UNet {
     }
 
     /// Predicts from a latent `x` `[batch, height, width, in_channels]`, its `timesteps` (one each, of 0..1000) and
-    /// what steers it: `[batch, height, width, out_channels]`.
+    /// what steers it: `[batch, height, width, out_channels]`, on the UNet's device.
     ///
     /// # Errors
     /// Shapes that do not fit the model, a condition of another one.
     pub fn forward(&self, x: &Tensor, timesteps: &[f32], condition: &Condition) -> Result<Tensor, Error> {
-        let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?;
+        let x = x.to(&self.device)?;
+        let sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?.to(&self.device)?;
         let mut time = self.time_embedding.forward(&sinusoids)?;
         if let Some(added) = &condition.added {
             time = ops::add(time, added)?;
@@ -127,7 +131,7 @@ impl UNet {
         let time = ops::silu(time)?;
         let mut text = condition.text.iter();
         // Every state of the way down, the last of which goes on.
-        let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
+        let mut skips = vec![ops::conv2d(&x, &self.conv_in)?];
         for block in &self.down_blocks {
             let states = block.forward(skips[skips.len() - 1].clone(), &time, &mut text)?;
             skips.extend(states);

@@ -4,13 +4,14 @@ use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Padding, Tensor, ops};
+use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Tensor, ops};
 
 /// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
 
 /// The encoder of an `AutoencoderKL`.
 pub struct VaeEncoder {
+    device: Device,
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
@@ -36,6 +37,7 @@ impl VaeEncoder {
             DownBlock::load(&params, config.layers_per_block, inputs, channels[level], !is_last)
         };
         Ok(VaeEncoder {
+            device: params.device().clone(),
             conv_in: encoder.conv3x3("conv_in", first, 3)?,
             down_blocks: (0..channels.len()).map(down).collect::<Result<_, _>>()?,
             mid_block: MidBlock::load(&encoder.scope("mid_block"), last)?,
@@ -51,18 +53,19 @@ impl VaeEncoder {
     /// # Errors
     /// A picture that is no RGB, or smaller than the factor.
     pub fn encode(&self, picture: &Tensor) -> Result<Moments, Error> {
-        let mut x = ops::conv2d(picture, &self.conv_in)?;
+        let mut x = ops::conv2d(&picture.to(&self.device)?, &self.conv_in)?;
         for block in &self.down_blocks {
             x = block.forward(x)?;
         }
         let x = self.mid_block.forward(x)?;
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         let x = ops::conv2d_with(&x, &self.conv_out, around)?;
-        Ok(Moments { values: ops::linear(&x, &self.quant_conv)?, scaling_factor: self.scaling_factor })
+        let values = ops::linear(&x, &self.quant_conv)?.to(&Device::Cpu)?;
+        Ok(Moments { values, scaling_factor: self.scaling_factor })
     }
 }
 
-/// A normal distribution for each element of a latent.
+/// A normal distribution for each element of a latent, in main memory.
 pub struct Moments {
     values: Tensor,
     scaling_factor: f32,

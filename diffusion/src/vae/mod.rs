@@ -1,10 +1,13 @@
 //! The autoencoder between pictures and latents (`AutoencoderKL`; Esser et al., Taming Transformers, 2021; Rombach et
 //! al., Latent Diffusion Models, 2022).
 
+mod bands;
 mod config;
 mod decoder;
 mod encoder;
 mod mid_block;
+#[cfg(test)]
+mod tests;
 
 pub use config::VaeConfig;
 pub use decoder::VaeDecoder;

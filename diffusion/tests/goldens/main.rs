@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The cases come from `index.json`, and `spec.json` says which of them must be there. Nothing is listed by hand: new
-//! goldens need no change here. The last line is `N passed, N failed`; the exit status is 1 where anything failed.
+//! goldens need no change here. Each device has a table, whose last line is `N passed, N failed`; the exit status is 1 where anything failed.
 //! `tests/reference/README.md` describes the data. This test has a `main` of its own, so that the table of errors is
 //! always shown.
 
@@ -19,13 +19,14 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use kinds::KINDS;
+use kinds::{KINDS, Kind};
+use latent_diffusion::tensor::Device;
 use machinery::case::Case;
 use machinery::compare::Outcome;
 use machinery::context::Context;
 use machinery::folder::{Folder, VARIABLE, read_json};
 use machinery::report::Report;
-use machinery::{index, required};
+use machinery::{index, required, target};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -35,10 +36,8 @@ fn main() -> ExitCode {
     }
     let filters: Vec<&str> = arguments.iter().filter(|a| !a.starts_with('-')).map(String::as_str).collect();
     match run(&filters) {
-        Ok(report) => {
-            println!("{report}");
-            if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(why) => {
             println!("FAILED {why}\n0 passed, 1 failed");
             ExitCode::FAILURE
@@ -47,30 +46,42 @@ fn main() -> ExitCode {
 }
 
 /// Checks that everything is there, and runs the cases whose name contains one of the filters (all where there are
-/// none).
-fn run(filters: &[&str]) -> Result<Report, String> {
+/// none) on each device. Prints a table for each and returns the number of failures.
+fn run(filters: &[&str]) -> Result<usize, String> {
     let folder = Folder::find(env::var_os(VARIABLE).as_deref())?;
     println!("goldens of {}", folder.goldens.display());
     let spec = read_json(&folder.spec)?;
     let cases = index::read(&folder)?;
-    let context = Context::new(folder);
-    let mut report = Report::new(KINDS.iter().map(|kind| kind.name));
-    required::missing(&spec, &cases).into_iter().for_each(|what| report.add_missing(what));
-    for case in &cases {
-        context.missing(case).into_iter().for_each(|what| report.add_missing(what));
-        let id = case.id();
-        if filters.is_empty() || filters.iter().any(|filter| id.contains(filter)) {
-            report.add(case, outcome(case, &context));
+    let mut context = Context::new(folder);
+    let mut failed = 0;
+    for target in target::all()? {
+        // What runs no model is the same on every device.
+        let is_cpu = target.device == Device::Cpu;
+        let kinds = KINDS.iter().filter(|kind| kind.has_model || is_cpu);
+        println!("on {}", target.name);
+        context = context.on(target);
+        let mut report = Report::new(kinds.clone().map(|kind| kind.name));
+        required::missing(&spec, &cases).into_iter().for_each(|what| report.add_missing(what));
+        for case in &cases {
+            context.missing(case).into_iter().for_each(|what| report.add_missing(what));
+            let id = case.id();
+            let kind = kinds.clone().find(|kind| kind.name == case.kind());
+            if filters.is_empty() || filters.iter().any(|filter| id.contains(filter)) {
+                match kind {
+                    Some(kind) => report.add(case, outcome(kind, case, &context)),
+                    None if KINDS.iter().any(|kind| kind.name == case.kind()) => (),
+                    None => report.add(case, Outcome::Failed("the harness knows no such kind".into())),
+                }
+            }
         }
+        println!("{report}");
+        failed += report.failed();
     }
-    Ok(report)
+    Ok(failed)
 }
 
 /// Runs one case; a panic of the engine is a failure of that case alone.
-fn outcome(case: &Case, context: &Context) -> Outcome {
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == case.kind()) else {
-        return Outcome::Failed(format!("the harness knows no kind {:?}", case.kind()));
-    };
+fn outcome(kind: &Kind, case: &Case, context: &Context) -> Outcome {
     let Some(run) = kind.run else { return Outcome::Unsupported };
     catch_unwind(AssertUnwindSafe(|| run(case, context)))
         .unwrap_or_else(|panic| Outcome::Failed(format!("panicked: {}", panic_text(&*panic))))

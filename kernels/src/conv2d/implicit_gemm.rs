@@ -1,33 +1,32 @@
-//! The convolution as a product whose rows are found in the picture.
+//! The convolution as a product whose rows are found in the picture, through a resize if there is one.
 
-use super::{ConvWeight, Fused};
+use super::{ConvWeight, Fused, Rows};
 use crate::elementwise::add_per_channel;
-use crate::gemm::blocking::{Factor, Rows, product};
+use crate::gemm::blocking::{self, Factor, product};
 use crate::group_norm;
 use crate::simd::Isa;
-use crate::upsample::nearest;
 
 pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
-    let channels = weight.in_channels();
+    let normalised = conv.norm.map(|norm| {
+        let mut out = vec![0.0; conv.x.len()];
+        group_norm::apply_with(isa, conv.x, &norm, &mut out);
+        out
+    });
     let [batch, height, width] = conv.size();
-    let prepared = prepare(isa, conv, channels);
-    let x = prepared.as_deref().unwrap_or(conv.x);
-    let (out_height, out_width) =
-        weight.output_size(height, width).expect("a kernel within the padded input");
+    let (wanted, out_width) = conv.wanted(weight);
     let pixels = Pixels {
-        x,
-        zeros: &vec![0.0; channels],
+        picture: &Fused { x: normalised.as_deref().unwrap_or(conv.x), ..*conv },
+        zeros: &vec![0.0; weight.in_channels()],
         height,
         width,
-        channels,
-        out_height,
+        wanted,
         out_width,
         kernel: weight.kernel,
         stride: weight.stride,
         top: weight.padding.top,
         left: weight.padding.left,
     };
-    let rows = batch * out_height * out_width;
+    let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
     let &Fused { residual, accumulate, .. } = conv;
@@ -38,28 +37,14 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     }
 }
 
-/// The input normalised and resized, if it is to be.
-fn prepare(isa: Isa, conv: &Fused<'_>, channels: usize) -> Option<Vec<f32>> {
-    let [batch, height, width] = conv.shape;
-    let normalised = conv.norm.map(|norm| {
-        let mut out = vec![0.0; conv.x.len()];
-        group_norm::apply_with(isa, conv.x, &norm, &mut out);
-        out
-    });
-    let Some(size) = conv.resize else { return normalised };
-    let mut out = vec![0.0; batch * size[0] * size[1] * channels];
-    nearest(normalised.as_deref().unwrap_or(conv.x), [batch, height, width, channels], size, &mut out);
-    Some(out)
-}
-
 /// Row `(picture, y, x)` of the unrolled picture; its segments are the taps.
 struct Pixels<'a> {
-    x: &'a [f32],
+    /// Its norm is done.
+    picture: &'a Fused<'a>,
     zeros: &'a [f32],
     height: usize,
     width: usize,
-    channels: usize,
-    out_height: usize,
+    wanted: Rows,
     out_width: usize,
     kernel: usize,
     stride: usize,
@@ -68,23 +53,22 @@ struct Pixels<'a> {
 }
 
 // SAFETY: `pointer` slices the picture or the zeros, so it is valid for one pixel's channels, or panics.
-unsafe impl Rows for Pixels<'_> {
+unsafe impl blocking::Rows for Pixels<'_> {
     fn segments(&self) -> usize {
         self.kernel * self.kernel
     }
     fn segment_len(&self) -> usize {
-        self.channels
+        self.zeros.len()
     }
     #[inline]
     fn pointer(&self, row: usize, tap: usize) -> *const f32 {
         let (line, column) = (row / self.out_width, row % self.out_width);
-        let (picture, line) = (line / self.out_height, line % self.out_height);
+        let (picture, line) = (line / self.wanted.count(), self.wanted.start + line % self.wanted.count());
         // Above or left of the picture these wrap to huge values, and fail the comparison like those below or right.
         let y = (line * self.stride + tap / self.kernel).wrapping_sub(self.top);
         let x = (column * self.stride + tap % self.kernel).wrapping_sub(self.left);
         if y < self.height && x < self.width {
-            let pixel = (picture * self.height + y) * self.width + x;
-            self.x[pixel * self.channels..][..self.channels].as_ptr()
+            self.picture.pixel(picture, y, x).as_ptr()
         } else {
             self.zeros.as_ptr()
         }

@@ -6,6 +6,7 @@
 //! themselves, and a row of zeros outside the picture (Dukhan, The Indirect Convolution Algorithm, 2019). A 1x1
 //! convolution of stride 1 is a plain matrix product of pixels.
 
+mod band;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod implicit_gemm;
@@ -13,6 +14,8 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 mod winograd;
+
+pub use band::{BAND_UNIT, Band, Rows};
 
 use crate::gemm::{Weight, WeightMatrix};
 use crate::simd::Isa;
@@ -128,9 +131,9 @@ impl<'a> Norm<'a> {
 /// its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Fused<'a> {
-    /// The picture `[batch, height, width, in]`.
+    /// The picture `[batch, height, width, in]`, or the rows of it that `band` says are held.
     pub x: &'a [f32],
-    /// Its `[batch, height, width]`.
+    /// `[batch, height, width]` of the whole picture.
     pub shape: [usize; 3],
     /// Normalise it first.
     pub norm: Option<Norm<'a>>,
@@ -142,16 +145,28 @@ pub struct Fused<'a> {
     pub residual: Option<&'a [f32]>,
     /// Add to what the output holds.
     pub accumulate: bool,
+    /// Only some rows of the output, from only some of the input; all where `None`. They are the same, bit for bit, as in the
+    /// whole output.
+    pub band: Option<Band>,
 }
 
 impl<'a> Fused<'a> {
     /// A convolution of a picture, and nothing else.
     #[must_use]
     pub fn plain(x: &'a [f32], shape: [usize; 3]) -> Fused<'a> {
-        Fused { x, shape, norm: None, resize: None, bias: None, residual: None, accumulate: false }
+        Fused {
+            x,
+            shape,
+            norm: None,
+            resize: None,
+            bias: None,
+            residual: None,
+            accumulate: false,
+            band: None,
+        }
     }
 
-    /// `[batch, height, width]` of what is convolved.
+    /// `[batch, height, width]` of what is convolved, all of it.
     #[must_use]
     pub fn size(&self) -> [usize; 3] {
         let [batch, height, width] = self.shape;
@@ -159,7 +174,19 @@ impl<'a> Fused<'a> {
         [batch, height, width]
     }
 
-    /// A pixel of the resized picture.
+    /// The rows of the picture that `x` holds.
+    fn held(&self) -> Rows {
+        self.band.map_or(Rows { start: 0, end: self.shape[1] }, |band| band.held)
+    }
+
+    /// The rows of the output that are computed, and its width.
+    fn wanted(&self, weight: &ConvWeight) -> (Rows, usize) {
+        let [_, height, width] = self.size();
+        let (height, width) = weight.output_size(height, width).expect("a kernel within the padded input");
+        (self.band.map_or(Rows { start: 0, end: height }, |band| band.wanted), width)
+    }
+
+    /// A pixel of the resized picture, in a row that is held.
     #[inline]
     fn pixel(&self, picture: usize, y: usize, x: usize) -> &'a [f32] {
         let [batch, height, width] = self.shape;
@@ -167,18 +194,26 @@ impl<'a> Fused<'a> {
             Some([to_height, to_width]) => (y * height / to_height, x * width / to_width),
             None => (y, x),
         };
-        let channels = self.x.len() / (batch * height * width);
-        &self.x[((picture * height + y) * width + x) * channels..][..channels]
+        let held = self.held();
+        let channels = self.x.len() / (batch * held.count() * width);
+        &self.x[((picture * held.count() + y - held.start) * width + x) * channels..][..channels]
     }
 
     fn assert_lengths(&self, weight: &ConvWeight, out: &[f32]) {
         let [batch, height, width] = self.shape;
         let channels = weight.in_channels();
         assert!(batch * height * width > 0, "an empty picture {:?}", self.shape);
+        let [_, to_height, to_width] = self.size();
+        let (out_height, out_width) =
+            weight.output_size(to_height, to_width).expect("a kernel within the padded input");
+        if let Some(band) = self.band {
+            weight.assert_band([height, to_height], out_height, band);
+        }
+        let held = self.held().count();
         assert_eq!(
             self.x.len(),
-            batch * height * width * channels,
-            "input {:?} of {channels} channels",
+            batch * held * width * channels,
+            "input {:?}, {held} rows of it, of {channels} channels",
             self.shape
         );
         if let Some(norm) = self.norm {
@@ -189,14 +224,8 @@ impl<'a> Fused<'a> {
             );
             assert_eq!(norm.bias.len(), channels, "bias of the norm");
         }
-        let [_, height, width] = self.size();
-        let (height, width) = weight.output_size(height, width).expect("a kernel within the padded input");
-        assert_eq!(
-            out.len(),
-            batch * height * width * weight.out_channels(),
-            "output [{batch}, {height}, {width}]"
-        );
-        let outputs = weight.out_channels();
+        let (rows, outputs) = (self.wanted(weight).0.count(), weight.out_channels());
+        assert_eq!(out.len(), batch * rows * out_width * outputs, "output [{batch}, {rows}, {out_width}]");
         assert!(self.bias.is_none_or(|b| b.len() == outputs || b.len() == batch * outputs), "bias");
         assert!(self.residual.is_none_or(|r| r.len() == out.len()), "residual");
     }
@@ -263,7 +292,7 @@ pub fn conv2d(
 /// A convolution with what stands before and after it. Where the algorithm cannot fuse, the parts run one by one.
 ///
 /// # Panics
-/// As [`conv2d`].
+/// As [`conv2d`], or if a band is off the grid of [`BAND_UNIT`] rows or follows from rows that are not held.
 pub fn fused(conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     fused_with(Isa::best(), Algorithm::best(weight), conv, weight, out);
 }
@@ -271,7 +300,7 @@ pub fn fused(conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
 /// As [`fused`], on a given instruction set and by a given algorithm.
 ///
 /// # Panics
-/// As [`conv2d`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution.
+/// As [`fused`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution.
 pub fn fused_with(isa: Isa, algorithm: Algorithm, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
     conv.assert_lengths(weight, out);
     match algorithm {

@@ -8,6 +8,10 @@ use crate::testing::{assert_close, random, to_bytes};
 use crate::upsample::nearest;
 use proptest::prelude::*;
 
+#[cfg(feature = "gpu")]
+mod gpus;
+use std::ops::Range;
+
 /// What a test convolves: the input's shape, output channels, kernel, stride, padding.
 #[derive(Clone, Copy, Debug)]
 struct Case {
@@ -207,157 +211,133 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
     }
 }
 
-#[cfg(feature = "gpu")]
-mod gpus {
-    use super::*;
-    use crate::gpu::testing::{check, gpus};
-    use crate::gpu::{Array, Gpu};
-    use gpu::PackedConv;
-
-    /// A convolution with all that can be around it.
-    struct Around {
-        resize: Option<[usize; 2]>,
-        bias: bool,
-        vector: bool,
-        residual: bool,
-        accumulate: bool,
+/// Convolves band by band, each from the rows that it needs and no others; bands begin at `cuts`, rounded to the grid.
+fn by_bands(
+    isa: Isa,
+    algorithm: Algorithm,
+    conv: &Fused<'_>,
+    filter: &ConvWeight,
+    cuts: &[usize],
+) -> Vec<f32> {
+    let [batch, height, width] = conv.shape;
+    let [_, to_height, to_width] = conv.size();
+    let (out_height, out_width) = filter.output_size(to_height, to_width).unwrap();
+    let (line, out_line) = (width * filter.in_channels(), out_width * filter.out_channels());
+    let mut starts: Vec<usize> = cuts.iter().map(|cut| cut % out_height / BAND_UNIT * BAND_UNIT).collect();
+    starts.extend([0, out_height]);
+    starts.sort_unstable();
+    starts.dedup();
+    // The rows of all pictures, one after the other.
+    let rows = |values: &[f32], line: usize, height: usize, rows: Rows| -> Vec<f32> {
+        let picture = |n| values[(n * height + rows.start) * line..(n * height + rows.end) * line].to_vec();
+        (0..batch).flat_map(picture).collect()
+    };
+    let mut out = vec![f32::NAN; batch * out_height * out_line];
+    for band in starts.windows(2) {
+        let wanted = Rows::from(band[0]..band[1]);
+        let held = filter.rows_read([height, to_height], wanted);
+        let x = rows(conv.x, line, height, held);
+        let residual = conv.residual.map(|residual| rows(residual, out_line, out_height, wanted));
+        let band = Some(Band { held, wanted });
+        let mut values = vec![f32::NAN; batch * wanted.count() * out_line];
+        let conv = Fused { x: &x, residual: residual.as_deref(), band, ..*conv };
+        fused_with(isa, algorithm, &conv, filter, &mut values);
+        for (n, values) in values.chunks_exact(wanted.count() * out_line).enumerate() {
+            out[(n * out_height + wanted.start) * out_line..][..values.len()].copy_from_slice(values);
+        }
     }
+    out
+}
 
-    const ALONE: Around =
-        Around { resize: None, bias: true, vector: false, residual: false, accumulate: false };
-
-    fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
-        let [n, h, w, c] = case.input;
-        let Case { out_channels, kernel, stride, padding, .. } = case;
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    /// The norm, the residual and a resize make no difference.
+    #[test]
+    fn bands_have_the_bits_of_the_whole(
+        n in 1usize..3, h in 1usize..24, w in 1usize..20, c in 1usize..40, out_channels in 1usize..40,
+        kernel in 1usize..4, stride in 1usize..3, pad in 0usize..2, taller in 0usize..20, d in 0usize..3,
+        resize: bool, norm: bool, residual: bool, cuts in proptest::collection::vec(0usize..100, 0..6),
+    ) {
+        let resize = resize.then_some([h + taller, w + taller]);
+        let [to_h, to_w] = resize.unwrap_or([h, w]);
+        prop_assume!(to_h + 2 * pad >= kernel && to_w + 2 * pad >= kernel);
+        let dtype = [DType::F32, DType::F16, DType::BF16][d];
         let bytes = to_bytes(&random(2, out_channels * c * kernel * kernel), dtype);
-        let values = WeightBytes::new(dtype, &bytes);
-        let filter = ConvWeight::new(values, out_channels, c, kernel, stride, padding);
-        let packed = PackedConv::new(gpu, &filter, half).unwrap();
-        assert_eq!((packed.in_channels(), packed.out_channels()), (c, out_channels));
+        let weight = WeightBytes::new(dtype, &bytes);
+        let case = Case { input: [n, h, w, c], out_channels, kernel, stride, padding: Padding::all(pad) };
+        let filter = ConvWeight::new(weight, out_channels, c, kernel, stride, case.padding);
+        let (oh, ow) = filter.output_size(to_h, to_w).unwrap();
         let x = random(1, n * h * w * c);
-        let [th, tw] = around.resize.unwrap_or([h, w]);
-        let large = crate::upsample::reference::nearest(&x, [n, h, w, c], [th, tw]);
-        let shape = [out_channels, kernel, stride];
-        let mut want = reference::conv2d(&large, [n, th, tw, c], &values.to_f32(), shape, padding);
-        let (oh, ow) = packed.output_size(th, tw).unwrap();
-        assert_eq!(want.len(), n * oh * ow * out_channels);
-        let (b, v) = (random(3, out_channels), random(4, n * out_channels));
-        let (r, before) = (random(5, want.len()), random(6, want.len()));
-        for (i, value) in want.iter_mut().enumerate() {
-            let channel = i % out_channels;
-            let picture = i / (oh * ow * out_channels);
-            *value += if around.bias { b[channel] } else { 0.0 };
-            *value += if around.vector { v[picture * out_channels + channel] } else { 0.0 };
-            *value += if around.residual { r[i] } else { 0.0 };
-            *value += if around.accumulate { before[i] } else { 0.0 };
-        }
-        let bias = Array::upload(gpu, DType::F32, &b).unwrap();
-        let terms = (c * kernel * kernel) as f32;
-        let tolerance = terms.sqrt() * if half && dtype != DType::F16 { 3e-4 } else { 3e-6 };
-        let what = format!("{name} {case:?} {dtype} half {half} resize {:?}", around.resize);
-        check(gpu, &[&x, &v, &r, &before], &want, tolerance, &what, |arrays| {
-            let mut out = arrays[3].clone();
-            let conv = gpu::Fused {
-                x: &arrays[0],
-                shape: [n, h, w],
-                resize: around.resize,
-                bias: around.bias.then_some(&bias),
-                vector: around.vector.then_some(&arrays[1]),
-                residual: around.residual.then_some(&arrays[2]),
-                accumulate: around.accumulate,
-            };
-            gpu::fused(&conv, &packed, &mut out)?;
-            Ok(out)
-        });
-    }
-
-    fn case(input: [usize; 4], out_channels: usize, kernel: usize, stride: usize, padding: Padding) -> Case {
-        Case { input, out_channels, kernel, stride, padding }
-    }
-
-    /// Those of [`super::real_layers_at_small_size`].
-    #[test]
-    fn real_convolutions() {
-        let same = Padding::all(1);
-        for (name, gpu) in gpus() {
-            for (i, case) in [
-                case([2, 8, 8, 4], 320, 3, 1, same),
-                case([1, 6, 5, 320], 320, 3, 1, same),
-                case([1, 4, 4, 960], 64, 3, 1, same),
-                case([1, 9, 8, 320], 64, 3, 2, same),
-                case([1, 5, 5, 640], 320, 1, 1, Padding::default()),
-                case([1, 7, 7, 320], 4, 3, 1, same),
-                case([1, 8, 8, 128], 128, 3, 2, Padding { bottom: 1, right: 1, ..Padding::default() }),
-                case([1, 9, 9, 128], 3, 3, 1, same),
-                case([1, 30, 31, 3], 128, 3, 1, same),
-                case([1, 32, 32, 4], 96, 16, 16, Padding::default()),
-            ]
-            .into_iter()
-            .enumerate()
-            {
-                check_case(name, &gpu, case, [DType::F16, DType::F32][i % 2], i % 4 == 1, &ALONE);
+        let (bias, added) = (random(3, n * out_channels), random(4, n * oh * ow * out_channels));
+        let (mean, scale, shift) = (random(5, n * c), random(6, n * c), random(7, c));
+        let conv = Fused {
+            norm: norm.then_some(Norm { mean: &mean, scale: &scale, bias: &shift, silu: true }),
+            resize,
+            bias: Some(&bias),
+            residual: residual.then_some(&added),
+            ..Fused::plain(&x, [n, h, w])
+        };
+        let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        for isa in Isa::available() {
+            for &algorithm in case.algorithms() {
+                let mut whole = vec![f32::NAN; n * oh * ow * out_channels];
+                fused_with(isa, algorithm, &conv, &filter, &mut whole);
+                let bands = by_bands(isa, algorithm, &conv, &filter, &cuts);
+                prop_assert!(bits(&bands) == bits(&whole), "{isa} {algorithm:?} {case:?} {cuts:?}");
             }
         }
     }
+}
 
-    /// Odd sizes with everything around, small enough for the many kinds and large enough to be cut into bands.
-    #[test]
-    fn convolutions_of_any_shape_with_all_around() {
-        let pads = [
-            Padding::default(),
-            Padding::all(1),
-            Padding { bottom: 1, right: 1, ..Padding::default() },
-            Padding { top: 2, left: 3, bottom: 0, right: 1 },
-        ];
-        for (name, gpu) in gpus() {
-            let mut i = 0;
-            for input in [[1, 5, 7, 3], [2, 9, 6, 8], [3, 4, 4, 20], [2, 17, 13, 36]] {
-                for (kernel, stride) in [(1, 1), (1, 2), (2, 2), (3, 1), (3, 2)] {
-                    let out_channels = [1, 4, 10, 24, 68, 130][i % 6];
-                    let [_, h, w, _] = input;
-                    let resize = [None, Some([2 * h, 2 * w]), Some([h + 3, w - 1]), None, Some([h - 1, w])];
-                    let around = Around {
-                        resize: resize[i % 5],
-                        bias: i % 2 == 0,
-                        vector: i % 3 != 0,
-                        residual: i % 4 < 2,
-                        accumulate: i % 4 == 3,
-                    };
-                    let dtype = [DType::F32, DType::F16, DType::BF16][i % 3];
-                    let case = case(input, out_channels, kernel, stride, pads[(i / 2) % 4]);
-                    check_case(name, &gpu, case, dtype, i % 4 == 1, &around);
-                    i += 1;
-                }
-            }
+/// The last level of a VAE, where each thread has blocks of its own and a block goes over several rows of tiles.
+#[test]
+fn bands_of_a_real_layer_have_the_bits_of_the_whole() {
+    let (h, w, c, out_channels) = (26, 120, 256, 128);
+    let bytes = to_bytes(&random(2, out_channels * c * 9), DType::F16);
+    let filter =
+        ConvWeight::new(WeightBytes::new(DType::F16, &bytes), out_channels, c, 3, 1, Padding::all(1));
+    let x = random(1, h * w * c);
+    let conv = Fused { resize: Some([2 * h, 2 * w]), ..Fused::plain(&x, [1, h, w]) };
+    for isa in Isa::available().filter(|isa| *isa != Isa::Scalar) {
+        let mut whole = vec![f32::NAN; 4 * h * w * out_channels];
+        fused_with(isa, Algorithm::Winograd, &conv, &filter, &mut whole);
+        for threads in [1, 3] {
+            let bands = || by_bands(isa, Algorithm::Winograd, &conv, &filter, &[4, 36, 48]);
+            let bands = parallel::with_threads(threads, bands).unwrap();
+            assert!(bands.iter().zip(&whole).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}");
         }
     }
+}
 
-    /// A picture larger than what can be bound, in bands; a vector for each of several; sums long enough to be split.
-    #[test]
-    fn large_pictures_and_long_sums() {
-        let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
-        let enlarged = Around { resize: Some([40, 44]), ..all };
-        for (name, gpu) in gpus() {
-            for around in [&all, &enlarged] {
-                check_case(
-                    name,
-                    &gpu,
-                    case([2, 20, 22, 32], 36, 3, 1, Padding::all(1)),
-                    DType::F16,
-                    false,
-                    around,
-                );
-            }
-            check_case(
-                name,
-                &gpu,
-                case([2, 40, 30, 16], 64, 1, 1, Padding::default()),
-                DType::BF16,
-                false,
-                &all,
-            );
-            check_case(name, &gpu, case([2, 8, 8, 160], 64, 3, 1, Padding::all(1)), DType::F16, true, &all);
-            check_case(name, &gpu, case([1, 130, 70, 4], 136, 3, 1, Padding::all(1)), DType::F16, true, &all);
-        }
-    }
+#[test]
+fn rows_that_a_band_follows_from() {
+    let filter = |stride, pad| {
+        ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, stride, Padding::all(pad))
+    };
+    let read = |stride, pad, heights, wanted: Range<usize>| {
+        let Rows { start, end } = filter(stride, pad).rows_read(heights, wanted.into());
+        start..end
+    };
+    assert_eq!(read(1, 1, [20, 20], 0..8), 0..9);
+    assert_eq!(read(1, 1, [20, 20], 8..12), 7..13);
+    assert_eq!(read(1, 1, [20, 20], 16..20), 15..20);
+    assert_eq!(read(1, 0, [20, 20], 8..12), 8..14);
+    assert_eq!(read(2, 1, [20, 20], 4..8), 7..16);
+    assert_eq!(read(1, 1, [10, 20], 8..12), 3..7, "rows 7 to 12 of the picture twice as tall");
+}
+
+#[test]
+#[should_panic(expected = "are no band of 8 rows")]
+fn a_band_off_the_grid_is_refused() {
+    let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
+    let band = Some(Band { held: (0..8).into(), wanted: (2..4).into() });
+    fused(&Fused { band, ..Fused::plain(&[0.0; 16], [1, 8, 2]) }, &filter, &mut [0.0; 4]);
+}
+
+#[test]
+#[should_panic(expected = "are held")]
+fn a_band_without_its_neighbours_is_refused() {
+    let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
+    let band = Some(Band { held: (0..4).into(), wanted: (0..4).into() });
+    fused(&Fused { band, ..Fused::plain(&[0.0; 8], [1, 8, 2]) }, &filter, &mut [0.0; 8]);
 }

@@ -1,5 +1,7 @@
 //! Elementwise arithmetic, and joining channels. All are bound by memory; the compiler's own vectors serve.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -42,3 +42,151 @@ proptest! {
         prop_assert_eq!(joined, reference::concat_channels(&x, a, &y, b));
     }
 }
+
+#[cfg(feature = "gpu")]
+mod gpus {
+    use super::*;
+    use crate::DType;
+    use crate::gpu::testing::{check, gpus};
+    use crate::gpu::{Array, Gpu};
+
+    const LENGTHS: [usize; 6] = [0, 1, 6, 1000, 4097, 20_011];
+
+    /// Numbers that `f16` holds too, as do their sums.
+    fn short(seed: u64, n: usize) -> Vec<f32> {
+        random(seed, n).iter().map(|v| (v * 256.0).round() / 64.0).collect()
+    }
+
+    fn halves(gpu: &Gpu) -> Vec<DType> {
+        if gpu.has_f16() { vec![DType::F32, DType::F16] } else { vec![DType::F32] }
+    }
+
+    #[test]
+    fn sums_and_multiples() {
+        for (name, gpu) in gpus() {
+            for n in LENGTHS {
+                let (a, b) = (random(1, n), random(2, n));
+                let want: Vec<f32> = a.iter().zip(&b).map(|(a, b)| (a + b) * 0.5).collect();
+                check(&gpu, &[&a, &b], &want, 1e-6, &format!("{name} {n}"), |arrays| {
+                    let mut x = arrays[0].clone();
+                    gpu::add_assign(&mut x, &arrays[1])?;
+                    gpu::scale(&mut x, 0.5)?;
+                    Ok(x)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn guided() {
+        for (name, gpu) in gpus() {
+            for half in LENGTHS {
+                let x = random(1, 2 * half);
+                let mut want = vec![0.0; half];
+                guidance(&x[..half], &x[half..], 7.5, &mut want);
+                check(&gpu, &[&x], &want, 1e-5, &format!("{name} {half}"), |arrays| {
+                    let mut out = Array::scratch(&gpu, arrays[0].dtype(), half)?;
+                    gpu::guidance(&arrays[0], 7.5, &mut out)?;
+                    Ok(out)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn conversions() {
+        for (name, gpu) in gpus() {
+            for n in LENGTHS {
+                let mut x = short(1, n);
+                // The least numbers and the largest of `f16`.
+                x.iter_mut().zip([6.103_515_6e-5, -65504.0, 5.960_464_5e-8]).for_each(|(x, v)| *x = v);
+                for from in [DType::F32, DType::F16] {
+                    for to in halves(&gpu) {
+                        if from == to && !halves(&gpu).contains(&from) {
+                            continue;
+                        }
+                        let array = Array::upload(&gpu, from, &x).unwrap();
+                        let mut out = Array::scratch(&gpu, to, n).unwrap();
+                        gpu::convert(&array, &mut out).unwrap();
+                        assert_eq!(out.read().unwrap(), x, "{name} {n} {from} to {to}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn copies() {
+        for (name, gpu) in gpus() {
+            for n in LENGTHS {
+                for times in [0, 1, 2, 3] {
+                    let x = short(1, n);
+                    let want = x.repeat(times);
+                    check(&gpu, &[&x], &want, 0.0, &format!("{name} {times} x {n}"), |arrays| {
+                        let mut out = Array::scratch(&gpu, arrays[0].dtype(), want.len())?;
+                        gpu::repeat(&arrays[0], times, &mut out)?;
+                        Ok(out)
+                    });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_of_channels() {
+        let cases = [
+            (2, 64, 320),
+            (1, 300, 64),
+            (3, 7, 37),
+            (5, 1, 1280),
+            (2, 0, 4),
+            (0, 3, 4),
+            (4, 5, 1),
+            (7, 100, 30),
+        ];
+        for (name, gpu) in gpus() {
+            for (batch, positions, channels) in cases {
+                let (x, v) = (random(1, batch * positions * channels), random(2, batch * channels));
+                let want =
+                    if x.is_empty() { vec![] } else { reference::add_per_channel(&x, &v, batch, channels) };
+                let what = format!("{name} {batch}x{positions}x{channels}");
+                check(&gpu, &[&x, &v], &want, 0.0, &what, |arrays| {
+                    let mut x = arrays[0].clone();
+                    gpu::add_per_channel(&mut x, &arrays[1], batch, channels)?;
+                    Ok(x)
+                });
+                check(&gpu, &[&x], &want, 0.0, &what, |arrays| {
+                    let mut x = arrays[0].clone();
+                    let vector = Array::upload(&gpu, DType::F32, &v)?;
+                    gpu::add_per_channel(&mut x, &vector, batch, channels)?;
+                    Ok(x)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn joined() {
+        let cases = [
+            (128, 320, 320),
+            (64, 1280, 640),
+            (50, 64, 12),
+            (33, 5, 8),
+            (33, 8, 5),
+            (9, 1, 1),
+            (1, 4, 4),
+            (0, 4, 4),
+        ];
+        for (name, gpu) in gpus() {
+            for (positions, a, b) in cases {
+                let (x, y) = (random(1, positions * a), random(2, positions * b));
+                let want = reference::concat_channels(&x, a, &y, b);
+                check(&gpu, &[&x, &y], &want, 0.0, &format!("{name} {positions} {a} {b}"), |arrays| {
+                    let mut out = Array::scratch(&gpu, arrays[0].dtype(), want.len())?;
+                    gpu::concat_channels(&arrays[0], a, &arrays[1], b, &mut out)?;
+                    Ok(out)
+                });
+            }
+        }
+    }
+}

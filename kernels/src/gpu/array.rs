@@ -102,7 +102,6 @@ impl Array {
     }
 
     /// All of it, for a shader.
-    #[allow(dead_code, reason = "until a kernel takes parameters whole")]
     pub(crate) fn whole(&self) -> Binding {
         self.window(0, self.len).0
     }

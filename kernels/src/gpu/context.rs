@@ -1,10 +1,12 @@
 //! An opened GPU.
 
+use super::cache::PipelineCache;
 use super::memory::{Memory, MemoryUse, Pool};
 use super::profile::Profiler;
 use super::recorder::Recorder;
 use super::{Adapter, GpuError};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// Bytes that may wait in the driver's staging memory while weights are uploaded.
@@ -17,6 +19,8 @@ pub struct Options {
     pub memory_limit: Option<u64>,
     /// Bytes of an array that a shader may see at once, where less than the adapter allows: larger arrays are cut.
     pub binding_limit: Option<u64>,
+    /// Folder for compiled pipelines, which a later process need not compile again; `None` to keep none.
+    pub cache: Option<PathBuf>,
     /// Use neither `f16` nor subgroups nor cooperative matrices nor more than the smallest limits, and check each
     /// access to memory: the least that any adapter has.
     pub minimal: bool,
@@ -51,6 +55,7 @@ struct Inner {
     memory_limit: u64,
     binding_limit: u64,
     checked: bool,
+    cache: Option<PipelineCache>,
     /// What went wrong, once something did.
     fault: Arc<Mutex<Option<GpuError>>>,
     state: Mutex<State>,
@@ -78,6 +83,9 @@ impl Gpu {
         if options.minimal {
             required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
             required.max_buffer_size = limits.max_buffer_size;
+            // WebGPU grants these everywhere, and the adapters that have less belong to backends that are not used here.
+            required.max_storage_buffers_per_shader_stage =
+                8.min(limits.max_storage_buffers_per_shader_stage);
         } else {
             features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
         }
@@ -101,6 +109,7 @@ impl Gpu {
         let fault = Arc::new(Mutex::new(None));
         report_to(&device, &fault);
         let info = adapter.0.get_info();
+        let cache = options.cache.as_ref().and_then(|folder| PipelineCache::open(&device, &info, folder));
         let most = required.max_storage_buffer_binding_size;
         let least = if options.minimal { MINIMAL_BINDING } else { most };
         Ok(Gpu(Arc::new(Inner {
@@ -111,6 +120,7 @@ impl Gpu {
             memory_limit: options.memory_limit.unwrap_or(u64::MAX),
             binding_limit: options.binding_limit.unwrap_or(least).min(most),
             checked: options.minimal,
+            cache,
             fault,
             state: Mutex::new(State {
                 pool: Pool::default(),
@@ -158,6 +168,18 @@ impl Gpu {
     #[must_use]
     pub fn workgroup_memory(&self) -> u32 {
         self.0.device.limits().max_compute_workgroup_storage_size
+    }
+
+    /// Writes the pipelines that were compiled to the folder of [`Options::cache`].
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written.
+    pub fn save_pipelines(&self) -> Result<(), GpuError> {
+        self.0.cache.as_ref().map_or(Ok(()), PipelineCache::save)
+    }
+
+    pub(super) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.0.cache.as_ref().map(PipelineCache::get)
     }
 
     /// Memory that is allocated.

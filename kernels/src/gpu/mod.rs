@@ -20,9 +20,11 @@
 
 mod adapter;
 mod array;
+mod cache;
 mod context;
 mod error;
 mod memory;
+mod peak;
 mod profile;
 mod recorder;
 pub mod shader;
@@ -38,6 +40,7 @@ pub use array::Array;
 pub use context::{Gpu, Options};
 pub use error::GpuError;
 pub use memory::MemoryUse;
+pub use peak::Peak;
 pub use profile::KernelTime;
 
 pub(crate) use array::Binding;

@@ -210,7 +210,7 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &Variant) -> Result<Pipeline, Gp
             // Shaders write what they read.
             zero_initialize_workgroup_memory: false,
         },
-        cache: None,
+        cache: gpu.pipeline_cache(),
     });
     match pollster::block_on(scope.pop()) {
         Some(error) => Err(GpuError::Failed { message: format!("{}: {error}", shader.name) }),

@@ -1,7 +1,7 @@
 //! Every shader.
 
-use super::Shader;
-use crate::{activation, conv2d, gemm};
+use super::{Shader, peak};
+use crate::{activation, conv2d, elementwise, gemm, group_norm, upsample};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
@@ -13,4 +13,15 @@ pub static ALL: &[&Shader] = &[
     &conv2d::gpu::CONV2D,
     &gemm::gpu::GEMM,
     &gemm::gpu::SUM,
+    &elementwise::gpu::ADD,
+    &elementwise::gpu::ADD_PER_CHANNEL,
+    &elementwise::gpu::CONCAT,
+    &elementwise::gpu::CONVERT,
+    &elementwise::gpu::GUIDANCE,
+    &group_norm::gpu::APPLY,
+    &group_norm::gpu::FINISH,
+    &group_norm::gpu::STATISTICS,
+    &upsample::gpu::UPSAMPLE,
+    &peak::MULTIPLY_ADD,
+    &peak::STREAM,
 ];

@@ -5,6 +5,7 @@ use super::testing::gpus;
 use super::*;
 use crate::DType;
 use crate::activation::{Activation, gpu as activation};
+use crate::elementwise::gpu as elementwise;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
@@ -13,7 +14,8 @@ fn parse(shader: &Shader, variant: &Variant) -> (Module, ModuleInfo) {
     let text = expand(shader, variant);
     let fail = |error: String| -> ! { panic!("{} {variant:?}: {error}", shader.name) };
     let mut frontend = naga::front::wgsl::Frontend::new();
-    let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    // `unpack2x16float`, which every GPU has.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if variant.dtype == DType::F16 || variant.flags.contains(&COOPERATIVE) {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
@@ -130,7 +132,7 @@ fn commands_keep_their_order_when_memory_is_used_again() {
         let mut kept = Vec::new();
         for i in 0..20 {
             let mut x = Array::upload(&gpu, DType::F32, &[i as f32; 100]).unwrap();
-            activation::scale(&mut x, 2.0).unwrap();
+            elementwise::scale(&mut x, 2.0).unwrap();
             let mut out = Array::scratch(&gpu, DType::F32, 50).unwrap();
             activation::geglu(&x, 50, &mut out).unwrap();
             kept.push(out);
@@ -167,6 +169,33 @@ fn a_lost_gpu_is_an_error_and_can_be_opened_anew() {
         assert!(matches!(Array::scratch(&gpu, DType::F32, 1), Err(GpuError::Lost { .. })), "{name}");
         let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
         assert_eq!(Array::upload(&gpu, DType::F32, &[1.0]).unwrap().read().unwrap(), [1.0], "{name}");
+    }
+}
+
+#[test]
+fn pipelines_are_kept_on_disk() {
+    let Some(adapter) = adapters().into_iter().next() else { return };
+    let folder = std::env::temp_dir().join(format!("latent-pipelines-{}", std::process::id()));
+    let options = Options { cache: Some(folder.clone()), ..Options::default() };
+    let has_cache = adapter.features().contains(&("pipeline cache", true));
+    for _ in 0..2 {
+        let gpu = Gpu::open(&adapter, &options).unwrap();
+        let mut x = Array::upload(&gpu, DType::F32, &[0.0]).unwrap();
+        activation::activate(Activation::Silu, &mut x).unwrap();
+        assert_eq!(x.read().unwrap(), [0.0]);
+        gpu.save_pipelines().unwrap();
+        let files = std::fs::read_dir(&folder).map_or(0, Iterator::count);
+        assert_eq!(files, usize::from(has_cache));
+    }
+    let file = std::fs::read_dir(&folder).into_iter().flatten().next().map(|entry| entry.unwrap().path());
+    // What is broken counts as nothing.
+    if let Some(file) = file {
+        std::fs::write(&file, b"no cache").unwrap();
+        let gpu = Gpu::open(&adapter, &options).unwrap();
+        let mut x = Array::upload(&gpu, DType::F32, &[0.0]).unwrap();
+        activation::activate(Activation::Silu, &mut x).unwrap();
+        assert_eq!(x.read().unwrap(), [0.0]);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
 

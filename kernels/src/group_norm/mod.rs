@@ -1,5 +1,7 @@
 //! Group normalisation of channels-last pictures (Wu and He, Group Normalization, 2018), with SiLU on the way out.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 mod simd;
 #[cfg(test)]
@@ -26,11 +28,10 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    fn assert_lengths(&self, x: &[f32], weight: &[f32]) {
-        assert!(self.groups > 0 && self.positions > 0, "an empty group norm {self:?}");
+    fn assert_sizes(&self) {
+        let is_empty = self.groups == 0 || self.positions == 0 || self.channels == 0;
+        assert!(!is_empty, "an empty group norm {self:?}");
         assert_eq!(self.channels % self.groups, 0, "groups do not divide the channels: {self:?}");
-        assert_eq!(x.len(), self.batch * self.positions * self.channels, "input of {self:?}");
-        assert_eq!(weight.len(), self.channels, "weight of {self:?}");
     }
 }
 
@@ -77,8 +78,9 @@ impl Statistics {
     /// As [`Statistics::new`], and if the CPU lacks the instruction set.
     #[must_use]
     pub fn with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
-        shape.assert_lengths(x, weight);
-        simd::statistics(isa, shape, x, weight)
+        let mut sums = Sums::with(isa, shape);
+        sums.add(x);
+        sums.statistics(weight)
     }
 
     /// The map to apply.
@@ -88,6 +90,59 @@ impl Statistics {
     #[must_use]
     pub fn norm<'a>(&'a self, bias: &'a [f32], silu: bool) -> Norm<'a> {
         Norm { mean: &self.mean, scale: &self.scale, bias, silu }
+    }
+}
+
+/// [`Statistics`] of pictures that come a run of pixels at a time. They are the same, bit for bit, for any runs.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    isa: Isa,
+    shape: GroupNorm,
+    state: simd::State,
+}
+
+impl Sums {
+    /// Sums of no pixels yet, to be added up on the fastest instruction set.
+    ///
+    /// # Panics
+    /// If `shape` is empty or the groups do not divide the channels.
+    #[must_use]
+    pub fn new(shape: GroupNorm) -> Sums {
+        Sums::with(Isa::best(), shape)
+    }
+
+    /// As [`Sums::new`], on a given instruction set.
+    ///
+    /// # Panics
+    /// As [`Sums::new`]; adding panics if the CPU lacks the instruction set.
+    #[must_use]
+    pub fn with(isa: Isa, shape: GroupNorm) -> Sums {
+        shape.assert_sizes();
+        Sums { isa, shape, state: simd::State::new(shape) }
+    }
+
+    /// Adds the next pixels, as many of each picture: `[batch, pixels, channels]`.
+    ///
+    /// # Panics
+    /// If they are no whole pixels, or more than the pictures have.
+    pub fn add(&mut self, x: &[f32]) {
+        let GroupNorm { batch, positions, channels, .. } = self.shape;
+        let pixels = x.len() / (batch * channels).max(1);
+        let fits = x.len() == batch * pixels * channels && self.state.seen + pixels <= positions;
+        assert!(fits, "{} values after {} pixels of {:?}", x.len(), self.state.seen, self.shape);
+        self.state.add(self.isa, self.shape, x);
+    }
+
+    /// Mean and scale of each channel, when all pixels were added.
+    ///
+    /// # Panics
+    /// If pixels are missing, or `weight` has another length than the channels.
+    #[must_use]
+    pub fn statistics(&self, weight: &[f32]) -> Statistics {
+        let (shape, seen) = (self.shape, self.state.seen);
+        assert!(seen == shape.positions || shape.batch == 0, "input of {shape:?}: {seen} pixels");
+        assert_eq!(weight.len(), shape.channels, "weight of {shape:?}");
+        self.state.statistics(shape, weight)
     }
 }
 

@@ -3,36 +3,104 @@
 //! A group may be a single channel or forty, so vectors run along all channels and groups are formed from the channels'
 //! sums. To keep the digits of data far from zero, sums are of the distance to the picture's first pixel (Chan, Golub
 //! and LeVeque, Algorithms for Computing the Sample Variance, 1983, on shifted data): `f32` within a piece of the
-//! picture, `f64` between pieces. Pieces have a fixed size, so the result does not depend on the number of threads.
+//! picture, `f64` between pieces. Pieces have a fixed size, so the result does not depend on the number of threads, nor on
+//! the runs of pixels in which a picture comes: a piece goes on where the run before it ended.
 
 use super::{GroupNorm, Statistics};
 use crate::conv2d::Norm;
 use crate::parallel;
 use crate::simd::{Isa, Simd, SimdOp, silu};
 
+/// Pieces of each picture whose sums are kept at a time: 1 MB of them at 512 channels.
+const PIECES: usize = 256;
 /// Vectors of channels that are summed at once, in registers.
 const VECTORS: usize = 4;
 
-pub(super) fn statistics(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
-    let GroupNorm { batch, positions, channels, .. } = shape;
-    let picture = positions * channels;
-    let piece = parallel::grain(channels);
-    let pieces = picture.div_ceil(piece);
-    // For each piece of each picture: sums, then sums of squares, for each channel.
-    let mut sums = vec![0.0; batch * pieces * 2 * channels];
-    parallel::chunks_mut(&mut sums, 2 * channels, |index, sums| {
-        let (n, i) = (index / pieces, index % pieces);
-        let x = &x[n * picture..][..picture];
-        let (sum, square) = sums.split_at_mut(channels);
-        isa.run(Sums { first: &x[..channels], x: &x[i * piece..picture.min((i + 1) * piece)], sum, square });
-    });
-    let mut statistics = Statistics { mean: vec![0.0; batch * channels], scale: vec![0.0; batch * channels] };
-    let each = statistics.mean.chunks_exact_mut(channels).zip(statistics.scale.chunks_exact_mut(channels));
-    for (n, (mean, scale)) in each.enumerate() {
-        let sums = &sums[n * pieces * 2 * channels..][..pieces * 2 * channels];
-        combine(shape, &x[n * picture..][..channels], sums, weight, mean, scale);
+/// Sums of the pixels that were seen so far, for each channel of each picture.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    /// Pixels of each picture that were seen.
+    pub(super) seen: usize,
+    /// Each picture's first pixel `[batch][channels]`.
+    first: Vec<f32>,
+    /// Sums, then sums of squares, of the piece that the next pixel belongs to, `[batch][2][channels]`.
+    open: Vec<f32>,
+    /// The same of all pieces before it.
+    totals: Vec<f64>,
+}
+
+impl State {
+    pub(super) fn new(GroupNorm { batch, channels, .. }: GroupNorm) -> State {
+        let open = vec![0.0; batch * 2 * channels];
+        State { seen: 0, first: vec![0.0; batch * channels], totals: vec![0.0; open.len()], open }
     }
-    statistics
+
+    /// Adds the next pixels of each picture, `[batch][pixels][channels]`.
+    pub(super) fn add(&mut self, isa: Isa, shape: GroupNorm, x: &[f32]) {
+        let GroupNorm { batch, channels, .. } = shape;
+        if x.is_empty() {
+            return;
+        }
+        let line = x.len() / batch;
+        let run = PIECES * parallel::grain(channels);
+        for start in (0..line).step_by(run) {
+            let values = start..line.min(start + run);
+            self.add_run(isa, shape, &|n| &x[n * line..][values.clone()]);
+        }
+    }
+
+    /// Adds a run of pixels of each picture; there is at least one.
+    fn add_run<'a>(&mut self, isa: Isa, shape: GroupNorm, x: &(dyn Fn(usize) -> &'a [f32] + Sync)) {
+        let GroupNorm { batch, channels, .. } = shape;
+        let line = x(0).len();
+        if self.seen == 0 {
+            let first = self.first.chunks_exact_mut(channels).enumerate();
+            first.for_each(|(n, first)| first.copy_from_slice(&x(n)[..channels]));
+        }
+        // Pieces are counted from the picture's first pixel; the first of these may be half done.
+        let piece = parallel::grain(channels);
+        let done = self.seen * channels % piece;
+        let pieces = (done + line).div_ceil(piece);
+        let pair = 2 * channels;
+        let mut sums = vec![0.0; batch * pieces * pair];
+        for (sums, open) in sums.chunks_exact_mut(pieces * pair).zip(self.open.chunks_exact(pair)) {
+            sums[..pair].copy_from_slice(open);
+        }
+        parallel::chunks_mut(&mut sums, pair, |index, sums| {
+            let (n, i) = (index / pieces, index % pieces);
+            let x = &x(n)[(i * piece).saturating_sub(done)..line.min((i + 1) * piece - done)];
+            let (sum, square) = sums.split_at_mut(channels);
+            isa.run(Sums { first: &self.first[n * channels..][..channels], x, sum, square });
+        });
+        self.seen += line / channels;
+        self.open.fill(0.0);
+        let whole = (done + line) / piece;
+        for (n, sums) in sums.chunks_exact(pieces * pair).enumerate() {
+            let (closed, open) = sums.split_at(whole * pair);
+            let totals = &mut self.totals[n * pair..][..pair];
+            for sums in closed.chunks_exact(pair) {
+                totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
+            }
+            self.open[n * pair..][..open.len()].copy_from_slice(open);
+        }
+    }
+
+    /// Mean and scale of each channel of each picture.
+    pub(super) fn statistics(&self, shape: GroupNorm, weight: &[f32]) -> Statistics {
+        let channels = shape.channels;
+        let mut statistics =
+            Statistics { mean: vec![0.0; self.first.len()], scale: vec![0.0; self.first.len()] };
+        let each =
+            statistics.mean.chunks_exact_mut(channels).zip(statistics.scale.chunks_exact_mut(channels));
+        for (n, (mean, scale)) in each.enumerate() {
+            // A last piece that is not whole is one too.
+            let totals = self.totals[n * 2 * channels..].iter().zip(&self.open[n * 2 * channels..]);
+            let totals: Vec<f64> =
+                totals.take(2 * channels).map(|(total, open)| total + f64::from(*open)).collect();
+            combine(shape, &self.first[n * channels..][..channels], &totals, weight, mean, scale);
+        }
+        statistics
+    }
 }
 
 pub(super) fn apply(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
@@ -55,24 +123,24 @@ pub(super) fn apply(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
     }
 }
 
-/// Mean and variance of each group from its channels' sums in all pieces, for each channel; the scale includes the weight.
+/// Mean and variance of each group from its channels' sums and sums of squares, for each channel; the scale includes the
+/// weight.
 fn combine(
     shape: GroupNorm,
     first: &[f32],
-    sums: &[f32],
+    totals: &[f64],
     weight: &[f32],
     means: &mut [f32],
     scale: &mut [f32],
 ) {
     let GroupNorm { positions, channels, groups, eps, .. } = shape;
     let width = channels / groups;
-    let total = |c: usize| sums.chunks_exact(2 * channels).map(|piece| f64::from(piece[c])).sum::<f64>();
     for group in 0..groups {
         let range = group * width..(group + 1) * width;
         let count = positions as f64;
         // (value of the first pixel, sum of distances to it, sum of their squares)
         let moments: Vec<(f64, f64, f64)> =
-            range.clone().map(|c| (f64::from(first[c]), total(c), total(channels + c))).collect();
+            range.clone().map(|c| (f64::from(first[c]), totals[c], totals[channels + c])).collect();
         let all = count * width as f64;
         let mean = moments.iter().map(|(first, sum, _)| first * count + sum).sum::<f64>() / all;
         let squares = moments.iter().map(|(first, sum, square)| {
@@ -88,7 +156,7 @@ fn combine(
     }
 }
 
-/// Sums over pixels, for each channel, of the distance to `first` and of its square.
+/// Adds up pixels, for each channel: the distance to `first`, and its square.
 struct Sums<'a> {
     first: &'a [f32],
     x: &'a [f32],
@@ -106,8 +174,8 @@ impl SimdOp for Sums<'_> {
         for start in (0..whole).step_by(block) {
             let at = |v: usize| start + v * S::LANES;
             let first: [S::F32; VECTORS] = std::array::from_fn(|v| s.load(&self.first[at(v)..]));
-            let mut sum = [s.splat(0.0); VECTORS];
-            let mut square = [s.splat(0.0); VECTORS];
+            let mut sum: [S::F32; VECTORS] = std::array::from_fn(|v| s.load(&self.sum[at(v)..]));
+            let mut square: [S::F32; VECTORS] = std::array::from_fn(|v| s.load(&self.square[at(v)..]));
             for pixel in self.x.chunks_exact(channels) {
                 let pixel = &pixel[start..start + block];
                 for v in 0..VECTORS {
@@ -123,8 +191,8 @@ impl SimdOp for Sums<'_> {
         }
         for c in whole..channels {
             let distances = || self.x.chunks_exact(channels).map(|pixel| pixel[c] - self.first[c]);
-            self.sum[c] = distances().sum();
-            self.square[c] = distances().map(|d| d * d).sum();
+            self.sum[c] = distances().fold(self.sum[c], |sum, d| sum + d);
+            self.square[c] = distances().fold(self.square[c], |sum, d| sum + d * d);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Enlarging pictures by repeating the nearest pixel.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;

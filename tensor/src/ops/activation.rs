@@ -7,7 +7,7 @@ use latent_kernels::activation::{self as kernel, Activation};
 /// `x sigmoid(x)`.
 ///
 /// # Errors
-/// A tensor that is not `f32`.
+/// A tensor on the CPU that is not `f32`.
 pub fn silu(x: Tensor) -> Result<Tensor, TensorError> {
     apply(Activation::Silu, x)
 }
@@ -15,7 +15,7 @@ pub fn silu(x: Tensor) -> Result<Tensor, TensorError> {
 /// The exact GELU.
 ///
 /// # Errors
-/// A tensor that is not `f32`.
+/// A tensor on the CPU that is not `f32`.
 pub fn gelu(x: Tensor) -> Result<Tensor, TensorError> {
     apply(Activation::Gelu, x)
 }
@@ -23,13 +23,18 @@ pub fn gelu(x: Tensor) -> Result<Tensor, TensorError> {
 /// `x sigmoid(1.702 x)`, as OpenAI's CLIP has it.
 ///
 /// # Errors
-/// A tensor that is not `f32`.
+/// A tensor on the CPU that is not `f32`.
 pub fn quick_gelu(x: Tensor) -> Result<Tensor, TensorError> {
     apply(Activation::QuickGelu, x)
 }
 
 fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
     let _timer = profile::timer(Class::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let Some(array) = x.array_mut()? {
+        kernel::gpu::activate(kind, array)?;
+        return Ok(x);
+    }
     kernel::activate(kind, x.f32s_mut()?);
     Ok(x)
 }
@@ -48,8 +53,13 @@ pub fn geglu(x: &Tensor) -> Result<Tensor, TensorError> {
         }
         _ => return Err(TensorError::shape("geglu", "an even number of channels", x.shape())),
     };
-    let mut out = Tensor::scratch(&dims)?;
+    let mut out = Tensor::scratch_beside(x, &dims)?;
     let _timer = profile::timer(Class::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        kernel::gpu::geglu(x, width, to)?;
+        return Ok(out);
+    }
     kernel::geglu(x.f32s()?, width, out.f32s_mut()?);
     Ok(out)
 }

@@ -34,8 +34,13 @@ pub fn attention(
         ));
     }
     let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal };
-    let mut out = Tensor::scratch(q.dims())?;
+    let mut out = Tensor::scratch_beside(q, q.dims())?;
     let _timer = profile::timer(Class::Attention).multiply_adds(out.shape().elements(), 2 * keys);
+    #[cfg(feature = "gpu")]
+    if let (Some(q), Some(k), Some(v), Some(to)) = (q.array(), k.array(), v.array(), out.array_mut()?) {
+        kernel::gpu::attention(shape, q, k, v, to)?;
+        return Ok(out);
+    }
     kernel::attention(shape, q.f32s()?, k.f32s()?, v.f32s()?, out.f32s_mut()?);
     Ok(out)
 }

@@ -12,6 +12,11 @@ use latent_kernels::elementwise as kernel;
 pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     same_shape("add", &a, b)?;
     let _timer = profile::timer(Class::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let (Some(b), Some(a_array)) = (b.array(), a.array_mut()?) {
+        kernel::gpu::add_assign(a_array, b)?;
+        return Ok(a);
+    }
     kernel::add_assign(a.f32s_mut()?, b.f32s()?);
     Ok(a)
 }
@@ -22,6 +27,11 @@ pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
 /// A tensor that is not `f32`.
 pub fn scale(mut x: Tensor, k: f32) -> Result<Tensor, TensorError> {
     let _timer = profile::timer(Class::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let Some(array) = x.array_mut()? {
+        kernel::gpu::scale(array, k)?;
+        return Ok(x);
+    }
     kernel::scale(x.f32s_mut()?, k);
     Ok(x)
 }
@@ -38,6 +48,11 @@ pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorE
         return Err(TensorError::shape(OP, format_args!("a vector [{batch}, {channels}]"), vector.shape()));
     }
     let _timer = profile::timer(Class::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let (Some(vector), Some(array)) = (vector.array(), x.array_mut()?) {
+        kernel::gpu::add_per_channel(array, vector, batch, channels)?;
+        return Ok(x);
+    }
     kernel::add_per_channel(x.f32s_mut()?, vector.f32s()?, batch, channels);
     Ok(x)
 }
@@ -49,8 +64,13 @@ pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorE
 pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     match (a.dims().split_last(), b.dims().split_last()) {
         (Some((&c, before)), Some((&d, other))) if before == other && c > 0 && d > 0 => {
-            let mut out = Tensor::scratch(&[before, &[c + d]].concat())?;
+            let mut out = Tensor::scratch_beside(a, &[before, &[c + d]].concat())?;
             let _timer = profile::timer(Class::Elementwise);
+            #[cfg(feature = "gpu")]
+            if let (Some(a), Some(b), Some(to)) = (a.array(), b.array(), out.array_mut()?) {
+                kernel::gpu::concat_channels(a, c, b, d, to)?;
+                return Ok(out);
+            }
             kernel::concat_channels(a.f32s()?, c, b.f32s()?, d, out.f32s_mut()?);
             Ok(out)
         }
@@ -73,7 +93,12 @@ pub fn guidance(x: &Tensor, k: f32) -> Result<Tensor, TensorError> {
         Some(batch) if batch.is_multiple_of(2) => *batch /= 2,
         _ => return Err(TensorError::shape("guidance", "a batch of two halves", x.shape())),
     }
-    let mut out = Tensor::scratch(&dims)?;
+    let mut out = Tensor::scratch_beside(x, &dims)?;
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        kernel::gpu::guidance(x, k, to)?;
+        return Ok(out);
+    }
     let (without, with) = x.f32s()?.split_at(out.shape().elements());
     let _timer = profile::timer(Class::Elementwise);
     kernel::guidance(without, with, k, out.f32s_mut()?);

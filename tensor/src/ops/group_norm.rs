@@ -1,16 +1,20 @@
 //! Group norm.
 
 use super::check_len;
+use super::parameter::Vector;
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError};
+use crate::{Device, Shape, Tensor, TensorError, Window};
 use latent_kernels::conv2d::Norm;
 use latent_kernels::group_norm as kernel;
+use std::ops::Range;
+
+const OP: &str = "group_norm";
 
 /// The parameters of a group norm (`torch.nn.GroupNorm`).
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    weight: Vector,
+    bias: Vector,
     groups: usize,
     eps: f32,
 }
@@ -29,26 +33,117 @@ impl GroupNorm {
             ));
         }
         check_len("group_norm", "a bias", &bias, weight.len())?;
-        Ok(GroupNorm { weight, bias, groups, eps })
+        Ok(GroupNorm { weight: Vector::Cpu(weight), bias: Vector::Cpu(bias), groups, eps })
     }
 
-    /// Mean and scale of each channel of each picture.
-    pub(super) fn statistics(&self, x: &Tensor, silu: bool) -> Result<kernel::Statistics, TensorError> {
-        const OP: &str = "group_norm";
+    /// The layer on a device.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to(self, device: &Device) -> Result<GroupNorm, TensorError> {
+        Ok(GroupNorm { weight: self.weight.to(device)?, bias: self.bias.to(device)?, ..self })
+    }
+
+    /// The norm of pictures `[batch, height, width, channels]`, whose mean and variance are computed here.
+    ///
+    /// # Errors
+    /// Other channels, a picture without pixels.
+    pub(super) fn of(&self, x: &Tensor) -> Result<KnownNorm<'_>, TensorError> {
         let [batch, height, width, channels] = x.rank(OP)?;
+        let mut sums = self.sums_of(batch, [height, width, channels])?;
+        sums.add(x.f32s()?);
+        Ok(sums.known())
+    }
+
+    /// Begins to sum up mean and variance of one picture `[height, width, channels]`, whose rows come one after the other.
+    ///
+    /// # Errors
+    /// Other channels, a picture without pixels.
+    pub fn sums(&self, picture: [usize; 3]) -> Result<NormSums<'_>, TensorError> {
+        self.sums_of(1, picture)
+    }
+
+    fn sums_of(&self, batch: usize, picture: [usize; 3]) -> Result<NormSums<'_>, TensorError> {
+        let (shape, left) = (self.shape(batch, picture, false)?, batch * picture.iter().product::<usize>());
+        let (weight, bias) = (self.weight.values()?, self.bias.values()?);
+        Ok(NormSums { weight, bias, left, sums: kernel::Sums::new(shape) })
+    }
+
+    /// What the kernel is told of the norm of so many pictures.
+    fn shape(&self, batch: usize, picture: [usize; 3], silu: bool) -> Result<kernel::GroupNorm, TensorError> {
+        let [height, width, channels] = picture;
         if channels != self.weight.len() || height * width == 0 {
             let expected = format_args!("pixels of {} channels", self.weight.len()).to_string();
-            return Err(TensorError::shape(OP, expected, x.shape()));
+            return Err(TensorError::shape(OP, expected, Shape::new(&[batch, height, width, channels])?));
         }
         let (groups, eps) = (self.groups, self.eps);
-        let shape = kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu };
-        let _timer = profile::timer(Class::Norm);
-        Ok(kernel::Statistics::new(shape, x.f32s()?, &self.weight))
+        Ok(kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu })
+    }
+}
+
+/// Mean and variance on the way: the same, bit for bit, as if they were computed from the whole picture.
+#[derive(Clone, Debug)]
+pub struct NormSums<'a> {
+    weight: &'a [f32],
+    bias: &'a [f32],
+    /// Values that have not come yet.
+    left: usize,
+    sums: kernel::Sums,
+}
+
+impl<'a> NormSums<'a> {
+    /// Adds the next rows of the picture.
+    ///
+    /// # Errors
+    /// Rows that the window has not, more than the picture has.
+    pub fn add_rows(&mut self, x: &Window, rows: Range<usize>) -> Result<(), TensorError> {
+        let values = x.values(rows)?;
+        if values.len() > self.left || x.dims()[2] != self.weight.len() {
+            let expected = format_args!("{} values to come", self.left).to_string();
+            return Err(TensorError::shape(OP, expected, values.len()));
+        }
+        self.add(values);
+        Ok(())
     }
 
-    /// What is left to do when the statistics are known.
-    pub(super) fn map<'a>(&'a self, statistics: &'a kernel::Statistics, silu: bool) -> Norm<'a> {
-        statistics.norm(&self.bias, silu)
+    fn add(&mut self, values: &[f32]) {
+        let _timer = profile::timer(Class::Norm);
+        self.sums.add(values);
+        self.left -= values.len();
+    }
+
+    /// The norm, when the last row was added.
+    ///
+    /// # Errors
+    /// Rows are missing.
+    pub fn finish(self) -> Result<KnownNorm<'a>, TensorError> {
+        if self.left > 0 {
+            return Err(TensorError::shape(OP, "all rows", format_args!("all but {} values", self.left)));
+        }
+        Ok(self.known())
+    }
+
+    fn known(self) -> KnownNorm<'a> {
+        let _timer = profile::timer(Class::Norm);
+        KnownNorm { statistics: self.sums.statistics(self.weight), bias: self.bias }
+    }
+}
+
+/// A group norm with the mean and variance of the pictures that it is for.
+#[derive(Clone, Debug)]
+pub struct KnownNorm<'a> {
+    bias: &'a [f32],
+    statistics: kernel::Statistics,
+}
+
+impl KnownNorm<'_> {
+    pub(super) fn channels(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// What is left to do.
+    pub(super) fn map(&self, silu: bool) -> Norm<'_> {
+        self.statistics.norm(self.bias, silu)
     }
 }
 
@@ -69,9 +164,20 @@ pub fn group_norm_silu(x: &Tensor, norm: &GroupNorm) -> Result<Tensor, TensorErr
 }
 
 fn run(x: &Tensor, norm: &GroupNorm, silu: bool) -> Result<Tensor, TensorError> {
-    let statistics = norm.statistics(x, silu)?;
+    #[cfg(feature = "gpu")]
+    if let Some(from) = x.array() {
+        let [batch, height, width, channels] = x.rank(OP)?;
+        let shape = norm.shape(batch, [height, width, channels], silu)?;
+        let mut out = Tensor::scratch_beside(x, x.dims())?;
+        let _timer = profile::timer(Class::Norm);
+        if let Some(out) = out.array_mut()? {
+            kernel::gpu::group_norm(shape, from, norm.weight.array()?, norm.bias.array()?, out)?;
+        }
+        return Ok(out);
+    }
+    let norm = norm.of(x)?;
     let mut out = Tensor::scratch(x.dims())?;
     let _timer = profile::timer(Class::Norm);
-    kernel::apply(x.f32s()?, &norm.map(&statistics, silu), out.f32s_mut()?);
+    kernel::apply(x.f32s()?, &norm.map(silu), out.f32s_mut()?);
     Ok(out)
 }

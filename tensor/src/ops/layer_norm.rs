@@ -1,15 +1,16 @@
 //! Layer norm.
 
 use super::check_len;
+use super::parameter::Vector;
 use crate::profile::{self, Class};
-use crate::{Tensor, TensorError};
+use crate::{Device, Tensor, TensorError};
 use latent_kernels::layer_norm as kernel;
 
 /// The parameters of a layer norm (`torch.nn.LayerNorm`).
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    weight: Vector,
+    bias: Vector,
     eps: f32,
 }
 
@@ -23,7 +24,15 @@ impl LayerNorm {
             return Err(TensorError::shape("layer_norm", "a weight", "none"));
         }
         check_len("layer_norm", "a bias", &bias, weight.len())?;
-        Ok(LayerNorm { weight, bias, eps })
+        Ok(LayerNorm { weight: Vector::Cpu(weight), bias: Vector::Cpu(bias), eps })
+    }
+
+    /// The layer on a device.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to(self, device: &Device) -> Result<LayerNorm, TensorError> {
+        Ok(LayerNorm { weight: self.weight.to(device)?, bias: self.bias.to(device)?, ..self })
     }
 }
 
@@ -39,8 +48,13 @@ pub fn layer_norm(x: &Tensor, norm: &LayerNorm) -> Result<Tensor, TensorError> {
             x.shape(),
         ));
     }
-    let mut out = Tensor::scratch(x.dims())?;
+    let mut out = Tensor::scratch_beside(x, x.dims())?;
     let _timer = profile::timer(Class::Norm);
-    kernel::layer_norm(x.f32s()?, &norm.weight, &norm.bias, norm.eps, out.f32s_mut()?);
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        kernel::gpu::layer_norm(x, norm.weight.array()?, norm.bias.array()?, norm.eps, to)?;
+        return Ok(out);
+    }
+    kernel::layer_norm(x.f32s()?, norm.weight.values()?, norm.bias.values()?, norm.eps, out.f32s_mut()?);
     Ok(out)
 }

@@ -1,15 +1,26 @@
 //! Linear layers.
 
 use super::check_len;
+use super::parameter::Vector;
 use crate::profile::{self, Class};
-use crate::{Shape, Tensor, TensorError, Weight};
+use crate::{Device, Shape, Tensor, TensorError, Weight};
+#[cfg(feature = "gpu")]
+use latent_kernels::gemm::gpu::{self, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 
 /// The parameters of a linear layer (`torch.nn.Linear`).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: WeightMatrix,
-    bias: Option<Vec<f32>>,
+    weight: Matrix,
+    bias: Option<Vector>,
+}
+
+/// A weight where it is used.
+#[derive(Clone, Debug)]
+enum Matrix {
+    Cpu(WeightMatrix),
+    #[cfg(feature = "gpu")]
+    Gpu(PackedWeight),
 }
 
 impl Linear {
@@ -31,25 +42,63 @@ impl Linear {
         if let Some(bias) = &bias {
             check_len("linear", "a bias", bias, outputs)?;
         }
-        Ok(Linear { weight: WeightMatrix::new(weight, outputs, inputs), bias })
+        let weight = Matrix::Cpu(WeightMatrix::new(weight, outputs, inputs));
+        Ok(Linear { weight, bias: bias.map(Vector::Cpu) })
+    }
+
+    /// The layer on a device, its weight packed for the kernels there.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to(self, device: &Device) -> Result<Linear, TensorError> {
+        let weight = match (self.weight, device) {
+            #[cfg(feature = "gpu")]
+            (Matrix::Cpu(weight), Device::Gpu { gpu, dtype }) => {
+                Matrix::Gpu(PackedWeight::new(gpu, &weight, *dtype == crate::DType::F16)?)
+            }
+            (weight, _) => weight,
+        };
+        Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()? })
     }
 
     /// Channels that it takes.
     #[must_use]
     pub fn inputs(&self) -> usize {
-        self.weight.inputs()
+        match &self.weight {
+            Matrix::Cpu(weight) => weight.inputs(),
+            #[cfg(feature = "gpu")]
+            Matrix::Gpu(weight) => weight.inputs(),
+        }
     }
 
     /// Channels that it gives.
     #[must_use]
     pub fn outputs(&self) -> usize {
-        self.weight.outputs()
+        match &self.weight {
+            Matrix::Cpu(weight) => weight.outputs(),
+            #[cfg(feature = "gpu")]
+            Matrix::Gpu(weight) => weight.outputs(),
+        }
     }
 
     /// Bytes of memory that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.weight.bytes() + self.bias.as_ref().map_or(0, |b| size_of_val(&b[..]))
+        let weight = match &self.weight {
+            Matrix::Cpu(weight) => weight.bytes(),
+            #[cfg(feature = "gpu")]
+            Matrix::Gpu(weight) => weight.bytes() as usize,
+        };
+        weight + self.bias.as_ref().map_or(0, |bias| size_of::<f32>() * bias.len())
+    }
+
+    /// Weight and bias of a layer on the CPU.
+    pub(super) fn on_cpu(&self) -> Result<(&WeightMatrix, Option<&[f32]>), TensorError> {
+        match &self.weight {
+            Matrix::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
+            #[cfg(feature = "gpu")]
+            Matrix::Gpu(_) => Err(TensorError::elsewhere("linear", "the CPU", "a GPU")),
+        }
     }
 }
 
@@ -58,7 +107,7 @@ impl Linear {
 /// # Errors
 /// Another last dimension.
 pub fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
+    let mut out = Tensor::scratch_beside(x, &dims(x, layer, layer.outputs())?)?;
     run(x, layer, None, false, &mut out)?;
     Ok(out)
 }
@@ -76,7 +125,7 @@ pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Te
         run(x, layer, None, true, &mut residual)?;
         return Ok(residual);
     }
-    let mut out = Tensor::scratch(shape.dims())?;
+    let mut out = Tensor::scratch_beside(x, shape.dims())?;
     run(x, layer, Some(&residual), false, &mut out)?;
     Ok(out)
 }
@@ -93,9 +142,10 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
     let (inputs, outputs) = (layer.inputs(), layer.outputs());
     let dims = dims(&x, layer, outputs)?;
     let rows = x.shape().elements() / inputs;
-    if outputs > inputs || !x.is_own() {
+    if outputs > inputs || !x.is_own() || x.device() != Device::Cpu {
         return linear(&x, layer);
     }
+    let (weight, bias) = layer.on_cpu()?;
     let band = (BAND_BYTES / size_of::<f32>() / outputs).clamp(1, rows.max(1));
     let mut scratch = Tensor::scratch(&[band, outputs])?;
     let _timer = profile::timer(Class::Linear).multiply_adds(rows * outputs, inputs);
@@ -103,7 +153,7 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
         let count = band.min(rows - first);
         let out = &mut scratch.f32s_mut()?[..count * outputs];
         let values = &x.f32s()?[first * inputs..][..count * inputs];
-        kernel::gemm(values, &layer.weight, layer.bias.as_deref(), None, out);
+        kernel::gemm(values, weight, bias, None, out);
         x.f32s_mut()?[first * outputs..][..count * outputs].copy_from_slice(out);
     }
     x.shrink(&dims)
@@ -115,12 +165,18 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
 /// Another last dimension than a layer's.
 pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[Tensor; N], TensorError> {
     let mut outs: [Option<Tensor>; N] = std::array::from_fn(|_| None);
+    if x.device() != Device::Cpu {
+        for (layer, out) in layers.iter().zip(&mut outs) {
+            *out = Some(linear(x, layer)?);
+        }
+        return Ok(outs.map(|out| out.expect("a tensor for each layer")));
+    }
     let mut products = Vec::with_capacity(N);
     let mut elements = 0;
     for (layer, out) in layers.iter().zip(&mut outs) {
         let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
         elements += out.shape().elements();
-        let (weight, bias) = (&layer.weight, layer.bias.as_deref());
+        let (weight, bias) = layer.on_cpu()?;
         products.push(Product { weight, bias, residual: None, accumulate: false, out: out.f32s_mut()? });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
@@ -138,9 +194,13 @@ pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
     if !layer.outputs().is_multiple_of(2) {
         return Err(TensorError::shape("linear", "an even number of outputs", layer.outputs()));
     }
+    if x.device() != Device::Cpu {
+        return super::geglu(&linear(x, layer)?);
+    }
     let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
+    let (weight, bias) = layer.on_cpu()?;
     let _timer = profile::timer(Class::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
-    kernel::gemm_geglu(x.f32s()?, &layer.weight, layer.bias.as_deref(), out.f32s_mut()?);
+    kernel::gemm_geglu(x.f32s()?, weight, bias, out.f32s_mut()?);
     Ok(out)
 }
 
@@ -164,9 +224,15 @@ fn run(
     accumulate: bool,
     out: &mut Tensor,
 ) -> Result<(), TensorError> {
-    let residual = residual.map(Tensor::f32s).transpose()?;
     let _timer = profile::timer(Class::Linear).multiply_adds(out.shape().elements(), layer.inputs());
-    let (weight, bias) = (&layer.weight, layer.bias.as_deref());
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(out), Matrix::Gpu(weight)) = (x.array(), out.array_mut()?, &layer.weight) {
+        let bias = layer.bias.as_ref().map(Vector::array).transpose()?;
+        let residual = residual.and_then(Tensor::array);
+        return Ok(gpu::gemm(&gpu::Product { x, weight, bias, residual, accumulate }, out)?);
+    }
+    let residual = residual.map(Tensor::f32s).transpose()?;
+    let (weight, bias) = layer.on_cpu()?;
     kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, out: out.f32s_mut()? }]);
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 mod activation;
 mod attention;
+mod bands;
 mod conv2d;
 mod elementwise;
 mod embedding;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod parameter;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,11 @@ mod upsample;
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::attention;
+pub use bands::{Before, conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Around, Conv2d, conv2d, conv2d_with};
 pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
 pub use embedding::{Embedding, embedding};
-pub use group_norm::{GroupNorm, group_norm, group_norm_silu};
+pub use group_norm::{GroupNorm, KnownNorm, NormSums, group_norm, group_norm_silu};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Linear, linear, linear_add, linear_geglu, linear_in_place, linear_many};
 pub use softmax::softmax;

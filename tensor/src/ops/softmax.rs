@@ -11,6 +11,11 @@ pub fn softmax(mut x: Tensor) -> Result<Tensor, TensorError> {
     match x.dims().last() {
         Some(&width) if width > 0 => {
             let _timer = profile::timer(Class::Elementwise);
+            #[cfg(feature = "gpu")]
+            if let Some(array) = x.array_mut()? {
+                latent_kernels::softmax::gpu::softmax(array, width)?;
+                return Ok(x);
+            }
             latent_kernels::softmax::softmax(x.f32s_mut()?, width);
             Ok(x)
         }

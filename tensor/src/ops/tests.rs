@@ -1,7 +1,7 @@
 //! Each op computes what its kernel does, and refuses what does not fit with its own name.
 
 use super::*;
-use crate::{DType, Padding, WeightBytes};
+use crate::{DType, Padding, WeightBytes, Window};
 
 fn tensor(dims: &[usize], values: &[f32]) -> Tensor {
     Tensor::from_f32(dims, values).unwrap()
@@ -231,4 +231,98 @@ fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
             attention(&q, &q, &q, 8, false).unwrap()
         });
     }
+}
+
+/// A norm over rows that come in parts, a convolution appended and one added, and a linear layer: all as over the whole.
+#[test]
+fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
+    const CHANNELS: usize = 64;
+    let (height, width) = (22, 7);
+    let bytes = f16_weight(CHANNELS * CHANNELS * 9);
+    let conv = Conv2d::new(
+        WeightBytes::new(DType::F16, &bytes),
+        [CHANNELS, CHANNELS, 3],
+        1,
+        Padding::all(1),
+        Some(vec![0.1; CHANNELS]),
+    )
+    .unwrap();
+    let matrix = WeightBytes::new(DType::F16, &bytes[..2 * CHANNELS * CHANNELS]);
+    let layer = Linear::new(matrix, [CHANNELS, CHANNELS], Some(vec![0.2; CHANNELS])).unwrap();
+    let norm = GroupNorm::new(vec![1.1; CHANNELS], vec![0.1; CHANNELS], 32, 1e-5).unwrap();
+    let x = tensor(&[1, height, width, CHANNELS], &values(height * width * CHANNELS));
+    let whole = |resize: Option<[usize; 2]>| {
+        let (h, w) = resize.map_or((height, width), |[h, w]| (h, w));
+        let residual = match resize {
+            Some([h, w]) => linear(&upsample_nearest(&x, h, w).unwrap(), &layer).unwrap(),
+            None => linear(&x, &layer).unwrap(),
+        };
+        let around = Around { norm_silu: Some(&norm), resize, residual: Some(residual), vector: None };
+        (conv2d_with(&x, &conv, around).unwrap(), [h, w, CHANNELS])
+    };
+    for resize in [None, Some([2 * height, 2 * width])] {
+        let (whole, dims) = whole(resize);
+        let source = Window::whole(x.clone()).unwrap();
+        let mut sums = norm.sums(source.dims()).unwrap();
+        [0..3, 3..16, 16..height].into_iter().for_each(|rows| sums.add_rows(&source, rows).unwrap());
+        let known = sums.finish().unwrap();
+        let before = Before { norm_silu: Some(&known), resize };
+        let large = match resize {
+            Some([h, w]) => Window::whole(upsample_nearest(&x, h, w).unwrap()).unwrap(),
+            None => source.clone(),
+        };
+        let mut out = Window::new(dims, dims[0]).unwrap();
+        let mut alone = Window::new(dims, 8).unwrap();
+        for start in (0..dims[0]).step_by(8) {
+            let end = dims[0].min(start + 8);
+            let rows = start..end;
+            linear_append(&large, &layer, end, &mut out).unwrap();
+            conv2d_add(&source, &conv, before, rows, &mut out).unwrap();
+            alone.forget_above(start);
+            conv2d_append(&source, &conv, before, end, &mut alone).unwrap();
+        }
+        assert_eq!(out.into_tensor().unwrap().bytes(), whole.bytes(), "{resize:?}");
+        let around = Around { norm_silu: Some(&norm), resize, ..Around::default() };
+        let plain = Window::whole(conv2d_with(&x, &conv, around).unwrap()).unwrap();
+        let rows = alone.rows();
+        assert!(rows.start > 0 && alone.values(rows.clone()).unwrap() == plain.values(rows).unwrap());
+    }
+}
+
+#[test]
+fn bands_that_do_not_fit_are_refused() {
+    let bytes = weight(&[1.; 9]);
+    let layer =
+        Conv2d::new(WeightBytes::new(DType::F32, &bytes), [1, 1, 3], 1, Padding::all(1), None).unwrap();
+    let mut x = Window::new([12, 2, 1], 8).unwrap();
+    x.append(&[1.; 16]).unwrap();
+    refuses(x.append(&[1.; 2]), "window: expected at most 8 of 12 rows, got 0..9");
+    refuses(x.append(&[1.; 3]), "window: expected rows of 2 values, got 3");
+    let mut out = Window::new([12, 2, 1], 12).unwrap();
+    let none = Before::default();
+    refuses(conv2d_append(&x, &layer, none, 8, &mut out), "window: expected rows of 0..8, got 0..9");
+    conv2d_append(&x, &layer, none, 4, &mut out).unwrap();
+    assert_eq!(out.values(0..2).unwrap(), [4., 4., 6., 6.]);
+    refuses(
+        conv2d_append(&x, &layer, none, 6, &mut out),
+        "conv2d: expected a band of 12 rows between multiples of 4, got 4..6",
+    );
+    refuses(conv2d_add(&x, &layer, none, 4..8, &mut out), "window: expected rows of 0..8, got 3..9");
+    x.forget_above(4);
+    refuses(conv2d_add(&x, &layer, none, 0..4, &mut out), "window: expected rows of 4..8, got 0..5");
+    let mut other = Window::new([12, 3, 1], 12).unwrap();
+    refuses(conv2d_append(&x, &layer, none, 4, &mut other), "conv2d: expected [12, 2, 1], got [12, 3, 1]");
+    refuses(out.into_tensor(), "window: expected all 12 rows, got 0..4");
+    refuses(Window::whole(zeros(&[2, 1, 1, 1])), "window: expected one picture, got [2, 1, 1, 1]");
+    let norm = GroupNorm::new(vec![1.], vec![0.], 1, 1e-5).unwrap();
+    refuses(norm.sums([12, 2, 3]), "group_norm: expected pixels of 1 channels, got [1, 12, 2, 3]");
+    let mut sums = norm.sums([5, 2, 1]).unwrap();
+    sums.add_rows(&x, 4..8).unwrap();
+    refuses(sums.add_rows(&x, 4..8), "group_norm: expected 2 values to come, got 8");
+    refuses(sums.finish(), "group_norm: expected all rows, got all but 2 values");
+    let layer = Linear::new(WeightBytes::new(DType::F32, &bytes[..8]), [2, 1], None).unwrap();
+    refuses(
+        linear_append(&x, &layer, 4, &mut other),
+        "linear: expected pixels of 1 and 2 channels, got [12, 2, 1], [12, 3, 1]",
+    );
 }

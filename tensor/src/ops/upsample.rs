@@ -2,7 +2,7 @@
 
 use crate::profile::{self, Class};
 use crate::{Tensor, TensorError};
-use latent_kernels::upsample::nearest;
+use latent_kernels::upsample as kernel;
 
 /// Nearest-neighbour resize of `[batch, height, width, channels]` to `height` by `width`, as
 /// `torch.nn.functional.interpolate` has it.
@@ -15,8 +15,13 @@ pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tenso
     if h * w * channels == 0 || height * width == 0 {
         return Err(TensorError::shape(OP, "pictures with pixels", x.shape()));
     }
-    let mut out = Tensor::scratch(&[batch, height, width, channels])?;
+    let mut out = Tensor::scratch_beside(x, &[batch, height, width, channels])?;
     let _timer = profile::timer(Class::Elementwise);
-    nearest(x.f32s()?, [batch, h, w, channels], [height, width], out.f32s_mut()?);
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        kernel::gpu::nearest(x, [batch, h, w, channels], [height, width], to)?;
+        return Ok(out);
+    }
+    kernel::nearest(x.f32s()?, [batch, h, w, channels], [height, width], out.f32s_mut()?);
     Ok(out)
 }

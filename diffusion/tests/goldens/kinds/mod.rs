@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use latent_diffusion::families::{Model, Parts};
 use latent_diffusion::params::Params;
-use latent_diffusion::tensor::Tensor;
+use latent_diffusion::tensor::{Device, Tensor};
 use latent_loader::{Checkpoint, Weights};
 use serde_json::Value;
 
@@ -26,23 +26,25 @@ use crate::machinery::context::Context;
 pub(crate) struct Kind {
     /// The first part of the group's name.
     pub(crate) name: &'static str,
+    /// Whether a model runs, which depends on the device.
+    pub(crate) has_model: bool,
     /// Computes a case and compares it; `None` where the engine has no part of that kind yet.
     pub(crate) run: Option<fn(&Case, &Context) -> Outcome>,
 }
 
 /// All kinds, in the order of the table.
 pub(crate) const KINDS: [Kind; 11] = [
-    Kind { name: "tokenizer", run: Some(tokenizer::run) },
-    Kind { name: "prompt_weights", run: Some(prompt_weights::run) },
-    Kind { name: "rng", run: Some(rng::run) },
-    Kind { name: "time", run: Some(time::run) },
-    Kind { name: "text", run: Some(text::run) },
-    Kind { name: "unet", run: Some(unet::run) },
-    Kind { name: "vae", run: Some(vae::run) },
-    Kind { name: "schedulers", run: Some(schedulers::run) },
-    Kind { name: "pipelines", run: Some(pipelines::run) },
-    Kind { name: "addons", run: None },
-    Kind { name: "edit", run: None },
+    Kind { name: "tokenizer", has_model: false, run: Some(tokenizer::run) },
+    Kind { name: "prompt_weights", has_model: false, run: Some(prompt_weights::run) },
+    Kind { name: "rng", has_model: false, run: Some(rng::run) },
+    Kind { name: "time", has_model: false, run: Some(time::run) },
+    Kind { name: "text", has_model: true, run: Some(text::run) },
+    Kind { name: "unet", has_model: true, run: Some(unet::run) },
+    Kind { name: "vae", has_model: true, run: Some(vae::run) },
+    Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
+    Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },
+    Kind { name: "addons", has_model: true, run: None },
+    Kind { name: "edit", has_model: true, run: None },
 ];
 
 /// Runs a computation that may fail, and closes its comparison.
@@ -69,9 +71,15 @@ fn parts(case: &Case, context: &Context) -> Result<Parts, String> {
     Parts::detect(&checkpoint(case, context)?).map_err(|e| e.to_string())
 }
 
-/// The parameters of a part of a checkpoint.
-fn params(weights: &Weights, scope: &str) -> Params<'static> {
-    Params::new(weights.scope(scope), &|_| {})
+/// The parameters of a part of a checkpoint, on the device of the run.
+fn params(weights: &Weights, scope: &str, context: &Context) -> Params<'static> {
+    Params::new(weights.scope(scope), &|_| {}).on(&context.target.device)
+}
+
+/// The values of a tensor of any device.
+fn values(x: &Tensor) -> Result<Vec<f32>, String> {
+    let x = x.to(&Device::Cpu).map_err(|e| e.to_string())?;
+    Ok(x.f32s().map_err(|e| e.to_string())?.to_vec())
 }
 
 /// The checkpoint of a case, opened by the engine.
@@ -128,7 +136,7 @@ fn nhwc(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> {
 /// A picture `[n, h, w, c]` of the engine in the goldens' order `[n, c, h, w]`.
 fn nchw(picture: &Tensor) -> Result<Vec<f32>, String> {
     let &[_, h, w, c] = picture.dims() else { return Err(format!("{} is no picture", picture.shape())) };
-    let values = picture.f32s().map_err(|e| e.to_string())?;
+    let values = values(picture)?;
     let at = |i: usize| {
         let (plane, pixel) = (i / (h * w), i % (h * w));
         values[(plane / c * h * w + pixel) * c + plane % c]

@@ -91,6 +91,7 @@ fn draw(
     };
     let text = |e: latent_diffusion::Error| e.to_string();
     let mut pipeline = Pipeline::open(Checkpoint::open(path).map_err(|e| e.to_string())?).map_err(text)?;
+    pipeline.set_device(context.target.device.clone());
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
     let conditioning =
         pipeline.encode(&prompts, &[negative], settings.clip_skip, &mut go_on).map_err(text)?;

@@ -13,7 +13,7 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     let Some(engine) = Engine::supporting(case, context) else { return Outcome::Unsupported };
     super::attempt(case, context, |comparison| {
         let model = engine?.model;
-        let params = super::params(&model.weights, "text_encoder.text_model");
+        let params = super::params(&model.weights, "text_encoder.text_model", context);
         let encoder = TextEncoder::load(&params, &model.text).map_err(|e| e.to_string())?;
         if case.json["prompts"].is_array() {
             plain(case, context, &encoder, comparison)
@@ -42,7 +42,7 @@ fn plain(
             _ => continue,
         };
         let states = states.map_err(|e| e.to_string())?;
-        comparison.tensor(name, states.f32s().map_err(|e| e.to_string())?);
+        comparison.tensor(name, &super::values(&states)?);
     }
     Ok(())
 }
@@ -58,7 +58,7 @@ fn weighted(case: &Case, encoder: &TextEncoder, comparison: &mut Comparison<'_>)
     let weights: Vec<f32> = chunks.iter().flat_map(|chunk| chunk.weights).collect();
     comparison.tensor("weights", &weights);
     let states = encoder.encode(&ids, 1).map_err(|e| e.to_string())?;
-    let mut values = states.f32s().map_err(|e| e.to_string())?.to_vec();
+    let mut values = super::values(&states)?;
     comparison.tensor("plain", &values);
     let width = states.dims()[2];
     for (states, chunk) in values.chunks_exact_mut(CONTEXT * width).zip(&chunks) {

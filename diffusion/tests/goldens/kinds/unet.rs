@@ -10,8 +10,8 @@ use crate::machinery::context::Context;
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     super::attempt(case, context, |comparison| {
         let parts = super::parts(case, context)?;
-        let unet =
-            UNet::load(&super::params(&parts.weights, "unet"), &parts.unet).map_err(|e| e.to_string())?;
+        let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet)
+            .map_err(|e| e.to_string())?;
         let x = nhwc(case, context, "x")?;
         let text = super::tensor(case, context, "context")?;
         let timesteps = context.f32s(case, "t")?;

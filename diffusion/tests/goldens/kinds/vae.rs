@@ -1,6 +1,7 @@
 //! The VAE, both ways.
 
 use latent_diffusion::Picture;
+use latent_diffusion::tensor::Device;
 use latent_diffusion::vae::{VaeDecoder, VaeEncoder};
 
 use super::{nchw, nhwc};
@@ -17,12 +18,13 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     }
     super::attempt(case, context, |comparison| {
         let parts = super::parts(case, context)?;
-        let (config, params) = (&parts.vae, super::params(&parts.weights, "vae"));
+        let (config, params) = (&parts.vae, super::params(&parts.weights, "vae", context));
         let encoder = VaeEncoder::load(&params, config).map_err(|e| e.to_string())?;
         let moments = encoder.encode(&nhwc(case, context, "image")?).map_err(|e| e.to_string())?;
         comparison.tensor("moments", &nchw(moments.values())?);
         let decoder = VaeDecoder::load(&params, config).map_err(|e| e.to_string())?;
-        let decoded = decoder.decode(&nhwc(case, context, "latent")?).map_err(|e| e.to_string())?;
+        let decoded = decoder.decode(&nhwc(case, context, "latent")?);
+        let decoded = decoded.and_then(|x| Ok(x.to(&Device::Cpu)?)).map_err(|e| e.to_string())?;
         comparison.tensor("decoded", &nchw(&decoded)?);
         let pictures = Picture::from_tensor(&decoded).map_err(|e| e.to_string())?;
         let bytes: Vec<u8> = pictures.into_iter().flat_map(|picture| picture.rgb).collect();

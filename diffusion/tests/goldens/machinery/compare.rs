@@ -120,7 +120,11 @@ impl<'a> Comparison<'a> {
             Err(problem) => return self.problems.push(format!("{name}: {problem}")),
         };
         let Difference { absolute, relative, l2 } = difference;
-        let (fits, limit) = match self.case.limit() {
+        let limit = match self.context.target.limits {
+            Some((relative, _)) => Limit::Relative(relative),
+            None => self.case.limit(),
+        };
+        let (fits, limit) = match limit {
             Limit::Absolute(limit) => {
                 self.errors.largest.update(absolute, name);
                 (absolute <= limit, format!("{limit:.1e} absolute"))
@@ -152,7 +156,7 @@ impl<'a> Comparison<'a> {
         }
         let largest = golden.iter().zip(got).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
         self.errors.pixel.update(f64::from(largest), name);
-        let limit = self.case.pixel_limit();
+        let limit = self.context.target.limits.map_or(self.case.pixel_limit(), |(_, pixels)| pixels);
         if largest > limit {
             self.problems.push(format!("{name}: pixels differ by up to {largest} of 255; limit {limit}"));
         }

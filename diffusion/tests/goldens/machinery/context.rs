@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::case::Case;
 use super::checkpoints::Checkpoints;
 use super::folder::Folder;
+use super::target::Target;
 use super::tensors::{Golden, GoldenFile, Values};
 
 /// The reference data of a run.
@@ -14,13 +15,20 @@ use super::tensors::{Golden, GoldenFile, Values};
 pub(crate) struct Context {
     pub(crate) folder: Folder,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) target: Target,
     files: RefCell<BTreeMap<String, Rc<GoldenFile>>>,
 }
 
 impl Context {
     /// The data of a folder; nothing is read yet.
     pub(crate) fn new(folder: Folder) -> Self {
-        Self { folder, checkpoints: Checkpoints::new(), files: RefCell::default() }
+        Self { folder, checkpoints: Checkpoints::new(), target: Target::cpu(), files: RefCell::default() }
+    }
+
+    /// The same data for another device.
+    #[allow(dead_code, reason = "the tests of the machinery need no device")]
+    pub(crate) fn on(self, target: Target) -> Self {
+        Self { target, ..self }
     }
 
     /// The golden tensor `name` of a case.

@@ -9,4 +9,5 @@ pub(crate) mod folder;
 pub(crate) mod index;
 pub(crate) mod report;
 pub(crate) mod required;
+pub(crate) mod target;
 pub(crate) mod tensors;

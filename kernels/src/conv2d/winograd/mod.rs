@@ -25,7 +25,8 @@ use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use std::cell::RefCell;
 use std::ops::Range;
-use transform::{IN, OUT, POINTS};
+pub(super) use transform::OUT;
+use transform::{IN, POINTS};
 
 /// Channels below which the direct sum is as fast: the transforms cost as much as the products they save.
 const LEAST_CHANNELS: usize = 16;
@@ -91,12 +92,11 @@ struct Scratch {
 
 /// Convolves. The caller has checked all lengths.
 pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
-    let [batch, height, width] = conv.size();
-    let (out_height, out_width) =
-        weight.output_size(height, width).expect("a kernel within the padded input");
+    let [batch, ..] = conv.size();
+    let (rows, out_width) = conv.wanted(weight);
     let mut strips = Vec::new();
     for picture in 0..batch {
-        for y in (0..out_height).step_by(OUT) {
+        for y in (rows.start..rows.end).step_by(OUT) {
             let tiles = out_width.div_ceil(OUT);
             for tile in (0..tiles).step_by(STRIP) {
                 strips.push(Strip {
@@ -115,7 +115,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
         stride,
         output: scatter::Output {
             out: SharedMut::new(out),
-            height: out_height,
+            rows,
             width: out_width,
             channels: weight.out_channels(),
             bias: conv.bias,

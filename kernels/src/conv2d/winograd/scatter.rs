@@ -2,6 +2,7 @@
 
 use super::Place;
 use super::transform::{self, IN, OUT};
+use crate::conv2d::Rows;
 use crate::gemm::PANEL;
 use crate::gemm::micro::MAX_COLUMNS;
 use crate::parallel::SharedMut;
@@ -11,7 +12,8 @@ use std::ops::Range;
 /// The output, and what is added to it.
 pub(super) struct Output<'a> {
     pub(super) out: SharedMut,
-    pub(super) height: usize,
+    /// Those of each picture that it has.
+    pub(super) rows: Rows,
     pub(super) width: usize,
     pub(super) channels: usize,
     /// `[channels]`, or `[batch][channels]`
@@ -42,10 +44,10 @@ impl SimdOp for Write<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Write { output, places, panels, m, plane } = self;
-        let Output { height, width, channels, bias, residual, accumulate, .. } = *output;
+        let Output { rows: Rows { start, end }, width, channels, bias, residual, accumulate, .. } = *output;
         let (first, span) = (panels.start * PANEL, panels.len() * PANEL);
         let real = span.min(channels - first);
-        assert!(residual.is_none_or(|r| r.len().is_multiple_of(height * width * channels)));
+        assert!(residual.is_none_or(|r| r.len().is_multiple_of((end - start) * width * channels)));
         assert!(span <= MAX_COLUMNS && m.len() >= (IN * IN - 1) * plane + places.len() * span);
         for (tile, place) in places.iter().enumerate() {
             let mut added = [0f32; MAX_COLUMNS];
@@ -54,7 +56,7 @@ impl SimdOp for Write<'_> {
                 let start = if bias.len() == channels { first } else { place.picture * channels + first };
                 added[..real].copy_from_slice(&bias[start..][..real]);
             }
-            let rows = OUT.min(height - place.y);
+            let rows = OUT.min(end - place.y);
             let columns = OUT.min(width - place.x);
             for lane in (0..span).step_by(S::LANES).take_while(|lane| *lane < real) {
                 let mut sums = [[s.splat(0.0); OUT]; IN];
@@ -76,7 +78,7 @@ impl SimdOp for Write<'_> {
                         *value = sums[y];
                     }
                     let row = transform::output(s, row).map(|value| s.add(value, bias));
-                    let pixel = (place.picture * height + place.y + y) * width + place.x;
+                    let pixel = (place.picture * (end - start) + place.y - start + y) * width + place.x;
                     let at = pixel * channels + first + lane;
                     if is_whole {
                         for (x, mut value) in row.into_iter().enumerate() {

@@ -12,7 +12,7 @@
 use crate::simd::Simd;
 
 /// Outputs of a tile, each way.
-pub(super) const OUT: usize = 4;
+pub(in crate::conv2d) const OUT: usize = 4;
 /// Inputs of a tile, each way, and points.
 pub(super) const IN: usize = 6;
 /// Products of a tile.

@@ -1,0 +1,115 @@
+//! The residual block, some rows at a time: its hidden tensor is never whole.
+//!
+//! A group norm needs the whole picture before its first value is known, so the hidden tensor is computed twice: for the norm
+//! of the second convolution, then for that convolution. A convolution of a band reads one row above and one below it.
+//! Going down, hidden rows are computed a little ahead of the result, and the last ones kept, so that none is computed more
+//! than once each time; and as the result is behind, it can be written over the input.
+
+use super::ResnetBlock;
+use crate::Error;
+use latent_tensor::{BAND_UNIT, Before, KnownNorm, Linear, Tensor, Window, ops};
+use std::ops::Range;
+
+/// What a residual block reads, and where it writes.
+pub(crate) trait Stream {
+    /// `[height, width, channels]` of the input.
+    fn dims(&self) -> [usize; 3];
+
+    /// Rows of the input, and more. Rows above them are not asked for again, until a pass begins anew with the first row.
+    fn input(&mut self, rows: Range<usize>) -> Result<&Window, Error>;
+
+    /// Where rows of the result go. They hold what goes past the convolutions: those rows of the input, through the
+    /// `shortcut` if there is one.
+    fn result(&mut self, rows: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error>;
+}
+
+/// A picture that is whole, and whose rows are overwritten. For blocks without a shortcut, which keep the channels.
+pub(crate) struct InPlace(pub(crate) Window);
+
+impl Stream for InPlace {
+    fn dims(&self) -> [usize; 3] {
+        self.0.dims()
+    }
+
+    fn input(&mut self, _: Range<usize>) -> Result<&Window, Error> {
+        Ok(&self.0)
+    }
+
+    fn result(&mut self, _: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error> {
+        debug_assert!(shortcut.is_none(), "other channels do not fit in place");
+        Ok(&mut self.0)
+    }
+}
+
+/// The picture's rows from the first, `count` at a time.
+fn bands(height: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..height).step_by(count).map(move |row| row..height.min(row + count))
+}
+
+impl ResnetBlock {
+    /// As [`ResnetBlock::forward`] of one picture without a time embedding, `count` rows at a time, a multiple of
+    /// [`BAND_UNIT`]: the same values, bit for bit.
+    pub(crate) fn forward_in_bands(&self, stream: &mut impl Stream, count: usize) -> Result<(), Error> {
+        let [height, width, channels] = stream.dims();
+        let mut sums = self.norm1.sums([height, width, channels])?;
+        for rows in bands(height, count) {
+            sums.add_rows(stream.input(rows.clone())?, rows)?;
+        }
+        let norm1 = sums.finish()?;
+
+        let picture = [height, width, self.conv1.outputs()];
+        let mut hidden = Window::new(picture, count + BAND_UNIT + 1)?;
+        let mut sums = self.norm2.sums(picture)?;
+        for rows in bands(height, count) {
+            hidden.forget_above(rows.start);
+            self.extend_hidden(stream, rows.start, rows.end, &norm1, &mut hidden)?;
+            sums.add_rows(&hidden, rows)?;
+        }
+        let norm2 = sums.finish()?;
+
+        // Where all of it fits the window, it is not computed again.
+        if hidden.rows().start > 0 {
+            hidden.clear();
+        }
+        let before = Before { norm_silu: Some(&norm2), ..Before::default() };
+        for rows in bands(height, count) {
+            hidden.forget_above(rows.start.saturating_sub(1));
+            let end = height.min(rows.end + BAND_UNIT);
+            self.extend_hidden(stream, rows.start, end, &norm1, &mut hidden)?;
+            let result = stream.result(rows.clone(), self.conv_shortcut.as_ref())?;
+            ops::conv2d_add(&hidden, &self.conv2, before, rows, result)?;
+        }
+        Ok(())
+    }
+
+    /// Computes the hidden tensor up to row `end`. Of the input, rows from `first` on are needed now or later.
+    fn extend_hidden(
+        &self,
+        stream: &mut impl Stream,
+        first: usize,
+        end: usize,
+        norm1: &KnownNorm<'_>,
+        hidden: &mut Window,
+    ) -> Result<(), Error> {
+        let start = hidden.rows().end;
+        if start == end {
+            return Ok(());
+        }
+        let height = hidden.dims()[0];
+        let input = stream.input(first.min(start.saturating_sub(1))..height.min(end + 1))?;
+        let before = Before { norm_silu: Some(norm1), ..Before::default() };
+        Ok(ops::conv2d_append(input, &self.conv1, before, end, hidden)?)
+    }
+
+    /// Channels of the result.
+    pub(crate) fn outputs(&self) -> usize {
+        self.conv2.outputs()
+    }
+}
+
+impl InPlace {
+    /// The picture.
+    pub(crate) fn into_tensor(self) -> Result<Tensor, Error> {
+        Ok(self.0.into_tensor()?)
+    }
+}

@@ -1,0 +1,96 @@
+//! The finest level of the decoder in bands of rows, with far less memory and the same bytes.
+//!
+//! The largest tensors of a decoder lie between the last upsampler and the picture. All that is held whole here is the input
+//! of that upsampler, until the first residual block has read it, and the picture that the blocks hand on. What the upsampler
+//! gives, which is the largest, is computed a band at a time, once for each pass of the first block over it: the mean and
+//! variance of the first norm, those of the second, the result.
+
+use crate::Error;
+use crate::resnet::{InPlace, ResnetBlock, Stream};
+use latent_tensor::{BAND_UNIT, Before, Conv2d, Linear, Tensor, Window, ops};
+use std::ops::Range;
+
+/// Bytes of a band of the level's first tensor: small beside what is held whole, and at 256 channels a thousand of Winograd's
+/// tiles, which is enough of them for sixteen threads.
+pub(super) const BAND_BYTES: usize = 16 << 20;
+
+/// Runs the residual blocks of a level on one picture `[1, height, width, channels]`, which the upsampler enlarges before if
+/// there is one, in bands of about so many bytes.
+pub(super) fn level(
+    x: Tensor,
+    upsampler: Option<&Conv2d>,
+    resnets: &[ResnetBlock],
+    bytes: usize,
+) -> Result<Tensor, Error> {
+    let x = Window::whole(x)?;
+    let [height, width, channels] = x.dims();
+    let (scale, channels) = upsampler.map_or((1, channels), |conv| (2, conv.outputs()));
+    let dims = [scale * height, scale * width, channels];
+    let row = size_of::<f32>() * dims[1] * dims[2];
+    let count = (bytes / row / BAND_UNIT).max(1) * BAND_UNIT;
+    let (mut stream, rest) = match (upsampler, resnets) {
+        (Some(conv), [first, rest @ ..]) => {
+            let mut stream = Upsampled::new(x, conv, dims, first.outputs(), count)?;
+            first.forward_in_bands(&mut stream, count)?;
+            (InPlace(stream.result), rest)
+        }
+        _ => (InPlace(x), resnets),
+    };
+    for resnet in rest {
+        resnet.forward_in_bands(&mut stream, count)?;
+    }
+    stream.into_tensor()
+}
+
+/// A picture that is enlarged when its rows are asked for.
+struct Upsampled<'a> {
+    small: Window,
+    conv: &'a Conv2d,
+    /// The last rows that were computed.
+    large: Window,
+    result: Window,
+}
+
+impl<'a> Upsampled<'a> {
+    /// `outputs`: channels of the result. Rows are asked for about `count` at a time.
+    fn new(
+        small: Window,
+        conv: &'a Conv2d,
+        dims: [usize; 3],
+        outputs: usize,
+        count: usize,
+    ) -> Result<Upsampled<'a>, Error> {
+        let [height, width, _] = dims;
+        // First what stays longest: the memory above it goes back in one piece.
+        let result = Window::new([height, width, outputs], height)?;
+        Ok(Upsampled { small, conv, large: Window::new(dims, count + 2 * BAND_UNIT)?, result })
+    }
+}
+
+impl Stream for Upsampled<'_> {
+    fn dims(&self) -> [usize; 3] {
+        self.large.dims()
+    }
+
+    fn input(&mut self, rows: Range<usize>) -> Result<&Window, Error> {
+        if rows.start < self.large.rows().start {
+            self.large.clear();
+        }
+        self.large.forget_above(rows.start);
+        if rows.end > self.large.rows().end {
+            let [height, width, _] = self.large.dims();
+            let end = height.min(rows.end.next_multiple_of(BAND_UNIT));
+            let before = Before { resize: Some([height, width]), ..Before::default() };
+            ops::conv2d_append(&self.small, self.conv, before, end, &mut self.large)?;
+        }
+        Ok(&self.large)
+    }
+
+    fn result(&mut self, rows: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error> {
+        match shortcut {
+            Some(layer) => ops::linear_append(&self.large, layer, rows.end, &mut self.result)?,
+            None => self.result.append(self.large.values(rows)?)?,
+        }
+        Ok(&mut self.result)
+    }
+}

@@ -1,0 +1,79 @@
+//! Decoding in bands gives the bytes of decoding whole.
+
+use super::{VaeConfig, VaeDecoder};
+use crate::params::Params;
+use crate::rng::RngKind;
+use latent_kernels::parallel;
+use latent_tensor::Tensor;
+
+fn decoder(channels: &[usize]) -> VaeDecoder {
+    let config = VaeConfig {
+        block_out_channels: channels.to_vec(),
+        layers_per_block: 1,
+        latent_channels: 4,
+        scaling_factor: 0.18215,
+    };
+    VaeDecoder::load(&Params::synthetic(1, &|_| ()), &config).unwrap()
+}
+
+fn latent(dims: [usize; 3]) -> Tensor {
+    let [batch, height, width] = dims;
+    let mut values = vec![0.0; batch * height * width * 4];
+    RngKind::Cpu.generator(7).normal(&mut values);
+    Tensor::from_f32(&[batch, height, width, 4], &values).unwrap()
+}
+
+#[track_caller]
+fn same_bytes(whole: &Tensor, bands: &Tensor, what: &str) {
+    assert_eq!(whole.dims(), bands.dims(), "{what}");
+    assert!(whole.f32s().unwrap().iter().all(|v| v.is_finite()), "{what}");
+    assert!(whole.bytes().unwrap() == bands.bytes().unwrap(), "{what}");
+}
+
+/// From one band of four rows after the other to one that is larger than the picture. No picture here is whole bands; some
+/// are no whole tiles.
+#[test]
+fn the_same_bytes_in_bands_of_any_height() {
+    // With a shortcut at the finest level, without one, and without an upsampler.
+    for channels in [&[32, 64][..], &[32, 32, 64], &[64]] {
+        let decoder = decoder(channels);
+        for size in [[1, 1, 1], [1, 5, 9], [2, 11, 6], [1, 23, 10]] {
+            let latent = latent(size);
+            let whole = decoder.decode(&latent).unwrap();
+            let row = 4 * whole.dims()[2] * channels[channels.len().min(2) - 1];
+            for rows in [1, 4, 12, 16, 1000] {
+                let bands = decoder.decode_in_bands_of(rows * row, &latent).unwrap();
+                same_bytes(&whole, &bands, &format!("{channels:?} {size:?} bands of {rows} rows"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_bytes_on_any_number_of_threads() {
+    let (decoder, latent) = (decoder(&[64, 128]), latent([1, 31, 40]));
+    let whole = decoder.decode(&latent).unwrap();
+    for threads in [1, 3] {
+        let decode = || decoder.decode_in_bands_of(8 * 4 * 80 * 128, &latent).unwrap();
+        same_bytes(&whole, &parallel::with_threads(threads, decode).unwrap(), &format!("{threads} threads"));
+    }
+}
+
+/// A picture of 2 1/2 bands.
+#[test]
+fn the_same_bytes_in_bands_of_the_usual_size() {
+    let decoder = decoder(&[32, 64, 64]);
+    let latent = latent([1, 100, 103]);
+    let whole = decoder.decode(&latent).unwrap();
+    assert!(4 * 64 * whole.dims()[1] * whole.dims()[2] > 2 * super::bands::BAND_BYTES);
+    same_bytes(&whole, &decoder.decode_in_bands(&latent).unwrap(), "400x412");
+}
+
+#[test]
+fn a_latent_that_does_not_fit_is_refused_both_ways() {
+    let decoder = decoder(&[32, 64]);
+    for dims in [&[1, 4, 4, 3][..], &[4, 4, 4]] {
+        let latent = Tensor::zeros(dims).unwrap();
+        assert!(decoder.decode(&latent).is_err() && decoder.decode_in_bands(&latent).is_err(), "{dims:?}");
+    }
+}

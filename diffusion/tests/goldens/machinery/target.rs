@@ -1,0 +1,58 @@
+//! The devices that the cases run on, and how exact each is.
+
+use latent_diffusion::tensor::Device;
+
+/// A device, and what its results may differ by.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// For the table's headline.
+    pub(crate) name: String,
+    /// Where models run.
+    pub(crate) device: Device,
+    /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit pictures.
+    pub(crate) limits: Option<(f64, u8)>,
+}
+
+impl Target {
+    /// The CPU, which keeps the limits of the cases.
+    pub(crate) fn cpu() -> Self {
+        Self { name: "the CPU".into(), device: Device::Cpu, limits: None }
+    }
+}
+
+/// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has.
+///
+/// Without a GPU that is told, and is a failure where the variable `LATENT_GPU_REQUIRED` is set.
+#[cfg(feature = "gpu")]
+pub(crate) fn all() -> Result<Vec<Target>, String> {
+    use latent_diffusion::tensor::{DType, gpu};
+    let mut targets = vec![Target::cpu()];
+    let Some(adapter) = gpu::adapters().into_iter().max_by_key(gpu::Adapter::rank) else {
+        if std::env::var_os("LATENT_GPU_REQUIRED").is_some() {
+            return Err("there is no GPU, and LATENT_GPU_REQUIRED is set".into());
+        }
+        println!("SKIPPED on GPUs: there is none; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+        return Ok(targets);
+    };
+    let mut add = |what: &str, options: &gpu::Options, dtype, limits| -> Result<(), String> {
+        let gpu = gpu::Gpu::open(&adapter, options).map_err(|e| e.to_string())?;
+        if dtype == DType::F16 && !gpu.has_f16() {
+            println!("SKIPPED in f16: {} has none", adapter.name());
+            return Ok(());
+        }
+        let device = Device::gpu(&gpu, dtype).map_err(|e| e.to_string())?;
+        targets.push(Target { name: format!("{}, {what}", adapter.name()), device, limits: Some(limits) });
+        Ok(())
+    };
+    let (single, half) = ((1e-3, 2), (2e-2, 5));
+    add("f32", &gpu::Options::default(), DType::F32, single)?;
+    add("f16", &gpu::Options::default(), DType::F16, half)?;
+    add("the least", &gpu::Options { minimal: true, ..Default::default() }, DType::F32, single)?;
+    Ok(targets)
+}
+
+/// The CPU.
+#[cfg(not(feature = "gpu"))]
+pub(crate) fn all() -> Result<Vec<Target>, String> {
+    Ok(vec![Target::cpu()])
+}

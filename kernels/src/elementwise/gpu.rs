@@ -1,0 +1,13 @@
+//! On a GPU. Each thread takes four values, or one where the shape does not allow four; all is bound by memory.
+
+mod channels;
+mod flat;
+
+pub use channels::{add_per_channel, concat_channels};
+pub use flat::{add_assign, convert, guidance, repeat, scale};
+
+pub(crate) use channels::{ADD_PER_CHANNEL, CONCAT};
+pub(crate) use flat::{ADD, CONVERT, GUIDANCE};
+
+/// Threads of a workgroup.
+const THREADS: usize = 256;

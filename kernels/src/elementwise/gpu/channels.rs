@@ -1,0 +1,159 @@
+//! Operations on the channels of pictures.
+
+use super::THREADS;
+use crate::DType;
+use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
+use bytemuck::{Pod, Zeroable};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct AddParams {
+    count: u32,
+    width: u32,
+    positions: u32,
+    skipped: u32,
+    x_first: u32,
+    vector_first: u32,
+    pad: [u32; 2],
+}
+
+pub(crate) static ADD_PER_CHANNEL: Shader = Shader {
+    name: "add_per_channel",
+    sources: &[shaders::ELEMENTS, include_str!("../add_per_channel.wgsl")],
+    bindings: &[Access::Write, Access::Read],
+    params: size_of::<AddParams>(),
+    variants: || {
+        let mut all = Variant::basic();
+        all.extend([1, 4].map(|vector| Variant::new(DType::F16, vector).flag(F32_VECTOR, true)));
+        all
+    },
+};
+
+/// The flag for a vector of `f32` beside pictures of `f16`.
+const F32_VECTOR: &str = "F32_VECTOR";
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ConcatParams {
+    count: u32,
+    a_width: u32,
+    b_width: u32,
+    a_first: u32,
+    b_first: u32,
+    out_first: u32,
+    pad: [u32; 2],
+}
+
+pub(crate) static CONCAT: Shader = Shader {
+    name: "concat",
+    sources: &[shaders::ELEMENTS, include_str!("../concat.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<ConcatParams>(),
+    variants: Variant::basic,
+};
+
+/// Adds a vector `[batch, channels]`, of the same number format or of `f32`, to every position of `x`
+/// `[batch, positions, channels]`.
+///
+/// # Errors
+/// A lost GPU, a command that it refused.
+///
+/// # Panics
+/// If the lengths disagree, or the number formats.
+pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: usize) -> Result<(), GpuError> {
+    assert_eq!(vector.len(), batch * channels, "a vector [{batch}, {channels}]");
+    assert!(
+        channels > 0 && x.len().is_multiple_of((batch * channels).max(1)),
+        "{} values for {batch} x {channels}",
+        x.len()
+    );
+    assert!(vector.dtype() == x.dtype() || vector.dtype() == DType::F32, "a vector of {}", vector.dtype());
+    let gpu = x.gpu().clone();
+    let variant = Variant::of_width(x.dtype(), channels).flag(F32_VECTOR, vector.dtype() != x.dtype());
+    let width = channels / variant.vector as usize;
+    let pixels = x.len() / channels;
+    let positions = pixels / batch.max(1);
+    // So many pixels lie in no more pictures, so the vectors of these fit too.
+    let piece = gpu.rows_at_once(channels * vector.dtype().size());
+    for pixel in (0..pixels).step_by(piece) {
+        let here = piece.min(pixels - pixel);
+        let (first, last) = (pixel / positions, (pixel + here - 1) / positions);
+        let (to, x_first) = x.window(pixel * channels, here * channels);
+        let (from, vector_first) = vector.window(first * channels, (last + 1 - first) * channels);
+        let count = here * width;
+        gpu.dispatch(&Dispatch {
+            shader: &ADD_PER_CHANNEL,
+            variant: variant.clone(),
+            arrays: &[to, from],
+            params: AddParams {
+                count: count as u32,
+                width: width as u32,
+                positions: positions as u32,
+                skipped: (pixel % positions) as u32,
+                x_first: x_first / variant.vector,
+                vector_first: vector_first / variant.vector,
+                pad: [0; 2],
+            },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}
+
+/// Joins the channels of `a` `[positions, a_channels]` and `b` `[positions, b_channels]`.
+///
+/// # Errors
+/// As [`add_per_channel`].
+///
+/// # Panics
+/// If the lengths disagree, or the number formats.
+pub fn concat_channels(
+    a: &Array,
+    a_channels: usize,
+    b: &Array,
+    b_channels: usize,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    let channels = a_channels + b_channels;
+    assert!(a_channels > 0 && b_channels > 0, "no channels to join");
+    let positions = a.len() / a_channels;
+    let agree = a.len() == positions * a_channels && b.len() == positions * b_channels;
+    assert!(
+        agree && out.len() == positions * channels,
+        "{} and {} values to {}",
+        a.len(),
+        b.len(),
+        out.len()
+    );
+    assert!(a.dtype() == b.dtype() && a.dtype() == out.dtype(), "joining different number formats");
+    let gpu = a.gpu().clone();
+    let both_whole = a_channels.is_multiple_of(4) && b_channels.is_multiple_of(4);
+    let variant = Variant::new(a.dtype(), if both_whole { 4 } else { 1 });
+    let vector = variant.vector as usize;
+    let piece = gpu.rows_at_once(channels * a.dtype().size());
+    for pixel in (0..positions).step_by(piece) {
+        let here = piece.min(positions - pixel);
+        let (from_a, a_first) = a.window(pixel * a_channels, here * a_channels);
+        let (from_b, b_first) = b.window(pixel * b_channels, here * b_channels);
+        let (to, out_first) = out.window(pixel * channels, here * channels);
+        let count = here * channels / vector;
+        gpu.dispatch(&Dispatch {
+            shader: &CONCAT,
+            variant: variant.clone(),
+            arrays: &[from_a, from_b, to],
+            params: ConcatParams {
+                count: count as u32,
+                a_width: (a_channels / vector) as u32,
+                b_width: (b_channels / vector) as u32,
+                a_first: a_first / variant.vector,
+                b_first: b_first / variant.vector,
+                out_first: out_first / variant.vector,
+                pad: [0; 2],
+            },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}

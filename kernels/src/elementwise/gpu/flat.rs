@@ -1,0 +1,204 @@
+//! Operations that do not know of shapes.
+
+use super::THREADS;
+use crate::DType;
+use crate::activation;
+use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows, shaders};
+use bytemuck::{Pod, Zeroable};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct AddParams {
+    count: u32,
+    a_first: u32,
+    b_first: u32,
+    pad: u32,
+}
+
+pub(crate) static ADD: Shader = Shader {
+    name: "add",
+    sources: &[shaders::ELEMENTS, include_str!("../add.wgsl")],
+    bindings: &[Access::Write, Access::Read],
+    params: size_of::<AddParams>(),
+    variants: || [DType::F32, DType::F16].map(|dtype| Variant::new(dtype, 4)).into(),
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct GuidanceParams {
+    count: u32,
+    without_first: u32,
+    conditioned_first: u32,
+    out_first: u32,
+    k: f32,
+    pad: [u32; 3],
+}
+
+pub(crate) static GUIDANCE: Shader = Shader {
+    name: "guidance",
+    sources: &[shaders::ELEMENTS, include_str!("../guidance.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<GuidanceParams>(),
+    variants: Variant::basic,
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ConvertParams {
+    count: u32,
+    x_first: u32,
+    out_first: u32,
+    pad: u32,
+}
+
+pub(crate) static CONVERT: Shader = Shader {
+    name: "convert",
+    sources: &[shaders::ELEMENTS, include_str!("../convert.wgsl")],
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<ConvertParams>(),
+    variants: || {
+        let mut all = Variant::basic();
+        all.push(Variant::new(DType::F32, 4).flag("FROM_F16", true));
+        all.push(Variant::new(DType::F16, 4).flag("FROM_F32", true));
+        all
+    },
+};
+
+/// `a += b`, of any shape. The two must not share memory.
+///
+/// # Errors
+/// A lost GPU, a command that it refused.
+///
+/// # Panics
+/// If the lengths or the number formats differ.
+pub fn add_assign(a: &mut Array, b: &Array) -> Result<(), GpuError> {
+    assert_eq!(a.len(), b.len(), "sum of different lengths");
+    assert_eq!(a.dtype(), b.dtype(), "sum of different number formats");
+    let gpu = a.gpu().clone();
+    for [start, here] in pieces(&gpu, a.len(), a.dtype().size()) {
+        let (to, a_first) = a.window(start, here);
+        let (from, b_first) = b.window(start, here);
+        // Memory is a whole number of vectors, so the last may be computed past the end.
+        let count = here.div_ceil(4);
+        gpu.dispatch(&Dispatch {
+            shader: &ADD,
+            variant: Variant::new(a.dtype(), 4),
+            arrays: &[to, from],
+            params: AddParams { count: count as u32, a_first: a_first / 4, b_first: b_first / 4, pad: 0 },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}
+
+/// `x *= k`, of any shape.
+///
+/// # Errors
+/// As [`add_assign`].
+pub fn scale(x: &mut Array, k: f32) -> Result<(), GpuError> {
+    activation::gpu::scale(x, k)
+}
+
+/// Classifier-free guidance (Ho and Salimans 2022): `out = without + k (with - without)`, where the first half of `x` is
+/// without the condition and the second half with it.
+///
+/// # Errors
+/// As [`add_assign`].
+///
+/// # Panics
+/// If `x` is not twice as long as `out`, or of another number format.
+pub fn guidance(x: &Array, k: f32, out: &mut Array) -> Result<(), GpuError> {
+    assert_eq!(x.len(), 2 * out.len(), "guidance of two halves");
+    assert_eq!(x.dtype(), out.dtype(), "guidance to another number format");
+    let gpu = x.gpu().clone();
+    let half = out.len();
+    // The second half may begin within a vector.
+    let variant = Variant::of_width(x.dtype(), half);
+    for [start, here] in pieces(&gpu, half, x.dtype().size()) {
+        let (without, without_first) = x.window(start, here);
+        let (conditioned, conditioned_first) = x.window(half + start, here);
+        let (to, out_first) = out.window(start, here);
+        let count = here / variant.vector as usize;
+        gpu.dispatch(&Dispatch {
+            shader: &GUIDANCE,
+            variant: variant.clone(),
+            arrays: &[without, conditioned, to],
+            params: GuidanceParams {
+                count: count as u32,
+                without_first: without_first / variant.vector,
+                conditioned_first: conditioned_first / variant.vector,
+                out_first: out_first / variant.vector,
+                k,
+                pad: [0; 3],
+            },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}
+
+/// A copy in the number format of `out`: from `f32` to `f16` (if the GPU has it), from `f16` to `f32` (on every GPU), or
+/// without a change.
+///
+/// # Errors
+/// As [`add_assign`].
+///
+/// # Panics
+/// If the lengths differ, or a number format is `BF16`.
+pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
+    assert_eq!(x.len(), out.len(), "a copy of another length");
+    let variant = match (x.dtype(), out.dtype()) {
+        (from, to) if from == to => Variant::new(to, 4),
+        (DType::F16, DType::F32) => Variant::new(DType::F32, 4).flag("FROM_F16", true),
+        (DType::F32, DType::F16) => Variant::new(DType::F16, 4).flag("FROM_F32", true),
+        (from, to) => panic!("no conversion of {from} to {to}"),
+    };
+    copy(&variant, x, out, 0)
+}
+
+/// `out` is `x`, then `x` again, `times` times in all.
+///
+/// # Errors
+/// As [`add_assign`].
+///
+/// # Panics
+/// If the length of `out` is not `times` that of `x`, or its number format is another.
+pub fn repeat(x: &Array, times: usize, out: &mut Array) -> Result<(), GpuError> {
+    assert_eq!(x.len() * times, out.len(), "{times} copies");
+    assert_eq!(x.dtype(), out.dtype(), "copies in another number format");
+    // Only the first copy surely begins with a whole vector.
+    let variant = if times == 1 { Variant::new(x.dtype(), 4) } else { Variant::of_width(x.dtype(), x.len()) };
+    (0..times).try_for_each(|i| copy(&variant, x, out, i * x.len()))
+}
+
+/// Copies all of `x` to `out` from `at` on.
+fn copy(variant: &Variant, x: &Array, out: &Array, at: usize) -> Result<(), GpuError> {
+    let gpu = x.gpu().clone();
+    for [start, here] in pieces(&gpu, x.len(), x.dtype().size().max(out.dtype().size())) {
+        let (from, x_first) = x.window(start, here);
+        let (to, out_first) = out.window(at + start, here);
+        let count = here.div_ceil(variant.vector as usize);
+        gpu.dispatch(&Dispatch {
+            shader: &CONVERT,
+            variant: variant.clone(),
+            arrays: &[from, to],
+            params: ConvertParams {
+                count: count as u32,
+                x_first: x_first / variant.vector,
+                out_first: out_first / variant.vector,
+                pad: 0,
+            },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}
+
+/// `[start, length]` of the parts of an array that can be bound; all but the last are whole vectors.
+fn pieces(gpu: &Gpu, len: usize, size: usize) -> impl Iterator<Item = [usize; 2]> {
+    let piece = gpu.rows_at_once(4 * size) * 4;
+    (0..len).step_by(piece).map(move |start| [start, piece.min(len - start)])
+}

@@ -1,0 +1,265 @@
+//! On a GPU, by three shaders: mean and spread of each channel in pieces of the picture; of each group, from its channels'
+//! pieces; and the affine map of each channel that is left.
+//!
+//! A picture that is larger than a binding is bound in parts, one after the other. Each part has the same pieces, and what
+//! it finds in a piece is joined to what earlier parts found there.
+
+use super::GroupNorm;
+use crate::DType;
+use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, shaders};
+use bytemuck::{Pod, Zeroable};
+
+/// Vectors of a pixel that a workgroup takes, and pixels that it takes at once.
+const LANES: usize = 16;
+const ROWS: usize = 16;
+
+/// Pixels of a piece, at least: fewer are not worth a workgroup.
+const LEAST_PIECE: usize = 128;
+
+/// Pieces of a picture, at most: enough for the largest GPUs, and few enough for one workgroup to join them.
+const MOST_PIECES: usize = 512;
+
+/// Pixels that a workgroup of the map takes.
+const TILE: usize = ROWS * 4;
+
+/// Workgroups of a dimension, at most.
+const MOST_GROUPS: usize = 65535;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct StatisticsParams {
+    width: u32,
+    count: u32,
+    piece: u32,
+    pieces: u32,
+    before: u32,
+    x_first: u32,
+    state_first: u32,
+    pad: u32,
+}
+
+pub(crate) static STATISTICS: Shader = Shader {
+    name: "group_norm_statistics",
+    sources: &[include_str!("statistics.wgsl")],
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<StatisticsParams>(),
+    variants: Variant::basic,
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct FinishParams {
+    channels: u32,
+    width: u32,
+    pieces: u32,
+    piece: u32,
+    before: u32,
+    last: u32,
+    state_first: u32,
+    out_first: u32,
+    count: f32,
+    eps: f32,
+    pad: [u32; 2],
+}
+
+pub(crate) static FINISH: Shader = Shader {
+    name: "group_norm_finish",
+    sources: &[include_str!("finish.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<FinishParams>(),
+    variants: || vec![Variant::new(DType::F32, 1)],
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ApplyParams {
+    width: u32,
+    count: u32,
+    x_first: u32,
+    out_first: u32,
+    statistic_first: u32,
+    pad: [u32; 3],
+}
+
+pub(crate) static APPLY: Shader = Shader {
+    name: "group_norm_apply",
+    sources: &[shaders::ELEMENTS, include_str!("apply.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params: size_of::<ApplyParams>(),
+    variants: || {
+        let both = |v: Variant| [v.clone(), v.flag("SILU", true)];
+        Variant::basic().into_iter().flat_map(both).collect()
+    },
+};
+
+/// As [`super::group_norm`]: `(x - mean) / sqrt(variance + eps) * weight + bias` with mean and variance over each picture's
+/// groups, then SiLU if asked for. `x` and `out` are `[batch, positions, channels]`, `weight` and `bias` `[channels]` in
+/// `f32`.
+///
+/// # Errors
+/// No memory, a lost GPU, a command that it refused.
+///
+/// # Panics
+/// If the length of an array disagrees with `shape`, the groups do not divide the channels, or a number format is another.
+pub fn group_norm(
+    shape: GroupNorm,
+    x: &Array,
+    weight: &Array,
+    bias: &Array,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    let GroupNorm { batch, positions, channels, groups, silu, .. } = shape;
+    assert!(groups > 0 && positions > 0 && channels > 0, "an empty group norm {shape:?}");
+    assert_eq!(channels % groups, 0, "groups do not divide the channels: {shape:?}");
+    assert_eq!(x.len(), batch * positions * channels, "input of {shape:?}");
+    assert_eq!(out.len(), x.len(), "output of {shape:?}");
+    assert_eq!(out.dtype(), x.dtype(), "output in another number format");
+    assert!(weight.len() == channels && bias.len() == channels, "weight and bias of {shape:?}");
+    assert!(weight.dtype() == DType::F32 && bias.dtype() == DType::F32, "weight and bias are f32");
+    let parts = Parts::new(shape, x);
+    let statistics = statistics(shape, &parts, x, weight)?;
+    let variant = Variant::of_width(x.dtype(), channels);
+    let width = channels / variant.vector as usize;
+    parts.each(shape, |part| {
+        let (from, x_first) = x.window(part.start, part.len);
+        let (to, out_first) = out.window(part.start, part.len);
+        let (means, statistic_first) =
+            statistics.window(part.picture * 2 * channels, part.pictures * 2 * channels);
+        x.gpu().dispatch(&Dispatch {
+            shader: &APPLY,
+            variant: variant.clone().flag("SILU", silu),
+            arrays: &[from, means, bias.whole(), to],
+            params: ApplyParams {
+                width: width as u32,
+                count: part.pixels as u32,
+                x_first: x_first / variant.vector,
+                out_first: out_first / variant.vector,
+                statistic_first: statistic_first / variant.vector,
+                pad: [0; 3],
+            },
+            groups: [width.div_ceil(LANES), part.pixels.div_ceil(TILE), part.pictures].map(|n| n as u32),
+            flops: 0,
+        })
+    })
+}
+
+/// The mean, then the scale (`weight` over the standard deviation), of each channel of each picture: `[batch, 2, channels]`
+/// in `f32`.
+fn statistics(shape: GroupNorm, parts: &Parts, x: &Array, weight: &Array) -> Result<Array, GpuError> {
+    let GroupNorm { batch, positions, channels, groups, eps, .. } = shape;
+    let gpu = x.gpu();
+    let Parts { pixels, piece, pieces, .. } = *parts;
+    // Mean, then squared distances, of each channel of each piece.
+    let picture_len = pieces * 2 * channels;
+    let state = Array::scratch(gpu, DType::F32, batch * picture_len)?;
+    let variant = Variant::of_width(x.dtype(), channels);
+    let width = channels / variant.vector as usize;
+    parts.each(shape, |part| {
+        let (from, x_first) = x.window(part.start, part.len);
+        let (to, state_first) = state.window(part.picture * picture_len, part.pictures * picture_len);
+        gpu.dispatch(&Dispatch {
+            shader: &STATISTICS,
+            variant: variant.clone(),
+            arrays: &[from, to],
+            params: StatisticsParams {
+                width: width as u32,
+                count: part.pixels as u32,
+                piece: piece as u32,
+                pieces: pieces as u32,
+                before: (part.index * piece) as u32,
+                x_first: x_first / variant.vector,
+                state_first: state_first / variant.vector,
+                pad: 0,
+            },
+            groups: [width.div_ceil(LANES), part.pixels.div_ceil(piece), part.pictures].map(|n| n as u32),
+            flops: 0,
+        })
+    })?;
+
+    let out = Array::scratch(gpu, DType::F32, batch * 2 * channels)?;
+    let earlier = (positions - 1) / pixels;
+    for picture in (0..batch).step_by(parts.pictures) {
+        let here = parts.pictures.min(batch - picture);
+        let (from, state_first) = state.window(picture * picture_len, here * picture_len);
+        let (to, out_first) = out.window(picture * 2 * channels, here * 2 * channels);
+        gpu.dispatch(&Dispatch {
+            shader: &FINISH,
+            variant: Variant::new(DType::F32, 1),
+            arrays: &[from, weight.whole(), to],
+            params: FinishParams {
+                channels: channels as u32,
+                width: (channels / groups) as u32,
+                pieces: pieces as u32,
+                piece: piece as u32,
+                before: (earlier * piece) as u32,
+                last: (positions - earlier * pixels) as u32,
+                state_first,
+                out_first,
+                count: (positions * (channels / groups)) as f32,
+                eps,
+                pad: [0; 2],
+            },
+            groups: [groups as u32, here as u32, 1],
+            flops: 0,
+        })?;
+    }
+    Ok(out)
+}
+
+/// How pictures are cut: into runs of whole pictures, or each into parts of so many pixels.
+struct Parts {
+    /// Pictures that are bound at once; one if it is cut.
+    pictures: usize,
+    /// Pixels of each part of a picture but the last, which may have fewer.
+    pixels: usize,
+    /// Pixels of each piece of a part.
+    piece: usize,
+    /// Pieces of a part.
+    pieces: usize,
+}
+
+/// What is bound at once.
+struct Part {
+    picture: usize,
+    pictures: usize,
+    /// Its number in the picture.
+    index: usize,
+    /// Pixels of each picture.
+    pixels: usize,
+    start: usize,
+    len: usize,
+}
+
+impl Parts {
+    fn new(shape: GroupNorm, x: &Array) -> Parts {
+        let GroupNorm { positions, channels, .. } = shape;
+        let gpu = x.gpu();
+        let fit = gpu.rows_at_once(channels * x.dtype().size()).min(MOST_GROUPS * TILE);
+        // Pieces whose statistics can be bound.
+        let room = gpu.rows_at_once(2 * channels * DType::F32.size());
+        let most = fit.min(positions);
+        let piece = most.div_ceil(room.min(MOST_PIECES)).max(LEAST_PIECE).min(most);
+        if positions <= fit {
+            let pieces = positions.div_ceil(piece);
+            let pictures = (fit / positions).min(room / pieces).min(MOST_GROUPS);
+            Parts { pictures, pixels: positions, piece, pieces }
+        } else {
+            let pieces = fit / piece;
+            Parts { pictures: 1, pixels: pieces * piece, piece, pieces }
+        }
+    }
+
+    /// Calls `op` for each part, in order.
+    fn each(&self, shape: GroupNorm, op: impl Fn(Part) -> Result<(), GpuError>) -> Result<(), GpuError> {
+        let GroupNorm { batch, positions, channels, .. } = shape;
+        for picture in (0..batch).step_by(self.pictures) {
+            let pictures = self.pictures.min(batch - picture);
+            for (index, first) in (0..positions).step_by(self.pixels).enumerate() {
+                let pixels = self.pixels.min(positions - first);
+                let (start, len) = ((picture * positions + first) * channels, pictures * pixels * channels);
+                op(Part { picture, pictures, index, pixels, start, len })?;
+            }
+        }
+        Ok(())
+    }
+}

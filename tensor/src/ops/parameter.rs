@@ -1,0 +1,54 @@
+//! A layer's vectors, on the layer's device.
+
+use crate::{Device, TensorError};
+#[cfg(feature = "gpu")]
+use latent_kernels::gpu::Array;
+
+/// A bias or the weight of a norm, in `f32`.
+#[derive(Clone, Debug)]
+pub(super) enum Vector {
+    Cpu(Vec<f32>),
+    #[cfg(feature = "gpu")]
+    Gpu(Array),
+}
+
+impl Vector {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Vector::Cpu(values) => values.len(),
+            #[cfg(feature = "gpu")]
+            Vector::Gpu(array) => array.len(),
+        }
+    }
+
+    /// On a device. Where a layer was before does not matter: none is moved back.
+    pub(super) fn to(self, device: &Device) -> Result<Vector, TensorError> {
+        match (self, device) {
+            #[cfg(feature = "gpu")]
+            (Vector::Cpu(values), Device::Gpu { gpu, .. }) => {
+                let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                let weight = crate::WeightBytes::new(crate::DType::F32, &bytes);
+                Ok(Vector::Gpu(Array::weight(gpu, weight)?))
+            }
+            (vector, _) => Ok(vector),
+        }
+    }
+
+    /// The values, of a layer on the CPU.
+    pub(super) fn values(&self) -> Result<&[f32], TensorError> {
+        match self {
+            Vector::Cpu(values) => Ok(values),
+            #[cfg(feature = "gpu")]
+            Vector::Gpu(array) => Err(TensorError::elsewhere("layer", "the CPU", array.gpu().name())),
+        }
+    }
+
+    /// The values, of a layer on a GPU.
+    #[cfg(feature = "gpu")]
+    pub(super) fn array(&self) -> Result<&Array, TensorError> {
+        match self {
+            Vector::Cpu(_) => Err(TensorError::elsewhere("layer", "the GPU", "the CPU")),
+            Vector::Gpu(array) => Ok(array),
+        }
+    }
+}
