@@ -50,7 +50,13 @@ pub(crate) struct DevicesArgs {
 #[derive(clap::Args)]
 pub(crate) struct DeviceArgs {
     /// auto, cpu, gpu or gpu:N, a number of `latent devices`; auto takes a GPU that is no software, or else the CPU
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        env = "LATENT_DEVICE",
+        hide_env_values = true
+    )]
     pub(crate) device: Choice,
     /// Numbers that a GPU stores between its kernels
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Precision::Auto)]

@@ -84,7 +84,8 @@ fn open_adapter(
 ) -> Result<Device, CliError> {
     use latent_diffusion::tensor::{DType, gpu};
     let memory_limit = args.max_vram.map(|mb| mb << 20);
-    let options = gpu::Options { memory_limit, ..gpu::Options::from_env() };
+    let cache = dirs::cache_dir().map(|folder| folder.join("latent").join("pipelines"));
+    let options = gpu::Options { memory_limit, cache, ..gpu::Options::from_env() };
     let run_time = |error: String| CliError::RunTime(format!("{}: {error}", adapter.name()));
     let gpu = gpu::Gpu::open(adapter, &options).map_err(|error| run_time(error.to_string()))?;
     let dtype = match args.precision {
@@ -93,6 +94,20 @@ fn open_adapter(
         Precision::Auto | Precision::F16 => DType::F16,
     };
     Device::gpu(&gpu, dtype).map_err(|error| CliError::BadInput(format!("precision: {error}")))
+}
+
+/// Keeps what a GPU's driver compiled for the next run.
+pub(crate) fn keep_pipelines(device: &Device) {
+    match device {
+        #[cfg(feature = "gpu")]
+        Device::Gpu { gpu, .. } => {
+            if let Err(error) = gpu.save_pipelines() {
+                // The next run compiles again: slower, and no worse.
+                eprintln!("latent: {error}; compiled pipelines are not kept");
+            }
+        }
+        _ => (),
+    }
 }
 
 /// Opens what was asked for.

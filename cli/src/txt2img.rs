@@ -108,6 +108,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         }
     }
     progress.finish();
+    device::keep_pipelines(pipeline.device());
     Ok(())
 }
 

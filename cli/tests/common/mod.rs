@@ -39,6 +39,8 @@ impl Room {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latent"));
         command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA").env_remove("LATENT_CONV");
+        // Bytes are compared, which only the CPU gives again everywhere.
+        command.env("LATENT_DEVICE", "cpu").env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 

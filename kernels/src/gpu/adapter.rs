@@ -81,7 +81,7 @@ impl Adapter {
         vec![
             ("f16", features.contains(wgpu::Features::SHADER_F16)),
             ("subgroups", features.contains(wgpu::Features::SUBGROUP)),
-            ("cooperative matrices", self.has_cooperative_matrix()),
+            ("cooperative matrices", self.cooperative_matrix().is_some()),
             ("timestamps", features.contains(wgpu::Features::TIMESTAMP_QUERY)),
             ("pipeline cache", features.contains(wgpu::Features::PIPELINE_CACHE)),
         ]
@@ -99,13 +99,17 @@ impl Adapter {
         ]
     }
 
-    /// Whether it multiplies 16x16 matrices of `f16` into `f32`.
-    pub(super) fn has_cooperative_matrix(&self) -> bool {
-        self.0.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
-            && self.0.cooperative_matrix_properties().iter().any(|p| {
-                (p.m_size, p.n_size, p.k_size) == (16, 16, 16)
-                    && p.ab_type == wgpu::CooperativeScalarType::F16
-                    && p.cr_type == wgpu::CooperativeScalarType::F32
-            })
+    /// The side of the matrices of `f16` that it multiplies into `f32`, where it has cooperative matrices: 16 (NVIDIA, AMD,
+    /// Intel), or else 8 (Apple, Mesa's software adapter).
+    #[must_use]
+    pub fn cooperative_matrix(&self) -> Option<u32> {
+        let has = self.0.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        let sizes = if has { self.0.cooperative_matrix_properties() } else { Vec::new() };
+        let is = |p: &wgpu::CooperativeMatrixProperties, side| {
+            (p.m_size, p.n_size, p.k_size) == (side, side, side)
+                && p.ab_type == wgpu::CooperativeScalarType::F16
+                && p.cr_type == wgpu::CooperativeScalarType::F32
+        };
+        [16, 8].into_iter().find(|side| sizes.iter().any(|p| is(p, *side)))
     }
 }

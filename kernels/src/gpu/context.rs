@@ -50,7 +50,7 @@ struct Inner {
     queue: wgpu::Queue,
     name: String,
     features: wgpu::Features,
-    cooperative_matrix: bool,
+    cooperative_matrix: Option<u32>,
     subgroups: [u32; 2],
     memory_limit: u64,
     binding_limit: u64,
@@ -79,7 +79,7 @@ impl Gpu {
         let (has, limits) = (adapter.0.features(), adapter.0.limits());
         let mut features = has & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
         let mut required = limits.clone();
-        let cooperative_matrix = adapter.has_cooperative_matrix() && !options.minimal;
+        let cooperative_matrix = adapter.cooperative_matrix().filter(|_| !options.minimal);
         if options.minimal {
             required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
             required.max_buffer_size = limits.max_buffer_size;
@@ -90,7 +90,7 @@ impl Gpu {
             features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
         }
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
-        if cooperative_matrix {
+        if cooperative_matrix.is_some() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: the flag acknowledges that wgpu may have defects in experimental features; the shaders that use
             // cooperative matrices are validated by naga and compared with a reference in this crate's tests.
@@ -152,9 +152,9 @@ impl Gpu {
         (self.0.features.contains(wgpu::Features::SUBGROUP) && least == most).then_some(least)
     }
 
-    /// Whether shaders may multiply 16x16 matrices of `f16` into `f32`.
+    /// The side of the matrices of `f16` that shaders may multiply into `f32`: 16 or 8.
     #[must_use]
-    pub fn has_cooperative_matrix(&self) -> bool {
+    pub fn cooperative_matrix(&self) -> Option<u32> {
         self.0.cooperative_matrix
     }
 

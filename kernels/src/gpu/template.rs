@@ -7,7 +7,7 @@ use super::shader::{Shader, Variant};
 use crate::DType;
 use std::fmt::Write as _;
 
-/// The flag of shaders that use operations of subgroups.
+/// The flag of shaders that use operations of subgroups. naga takes these without the standard's `enable`, which it refuses.
 pub(crate) const SUBGROUPS: &str = "SUBGROUPS";
 /// The flag of shaders that use cooperative matrices.
 pub(crate) const COOPERATIVE: &str = "COOPERATIVE";
@@ -21,9 +21,6 @@ pub(super) fn expand(shader: &Shader, variant: &Variant) -> String {
     let has = |name: &str| variant.flags.contains(&name);
     if variant.dtype == DType::F16 || has(COOPERATIVE) {
         out.push_str("enable f16;\n");
-    }
-    if has(SUBGROUPS) {
-        out.push_str("enable subgroups;\n");
     }
     if has(COOPERATIVE) {
         out.push_str("enable wgpu_cooperative_matrix;\n");

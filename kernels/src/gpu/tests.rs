@@ -14,8 +14,7 @@ fn parse(shader: &Shader, variant: &Variant) -> (Module, ModuleInfo) {
     let text = expand(shader, variant);
     let fail = |error: String| -> ! { panic!("{} {variant:?}: {error}", shader.name) };
     let mut frontend = naga::front::wgsl::Frontend::new();
-    // `unpack2x16float`, which every GPU has.
-    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if variant.dtype == DType::F16 || variant.flags.contains(&COOPERATIVE) {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }

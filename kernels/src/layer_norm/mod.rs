@@ -1,5 +1,7 @@
 //! Layer normalisation of rows (Ba, Kiros and Hinton, Layer Normalization, 2016).
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 mod simd;
 #[cfg(test)]

@@ -43,3 +43,44 @@ proptest! {
         check(rows, width, 0.5, 1e-2, 1e-5);
     }
 }
+
+#[cfg(feature = "gpu")]
+mod gpus {
+    use super::*;
+    use crate::DType;
+    use crate::gpu::Array;
+    use crate::gpu::testing::{check, gpus};
+
+    #[test]
+    fn rows() {
+        for (name, gpu) in gpus() {
+            for (rows, width, mean) in [
+                (77, 768, 0.0), // text encoder
+                (70, 320, 0.0), // UNet
+                (16, 1280, 0.0),
+                (20, 640, 30.0),
+                (3, 4000, 0.0),
+                (0, 4, 0.0),
+                (1, 1, 0.5),
+                (130, 3, 0.5),
+                (19, 37, 0.5),
+                (9, 130, 0.5),
+                (5, 24, 0.5),
+            ] {
+                // Sixteenths, which `f16` holds.
+                let x: Vec<f32> =
+                    random(1, rows * width).iter().map(|v| (v * 32.0).round() / 16.0 + mean).collect();
+                let (weight, bias) = (random(2, width), random(3, width));
+                let want = reference::layer_norm(&x, &weight, &bias, 1e-2);
+                let what = format!("{name} {rows}x{width} mean {mean}");
+                let weight = Array::upload(&gpu, DType::F32, &weight).unwrap();
+                let bias = Array::upload(&gpu, DType::F32, &bias).unwrap();
+                check(&gpu, &[&x], &want, 1e-5 + mean.abs() * 1e-6, &what, |arrays| {
+                    let mut out = Array::scratch(&gpu, arrays[0].dtype(), x.len())?;
+                    gpu::layer_norm(&arrays[0], &weight, &bias, 1e-2, &mut out)?;
+                    Ok(out)
+                });
+            }
+        }
+    }
+}

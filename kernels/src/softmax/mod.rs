@@ -1,5 +1,7 @@
 //! Softmax of rows.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 mod simd;
 #[cfg(test)]

@@ -35,3 +35,48 @@ proptest! {
         check(rows, width, sharpness);
     }
 }
+
+#[cfg(feature = "gpu")]
+mod gpus {
+    use super::*;
+    use crate::gpu::testing::{check, gpus};
+
+    #[test]
+    fn rows() {
+        for (name, gpu) in gpus() {
+            for (rows, width, sharpness) in [
+                (64, 77, 5.0),
+                (5, 4096, 20.0),
+                (40, 256, 90.0),
+                (0, 4, 1.0),
+                (1, 1, 1.0),
+                (130, 3, 1.0),
+                (19, 37, 100.0),
+                (5, 3001, 8.0),
+                (9, 24, 1.0),
+            ] {
+                // Sixteenths, which `f16` holds.
+                let x: Vec<f32> =
+                    random(1, rows * width).iter().map(|v| (v * sharpness * 16.0).round() / 16.0).collect();
+                let want = reference::softmax(&x, width);
+                let what = format!("{name} {rows}x{width} x{sharpness}");
+                check(&gpu, &[&x], &want, 2e-6, &what, |arrays| {
+                    let mut x = arrays[0].clone();
+                    gpu::softmax(&mut x, width)?;
+                    Ok(x)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_masked_entry_gets_nothing() {
+        for (name, gpu) in gpus() {
+            check(&gpu, &[&[1.0, f32::NEG_INFINITY, 1.0]], &[0.5, 0.0, 0.5], 1e-7, name, |arrays| {
+                let mut x = arrays[0].clone();
+                gpu::softmax(&mut x, 3)?;
+                Ok(x)
+            });
+        }
+    }
+}

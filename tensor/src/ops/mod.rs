@@ -6,6 +6,8 @@ mod bands;
 mod conv2d;
 mod elementwise;
 mod embedding;
+#[cfg(all(test, feature = "gpu"))]
+mod gpu_tests;
 mod group_norm;
 mod layer_norm;
 mod linear;

@@ -1,0 +1,86 @@
+//! Pictures and measurements on a GPU, and what is said where there is none.
+#![cfg(feature = "gpu")]
+
+mod common;
+
+use common::{Room, read_png};
+use serde_json::Value;
+
+const PICTURE: &[&str] = &["txt2img", "a red apple", "-s", "7", "--steps", "20", "-o"];
+
+/// Whether there is a GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
+fn has_gpu(room: &Room) -> bool {
+    let json: Value = serde_json::from_str(&room.succeeds(&["devices", "--json"])).unwrap();
+    let gpus = json["gpus"].as_array().unwrap();
+    if gpus.is_empty() {
+        assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
+        eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+    }
+    !gpus.is_empty()
+}
+
+/// The largest difference of two pictures' values, of 255.
+fn difference(room: &Room, a: &str, b: &str) -> u8 {
+    let [a, b] = [a, b].map(|name| read_png(&room.path(name)).0);
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn the_picture_of_the_cpu() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    room.succeeds(&[PICTURE, &["cpu.png", "--device", "cpu"]].concat());
+    room.succeeds(&[PICTURE, &["f32.png", "--device", "gpu", "--precision", "f32"]].concat());
+    assert!(difference(&room, "cpu.png", "f32.png") <= 2);
+    let small = [PICTURE, &["least.png", "--device", "gpu"]].concat();
+    let output = room.command(&small).env("LATENT_GPU", "minimal").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(difference(&room, "cpu.png", "least.png") <= 2);
+}
+
+#[test]
+fn devices_are_listed_with_limits_and_features() {
+    let room = Room::new();
+    assert!(room.succeeds(&["devices"]).starts_with("cpu    "));
+    let json: Value = serde_json::from_str(&room.succeeds(&["devices", "--json"])).unwrap();
+    for (number, gpu) in json["gpus"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(gpu["device"], format!("gpu:{number}"));
+        assert!(gpu["name"].is_string() && gpu["features"]["f16"].is_boolean(), "{gpu}");
+        assert!(gpu["limits"]["largest binding"].as_u64() >= Some(128 << 20), "{gpu}");
+    }
+    room.refuses(&["txt2img", "a", "--device", "gpu:77"], &["device", "77", "latent devices"]);
+    room.refuses(&["txt2img", "a", "--device", "cuda"], &["--device", "cuda", "gpu:N"]);
+}
+
+#[test]
+fn too_little_memory_is_one_clear_line() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    let output = room.run(&[PICTURE, &["a.png", "--device", "gpu", "--max-vram", "3"]].concat());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("latent: the GPU is out of memory"), "{error}");
+    assert!(room.files().is_empty());
+}
+
+#[test]
+fn kernels_are_measured() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    let args = ["bench", "--size", "64", "--stage", "text", "--runs", "1", "--device", "gpu", "--json"];
+    let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
+    assert!(json["fma_peak_gflops"].as_f64() > Some(0.0) && json["copy_peak_gb"].as_f64() > Some(0.0));
+    let stage = &json["stages"][0];
+    // CLIP-L is 6.65 G multiply-adds; here are two.
+    assert!((stage["direct_gflop"].as_f64().unwrap() - 26.6).abs() < 0.05, "{stage}");
+    let kernels = stage["kernels"].as_array().unwrap();
+    assert!(kernels.len() >= 4, "{stage}");
+    assert!(kernels.iter().all(|k| k["calls"].as_u64() > Some(0) && k["seconds"].as_f64() > Some(0.0)));
+}

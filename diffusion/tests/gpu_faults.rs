@@ -1,0 +1,90 @@
+//! A GPU that fails in the middle of a picture, and the next picture.
+#![cfg(feature = "gpu")]
+
+use latent_diffusion::tensor::gpu::{Adapter, Gpu, Options, adapters};
+use latent_diffusion::tensor::{DType, Device};
+use latent_diffusion::{Error, Event, Picture, Pipeline, Settings, loader::Checkpoint};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// The best GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
+fn adapter() -> Option<Adapter> {
+    let adapter = adapters().into_iter().max_by_key(Adapter::rank);
+    if adapter.is_none() {
+        assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
+        eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+    }
+    adapter
+}
+
+fn pipeline() -> Pipeline {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
+    Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap()
+}
+
+fn open(adapter: &Adapter, options: &Options) -> (Gpu, Device) {
+    let gpu = Gpu::open(adapter, options).unwrap();
+    let device = Device::gpu(&gpu, DType::F32).unwrap();
+    (gpu, device)
+}
+
+/// Draws; `on_step` hears of each step.
+fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Picture>, Error> {
+    let settings = Settings { steps: 2, seeds: vec![7], ..Settings::default() };
+    pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
+        if let Event::Step { step, .. } = event {
+            on_step(step);
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+fn largest_difference(a: &[Picture], b: &[Picture]) -> Option<u8> {
+    a[0].rgb.iter().zip(&b[0].rgb).map(|(a, b)| a.abs_diff(*b)).max()
+}
+
+#[test]
+fn a_lost_gpu_is_a_clean_error_and_the_next_picture_succeeds() {
+    let Some(adapter) = adapter() else { return };
+    let mut pipeline = pipeline();
+    let want = draw(&mut pipeline, |_| ()).unwrap();
+    let (gpu, device) = open(&adapter, &Options::default());
+    pipeline.set_device(device);
+    let lose = |step| {
+        if step == 1 {
+            gpu.lose();
+        }
+    };
+    let error = draw(&mut pipeline, lose).unwrap_err();
+    assert!(error.is_gpu_fault() && !error.is_bad_input(), "{error:?}");
+    assert!(error.to_string().contains("the GPU was lost"), "{error}");
+    // It stays lost.
+    assert!(draw(&mut pipeline, |_| ()).unwrap_err().is_gpu_fault());
+    pipeline.set_device(open(&adapter, &Options::default()).1);
+    assert!(largest_difference(&draw(&mut pipeline, |_| ()).unwrap(), &want) <= Some(2));
+    pipeline.set_device(Device::Cpu);
+    assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want);
+}
+
+/// Each limit ends a picture elsewhere: while weights are read, while it is sampled, while it is decoded.
+#[test]
+fn no_memory_is_a_clean_error_and_the_next_picture_succeeds() {
+    let Some(adapter) = adapter() else { return };
+    let mut pipeline = pipeline();
+    let want = draw(&mut pipeline, |_| ()).unwrap();
+    let (gpu, device) = open(&adapter, &Options::default());
+    pipeline.set_device(device);
+    draw(&mut pipeline, |_| ()).unwrap();
+    let peak = gpu.memory().peak;
+    for share in [5, 50, 90] {
+        let options = Options { memory_limit: Some(peak / 100 * share), ..Options::default() };
+        pipeline.set_device(open(&adapter, &options).1);
+        let error = draw(&mut pipeline, |_| ()).unwrap_err();
+        assert!(error.is_gpu_fault(), "{share} %: {error:?}");
+        assert!(error.to_string().contains("the GPU is out of memory"), "{share} %: {error}");
+        pipeline.set_device(Device::Cpu);
+        assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want, "{share} %");
+    }
+    pipeline.set_device(open(&adapter, &Options::default()).1);
+    assert!(largest_difference(&draw(&mut pipeline, |_| ()).unwrap(), &want) <= Some(2));
+}

@@ -1,0 +1,58 @@
+// What shaders share that take rows together: `LANES` threads for each, `THREADS / LANES` rows for a workgroup.
+
+const THREADS = 128u;
+// A power of two; where subgroups are used, their size.
+override LANES: u32 = 32u;
+
+#if SCALAR
+fn greatest(x: f32) -> f32 {
+    return x;
+}
+#else
+fn greatest(x: vec4<f32>) -> f32 {
+    return max(max(x.x, x.y), max(x.z, x.w));
+}
+#endif
+
+#if SUBGROUPS
+fn row_sum(thread: u32, x: f32) -> f32 {
+    return subgroupAdd(x);
+}
+
+fn row_max(thread: u32, x: f32) -> f32 {
+    return subgroupMax(x);
+}
+#else
+var<workgroup> partial: array<f32, THREADS>;
+
+// The sum over the threads of a row. All threads of the workgroup come here.
+fn row_sum(thread: u32, x: f32) -> f32 {
+    partial[thread] = x;
+    for (var step = LANES / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if (thread % LANES < step) {
+            partial[thread] += partial[thread + step];
+        }
+    }
+    workgroupBarrier();
+    let sum = partial[thread / LANES * LANES];
+    // The next call writes.
+    workgroupBarrier();
+    return sum;
+}
+
+// The largest of the threads of a row, as `row_sum`.
+fn row_max(thread: u32, x: f32) -> f32 {
+    partial[thread] = x;
+    for (var step = LANES / 2u; step > 0u; step /= 2u) {
+        workgroupBarrier();
+        if (thread % LANES < step) {
+            partial[thread] = max(partial[thread], partial[thread + step]);
+        }
+    }
+    workgroupBarrier();
+    let most = partial[thread / LANES * LANES];
+    workgroupBarrier();
+    return most;
+}
+#endif

@@ -1,0 +1,64 @@
+// Layer normalisation of rows, two passes over each for its variance.
+
+struct Params {
+    rows: u32,
+    width: u32,     // vectors of a row
+    x_first: u32,   // vector
+    out_first: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Elems>;
+@group(0) @binding(2) var<storage, read> weight: array<Floats>;
+@group(0) @binding(3) var<storage, read> bias: array<Floats>;
+@group(0) @binding(4) var<storage, read_write> out: array<Elems>;
+
+#if SUBGROUPS
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    normalise(workgroup, subgroup * LANES + lane);
+}
+#else
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    normalise(workgroup, local);
+}
+#endif
+
+fn normalise(workgroup: vec3<u32>, thread: u32) {
+    let row = (workgroup.x + 32768u * workgroup.y) * (THREADS / LANES) + thread / LANES;
+    let lane = thread % LANES;
+    // Threads past the last row help with it, as all must meet in the sums, but write nothing.
+    let first = params.x_first + min(row, params.rows - 1u) * params.width;
+
+    var sum = Floats();
+    for (var i = lane; i < params.width; i += LANES) {
+        sum += Floats(x[first + i]);
+    }
+    let count = f32(params.width * V);
+    let mean = row_sum(thread, total(sum)) / count;
+
+    var squares = Floats();
+    for (var i = lane; i < params.width; i += LANES) {
+        let difference = Floats(x[first + i]) - mean;
+        squares += difference * difference;
+    }
+    let variance = row_sum(thread, total(squares)) / count;
+    if (row >= params.rows) {
+        return;
+    }
+
+    let factor = inverseSqrt(variance + params.eps);
+    let to = params.out_first + row * params.width;
+    for (var i = lane; i < params.width; i += LANES) {
+        out[to + i] = Elems((Floats(x[first + i]) - mean) * factor * weight[i] + bias[i]);
+    }
+}

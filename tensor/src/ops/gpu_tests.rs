@@ -1,0 +1,164 @@
+//! Every op on a GPU against the same op on the CPU.
+
+use super::*;
+use crate::gpu::{Adapter, Gpu, Options, adapters};
+use crate::{DType, Device, Padding, WeightBytes};
+
+/// A GPU in both number formats. Without one that is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
+fn devices() -> Vec<(Device, f32)> {
+    let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else {
+        assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
+        eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+        return Vec::new();
+    };
+    let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+    let single = Device::gpu(&gpu, DType::F32).unwrap();
+    let half = gpu.has_f16().then(|| Device::gpu(&gpu, DType::F16).unwrap());
+    [Some((single, 1e-4)), half.map(|half| (half, 2e-2))].into_iter().flatten().collect()
+}
+
+fn values(seed: usize, n: usize) -> Vec<f32> {
+    (0..n).map(|i| (((i + seed) * 7919 % 1013) as f32 - 506.0) / 400.0).collect()
+}
+
+fn tensor(seed: usize, dims: &[usize]) -> Tensor {
+    Tensor::from_f32(dims, &values(seed, dims.iter().product())).unwrap()
+}
+
+fn weight(n: usize) -> Vec<u8> {
+    values(5, n).iter().flat_map(|v| half::f16::from_f32(v / 8.0).to_le_bytes()).collect()
+}
+
+/// Runs an op of some tensors on the CPU and on each GPU. The op gets its device, for its layers.
+#[track_caller]
+fn agrees(inputs: &[&Tensor], op: impl Fn(&[Tensor], &Device) -> Result<Tensor, TensorError>) {
+    let own = |device: &Device| inputs.iter().map(|x| x.to(device).unwrap()).collect::<Vec<_>>();
+    let want = op(&own(&Device::Cpu), &Device::Cpu).unwrap();
+    for (device, tolerance) in devices() {
+        let got = op(&own(&device), &device).unwrap();
+        assert_eq!(got.dims(), want.dims(), "{device:?}");
+        assert_eq!(got.device(), device);
+        let got = got.to(&Device::Cpu).unwrap();
+        let largest = want.f32s().unwrap().iter().fold(1.0f32, |most, v| most.max(v.abs()));
+        for (i, (got, want)) in got.f32s().unwrap().iter().zip(want.f32s().unwrap()).enumerate() {
+            assert!((got - want).abs() <= tolerance * largest, "{device:?} at {i}: {got}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn products() {
+    let (x, residual) = (tensor(1, &[3, 10, 24]), tensor(2, &[3, 10, 36]));
+    let bytes = weight(36 * 24);
+    let layer = |device: &Device| {
+        let weight = WeightBytes::new(DType::F16, &bytes);
+        Linear::new(weight, [36, 24], Some(values(3, 36))).unwrap().to(device).unwrap()
+    };
+    agrees(&[&x], |x, device| linear(&x[0], &layer(device)));
+    agrees(&[&x], |x, device| linear_geglu(&x[0], &layer(device)));
+    agrees(&[&x], |x, device| {
+        let layer = layer(device);
+        let [a, b] = linear_many(&x[0], [&layer, &layer])?;
+        add(a, &b)
+    });
+    agrees(&[&x, &residual], |x, device| linear_add(&x[0], &layer(device), x[1].clone()));
+    // A residual that is shared stays as it is.
+    agrees(&[&x, &residual], |x, device| {
+        linear_add(&x[0], &layer(device), x[1].clone())?;
+        Ok(x[1].clone())
+    });
+    let narrow = weight(12 * 24);
+    agrees(&[&x], |x, device| {
+        let weight = WeightBytes::new(DType::F16, &narrow);
+        linear_in_place(x[0].clone(), &Linear::new(weight, [12, 24], None)?.to(device)?)
+    });
+}
+
+#[test]
+fn convolutions() {
+    let x = tensor(1, &[2, 7, 6, 32]);
+    let bytes = weight(40 * 32 * 9);
+    let layer = |device: &Device, stride| {
+        let weight = WeightBytes::new(DType::F16, &bytes);
+        let layer = Conv2d::new(weight, [40, 32, 3], stride, Padding::all(1), Some(values(3, 40)));
+        layer.unwrap().to(device).unwrap()
+    };
+    agrees(&[&x], |x, device| conv2d(&x[0], &layer(device, 1)));
+    agrees(&[&x], |x, device| conv2d(&x[0], &layer(device, 2)));
+    let (vector, residual) = (tensor(4, &[2, 40]), tensor(6, &[2, 14, 12, 40]));
+    agrees(&[&x, &vector, &residual], |x, device| {
+        let norm = GroupNorm::new(values(7, 32), values(8, 32), 8, 1e-5)?.to(device)?;
+        let around = Around {
+            norm_silu: Some(&norm),
+            resize: Some([14, 12]),
+            vector: Some(&x[1]),
+            residual: Some(x[2].clone()),
+        };
+        conv2d_with(&x[0], &layer(device, 1), around)
+    });
+}
+
+#[test]
+fn norms() {
+    let x = tensor(1, &[2, 5, 3, 20]);
+    agrees(&[&x], |x, device| {
+        group_norm(&x[0], &GroupNorm::new(values(7, 20), values(8, 20), 4, 1e-5)?.to(device)?)
+    });
+    agrees(&[&x], |x, device| {
+        group_norm_silu(&x[0], &GroupNorm::new(values(7, 20), values(8, 20), 4, 1e-5)?.to(device)?)
+    });
+    agrees(&[&x], |x, device| {
+        layer_norm(&x[0], &LayerNorm::new(values(7, 20), values(8, 20), 1e-5)?.to(device)?)
+    });
+}
+
+#[test]
+fn attention_of_heads() {
+    let (q, k, v) = (tensor(1, &[2, 9, 24]), tensor(2, &[2, 11, 24]), tensor(3, &[2, 11, 24]));
+    for (heads, causal) in [(1, false), (3, false), (3, true)] {
+        agrees(&[&q, &k, &v], |x, _| attention(&x[0], &x[1], &x[2], heads, causal));
+    }
+}
+
+#[test]
+fn the_rest() {
+    let (x, y) = (tensor(1, &[2, 3, 5, 8]), tensor(2, &[2, 3, 5, 8]));
+    agrees(&[&x], |x, _| silu(x[0].clone()));
+    agrees(&[&x], |x, _| gelu(x[0].clone()));
+    agrees(&[&x], |x, _| quick_gelu(x[0].clone()));
+    agrees(&[&x], |x, _| geglu(&x[0]));
+    agrees(&[&x], |x, _| softmax(x[0].clone()));
+    agrees(&[&x], |x, _| scale(x[0].clone(), -0.7));
+    agrees(&[&x], |x, _| upsample_nearest(&x[0], 6, 7));
+    agrees(&[&x], |x, _| guidance(&x[0], 3.0));
+    agrees(&[&x, &y], |x, _| add(x[0].clone(), &x[1]));
+    agrees(&[&x, &y], |x, _| concat_channels(&x[0], &x[1]));
+    agrees(&[&x, &tensor(3, &[2, 8])], |x, _| add_per_channel(x[0].clone(), &x[1]));
+    agrees(&[&x], |x, _| x[0].clone().reshape(&[6, 40]));
+}
+
+#[test]
+fn a_clone_shares_memory_until_one_is_written() {
+    for (device, _) in devices() {
+        let x = tensor(1, &[5, 7]).to(&device).unwrap();
+        let before = x.to(&Device::Cpu).unwrap();
+        silu(x.clone()).unwrap();
+        assert_eq!(x.to(&Device::Cpu).unwrap().f32s().unwrap(), before.f32s().unwrap());
+    }
+}
+
+#[test]
+fn tensors_of_two_devices_are_refused() {
+    for (device, _) in devices() {
+        let (here, there) = (tensor(1, &[2, 4]), tensor(1, &[2, 4]).to(&device).unwrap());
+        let bytes = weight(8);
+        let layer = Linear::new(WeightBytes::new(DType::F16, &bytes), [2, 4], None).unwrap();
+        let error = linear(&there, &layer).unwrap_err();
+        assert!(matches!(error, TensorError::Device { op: "linear", .. }), "{error}");
+        let layer = layer.to(&device).unwrap();
+        for error in [linear(&here, &layer).unwrap_err(), add(here.clone(), &there).unwrap_err()] {
+            assert!(matches!(error, TensorError::Device { .. }), "{error}");
+        }
+        assert!(matches!(there.f32s().unwrap_err(), TensorError::Device { .. } | TensorError::DType { .. }));
+    }
+}
