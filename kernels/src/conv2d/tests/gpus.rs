@@ -1,6 +1,7 @@
 //! On GPUs.
 
 use super::*;
+use crate::gemm::gpu::tile::Method;
 use crate::gpu::testing::{check, gpus};
 use crate::gpu::{Array, Gpu};
 use gpu::PackedConv;
@@ -17,6 +18,10 @@ struct Around {
 const ALONE: Around = Around { resize: None, bias: true, vector: false, residual: false, accumulate: false };
 
 fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
+    check_by(Method::best(gpu), name, gpu, case, dtype, half, around);
+}
+
+fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
     let [n, h, w, c] = case.input;
     let Case { out_channels, kernel, stride, padding, .. } = case;
     let bytes = to_bytes(&random(2, out_channels * c * kernel * kernel), dtype);
@@ -44,7 +49,7 @@ fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, aroun
     let bias = Array::upload(gpu, DType::F32, &b).unwrap();
     let terms = (c * kernel * kernel) as f32;
     let tolerance = terms.sqrt() * if half && dtype != DType::F16 { 3e-4 } else { 3e-6 };
-    let what = format!("{name} {case:?} {dtype} half {half} resize {:?}", around.resize);
+    let what = format!("{name} {case:?} {dtype} half {half} resize {:?} by {method:?}", around.resize);
     check(gpu, &[&x, &v, &r, &before], &want, tolerance, &what, |arrays| {
         let mut out = arrays[3].clone();
         let conv = gpu::Fused {
@@ -56,7 +61,11 @@ fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, aroun
             residual: around.residual.then_some(&arrays[2]),
             accumulate: around.accumulate,
         };
-        gpu::fused(&conv, &packed, &mut out)?;
+        if method == Method::best(gpu) {
+            gpu::fused(&conv, &packed, &mut out)?;
+        } else {
+            gpu::fused_by(method, &conv, &packed, &mut out)?;
+        }
         Ok(out)
     });
 }
@@ -141,5 +150,25 @@ fn large_pictures_and_long_sums() {
         check_case(name, &gpu, case([2, 40, 30, 16], 64, 1, 1, Padding::default()), DType::BF16, false, &all);
         check_case(name, &gpu, case([2, 8, 8, 160], 64, 3, 1, Padding::all(1)), DType::F16, true, &all);
         check_case(name, &gpu, case([1, 130, 70, 4], 136, 3, 1, Padding::all(1)), DType::F16, true, &all);
+    }
+}
+
+/// What is around the cooperative matrices, on any GPU.
+#[test]
+fn convolutions_by_emulated_matrices() {
+    let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
+    let enlarged = Around { resize: Some([16, 14]), ..all };
+    for (name, gpu) in gpus() {
+        for (side, subgroup) in [(16, 32), (8, 8)] {
+            let method = Method::Matrices { side, subgroup, cooperative: false };
+            for (case, around) in [
+                (case([2, 9, 7, 32], 68, 3, 1, Padding::all(1)), &all),
+                (case([1, 8, 7, 32], 40, 3, 1, Padding::all(1)), &enlarged),
+                // A tap ends within a load, and the sums are long enough to be split.
+                (case([1, 5, 6, 36], 64, 4, 1, Padding::all(1)), &all),
+            ] {
+                check_by(method, name, &gpu, case, DType::F16, false, around);
+            }
+        }
     }
 }
