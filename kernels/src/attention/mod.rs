@@ -2,6 +2,8 @@
 //! without the score matrix.
 
 mod flash;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -83,3 +83,108 @@ proptest! {
         check(shape(batch, queries, queries + more, heads, head_dim, causal), 3.0);
     }
 }
+
+#[cfg(feature = "gpu")]
+mod gpus {
+    use super::*;
+    use crate::gpu::testing::gpus;
+    use crate::gpu::{Adapter, Array, Gpu, Options, adapters};
+    use half::f16;
+
+    fn check(name: &str, gpu: &Gpu, shape: Attention, sharpness: f32) {
+        let width = shape.heads * shape.head_dim;
+        // Values that `f16` holds.
+        let values = |seed, len, factor: f32| -> Vec<f32> {
+            random(seed, len * width).iter().map(|x| f16::from_f32(x * factor).to_f32()).collect()
+        };
+        let q = values(1, shape.batch * shape.queries, sharpness);
+        let k = values(2, shape.batch * shape.keys, 1.0);
+        let v = values(3, shape.batch * shape.keys, 1.0);
+        let want = reference::attention(shape, &q, &k, &v);
+        let tolerance = 2e-6 * sharpness.max(1.0);
+        crate::gpu::testing::check(
+            gpu,
+            &[&q, &k, &v],
+            &want,
+            tolerance,
+            &format!("{name} {shape:?}"),
+            |arrays| {
+                let mut out = Array::scratch(gpu, arrays[0].dtype(), q.len())?;
+                gpu::attention(shape, &arrays[0], &arrays[1], &arrays[2], &mut out)?;
+                Ok(out)
+            },
+        );
+    }
+
+    #[test]
+    fn real_heads() {
+        for (name, gpu) in gpus() {
+            check(name, &gpu, shape(2, 100, 90, 2, 40, false), 1.0); // UNet of 1.5, self
+            check(name, &gpu, shape(1, 130, 77, 8, 40, false), 1.0); // cross
+            check(name, &gpu, shape(1, 64, 64, 2, 80, false), 1.0);
+            check(name, &gpu, shape(1, 64, 64, 2, 160, false), 1.0);
+            check(name, &gpu, shape(2, 80, 77, 2, 64, false), 1.0); // UNet of 2 and XL
+            check(name, &gpu, shape(2, 77, 77, 3, 64, true), 1.0); // text encoder
+            check(name, &gpu, shape(1, 70, 70, 1, 512, false), 1.0); // VAE
+            check(name, &gpu, shape(1, 1, 1, 8, 16, false), 1.0); // one pixel
+        }
+    }
+
+    #[test]
+    fn heads_of_any_width() {
+        for (name, gpu) in gpus() {
+            for head_dim in [1, 3, 8, 20, 31, 37, 96, 120, 127, 128, 130] {
+                check(name, &gpu, shape(2, 33, 41, 2, head_dim, false), 2.0);
+                check(name, &gpu, shape(1, 5, 7, 3, head_dim, true), 2.0);
+            }
+            // In the end more than the columns of a command.
+            for head_dim in [200, 511, 513, 1028] {
+                check(name, &gpu, shape(1, 5, 7, 1, head_dim, true), 2.0);
+                check(name, &gpu, shape(2, 3, 7, 1, head_dim, false), 2.0);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_around_those_of_tiles() {
+        for (name, gpu) in gpus() {
+            for (queries, keys) in [(1, 1), (63, 31), (64, 32), (65, 33), (129, 1), (1, 129), (128, 128)] {
+                for head_dim in [8, 40] {
+                    check(name, &gpu, shape(1, queries, keys, 2, head_dim, false), 1.0);
+                    check(name, &gpu, shape(2, queries, queries + keys, 1, head_dim, true), 1.0);
+                }
+            }
+        }
+    }
+
+    /// Also of `f16`, which the GPU with small bindings among [`gpus`] has not.
+    #[test]
+    fn keys_in_parts() {
+        let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else { return };
+        let options = Options { binding_limit: Some(16 << 10), ..Options::default() };
+        let gpu = Gpu::open(&adapter, &options).unwrap();
+        for head_dim in [20, 40, 63] {
+            check("small bindings", &gpu, shape(2, 21, 250, 2, head_dim, false), 3.0);
+            check("small bindings", &gpu, shape(1, 100, 300, 1, head_dim, true), 3.0);
+        }
+        for head_dim in [160, 600] {
+            check("small bindings", &gpu, shape(2, 20, 60, 1, head_dim, false), 3.0);
+        }
+    }
+
+    #[test]
+    fn nothing_of_nothing() {
+        for (name, gpu) in gpus() {
+            check(name, &gpu, shape(0, 5, 7, 2, 8, false), 1.0);
+            check(name, &gpu, shape(2, 0, 7, 2, 8, false), 1.0);
+        }
+    }
+
+    #[test]
+    fn sharp_scores_over_many_steps() {
+        for (name, gpu) in gpus() {
+            check(name, &gpu, shape(1, 70, 500, 2, 40, false), 50.0);
+            check(name, &gpu, shape(1, 200, 200, 1, 64, true), 50.0);
+        }
+    }
+}

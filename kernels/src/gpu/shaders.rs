@@ -2,7 +2,9 @@
 
 use super::template::SUBGROUPS;
 use super::{Gpu, Shader, Variant, peak};
-use crate::{DType, activation, conv2d, elementwise, gemm, group_norm, layer_norm, softmax, upsample};
+use crate::{
+    DType, activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, softmax, upsample,
+};
 
 /// What shaders share that treat each element alone.
 pub(crate) const ELEMENTS: &str = include_str!("elements.wgsl");
@@ -37,6 +39,9 @@ fn row_variant(variant: Variant, subgroups: bool, lanes: u32) -> Variant {
 pub static ALL: &[&Shader] = &[
     &activation::gpu::ACTIVATION,
     &activation::gpu::GEGLU,
+    &attention::gpu::ATTENTION,
+    &attention::gpu::ATTENTION_PART,
+    &attention::gpu::ATTENTION_END,
     &conv2d::gpu::CONV2D,
     &elementwise::gpu::ADD,
     &elementwise::gpu::ADD_PER_CHANNEL,

@@ -154,7 +154,7 @@ fn tensors_of_two_devices_are_refused() {
         let bytes = weight(8);
         let layer = Linear::new(WeightBytes::new(DType::F16, &bytes), [2, 4], None).unwrap();
         let error = linear(&there, &layer).unwrap_err();
-        assert!(matches!(error, TensorError::Device { op: "linear", .. }), "{error}");
+        assert!(matches!(error, TensorError::Device { .. }), "{error}");
         let layer = layer.to(&device).unwrap();
         for error in [linear(&here, &layer).unwrap_err(), add(here.clone(), &there).unwrap_err()] {
             assert!(matches!(error, TensorError::Device { .. }), "{error}");

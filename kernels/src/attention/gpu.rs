@@ -1,0 +1,309 @@
+//! On a GPU.
+
+use super::Attention;
+use crate::DType;
+use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
+use bytemuck::{Pod, Zeroable};
+use std::f32::consts::LOG2_E;
+
+/// Operations of one command: drivers reset what takes longer than two seconds, and a small GPU may.
+const FLOPS: usize = 150_000_000_000;
+
+/// Columns of the output of one command: wider heads take several.
+const WIDEST: usize = 512;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Params {
+    queries: u32,
+    keys: u32,
+    heads: u32,
+    head_dim: u32,
+    tiles: u32,
+    groups: u32,
+    shift: i32,
+    scale: f32,
+    q_first: u32,
+    k_first: u32,
+    v_first: u32,
+    out_first: u32,
+    column: u32,
+    begins: u32,
+    pad: [u32; 2],
+}
+
+/// All keys in one command.
+pub(crate) static ATTENTION: Shader = Shader {
+    name: "attention",
+    sources: &[include_str!("attention.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>(),
+    variants: || variants(false),
+};
+
+/// A part of the keys, with what is carried from one to the next instead of the output.
+pub(crate) static ATTENTION_PART: Shader = Shader {
+    name: "attention_part",
+    sources: &[include_str!("attention.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>(),
+    variants: || variants(true),
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct EndParams {
+    count: u32,
+    head_dim: u32,
+    out_first: u32,
+    pad: u32,
+}
+
+/// The output of what was carried.
+pub(crate) static ATTENTION_END: Shader = Shader {
+    name: "attention_end",
+    sources: &[include_str!("attention_end.wgsl")],
+    bindings: &[Access::Read, Access::Write],
+    params: size_of::<EndParams>(),
+    variants: || {
+        let of = |dtype| [4, 1].map(|head_dim| of_head(dtype, head_dim));
+        [DType::F32, DType::F16].into_iter().flat_map(of).collect()
+    },
+};
+
+fn of_head(dtype: DType, head_dim: usize) -> Variant {
+    Variant::of_width(dtype, head_dim).flag("SCALAR", !head_dim.is_multiple_of(4))
+}
+
+/// How a workgroup shares its work, as `attention.wgsl` tells; columns are vectors of four.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    query_threads: usize,
+    key_threads: usize,
+    keys_each: usize,
+    columns_each: usize,
+    chunk: usize,
+    step: usize,
+}
+
+impl Tile {
+    /// For heads of `head_dim` and workgroup memory of `room` bytes.
+    ///
+    /// 64 queries where four of them and a share of the columns, 64 numbers at most, are a thread's: up to 160 columns. Of
+    /// wider heads 32 queries.
+    fn new(head_dim: usize, room: usize) -> Tile {
+        let columns = head_dim.min(WIDEST).div_ceil(4);
+        let [query_threads, key_threads, keys_each] = match columns {
+            // The multiples of 40 that Stable Diffusion has fill ten threads' columns.
+            10 | 20 | 30 | 33..=40 => [16, 10, 4],
+            ..=32 => [16, 8, 4],
+            _ => [8, 32, 2],
+        };
+        let columns_each = columns.div_ceil(key_threads);
+        let all = head_dim.div_ceil(4);
+        let chunk = all.div_ceil(all.div_ceil(8));
+        let keys = key_threads * keys_each;
+        // Wide rows of values need more than 16 KiB lest a step be short; more than a few are no gain.
+        let room = room.min(if key_threads == 32 { 24 << 10 } else { 16 << 10 }) / 16;
+        let fits = |step: usize| {
+            keys.is_multiple_of(step) && keys * query_threads + step * columns_each * key_threads <= room
+        };
+        let step = (1..=20).rev().find(|step| fits(*step)).expect("a step of one value fits");
+        Tile { query_threads, key_threads, keys_each, columns_each, chunk, step }
+    }
+
+    fn queries(&self) -> usize {
+        4 * self.query_threads
+    }
+
+    fn variant(&self, dtype: DType, head_dim: usize, part: bool) -> Variant {
+        of_head(dtype, head_dim)
+            .flag("PART", part)
+            .constant("QUERY_THREADS", self.query_threads as u32)
+            .constant("KEY_THREADS", self.key_threads as u32)
+            .constant("KEYS_EACH", self.keys_each as u32)
+            .constant("COLUMNS_EACH", self.columns_each as u32)
+            .constant("CHUNK", self.chunk as u32)
+            .constant("STEP", self.step as u32)
+    }
+}
+
+fn variants(part: bool) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for dtype in [DType::F32, DType::F16] {
+        for head_dim in [1, 8, 40, 64, 80, 97, 128, 160, 200, 511, 512] {
+            for room in [16352, 32 << 10] {
+                let variant = Tile::new(head_dim, room).variant(dtype, head_dim, part);
+                if !all.contains(&variant) {
+                    all.push(variant);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// As [`super::attention`].
+///
+/// # Errors
+/// A lost GPU, a command that it refused, no memory for what is carried between parts of keys that are too many for one
+/// binding.
+///
+/// # Panics
+/// As [`super::attention`], and if a number format disagrees.
+pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Array) -> Result<(), GpuError> {
+    let Attention { batch, queries, keys, heads, head_dim, causal } = shape;
+    let width = heads * head_dim;
+    assert!(width > 0 && keys > 0, "an empty attention {shape:?}");
+    assert_eq!(q.len(), batch * queries * width, "queries of {shape:?}");
+    assert_eq!(k.len(), batch * keys * width, "keys of {shape:?}");
+    assert_eq!(v.len(), batch * keys * width, "values of {shape:?}");
+    assert_eq!(out.len(), q.len(), "output of {shape:?}");
+    assert!(!causal || queries <= keys, "a causal mask over fewer keys than queries: {shape:?}");
+    for array in [k, v, out] {
+        assert_eq!(array.dtype(), q.dtype(), "number formats of {shape:?}");
+    }
+
+    let gpu = q.gpu().clone();
+    let tile = Tile::new(head_dim, gpu.workgroup_memory() as usize);
+    let call = Call { gpu: &gpu, shape, tile, q, k, v, out };
+    let fit = gpu.rows_at_once(width * q.dtype().size());
+    let busy = FLOPS / (4 * keys * width);
+    let all = Range { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };
+    if batch * queries.max(keys) <= fit && batch * queries <= busy {
+        return call.run(&all);
+    }
+    let carry_fit = gpu.rows_at_once(carried(&shape) * size_of::<f32>());
+    let in_parts = keys > fit;
+    let piece = fit.min(busy).min(if in_parts { carry_fit } else { fit });
+    // Whole tiles where there is one.
+    let piece = if piece < tile.queries() { piece.max(1) } else { piece / tile.queries() * tile.queries() };
+    let carry = match in_parts {
+        true => Some(Array::scratch(&gpu, DType::F32, piece.min(queries) * carried(&shape))?),
+        false => None,
+    };
+    for b in 0..batch {
+        for i in (0..queries).step_by(piece) {
+            let queries = [i, piece.min(queries - i)];
+            let range = Range { batch: b, batches: 1, queries, keys: [0, keys] };
+            match &carry {
+                Some(carry) => call.run_in_parts(&range, fit, carry)?,
+                None => call.run(&range)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Numbers that parts of the keys hand on for a query: for each head four, of which two are the largest score and the sum
+/// of the weights, and the weighted sum of values.
+fn carried(shape: &Attention) -> usize {
+    shape.heads * (4 + shape.head_dim.next_multiple_of(4))
+}
+
+/// The sequences, queries and keys of a command; of queries and keys the first and their number.
+#[derive(Clone, Copy)]
+struct Range {
+    batch: usize,
+    batches: usize,
+    queries: [usize; 2],
+    keys: [usize; 2],
+}
+
+struct Call<'a> {
+    gpu: &'a Gpu,
+    shape: Attention,
+    tile: Tile,
+    q: &'a Array,
+    k: &'a Array,
+    v: &'a Array,
+    out: &'a Array,
+}
+
+impl Call<'_> {
+    /// All of the range's keys at once.
+    fn run(&self, range: &Range) -> Result<(), GpuError> {
+        (0..self.shape.head_dim).step_by(WIDEST).try_for_each(|column| self.dispatch(range, column, None))
+    }
+
+    /// The range's keys, `piece` at a time.
+    fn run_in_parts(&self, range: &Range, piece: usize, carry: &Array) -> Result<(), GpuError> {
+        let head_dim = self.shape.head_dim;
+        let ([_, queries], [_, keys]) = (range.queries, range.keys);
+        // Columns outside: each goes through the sums anew.
+        for column in (0..head_dim).step_by(WIDEST) {
+            for j in (0..keys).step_by(piece) {
+                self.dispatch(&Range { keys: [j, piece.min(keys - j)], ..*range }, column, Some(carry))?;
+            }
+        }
+        let (from, _) = carry.window(0, queries * carried(&self.shape));
+        let (first, len) = self.output(range);
+        let (to, out_first) = self.out.window(first, len);
+        let variant = of_head(self.out.dtype(), head_dim);
+        let count = queries * self.shape.heads * head_dim.div_ceil(4);
+        let out_first = out_first / variant.vector;
+        self.gpu.dispatch(&Dispatch {
+            shader: &ATTENTION_END,
+            variant,
+            arrays: &[from, to],
+            params: EndParams { count: count as u32, head_dim: head_dim as u32, out_first, pad: 0 },
+            groups: in_rows(count.div_ceil(256)),
+            flops: 0,
+        })
+    }
+
+    /// Where the range's queries and output begin, and their length.
+    fn output(&self, range: &Range) -> (usize, usize) {
+        let width = self.shape.heads * self.shape.head_dim;
+        let [query, queries] = range.queries;
+        ((range.batch * self.shape.queries + query) * width, range.batches * queries * width)
+    }
+
+    /// One command: 512 columns of the output at most, from `column` on. With a carry, a range whose keys begin at 0 begins
+    /// it, and others go on.
+    fn dispatch(&self, range: &Range, column: usize, carry: Option<&Array>) -> Result<(), GpuError> {
+        let Attention { heads, head_dim, causal, .. } = self.shape;
+        let width = heads * head_dim;
+        let ([query, queries], [key, keys]) = (range.queries, range.keys);
+        let key_row = range.batch * self.shape.keys + key;
+        let (first, len) = self.output(range);
+        let (q, q_first) = self.q.window(first, len);
+        let (k, k_first) = self.k.window(key_row * width, range.batches * keys * width);
+        let (v, v_first) = self.v.window(key_row * width, range.batches * keys * width);
+        let (to, out_first) = match carry {
+            Some(carry) => carry.window(0, queries * carried(&self.shape)),
+            None => self.out.window(first, len),
+        };
+
+        let variant = self.tile.variant(self.q.dtype(), head_dim, carry.is_some());
+        let vector = variant.vector;
+        let tiles = queries.div_ceil(self.tile.queries());
+        let groups = range.batches * heads * tiles;
+        // Without a mask each query sees every key.
+        let shift = if causal { query as i32 - key as i32 } else { 1 << 30 };
+        let seen = |i: usize| (i as i64 + i64::from(shift) + 1).clamp(0, keys as i64) as u64;
+        let pairs: u64 = if causal { (0..queries).map(seen).sum() } else { (queries * keys) as u64 };
+        // Scores that are computed anew for further columns count once.
+        let flops = if column == 0 { 4 * (range.batches * width) as u64 * pairs } else { 0 };
+        let params = Params {
+            queries: queries as u32,
+            keys: keys as u32,
+            heads: heads as u32,
+            head_dim: head_dim as u32,
+            tiles: tiles as u32,
+            groups: groups as u32,
+            shift,
+            scale: LOG2_E / (head_dim as f32).sqrt(),
+            q_first: q_first / vector,
+            k_first: k_first / vector,
+            v_first: v_first / vector,
+            out_first: out_first / vector,
+            column: (column / 4) as u32,
+            begins: u32::from(key == 0),
+            pad: [0; 2],
+        };
+        let shader = if carry.is_some() { &ATTENTION_PART } else { &ATTENTION };
+        let (arrays, groups) = (&[q, k, v, to], in_rows(groups));
+        self.gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })
+    }
+}
