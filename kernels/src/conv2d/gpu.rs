@@ -2,13 +2,14 @@
 
 use super::{ConvWeight, Padding};
 use crate::gemm::gpu::run::{Addends, BINDINGS, Params, Pictures, Run, rows_at_once};
-use crate::gemm::gpu::{PARAMS, PackedWeight, TILE, WEIGHT, matrices, tile};
+use crate::gemm::gpu::tile::{self, Method};
+use crate::gemm::gpu::{PackedWeight, matrices, sources};
 use crate::gpu::{Array, Gpu, GpuError, Shader};
 use std::ops::Range;
 
 pub(crate) static CONV2D: Shader = Shader {
     name: "conv2d",
-    sources: &[PARAMS, WEIGHT, include_str!("pixels.wgsl"), TILE],
+    sources: &sources(include_str!("pixels.wgsl")),
     bindings: &BINDINGS,
     params: size_of::<Params>(),
     variants: tile::variants,
@@ -103,6 +104,16 @@ impl<'a> Fused<'a> {
 /// If the length of an array disagrees with the shapes, the bias is not of `f32`, another array is of another number format
 /// than `x`, or the kernel is larger than the padded input.
 pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut Array) -> Result<(), GpuError> {
+    fused_by(Method::best(out.gpu()), conv, weight, out)
+}
+
+/// As [`fused`], by a given method.
+pub(crate) fn fused_by(
+    method: Method,
+    conv: &Fused<'_>,
+    weight: &PackedConv,
+    out: &mut Array,
+) -> Result<(), GpuError> {
     let Fused { x, shape: [batch, height, width], resize, bias, vector, residual, accumulate } = *conv;
     let PackedConv { weight, shape } = weight;
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
@@ -115,7 +126,7 @@ pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut Array) -> Result<(
     let pixels = out_height * out_width;
     addends.assert_lengths(x, batch * pixels, batch, outputs, out);
     if shape.is_pointwise() && [to_height, to_width] == [height, width] {
-        return matrices(x, weight, &addends, pixels, out);
+        return matrices(method, x, weight, &addends, pixels, out);
     }
 
     let channels = if inputs.is_multiple_of(4) { inputs / 4 } else { inputs };
@@ -135,7 +146,7 @@ pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut Array) -> Result<(
         ..Pictures::default()
     };
     let run = |x_part, rows, first_picture, pictures| {
-        Run { shader: &CONV2D, x, x_part, weight, addends: &addends, rows, first_picture, pictures }
+        Run { shader: &CONV2D, method, x, x_part, weight, addends: &addends, rows, first_picture, pictures }
             .record(out)
     };
     let size = x.dtype().size();

@@ -41,11 +41,17 @@ fn next(at: Term) -> Term {
 #endif
 }
 
-fn access(pixel: Place, at: Term) -> Floats {
+#if SCALAR
+alias Loaded = f32;
+#else
+alias Loaded = Four;
+#endif
+
+fn access(pixel: Place, at: Term) -> Loaded {
     var y = pixel.y + at.tap_y;
     var column = pixel.x + at.tap_x;
     if (at.index >= params.depth || y >= params.to_height || column >= params.to_width) {
-        return Floats();
+        return Loaded();
     }
     if (params.to_height != params.height) {
         y = y * params.height / params.to_height;
@@ -53,13 +59,13 @@ fn access(pixel: Place, at: Term) -> Floats {
     if (params.to_width != params.width) {
         column = column * params.width / params.to_width;
     }
-    return Floats(x[pixel.first + ((y - params.source) * params.width + column) * params.channels + at.channel]);
+    return Loaded(x[pixel.first + ((y - params.source) * params.width + column) * params.channels + at.channel]);
 }
 
 // Four terms of a pixel.
-fn left(pixel: Place, at: Term) -> vec4<f32> {
+fn left(pixel: Place, at: Term) -> Four {
 #if SCALAR
-    return vec4<f32>(
+    return Four(
         access(pixel, at),
         access(pixel, term(at.index + 1u)),
         access(pixel, term(at.index + 2u)),

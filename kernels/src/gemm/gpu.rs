@@ -1,7 +1,9 @@
 //! On a GPU.
 //!
 //! A product is computed in tiles (`tile.wgsl`), a workgroup each, that gather their left side by functions of their own:
-//! `rows.wgsl` for matrices, `pixels.wgsl` for convolutions. What is added to the sums is added as they are stored.
+//! `rows.wgsl` for matrices, `pixels.wgsl` for convolutions. The sums are in registers of each thread (`fma.wgsl`), or in
+//! cooperative matrices where the GPU has them and both sides are `f16` (`matrices.wgsl`). What is added to the sums is added
+//! as they are stored.
 
 mod pack;
 pub(crate) mod run;
@@ -11,19 +13,31 @@ pub use pack::PackedWeight;
 
 use crate::gpu::{Array, GpuError, Shader, Variant};
 use run::{Addends, Params, Pictures, Run};
+use tile::Method;
 
 /// What all products share.
-pub(crate) const PARAMS: &str = include_str!("params.wgsl");
-pub(crate) const WEIGHT: &str = include_str!("weight.wgsl");
-pub(crate) const TILE: &str = include_str!("tile.wgsl");
+const PARAMS: &str = include_str!("params.wgsl");
 
 pub(crate) static GEMM: Shader = Shader {
     name: "gemm",
-    sources: &[PARAMS, WEIGHT, include_str!("rows.wgsl"), TILE],
+    sources: &sources(include_str!("rows.wgsl")),
     bindings: &run::BINDINGS,
     params: size_of::<Params>(),
     variants: tile::variants,
 };
+
+/// The shader that gathers its left side by `left`.
+pub(crate) const fn sources(left: &'static str) -> [&'static str; 7] {
+    [
+        PARAMS,
+        include_str!("weight.wgsl"),
+        left,
+        include_str!("fma.wgsl"),
+        include_str!("matrices.wgsl"),
+        include_str!("store.wgsl"),
+        include_str!("tile.wgsl"),
+    ]
+}
 
 /// The second part of a product whose sums are split.
 pub(crate) static SUM: Shader = Shader {
@@ -59,11 +73,13 @@ pub struct Product<'a> {
 pub fn gemm(product: &Product<'_>, out: &mut Array) -> Result<(), GpuError> {
     let Product { x, weight, bias, residual, accumulate } = *product;
     assert_eq!(weight.terms(), weight.inputs(), "the weight of a convolution");
-    matrices(x, weight, &Addends { bias, vector: None, residual, accumulate }, usize::MAX, out)
+    let addends = Addends { bias, vector: None, residual, accumulate };
+    matrices(Method::best(x.gpu()), x, weight, &addends, usize::MAX, out)
 }
 
-/// As [`gemm`], with a vector for every `pixels` rows.
+/// As [`gemm`], by a given method, with a vector for every `pixels` rows.
 pub(crate) fn matrices(
+    method: Method,
     x: &Array,
     weight: &PackedWeight,
     addends: &Addends<'_>,
@@ -85,6 +101,7 @@ pub(crate) fn matrices(
         }
         let run = Run {
             shader: &GEMM,
+            method,
             x,
             x_part: row * inputs..(row + here) * inputs,
             weight,

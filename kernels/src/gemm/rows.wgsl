@@ -21,8 +21,8 @@ fn next(at: Term) -> Term {
 }
 
 // Four terms of a row.
-fn left(row: Place, at: Term) -> vec4<f32> {
-    var values = vec4<f32>();
+fn left(row: Place, at: Term) -> Four {
+    var values = Four();
 #if SCALAR
     for (var i = 0u; i < 4u; i++) {
         if (at.index + i < params.depth) {
@@ -31,7 +31,7 @@ fn left(row: Place, at: Term) -> vec4<f32> {
     }
 #else
     if (at.index < params.depth) {
-        values = Floats(x[row.first + at.index / 4u]);
+        values = Four(x[row.first + at.index / 4u]);
     }
 #endif
     return values;

@@ -6,6 +6,9 @@ use crate::parallel;
 use crate::testing::{assert_close, random, to_bytes};
 use proptest::prelude::*;
 
+#[cfg(feature = "gpu")]
+mod gpus;
+
 /// A product with a weight in `dtype`, on `isa`, against the reference.
 fn check(isa: Isa, dtype: DType, m: usize, n: usize, k: usize, bias: bool, residual: bool) {
     let x = random(1, m * k);
@@ -164,121 +167,6 @@ proptest! {
         let dtype = [DType::F32, DType::F16, DType::BF16][d];
         for isa in Isa::available() {
             check(isa, dtype, m, n, k, bias, residual);
-        }
-    }
-}
-
-#[cfg(feature = "gpu")]
-mod gpus {
-    use super::*;
-    use crate::gpu::testing::{check, gpus};
-    use crate::gpu::{Array, Gpu};
-    use gpu::PackedWeight;
-
-    fn weight(gpu: &Gpu, dtype: DType, n: usize, k: usize, half: bool) -> (PackedWeight, Vec<f32>) {
-        let bytes = to_bytes(&random(2, n * k), dtype);
-        let values = WeightBytes::new(dtype, &bytes);
-        let packed = PackedWeight::new(gpu, &WeightMatrix::new(values, n, k), half).unwrap();
-        let (panels, depth) = (n.div_ceil(64) as u64, k.next_multiple_of(16) as u64);
-        let size = if half { 2 } else { dtype.size() } as u64;
-        assert_eq!((packed.outputs(), packed.inputs(), packed.bytes()), (n, k, panels * 64 * depth * size));
-        (packed, values.to_f32())
-    }
-
-    /// A product in all that can be added to it.
-    fn check_product(
-        name: &str,
-        gpu: &Gpu,
-        dtype: DType,
-        half: bool,
-        [m, n, k]: [usize; 3],
-        added: [bool; 3],
-    ) {
-        let [has_bias, has_residual, accumulate] = added;
-        let (packed, values) = weight(gpu, dtype, n, k, half);
-        let (x, b, r, before) = (random(1, m * k), random(3, n), random(4, m * n), random(5, m * n));
-        let bias = Array::upload(gpu, DType::F32, &b).unwrap();
-        let mut want = reference::gemm(&x, &values, m, n, k);
-        for (i, v) in want.iter_mut().enumerate() {
-            *v += if has_bias { b[i % n] } else { 0.0 };
-            *v += if has_residual { r[i] } else { 0.0 } + if accumulate { before[i] } else { 0.0 };
-        }
-        let mut tolerance = 3e-6 * (k as f32).sqrt();
-        if half && dtype != DType::F16 {
-            tolerance += 3e-4 * (k as f32).sqrt();
-        }
-        let what = format!("{name} {m}x{n}x{k} {dtype} half {half} added {added:?}");
-        check(gpu, &[&x, &r, &before], &want, tolerance, &what, |arrays| {
-            let mut out = arrays[2].clone();
-            let residual = has_residual.then_some(&arrays[1]);
-            let bias = has_bias.then_some(&bias);
-            let product = gpu::Product { x: &arrays[0], weight: &packed, bias, residual, accumulate };
-            gpu::gemm(&product, &mut out)?;
-            Ok(out)
-        });
-    }
-
-    /// Text projection, time embedding, feed-forward and attention at small height, one row.
-    #[test]
-    fn real_products() {
-        for (name, gpu) in gpus() {
-            for (shape, dtype) in [
-                ([77, 768, 768], DType::F32),
-                ([2, 1280, 320], DType::F16),
-                ([64, 1280, 2560], DType::F16),
-                ([154, 320, 768], DType::BF16),
-                ([100, 2560, 320], DType::F16),
-                ([300, 640, 640], DType::F16),
-                ([1, 4, 4], DType::F32),
-            ] {
-                check_product(name, &gpu, dtype, dtype == DType::BF16, shape, [true, false, false]);
-            }
-        }
-    }
-
-    /// Odd sizes of each, every format, every addend: each variant and each way to cut.
-    #[test]
-    fn products_of_any_shape() {
-        let sizes = [1, 3, 4, 16, 17, 36, 64, 65, 100, 128, 130, 200];
-        for (name, gpu) in gpus() {
-            for (i, m) in sizes.into_iter().enumerate() {
-                for j in 0..3 {
-                    let n = sizes[(5 * i + 4 * j + 1) % sizes.len()];
-                    let k = sizes[(7 * i + 3 * j + 2) % sizes.len()];
-                    let dtype = [DType::F32, DType::F16, DType::BF16][(i + j) % 3];
-                    let added = [(i + j) % 2 == 0, i % 2 == 0, j == 1];
-                    check_product(name, &gpu, dtype, i % 4 == 1, [m, n, k], added);
-                }
-            }
-        }
-    }
-
-    /// Tall and wide enough for the large tiles, with rests; sums long enough to be split.
-    #[test]
-    fn products_in_every_tile() {
-        for (name, gpu) in gpus() {
-            for shape in [
-                [16 * 128 + 1, 16 * 128 - 4, 20],
-                [64 * 128 - 3, 320, 8],
-                [32 * 64 + 7, 8 * 64 + 4, 12],
-                [70, 60, 1100],
-                [33, 66, 1001],
-                [130, 3, 700],
-                [20, 12, 4100],
-            ] {
-                check_product(name, &gpu, DType::F16, false, shape, [true, true, true]);
-            }
-        }
-    }
-
-    #[test]
-    fn no_rows_are_no_work() {
-        for (_, gpu) in gpus() {
-            let (packed, _) = weight(&gpu, DType::F32, 8, 4, false);
-            let (x, mut out) = (Array::upload(&gpu, DType::F32, &[]), Array::upload(&gpu, DType::F32, &[]));
-            let x = x.as_ref().unwrap();
-            let product = gpu::Product { x, weight: &packed, bias: None, residual: None, accumulate: false };
-            gpu::gemm(&product, out.as_mut().unwrap()).unwrap();
         }
     }
 }

@@ -1,16 +1,11 @@
-// A tile of `left . weight^T` for each workgroup: `ROWS` rows by `COLUMNS` columns, in `f32`.
+// A tile of `left . weight^T` for each workgroup: `ROWS` rows by `COLUMNS` columns, summed in `f32`.
 //
-// For `DEPTH` terms at a time, the threads load both sides into workgroup memory, and then each adds to its own
-// `DOWN` rows by `ACROSS` times four columns, in registers, while the loads for the next terms are under way. A thread's
-// rows and columns are spread over the tile, so that neighbours read and write side by side.
-//
-// THREADS_ACROSS, THREADS_DOWN, ACROSS, DOWN and DEPTH are constants of the variant.
+// For `DEPTH` terms at a time, the threads load both sides into workgroup memory, and then add their products to sums in
+// registers, while the loads for the next terms are under way. `fma.wgsl` and `matrices.wgsl` say how tiles lie in
+// workgroup memory, and what is a thread's part of the sums.
 
-const THREADS = THREADS_ACROSS * THREADS_DOWN;
-const ROWS = THREADS_DOWN * DOWN;
-const COLUMNS4 = THREADS_ACROSS * ACROSS;
-const COLUMNS = 4u * COLUMNS4;
 const DEPTH4 = DEPTH / 4u;
+const COLUMNS4 = COLUMNS / 4u;
 const LEFT = ROWS * DEPTH4;
 const RIGHT = DEPTH * COLUMNS4;
 // Loads of a thread.
@@ -18,11 +13,6 @@ const LEFT_LOADS = LEFT / THREADS;
 const RIGHT_LOADS = (RIGHT + THREADS - 1u) / THREADS;
 // Rows of tiles that are neighbours in the order of workgroups, so that those which run together share what they read.
 const BAND = 8u;
-
-// Rows, four terms at a time.
-var<workgroup> left_tile: array<vec4<f32>, LEFT>;
-// Terms, four columns at a time.
-var<workgroup> right_tile: array<vec4<f32>, RIGHT>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -56,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let depth = begin - params.begin + load / COLUMNS4;
         weight_at[i] = params.weight_first + min(column4 / 16u, last_panel) * params.panel + depth * 16u + column4 % 16u;
     }
-    var lefts: array<vec4<f32>, LEFT_LOADS>;
+    var lefts: array<Four, LEFT_LOADS>;
     var rights: array<Packed, RIGHT_LOADS>;
     for (var i = 0u; i < LEFT_LOADS; i++) {
         lefts[i] = left(places[i], at);
@@ -67,19 +57,36 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
 
+#if MATRICES
+    // Of this subgroup: four matrices down by two across.
+    let subgroup = local / SUBGROUP;
+    let down = subgroup / ACROSS * 4u * SIDE;
+    let across = subgroup % ACROSS * 2u * SIDE;
+    var c00 = Matrix();
+    var c01 = Matrix();
+    var c10 = Matrix();
+    var c11 = Matrix();
+    var c20 = Matrix();
+    var c21 = Matrix();
+    var c30 = Matrix();
+    var c31 = Matrix();
+#else
     let down = local / THREADS_ACROSS;
     let across = local % THREADS_ACROSS;
     var sums: array<vec4<f32>, DOWN * ACROSS>;
     for (var i = 0u; i < DOWN * ACROSS; i++) {
         sums[i] = vec4<f32>();
     }
+#endif
     for (var step = 0u; step < steps; step++) {
         for (var i = 0u; i < LEFT_LOADS; i++) {
-            left_tile[local + i * THREADS] = lefts[i];
+            let load = local + i * THREADS;
+            put_left(load / DEPTH4, load % DEPTH4, lefts[i]);
         }
         for (var i = 0u; i < RIGHT_LOADS; i++) {
-            if (RIGHT % THREADS == 0u || local + i * THREADS < RIGHT) {
-                right_tile[local + i * THREADS] = widened(rights[i]);
+            let load = local + i * THREADS;
+            if (RIGHT % THREADS == 0u || load < RIGHT) {
+                put_right(load / COLUMNS4, load % COLUMNS4, widened(rights[i]));
             }
         }
         workgroupBarrier();
@@ -95,6 +102,42 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
             }
         }
+#if MATRICES
+        for (var k = 0u; k < DEPTH; k += SIDE) {
+            let l0 = left_index(down, k);
+            let l1 = left_index(down + SIDE, k);
+            let l2 = left_index(down + 2u * SIDE, k);
+            let l3 = left_index(down + 3u * SIDE, k);
+            let r0 = right_index(k, across);
+            let r1 = right_index(k, across + SIDE);
+#if COOPERATIVE
+            let a0 = coopLoadT<Left>(&left_tile[l0], LEFT_STRIDE);
+            let a1 = coopLoadT<Left>(&left_tile[l1], LEFT_STRIDE);
+            let a2 = coopLoadT<Left>(&left_tile[l2], LEFT_STRIDE);
+            let a3 = coopLoadT<Left>(&left_tile[l3], LEFT_STRIDE);
+            let b0 = coopLoadT<Right>(&right_tile[r0], RIGHT_STRIDE);
+            let b1 = coopLoadT<Right>(&right_tile[r1], RIGHT_STRIDE);
+            c00 = coopMultiplyAdd(a0, b0, c00);
+            c01 = coopMultiplyAdd(a0, b1, c01);
+            c10 = coopMultiplyAdd(a1, b0, c10);
+            c11 = coopMultiplyAdd(a1, b1, c11);
+            c20 = coopMultiplyAdd(a2, b0, c20);
+            c21 = coopMultiplyAdd(a2, b1, c21);
+            c30 = coopMultiplyAdd(a3, b0, c30);
+            c31 = coopMultiplyAdd(a3, b1, c31);
+#else
+            let lane = local % SUBGROUP;
+            c00 = multiply_add(lane, l0, r0, c00);
+            c01 = multiply_add(lane, l0, r1, c01);
+            c10 = multiply_add(lane, l1, r0, c10);
+            c11 = multiply_add(lane, l1, r1, c11);
+            c20 = multiply_add(lane, l2, r0, c20);
+            c21 = multiply_add(lane, l2, r1, c21);
+            c30 = multiply_add(lane, l3, r0, c30);
+            c31 = multiply_add(lane, l3, r1, c31);
+#endif
+        }
+#else
         for (var q = 0u; q < DEPTH4; q++) {
             var rows: array<vec4<f32>, DOWN>;
             for (var i = 0u; i < DOWN; i++) {
@@ -117,9 +160,63 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
             }
         }
+#endif
         workgroupBarrier();
     }
 
+#if MATRICES
+    let row = first_row + down;
+    let column = first_column + across;
+    let mine = subgroup * MATRIX;
+#if COOPERATIVE
+    coopStoreT(c00, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c00, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row, column, local);
+#if COOPERATIVE
+    coopStoreT(c01, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c01, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row, column + SIDE, local);
+#if COOPERATIVE
+    coopStoreT(c10, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c10, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + SIDE, column, local);
+#if COOPERATIVE
+    coopStoreT(c11, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c11, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + SIDE, column + SIDE, local);
+#if COOPERATIVE
+    coopStoreT(c20, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c20, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + 2u * SIDE, column, local);
+#if COOPERATIVE
+    coopStoreT(c21, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c21, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + 2u * SIDE, column + SIDE, local);
+#if COOPERATIVE
+    coopStoreT(c30, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c30, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + 3u * SIDE, column, local);
+#if COOPERATIVE
+    coopStoreT(c31, &results[mine], RESULT_STRIDE);
+#else
+    emulated_store(c31, local % SUBGROUP, mine);
+#endif
+    store_matrix(workgroup.z, row + 3u * SIDE, column + SIDE, local);
+#else
     for (var i = 0u; i < DOWN; i++) {
         let row = first_row + down + i * THREADS_DOWN;
         if (row >= params.rows) {
@@ -130,27 +227,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             store(workgroup.z, row, column, sums[i * ACROSS + j]);
         }
     }
-}
-
-// Stores four columns of this run, as far as they are there.
-fn store(part: u32, row: u32, column: u32, sum: vec4<f32>) {
-#if WIDE
-    if (column < params.columns) {
-        put(part, row, (params.column + column) / 4u, sum);
-    }
-#else
-    for (var i = 0u; i < 4u; i++) {
-        if (column + i < params.columns) {
-            put(part, row, params.column + column + i, sum[i]);
-        }
-    }
-#endif
-}
-
-fn put(part: u32, row: u32, column: u32, sum: Sum) {
-#if PARTIAL
-    out[params.out_first + (part * params.rows + row) * (params.outputs / W) + column] = sum;
-#else
-    finish(row, column, sum);
 #endif
 }

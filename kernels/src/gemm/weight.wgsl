@@ -1,14 +1,23 @@
-// A packed weight, `[panels][depth][64]`, four values at a time.
+// A packed weight, `[panels][depth][64]`, four values at a time, and how tiles hold four values of either side.
 
+#if MATRICES
+alias Four = vec4<f16>;
+alias Packed = vec4<f16>;
+#else
+alias Four = vec4<f32>;
 #if WEIGHT_F32
 alias Packed = vec4<f32>;
 #else
 alias Packed = vec2<u32>;
 #endif
+#endif
 
 @group(0) @binding(6) var<storage, read> weight: array<Packed>;
 
-fn widened(v: Packed) -> vec4<f32> {
+fn widened(v: Packed) -> Four {
+#if MATRICES
+    return v;
+#else
 #if WEIGHT_F32
     return v;
 #endif
@@ -18,5 +27,6 @@ fn widened(v: Packed) -> vec4<f32> {
 #if WEIGHT_BF16
     let bits = vec4<u32>(v.x << 16u, v.x & 0xffff0000u, v.y << 16u, v.y & 0xffff0000u);
     return bitcast<vec4<f32>>(bits);
+#endif
 #endif
 }

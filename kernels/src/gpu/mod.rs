@@ -46,3 +46,4 @@ pub use profile::KernelTime;
 pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{Access, Shader, Variant};
+pub(crate) use template::COOPERATIVE;

@@ -1,7 +1,7 @@
 //! Runs of the shaders for products.
 
 use super::pack::{COLUMNS, TERMS};
-use super::tile::{PARTIAL, Tile, WIDE};
+use super::tile::{MATRIX_TERMS, Method, PARTIAL, Tile, WIDE};
 use super::{PackedWeight, SUM};
 use crate::DType;
 use crate::gpu::{Access, Array, Binding, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
@@ -106,6 +106,7 @@ pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -
 /// A product of some rows, small enough for `x` and the result to be bound.
 pub(crate) struct Run<'a> {
     pub(crate) shader: &'static Shader,
+    pub(crate) method: Method,
     pub(crate) x: &'a Array,
     /// The part of `x` that is needed.
     pub(crate) x_part: Range<usize>,
@@ -147,10 +148,17 @@ impl Run<'_> {
     fn piece(&self, columns: Range<usize>, terms: Range<usize>, out: &Array) -> Result<(), GpuError> {
         let Run { x, weight, rows, .. } = self;
         let (gpu, outputs, depth) = (x.gpu(), weight.outputs(), weight.depth());
-        let (tile, parts) = Tile::choose(rows.len(), columns.len(), terms.len());
+        let halves = x.dtype() == DType::F16 && weight.data.dtype() == DType::F16;
+        let method =
+            if halves && weight.inputs().is_multiple_of(4) && terms.len().is_multiple_of(MATRIX_TERMS) {
+                self.method
+            } else {
+                Method::Fma
+            };
+        let (tile, parts) = Tile::choose(method, rows.len(), columns.len(), terms.len());
         // Sums in parts are of whole rows, and all parts are bound at once.
         let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
-        let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(TERMS);
+        let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(MATRIX_TERMS);
         let parts = terms.len().div_ceil(part);
 
         let variant = tile.variant(x.dtype(), weight.data.dtype(), weight.inputs(), outputs);
