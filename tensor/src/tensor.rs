@@ -183,8 +183,9 @@ impl Tensor {
     /// # Errors
     /// A tensor that is not `f32`, or not in main memory.
     pub fn f32s(&self) -> Result<&[f32], TensorError> {
+        let buffer = self.buffer()?;
         self.expect_f32()?;
-        Ok(self.buffer()?.view(self.shape.elements()))
+        Ok(buffer.view(self.shape.elements()))
     }
 
     /// The values, to write.
@@ -192,6 +193,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::f32s`]; no memory for a copy of one that is shared.
     pub fn f32s_mut(&mut self) -> Result<&mut [f32], TensorError> {
+        self.buffer()?;
         self.expect_f32()?;
         let elements = self.shape.elements();
         Ok(self.buffer_mut()?.view_mut(elements))
