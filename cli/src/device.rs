@@ -159,7 +159,10 @@ pub(crate) fn list(args: &DevicesArgs) -> Result<(), CliError> {
                 text += &format!("       {word} {}\n", names(&list));
             }
         }
-        let limit = |(name, limit): (&str, u64)| format!("{name} {}", amount(limit));
+        let limit = |(name, limit): (&str, u64)| match name {
+            "workgroup threads" => format!("{name} {limit}"),
+            _ => format!("{name} {}", amount(limit)),
+        };
         let limits: Vec<_> = adapter.limits().into_iter().map(limit).collect();
         text += &format!("       {}\n", limits.join(", "));
     }
@@ -169,13 +172,13 @@ pub(crate) fn list(args: &DevicesArgs) -> Result<(), CliError> {
     print(&text)
 }
 
-/// A limit, in the largest unit that divides it.
+/// A number of bytes, in the largest unit that divides it.
 #[cfg(feature = "gpu")]
 fn amount(limit: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.iter().find(|(_, bits)| limit >> bits > 0 && limit.trailing_zeros() >= *bits) {
         Some((unit, bits)) => format!("{} {unit}", limit >> bits),
-        None => limit.to_string(),
+        None => format!("{limit} bytes"),
     }
 }
 
@@ -211,7 +214,9 @@ mod tests {
     #[cfg(feature = "gpu")]
     #[test]
     fn limits_are_readable() {
-        for (limit, text) in [(16 << 10, "16 KiB"), (2 << 30, "2 GiB"), (1 << 20, "1 MiB"), (1000, "1000")] {
+        for (limit, text) in
+            [(16 << 10, "16 KiB"), (2 << 30, "2 GiB"), (1 << 20, "1 MiB"), (1000, "1000 bytes")]
+        {
             assert_eq!(amount(limit), text);
         }
     }

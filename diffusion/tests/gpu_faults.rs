@@ -3,7 +3,7 @@
 
 use latent_diffusion::tensor::gpu::{Adapter, Gpu, Options, adapters};
 use latent_diffusion::tensor::{DType, Device};
-use latent_diffusion::{Error, Event, Picture, Pipeline, Settings, loader::Checkpoint};
+use latent_diffusion::{Error, Event, Latents, Picture, Pipeline, Settings, loader::Checkpoint};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -87,4 +87,34 @@ fn no_memory_is_a_clean_error_and_the_next_picture_succeeds() {
     }
     pipeline.set_device(open(&adapter, &Options::default()).1);
     assert!(largest_difference(&draw(&mut pipeline, |_| ()).unwrap(), &want) <= Some(2));
+}
+
+/// Latents so large that the values on the way exceed 65504.
+#[test]
+fn a_decoder_that_passes_the_largest_f16_decodes_in_f32() {
+    let Some(adapter) = adapter() else { return };
+    let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+    let Ok(half) = Device::gpu(&gpu, DType::F16) else { return };
+    let mut pipeline = pipeline();
+    let mut latents = Latents::zeros(2, 4, 2, 2);
+    latents.values.iter_mut().enumerate().for_each(|(i, v)| *v = [1.0, -1.0, 0.5][i % 3]);
+    latents.values[..16].iter_mut().for_each(|v| *v *= 30_000.0);
+    let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
+    let want = pipeline.decode(&latents, &mut go_on).unwrap();
+    pipeline.set_device(half);
+    // What was read so far grows, until reading begins anew.
+    let (mut before, mut begun) = (u64::MAX, 0);
+    let mut count = |event: Event<'_>| {
+        if let Event::Loading { read, .. } = event {
+            begun += usize::from(read < before);
+            before = read;
+        }
+        ControlFlow::Continue(())
+    };
+    let got = pipeline.decode(&latents, &mut count).unwrap();
+    assert_eq!(begun, 2, "once in f16, once in f32");
+    for (got, want) in got.iter().zip(&want) {
+        let largest = got.rgb.iter().zip(&want.rgb).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(largest <= Some(2), "{largest:?}");
+    }
 }

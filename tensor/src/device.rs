@@ -34,6 +34,18 @@ impl Device {
         }
     }
 
+    /// The same GPU with tensors of `F32`, if these are of `F16`.
+    #[must_use]
+    pub fn more_exact(&self) -> Option<Device> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Device::Gpu { gpu, dtype: DType::F16 } => {
+                Some(Device::Gpu { gpu: gpu.clone(), dtype: DType::F32 })
+            }
+            _ => None,
+        }
+    }
+
     /// A GPU, with tensors of `F16` or `F32`.
     ///
     /// # Errors

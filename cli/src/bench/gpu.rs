@@ -137,9 +137,10 @@ impl Kernel {
         self.bytes as f64 / self.seconds.max(1e-9)
     }
 
-    /// The larger of its shares of the arithmetic and of the memory that the adapter was measured to have.
+    /// The larger of its shares of the arithmetic, the fastest there is, and of the memory that the adapter was measured to have.
     fn of_limit(&self, peak: &Peak) -> f64 {
-        let arithmetic = self.flops_per_second() / peak.f32_flops;
+        let fastest = peak.f32_flops.max(peak.f16_flops.unwrap_or(0.0)).max(peak.matrix_flops.unwrap_or(0.0));
+        let arithmetic = self.flops_per_second() / fastest;
         arithmetic.max(self.bytes_per_second() / peak.bytes)
     }
 }
@@ -175,6 +176,7 @@ impl Report {
             "runs": self.runs,
             "fma_peak_gflops": self.peak.f32_flops / 1e9,
             "f16_peak_gflops": self.peak.f16_flops.map(|flops| flops / 1e9),
+            "matrix_peak_gflops": self.peak.matrix_flops.map(|flops| flops / 1e9),
             "copy_peak_gb": self.peak.bytes / 1e9,
             "stages": self.stages.iter().map(stage).collect::<Vec<_>>(),
         })
@@ -189,8 +191,10 @@ impl Report {
         line(&format!("{}, {side}x{side}, random weights in f16", self.family));
         line(&format!("{}, {}; median of {runs} runs after a warm-up", self.adapter, self.dtype));
         let half = peak.f16_flops.map_or(String::new(), |flops| format!(", {:.2} in f16", flops / 1e12));
+        let matrices = peak.matrix_flops;
+        let matrices = matrices.map_or(String::new(), |flops| format!(", {:.2} in matrices", flops / 1e12));
         line(&format!(
-            "measured limits: {:.2} TFLOP/s in f32{half}; {:.1} GB/s",
+            "measured limits: {:.2} TFLOP/s in f32{half}{matrices}; {:.1} GB/s",
             peak.f32_flops / 1e12,
             peak.bytes / 1e9
         ));
@@ -240,7 +244,7 @@ mod tests {
         let kernels = by_name(&[time("a", 1.0), time("b", 3.0), time("a", 1.5)]);
         assert_eq!((kernels[0].name, kernels[0].calls), ("b", 1));
         assert_eq!((kernels[1].calls, kernels[1].seconds, kernels[1].flops), (2, 2.5, 12));
-        let peak = Peak { f32_flops: 4.0, f16_flops: None, bytes: 16.0 };
+        let peak = Peak { f32_flops: 4.0, f16_flops: None, matrix_flops: None, bytes: 16.0 };
         assert_eq!(kernels[0].of_limit(&peak), 0.5);
     }
 }

@@ -260,31 +260,47 @@ impl Pipeline {
         Ok(latents)
     }
 
-    /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one.
+    /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one. A VAE whose values pass the largest
+    /// `f16` of a GPU decodes in `f32` there, from the first such picture on.
     ///
     /// # Errors
     /// Unreadable weights, a cancelled run, values that are no numbers.
     pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
-        if self.decoder.is_none() {
-            let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-            self.decoder = Some(load_part(&self.model, &self.device, "VAE", "vae", load, listener)?);
-        }
-        let decoder = self.decoder.as_ref().expect("just loaded");
+        let mut decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => self.load_decoder(&self.device, listener)?,
+        };
         let mut pictures = Vec::new();
         let total = latents.pictures;
         tell(listener, Event::Decoded { picture: 0, total })?;
         for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
-            let pixels = match self.memory {
-                Memory::Plenty => decoder.decode(&latent)?,
-                Memory::Little => decoder.decode_in_bands(&latent)?,
-            };
-            let pixels = pixels.to(&Device::Cpu)?;
+            let mut pixels = self.pixels(&decoder, &latent)?;
+            let is_finite = expect_finite("VAE", pixels.f32s()?).is_ok();
+            if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
+                decoder = self.load_decoder(&exact, listener)?;
+                pixels = self.pixels(&decoder, &latent)?;
+            }
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
             tell(listener, Event::Decoded { picture: picture + 1, total })?;
         }
+        self.decoder = Some(decoder);
         Ok(pictures)
+    }
+
+    fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<VaeDecoder, Error> {
+        let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
+        load_part(&self.model, device, "VAE", "vae", load, listener)
+    }
+
+    /// A decoded picture in main memory.
+    fn pixels(&self, decoder: &VaeDecoder, latent: &Tensor) -> Result<Tensor, Error> {
+        let pixels = match self.memory {
+            Memory::Plenty => decoder.decode(latent)?,
+            Memory::Little => decoder.decode_in_bands(latent)?,
+        };
+        Ok(pixels.to(&Device::Cpu)?)
     }
 
     /// Drops the text encoder and the memory of its stage.

@@ -48,6 +48,12 @@ impl VaeDecoder {
         })
     }
 
+    /// Where it decodes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// A latent of unit variance `[batch, height, width, latent]` to a picture `[batch, factor height, factor width,
     /// 3]`, about -1..1, on the decoder's device.
     ///

@@ -87,7 +87,7 @@ impl Adapter {
         ]
     }
 
-    /// The limits that matter here, in bytes or counts.
+    /// The limits that matter here; bytes but for the threads.
     #[must_use]
     pub fn limits(&self) -> Vec<(&'static str, u64)> {
         let limits = self.0.limits();

@@ -1,6 +1,8 @@
 //! What an adapter can do at most, as measured: its arithmetic and its memory.
 
-use super::{Access, Array, Dispatch, Gpu, GpuError, KernelTime, Shader, Variant, in_rows, shaders};
+use super::{
+    Access, Array, COOPERATIVE, Dispatch, Gpu, GpuError, KernelTime, Shader, Variant, in_rows, shaders,
+};
 use crate::DType;
 use bytemuck::{Pod, Zeroable};
 
@@ -20,6 +22,8 @@ pub struct Peak {
     pub f32_flops: f64,
     /// The same of `f16`, where the adapter has it.
     pub f16_flops: Option<f64>,
+    /// Products of cooperative matrices of `f16`, where the adapter has them and its subgroups have one size.
+    pub matrix_flops: Option<f64>,
     /// Bytes a second that a copy reads and writes.
     pub bytes: f64,
 }
@@ -40,6 +44,20 @@ pub(crate) static MULTIPLY_ADD: Shader = Shader {
     params: size_of::<RoundParams>(),
     variants: || vec![Variant::new(DType::F32, 4), Variant::new(DType::F16, 4)],
 };
+
+pub(crate) static MULTIPLY_MATRICES: Shader = Shader {
+    name: "multiply_matrices",
+    sources: &[include_str!("multiply_matrices.wgsl")],
+    bindings: &[Access::Write],
+    params: size_of::<RoundParams>(),
+    variants: || vec![matrices(8, 8), matrices(16, 32)],
+};
+
+/// The variant of [`MULTIPLY_MATRICES`] for matrices of a side and subgroups of a size.
+fn matrices(side: u32, subgroup: u32) -> Variant {
+    let variant = Variant::new(DType::F16, 1).flag(COOPERATIVE, true).flag("SIDE_8", side == 8);
+    variant.constant("SUBGROUP", subgroup)
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -65,19 +83,42 @@ impl Gpu {
     pub fn peak(&self) -> Result<Peak, GpuError> {
         let f32_flops = self.multiply_adds(DType::F32)?;
         let f16_flops = self.has_f16().then(|| self.multiply_adds(DType::F16)).transpose()?;
-        Ok(Peak { f32_flops, f16_flops, bytes: self.stream()? })
+        let matrix_flops = match (self.cooperative_matrix(), self.subgroup_size()) {
+            (Some(side), Some(subgroup)) if self.has_f16() => Some(self.matrices(side, subgroup)?),
+            _ => None,
+        };
+        Ok(Peak { f32_flops, f16_flops, matrix_flops, bytes: self.stream()? })
     }
 
     /// Operations a second of multiply-adds in registers.
     fn multiply_adds(&self, dtype: DType) -> Result<f64, GpuError> {
         let out = Array::scratch(self, dtype, GROUPS as usize * 256 * 4)?;
+        self.rounds(&MULTIPLY_ADD, &Variant::new(dtype, 4), &out, 256 * PER_ROUND * 2)
+    }
+
+    /// Operations a second of products of matrices in registers.
+    fn matrices(&self, side: u32, subgroup: u32) -> Result<f64, GpuError> {
+        let out = Array::scratch(self, DType::F32, (GROUPS * 8 * subgroup) as usize)?;
+        // Eight subgroups with four products each.
+        let flops = 8 * 4 * 2 * u64::from(side).pow(3);
+        self.rounds(&MULTIPLY_MATRICES, &matrices(side, subgroup), &out, flops)
+    }
+
+    /// Operations a second of a shader of which each workgroup does so many `flops` in a round.
+    fn rounds(
+        &self,
+        shader: &'static Shader,
+        variant: &Variant,
+        out: &Array,
+        flops: u64,
+    ) -> Result<f64, GpuError> {
         let mut rounds = 16;
         loop {
-            let flops = u64::from(GROUPS) * 256 * u64::from(rounds) * PER_ROUND * 2;
+            let flops = u64::from(GROUPS) * u64::from(rounds) * flops;
             let run = || {
                 self.dispatch(&Dispatch {
-                    shader: &MULTIPLY_ADD,
-                    variant: Variant::new(dtype, 4),
+                    shader,
+                    variant: variant.clone(),
                     arrays: &[out.whole()],
                     params: RoundParams { rounds, a: 0.999, b: 0.001, pad: 0 },
                     groups: [GROUPS, 1, 1],

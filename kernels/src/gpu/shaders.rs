@@ -57,5 +57,6 @@ pub static ALL: &[&Shader] = &[
     &softmax::gpu::SOFTMAX,
     &upsample::gpu::UPSAMPLE,
     &peak::MULTIPLY_ADD,
+    &peak::MULTIPLY_MATRICES,
     &peak::STREAM,
 ];
