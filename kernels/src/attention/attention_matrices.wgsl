@@ -14,62 +14,6 @@
 // SUBGROUPS_ACROSS: subgroups of a workgroup, all beside each other;
 // flags SIDE_8: matrices are of 8x8, else of 16x16; DOWN_4: four matrices of queries, else two; ACROSS_2: two matrices of
 // columns for each subgroup, else one.
-//
-// Matrices in workgroup memory are row by row, with strides in elements of the array. Drivers ask that rows begin at
-// multiples of 16 bytes, and rows of neighbours should not begin in the same bank: hence the more values of each.
-
-#if SIDE_8
-// Metal loads from arrays of scalars only.
-const PACK = 1u;
-const SIDE = 8u;
-alias Half = f16;
-alias Float = f32;
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
-#else
-const PACK = 4u;
-const SIDE = 16u;
-alias Half = vec4<f16>;
-alias Float = vec4<f32>;
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
-#if DOWN_4
-const DOWN = 4u;
-#else
-const DOWN = 2u;
-#endif
-#if ACROSS_2
-const ACROSS = 2u;
-#else
-const ACROSS = 1u;
-#endif
-
-const THREADS = SUBGROUP * SUBGROUPS_ACROSS;
-const QUERIES = DOWN * SIDE;
-const KEYS = 32u;
-// Of a head's row, with zeros behind it.
-const WIDTH = SUBGROUPS_ACROSS * ACROSS * SIDE;
-const WIDTH4 = WIDTH / 4u;
-
-const STRIDE = (WIDTH + 8u) / PACK;
-const SCORES_STRIDE = (KEYS + 4u) / PACK;
-const WEIGHTS_STRIDE = (KEYS + 8u) / PACK;
-const RESULT_STRIDE = SIDE / PACK;
-const RESULT = SIDE * RESULT_STRIDE;
-
-// Matrices of scores of a tile.
-const SCORES_ACROSS = KEYS / SIDE;
-const SCORES = DOWN * SCORES_ACROSS;
-// Vectors of four keys' or values' columns that a thread brings: all have as many.
-const LOADS = KEYS * WIDTH4 / THREADS;
-const QUERY_LOADS = QUERIES * WIDTH4 / THREADS;
-// Vectors of four keys' scores of a query, and those of a thread.
-const UNITS_ACROSS = KEYS / 4u;
-const UNITS = QUERIES * UNITS_ACROSS;
-const OWN = (UNITS + THREADS - 1u) / THREADS;
 
 // Less than every score, and finite also after a difference.
 const LEAST = -1e38;
@@ -99,39 +43,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<Elems>;
 @group(0) @binding(4) var<storage, read_write> out: array<Elems>;
 
-var<workgroup> queries: array<Half, QUERIES * STRIDE>;
-// Keys, then values.
-var<workgroup> others: array<Half, KEYS * STRIDE>;
-// Or a number of each unit that threads tell each other, or a matrix of each subgroup on its way out.
-var<workgroup> scores: array<Float, max(QUERIES * SCORES_STRIDE, SUBGROUPS_ACROSS * RESULT)>;
-var<workgroup> weights: array<Half, QUERIES * WEIGHTS_STRIDE>;
-// Of each query's weights.
-var<workgroup> sums: array<f32, QUERIES>;
-
-fn put_query(at: u32, x: vec4<f16>) {
-#if SIDE_8
-    queries[at] = x.x;
-    queries[at + 1u] = x.y;
-    queries[at + 2u] = x.z;
-    queries[at + 3u] = x.w;
-#else
-    queries[at] = x;
-#endif
-}
-
-// Vector `e` of a tile of keys or values, row by row.
-fn put_other(e: u32, x: vec4<f16>) {
-    let at = e / WIDTH4 * STRIDE + e % WIDTH4 * 4u / PACK;
-#if SIDE_8
-    others[at] = x.x;
-    others[at + 1u] = x.y;
-    others[at + 2u] = x.z;
-    others[at + 3u] = x.w;
-#else
-    others[at] = x;
-#endif
-}
-
 // Vector `e` of the tile that begins at key `start`: zeros past the last column, and past the last key that again.
 fn a_key(first: u32, start: u32, e: u32, width: u32) -> vec4<f16> {
     let columns = params.head_dim / 4u;
@@ -147,53 +58,38 @@ fn a_value(first: u32, start: u32, e: u32, width: u32) -> vec4<f16> {
     return select(vec4<f16>(), x, e % WIDTH4 < columns);
 }
 
-fn put_weights(at: u32, x: vec4<f16>) {
-#if SIDE_8
-    weights[at] = x.x;
-    weights[at + 1u] = x.y;
-    weights[at + 2u] = x.z;
-    weights[at + 3u] = x.w;
-#else
-    weights[at] = x;
-#endif
-}
-
-fn four_scores(at: u32) -> vec4<f32> {
-#if SIDE_8
-    return vec4<f32>(scores[at], scores[at + 1u], scores[at + 2u], scores[at + 3u]);
-#else
-    return scores[at];
-#endif
-}
-
-fn told(unit: u32) -> f32 {
-#if SIDE_8
-    return scores[unit];
-#else
-    return scores[unit].x;
-#endif
-}
-
 // Of a tile that begins at key `start`, the scores of a thread's unit: LEAST where the query does not see the key.
 fn unit_scores(unit: u32, start: u32, last: i32) -> vec4<f32> {
-    let s = four_scores(unit / UNITS_ACROSS * SCORES_STRIDE + unit % UNITS_ACROSS * 4u / PACK) * params.scale;
+    let s = four_scores(score_index(unit / UNITS_ACROSS, unit % UNITS_ACROSS * 4u)) * params.scale;
     let key = vec4<i32>(i32(start + unit % UNITS_ACROSS * 4u)) + vec4<i32>(0, 1, 2, 3);
     return select(vec4<f32>(LEAST), s, key <= vec4<i32>(last));
 }
 
 // The matrices of scores that are this subgroup's, from `queries` and the keys in `others`.
-fn compute_scores(subgroup: u32) {
+fn compute_scores(local: u32) {
+    let subgroup = local / SUBGROUP;
+    let lane = local % SUBGROUP;
     for (var m = subgroup; m < SCORES; m += SUBGROUPS_ACROSS) {
         let row = m / SCORES_ACROSS * SIDE;
         let key = m % SCORES_ACROSS * SIDE;
         var s = Matrix();
         for (var c = 0u; c < WIDTH; c += SIDE) {
-            let a = coopLoadT<Left>(&queries[row * STRIDE + c / PACK], STRIDE);
-            // Transposed.
-            let b = coopLoad<Right>(&others[key * STRIDE + c / PACK], STRIDE);
+            let l = tile_index(row, c);
+            let r = tile_index(key, c);
+#if COOPERATIVE
+            // Keys are columns of the right side.
+            let a = coopLoadT<Left>(&queries[l], STRIDE);
+            let b = coopLoad<Right>(&others[r], STRIDE);
             s = coopMultiplyAdd(a, b, s);
+#else
+            s = add_scores(lane, l, r, s);
+#endif
         }
-        coopStoreT(s, &scores[row * SCORES_STRIDE + key / PACK], SCORES_STRIDE);
+#if COOPERATIVE
+        coopStoreT(s, &scores[score_index(row, key)], SCORES_STRIDE);
+#else
+        emulated_store(s, lane, score_index(row, key), SCORES_STRIDE);
+#endif
     }
 }
 
@@ -218,6 +114,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let subgroup = local / SUBGROUP;
+    let lane = local % SUBGROUP;
     let tile = group % params.tiles * QUERIES;
     let head = group / params.tiles % params.heads;
     let batch = group / params.tiles / params.heads;
@@ -237,7 +134,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let e = local + n * THREADS;
         let row = min(tile + e / WIDTH4, params.queries - 1u);
         let x = q[q_at + row * width + min(e % WIDTH4, columns - 1u)];
-        put_query(e / WIDTH4 * STRIDE + e % WIDTH4 * 4u / PACK, select(vec4<f16>(), x, e % WIDTH4 < columns));
+        put_query(e, select(vec4<f16>(), x, e % WIDTH4 < columns));
     }
 
     // Of each unit the last key that its query sees, and the largest score.
@@ -262,7 +159,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var n = 0u; n < LOADS; n++) {
             loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, width);
         }
-        compute_scores(subgroup);
+        compute_scores(local);
         workgroupBarrier();
         for (var n = 0u; n < OWN; n++) {
             let unit = local + n * THREADS;
@@ -317,7 +214,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var n = 0u; n < LOADS; n++) {
             loads[n] = a_value(v_at, start, local + n * THREADS, width);
         }
-        compute_scores(subgroup);
+        compute_scores(local);
         workgroupBarrier();
         for (var n = 0u; n < LOADS; n++) {
             put_other(local + n * THREADS, loads[n]);
@@ -327,7 +224,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             if (unit < UNITS) {
                 let weight = vec4<f16>(exp2(unit_scores(unit, start, last[n]) - most[n]));
                 sum[n] += total(vec4<f32>(weight));
-                put_weights(unit / UNITS_ACROSS * WEIGHTS_STRIDE + unit % UNITS_ACROSS * 4u / PACK, weight);
+                put_weights(weight_index(unit / UNITS_ACROSS, unit % UNITS_ACROSS * 4u), weight);
             }
         }
         workgroupBarrier();
@@ -335,16 +232,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, width);
         }
         for (var key = 0u; key < KEYS; key += SIDE) {
-            let first = key / PACK;
-            let a0 = coopLoadT<Left>(&weights[first], WEIGHTS_STRIDE);
-            let a1 = coopLoadT<Left>(&weights[SIDE * WEIGHTS_STRIDE + first], WEIGHTS_STRIDE);
+            let l0 = weight_index(0u, key);
+            let l1 = weight_index(SIDE, key);
+            let l2 = weight_index(2u * SIDE, key);
+            let l3 = weight_index(3u * SIDE, key);
+            let r0 = tile_index(key, column);
+            let r1 = tile_index(key, column + SIDE);
+#if COOPERATIVE
+            let a0 = coopLoadT<Left>(&weights[l0], WEIGHTS_STRIDE);
+            let a1 = coopLoadT<Left>(&weights[l1], WEIGHTS_STRIDE);
 #if DOWN_4
-            let a2 = coopLoadT<Left>(&weights[2u * SIDE * WEIGHTS_STRIDE + first], WEIGHTS_STRIDE);
-            let a3 = coopLoadT<Left>(&weights[3u * SIDE * WEIGHTS_STRIDE + first], WEIGHTS_STRIDE);
+            let a2 = coopLoadT<Left>(&weights[l2], WEIGHTS_STRIDE);
+            let a3 = coopLoadT<Left>(&weights[l3], WEIGHTS_STRIDE);
 #endif
-            let b0 = coopLoadT<Right>(&others[key * STRIDE + column / PACK], STRIDE);
+            let b0 = coopLoadT<Right>(&others[r0], STRIDE);
 #if ACROSS_2
-            let b1 = coopLoadT<Right>(&others[key * STRIDE + (column + SIDE) / PACK], STRIDE);
+            let b1 = coopLoadT<Right>(&others[r1], STRIDE);
 #endif
             o00 = coopMultiplyAdd(a0, b0, o00);
             o10 = coopMultiplyAdd(a1, b0, o10);
@@ -358,6 +261,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #if DOWN_4
             o21 = coopMultiplyAdd(a2, b1, o21);
             o31 = coopMultiplyAdd(a3, b1, o31);
+#endif
+#endif
+#else
+            o00 = add_values(lane, l0, r0, o00);
+            o10 = add_values(lane, l1, r0, o10);
+#if DOWN_4
+            o20 = add_values(lane, l2, r0, o20);
+            o30 = add_values(lane, l3, r0, o30);
+#endif
+#if ACROSS_2
+            o01 = add_values(lane, l0, r1, o01);
+            o11 = add_values(lane, l1, r1, o11);
+#if DOWN_4
+            o21 = add_values(lane, l2, r1, o21);
+            o31 = add_values(lane, l3, r1, o31);
+#endif
 #endif
 #endif
         }
@@ -381,25 +300,57 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
 
     let mine = subgroup * RESULT;
+#if COOPERATIVE
     coopStoreT(o00, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o00, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 0u, column, local);
+#if COOPERATIVE
     coopStoreT(o10, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o10, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, SIDE, column, local);
 #if DOWN_4
+#if COOPERATIVE
     coopStoreT(o20, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o20, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 2u * SIDE, column, local);
+#if COOPERATIVE
     coopStoreT(o30, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o30, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 3u * SIDE, column, local);
 #endif
 #if ACROSS_2
+#if COOPERATIVE
     coopStoreT(o01, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o01, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 0u, column + SIDE, local);
+#if COOPERATIVE
     coopStoreT(o11, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o11, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, SIDE, column + SIDE, local);
 #if DOWN_4
+#if COOPERATIVE
     coopStoreT(o21, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o21, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 2u * SIDE, column + SIDE, local);
+#if COOPERATIVE
     coopStoreT(o31, &scores[mine], RESULT_STRIDE);
+#else
+    emulated_store(o31, lane, mine, RESULT_STRIDE);
+#endif
     store_matrix(out_at, width, tile, 3u * SIDE, column + SIDE, local);
 #endif
 #endif

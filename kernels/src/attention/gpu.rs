@@ -4,6 +4,7 @@ mod matrices;
 
 use super::Attention;
 use crate::DType;
+use crate::gemm::gpu::tile::Method;
 use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
 use bytemuck::{Pod, Zeroable};
 use matrices::MatrixTile;
@@ -47,7 +48,7 @@ pub(crate) static ATTENTION: Shader = Shader {
 /// All keys in one command, by cooperative matrices.
 pub(crate) static ATTENTION_MATRICES: Shader = Shader {
     name: "attention_matrices",
-    sources: &[include_str!("attention_matrices.wgsl")],
+    sources: &[include_str!("tiles.wgsl"), include_str!("attention_matrices.wgsl")],
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>(),
     variants: matrices::variants,
@@ -164,6 +165,18 @@ fn variants(part: bool) -> Vec<Variant> {
 /// # Panics
 /// As [`super::attention`], and if a number format disagrees.
 pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Array) -> Result<(), GpuError> {
+    by(Method::best(q.gpu()), shape, q, k, v, out)
+}
+
+/// As [`attention`], by a method where it suits.
+pub(crate) fn by(
+    method: Method,
+    shape: Attention,
+    q: &Array,
+    k: &Array,
+    v: &Array,
+    out: &mut Array,
+) -> Result<(), GpuError> {
     let Attention { batch, queries, keys, heads, head_dim, causal } = shape;
     let width = heads * head_dim;
     assert!(width > 0 && keys > 0, "an empty attention {shape:?}");
@@ -180,7 +193,7 @@ pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Ar
     let tile = Tile::new(head_dim, gpu.workgroup_memory() as usize);
     let fit = gpu.rows_at_once(width * q.dtype().size());
     let in_parts = keys > fit;
-    let matrices = if in_parts { None } else { MatrixTile::best(&gpu, q.dtype(), head_dim) };
+    let matrices = if in_parts { None } else { MatrixTile::of(method, q.dtype(), head_dim) };
     let call = Call { gpu: &gpu, shape, tile, matrices, q, k, v, out };
     let busy = FLOPS / (4 * keys * width);
     let all = Range { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };

@@ -2,7 +2,7 @@
 
 use crate::DType;
 use crate::gemm::gpu::tile::Method;
-use crate::gpu::{COOPERATIVE, Gpu, Variant};
+use crate::gpu::{COOPERATIVE, Variant};
 
 /// Heads of more columns leave no room in 32 KiB of workgroup memory.
 const WIDEST: usize = 160;
@@ -23,14 +23,16 @@ pub(super) struct MatrixTile {
     down: u32,
     /// Matrices of columns of each subgroup, 1 or 2.
     across: u32,
+    /// By cooperative matrices, and not by an emulation for tests of what is around them.
+    cooperative: bool,
 }
 
 impl MatrixTile {
-    /// Where matrices of `f16` are the fastest on a GPU, and heads neither too wide nor so that vectors of four do not fit.
-    pub(super) fn best(gpu: &Gpu, dtype: DType, head_dim: usize) -> Option<MatrixTile> {
-        match Method::best(gpu) {
-            Method::Matrices { side, subgroup, .. } if dtype == DType::F16 => {
-                MatrixTile::new(side, subgroup, head_dim)
+    /// By a method, where it is of matrices, and heads neither too wide nor such that vectors of four do not fit.
+    pub(super) fn of(method: Method, dtype: DType, head_dim: usize) -> Option<MatrixTile> {
+        match method {
+            Method::Matrices { side, subgroup, cooperative } if dtype == DType::F16 => {
+                MatrixTile::new(side, subgroup, head_dim).map(|tile| MatrixTile { cooperative, ..tile })
             }
             _ => None,
         }
@@ -47,7 +49,7 @@ impl MatrixTile {
         let subgroups = columns.div_ceil(across);
         // 64 queries by 16 where there is room for them.
         let down = if side == 16 && columns > 5 { 2 } else { 4 };
-        let tile = MatrixTile { side, subgroup, subgroups, down, across };
+        let tile = MatrixTile { side, subgroup, subgroups, down, across, cooperative: true };
         (subgroup * subgroups <= THREADS).then_some(tile)
     }
 
@@ -58,7 +60,7 @@ impl MatrixTile {
 
     pub(super) fn variant(self) -> Variant {
         Variant::new(DType::F16, 4)
-            .flag(COOPERATIVE, true)
+            .flag(COOPERATIVE, self.cooperative)
             .flag("SIDE_8", self.side == 8)
             .flag("DOWN_4", self.down == 4)
             .flag("ACROSS_2", self.across == 2)
@@ -72,8 +74,13 @@ pub(super) fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
     for (side, subgroup) in [(16, 32), (16, 16), (8, 32), (8, 8)] {
         for head_dim in (4..=WIDEST).step_by(4) {
-            let variant = MatrixTile::new(side, subgroup, head_dim).map(MatrixTile::variant);
-            all.extend(variant.filter(|variant| !all.contains(variant)));
+            let Some(tile) = MatrixTile::new(side, subgroup, head_dim) else { continue };
+            for cooperative in [true, false] {
+                let variant = MatrixTile { cooperative, ..tile }.variant();
+                if !all.contains(&variant) {
+                    all.push(variant);
+                }
+            }
         }
     }
     all
