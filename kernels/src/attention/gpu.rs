@@ -1,9 +1,13 @@
 //! On a GPU.
 
+mod matrices;
+
 use super::Attention;
 use crate::DType;
+use crate::gemm::gpu::tile::Method;
 use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
 use bytemuck::{Pod, Zeroable};
+use matrices::MatrixTile;
 use std::f32::consts::LOG2_E;
 
 /// Operations of one command: drivers reset what takes longer than two seconds, and a small GPU may.
@@ -39,6 +43,15 @@ pub(crate) static ATTENTION: Shader = Shader {
     bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>(),
     variants: || variants(false),
+};
+
+/// All keys in one command, by cooperative matrices.
+pub(crate) static ATTENTION_MATRICES: Shader = Shader {
+    name: "attention_matrices",
+    sources: &[include_str!("tiles.wgsl"), include_str!("attention_matrices.wgsl")],
+    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>(),
+    variants: matrices::variants,
 };
 
 /// A part of the keys, with what is carried from one to the next instead of the output.
@@ -152,6 +165,18 @@ fn variants(part: bool) -> Vec<Variant> {
 /// # Panics
 /// As [`super::attention`], and if a number format disagrees.
 pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Array) -> Result<(), GpuError> {
+    by(Method::best(q.gpu()), shape, q, k, v, out)
+}
+
+/// As [`attention`], by a method where it suits.
+pub(crate) fn by(
+    method: Method,
+    shape: Attention,
+    q: &Array,
+    k: &Array,
+    v: &Array,
+    out: &mut Array,
+) -> Result<(), GpuError> {
     let Attention { batch, queries, keys, heads, head_dim, causal } = shape;
     let width = heads * head_dim;
     assert!(width > 0 && keys > 0, "an empty attention {shape:?}");
@@ -166,18 +191,20 @@ pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Ar
 
     let gpu = q.gpu().clone();
     let tile = Tile::new(head_dim, gpu.workgroup_memory() as usize);
-    let call = Call { gpu: &gpu, shape, tile, q, k, v, out };
     let fit = gpu.rows_at_once(width * q.dtype().size());
+    let in_parts = keys > fit;
+    let matrices = if in_parts { None } else { MatrixTile::of(method, q.dtype(), head_dim) };
+    let call = Call { gpu: &gpu, shape, tile, matrices, q, k, v, out };
     let busy = FLOPS / (4 * keys * width);
     let all = Range { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };
     if batch * queries.max(keys) <= fit && batch * queries <= busy {
         return call.run(&all);
     }
     let carry_fit = gpu.rows_at_once(carried(&shape) * size_of::<f32>());
-    let in_parts = keys > fit;
     let piece = fit.min(busy).min(if in_parts { carry_fit } else { fit });
     // Whole tiles where there is one.
-    let piece = if piece < tile.queries() { piece.max(1) } else { piece / tile.queries() * tile.queries() };
+    let of_tile = call.queries();
+    let piece = if piece < of_tile { piece.max(1) } else { piece / of_tile * of_tile };
     let carry = match in_parts {
         true => Some(Array::scratch(&gpu, DType::F32, piece.min(queries) * carried(&shape))?),
         false => None,
@@ -214,6 +241,8 @@ struct Call<'a> {
     gpu: &'a Gpu,
     shape: Attention,
     tile: Tile,
+    /// Instead of `tile`.
+    matrices: Option<MatrixTile>,
     q: &'a Array,
     k: &'a Array,
     v: &'a Array,
@@ -221,6 +250,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Of a tile.
+    fn queries(&self) -> usize {
+        self.matrices.map_or(self.tile.queries(), MatrixTile::queries)
+    }
+
     /// All of the range's keys at once.
     fn run(&self, range: &Range) -> Result<(), GpuError> {
         (0..self.shape.head_dim).step_by(WIDEST).try_for_each(|column| self.dispatch(range, column, None))
@@ -275,9 +309,13 @@ impl Call<'_> {
             None => self.out.window(first, len),
         };
 
-        let variant = self.tile.variant(self.q.dtype(), head_dim, carry.is_some());
+        let (shader, variant) = match (self.matrices, carry) {
+            (Some(tile), _) => (&ATTENTION_MATRICES, tile.variant()),
+            (None, Some(_)) => (&ATTENTION_PART, self.tile.variant(self.q.dtype(), head_dim, true)),
+            (None, None) => (&ATTENTION, self.tile.variant(self.q.dtype(), head_dim, false)),
+        };
         let vector = variant.vector;
-        let tiles = queries.div_ceil(self.tile.queries());
+        let tiles = queries.div_ceil(self.queries());
         let groups = range.batches * heads * tiles;
         // Without a mask each query sees every key.
         let shift = if causal { query as i32 - key as i32 } else { 1 << 30 };
@@ -301,7 +339,6 @@ impl Call<'_> {
             begins: u32::from(key == 0),
             pad: [0; 2],
         };
-        let shader = if carry.is_some() { &ATTENTION_PART } else { &ATTENTION };
         let (arrays, groups) = (&[q, k, v, to], in_rows(groups));
         self.gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })
     }

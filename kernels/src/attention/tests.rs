@@ -87,11 +87,16 @@ proptest! {
 #[cfg(feature = "gpu")]
 mod gpus {
     use super::*;
+    use crate::gemm::gpu::tile::Method;
     use crate::gpu::testing::gpus;
     use crate::gpu::{Adapter, Array, Gpu, Options, adapters};
     use half::f16;
 
     fn check(name: &str, gpu: &Gpu, shape: Attention, sharpness: f32) {
+        check_by(Method::best(gpu), name, gpu, shape, sharpness);
+    }
+
+    fn check_by(method: Method, name: &str, gpu: &Gpu, shape: Attention, sharpness: f32) {
         let width = shape.heads * shape.head_dim;
         // Values that `f16` holds.
         let values = |seed, len, factor: f32| -> Vec<f32> {
@@ -110,7 +115,7 @@ mod gpus {
             &format!("{name} {shape:?}"),
             |arrays| {
                 let mut out = Array::scratch(gpu, arrays[0].dtype(), q.len())?;
-                gpu::attention(shape, &arrays[0], &arrays[1], &arrays[2], &mut out)?;
+                gpu::by(method, shape, &arrays[0], &arrays[1], &arrays[2], &mut out)?;
                 Ok(out)
             },
         );
@@ -153,6 +158,19 @@ mod gpus {
                     check(name, &gpu, shape(1, queries, keys, 2, head_dim, false), 1.0);
                     check(name, &gpu, shape(2, queries, queries + keys, 1, head_dim, true), 1.0);
                 }
+            }
+        }
+    }
+
+    /// Each size, number of rows and of columns, with rests, without cooperative matrices: what remains untested where there
+    /// are none is that they load, multiply and store as they are said to.
+    #[test]
+    fn emulated_matrices() {
+        for (name, gpu) in gpus() {
+            for (side, subgroup) in [(16, 32), (8, 32), (8, 8)] {
+                let method = Method::Matrices { side, subgroup, cooperative: false };
+                check_by(method, name, &gpu, shape(2, 67, 77, 2, 40, false), 3.0);
+                check_by(method, name, &gpu, shape(1, 70, 75, 1, 92, true), 3.0);
             }
         }
     }

@@ -40,6 +40,7 @@ pub static ALL: &[&Shader] = &[
     &activation::gpu::ACTIVATION,
     &activation::gpu::GEGLU,
     &attention::gpu::ATTENTION,
+    &attention::gpu::ATTENTION_MATRICES,
     &attention::gpu::ATTENTION_PART,
     &attention::gpu::ATTENTION_END,
     &conv2d::gpu::CONV2D,
