@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
 use latent_diffusion::rng::RngKind;
+use latent_diffusion::samplers::Prediction;
 use latent_diffusion::samplers::{self, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
 use std::path::PathBuf;
@@ -153,6 +154,9 @@ pub(crate) struct Txt2imgArgs {
     /// Random numbers as on the GPU of the webui (cuda) or as PyTorch's on the CPU (cpu)
     #[arg(long, value_name = "NAME", default_value = "cuda", value_parser = parse_rng)]
     pub(crate) rng: RngKind,
+    /// What the UNet predicts: epsilon or v [default: what the file shows]
+    #[arg(long, value_name = "NAME", value_parser = parse_prediction)]
+    pub(crate) prediction: Option<Prediction>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// Number of threads [default: one for each core]
@@ -184,6 +188,10 @@ fn parse_form(name: &str) -> Result<Form, String> {
 
 fn parse_rng(name: &str) -> Result<RngKind, String> {
     RngKind::parse(name).map_err(|error| error.to_string())
+}
+
+fn parse_prediction(name: &str) -> Result<Prediction, String> {
+    Prediction::parse(name).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::args::InspectArgs;
 use crate::error::CliError;
 use crate::print;
 use latent_diffusion::families::{Component, Facts, Family, Model};
+use latent_diffusion::text::TextPart;
 use latent_loader::{Checkpoint, Layout};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -87,7 +88,9 @@ impl<'a> Report<'a> {
                 &format!("{:?}, text width {}", unet.block_out_channels, unet.cross_attention_dim),
             );
             line("VAE widths", &format!("{:?}, factor {}", vae.block_out_channels, vae.factor()));
-            line("text layers", &format!("{} of width {}", model.text.layers, model.text.width));
+            for text in model.text.iter().map(|part| &part.config) {
+                line("text layers", &format!("{} of width {}", text.layers, text.width));
+            }
         }
         for (key, value) in self.checkpoint.metadata() {
             line("metadata", &format!("{} = {}", printable(key), printable(value)));
@@ -97,7 +100,8 @@ impl<'a> Report<'a> {
 }
 
 fn sizes(model: &Model) -> serde_json::Value {
-    let (unet, vae, text) = (&model.unet, &model.vae, &model.text);
+    let (unet, vae) = (&model.unet, &model.vae);
+    let text = |part: &TextPart| json!({"vocabulary": part.config.vocabulary, "width": part.config.width, "layers": part.config.layers});
     json!({
         "width": model.resolution.0,
         "height": model.resolution.1,
@@ -115,7 +119,7 @@ fn sizes(model: &Model) -> serde_json::Value {
             "latent_channels": vae.latent_channels,
             "scaling_factor": vae.scaling_factor,
         },
-        "text": {"vocabulary": text.vocabulary, "width": text.width, "layers": text.layers},
+        "text": model.text.iter().map(text).collect::<Vec<_>>(),
     })
 }
 

@@ -49,6 +49,9 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
     let model = model::open(args.model.as_deref(), access)?;
     let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
+    if let Some(prediction) = args.prediction {
+        pipeline = pipeline.with_prediction(prediction);
+    }
     let auto = args.device.device == device::Choice::Auto;
     let first_seed = args.seed.unwrap_or_else(random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
@@ -73,9 +76,11 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let (prompts, negative) = ([prompt], [args.negative_prompt.as_str()]);
-    let encode =
-        |pipeline: &mut Pipeline| pipeline.encode(&prompts, &negative, args.clip_skip, &mut listener);
+    let prompts = [prompt];
+    let negative = Some(args.negative_prompt.as_str()).filter(|text| !text.is_empty());
+    let encode = |pipeline: &mut Pipeline| {
+        pipeline.encode(&prompts, negative.as_slice(), args.clip_skip, &mut listener)
+    };
     let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
     pipeline.unload_text_encoder();
     // Waited for when it is first needed.
@@ -149,6 +154,7 @@ fn settings(args: &Txt2imgArgs) -> Settings {
         eta: None,
         seeds: Vec::new(),
         clip_skip: args.clip_skip,
+        ..Settings::default()
     }
 }
 

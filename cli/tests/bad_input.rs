@@ -39,9 +39,7 @@ fn a_git_lfs_pointer() {
 #[test]
 fn checkpoints_of_other_families_are_named() {
     for (family, label) in [
-        ("sdxl", "Stable Diffusion XL checkpoint"),
         ("sdxl-refiner", "Stable Diffusion XL refiner"),
-        ("sd21", "Stable Diffusion 2.x"),
         ("sd15-inpaint", "Stable Diffusion 1.x inpainting"),
         ("sd15-pix2pix", "InstructPix2Pix"),
     ] {

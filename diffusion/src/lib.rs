@@ -47,4 +47,7 @@ pub mod vae;
 pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
-pub use pipeline::{Conditioning, Event, Latents, Listener, MAX_SIDE, Memory, Picture, Pipeline, Settings};
+pub use pipeline::{
+    Conditioning, Event, Latents, Listener, MAX_SIDE, Memory, Picture, PictureSizes, Pipeline, Pooled,
+    Settings,
+};

@@ -119,6 +119,41 @@ impl<'a> Params<'a> {
         Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?.to(&self.device)?)
     }
 
+    /// Three linear layers that lie one after the other in `name_weight` and `name_bias`, as in
+    /// `torch.nn.MultiheadAttention`: queries, keys and values.
+    pub fn fused(&self, name: &str, outputs: usize, inputs: usize) -> Result<[Linear; 3], Error> {
+        let raw = self.read(&format!("{name}_weight"), &[3 * outputs, inputs])?;
+        let bias = self.vector(&format!("{name}_bias"), 3 * outputs)?;
+        let bytes = raw.data.len() / 3;
+        let layer = |i: usize| -> Result<Linear, Error> {
+            let data = raw.data[i * bytes..][..bytes].to_vec().into();
+            let part = RawTensor { dtype: raw.dtype, shape: vec![outputs, inputs], data };
+            let bias = bias[i * outputs..][..outputs].to_vec();
+            Ok(Linear::new(weight(part), [outputs, inputs], Some(bias))?.to(&self.device)?)
+        };
+        Ok([layer(0)?, layer(1)?, layer(2)?])
+    }
+
+    /// A square linear layer without bias: `name.weight` `[outputs, inputs]`, or OpenCLIP's `name` `[inputs, outputs]`.
+    /// Both have the same shape: only the name tells them apart.
+    pub fn projection(&self, name: &str, width: usize) -> Result<Linear, Error> {
+        let layer = self.scope(name);
+        if layer.contains("weight") || !self.contains(name) {
+            let raw = layer.read("weight", &[width, width])?;
+            return Ok(Linear::new(weight(raw), [width, width], None)?.to(&self.device)?);
+        }
+        let raw = self.read(name, &[width, width])?;
+        let size = raw.data.len() / (width * width).max(1);
+        let mut data = Vec::with_capacity(raw.data.len());
+        for output in 0..width {
+            for input in 0..width {
+                data.extend_from_slice(&raw.data[(input * width + output) * size..][..size]);
+            }
+        }
+        let turned = RawTensor { data: data.into(), ..raw };
+        Ok(Linear::new(weight(turned), [width, width], None)?.to(&self.device)?)
+    }
+
     /// A convolution of a square kernel with bias.
     pub fn conv(
         &self,

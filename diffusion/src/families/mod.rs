@@ -3,12 +3,14 @@
 //! A family is a folder here and one line in [`ALL`]. Everything above works with the [`Model`] that a family builds
 //! and does not ask which family it was.
 
+mod drawing;
 mod facts;
 mod names;
 mod others;
 mod parts;
 mod published;
 mod sd1;
+mod text;
 
 pub use facts::{Component, Facts};
 pub use parts::Parts;
@@ -17,7 +19,7 @@ pub use published::{PUBLISHED, Published, Sizes};
 use crate::Error;
 use crate::samplers::Prediction;
 use crate::schedule::Training;
-use crate::text::TextConfig;
+use crate::text::TextPart;
 use crate::unet::{Heads, UNetConfig};
 use crate::vae::VaeConfig;
 use latent_loader::{Checkpoint, Weights};
@@ -27,7 +29,7 @@ use std::sync::Arc;
 const VAE_SCALE: f32 = 0.18215;
 
 /// Reads the sizes and names of a checkpoint of a family.
-type Build = fn(&'static Family, &Arc<Checkpoint>) -> Result<Model, Error>;
+type Build = fn(&Arc<Checkpoint>) -> Result<Model, Error>;
 
 /// A kind of model.
 pub struct Family {
@@ -41,6 +43,8 @@ pub struct Family {
     heads: Heads,
     /// Latents of the VAE times this have unit variance.
     vae_scale: f32,
+    /// Its text encoders.
+    text: &'static [text::Role],
     /// Whether these facts are this family's.
     matches: fn(&Facts<'_>) -> bool,
     /// Reads sizes and names; `None` for a family that is known by sight and cannot draw yet.
@@ -85,19 +89,19 @@ pub struct Model {
     pub family: &'static Family,
     /// Width and height of its pictures when none is asked for.
     pub resolution: (usize, usize),
-    /// Sizes of the text encoder.
-    pub text: TextConfig,
+    /// Its text encoders; their states lie side by side.
+    pub text: Vec<TextPart>,
     /// Sizes of the UNet.
     pub unet: UNetConfig,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
     /// What the UNet predicts.
     pub prediction: Prediction,
+    /// Whether zeros stand for a negative prompt that is not given, and not an empty prompt.
+    pub zero_negative: bool,
     /// The noise schedule that it was trained with.
     pub training: Training,
-    /// Token that fills up a prompt.
-    pub padding_token: u32,
-    /// All weights by canonical names: `text_encoder.text_model.`, `unet.`, `vae.`
+    /// All weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
     pub weights: Weights,
 }
 
@@ -119,7 +123,24 @@ impl Model {
                 ),
             });
         };
-        build(family, checkpoint)
+        build(checkpoint)
+    }
+
+    /// A model of whole parts that predicts epsilon.
+    fn of_parts(parts: Parts, checkpoint: &Checkpoint) -> Model {
+        let Parts { family, text, unet, vae, weights } = parts;
+        let side = family.resolution;
+        Model {
+            family,
+            resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
+            text,
+            unet,
+            vae,
+            prediction: Prediction::Epsilon,
+            zero_negative: false,
+            training: Training::scaled_linear(),
+            weights,
+        }
     }
 }
 

@@ -58,6 +58,32 @@ fn resnet(name: &str) -> Option<String> {
     Some(format!("{layer}.{leaf}"))
 }
 
+/// Text encoder: name below `model.` of OpenCLIP, as transformers has it below the encoder. Two stay as they are, for they
+/// lie otherwise in memory: the fused `in_proj` and `text_projection`.
+pub(super) fn open_clip(name: &str) -> Option<String> {
+    let name = match name {
+        "token_embedding.weight" => "text_model.embeddings.token_embedding.weight",
+        "positional_embedding" => "text_model.embeddings.position_embedding.weight",
+        "ln_final.weight" => "text_model.final_layer_norm.weight",
+        "ln_final.bias" => "text_model.final_layer_norm.bias",
+        "text_projection" => "text_projection",
+        _ => {
+            let (layer, part) = name.strip_prefix("transformer.resblocks.")?.split_once('.')?;
+            let part = match part.split_once('.')? {
+                ("attn", part) => format!("self_attn.{part}"),
+                ("ln_1", leaf) => format!("layer_norm1.{leaf}"),
+                ("ln_2", leaf) => format!("layer_norm2.{leaf}"),
+                ("mlp", part) => {
+                    format!("mlp.{}", part.replacen("c_fc", "fc1", 1).replacen("c_proj", "fc2", 1))
+                }
+                _ => return None,
+            };
+            return Some(format!("text_model.encoder.layers.{layer}.{part}"));
+        }
+    };
+    Some(name.to_owned())
+}
+
 /// VAE: name below `first_stage_model.`, of `levels` levels. The original's decoder counts them from the finest.
 pub(super) fn vae(name: &str, levels: usize) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();

@@ -1,6 +1,6 @@
-//! Families that are known by sight and cannot draw yet: so that an error and the inspector name them.
+//! SD 2.x and SDXL, and families that are known by sight and cannot draw yet: so that an error and the inspector name them.
 
-use super::{Facts, Family, Published, Sizes, VAE_SCALE, published, sd1};
+use super::{Facts, Family, Published, Sizes, VAE_SCALE, drawing, published, sd1, text};
 use crate::unet::{Heads, UNetConfig};
 
 /// UNet facts common to SD 1.x and SD 2.x: no vector beside the time.
@@ -28,33 +28,53 @@ const fn known(
     label: &'static str,
     resolution: usize,
     (heads, vae_scale): (Heads, f32),
+    text: &'static [text::Role],
     matches: fn(&Facts<'_>) -> bool,
 ) -> Family {
-    Family { id, label, resolution, heads, vae_scale, matches, build: None }
+    Family { id, label, resolution, heads, vae_scale, text, matches, build: None }
 }
 
 /// SD 1.x that fills in parts of a picture: latent, mask and masked picture.
-pub(super) static SD1_INPAINT: Family =
-    known("sd1-inpaint", "Stable Diffusion 1.x inpainting", 512, (sd1::HEADS, VAE_SCALE), |facts| {
-        plain(facts, 4, 9)
-    });
+pub(super) static SD1_INPAINT: Family = known(
+    "sd1-inpaint",
+    "Stable Diffusion 1.x inpainting",
+    512,
+    (sd1::HEADS, VAE_SCALE),
+    text::SD1,
+    |facts| plain(facts, 4, 9),
+);
 /// SD 1.x that changes a picture by an instruction: latent and picture.
-pub(super) static SD1_PIX2PIX: Family =
-    known("sd1-pix2pix", "Stable Diffusion 1.x InstructPix2Pix", 512, (sd1::HEADS, VAE_SCALE), |facts| {
-        plain(facts, 4, 8)
-    });
+pub(super) static SD1_PIX2PIX: Family = known(
+    "sd1-pix2pix",
+    "Stable Diffusion 1.x InstructPix2Pix",
+    512,
+    (sd1::HEADS, VAE_SCALE),
+    text::SD1,
+    |facts| plain(facts, 4, 8),
+);
 /// SD 2.x: linear projections, OpenCLIP.
-pub(super) static SD2: Family = known("sd2", "Stable Diffusion 2.x", 768, (HEADS, VAE_SCALE), |facts| {
-    plain(facts, 2, 4) || plain(facts, 2, 9)
-});
+pub(super) static SD2: Family = Family {
+    build: Some(drawing::sd2),
+    ..known("sd2", "Stable Diffusion 2.x", 768, (HEADS, VAE_SCALE), text::SD2, |facts| {
+        plain(facts, 2, 4) || plain(facts, 2, 9)
+    })
+};
 /// SDXL: two text encoders, a vector of sizes.
-pub(super) static SDXL: Family =
-    known("sdxl", "Stable Diffusion XL", 1024, (HEADS, SDXL_VAE_SCALE), |facts| {
+pub(super) static SDXL: Family = Family {
+    build: Some(drawing::sdxl),
+    ..known("sdxl", "Stable Diffusion XL", 1024, (HEADS, SDXL_VAE_SCALE), text::SDXL, |facts| {
         facts.added_dim.is_some() && !is_refiner(facts)
-    });
+    })
+};
 /// The second model of SDXL.
-pub(super) static SDXL_REFINER: Family =
-    known("sdxl-refiner", "Stable Diffusion XL refiner", 1024, (HEADS, SDXL_VAE_SCALE), is_refiner);
+pub(super) static SDXL_REFINER: Family = known(
+    "sdxl-refiner",
+    "Stable Diffusion XL refiner",
+    1024,
+    (HEADS, SDXL_VAE_SCALE),
+    text::SDXL_REFINER,
+    is_refiner,
+);
 
 /// The published model that predicts the velocity, at 768 pixels.
 pub(super) static SD21: Published = Published {

@@ -1,7 +1,8 @@
-//! The parts that are alike in every family: UNet and VAE.
+//! The parts of a checkpoint of any family: text encoders, UNet and VAE.
 
-use super::{Family, names};
+use super::{Family, names, text};
 use crate::Error;
+use crate::text::TextPart;
 use crate::unet::UNetConfig;
 use crate::vae::VaeConfig;
 use latent_loader::{Checkpoint, Layout, Weights};
@@ -12,51 +13,59 @@ use std::sync::Arc;
 const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 
-/// UNet and VAE of a checkpoint: also of one whose family cannot draw yet.
+/// Text encoders, UNet and VAE of a checkpoint: also of one whose family cannot draw yet.
 pub struct Parts {
     /// Its family.
     pub family: &'static Family,
+    /// Its text encoders, as far as they are there.
+    pub text: Vec<TextPart>,
     /// Sizes of the UNet.
     pub unet: UNetConfig,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
-    /// Their weights by canonical names: `unet.`, `vae.`
+    /// Their weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
     pub weights: Weights,
 }
 
 impl Parts {
-    /// Recognises a checkpoint and reads the sizes of both parts. No weight is read.
+    /// Recognises a checkpoint and reads the sizes of its parts. No weight is read.
     ///
     /// # Errors
     /// A file that is no model, or that lacks a part.
     pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<Parts, Error> {
         let family = Family::of(checkpoint)?;
         let weights = Weights::renamed(checkpoint.clone(), canonical_names(checkpoint));
-        Parts::of(family, weights)
-    }
-
-    /// The parts among weights of canonical names.
-    pub(super) fn of(family: &'static Family, weights: Weights) -> Result<Parts, Error> {
         if !weights.contains("vae.decoder.conv_in.weight") {
             return Err(Error::MissingComponent { file: weights.label().to_owned(), component: "VAE" });
         }
         Ok(Parts {
             family,
+            text: text::parts(family.text, &weights, checkpoint.layout())?,
             unet: UNetConfig::from_weights(&weights.scope("unet"), family.heads)?,
             vae: VaeConfig::from_weights(&weights.scope("vae"), family.vae_scale)?,
             weights,
         })
     }
+
+    /// Refuses a checkpoint that lacks a text encoder of its family.
+    pub(super) fn with_text(self) -> Result<Parts, Error> {
+        if self.text.len() == self.family.text.len() {
+            return Ok(self);
+        }
+        Err(Error::MissingComponent { file: self.weights.label().to_owned(), component: "text encoder" })
+    }
 }
 
-/// Canonical name of every tensor of UNet and VAE, and its name in the file.
-pub(super) fn canonical_names(checkpoint: &Checkpoint) -> BTreeMap<String, String> {
+/// Canonical name of every tensor of the parts, and its name in the file.
+fn canonical_names(checkpoint: &Checkpoint) -> BTreeMap<String, String> {
     let canonical: &dyn Fn(&str) -> Option<String> = match checkpoint.layout() {
         Layout::SingleFile => &single_file(checkpoint),
         Layout::DiffusersFolder => &folder,
     };
     let names = checkpoint.tensors().map(|tensor| &tensor.name);
-    names.filter_map(|name| Some((canonical(name)?, name.clone()))).collect()
+    names
+        .filter_map(|name| Some((canonical(name).or_else(|| text::canonical(name))?, name.clone())))
+        .collect()
 }
 
 fn single_file(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<String> {

@@ -1,13 +1,9 @@
 //! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions, epsilon prediction.
 
-use super::{Facts, Family, Model, Parts, Published, Sizes, VAE_SCALE, named_resolution, parts, published};
+use super::{Facts, Family, Model, Parts, Published, Sizes, VAE_SCALE, published, text};
 use crate::Error;
-use crate::samplers::Prediction;
-use crate::schedule::Training;
-use crate::text::{TextActivation, TextConfig};
-use crate::tokenizer;
 use crate::unet::{Heads, UNetConfig};
-use latent_loader::{Checkpoint, Weights};
+use latent_loader::Checkpoint;
 use std::sync::Arc;
 
 /// Heads of every attention of the UNet, at every width.
@@ -19,6 +15,7 @@ pub(super) static FAMILY: Family = Family {
     resolution: 512,
     heads: HEADS,
     vae_scale: VAE_SCALE,
+    text: text::SD1,
     matches: |facts: &Facts<'_>| {
         facts.in_channels == Some(4) && facts.proj_in_rank == Some(4) && facts.added_dim.is_none()
     },
@@ -48,34 +45,6 @@ pub(super) static SD15: Published = Published {
     },
 };
 
-fn build(family: &'static Family, checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
-    let mut names = parts::canonical_names(checkpoint);
-    names.extend(checkpoint.tensors().filter_map(|t| Some((text_name(&t.name)?, t.name.clone()))));
-    let weights = Weights::renamed(checkpoint.clone(), names);
-    if !weights.contains("text_encoder.text_model.embeddings.token_embedding.weight") {
-        let file = checkpoint.label().to_owned();
-        return Err(Error::MissingComponent { file, component: "text encoder" });
-    }
-    let text =
-        TextConfig::from_weights(&weights.scope("text_encoder.text_model"), TextActivation::QuickGelu)?;
-    let Parts { unet, vae, weights, .. } = Parts::of(family, weights)?;
-    let side = family.resolution;
-    Ok(Model {
-        family,
-        resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
-        text,
-        unet,
-        vae,
-        prediction: Prediction::Epsilon,
-        training: Training::scaled_linear(),
-        padding_token: tokenizer::END,
-        weights,
-    })
-}
-
-/// Canonical name of a tensor of the text encoder, in single files and folders.
-fn text_name(name: &str) -> Option<String> {
-    let name =
-        ["cond_stage_model.transformer.", "text_encoder."].iter().find_map(|p| name.strip_prefix(p))?;
-    Some(format!("text_encoder.text_model.{}", name.strip_prefix("text_model.").unwrap_or(name)))
+fn build(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
+    Ok(Model::of_parts(Parts::detect(checkpoint)?.with_text()?, checkpoint))
 }

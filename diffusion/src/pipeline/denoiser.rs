@@ -1,10 +1,10 @@
 //! The UNet as a sampler sees it.
 
-use super::{Conditioning, Latents};
+use super::{Conditioning, Latents, Pooled};
 use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
-use crate::unet::{Condition, UNet};
+use crate::unet::{Condition, UNet, added_vector};
 use latent_tensor::{Device, Tensor, ops};
 
 /// Predicts the clean latents of a batch under guidance.
@@ -21,25 +21,34 @@ pub(super) struct UNetDenoiser<'a> {
 }
 
 impl<'a> UNetDenoiser<'a> {
+    /// `sizes` are those of the negative half and of the positive one.
     pub(super) fn new(
         unet: &'a UNet,
         latents: &Latents,
         conditioning: &Conditioning,
         guidance: f64,
         prediction: Prediction,
+        sizes: [[f32; 6]; 2],
     ) -> Result<UNetDenoiser<'a>, Error> {
         let guidance = (guidance > 1.0).then_some(guidance as f32);
         let &Latents { pictures, channels, height, width, .. } = latents;
-        let halves = match guidance {
-            Some(_) => vec![&conditioning.negative, &conditioning.positive],
-            None => vec![&conditioning.positive],
+        // The negative half first; without guidance the positive one alone.
+        let from = usize::from(guidance.is_none());
+        let text = repeat(&[&conditioning.negative, &conditioning.positive][from..], pictures)?;
+        let added = match &conditioning.pooled {
+            Some(Pooled { positive, negative }) => {
+                let pooled = repeat(&[negative, positive][from..], pictures)?;
+                let sizes: Vec<f32> = sizes[from..].iter().flat_map(|six| six.repeat(pictures)).collect();
+                Some(added_vector(&pooled, &sizes)?)
+            }
+            None => None,
         };
-        let condition = unet.condition(&repeat(&halves, pictures)?, None)?;
+        let condition = unet.condition(&text, added.as_ref())?;
         Ok(UNetDenoiser { unet, condition, guidance, prediction, pictures, channels, height, width })
     }
 }
 
-/// Concatenates `[1 or n, tokens, width]` tensors, each repeated to `n` items.
+/// Concatenates tensors `[1 or n, ...]`, each repeated to `n` items.
 fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
     let mut values = Vec::new();
     for half in halves {
@@ -52,8 +61,9 @@ fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
             values.extend_from_slice(half.f32s()?);
         }
     }
-    let dims = halves[0].dims();
-    Ok(Tensor::from_f32(&[halves.len() * n, dims[1], dims[2]], &values)?)
+    let mut dims = halves[0].dims().to_vec();
+    dims[0] = halves.len() * n;
+    Ok(Tensor::from_f32(&dims, &values)?)
 }
 
 impl UNetDenoiser<'_> {

@@ -4,19 +4,21 @@ mod conditioning;
 mod denoiser;
 mod picture;
 mod settings;
+mod sizes;
 
-pub use conditioning::Conditioning;
+pub use conditioning::{Conditioning, Pooled};
 pub use picture::Picture;
 pub use settings::{MAX_SIDE, Settings};
+pub use sizes::PictureSizes;
 
+use crate::Error;
 use crate::families::Model;
 use crate::params::Params;
 use crate::rng::{Noise, PerPicture};
-use crate::samplers::{Run, Step};
-use crate::text::TextEncoder;
+use crate::samplers::{Prediction, Run, Step};
+use crate::text::{PartEncoder, TextPart};
 use crate::unet::UNet;
 use crate::vae::VaeDecoder;
-use crate::{Error, prompt};
 use denoiser::UNetDenoiser;
 use latent_loader::Checkpoint;
 use latent_tensor::{Device, Tensor};
@@ -90,7 +92,8 @@ pub struct Pipeline {
     model: Model,
     device: Device,
     memory: Memory,
-    text_encoder: Option<TextEncoder>,
+    /// Empty, or all.
+    text_encoders: Vec<PartEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
 }
@@ -106,7 +109,7 @@ impl Pipeline {
             model,
             device: Device::Cpu,
             memory: Memory::default(),
-            text_encoder: None,
+            text_encoders: Vec::new(),
             unet: None,
             decoder: None,
         })
@@ -119,10 +122,18 @@ impl Pipeline {
         self
     }
 
+    /// With a UNet that predicts this, whatever the checkpoint seems to be.
+    #[must_use]
+    pub fn with_prediction(mut self, prediction: Prediction) -> Pipeline {
+        self.model.prediction = prediction;
+        self
+    }
+
     /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
     /// After an error of a GPU this starts afresh, on the CPU or on the GPU opened anew.
     pub fn set_device(&mut self, device: Device) {
-        (self.text_encoder, self.unet, self.decoder) = (None, None, None);
+        self.text_encoders.clear();
+        (self.unet, self.decoder) = (None, None);
         self.device.trim();
         self.device = device;
     }
@@ -163,7 +174,8 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<Vec<Picture>, Error> {
         settings.check(&self.model)?;
-        let conditioning = self.encode(&[prompt], &[negative_prompt], settings.clip_skip, listener)?;
+        let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
+        let conditioning = self.encode(&[prompt], negative, settings.clip_skip, listener)?;
         self.unload_text_encoder();
         let latents = self.sample(&conditioning, settings, listener)?;
         self.unload_unet();
@@ -172,7 +184,8 @@ impl Pipeline {
         Ok(pictures)
     }
 
-    /// Encodes prompts, one for all pictures or one for each, and as many negative ones.
+    /// Encodes prompts, one for all pictures or one for each, and as many negative ones. Without negative ones the model is
+    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL).
     ///
     /// # Errors
     /// A clip skip beyond the layers, unreadable weights, a cancelled run.
@@ -183,22 +196,15 @@ impl Pipeline {
         clip_skip: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
-        if self.text_encoder.is_none() {
-            let load = |params: &Params<'_>| TextEncoder::load(params, &self.model.text);
-            self.text_encoder = Some(load_part(
-                &self.model,
-                &self.device,
-                "text encoder",
-                "text_encoder.text_model",
-                load,
-                listener,
-            )?);
+        if self.text_encoders.is_empty() {
+            let load = |part: &TextPart| {
+                let load = |params: &Params<'_>| PartEncoder::load(params, part);
+                load_part(&self.model, &self.device, "text encoder", part.scope, load, listener)
+            };
+            self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
         }
-        let encoder = self.text_encoder.as_ref().expect("just loaded");
-        let chunks = |text: &&str| prompt::encode(text, self.model.padding_token);
-        let positive: Vec<_> = prompts.iter().map(chunks).collect();
-        let negative: Vec<_> = negative_prompts.iter().map(chunks).collect();
-        Conditioning::encode(encoder, positive, negative, clip_skip, self.model.padding_token)
+        let zero_negative = self.model.zero_negative;
+        Conditioning::encode(&self.text_encoders, prompts, negative_prompts, clip_skip, zero_negative)
     }
 
     /// Samples latents for each seed of `settings`, which is checked first.
@@ -235,8 +241,11 @@ impl Pipeline {
             self.unet = Some(load_part(&self.model, &self.device, "UNet", "unet", load, listener)?);
         }
         let unet = self.unet.as_ref().expect("just loaded");
+        let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
+        let sizes = [settings.negative_sizes.unwrap_or(settings.sizes), settings.sizes];
+        let sizes = sizes.map(|sizes| sizes.values(drawn));
         let mut model =
-            UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction)?;
+            UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction, sizes)?;
         schedule.scale_noise(&mut latents.values);
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
         tell(listener, Event::Step { step: 0, total, latents: &latents.values, sigma })?;
@@ -303,9 +312,9 @@ impl Pipeline {
         Ok(pixels.to(&Device::Cpu)?)
     }
 
-    /// Drops the text encoder and the memory of its stage.
+    /// Drops the text encoders and the memory of its stage.
     pub fn unload_text_encoder(&mut self) {
-        self.text_encoder = None;
+        self.text_encoders.clear();
         self.device.trim();
     }
 

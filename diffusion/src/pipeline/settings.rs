@@ -1,11 +1,12 @@
 //! What a user asks for, beside the words.
 
-use super::Latents;
+use super::{Latents, PictureSizes};
 use crate::Error;
 use crate::families::Model;
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
 use crate::schedule::{Form, Kind, Schedule};
+use crate::text::TextPart;
 
 /// Longest side of a picture in pixels. Attention over a larger one would take days.
 pub const MAX_SIDE: usize = 8192;
@@ -35,8 +36,12 @@ pub struct Settings {
     pub eta: Option<f64>,
     /// One picture for each.
     pub seeds: Vec<u64>,
-    /// 1 uses all layers of the text encoder, 2 leaves out the last, and so on.
+    /// 1 uses the layers of the text encoder that the model was trained with, 2 leaves out the last, and so on.
     pub clip_skip: usize,
+    /// What SDXL is told about the picture's size.
+    pub sizes: PictureSizes,
+    /// The same for the negative prompt; as for the prompt when `None`.
+    pub negative_sizes: Option<PictureSizes>,
 }
 
 impl Default for Settings {
@@ -53,6 +58,8 @@ impl Default for Settings {
             eta: None,
             seeds: vec![0],
             clip_skip: 1,
+            sizes: PictureSizes::default(),
+            negative_sizes: None,
         }
     }
 }
@@ -96,7 +103,8 @@ impl Settings {
                 format!("{} pictures at once; 1 to {MAX_BATCH} can be", self.seeds.len()),
             );
         }
-        let layers = model.text.layers;
+        let room = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
+        let layers = model.text.iter().map(room).min().unwrap_or(0);
         if self.clip_skip == 0 || self.clip_skip > layers {
             return setting(
                 "clip skip",

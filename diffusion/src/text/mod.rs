@@ -1,6 +1,10 @@
 //! The CLIP text encoder (`CLIPTextModel`; Radford et al., Learning Transferable Visual Models From Natural Language
 //! Supervision, 2021).
 
+mod part;
+
+pub use part::{Encoded, PartEncoder, TextPart};
+
 use crate::tokenizer::CONTEXT;
 use crate::{Error, params::Params};
 use latent_loader::Weights;
@@ -96,7 +100,12 @@ impl TextEncoder {
     /// # Errors
     /// A token past the vocabulary, a `skip` of 0 or of more than the layers.
     pub fn encode(&self, chunks: &[[u32; CONTEXT]], skip: usize) -> Result<Tensor, Error> {
-        Ok(ops::layer_norm(&self.hidden(chunks, skip)?, &self.final_layer_norm)?)
+        self.normalized(&self.hidden(chunks, skip)?)
+    }
+
+    /// States after the final layer norm.
+    fn normalized(&self, states: &Tensor) -> Result<Tensor, Error> {
+        Ok(ops::layer_norm(states, &self.final_layer_norm)?)
     }
 
     /// As [`TextEncoder::encode`], before the final layer norm.
@@ -104,6 +113,16 @@ impl TextEncoder {
     /// # Errors
     /// As [`TextEncoder::encode`].
     pub fn hidden(&self, chunks: &[[u32; CONTEXT]], skip: usize) -> Result<Tensor, Error> {
+        Ok(self.hidden_and_last(chunks, skip, false)?.0)
+    }
+
+    /// The states of [`TextEncoder::hidden`], and those of all layers if they are asked for; else the same again.
+    fn hidden_and_last(
+        &self,
+        chunks: &[[u32; CONTEXT]],
+        skip: usize,
+        all_layers: bool,
+    ) -> Result<(Tensor, Tensor), Error> {
         let count = (self.layers.len() + 1).checked_sub(skip).filter(|_| skip > 0);
         let count = count.ok_or_else(|| Error::Setting {
             name: "clip skip",
@@ -127,7 +146,11 @@ impl TextEncoder {
         for layer in &self.layers[..count] {
             x = layer.forward(x)?;
         }
-        Ok(x)
+        let hidden = x.clone();
+        for layer in self.layers[count..].iter().filter(|_| all_layers) {
+            x = layer.forward(x)?;
+        }
+        Ok((hidden, x))
     }
 }
 
@@ -148,11 +171,20 @@ impl EncoderLayer {
     fn load(params: &Params<'_>, config: &TextConfig) -> Result<EncoderLayer, Error> {
         let (width, mlp) = (config.width, config.mlp_width);
         let attention = params.scope("self_attn");
+        let [q_proj, k_proj, v_proj] = if attention.contains("q_proj.weight") {
+            [
+                attention.linear("q_proj", width, width)?,
+                attention.linear("k_proj", width, width)?,
+                attention.linear("v_proj", width, width)?,
+            ]
+        } else {
+            attention.fused("in_proj", width, width)?
+        };
         Ok(EncoderLayer {
             layer_norm1: params.layer_norm("layer_norm1", width)?,
-            q_proj: attention.linear("q_proj", width, width)?,
-            k_proj: attention.linear("k_proj", width, width)?,
-            v_proj: attention.linear("v_proj", width, width)?,
+            q_proj,
+            k_proj,
+            v_proj,
             out_proj: attention.linear("out_proj", width, width)?,
             layer_norm2: params.layer_norm("layer_norm2", width)?,
             fc1: params.linear("mlp.fc1", mlp, width)?,

@@ -82,10 +82,8 @@ fn values(x: &Tensor) -> Result<Vec<f32>, String> {
     Ok(x.f32s().map_err(|e| e.to_string())?.to_vec())
 }
 
-/// The checkpoint of a case, opened by the engine.
-struct Engine {
-    model: Model,
-}
+/// The checkpoint of a case, which the engine can draw with.
+struct Engine;
 
 impl Engine {
     /// `None` if the engine says that it cannot draw with the case's checkpoint; an error if it should and fails.
@@ -95,7 +93,7 @@ impl Engine {
             Err(problem) => return Some(Err(problem)),
         };
         match Model::detect(&checkpoint) {
-            Ok(model) => Some(Ok(Engine { model })),
+            Ok(_) => Some(Ok(Engine)),
             Err(latent_diffusion::Error::Unsupported { .. }) => None,
             Err(error) => Some(Err(error.to_string())),
         }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use latent_diffusion::rng::{Noise, TorchCpu};
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
-use latent_diffusion::{Event, Latents, Pipeline, Settings};
+use latent_diffusion::{Event, Latents, PictureSizes, Pipeline, Settings};
 use latent_loader::Checkpoint;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
 
 /// The keys of `params` that the engine follows; a case with another one is not supported yet.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 19] = [
     "kind",
     "family",
     "scheduler",
@@ -29,6 +29,12 @@ const KNOWN: [&str; 13] = [
     "first_unet",
     "clip_skip",
     "eta",
+    "original_size",
+    "crops_coords_top_left",
+    "target_size",
+    "negative_original_size",
+    "negative_crops_coords_top_left",
+    "negative_target_size",
 ];
 
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
@@ -73,7 +79,7 @@ fn draw(
     let number = |value: &Value| value.as_u64().and_then(|v| usize::try_from(v).ok());
     let prompts: Vec<&str> =
         params["prompts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let negative = params["negative"].as_str().unwrap_or("");
+    let negative = params["negative"].as_str();
     let seed = params["seed"].as_u64().ok_or("the case has no seed")?;
     let settings = Settings {
         height: number(&params["size"][0]),
@@ -87,19 +93,28 @@ fn draw(
         seeds: vec![seed; prompts.len()],
         // diffusers counts the layers left out, the webui adds one.
         clip_skip: number(&params["clip_skip"]).unwrap_or(0) + 1,
+        sizes: sizes(params, "").unwrap_or_default(),
+        negative_sizes: sizes(params, "negative_"),
         ..Settings::default()
     };
     let text = |e: latent_diffusion::Error| e.to_string();
     let mut pipeline = Pipeline::open(Checkpoint::open(path).map_err(|e| e.to_string())?).map_err(text)?;
+    // Random weights do not show what they predict.
+    let prediction = if params["family"] == "sd21-v" { Prediction::V } else { Prediction::Epsilon };
+    pipeline = pipeline.with_prediction(prediction);
     pipeline.set_device(context.target.device.clone());
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
     let conditioning =
-        pipeline.encode(&prompts, &[negative], settings.clip_skip, &mut go_on).map_err(text)?;
+        pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut go_on).map_err(text)?;
     if case.tensors.contains_key("unet_context") {
         let (negative, positive) = (&conditioning.negative, &conditioning.positive);
         let both = [negative.f32s(), positive.f32s()].map(|half| half.map(<[f32]>::to_vec));
         let both: Result<Vec<_>, _> = both.into_iter().collect();
         comparison.tensor("unet_context", &both.map_err(|e| e.to_string())?.concat());
+    }
+    if let Some(pooled) = conditioning.pooled.as_ref().filter(|_| case.tensors.contains_key("unet_pooled")) {
+        let both = [&pooled.negative, &pooled.positive].map(super::values);
+        comparison.tensor("unet_pooled", &both.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut noise = TorchCpu::new(seed);
     let start = start(case, context, &settings, &pipeline, &mut noise)?;
@@ -123,6 +138,19 @@ fn draw(
     let bytes: Vec<u8> = pictures.into_iter().flat_map(|picture| picture.rgb).collect();
     comparison.picture("output_u8", &bytes);
     Ok(())
+}
+
+/// The sizes that an SDXL case names, all or none.
+fn sizes(params: &Value, prefix: &str) -> Option<PictureSizes> {
+    let pair = |name: &str| -> Option<[usize; 2]> {
+        let number = |i: usize| usize::try_from(params[format!("{prefix}{name}")][i].as_u64()?).ok();
+        Some([number(0)?, number(1)?])
+    };
+    Some(PictureSizes {
+        original: Some(pair("original_size")?),
+        crop: pair("crops_coords_top_left")?,
+        target: Some(pair("target_size")?),
+    })
 }
 
 /// Unit noise: given, or the first that the seed draws, for all pictures of the batch in one call as diffusers does.

@@ -1,24 +1,24 @@
 //! States of the text encoder, of plain prompts and of weighted ones.
 
 use latent_diffusion::prompt;
-use latent_diffusion::text::TextEncoder;
+use latent_diffusion::text::{PartEncoder, TextEncoder, TextPart};
 use latent_diffusion::tokenizer::{CONTEXT, END, Tokenizer};
 
-use super::Engine;
 use crate::machinery::case::Case;
 use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
 
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
-    let Some(engine) = Engine::supporting(case, context) else { return Outcome::Unsupported };
     super::attempt(case, context, |comparison| {
-        let model = engine?.model;
-        let params = super::params(&model.weights, "text_encoder.text_model", context);
-        let encoder = TextEncoder::load(&params, &model.text).map_err(|e| e.to_string())?;
+        let parts = super::parts(case, context)?;
+        let index = case.name.strip_prefix("encoder").and_then(|index| index.parse().ok()).unwrap_or(0);
+        let part: &TextPart = parts.text.get(index).ok_or("the engine finds no such text encoder")?;
+        let params = super::params(&parts.weights, part.scope, context);
+        let encoder = PartEncoder::load(&params, part).map_err(|e| e.to_string())?;
         if case.json["prompts"].is_array() {
             plain(case, context, &encoder, comparison)
         } else {
-            weighted(case, &encoder, comparison)
+            weighted(case, encoder.encoder(), comparison)
         }
     })
 }
@@ -26,15 +26,23 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
 fn plain(
     case: &Case,
     context: &Context,
-    encoder: &TextEncoder,
+    part: &PartEncoder,
     comparison: &mut Comparison<'_>,
 ) -> Result<(), String> {
     let prompts: Vec<&str> =
         case.json["prompts"].as_array().into_iter().flatten().filter_map(|p| p.as_str()).collect();
+    let encoder = part.encoder();
     let pad = super::padding_token(case);
+    comparison.equal("pad", &pad, &part.part().padding);
     let ids: Vec<[u32; CONTEXT]> = prompts.iter().map(|p| Tokenizer::clip().encode_padded(p, pad)).collect();
     let expected: Vec<u32> = context.i32s(case, "input_ids")?.iter().map(|&id| id.cast_unsigned()).collect();
     comparison.equal("input_ids", &expected, &ids.as_flattened().to_vec());
+    if case.tensors.contains_key("pooled_projected") {
+        let encoded = part.encode(&ids, 1).map_err(|e| e.to_string())?;
+        let pooled = encoded.pooled.ok_or("the engine pools nothing")?;
+        comparison.tensor("pooled_projected", &super::values(&pooled)?);
+        comparison.tensor("skip2_raw", &super::values(&encoded.states)?);
+    }
     for name in case.tensors.keys() {
         let states = match name.split_once('_') {
             Some((skip, "ln")) if skip.starts_with("skip") => encoder.encode(&ids, skip_of(skip)?),

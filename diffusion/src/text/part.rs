@@ -1,0 +1,96 @@
+//! A text encoder as a model uses it: which of its states, and the pooled text.
+
+use super::{TextConfig, TextEncoder};
+use crate::tokenizer::{CONTEXT, END};
+use crate::{Error, params::Params};
+use latent_tensor::{Device, Linear, Tensor, ops};
+
+/// One of the text encoders of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextPart {
+    /// Where its weights are, below those of the model.
+    pub scope: &'static str,
+    /// Its sizes.
+    pub config: TextConfig,
+    /// Token that fills up a prompt.
+    pub padding: u32,
+    /// The clip skip that the model was trained with: 1 where all layers are used. A user's clip skip leaves out more.
+    pub skip: usize,
+    /// Whether the states go through the final layer norm.
+    pub final_norm: bool,
+    /// Whether the model takes the pooled text too.
+    pub pooled: bool,
+}
+
+/// What a text encoder gives a model, in main memory.
+pub struct Encoded {
+    /// `[chunks, 77, width]`
+    pub states: Tensor,
+    /// The pooled text of each chunk, `[chunks, width]`, where the model takes it.
+    pub pooled: Option<Tensor>,
+}
+
+/// A loaded [`TextPart`].
+pub struct PartEncoder {
+    part: TextPart,
+    encoder: TextEncoder,
+    text_projection: Option<Linear>,
+}
+
+impl PartEncoder {
+    /// Loads it from the tensors below its scope.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub fn load(params: &Params<'_>, part: &TextPart) -> Result<PartEncoder, Error> {
+        let width = part.config.width;
+        Ok(PartEncoder {
+            encoder: TextEncoder::load(&params.scope("text_model"), &part.config)?,
+            text_projection: part.pooled.then(|| params.projection("text_projection", width)).transpose()?,
+            part: part.clone(),
+        })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn part(&self) -> &TextPart {
+        &self.part
+    }
+
+    /// The encoder itself.
+    #[must_use]
+    pub fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// Encodes chunks with a user's clip skip, of which 1 is the model's usual.
+    ///
+    /// # Errors
+    /// A token past the vocabulary, a clip skip of 0 or beyond the layers.
+    pub fn encode(&self, chunks: &[[u32; CONTEXT]], clip_skip: usize) -> Result<Encoded, Error> {
+        let skip = match clip_skip {
+            0 => 0,
+            more => self.part.skip - 1 + more,
+        };
+        let (states, last) = self.encoder.hidden_and_last(chunks, skip, self.text_projection.is_some())?;
+        let states = if self.part.final_norm { self.encoder.normalized(&states)? } else { states };
+        let pooled = match &self.text_projection {
+            Some(layer) => Some(self.pooled(layer, &last, chunks)?),
+            None => None,
+        };
+        Ok(Encoded { states: states.to(&Device::Cpu)?, pooled })
+    }
+
+    /// The state of all layers at each chunk's first end token, after the final layer norm, times the projection.
+    fn pooled(&self, layer: &Linear, last: &Tensor, chunks: &[[u32; CONTEXT]]) -> Result<Tensor, Error> {
+        let width = self.part.config.width;
+        let normalized = self.encoder.normalized(last)?.to(&Device::Cpu)?;
+        let mut rows = Vec::with_capacity(chunks.len() * width);
+        for (states, ids) in normalized.f32s()?.chunks_exact(CONTEXT * width).zip(chunks) {
+            let end = ids.iter().position(|id| *id == END).unwrap_or(CONTEXT - 1);
+            rows.extend_from_slice(&states[end * width..][..width]);
+        }
+        let rows = Tensor::from_f32(&[chunks.len(), width], &rows)?.to(&last.device())?;
+        Ok(ops::linear(&rows, layer)?.to(&Device::Cpu)?)
+    }
+}
