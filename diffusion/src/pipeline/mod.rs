@@ -10,6 +10,7 @@ pub use picture::Picture;
 pub use settings::{MAX_SIDE, Settings};
 
 use crate::families::Model;
+use crate::lora::{Applied, Lora, Merge};
 use crate::params::Params;
 use crate::rng::{Noise, PerPicture};
 use crate::samplers::{Run, Step};
@@ -90,6 +91,7 @@ pub struct Pipeline {
     model: Model,
     device: Device,
     memory: Memory,
+    merge: Option<Arc<Merge>>,
     text_encoder: Option<TextEncoder>,
     unet: Option<UNet>,
     decoder: Option<VaeDecoder>,
@@ -106,6 +108,7 @@ impl Pipeline {
             model,
             device: Device::Cpu,
             memory: Memory::default(),
+            merge: None,
             text_encoder: None,
             unet: None,
             decoder: None,
@@ -125,6 +128,19 @@ impl Pipeline {
         (self.text_encoder, self.unet, self.decoder) = (None, None, None);
         self.device.trim();
         self.device = device;
+    }
+
+    /// Draws with these LoRAs and weights from now on, and with no others; tells of each how much of it fits. Parts that
+    /// were read are dropped; without LoRAs they are again as they were.
+    ///
+    /// # Errors
+    /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
+    pub fn set_loras(&mut self, loras: &[(Arc<Lora>, f32)]) -> Result<Vec<Applied>, Error> {
+        let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
+        (self.text_encoder, self.unet, self.decoder) = (None, None, None);
+        self.device.trim();
+        self.merge = (!loras.is_empty()).then(|| Arc::new(merge));
+        Ok(applied)
     }
 
     /// Where it draws.
@@ -187,6 +203,7 @@ impl Pipeline {
             let load = |params: &Params<'_>| TextEncoder::load(params, &self.model.text);
             self.text_encoder = Some(load_part(
                 &self.model,
+                self.merge.clone(),
                 &self.device,
                 "text encoder",
                 "text_encoder.text_model",
@@ -232,7 +249,15 @@ impl Pipeline {
         let schedule = settings.schedule(&self.model)?;
         if self.unet.is_none() {
             let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-            self.unet = Some(load_part(&self.model, &self.device, "UNet", "unet", load, listener)?);
+            self.unet = Some(load_part(
+                &self.model,
+                self.merge.clone(),
+                &self.device,
+                "UNet",
+                "unet",
+                load,
+                listener,
+            )?);
         }
         let unet = self.unet.as_ref().expect("just loaded");
         let mut model =
@@ -291,7 +316,7 @@ impl Pipeline {
 
     fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<VaeDecoder, Error> {
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-        load_part(&self.model, device, "VAE", "vae", load, listener)
+        load_part(&self.model, self.merge.clone(), device, "VAE", "vae", load, listener)
     }
 
     /// A decoded picture in main memory.
@@ -356,6 +381,7 @@ fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
 /// Reads one part of the model and tells the listener about it.
 fn load_part<T>(
     model: &Model,
+    merge: Option<Arc<Merge>>,
     device: &Device,
     component: &'static str,
     scope: &str,
@@ -372,7 +398,7 @@ fn load_part<T>(
             *flow = listener(Event::Loading { component, read: *read, total });
         }
     };
-    let part = load(&Params::new(weights, &on_read).on(device))?;
+    let part = load(&Params::new(weights, &on_read).on(device).merged(merge))?;
     if state.borrow().1.is_break() { Err(Error::Cancelled) } else { Ok(part) }
 }
 
