@@ -52,7 +52,7 @@ impl Merge {
         let known = names::known(names.iter().copied());
         let (mut merge, mut reports) = (Merge::default(), Vec::new());
         for (lora, weight) in loras {
-            if !(weight.abs() <= MAX_WEIGHT) {
+            if weight.is_nan() || weight.abs() > MAX_WEIGHT {
                 let reason = format!("the weight {weight} is not in -{MAX_WEIGHT} to {MAX_WEIGHT}");
                 return Err(Error::Lora { file: lora.label().to_owned(), reason });
             }

@@ -2,6 +2,7 @@
 
 mod conditioning;
 mod denoiser;
+mod loras;
 mod picture;
 mod settings;
 
@@ -10,7 +11,7 @@ pub use picture::Picture;
 pub use settings::{MAX_SIDE, Settings};
 
 use crate::families::Model;
-use crate::lora::{Applied, Lora, Merge};
+use crate::lora::Merge;
 use crate::params::Params;
 use crate::rng::{Noise, PerPicture};
 use crate::samplers::{Run, Step};
@@ -128,19 +129,6 @@ impl Pipeline {
         (self.text_encoder, self.unet, self.decoder) = (None, None, None);
         self.device.trim();
         self.device = device;
-    }
-
-    /// Draws with these LoRAs and weights from now on, and with no others; tells of each how much of it fits. Parts that
-    /// were read are dropped; without LoRAs they are again as they were.
-    ///
-    /// # Errors
-    /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
-    pub fn set_loras(&mut self, loras: &[(Arc<Lora>, f32)]) -> Result<Vec<Applied>, Error> {
-        let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
-        (self.text_encoder, self.unet, self.decoder) = (None, None, None);
-        self.device.trim();
-        self.merge = (!loras.is_empty()).then(|| Arc::new(merge));
-        Ok(applied)
     }
 
     /// Where it draws.
