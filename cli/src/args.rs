@@ -2,6 +2,7 @@
 
 use crate::bench;
 use crate::device::{Choice, Precision};
+use crate::lora;
 use clap::{Parser, Subcommand};
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
@@ -115,6 +116,12 @@ pub(crate) struct Txt2imgArgs {
     /// A .safetensors file or a diffusers folder; without it, the small built-in demo model
     #[arg(short, long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// A LoRA to add, and how strongly [default: 1]; may be repeated
+    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora::parse)]
+    pub(crate) lora: Vec<lora::Weighted>,
+    /// Folder of the LoRAs that the prompt names with <lora:NAME:WEIGHT> [default: the model's folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) lora_dir: Option<PathBuf>,
     /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod hash;
 mod inspect;
+mod lora;
 mod model;
 mod output;
 mod progress;

@@ -4,7 +4,7 @@ use crate::args::Txt2imgArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, model};
+use crate::{check_environment, check_threads, device, lora, model};
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Kind;
@@ -62,6 +62,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
     }
     settings.check(pipeline.model())?;
+    let words = lora::apply(args, prompt, &mut pipeline)?;
     pipeline.set_device(device::open(&args.device)?);
     let output = Output::new(args.output.as_deref(), prompt)?;
     if args.seed.is_none() {
@@ -76,7 +77,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let prompts = [prompt];
+    let prompts = [words.as_str()];
     let negative = Some(args.negative_prompt.as_str()).filter(|text| !text.is_empty());
     let encode = |pipeline: &mut Pipeline| {
         pipeline.encode(&prompts, negative.as_slice(), args.clip_skip, &mut listener)

@@ -27,6 +27,13 @@ pub enum Error {
         /// "text encoder", "UNet" or "VAE".
         component: &'static str,
     },
+    /// A LoRA that is not sound, or not for this model.
+    Lora {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A setting that the model cannot follow.
     Setting {
         /// Name of the setting.
@@ -63,6 +70,7 @@ impl Error {
             Error::Load(_)
             | Error::Unsupported { .. }
             | Error::MissingComponent { .. }
+            | Error::Lora { .. }
             | Error::Setting { .. } => true,
             Error::Tensor(_) | Error::Sampling(_) | Error::NotFinite { .. } | Error::Cancelled => false,
         }
@@ -75,7 +83,9 @@ impl fmt::Display for Error {
             Error::Load(error) => error.fmt(f),
             Error::Tensor(error) => error.fmt(f),
             Error::Sampling(error) => error.fmt(f),
-            Error::Unsupported { file, reason } => write!(f, "{file}: {reason}"),
+            Error::Unsupported { file, reason } | Error::Lora { file, reason } => {
+                write!(f, "{file}: {reason}")
+            }
             Error::MissingComponent { file, component } => {
                 write!(f, "{file}: has no {component}; a whole checkpoint holds text encoder, UNet and VAE")
             }

@@ -30,6 +30,7 @@ struct Readme;
 
 mod error;
 pub mod families;
+pub mod lora;
 pub mod names;
 pub mod params;
 mod pipeline;

@@ -1,6 +1,7 @@
 //! Named weights of a checkpoint as the parameters of layers.
 
 use crate::Error;
+use crate::lora::Merge;
 use crate::synthetic::Synthetic;
 use latent_kernels::parallel;
 use latent_loader::{Dtype, RawTensor, Weights};
@@ -19,6 +20,8 @@ pub type OnRead<'a> = dyn Fn(u64) + 'a;
 pub struct Params<'a> {
     source: Source,
     device: Device,
+    /// What is added to weights when they are read.
+    merge: Option<Arc<Merge>>,
     on_read: &'a OnRead<'a>,
 }
 
@@ -35,7 +38,7 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
         let weights = weights.read_on(|count, task| parallel::for_each(count, task));
-        Params { source: Source::Checkpoint(weights), device: Device::Cpu, on_read }
+        Params { source: Source::Checkpoint(weights), device: Device::Cpu, merge: None, on_read }
     }
 
     /// Layers of any shape without a checkpoint, for benches: random `f16` weights, invented when they are asked for.
@@ -49,13 +52,19 @@ impl<'a> Params<'a> {
     /// ```
     #[must_use]
     pub fn synthetic(seed: u64, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { source: Source::Invented(Synthetic::new(seed)), device: Device::Cpu, on_read }
+        Params { source: Source::Invented(Synthetic::new(seed)), device: Device::Cpu, merge: None, on_read }
     }
 
     /// The same layers, on a device.
     #[must_use]
     pub fn on(self, device: &Device) -> Params<'a> {
         Params { device: device.clone(), ..self }
+    }
+
+    /// The same layers, changed by LoRAs.
+    #[must_use]
+    pub fn merged(self, merge: Option<Arc<Merge>>) -> Params<'a> {
+        Params { merge, ..self }
     }
 
     /// Where the layers are.
@@ -71,7 +80,7 @@ impl<'a> Params<'a> {
             Source::Checkpoint(weights) => Source::Checkpoint(weights.scope(name)),
             Source::Invented(synthetic) => Source::Invented(synthetic.scope(name)),
         };
-        Params { source, device: self.device.clone(), on_read: self.on_read }
+        Params { source, ..self.clone() }
     }
 
     /// Whether there is a tensor of that name.
@@ -89,7 +98,10 @@ impl<'a> Params<'a> {
             Source::Invented(synthetic) => synthetic.tensor(name, shape),
         };
         (self.on_read)(raw.data.len() as u64);
-        Ok(raw)
+        match (&self.merge, &self.source) {
+            (Some(merge), Source::Checkpoint(weights)) => merge.apply(&weights.canonical(name), raw),
+            _ => Ok(raw),
+        }
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {

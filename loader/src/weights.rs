@@ -74,6 +74,12 @@ impl Weights {
         self.checkpoint.label()
     }
 
+    /// The canonical name of a tensor below this scope, with the scope's prefix.
+    #[must_use]
+    pub fn canonical(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// Canonical names below this scope, without its prefix, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.below().map(|(name, _)| &name[self.prefix.len()..])
@@ -139,7 +145,7 @@ impl Weights {
     }
 
     fn find(&self, name: &str) -> Result<Found<'_>, LoadError> {
-        let canonical = format!("{}{name}", self.prefix);
+        let canonical = self.canonical(name);
         match self.names.get(&canonical).and_then(|in_file| self.checkpoint.get(in_file)) {
             Some(info) => Ok(Found { canonical, info }),
             None => Err(LoadError::MissingTensor {

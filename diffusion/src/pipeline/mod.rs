@@ -2,6 +2,7 @@
 
 mod conditioning;
 mod denoiser;
+mod loras;
 mod picture;
 mod settings;
 mod sizes;
@@ -13,6 +14,7 @@ pub use sizes::PictureSizes;
 
 use crate::Error;
 use crate::families::Model;
+use crate::lora::Merge;
 use crate::params::Params;
 use crate::rng::{Noise, PerPicture};
 use crate::samplers::{Prediction, Run, Step};
@@ -92,6 +94,7 @@ pub struct Pipeline {
     model: Model,
     device: Device,
     memory: Memory,
+    merge: Option<Arc<Merge>>,
     /// Empty, or all.
     text_encoders: Vec<PartEncoder>,
     unet: Option<UNet>,
@@ -109,6 +112,7 @@ impl Pipeline {
             model,
             device: Device::Cpu,
             memory: Memory::default(),
+            merge: None,
             text_encoders: Vec::new(),
             unet: None,
             decoder: None,
@@ -199,7 +203,15 @@ impl Pipeline {
         if self.text_encoders.is_empty() {
             let load = |part: &TextPart| {
                 let load = |params: &Params<'_>| PartEncoder::load(params, part);
-                load_part(&self.model, &self.device, "text encoder", part.scope, load, listener)
+                load_part(
+                    &self.model,
+                    self.merge.clone(),
+                    &self.device,
+                    "text encoder",
+                    part.scope,
+                    load,
+                    listener,
+                )
             };
             self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
         }
@@ -238,7 +250,15 @@ impl Pipeline {
         let schedule = settings.schedule(&self.model)?;
         if self.unet.is_none() {
             let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-            self.unet = Some(load_part(&self.model, &self.device, "UNet", "unet", load, listener)?);
+            self.unet = Some(load_part(
+                &self.model,
+                self.merge.clone(),
+                &self.device,
+                "UNet",
+                "unet",
+                load,
+                listener,
+            )?);
         }
         let unet = self.unet.as_ref().expect("just loaded");
         let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
@@ -300,7 +320,7 @@ impl Pipeline {
 
     fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<VaeDecoder, Error> {
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-        load_part(&self.model, device, "VAE", "vae", load, listener)
+        load_part(&self.model, self.merge.clone(), device, "VAE", "vae", load, listener)
     }
 
     /// A decoded picture in main memory.
@@ -365,6 +385,7 @@ fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
 /// Reads one part of the model and tells the listener about it.
 fn load_part<T>(
     model: &Model,
+    merge: Option<Arc<Merge>>,
     device: &Device,
     component: &'static str,
     scope: &str,
@@ -381,7 +402,7 @@ fn load_part<T>(
             *flow = listener(Event::Loading { component, read: *read, total });
         }
     };
-    let part = load(&Params::new(weights, &on_read).on(device))?;
+    let part = load(&Params::new(weights, &on_read).on(device).merged(merge))?;
     if state.borrow().1.is_break() { Err(Error::Cancelled) } else { Ok(part) }
 }
 

@@ -1,5 +1,6 @@
 //! The kinds of case, and how the engine computes each: one module a kind.
 
+mod addons;
 mod pipelines;
 mod prompt_weights;
 mod rng;
@@ -43,7 +44,7 @@ pub(crate) const KINDS: [Kind; 11] = [
     Kind { name: "vae", has_model: true, run: Some(vae::run) },
     Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
     Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },
-    Kind { name: "addons", has_model: true, run: None },
+    Kind { name: "addons", has_model: true, run: Some(addons::run) },
     Kind { name: "edit", has_model: true, run: None },
 ];
 

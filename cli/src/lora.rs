@@ -1,0 +1,73 @@
+//! LoRAs of a command: `--lora FILE[:WEIGHT]`, and `<lora:name:weight>` in the prompt.
+
+use crate::args::Txt2imgArgs;
+use crate::error::CliError;
+use latent_diffusion::Pipeline;
+use latent_diffusion::lora::{Lora, Tag, take_tags};
+use latent_loader::Checkpoint;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file and how strongly it is added.
+pub(crate) type Weighted = (PathBuf, f32);
+
+/// `FILE` or `FILE:WEIGHT`.
+pub(crate) fn parse(text: &str) -> Result<Weighted, String> {
+    let weighted = text.rsplit_once(':').and_then(|(file, weight)| Some((file, weight.parse().ok()?)));
+    let (file, weight) = weighted.unwrap_or((text, 1.0));
+    if file.is_empty() { Err("there is no file name".into()) } else { Ok((file.into(), weight)) }
+}
+
+/// Opens the LoRAs of the flags and of the prompt for a pipeline, tells how much of each fits, and returns the prompt
+/// without them.
+pub(crate) fn apply(args: &Txt2imgArgs, prompt: &str, pipeline: &mut Pipeline) -> Result<String, CliError> {
+    let (words, tags) = take_tags(prompt)?;
+    let mut files = args.lora.clone();
+    for tag in tags {
+        files.push((find(args, &tag)?, tag.weight));
+    }
+    if files.is_empty() {
+        return Ok(words);
+    }
+    let open = |(path, weight): &Weighted| -> Result<_, CliError> {
+        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), *weight))
+    };
+    let loras = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    for applied in pipeline.set_loras(&loras)? {
+        eprintln!("LoRA {applied}");
+    }
+    Ok(words)
+}
+
+/// The file of a name: in `--lora-dir`, or else beside the model.
+fn find(args: &Txt2imgArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
+    let beside = args
+        .model
+        .as_deref()
+        .map(|model| if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) });
+    let folders: Vec<&Path> = args.lora_dir.as_deref().into_iter().chain(beside).collect();
+    let file = format!("{}.safetensors", name.strip_suffix(".safetensors").unwrap_or(name));
+    folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
+        let shown = |folder: &&Path| match folder.display().to_string() {
+            here if here.is_empty() => ".".to_owned(),
+            folder => folder,
+        };
+        let places = folders.iter().map(shown).collect::<Vec<_>>().join(" or ");
+        let places =
+            if places.is_empty() { "no folder, as --lora-dir is not given".to_owned() } else { places };
+        CliError::BadInput(format!("<lora:{name}>: there is no {file} in {places}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_may_follow_the_file() {
+        assert_eq!(parse("a.safetensors").unwrap(), ("a.safetensors".into(), 1.0));
+        assert_eq!(parse("a.safetensors:-0.5").unwrap(), ("a.safetensors".into(), -0.5));
+        assert_eq!(parse(r"C:\a.safetensors").unwrap(), (r"C:\a.safetensors".into(), 1.0));
+        assert!(parse(":1").is_err());
+    }
+}

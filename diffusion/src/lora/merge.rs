@@ -1,0 +1,137 @@
+//! Several LoRAs and one model: what is added to which weight.
+
+use super::{Lora, names};
+use crate::Error;
+use latent_loader::{Dtype, RawTensor, Weights};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Largest size of a LoRA's weight.
+const MAX_WEIGHT: f32 = 100.0;
+
+/// What is added to the weights of a model when they are read, by canonical name.
+#[derive(Debug, Default)]
+pub struct Merge {
+    changes: BTreeMap<String, Vec<Change>>,
+}
+
+#[derive(Debug)]
+struct Change {
+    lora: Arc<Lora>,
+    module: usize,
+    weight: f32,
+}
+
+/// How much of a LoRA fits a model. It is written as `FILE: 190 of 192 applied`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The file.
+    pub file: String,
+    /// Weights that it changes.
+    pub applied: usize,
+    /// Weights that it would change.
+    pub total: usize,
+    /// Names in the file that fit no layer of the model.
+    pub unmatched: Vec<String>,
+}
+
+impl Merge {
+    /// Looks for the layers of each LoRA among a model's weights. `label` is what messages call the model. No number is
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Lora`]: a LoRA that fits no layer, or whose shapes are those of another kind of model, or a weight that
+    /// is no number of -100 to 100.
+    pub fn new(
+        loras: &[(Arc<Lora>, f32)],
+        weights: &Weights,
+        label: &str,
+    ) -> Result<(Merge, Vec<Applied>), Error> {
+        let names: Vec<&str> = weights.names().collect();
+        let known = names::known(names.iter().copied());
+        let (mut merge, mut reports) = (Merge::default(), Vec::new());
+        for (lora, weight) in loras {
+            if weight.is_nan() || weight.abs() > MAX_WEIGHT {
+                let reason = format!("the weight {weight} is not in -{MAX_WEIGHT} to {MAX_WEIGHT}");
+                return Err(Error::Lora { file: lora.label().to_owned(), reason });
+            }
+            reports.push(merge.add(lora, *weight, weights, &known, label)?);
+        }
+        Ok((merge, reports))
+    }
+
+    fn add(
+        &mut self,
+        lora: &Arc<Lora>,
+        weight: f32,
+        weights: &Weights,
+        known: &BTreeMap<String, &str>,
+        label: &str,
+    ) -> Result<Applied, Error> {
+        let mut unmatched = lora.others.clone();
+        let mut applied = 0;
+        for (index, module) in lora.modules.iter().enumerate() {
+            let Some(name) = known.get(&names::lookup(&module.name)) else {
+                unmatched.push(module.name.clone());
+                continue;
+            };
+            let shape = weights.shape(name).unwrap_or(&[]);
+            let fits = shape.len() >= 2 && [shape[0], shape[1..].iter().product()] == module.factors.dims();
+            if !fits {
+                let [rows, columns] = module.factors.dims();
+                let reason =
+                    format!("{} changes {rows}x{columns} where the model has {shape:?}", module.name);
+                return Err(other_family(lora, label, &reason));
+            }
+            applied += 1;
+            if weight != 0.0 {
+                let change = Change { lora: lora.clone(), module: index, weight };
+                self.changes.entry((*name).to_owned()).or_default().push(change);
+            }
+        }
+        if applied == 0 {
+            let reason =
+                format!("none of its {} layers is in the model, such as {}", lora.len(), unmatched[0]);
+            return Err(other_family(lora, label, &reason));
+        }
+        let total = lora.modules.len();
+        Ok(Applied { file: lora.label().to_owned(), applied, total, unmatched })
+    }
+
+    /// A weight with what is added to it, in `f32`; as it is if nothing is.
+    ///
+    /// # Errors
+    /// A LoRA that cannot be read, or values that are no numbers.
+    pub fn apply(&self, name: &str, raw: RawTensor) -> Result<RawTensor, Error> {
+        let Some(changes) = self.changes.get(name) else { return Ok(raw) };
+        let mut values = raw.to_f32()?;
+        for change in changes {
+            change.lora.add(change.module, change.weight, &mut values)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                let reason = format!("{name} is beyond all numbers after it was added");
+                return Err(Error::Lora { file: change.lora.label().to_owned(), reason });
+            }
+        }
+        let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(RawTensor { dtype: Dtype::F32, shape: raw.shape, data: data.into() })
+    }
+}
+
+fn other_family(lora: &Lora, label: &str, reason: &str) -> Error {
+    let base = lora.base().map_or(String::new(), |base| format!("seems to be a LoRA for {base}; "));
+    let reason = format!("{base}does not fit this {label} model: {reason}");
+    Error::Lora { file: lora.label().to_owned(), reason }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} of {} applied", self.file, self.applied, self.total)?;
+        let shown = self.unmatched.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        match self.unmatched.len() {
+            0 => Ok(()),
+            1..=3 => write!(f, "; no layer of the model fits {shown}"),
+            n => write!(f, "; no layer of the model fits {shown} and {} more", n - 3),
+        }
+    }
+}
