@@ -3,14 +3,18 @@
 //! A family is a folder here and one line in [`ALL`]. Everything above works with the [`Model`] that a family builds
 //! and does not ask which family it was.
 
+mod anatomy;
 mod facts;
+mod identity;
 mod names;
 mod others;
 mod parts;
 mod published;
 mod sd1;
 
+pub use anatomy::Base;
 pub use facts::{Component, Facts};
+pub use identity::{Identity, Kind, Told};
 pub use parts::Parts;
 pub use published::{PUBLISHED, Published, Sizes};
 
