@@ -34,6 +34,12 @@ pub(crate) enum Command {
 pub(crate) struct InspectArgs {
     /// A .safetensors file or a diffusers folder
     pub(crate) file: PathBuf,
+    /// List all tensors with number format and shape
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
+    #[arg(long)]
+    pub(crate) hash: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

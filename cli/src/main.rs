@@ -9,6 +9,7 @@ mod device;
 mod error;
 mod hash;
 mod inspect;
+mod memory;
 mod model;
 mod output;
 mod progress;

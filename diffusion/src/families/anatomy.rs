@@ -106,8 +106,10 @@ impl<'a> Anatomy<'a> {
     }
 
     pub(super) fn has_guidance_embedding(&self) -> bool {
-        self.find(|name| name.ends_with("time_embedding.cond_proj.weight") || name == "time_embed.cond_proj.weight")
-            .is_some()
+        self.find(|name| {
+            name.ends_with("time_embedding.cond_proj.weight") || name == "time_embed.cond_proj.weight"
+        })
+        .is_some()
     }
 
     /// The family of a UNet or ControlNet.
@@ -155,7 +157,8 @@ impl<'a> Anatomy<'a> {
         if has("middle_block.1.transformer_blocks.") || has("mid_block.attentions.") {
             return "base";
         }
-        let deep = ["input_blocks.7.1.transformer_blocks.3.", "down_blocks.2.attentions.0.transformer_blocks.3."];
+        let deep =
+            ["input_blocks.7.1.transformer_blocks.3.", "down_blocks.2.attentions.0.transformer_blocks.3."];
         if deep.iter().any(|name| has(name)) { "SSD-1B" } else { "Vega" }
     }
 
@@ -186,7 +189,8 @@ impl<'a> Anatomy<'a> {
         }
         let down = |mark: &str| {
             self.checkpoint.tensors().find(|t| {
-                t.name.contains(mark) && ["lora_down", "lora_A", "lora.down"].iter().any(|d| t.name.contains(d))
+                t.name.contains(mark)
+                    && ["lora_down", "lora_A", "lora.down"].iter().any(|d| t.name.contains(d))
             })
         };
         match down("attn2_to_k").or_else(|| down("attn2.to_k"))?.shape.get(1)? {

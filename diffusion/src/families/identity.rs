@@ -70,9 +70,13 @@ impl Kind {
         match self {
             Kind::Model => ("model", "model", "draws pictures"),
             Kind::Unet => ("unet", "UNet alone", "needs text encoder and VAE from another file"),
-            Kind::TextEncoder => ("text-encoder", "text encoder alone", "replaces the text encoder of a model"),
+            Kind::TextEncoder => {
+                ("text-encoder", "text encoder alone", "replaces the text encoder of a model")
+            }
             Kind::Vae => ("vae", "VAE alone", "replaces the VAE of a model"),
-            Kind::TinyVae => ("taesd", "tiny VAE (TAESD)", "decodes previews, and fast and less exact pictures"),
+            Kind::TinyVae => {
+                ("taesd", "tiny VAE (TAESD)", "decodes previews, and fast and less exact pictures")
+            }
             Kind::Lora => ("lora", "LoRA", "is added to the weights of a model of its family"),
             Kind::ControlNet => ("controlnet", "ControlNet", "steers a model of its family by a picture"),
             Kind::Embedding => {
@@ -158,11 +162,15 @@ fn kind(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>) -> Kind {
     let names = checkpoint.tensors().count();
     if any(|n| {
         n.starts_with("lora_")
-            || [".lora_", ".lora.", "hada_w1_", "lokr_w", ".lora_A", ".dora_scale"].iter().any(|p| n.contains(p))
+            || [".lora_", ".lora.", "hada_w1_", "lokr_w", ".lora_A", ".dora_scale"]
+                .iter()
+                .any(|p| n.contains(p))
     }) {
         Kind::Lora
     } else if any(|n| {
-        n.contains("input_hint_block") || n.contains("controlnet_cond_embedding") || n.starts_with("controlnet_")
+        n.contains("input_hint_block")
+            || n.contains("controlnet_cond_embedding")
+            || n.starts_with("controlnet_")
     }) {
         Kind::ControlNet
     } else if names <= 8 && any(|n| matches!(n, "emb_params" | "clip_l" | "clip_g") || n.starts_with('<')) {
