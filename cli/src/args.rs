@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
+    /// List the models in the usual places, by kind and family
+    Models(ModelsArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
 }
@@ -38,6 +40,19 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) tensors: bool,
     /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
+    #[arg(long)]
+    pub(crate) hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ModelsArgs {
+    /// Search this folder alone [default: LATENT_MODELS, and the folders of the webui, ComfyUI and Hugging Face]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Add the webui's short hash; this reads the whole files
     #[arg(long)]
     pub(crate) hash: bool,
     /// Print JSON
@@ -117,9 +132,12 @@ pub(crate) struct Txt2imgArgs {
     /// What not to draw
     #[arg(short, long, value_name = "PROMPT", default_value = "")]
     pub(crate) negative_prompt: String,
-    /// A .safetensors file or a diffusers folder; without it, the small built-in demo model
+    /// A .safetensors file, a diffusers folder, or a name of `latent models`; without it, the small built-in demo model
     #[arg(short, long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Folder in which a model's name is looked for [default: the usual ones]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
     /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod hash;
 mod inspect;
 mod memory;
 mod model;
+mod models;
 mod output;
 mod progress;
 mod txt2img;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Txt2img(args) => txt2img::run(*args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -72,27 +72,38 @@ fn write_checkpoint(room: &Room, manifest: &Value) -> String {
     name
 }
 
-/// Kind, family, variant and prediction of a manifest's family.
-fn expected(family: &str) -> [Option<&'static str>; 4] {
-    let model = |base, variant| [Some("model"), Some(base), Some(variant), Some("epsilon")];
-    let v = Some("v");
-    match family {
-        "sd15" => model("sd1", "base"),
-        "sd15-inpaint" => model("sd1", "inpainting"),
-        "sd15-pix2pix" => model("sd1", "pix2pix"),
-        "sd21" => model("sd2", "base"),
-        "sd21-v" => [Some("model"), Some("sd2"), Some("base"), v],
-        "sdxl" => model("sdxl", "base"),
-        "sdxl-inpaint" => model("sdxl", "inpainting"),
-        "sdxl-refiner" => model("sdxl-refiner", "base"),
-        "lora-sd15-kohya" => [Some("lora"), Some("sd1"), None, None],
-        "lora-sdxl-kohya" => [Some("lora"), Some("sdxl"), None, None],
-        "controlnet-sd15" => [Some("controlnet"), Some("sd1"), None, None],
-        "taesd" => [Some("taesd"), None, None, None],
-        // Its 3 vectors are 128 wide, as no published text encoder is.
-        "ti-sd15" => [Some("embedding"), None, None, None],
-        other => panic!("a manifest of a family without an expectation: {other}"),
-    }
+/// Kind, family, variant and prediction that a file is told by.
+type Expected = [Option<&'static str>; 4];
+
+const fn model(base: &'static str, variant: &'static str, prediction: &'static str) -> Expected {
+    [Some("model"), Some(base), Some(variant), Some(prediction)]
+}
+
+/// What is to be told of the manifests of each family.
+const EXPECTED: [(&str, Expected); 13] = [
+    ("sd15", model("sd1", "base", "epsilon")),
+    ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
+    ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
+    ("sd21", model("sd2", "base", "epsilon")),
+    ("sd21-v", model("sd2", "base", "v")),
+    ("sdxl", model("sdxl", "base", "epsilon")),
+    ("sdxl-inpaint", model("sdxl", "inpainting", "epsilon")),
+    ("sdxl-refiner", model("sdxl-refiner", "base", "epsilon")),
+    ("lora-sd15-kohya", [Some("lora"), Some("sd1"), None, None]),
+    ("lora-sdxl-kohya", [Some("lora"), Some("sdxl"), None, None]),
+    ("controlnet-sd15", [Some("controlnet"), Some("sd1"), None, None]),
+    ("taesd", [Some("taesd"), None, None, None]),
+    // Its 3 vectors are 128 wide, as those of no published text encoder are.
+    ("ti-sd15", [Some("embedding"), None, None, None]),
+];
+
+fn expected(manifest: &Value) -> Expected {
+    let name = manifest["family"].as_str().unwrap();
+    EXPECTED
+        .iter()
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("nothing is expected of {name}"))
+        .1
 }
 
 fn inspect(room: &Room, name: &str) -> Value {
@@ -109,7 +120,7 @@ fn every_manifest_is_told_by_family_variant_and_prediction() {
         let name = write_checkpoint(&room, &manifest);
         let told = inspect(&room, &name);
         let found = ["kind", "base", "variant", "prediction"].map(|key| told[key].as_str());
-        assert_eq!(found, expected(manifest["family"].as_str().unwrap()), "{}: {told}", path.display());
+        assert_eq!(found, expected(&manifest), "{}: {told}", path.display());
         assert_eq!(told["lacks"], json!([]), "{}", path.display());
     }
 }
