@@ -46,10 +46,10 @@ impl<'a> Report<'a> {
             Err(error) => (None, Some(error.to_string())),
         };
         let mut components = facts.components();
-        if let [only] = &mut components[..] {
-            if only.name == "other" {
-                only.name = identity.kind.label();
-            }
+        if let [only] = &mut components[..]
+            && only.name == "other"
+        {
+            only.name = identity.kind.label();
         }
         let memory = match identity.kind {
             Kind::Model | Kind::Unet => {

@@ -38,10 +38,8 @@ const DEPTH: usize = 4;
 const MOST_ENTRIES: usize = 20_000;
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
-    if let Some(folder) = &args.models_dir {
-        if !folder.is_dir() {
-            return Err(CliError::BadInput(format!("{}: no such folder of models", folder.display())));
-        }
+    if let Some(folder) = args.models_dir.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(CliError::BadInput(format!("{}: no such folder of models", folder.display())));
     }
     let mut found: Vec<Found> = search(args.models_dir.as_deref()).into_iter().map(Found::of).collect();
     found.sort_by(|a, b| a.key().cmp(&b.key()));

@@ -238,11 +238,12 @@ fn prediction(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>, base: Option<Base>
     if ["v_pred", "edm_vpred.sigma_max"].iter().any(|name| checkpoint.get(name).is_some()) {
         return told(Prediction::V, "a mark among the tensors");
     }
-    if base? == Base::Sd2 && anatomy.in_channels() == Some(4) {
-        if let Some(deviation) = anatomy.deviation_of_last_norm() {
-            let prediction = if deviation > MOST_OF_EPSILON { Prediction::V } else { Prediction::Epsilon };
-            return told(prediction, "the spread of the last attention's norm");
-        }
+    if base? == Base::Sd2
+        && anatomy.in_channels() == Some(4)
+        && let Some(deviation) = anatomy.deviation_of_last_norm()
+    {
+        let prediction = if deviation > MOST_OF_EPSILON { Prediction::V } else { Prediction::Epsilon };
+        return told(prediction, "the spread of the last attention's norm");
     }
     let words = words(checkpoint);
     if words.windows(2).any(|pair| pair[0] == "v" && pair[1].starts_with("pred"))
