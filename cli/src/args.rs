@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
+    /// List the models in the usual places, by kind and family
+    Models(ModelsArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
 }
@@ -36,6 +38,25 @@ pub(crate) enum Command {
 pub(crate) struct InspectArgs {
     /// A .safetensors file or a diffusers folder
     pub(crate) file: PathBuf,
+    /// List all tensors with number format and shape
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
+    #[arg(long)]
+    pub(crate) hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ModelsArgs {
+    /// Search this folder alone [default: LATENT_MODELS, and the folders of the webui, ComfyUI and Hugging Face]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Add the webui's short hash; this reads the whole files
+    #[arg(long)]
+    pub(crate) hash: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -113,7 +134,7 @@ pub(crate) struct Txt2imgArgs {
     /// What not to draw
     #[arg(short, long, value_name = "PROMPT", default_value = "")]
     pub(crate) negative_prompt: String,
-    /// A .safetensors file or a diffusers folder; without it, the small built-in demo model
+    /// A .safetensors file, a diffusers folder, or a name of `latent models`; without it, the small built-in demo model
     #[arg(short, long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
     /// A LoRA to add, and how strongly [default: 1]; may be repeated
@@ -122,6 +143,9 @@ pub(crate) struct Txt2imgArgs {
     /// Folder of the LoRAs that the prompt names with <lora:NAME:WEIGHT> [default: the model's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) lora_dir: Option<PathBuf>,
+    /// Folder in which a model's name is looked for [default: the usual ones]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
     /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

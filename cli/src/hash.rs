@@ -3,7 +3,7 @@
 use latent_kernels::priority;
 use sha2::{Digest, Sha256};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Digits of the webui's model hash: the first of the file's SHA-256 ("AutoV2").
@@ -65,20 +65,37 @@ impl Subject {
             Subject::Nothing => return None,
             Subject::Bytes(bytes) => hasher.update(bytes),
             Subject::File(path) => {
-                let mut file = std::fs::File::open(path).ok()?;
-                let mut buffer = vec![0; PIECE];
-                loop {
-                    match file.read(&mut buffer).ok()? {
-                        0 => break,
-                        n => hasher.update(&buffer[..n]),
-                    }
-                }
+                let mut hex = sha256(&path).ok()?;
+                hex.truncate(DIGITS);
+                return Some(hex);
             }
         }
-        let mut hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = digits(hasher);
         hex.truncate(DIGITS);
         Some(hex)
     }
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digits(hasher)),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// The webui's short form of a SHA-256.
+pub(crate) fn short(sha256: &str) -> &str {
+    &sha256[..DIGITS.min(sha256.len())]
+}
+
+fn digits(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

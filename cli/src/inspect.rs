@@ -2,8 +2,10 @@
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
-use crate::print;
-use latent_diffusion::families::{Component, Facts, Family, Model};
+use crate::memory::{self, Need};
+use crate::{hash, print};
+use latent_diffusion::families::{Base, Component, Facts, Family, Identity, Kind, Model};
+use latent_diffusion::names::Named;
 use latent_diffusion::text::TextPart;
 use latent_loader::{Checkpoint, Layout};
 use serde_json::json;
@@ -12,28 +14,62 @@ use std::sync::Arc;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let checkpoint = Arc::new(Checkpoint::open(&args.file)?);
-    let report = Report::of(&checkpoint);
+    let mut report = Report::of(&checkpoint);
+    report.with_tensors = args.tensors;
+    if args.hash && checkpoint.layout() == Layout::SingleFile {
+        let hash = hash::sha256(&args.file);
+        report.sha256 =
+            Some(hash.map_err(|error| CliError::RunTime(format!("{}: {error}", args.file.display())))?);
+    }
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
 
 /// Everything that the inspector tells.
 struct Report<'a> {
     checkpoint: &'a Checkpoint,
+    identity: Identity,
     family: Option<&'static Family>,
     /// Why the file cannot draw, if it cannot.
     problem: Option<String>,
     model: Option<Model>,
     components: Vec<Component>,
+    memory: Vec<Need>,
+    sha256: Option<String>,
+    with_tensors: bool,
 }
 
 impl<'a> Report<'a> {
     fn of(checkpoint: &'a Arc<Checkpoint>) -> Report<'a> {
         let facts = Facts::of(checkpoint);
+        let identity = Identity::of(checkpoint);
         let (model, problem) = match Model::detect(checkpoint) {
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Report { checkpoint, family: Family::detect(&facts), problem, model, components: facts.components() }
+        let mut components = facts.components();
+        if let [only] = &mut components[..]
+            && only.name == "other"
+        {
+            only.name = identity.kind.label();
+        }
+        let memory = match identity.kind {
+            Kind::Model | Kind::Unet => {
+                memory::needs(&components, checkpoint, facts.model_channels.unwrap_or(320))
+            }
+            _ => Vec::new(),
+        };
+        let family = Family::detect(&facts);
+        Report {
+            checkpoint,
+            identity,
+            family,
+            problem,
+            model,
+            components,
+            memory,
+            sha256: None,
+            with_tensors: false,
+        }
     }
 
     fn layout(&self) -> &'static str {
@@ -44,40 +80,79 @@ impl<'a> Report<'a> {
     }
 
     fn json(&self) -> serde_json::Value {
+        let identity = &self.identity;
         let components = self.components.iter().map(|c| {
             let dtypes: serde_json::Map<_, _> = c.dtypes.iter().map(|(d, bytes)| (d.clone(), json!(bytes))).collect();
             json!({"name": c.name, "tensors": c.tensors, "parameters": c.parameters, "bytes": c.bytes, "dtypes": dtypes})
         });
-        json!({
+        let mut report = json!({
             "file": self.checkpoint.label(),
             "layout": self.layout(),
             "bytes": self.checkpoint.file_bytes(),
+            "header_bytes": self.checkpoint.header_bytes(),
             "tensors": self.checkpoint.tensors().count(),
-            "family": self.family.map(|f| f.id),
-            "family_name": self.family.map(|f| f.label),
+            "kind": identity.kind.id(),
+            "purpose": identity.kind.purpose(),
+            "family": self.family.map(|f| f.id).or(identity.base.map(Base::id)),
+            "family_name": identity.family_label(),
+            "base": identity.base.map(Base::id),
+            "variant": identity.variant,
+            "distilled": identity.distilled.map(|(name, by)| json!({"name": name, "told_by": by})),
+            "prediction": identity.prediction.as_ref().map(|told| told.prediction.name()),
+            "prediction_told_by": identity.prediction.as_ref().map(|told| told.by),
+            "zero_terminal_snr": identity.zero_terminal_snr,
+            "lacks": identity.lacks,
             "can_draw": self.model.is_some(),
             "problem": self.problem,
             "components": components.collect::<Vec<_>>(),
+            "memory_estimate": self.memory.iter().map(|n| json!({"side": n.side, "bytes": n.bytes})).collect::<Vec<_>>(),
             "model": self.model.as_ref().map(sizes),
             "metadata": self.checkpoint.metadata(),
-        })
+        });
+        if let Some(sha256) = &self.sha256 {
+            report["sha256"] = json!(sha256);
+            report["short_hash"] = json!(hash::short(sha256));
+        }
+        if self.with_tensors {
+            let list = self.checkpoint.tensors();
+            let list = list.map(|t| json!({"name": t.name, "dtype": t.dtype.name(), "shape": t.shape}));
+            report["tensor_list"] = list.collect();
+        }
+        report
     }
 
     fn text(&self) -> String {
         let mut out = String::new();
         let mut line = |name: &str, value: &str| {
-            let _ = writeln!(out, "{name:<14}{value}");
+            let _ = writeln!(out, "{name:<17} {value}");
         };
+        let identity = &self.identity;
         line("file", self.checkpoint.label());
         line("layout", &format!("{}, {}", self.layout(), bytes(self.checkpoint.file_bytes())));
-        line("family", self.family.map_or("unknown", |f| f.label));
-        if let Some(problem) = &self.problem {
+        line("kind", &format!("{}; {}", identity.kind.label(), identity.kind.purpose()));
+        line("family", identity.family_label().as_deref().unwrap_or("unknown"));
+        if let Some((name, by)) = identity.distilled {
+            line("for few steps", &format!("{name}, told by {by}"));
+        }
+        if let Some(told) = &identity.prediction {
+            let snr = if identity.zero_terminal_snr { ", zero terminal SNR" } else { "" };
+            line("prediction", &format!("{}{snr}, told by {}", told.prediction.name(), told.by));
+        }
+        if !identity.lacks.is_empty() {
+            line("lacks", &identity.lacks.join(", "));
+        }
+        if let (Some(problem), Kind::Model | Kind::Unet | Kind::Unknown) = (&self.problem, identity.kind) {
             line("cannot draw", problem);
         }
         for c in &self.components {
             let dtypes: Vec<_> = c.dtypes.iter().map(|(d, n)| format!("{d} {}", bytes(*n))).collect();
             let parameters = format!("{:.1} M values", c.parameters as f64 / 1e6);
             line(c.name, &format!("{} tensors, {parameters}, {}", c.tensors, dtypes.join(", ")));
+        }
+        if !self.memory.is_empty() {
+            let needs: Vec<_> =
+                self.memory.iter().map(|n| format!("{} at {}", bytes(n.bytes), n.side)).collect();
+            line("memory, estimated", &needs.join(", "));
         }
         if let Some(model) = &self.model {
             let (width, height) = model.resolution;
@@ -92,8 +167,21 @@ impl<'a> Report<'a> {
                 line("text layers", &format!("{} of width {}", text.layers, text.width));
             }
         }
-        for (key, value) in self.checkpoint.metadata() {
+        if let Some(sha256) = &self.sha256 {
+            line("SHA-256", sha256);
+            line("short hash", hash::short(sha256));
+        }
+        // The title and the trainer's settings first: they are what a reader looks for.
+        let first = |key: &str| !(key.starts_with("modelspec.") || key.starts_with("ss_"));
+        let mut metadata: Vec<_> = self.checkpoint.metadata().iter().collect();
+        metadata.sort_by_key(|(key, _)| first(key));
+        for (key, value) in metadata {
             line("metadata", &format!("{} = {}", printable(key), printable(value)));
+        }
+        if self.with_tensors {
+            for tensor in self.checkpoint.tensors() {
+                line("tensor", &format!("{} {} {:?}", printable(&tensor.name), tensor.dtype, tensor.shape));
+            }
         }
         out
     }
@@ -124,7 +212,7 @@ fn sizes(model: &Model) -> serde_json::Value {
 }
 
 /// A number of bytes, for people.
-fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     match n {
         0..1_000 => format!("{n} B"),
         1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
@@ -134,7 +222,7 @@ fn bytes(n: u64) -> String {
 }
 
 /// Text from a file, safe for a terminal: control characters escaped, cut at 200 characters.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut out: String = text
         .chars()

@@ -10,7 +10,9 @@ mod error;
 mod hash;
 mod inspect;
 mod lora;
+mod memory;
 mod model;
+mod models;
 mod output;
 mod progress;
 mod txt2img;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Txt2img(args) => txt2img::run(*args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

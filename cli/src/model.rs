@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use crate::hash::{Hash, Subject};
+use crate::models;
 use latent_loader::{Access, Checkpoint, Layout};
 use std::path::Path;
 
@@ -21,11 +22,19 @@ pub(crate) struct Model {
 }
 
 /// Opens a file or folder, or the demo model, which is neither read nor mapped.
-pub(crate) fn open(path: Option<&Path>, access: Access) -> Result<Model, CliError> {
+///
+/// A bare name that is no file here is looked for in the usual places, or in `models_dir` alone.
+pub(crate) fn open(
+    path: Option<&Path>,
+    models_dir: Option<&Path>,
+    access: Access,
+) -> Result<Model, CliError> {
     let Some(path) = path else {
         let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
         return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
     };
+    let found = (!path.exists() && is_name(path)).then(|| models::find(path, models_dir)).transpose()?;
+    let path = found.as_deref().unwrap_or(path);
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let subject = match checkpoint.layout() {
@@ -33,4 +42,13 @@ pub(crate) fn open(path: Option<&Path>, access: Access) -> Result<Model, CliErro
         Layout::DiffusersFolder => Subject::Nothing,
     };
     Ok(Model { checkpoint, name, hash: Hash::of(subject) })
+}
+
+/// Whether it is no path to a file: without an ending of model files, and relative.
+fn is_name(path: &Path) -> bool {
+    const ENDINGS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
+    !path.is_absolute()
+        && !path
+            .extension()
+            .is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }

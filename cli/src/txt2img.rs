@@ -47,7 +47,7 @@ fn draw(args: &Txt2imgArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     }
     let (access, memory) =
         if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
-    let model = model::open(args.model.as_deref(), access)?;
+    let model = model::open(args.model.as_deref(), args.models_dir.as_deref(), access)?;
     let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
     if let Some(prediction) = args.prediction {
         pipeline = pipeline.with_prediction(prediction);

@@ -8,11 +8,13 @@ const UNET: &[&str] = &["model.diffusion_model.", "unet."];
 const VAE: &[&str] = &["first_stage_model.", "vae."];
 /// Prefixes of text encoders' tensors.
 const TEXT: &[&str] = &["cond_stage_model.", "conditioner.embedders.", "text_encoder.", "text_encoder_2."];
+/// Beginnings of the tables of a noise schedule, which are not needed.
+const SCHEDULE: &[&str] = &["alphas_", "betas", "sqrt_", "log_one_minus_", "posterior_", "logvar"];
 
 /// A part of a checkpoint, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// "text encoder", "UNet", "VAE" or "other".
+    /// "text encoder", "UNet", "VAE", "EMA copy", "schedule" or "other".
     pub name: &'static str,
     /// Number of tensors.
     pub tensors: usize,
@@ -111,9 +113,11 @@ impl<'a> Facts<'a> {
             n if starts(n, TEXT) => "text encoder",
             n if starts(n, UNET) => "UNet",
             n if starts(n, VAE) => "VAE",
+            n if n.starts_with("model_ema.") => "EMA copy",
+            n if starts(n, SCHEDULE) => "schedule",
             _ => "other",
         };
-        ["text encoder", "UNet", "VAE", "other"]
+        ["text encoder", "UNet", "VAE", "EMA copy", "schedule", "other"]
             .into_iter()
             .map(|name| component(name, self.checkpoint.tensors().filter(|t| kind(&t.name) == name)))
             .filter(|component| component.tensors > 0)

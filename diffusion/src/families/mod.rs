@@ -3,8 +3,10 @@
 //! A family is a folder here and one line in [`ALL`]. Everything above works with the [`Model`] that a family builds
 //! and does not ask which family it was.
 
+mod anatomy;
 mod drawing;
 mod facts;
+mod identity;
 mod names;
 mod others;
 mod parts;
@@ -12,7 +14,9 @@ mod published;
 mod sd1;
 mod text;
 
+pub use anatomy::Base;
 pub use facts::{Component, Facts};
+pub use identity::{Identity, Kind, Told};
 pub use parts::Parts;
 pub use published::{PUBLISHED, Published, Sizes};
 
