@@ -107,3 +107,42 @@ fn resnet(part: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn original_names_of_the_unet() {
+        for (layer, expected) in [
+            ("down_blocks.0.resnets.1.conv1", "input_blocks.2.0.in_layers.2"),
+            ("down_blocks.1.attentions.0.proj_in", "input_blocks.4.1.proj_in"),
+            ("down_blocks.0.downsamplers.0.conv", "input_blocks.3.0.op"),
+            ("mid_block.resnets.1.time_emb_proj", "middle_block.2.emb_layers.1"),
+            ("mid_block.attentions.0.proj_out", "middle_block.1.proj_out"),
+            ("up_blocks.1.attentions.2.proj_out", "output_blocks.5.1.proj_out"),
+            ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
+            ("conv_in", "input_blocks.0.0"),
+        ] {
+            assert_eq!(original(layer, 2).as_deref(), Some(expected));
+        }
+        assert_eq!(original("down_blocks.x.resnets.0.conv1", 2), None);
+        assert_eq!(original("", 2), None);
+    }
+
+    #[test]
+    fn names_of_diffusers_before_peft() {
+        for (module, expected) in [
+            ("unet.a.attn1.processor.to_out", "lora_unet_a_attn1_to_out_0"),
+            (
+                "text_encoder.encoder.layers.0.self_attn.to_q",
+                "lora_te_text_model_encoder_layers_0_self_attn_q_proj",
+            ),
+            ("text_encoder.text_model.x.self_attn.to_out", "lora_te_text_model_x_self_attn_out_proj"),
+            ("text_encoder_2.text_model.x.q_proj", "lora_te2_text_model_x_q_proj"),
+            ("lora_unet_x", "lora_unet_x"),
+        ] {
+            assert_eq!(lookup(module), expected);
+        }
+    }
+}
