@@ -44,7 +44,8 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         targets.push(Target { name: format!("{}, {what}", adapter.name()), device, limits: Some(limits) });
         Ok(())
     };
-    let (single, half) = ((1e-3, 2), (2e-2, 5));
+    // Pixels in `f16` are decoded from latents that may differ by 2e-2 after several steps.
+    let (single, half) = ((1e-3, 2), (2e-2, 8));
     add("f32", &gpu::Options::default(), DType::F32, single)?;
     add("f16", &gpu::Options::default(), DType::F16, half)?;
     add("the least", &gpu::Options { minimal: true, ..Default::default() }, DType::F32, single)?;
