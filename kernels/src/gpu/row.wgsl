@@ -1,8 +1,25 @@
-// What shaders share that take rows together: `LANES` threads for each, `THREADS / LANES` rows for a workgroup.
+// What shaders share that take rows together: `LANES` threads for each, `THREADS / LANES` rows for a workgroup. Each has
+// a function `normalise`, which every thread of a workgroup calls with its number, the lanes of a row side by side.
 
 const THREADS = 128u;
 // A power of two; where subgroups are used, their size.
 override LANES: u32 = 32u;
+
+#if SUBGROUPS
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    normalise(workgroup, subgroup * LANES + lane);
+}
+#else
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    normalise(workgroup, local);
+}
+#endif
 
 #if SCALAR
 fn greatest(x: f32) -> f32 {

@@ -10,22 +10,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<Elems>;
 
-#if SUBGROUPS
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-) {
-    normalise(workgroup, subgroup * LANES + lane);
-}
-#else
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    normalise(workgroup, local);
-}
-#endif
-
 fn normalise(workgroup: vec3<u32>, thread: u32) {
     let row = (workgroup.x + 32768u * workgroup.y) * (THREADS / LANES) + thread / LANES;
     let lane = thread % LANES;
