@@ -1,6 +1,6 @@
 //! LoRAs of a command: `--lora FILE[:WEIGHT]`, and `<lora:name:weight>` in the prompt.
 
-use crate::args::Txt2imgArgs;
+use crate::args::ModelArgs;
 use crate::error::CliError;
 use latent_diffusion::Pipeline;
 use latent_diffusion::lora::{Lora, Tag, take_tags};
@@ -20,7 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<Weighted, String> {
 
 /// Opens the LoRAs of the flags and of the prompt for a pipeline, tells how much of each fits, and returns the prompt
 /// without them.
-pub(crate) fn apply(args: &Txt2imgArgs, prompt: &str, pipeline: &mut Pipeline) -> Result<String, CliError> {
+pub(crate) fn apply(args: &ModelArgs, prompt: &str, pipeline: &mut Pipeline) -> Result<String, CliError> {
     let (words, tags) = take_tags(prompt)?;
     let mut files = args.lora.clone();
     for tag in tags {
@@ -40,7 +40,7 @@ pub(crate) fn apply(args: &Txt2imgArgs, prompt: &str, pipeline: &mut Pipeline) -
 }
 
 /// The file of a name: in `--lora-dir`, or else beside the model.
-fn find(args: &Txt2imgArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
+fn find(args: &ModelArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
     let beside = args
         .model
         .as_deref()

@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod device;
+mod drawing;
 mod error;
 mod hash;
 mod inspect;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let result = match args.command {
-        Command::Txt2img(args) => txt2img::run(*args),
+        Command::Txt2img(args) => drawing::run(&*args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Models(args) => models::run(&args),

@@ -13,9 +13,7 @@ impl Pipeline {
     /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
     pub fn set_loras(&mut self, loras: &[(Arc<Lora>, f32)]) -> Result<Vec<Applied>, Error> {
         let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
-        self.text_encoders.clear();
-        (self.unet, self.decoder) = (None, None);
-        self.device.trim();
+        self.unload();
         self.merge = (!loras.is_empty()).then(|| Arc::new(merge));
         Ok(applied)
     }

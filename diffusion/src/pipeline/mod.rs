@@ -1,13 +1,21 @@
 //! From words to pictures: text encoder, sampler around the UNet, VAE.
 
 mod conditioning;
+mod decode;
 mod denoiser;
+mod encode;
+mod event;
+mod latents;
+mod load;
 mod loras;
 mod picture;
+mod sample;
 mod settings;
 mod sizes;
 
 pub use conditioning::{Conditioning, Pooled};
+pub use event::{Event, Listener};
+pub use latents::Latents;
 pub use picture::Picture;
 pub use settings::{MAX_SIDE, Settings};
 pub use sizes::PictureSizes;
@@ -15,69 +23,13 @@ pub use sizes::PictureSizes;
 use crate::Error;
 use crate::families::Model;
 use crate::lora::Merge;
-use crate::params::Params;
-use crate::rng::{Noise, PerPicture};
-use crate::samplers::{Prediction, Run, Step};
-use crate::text::{PartEncoder, TextPart};
+use crate::samplers::Prediction;
+use crate::text::PartEncoder;
 use crate::unet::UNet;
 use crate::vae::VaeDecoder;
-use denoiser::UNetDenoiser;
 use latent_loader::Checkpoint;
-use latent_tensor::{Device, Tensor};
-use std::cell::RefCell;
-use std::ops::ControlFlow;
+use latent_tensor::Device;
 use std::sync::Arc;
-
-/// What a pipeline is doing, for progress bars and previews. The listener answers whether to go on.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A part of the model is being read.
-    Loading {
-        /// "text encoder", "UNet" or "VAE".
-        component: &'static str,
-        /// Bytes read so far.
-        read: u64,
-        /// Bytes of the part in the file.
-        total: u64,
-    },
-    /// The sampling begins, or a step of it ended.
-    Step {
-        /// Steps done: from 0 to `total`.
-        step: usize,
-        /// Steps in all.
-        total: usize,
-        /// The latents so far, in the order of [`Latents::values`]: clean ones plus `sigma` times noise.
-        latents: &'a [f32],
-        /// The noise level that is left.
-        sigma: f64,
-    },
-    /// The decoding begins, or a picture was decoded.
-    Decoded {
-        /// Pictures done: from 0 to `total`.
-        picture: usize,
-        /// Pictures in all.
-        total: usize,
-    },
-}
-
-/// Listens to events; `ControlFlow::Break` cancels.
-pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
-
-/// Latents of some pictures.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Latents {
-    /// `[pictures, channels, height, width]`, the order in which random numbers are drawn.
-    pub values: Vec<f32>,
-    /// Number of pictures.
-    pub pictures: usize,
-    /// Channels of a latent.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
 
 /// How much memory a pipeline may take for its speed. Pictures are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,10 +88,15 @@ impl Pipeline {
     /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
     /// After an error of a GPU this starts afresh, on the CPU or on the GPU opened anew.
     pub fn set_device(&mut self, device: Device) {
+        self.unload();
+        self.device = device;
+    }
+
+    /// Drops all parts and their memory.
+    pub fn unload(&mut self) {
         self.text_encoders.clear();
         (self.unet, self.decoder) = (None, None);
         self.device.trim();
-        self.device = device;
     }
 
     /// Where it draws.
@@ -187,226 +144,4 @@ impl Pipeline {
         self.unload_decoder();
         Ok(pictures)
     }
-
-    /// Encodes prompts, one for all pictures or one for each, and as many negative ones. Without negative ones the model is
-    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL).
-    ///
-    /// # Errors
-    /// A clip skip beyond the layers, unreadable weights, a cancelled run.
-    pub fn encode(
-        &mut self,
-        prompts: &[&str],
-        negative_prompts: &[&str],
-        clip_skip: usize,
-        listener: &mut Listener<'_>,
-    ) -> Result<Conditioning, Error> {
-        if self.text_encoders.is_empty() {
-            let load = |part: &TextPart| {
-                let load = |params: &Params<'_>| PartEncoder::load(params, part);
-                load_part(
-                    &self.model,
-                    self.merge.clone(),
-                    &self.device,
-                    "text encoder",
-                    part.scope,
-                    load,
-                    listener,
-                )
-            };
-            self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
-        }
-        let zero_negative = self.model.zero_negative;
-        Conditioning::encode(&self.text_encoders, prompts, negative_prompts, clip_skip, zero_negative)
-    }
-
-    /// Samples latents for each seed of `settings`, which is checked first.
-    ///
-    /// # Errors
-    /// Settings that the model cannot follow, unreadable weights, a cancelled run, values that are no numbers.
-    pub fn sample(
-        &mut self,
-        conditioning: &Conditioning,
-        settings: &Settings,
-        listener: &mut Listener<'_>,
-    ) -> Result<Latents, Error> {
-        let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
-        let mut latents = settings.check(&self.model)?;
-        noise.normal(&mut latents.values);
-        self.sample_from(latents, conditioning, settings, &mut noise, listener)
-    }
-
-    /// Samples from given unit normals, with `noise` for samplers that draw more. `settings.seeds` is not used.
-    ///
-    /// # Errors
-    /// As [`Pipeline::sample`], and latents of another number of channels.
-    pub fn sample_from(
-        &mut self,
-        mut latents: Latents,
-        conditioning: &Conditioning,
-        settings: &Settings,
-        noise: &mut dyn Noise,
-        listener: &mut Listener<'_>,
-    ) -> Result<Latents, Error> {
-        let schedule = settings.schedule(&self.model)?;
-        if self.unet.is_none() {
-            let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-            self.unet = Some(load_part(
-                &self.model,
-                self.merge.clone(),
-                &self.device,
-                "UNet",
-                "unet",
-                load,
-                listener,
-            )?);
-        }
-        let unet = self.unet.as_ref().expect("just loaded");
-        let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
-        let sizes = [settings.negative_sizes.unwrap_or(settings.sizes), settings.sizes];
-        let sizes = sizes.map(|sizes| sizes.values(drawn));
-        let mut model =
-            UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction, sizes)?;
-        schedule.scale_noise(&mut latents.values);
-        let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
-        tell(listener, Event::Step { step: 0, total, latents: &latents.values, sigma })?;
-        let mut on_step = |step: Step<'_>| {
-            listener(Event::Step {
-                step: step.index + 1,
-                total: step.total,
-                latents: step.latents,
-                sigma: step.sigma,
-            })
-        };
-        let mut run = Run {
-            x: &mut latents.values,
-            schedule: &schedule,
-            model: &mut model,
-            noise,
-            eta: settings.eta,
-            on_step: &mut on_step,
-        };
-        settings.sampler.sample(&mut run)?;
-        Ok(latents)
-    }
-
-    /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one. A VAE whose values pass the largest
-    /// `f16` of a GPU decodes in `f32` there, from the first such picture on.
-    ///
-    /// # Errors
-    /// Unreadable weights, a cancelled run, values that are no numbers.
-    pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => self.load_decoder(&self.device, listener)?,
-        };
-        let mut pictures = Vec::new();
-        let total = latents.pictures;
-        tell(listener, Event::Decoded { picture: 0, total })?;
-        for picture in 0..total {
-            let latent = latents.channels_last(picture..picture + 1)?;
-            let mut pixels = self.pixels(&decoder, &latent)?;
-            let is_finite = expect_finite("VAE", pixels.f32s()?).is_ok();
-            if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
-                decoder = self.load_decoder(&exact, listener)?;
-                pixels = self.pixels(&decoder, &latent)?;
-            }
-            expect_finite("VAE", pixels.f32s()?)?;
-            pictures.extend(Picture::from_tensor(&pixels)?);
-            tell(listener, Event::Decoded { picture: picture + 1, total })?;
-        }
-        self.decoder = Some(decoder);
-        Ok(pictures)
-    }
-
-    fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<VaeDecoder, Error> {
-        let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-        load_part(&self.model, self.merge.clone(), device, "VAE", "vae", load, listener)
-    }
-
-    /// A decoded picture in main memory.
-    fn pixels(&self, decoder: &VaeDecoder, latent: &Tensor) -> Result<Tensor, Error> {
-        let pixels = match self.memory {
-            Memory::Plenty => decoder.decode(latent)?,
-            Memory::Little => decoder.decode_in_bands(latent)?,
-        };
-        Ok(pixels.to(&Device::Cpu)?)
-    }
-
-    /// Drops the text encoders and the memory of its stage.
-    pub fn unload_text_encoder(&mut self) {
-        self.text_encoders.clear();
-        self.device.trim();
-    }
-
-    /// Drops the UNet and the memory of its stage.
-    pub fn unload_unet(&mut self) {
-        self.unet = None;
-        self.device.trim();
-    }
-
-    /// Drops the VAE and the memory of its stage.
-    pub fn unload_decoder(&mut self) {
-        self.decoder = None;
-        self.device.trim();
-    }
-}
-
-impl Latents {
-    /// Zeros.
-    #[must_use]
-    pub fn zeros(pictures: usize, channels: usize, height: usize, width: usize) -> Latents {
-        Latents { values: vec![0.0; pictures * channels * height * width], pictures, channels, height, width }
-    }
-
-    /// Some of the pictures as a tensor `[n, height, width, channels]`.
-    ///
-    /// # Errors
-    /// None for pictures that exist.
-    pub fn channels_last(&self, pictures: std::ops::Range<usize>) -> Result<Tensor, Error> {
-        let (area, channels) = (self.height * self.width, self.channels);
-        let mut out = Tensor::zeros(&[pictures.len(), self.height, self.width, channels])?;
-        let from = self.values[pictures.start * channels * area..].chunks_exact((channels * area).max(1));
-        for (from, to) in from.zip(out.f32s_mut()?.chunks_exact_mut((channels * area).max(1))) {
-            for (pixel, to) in to.chunks_exact_mut(channels).enumerate() {
-                for (channel, to) in to.iter_mut().enumerate() {
-                    *to = from[channel * area + pixel];
-                }
-            }
-        }
-        Ok(out)
-    }
-}
-
-/// Tells the listener; its wish to stop is an error.
-fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
-    if listener(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
-}
-
-/// Reads one part of the model and tells the listener about it.
-fn load_part<T>(
-    model: &Model,
-    merge: Option<Arc<Merge>>,
-    device: &Device,
-    component: &'static str,
-    scope: &str,
-    load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
-    listener: &mut Listener<'_>,
-) -> Result<T, Error> {
-    let weights = model.weights.scope(scope);
-    let total = weights.total_bytes();
-    let state = RefCell::new((0, ControlFlow::Continue(()), listener));
-    let on_read = |bytes: u64| {
-        let (read, flow, listener) = &mut *state.borrow_mut();
-        *read += bytes;
-        if flow.is_continue() {
-            *flow = listener(Event::Loading { component, read: *read, total });
-        }
-    };
-    let part = load(&Params::new(weights, &on_read).on(device).merged(merge))?;
-    if state.borrow().1.is_break() { Err(Error::Cancelled) } else { Ok(part) }
-}
-
-/// Fails if a stage computed a value that is no number.
-fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
-    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
 }

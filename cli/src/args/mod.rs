@@ -1,0 +1,126 @@
+//! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
+
+mod drawing;
+
+pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
+
+use crate::bench;
+use clap::{Parser, Subcommand};
+use latent_diffusion::families::Published;
+use latent_diffusion::names;
+use std::path::PathBuf;
+
+/// Draw pictures with Stable Diffusion.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Draw a picture from words
+    Txt2img(Box<Txt2imgArgs>),
+    /// List the devices that can draw, with what each has
+    Devices(DevicesArgs),
+    /// Tell what a model file is, from its header alone
+    Inspect(InspectArgs),
+    /// List the models in the usual places, by kind and family
+    Models(ModelsArgs),
+    /// Measure how fast this machine draws, stage by stage, without a model file
+    Bench(BenchArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A .safetensors file or a diffusers folder
+    pub(crate) file: PathBuf,
+    /// List all tensors with number format and shape
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
+    #[arg(long)]
+    pub(crate) hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ModelsArgs {
+    /// Search this folder alone [default: LATENT_MODELS, and the folders of the webui, ComfyUI and Hugging Face]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Add the webui's short hash; this reads the whole files
+    #[arg(long)]
+    pub(crate) hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON; limits are in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Model whose shapes are measured: sd15, sd21 (768x768) or sdxl (1024x1024)
+    #[arg(long, value_name = "NAME", default_value = "sd15", value_parser = Published::find)]
+    pub(crate) family: &'static Published,
+    /// Width and height in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// Stage to measure: text, unet, vae or all
+    #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_stage)]
+    pub(crate) stage: &'static bench::Choice,
+    /// UNet evaluations at once: 2 are one CFG step; an odd number is measured without guidance
+    #[arg(long, value_name = "N", default_value_t = bench::CFG)]
+    pub(crate) batch: usize,
+    /// Timed runs of each stage, after one to warm up; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) runs: usize,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Decode in bands, as `txt2img --low-memory` does
+    #[arg(long)]
+    pub(crate) low_memory: bool,
+    /// Number of threads [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Print JSON; `of_peak` and `share` are parts of 1
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Txt2imgArgs {
+    /// What to draw.
+    #[arg(help = "What to draw; (word:1.3) stresses, [word] weakens, BREAK starts a new chunk of 75 tokens")]
+    #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
+    pub(crate) prompt: Option<String>,
+    /// What to draw, as a flag
+    #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
+    pub(crate) prompt_flag: Option<String>,
+    #[command(flatten)]
+    pub(crate) drawing: DrawingArgs,
+}
+
+fn parse_stage(name: &str) -> Result<&'static bench::Choice, names::UnknownName> {
+    names::find("stage", name, &bench::CHOICES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

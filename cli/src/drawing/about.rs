@@ -1,0 +1,84 @@
+//! What a picture's file tells of how it was made.
+
+use latent_diffusion::names::Named;
+use latent_diffusion::rng::RngKind;
+use latent_diffusion::schedule::Kind;
+use latent_diffusion::{Picture, Settings};
+use serde_json::json;
+
+/// What the webui calls a generator.
+fn rng_label(rng: RngKind) -> &'static str {
+    match rng {
+        RngKind::Cpu => "CPU",
+        RngKind::Cuda => "NV",
+    }
+}
+
+/// What the webui calls a schedule: its name with a capital.
+fn schedule_label(schedule: Kind) -> String {
+    let name = schedule.name();
+    name[..1].to_uppercase() + &name[1..]
+}
+
+/// How a picture was made.
+pub(super) struct About<'a> {
+    /// The command.
+    pub(super) command: &'static str,
+    pub(super) settings: &'a Settings,
+    pub(super) prompt: &'a str,
+    pub(super) negative_prompt: &'a str,
+    /// The model's name.
+    pub(super) model: &'a str,
+    pub(super) hash: Option<&'a str>,
+    pub(super) seed: u64,
+}
+
+impl About<'_> {
+    /// The webui's text, which every reader of such pictures knows.
+    pub(super) fn parameters(&self, picture: &Picture) -> String {
+        let Settings { steps, guidance, sampler, schedule, clip_skip, rng, .. } = self.settings;
+        let mut text = self.prompt.to_owned();
+        if !self.negative_prompt.is_empty() {
+            text.push_str(&format!("\nNegative prompt: {}", self.negative_prompt));
+        }
+        let (width, height) = (picture.width, picture.height);
+        text.push_str(&format!(
+            "\nSteps: {steps}, Sampler: {}, Schedule type: {}",
+            sampler.label(),
+            schedule_label(*schedule)
+        ));
+        text.push_str(&format!(", CFG scale: {guidance}, Seed: {}, Size: {width}x{height}", self.seed));
+        if let Some(hash) = &self.hash {
+            text.push_str(&format!(", Model hash: {hash}"));
+        }
+        text.push_str(&format!(", Model: {}", self.model));
+        if *clip_skip > 1 {
+            text.push_str(&format!(", Clip skip: {clip_skip}"));
+        }
+        text.push_str(&format!(", RNG: {}, Version: latent {}", rng_label(*rng), env!("CARGO_PKG_VERSION")));
+        text
+    }
+
+    /// Everything needed to draw the picture again.
+    pub(super) fn json(&self, picture: &Picture) -> serde_json::Value {
+        let settings = self.settings;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "command": self.command,
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "width": picture.width,
+            "height": picture.height,
+            "steps": settings.steps,
+            "cfg_scale": settings.guidance,
+            "seed": self.seed,
+            "sampler": settings.sampler.name(),
+            "scheduler": settings.schedule.name(),
+            "compat": settings.form().name(),
+            "rng": settings.rng.name(),
+            "clip_skip": settings.clip_skip,
+            "model": self.model,
+            "model_hash": self.hash,
+        })
+    }
+}

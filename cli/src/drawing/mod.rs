@@ -1,0 +1,162 @@
+//! From the flags of a command that draws to its files: what all such commands share.
+
+mod about;
+mod settings;
+
+use crate::args::DrawingArgs;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::{check_environment, check_threads, device, lora, model};
+use about::About;
+use latent_diffusion::tensor::Device;
+use latent_diffusion::{Conditioning, Event, Latents, Listener, Memory, Pipeline, Settings};
+use latent_loader::Access;
+use std::cell::OnceCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Most pictures of one command.
+const MAX_COUNT: usize = 10_000;
+
+/// A command that draws. What is not its own is done by [`run`].
+pub(crate) trait Verb: Sync {
+    /// Its name, which the pictures' files tell.
+    fn name(&self) -> &'static str;
+
+    /// What to draw.
+    fn prompt(&self) -> &str;
+
+    /// Flags of all such commands.
+    fn args(&self) -> &DrawingArgs;
+
+    /// Samples latents, one for each seed of the settings.
+    fn sample(
+        &self,
+        pipeline: &mut Pipeline,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, latent_diffusion::Error>;
+}
+
+/// Runs a command that draws, until its end or Ctrl-C.
+pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
+    check_environment()?;
+    let threads = check_threads(verb.args().threads)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        // The second time, do not wait for the step to end.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| CliError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
+    latent_kernels::parallel::with_threads(threads, || draw(verb, &interrupted)).map_err(CliError::RunTime)?
+}
+
+fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
+    let (args, prompt) = (verb.args(), verb.prompt());
+    if args.batch_count == 0 || args.batch_count > MAX_COUNT {
+        return Err(CliError::BadInput(format!(
+            "batch count: {} is not in 1 to {MAX_COUNT}",
+            args.batch_count
+        )));
+    }
+    let (access, memory) =
+        if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
+    let model = model::open(args.model.model.as_deref(), args.model.models_dir.as_deref(), access)?;
+    let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
+    if let Some(prediction) = args.model.prediction {
+        pipeline = pipeline.with_prediction(prediction);
+    }
+    let auto = args.device.device == device::Choice::Auto;
+    let first_seed = args.sampling.seed.unwrap_or_else(settings::random_seed);
+    let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
+    let mut settings = settings::settings(&args.sampling);
+    // Every error of the input is found here, before anything is drawn.
+    settings.seeds = vec![first_seed; args.batch_size.min(args.batch_count)];
+    if args.batch_size == 0 {
+        return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
+    }
+    settings.check(pipeline.model())?;
+    let words = lora::apply(&args.model, prompt, &mut pipeline)?;
+    pipeline.set_device(device::open(&args.device)?);
+    let output = Output::new(args.output.as_deref(), prompt)?;
+    if args.sampling.seed.is_none() {
+        eprintln!("seed {first_seed}");
+    }
+
+    let mut progress = Progress::new(args.verbose);
+    let mut listener = |event: Event<'_>| {
+        progress.show(&event);
+        if matches!(event, Event::Step { step: 0, .. }) {
+            model.hash.begin();
+        }
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let prompts = [words.as_str()];
+    let negative = Some(args.sampling.negative_prompt.as_str()).filter(|text| !text.is_empty());
+    let encode = |pipeline: &mut Pipeline| {
+        pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut listener)
+    };
+    let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
+    pipeline.unload_text_encoder();
+    // Waited for when it is first needed.
+    let hash = OnceCell::new();
+    for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
+        settings.seeds = seeds.to_vec();
+        let sample = |pipeline: &mut Pipeline| verb.sample(pipeline, &conditioning, &settings, &mut listener);
+        let latents = or_on_cpu(&mut pipeline, auto, sample)?;
+        if (group + 1) * args.batch_size >= args.batch_count {
+            pipeline.unload_unet();
+        }
+        let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
+        let pictures = or_on_cpu(&mut pipeline, auto, decode)?;
+        let hash = hash.get_or_init(|| model.hash.wait());
+        for (i, picture) in pictures.iter().enumerate() {
+            let index = group * args.batch_size + i;
+            let about = About {
+                command: verb.name(),
+                settings: &settings,
+                prompt,
+                negative_prompt: &args.sampling.negative_prompt,
+                model: &model.name,
+                hash: hash.as_deref(),
+                seed: seeds[i],
+            };
+            let path = output.path(index, seeds[i]);
+            let texts =
+                [("parameters", about.parameters(picture)), ("latent", about.json(picture).to_string())];
+            output.write(&path, picture, &texts)?;
+            progress_line(&path, seeds[i]);
+        }
+    }
+    progress.finish();
+    device::keep_pipelines(pipeline.device());
+    Ok(())
+}
+
+/// Runs a stage. Where a GPU fails that was taken without being asked for, the CPU begins the stage anew and draws the rest.
+fn or_on_cpu<R>(
+    pipeline: &mut Pipeline,
+    auto: bool,
+    mut stage: impl FnMut(&mut Pipeline) -> Result<R, latent_diffusion::Error>,
+) -> Result<R, latent_diffusion::Error> {
+    match stage(pipeline) {
+        Err(error) if auto && error.is_gpu_fault() => {
+            eprintln!("latent: {error}; going on on the CPU");
+            pipeline.set_device(Device::Cpu);
+            stage(pipeline)
+        }
+        result => result,
+    }
+}
+
+fn progress_line(path: &std::path::Path, seed: u64) {
+    // A reader of the output that went away is no reason to stop drawing.
+    let _ =
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{} (seed {seed})\n", path.display()));
+}

@@ -1,0 +1,45 @@
+//! What a pipeline tells while it works.
+
+use crate::Error;
+use std::ops::ControlFlow;
+
+/// What a pipeline is doing, for progress bars and previews. The listener answers whether to go on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A part of the model is being read.
+    Loading {
+        /// "text encoder", "UNet" or "VAE".
+        component: &'static str,
+        /// Bytes read so far.
+        read: u64,
+        /// Bytes of the part in the file.
+        total: u64,
+    },
+    /// The sampling begins, or a step of it ended.
+    Step {
+        /// Steps done: from 0 to `total`.
+        step: usize,
+        /// Steps in all.
+        total: usize,
+        /// The latents so far, in the order of [`Latents::values`]: clean ones plus `sigma` times noise.
+        latents: &'a [f32],
+        /// The noise level that is left.
+        sigma: f64,
+    },
+    /// The decoding begins, or a picture was decoded.
+    Decoded {
+        /// Pictures done: from 0 to `total`.
+        picture: usize,
+        /// Pictures in all.
+        total: usize,
+    },
+}
+
+/// Listens to events; `ControlFlow::Break` cancels.
+pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// Tells the listener; its wish to stop is an error.
+pub(super) fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
+    if listener(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+}

@@ -1,0 +1,45 @@
+//! Latents in main memory.
+
+use crate::Error;
+use latent_tensor::Tensor;
+
+/// Latents of some pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latents {
+    /// `[pictures, channels, height, width]`, the order in which random numbers are drawn.
+    pub values: Vec<f32>,
+    /// Number of pictures.
+    pub pictures: usize,
+    /// Channels of a latent.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Latents {
+    /// Zeros.
+    #[must_use]
+    pub fn zeros(pictures: usize, channels: usize, height: usize, width: usize) -> Latents {
+        Latents { values: vec![0.0; pictures * channels * height * width], pictures, channels, height, width }
+    }
+
+    /// Some of the pictures as a tensor `[n, height, width, channels]`.
+    ///
+    /// # Errors
+    /// None for pictures that exist.
+    pub fn channels_last(&self, pictures: std::ops::Range<usize>) -> Result<Tensor, Error> {
+        let (area, channels) = (self.height * self.width, self.channels);
+        let mut out = Tensor::zeros(&[pictures.len(), self.height, self.width, channels])?;
+        let from = self.values[pictures.start * channels * area..].chunks_exact((channels * area).max(1));
+        for (from, to) in from.zip(out.f32s_mut()?.chunks_exact_mut((channels * area).max(1))) {
+            for (pixel, to) in to.chunks_exact_mut(channels).enumerate() {
+                for (channel, to) in to.iter_mut().enumerate() {
+                    *to = from[channel * area + pixel];
+                }
+            }
+        }
+        Ok(out)
+    }
+}
