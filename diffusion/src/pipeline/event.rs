@@ -22,7 +22,7 @@ pub enum Event<'a> {
         step: usize,
         /// Steps in all.
         total: usize,
-        /// The latents so far, in the order of [`Latents::values`]: clean ones plus `sigma` times noise.
+        /// The latents so far, in the order of [`Latents::values`](super::Latents::values): clean ones plus `sigma` times noise.
         latents: &'a [f32],
         /// The noise level that is left.
         sigma: f64,
