@@ -40,7 +40,8 @@ impl Bytes {
     }
 
     /// `len` of these bytes from `start` on, in the same place; `None` where they end before that.
-    pub(crate) fn slice(&self, start: u64, len: usize) -> Option<Bytes> {
+    #[must_use]
+    pub fn slice(&self, start: u64, len: usize) -> Option<Bytes> {
         let start = usize::try_from(start).ok()?.checked_add(self.range.start)?;
         let range = start..start.checked_add(len)?;
         (range.end <= self.range.end).then(|| Bytes { owner: self.owner.clone(), range })

@@ -3,7 +3,7 @@
 use crate::header::Header;
 use crate::pieces::{RunTasks, in_order};
 use crate::source::{Source, cannot};
-use crate::{Bytes, Dtype, LoadError, RawTensor, folder, pieces};
+use crate::{Bytes, Dtype, LoadError, RawTensor, cached_snapshot, folder, pieces};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ pub enum Layout {
     SingleFile,
     /// A folder with a sub-folder for each component.
     DiffusersFolder,
+    /// The folder of one component: a configuration beside weights.
+    ComponentFolder,
+    /// Parts of several checkpoints.
+    Joined,
 }
 
 /// How the tensors of a checkpoint's files come into memory. Headers are read and checked in the same way.
@@ -45,11 +49,11 @@ pub struct TensorInfo {
     /// Its dimensions, outermost first; empty for a single number.
     pub shape: Vec<usize>,
     /// Which of the checkpoint's files holds it.
-    source: usize,
+    pub(crate) source: usize,
     /// Where in that file its numbers start.
-    start: u64,
+    pub(crate) start: u64,
     /// How many bytes they take.
-    len: usize,
+    pub(crate) len: usize,
 }
 
 impl TensorInfo {
@@ -85,10 +89,10 @@ pub(crate) struct Parts {
     pub(crate) tensors: Vec<TensorInfo>,
     pub(crate) configs: BTreeMap<String, Value>,
     access: Access,
-    sources: Vec<Source>,
-    metadata: BTreeMap<String, String>,
-    header_bytes: u64,
-    file_bytes: u64,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) header_bytes: u64,
+    pub(crate) file_bytes: u64,
 }
 
 impl Parts {
@@ -96,18 +100,12 @@ impl Parts {
         Parts { access, ..Parts::default() }
     }
 
-    /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names. Returns the tensors'
-    /// names.
-    pub(crate) fn add(&mut self, source: Source, prefix: &str) -> Result<Vec<String>, LoadError> {
+    /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names.
+    pub(crate) fn add(&mut self, source: Source, prefix: &str) -> Result<(), LoadError> {
         let (Header { metadata, entries, .. }, data_start) = source.header()?;
-        let mut names = Vec::with_capacity(if prefix.is_empty() { 0 } else { entries.len() });
         for entry in entries {
-            let name = format!("{prefix}{}", entry.name);
-            if !prefix.is_empty() {
-                names.push(name.clone());
-            }
             self.tensors.push(TensorInfo {
-                name,
+                name: format!("{prefix}{}", entry.name),
                 dtype: entry.dtype,
                 shape: entry.shape,
                 source: self.sources.len(),
@@ -125,13 +123,13 @@ impl Parts {
             Access::Read => source,
             Access::Map => source.map()?,
         });
-        Ok(names)
+        Ok(())
     }
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file or a diffusers folder: reads and checks all headers, and no tensor. Tensors will be read
-    /// ([`Access::Read`]).
+    /// Opens a safetensors file, a diffusers folder, the folder of one component, or a model's folder in the Hugging Face
+    /// cache ([`cached_snapshot`]): reads and checks all headers, and no tensor. Tensors will be read ([`Access::Read`]).
     ///
     /// # Errors
     /// A [`LoadError`] that names the file, what is wrong with it and what to do: there is no such file, it is of
@@ -145,10 +143,13 @@ impl Checkpoint {
     /// # Errors
     /// As [`open`](Checkpoint::open), and where the system cannot map the file.
     pub fn open_with(path: &Path, access: Access) -> Result<Checkpoint, LoadError> {
+        let snapshot = cached_snapshot(path);
+        let path = snapshot.as_deref().unwrap_or(path);
         let label = path.display().to_string();
         let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
         if metadata.is_dir() {
-            return Ok(Checkpoint::new(label, Layout::DiffusersFolder, folder::open(path, access)?));
+            let (layout, parts) = folder::open(path, access)?;
+            return Ok(Checkpoint::new(label, layout, parts));
         }
         Checkpoint::single(Source::open(path, label)?, access)
     }
@@ -173,7 +174,11 @@ impl Checkpoint {
         Ok(Checkpoint::new(label, Layout::SingleFile, parts))
     }
 
-    fn new(label: String, layout: Layout, mut parts: Parts) -> Checkpoint {
+    pub(crate) fn into_parts(self) -> Parts {
+        self.parts
+    }
+
+    pub(crate) fn new(label: String, layout: Layout, mut parts: Parts) -> Checkpoint {
         parts.tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Checkpoint { label, layout, parts }
     }
@@ -190,7 +195,8 @@ impl Checkpoint {
         &self.label
     }
 
-    /// The `__metadata__` of the file; in a folder, those of all files, as `component.key`.
+    /// The `__metadata__` of the file; in a folder, those of all files, as `component.key`. Without what tells of the numbers
+    /// of tensors ([`q8_0`](crate::q8_0)), which the tensors tell themselves.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.parts.metadata
@@ -255,7 +261,8 @@ impl Checkpoint {
     }
 
     /// The configuration of a component of a folder: its `config.json`, or the `scheduler_config.json` of `scheduler`.
-    /// `model_index` is the folder's own list of components. `None` in a single file.
+    /// `model_index` is the folder's own list of components; the configuration of a component's own folder has an empty name.
+    /// `None` in a single file.
     #[must_use]
     pub fn config(&self, component: &str) -> Option<&Value> {
         self.parts.configs.get(component)

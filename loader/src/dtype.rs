@@ -1,11 +1,13 @@
 //! The number formats of safetensors files.
 
+use crate::q8_0::{BLOCK, BLOCK_BYTES};
 use std::fmt;
 
-/// A number format. The file's names are those of the safetensors format, version 0.8.
+/// A number format. The file's names are those of the safetensors format, version 0.8; it has none for
+/// [`Q8_0`](Dtype::Q8_0).
 ///
-/// Only [`F32`](Dtype::F32), [`F16`](Dtype::F16) and [`BF16`](Dtype::BF16) are read as weights; the others are known
-/// so that files which carry them beside the weights open, and are described rightly.
+/// Only [`F32`](Dtype::F32), [`F16`](Dtype::F16), [`BF16`](Dtype::BF16) and [`Q8_0`](Dtype::Q8_0) are read as weights;
+/// the others are known so that files which carry them beside the weights open, and are described rightly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Dtype {
@@ -53,10 +55,12 @@ pub enum Dtype {
     I64,
     /// 64-bit unsigned integer.
     U64,
+    /// Signed bytes in blocks of 32 that share a scale. No file names it: [`q8_0`](crate::q8_0) tells how it is stored.
+    Q8_0,
 }
 
 /// Every format with its name in the file and its width in bits: the one table behind all methods.
-const TABLE: [(Dtype, &str, usize); 22] = [
+const TABLE: [(Dtype, &str, usize); 23] = [
     (Dtype::Bool, "BOOL", 8),
     (Dtype::F4, "F4", 4),
     (Dtype::F6E2M3, "F6_E2M3", 6),
@@ -79,42 +83,62 @@ const TABLE: [(Dtype, &str, usize); 22] = [
     (Dtype::F64, "F64", 64),
     (Dtype::I64, "I64", 64),
     (Dtype::U64, "U64", 64),
+    (Dtype::Q8_0, "Q8_0", 8),
 ];
 
 impl Dtype {
     /// Every format that a file may name.
     pub fn all() -> impl Iterator<Item = Dtype> {
-        TABLE.iter().map(|(dtype, ..)| *dtype)
+        TABLE.iter().map(|(dtype, ..)| *dtype).filter(|dtype| *dtype != Dtype::Q8_0)
     }
 
     /// The format of that name in a file, such as `"F16"`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Dtype> {
-        TABLE.iter().find(|(_, known, _)| *known == name).map(|(dtype, ..)| *dtype)
+        Dtype::all().find(|dtype| dtype.name() == name)
     }
 
-    /// Its name in a file.
+    /// Its name, which is that in a file.
     #[must_use]
     pub fn name(self) -> &'static str {
         TABLE[self as usize].1
     }
 
-    /// Width of a value, in bits. The 4- and 6-bit formats are stored packed.
+    /// Width of a value, in bits. The 4- and 6-bit formats are stored packed; a block of `Q8_0` has a scale besides.
     #[must_use]
     pub fn bits(self) -> usize {
         TABLE[self as usize].2
     }
 
-    /// Width of a value in whole bytes; `None` for the packed 4- and 6-bit formats.
+    /// Width of a value in whole bytes; `None` for the packed 4- and 6-bit formats, and for `Q8_0`.
     #[must_use]
     pub fn size(self) -> Option<usize> {
-        self.bits().is_multiple_of(8).then(|| self.bits() / 8)
+        let (values, bytes) = self.block();
+        (values == 1).then_some(bytes)
     }
 
-    /// Whether tensors of this format are read as weights: `F32`, `F16` and `BF16` are.
+    /// The fewest values that fill whole bytes, and these bytes.
+    #[must_use]
+    pub fn block(self) -> (usize, usize) {
+        match self.bits() {
+            _ if self == Dtype::Q8_0 => (BLOCK, BLOCK_BYTES),
+            4 => (2, 1),
+            6 => (4, 3),
+            bits => (1, bits / 8),
+        }
+    }
+
+    /// Bytes of so many values; `None` where they do not fill whole bytes or blocks, or more than any memory.
+    #[must_use]
+    pub fn bytes_of(self, values: usize) -> Option<usize> {
+        let (of_block, bytes) = self.block();
+        if values.is_multiple_of(of_block) { (values / of_block).checked_mul(bytes) } else { None }
+    }
+
+    /// Whether tensors of this format are read as weights: `F32`, `F16`, `BF16` and `Q8_0` are.
     #[must_use]
     pub fn is_weight(self) -> bool {
-        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::Q8_0)
     }
 }
 
@@ -133,7 +157,7 @@ mod tests {
         for (index, (dtype, name, bits)) in TABLE.into_iter().enumerate() {
             assert_eq!(dtype as usize, index);
             assert_eq!((dtype.name(), dtype.bits()), (name, bits));
-            assert_eq!(Dtype::from_name(name), Some(dtype));
+            assert_eq!(Dtype::from_name(name), (dtype != Dtype::Q8_0).then_some(dtype));
         }
         assert_eq!(Dtype::from_name("f32"), None);
         assert_eq!(format!("{:>5}", Dtype::F16), "  F16");
@@ -143,7 +167,15 @@ mod tests {
     fn sizes_are_in_whole_bytes() {
         assert_eq!(Dtype::F16.size(), Some(2));
         assert_eq!(Dtype::C64.size(), Some(8));
-        assert_eq!(Dtype::F4.size(), None);
+        assert_eq!((Dtype::F4.size(), Dtype::Q8_0.size()), (None, None));
+        for dtype in Dtype::all() {
+            let (values, bytes) = dtype.block();
+            assert_eq!((values * dtype.bits(), dtype.bytes_of(3 * values)), (8 * bytes, Some(3 * bytes)));
+        }
+        assert_eq!((Dtype::F4.bytes_of(3), Dtype::F6E2M3.bytes_of(6)), (None, None));
+        assert_eq!((Dtype::Q8_0.bytes_of(64), Dtype::Q8_0.bytes_of(48)), (Some(68), None));
+        assert_eq!(Dtype::F64.bytes_of(usize::MAX), None);
+        assert!(Dtype::Q8_0.is_weight());
         let weights: Vec<_> = Dtype::all().filter(|d| d.is_weight()).collect();
         assert_eq!(weights, [Dtype::F16, Dtype::BF16, Dtype::F32]);
     }

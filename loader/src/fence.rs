@@ -17,7 +17,8 @@ impl Fence {
     pub(crate) fn around(folder: &Path) -> Result<Fence, LoadError> {
         let label = folder.display().to_string();
         let folder = folder.canonicalize().map_err(|error| cannot("open", folder, &label, error))?;
-        let blobs = blobs_of(&folder);
+        // A component's folder lies one level deeper than the snapshot.
+        let blobs = blobs_of(&folder).or_else(|| blobs_of(folder.parent()?));
         Ok(Fence { folder, blobs })
     }
 

@@ -1,18 +1,24 @@
 //! Looks numbers over for NaN and infinity.
 
 use crate::Dtype;
+use crate::q8_0::{self, BLOCK_BYTES};
 
-/// Bytes that are tested together: a multiple of every width, small enough for the first cache.
+/// Bytes that are tested together, about: small enough for the first cache.
 const BLOCK: usize = 8192;
 
 /// Index of the first value that is NaN or infinite, counted from 0; `None` if there is none, and for every format but
-/// `F32`, `F16`, `BF16` and `F64`.
+/// `F32`, `F16`, `BF16`, `F64` and `Q8_0`. Of the last, it is the first value of a block whose scale is NaN or infinite.
 pub(crate) fn find_non_finite(dtype: Dtype, data: &[u8]) -> Option<usize> {
     // A float is finite unless all bits of its exponent are set.
     match dtype {
         Dtype::F32 => find(data, |b: &[u8; 4]| u32::from_le_bytes(*b) & 0x7F80_0000 == 0x7F80_0000),
         Dtype::F16 => find(data, |b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7C00 == 0x7C00),
         Dtype::BF16 => find(data, |b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7F80 == 0x7F80),
+        Dtype::Q8_0 => {
+            let has_bad_scale =
+                |block: &[u8; BLOCK_BYTES]| u16::from_le_bytes([block[0], block[1]]) & 0x7C00 == 0x7C00;
+            find(data, has_bad_scale).map(|block| block * q8_0::BLOCK)
+        }
         Dtype::F64 => find(data, |b: &[u8; 8]| !f64::from_le_bytes(*b).is_finite()),
         _ => None,
     }
@@ -22,8 +28,9 @@ pub(crate) fn find_non_finite(dtype: Dtype, data: &[u8]) -> Option<usize> {
 /// compiler turns into vector instructions.
 fn find<const WIDTH: usize>(data: &[u8], bad: impl Fn(&[u8; WIDTH]) -> bool) -> Option<usize> {
     let any = |block: &[u8]| block.as_chunks().0.iter().fold(false, |any, value| any | bad(value));
-    let block = data.chunks(BLOCK).position(any)?;
-    let start = block * BLOCK;
+    let size = BLOCK / WIDTH * WIDTH;
+    let block = data.chunks(size).position(any)?;
+    let start = block * size;
     let inside = data[start..].as_chunks().0.iter().position(&bad)?;
     Some(start / WIDTH + inside)
 }
@@ -39,6 +46,10 @@ mod tests {
             let bad = |dtype| find_non_finite(dtype, &data) == Some(0);
             assert_eq!(bad(Dtype::F16), !half::f16::from_bits(bits).is_finite());
             assert_eq!(bad(Dtype::BF16), !half::bf16::from_bits(bits).is_finite());
+            // Only the scale counts: the bytes behind it are numbers whatever they are.
+            let blocks = [data, [0xFF; 2], [0x7C; 2]].concat().repeat(17);
+            let found = find_non_finite(Dtype::Q8_0, &[&[0; BLOCK_BYTES], &blocks[..BLOCK_BYTES]].concat());
+            assert_eq!(found, (!half::f16::from_bits(bits).is_finite()).then_some(q8_0::BLOCK));
         }
     }
 

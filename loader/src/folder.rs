@@ -2,16 +2,19 @@
 //!
 //! `model_index.json` names the components; each has a sub-folder with its configuration and its weights. The weights
 //! are one file or several shards with an index, in this order of preference (names as diffusers and transformers
-//! write them): `diffusion_pytorch_model` or `model`, then `.safetensors`, `.safetensors.index.json`,
-//! `.fp16.safetensors`, `.safetensors.index.fp16.json`. Sub-folders that hold neither (tokenizer, scheduler) carry no
-//! tensors.
+//! write them): `diffusion_pytorch_model` or `model`, then `.safetensors`, `.safetensors.index.json`, then the same of a
+//! variant: `.fp16.safetensors`, `.safetensors.index.fp16.json`, then of `bf16` and of `fp32`. So where a component has
+//! its weights twice, the exact ones count and not those that were rounded; where it has one variant alone, whatever the
+//! other components have, that counts. Sub-folders that hold neither (tokenizer, scheduler) carry no tensors.
+//!
+//! A folder with a configuration and weights right in it is one component. Its tensors are named as in the file.
 
 use crate::checkpoint::Parts;
 use crate::fence::Fence;
 use crate::header::{MAX_HEADER_BYTES, MAX_TENSORS};
 use crate::shards::{WeightMap, is_safe_name, parse_index};
 use crate::source::{Source, cannot};
-use crate::{Access, LoadError};
+use crate::{Access, Layout, LoadError};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,11 +29,15 @@ const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 
 /// Endings of weights in the order of preference, and whether the file is an index.
-const ENDINGS: [(&str, bool); 4] = [
+const ENDINGS: [(&str, bool); 8] = [
     (".safetensors", false),
     (".safetensors.index.json", true),
     (".fp16.safetensors", false),
     (".safetensors.index.fp16.json", true),
+    (".bf16.safetensors", false),
+    (".safetensors.index.bf16.json", true),
+    (".fp32.safetensors", false),
+    (".safetensors.index.fp32.json", true),
 ];
 
 /// Endings of PyTorch pickles.
@@ -46,18 +53,26 @@ const MAX_COMPONENTS: usize = 64;
 /// Most shards of a component: 256 of 5 GB.
 const MAX_SHARDS: usize = 256;
 
-/// Opens every component of a folder.
-pub(crate) fn open(folder: &Path, access: Access) -> Result<Parts, LoadError> {
+/// Opens every component of a folder, or the one that it is.
+pub(crate) fn open(folder: &Path, access: Access) -> Result<(Layout, Parts), LoadError> {
     let reader = Reader { folder, fence: Fence::around(folder)? };
     let mut parts = Parts::new(access);
     let index = reader.config(folder, "model_index.json")?;
+    if index.is_none()
+        && candidates(folder).any(|(path, _)| is_there(&path))
+        && let Some(config) = reader.config(folder, CONFIGS[0])?
+    {
+        reader.weights(folder, "", &mut parts)?;
+        parts.configs.insert(String::new(), config);
+        return Ok((Layout::ComponentFolder, parts));
+    }
     let listed = |name: &str| index.as_ref().is_some_and(|index| is_listed(index, name));
     for name in reader.sub_folders()? {
         if let Some(config) = reader.component_config(&name)? {
-            reader.weights(&name, &mut parts)?;
+            reader.weights(&folder.join(&name), &format!("{name}."), &mut parts)?;
             parts.configs.insert(name, config);
         } else if listed(&name) {
-            reader.weights(&name, &mut parts)?;
+            reader.weights(&folder.join(&name), &format!("{name}."), &mut parts)?;
         }
     }
     if parts.tensors.is_empty() {
@@ -66,7 +81,14 @@ pub(crate) fn open(folder: &Path, access: Access) -> Result<Parts, LoadError> {
     if let Some(index) = index {
         parts.configs.insert(MODEL_INDEX.to_owned(), index);
     }
-    Ok(parts)
+    Ok((Layout::DiffusersFolder, parts))
+}
+
+/// Files that the weights of a component can be in, the preferred ones first, and whether each is an index.
+fn candidates(folder: &Path) -> impl Iterator<Item = (PathBuf, bool)> {
+    ENDINGS.iter().flat_map(move |(ending, is_index)| {
+        STEMS.map(|stem| (folder.join(format!("{stem}{ending}")), *is_index))
+    })
 }
 
 /// Whether `model_index.json` lists a component: as `["library", "Class"]`, and not as `[null, null]`.
@@ -132,20 +154,14 @@ impl Reader<'_> {
         Source::open(&real, path.display().to_string())
     }
 
-    /// Adds the tensors of a component.
-    fn weights(&self, component: &str, parts: &mut Parts) -> Result<(), LoadError> {
-        let folder = self.folder.join(component);
-        let prefix = format!("{component}.");
-        let candidates = ENDINGS.iter().flat_map(|(ending, is_index)| {
-            let folder = &folder;
-            STEMS.map(|stem| (folder.join(format!("{stem}{ending}")), *is_index))
-        });
-        match candidates.into_iter().find(|(path, _)| is_there(path)) {
-            Some((path, true)) => self.sharded(&path, &folder, &prefix, parts)?,
+    /// Adds the tensors of a component, `prefix` before their names.
+    fn weights(&self, folder: &Path, prefix: &str, parts: &mut Parts) -> Result<(), LoadError> {
+        match candidates(folder).find(|(path, _)| is_there(path)) {
+            Some((path, true)) => self.sharded(&path, folder, prefix, parts)?,
             Some((path, false)) => {
-                parts.add(self.source(&path)?, &prefix)?;
+                parts.add(self.source(&path)?, prefix)?;
             }
-            None => return self.no_weights(&folder),
+            None => return self.no_weights(folder),
         }
         if parts.tensors.len() > MAX_TENSORS {
             return Err(self.too_many("tensors", MAX_TENSORS));
@@ -176,11 +192,11 @@ impl Reader<'_> {
         }
         let before = parts.tensors.len();
         for shard in &shards {
-            let names = parts.add(self.source(&folder.join(shard))?, prefix)?;
-            let unlisted =
-                names.iter().find(|name| map.get(&name[prefix.len()..]).is_none_or(|s| s != shard));
-            if let Some(name) = unlisted {
-                let tensor = name[prefix.len()..].to_owned();
+            let first = parts.tensors.len();
+            parts.add(self.source(&folder.join(shard))?, prefix)?;
+            let mut names = parts.tensors[first..].iter().map(|tensor| &tensor.name[prefix.len()..]);
+            if let Some(name) = names.find(|name| map.get(*name).is_none_or(|s| s != shard)) {
+                let tensor = name.to_owned();
                 return Err(LoadError::NotInIndex { file: file(), shard: (*shard).to_owned(), tensor });
             }
         }
@@ -219,12 +235,10 @@ impl Reader<'_> {
         let has = |name: &str| names.iter().any(|n| n == name);
         let weights = names.iter().find(|name| name.ends_with(".safetensors"));
         let hint = match weights {
-            Some(_) if has("config.json") => {
-                "it is one component of a diffusers model; give the folder above it".to_owned()
-            }
             Some(name) => format!("give the file in it, {}", PathBuf::from(self.folder).join(name).display()),
             None if has("snapshots") && has("blobs") => {
-                "it is a model's place in a Hugging Face cache; give the folder in its snapshots".to_owned()
+                "it is a model's place in a Hugging Face cache, whose snapshots hold no model; download it again"
+                    .to_owned()
             }
             None => match first_pickle(&names) {
                 Some(pickle) => return LoadError::OnlyPickles { folder, pickle },

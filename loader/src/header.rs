@@ -11,7 +11,7 @@
 //!
 //! The format asks writers to align the numbers and this reader does not: it copies bytes and never casts them.
 
-use crate::{Dtype, HeaderProblem};
+use crate::{Dtype, HeaderProblem, q8_0};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderProblem> {
     sort_by_name(&mut header.entries)?;
     header.entries.iter().try_for_each(check_size)?;
     header.data_bytes = check_ranges(&header.entries)?;
+    q8_0::apply(&mut header)?;
     Ok(header)
 }
 

@@ -1,7 +1,9 @@
 //! Opens safetensors checkpoints strictly and hands out named weights. It knows file formats and no models.
 //!
-//! Two layouts are read: one `.safetensors` file, and a *diffusers folder*, in which each component of a model
-//! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights.
+//! These layouts are read: one `.safetensors` file; a *diffusers folder*, in which each component of a model
+//! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights; the
+//! folder of one such component; and a model's folder in the Hugging Face cache. [`Checkpoint::joined`] makes one
+//! checkpoint of parts that lie in several.
 //!
 //! A checkpoint is a download from a stranger. Therefore:
 //! - nothing in it is ever executed: pickles are refused by name;
@@ -50,6 +52,7 @@
 #![deny(unsafe_code)]
 
 mod bytes;
+mod cache;
 mod checkpoint;
 mod dtype;
 mod error;
@@ -57,9 +60,11 @@ mod fence;
 mod finite;
 mod folder;
 mod header;
+mod joined;
 mod map;
 mod pieces;
 mod problem;
+pub mod q8_0;
 mod raw;
 mod room;
 mod shards;
@@ -67,14 +72,21 @@ mod sniff;
 mod source;
 mod text;
 mod weights;
+mod write;
 
 pub use bytes::Bytes;
+pub use cache::cached_snapshot;
 pub use checkpoint::{Access, Checkpoint, Layout, TensorInfo};
 pub use dtype::Dtype;
 pub use error::LoadError;
 pub use header::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
+pub use joined::Piece;
 pub use pieces::RunTasks;
 pub use problem::HeaderProblem;
 pub use raw::RawTensor;
+/// What configurations are made of: a value of JSON, and the macro that writes one.
+pub use serde_json::{Value, json};
 pub use sniff::FileKind;
+pub use text::{Plain, Quoted};
 pub use weights::Weights;
+pub use write::{NewTensor, Writer};

@@ -10,9 +10,14 @@ use crate::{Bytes, Dtype};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of a piece: large enough that calls do not count, small enough to stay in the second cache. A multiple of every
-/// width of numbers.
+/// Most bytes of a piece: large enough that calls do not count, small enough to stay in the second cache.
 const PIECE: usize = 1 << 20;
+
+/// Bytes of a piece: whole values, or whole blocks of them.
+fn piece_bytes(dtype: Dtype) -> usize {
+    let (_, bytes) = dtype.block();
+    PIECE / bytes * bytes
+}
 
 /// Calls `task(0)`, …, `task(count - 1)`, each once, in any order and on any threads, and returns when all are done.
 pub type RunTasks = fn(count: usize, task: &(dyn Fn(usize) + Sync));
@@ -33,13 +38,14 @@ pub(crate) fn read(
     dtype: Dtype,
     run: RunTasks,
 ) -> io::Result<(Bytes, Option<usize>)> {
+    let size = piece_bytes(dtype);
     if let Some(bytes) = source.in_place(offset, len)? {
-        let found = for_each(bytes.chunks(PIECE), run, |_, piece| Ok(find_non_finite(dtype, piece)))?;
+        let found = for_each(bytes.chunks(size), run, |_, piece| Ok(find_non_finite(dtype, piece)))?;
         return Ok((bytes, found.map(|found| found.value_index(dtype))));
     }
     let mut room = Room::new(len)?;
-    let found = for_each(room.as_mut().chunks_mut(PIECE), run, |i, piece| {
-        source.read_at(offset + (i * PIECE) as u64, piece)?;
+    let found = for_each(room.as_mut().chunks_mut(size), run, |i, piece| {
+        source.read_at(offset + (i * size) as u64, piece)?;
         Ok(find_non_finite(dtype, piece))
     })?;
     Ok((Bytes::new(room), found.map(|found| found.value_index(dtype))))
@@ -54,7 +60,8 @@ struct Found {
 impl Found {
     /// Counted from the start of the tensor.
     fn value_index(&self, dtype: Dtype) -> usize {
-        self.piece * (PIECE * 8 / dtype.bits()) + self.index
+        let (values, bytes) = dtype.block();
+        self.piece * (piece_bytes(dtype) / bytes * values) + self.index
     }
 }
 
@@ -134,8 +141,23 @@ mod tests {
 
     #[test]
     fn formats_of_every_width_have_whole_pieces() {
-        for dtype in Dtype::all().filter_map(Dtype::size) {
-            assert!(PIECE.is_multiple_of(dtype));
+        for dtype in Dtype::all().chain([Dtype::Q8_0]) {
+            let (values, bytes) = dtype.block();
+            let size = piece_bytes(dtype);
+            assert!(size > PIECE / 2 && dtype.bytes_of(size / bytes * values) == Some(size), "{dtype}");
+        }
+    }
+
+    #[test]
+    fn the_first_bad_block_is_found_behind_the_first_piece() {
+        let in_piece = piece_bytes(Dtype::Q8_0) / 34;
+        for block in [0, in_piece - 1, in_piece, in_piece + 300] {
+            let mut data = vec![0xFF; 34 * (in_piece + 301)];
+            data.chunks_mut(34).for_each(|block| block[..2].fill(0));
+            data[34 * block..][..2].copy_from_slice(&0x7C00u16.to_le_bytes());
+            let len = data.len();
+            let (bytes, bad) = read(&source(data), 0, len, Dtype::Q8_0, backwards).unwrap();
+            assert_eq!((bytes.len(), bad), (len, Some(32 * block)));
         }
     }
 }

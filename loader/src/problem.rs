@@ -2,6 +2,7 @@
 
 use crate::Dtype;
 use crate::header::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
+use crate::q8_0::{KEY, stored_shape};
 use crate::text::{Clipped, Quoted};
 use std::fmt;
 
@@ -123,6 +124,27 @@ pub enum HeaderProblem {
         /// Bytes of the hole.
         bytes: u64,
     },
+    /// A table of tensors of Q8_0 ([`q8_0`](crate::q8_0)) that is no table of shapes.
+    BadQ8_0Table {
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// That table names a tensor which is not there.
+    Q8_0Missing {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor of Q8_0 whose bytes are not as its shape in that table asks.
+    Q8_0Mismatch {
+        /// The tensor.
+        tensor: String,
+        /// Its shape in the table. [`stored_shape`] tells that of its bytes, if any tensor of Q8_0 has this shape.
+        shape: Vec<usize>,
+        /// The number format that its bytes have.
+        dtype: Dtype,
+        /// The shape that its bytes have.
+        stored: Vec<usize>,
+    },
 }
 
 impl fmt::Display for HeaderProblem {
@@ -134,6 +156,9 @@ impl fmt::Display for HeaderProblem {
             Self::DuplicateName { name } => write!(f, "names {} twice", Quoted(name)),
             Self::MetadataNotText { key } => {
                 write!(f, "has metadata {} that are no text; the format allows only text", Quoted(key))
+            }
+            Self::BadQ8_0Table { message } => {
+                write!(f, "has metadata {KEY:?} that are no table of shapes: {}", Clipped(message))
             }
             Self::TooMuchMetadata => {
                 write!(f, "has more than {MAX_METADATA_ENTRIES} entries of metadata, the most that are read")
@@ -196,6 +221,23 @@ impl HeaderProblem {
             Self::Hole { tensor, bytes } => {
                 write!(f, "leaves {bytes} bytes before tensor {} to no tensor", Quoted(tensor))
             }
+            Self::Q8_0Missing { tensor } => {
+                write!(f, "lists tensor {} in the metadata {KEY:?} and does not have it", Quoted(tensor))
+            }
+            Self::Q8_0Mismatch { tensor, shape, dtype, stored } => match stored_shape(shape) {
+                Some(needed) => write!(
+                    f,
+                    "gives tensor {} the bytes {dtype} {stored:?} where Q8_0 {shape:?} needs U8 {needed:?}",
+                    Quoted(tensor)
+                ),
+                None => {
+                    write!(
+                        f,
+                        "gives tensor {} the shape {shape:?}, which no tensor of Q8_0 has",
+                        Quoted(tensor)
+                    )
+                }
+            },
             _ => f.write_str("is not valid"),
         }
     }

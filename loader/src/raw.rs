@@ -1,6 +1,7 @@
 //! A tensor's numbers as they lie in the file.
 
 use crate::finite::find_non_finite;
+use crate::q8_0::BLOCK_BYTES;
 use crate::{Bytes, Dtype, LoadError};
 
 /// One tensor, read: little-endian numbers in row-major order (the last dimension varies fastest).
@@ -10,21 +11,21 @@ pub struct RawTensor {
     pub dtype: Dtype,
     /// Dimensions, outermost first; empty for a single number.
     pub shape: Vec<usize>,
-    /// The numbers. `data.len()` is the product of the shape times the width of the format; the address is not aligned
-    /// to it.
+    /// The numbers. `data.len()` is [`Dtype::bytes_of`] the product of the shape; the address is not aligned to their width.
     pub data: Bytes,
 }
 
 impl RawTensor {
-    /// The numbers as `f32`: exact, for the three formats of weights.
+    /// The numbers as `f32`: exact, for the formats of weights.
     ///
     /// # Errors
-    /// [`LoadError::NotAFloat`] for every format but `F32`, `F16` and `BF16`.
+    /// [`LoadError::NotAFloat`] for every format but `F32`, `F16`, `BF16` and `Q8_0`.
     pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
         match self.dtype {
             Dtype::F32 => Ok(self.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
             Dtype::F16 => Ok(self.halves().map(f16_to_f32).collect()),
             Dtype::BF16 => Ok(self.halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect()),
+            Dtype::Q8_0 => Ok(self.data.as_chunks().0.iter().flat_map(widen_block).collect()),
             dtype => Err(LoadError::NotAFloat { dtype }),
         }
     }
@@ -35,7 +36,7 @@ impl RawTensor {
 
     /// Index of the first value that is NaN or infinite, counted in row-major order; `None` if there is none.
     ///
-    /// `F32`, `F16`, `BF16` and `F64` are looked over; the other formats always give `None`.
+    /// `F32`, `F16`, `BF16`, `F64` and the scales of `Q8_0` are looked over; the other formats always give `None`.
     #[must_use]
     pub fn find_non_finite(&self) -> Option<usize> {
         find_non_finite(self.dtype, &self.data)
@@ -58,6 +59,13 @@ fn f16_to_f32(bits: u16) -> f32 {
     f32::from_bits(sign | magnitude)
 }
 
+/// The values of a block of `Q8_0`.
+fn widen_block(block: &[u8; BLOCK_BYTES]) -> impl Iterator<Item = f32> {
+    let [low, high, values @ ..] = block;
+    let scale = f16_to_f32(u16::from_le_bytes([*low, *high]));
+    values.iter().map(move |value| scale * f32::from(value.cast_signed()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +86,20 @@ mod tests {
             assert!(same(f16[usize::from(bits)], half::f16::from_bits(bits).to_f32()), "f16 {bits:04x}");
             assert!(same(bf16[usize::from(bits)], half::bf16::from_bits(bits).to_f32()), "bf16 {bits:04x}");
         }
+    }
+
+    #[test]
+    fn bytes_of_a_block_are_in_units_of_its_scale() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let blocks = bytes.chunks(32).zip([0x3800u16, 0xC000, 1, 0x7BFF, 0, 0x8000, 0x3555, 0x2E66]);
+        let data: Vec<u8> =
+            blocks.clone().flat_map(|(values, scale)| [&scale.to_le_bytes(), values].concat()).collect();
+        let tensor = RawTensor { dtype: Dtype::Q8_0, shape: vec![2, 128], data: data.into() };
+        let exact = blocks.flat_map(|(values, scale)| {
+            values.iter().map(move |value| half::f16::from_bits(scale).to_f32() * f32::from(*value as i8))
+        });
+        assert_eq!(tensor.to_f32().unwrap(), exact.collect::<Vec<_>>());
+        assert_eq!(tensor.to_f32().unwrap()[1], 0.5);
     }
 
     #[test]

@@ -33,6 +33,16 @@ pub enum FileKind {
     },
     /// A gzip archive.
     Gzip,
+    /// Another archive.
+    Archive {
+        /// "tar", "7z", …
+        format: &'static str,
+    },
+    /// Something else that is known and no model of this kind.
+    Other {
+        /// What it is, with its article.
+        what: &'static str,
+    },
     /// A JSON text: a configuration or an index.
     Json,
     /// Zeros: space set aside for a download that never came.
@@ -47,20 +57,41 @@ pub enum FileKind {
 }
 
 /// First bytes that tell a kind.
-const MAGIC: [(&[u8], FileKind); 6] = [
+const MAGIC: &[(&[u8], FileKind)] = &[
     (b"PK", FileKind::Zip),
     (b"GGUF", FileKind::Gguf),
     (b"\x89PNG", FileKind::Picture { format: "PNG" }),
     (b"\xFF\xD8\xFF", FileKind::Picture { format: "JPEG" }),
     (b"\x1F\x8B", FileKind::Gzip),
+    (b"GIF8", FileKind::Picture { format: "GIF" }),
+    (b"\x28\xB5\x2F\xFD", FileKind::Archive { format: "zstd" }),
+    (b"\xFD7zXZ\0", FileKind::Archive { format: "xz" }),
+    (b"BZh", FileKind::Archive { format: "bzip2" }),
+    (b"7z\xBC\xAF\x27\x1C", FileKind::Archive { format: "7z" }),
+    (b"Rar!", FileKind::Archive { format: "rar" }),
+    (b"\x89HDF", FileKind::Other { what: "a Keras model (HDF5)" }),
+    (b"tjgg", FileKind::Other { what: "a GGML model" }),
+    (b"lmgg", FileKind::Other { what: "a GGML model" }),
+    (b"%PDF", FileKind::Other { what: "a PDF document" }),
+    (b"\x7FELF", FileKind::Other { what: "a program" }),
+    (b"MZ", FileKind::Other { what: "a program" }),
     (b"\x80", FileKind::Pickle),
 ];
+
+/// Where a tar archive has its mark.
+const TAR_MARK_AT: usize = 257;
 
 impl FileKind {
     /// Guesses from the first [`HEAD`] bytes of a file.
     pub(crate) fn guess(head: &[u8]) -> FileKind {
         if let Some((_, kind)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
             return kind.clone();
+        }
+        if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+            return FileKind::Picture { format: "WebP" };
+        }
+        if head.get(TAR_MARK_AT..TAR_MARK_AT + 5) == Some(b"ustar") {
+            return FileKind::Archive { format: "tar" };
         }
         if head.len() >= 8 && head.iter().take(16).all(|byte| *byte == 0) {
             return FileKind::Zeros;
@@ -121,6 +152,10 @@ impl fmt::Display for FileKind {
                 write!(f, "is a picture ({format}) and not a model; give a .safetensors file")
             }
             Self::Gzip => f.write_str("is a gzip archive; unpack it and give the .safetensors file inside"),
+            Self::Archive { format } => {
+                write!(f, "is a {format} archive; unpack it and give the .safetensors file inside")
+            }
+            Self::Other { what } => write!(f, "is {what} and not a checkpoint; give a .safetensors file"),
             Self::Json => f.write_str(
                 "is a JSON text and not a model; give the .safetensors file, or the folder of a diffusers model",
             ),

@@ -7,7 +7,8 @@ const LONGEST_NAME: usize = 160;
 
 /// Text whose control characters, line breaks and changes of writing direction are escaped, so that a hostile name
 /// can neither steer a terminal nor fake a line of its own.
-pub(crate) struct Plain<'a>(pub(crate) &'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a>(pub &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +17,8 @@ impl fmt::Display for Plain<'_> {
 }
 
 /// Like [`Plain`], in double quotes and cut where it is too long for a line.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -108,6 +108,12 @@ impl Weights {
         self.find(name).ok().map(|found| found.info.shape.as_slice())
     }
 
+    /// What the header tells of a tensor, if it is there.
+    #[must_use]
+    pub fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.find(name).ok().map(|found| found.info)
+    }
+
     /// One dimension of a tensor, counted from 0, for configurations that are read from shapes.
     ///
     /// # Errors
@@ -121,7 +127,7 @@ impl Weights {
         })
     }
 
-    /// Reads a weight of a known shape, in the number format of the file: `F32`, `F16` or `BF16`.
+    /// Reads a weight of a known shape, in the number format of the file: `F32`, `F16`, `BF16` or `Q8_0`.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDtype`],
@@ -149,7 +155,7 @@ impl Weights {
         match self.names.get(&canonical).and_then(|in_file| self.checkpoint.get(in_file)) {
             Some(info) => Ok(Found { canonical, info }),
             None => Err(LoadError::MissingTensor {
-                file: self.checkpoint.label().to_owned(),
+                file: self.checkpoint.file_for(&canonical).to_owned(),
                 tensor: canonical,
                 name_in_file: None,
             }),
@@ -163,10 +169,7 @@ impl Weights {
             let (expected, found) = (expected.to_vec(), info.shape.clone());
             return Err(LoadError::ShapeMismatch { file, tensor, name_in_file, expected, found });
         }
-        if !info.dtype.is_weight() {
-            let (file, tensor, name_in_file) = self.names_for_error(found);
-            return Err(LoadError::UnsupportedDtype { file, tensor, name_in_file, dtype: info.dtype });
-        }
+        self.weight_dtype(found)?;
         let (raw, non_finite) = self.checkpoint.read_with(info, self.run)?;
         match non_finite {
             None => Ok(raw),
@@ -175,6 +178,23 @@ impl Weights {
                 Err(LoadError::NonFinite { file, tensor, name_in_file, index })
             }
         }
+    }
+
+    /// Whether a tensor's number format is one of weights; nothing is read.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], [`LoadError::UnsupportedDtype`].
+    pub fn check_dtype(&self, name: &str) -> Result<(), LoadError> {
+        self.weight_dtype(&self.find(name)?)
+    }
+
+    fn weight_dtype(&self, found: &Found<'_>) -> Result<(), LoadError> {
+        let dtype = found.info.dtype;
+        if dtype.is_weight() {
+            return Ok(());
+        }
+        let (file, tensor, name_in_file) = self.names_for_error(found);
+        Err(LoadError::UnsupportedDtype { file, tensor, name_in_file, dtype })
     }
 
     /// The file of a tensor, its canonical name, and its name in the file where that is another.

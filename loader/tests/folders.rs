@@ -422,7 +422,40 @@ fn a_snapshot_in_a_hugging_face_cache_opens() {
     let checkpoint = Checkpoint::open(&cache.path(&snapshot)).unwrap();
     assert_eq!(names(&checkpoint), ["unet.conv_in.weight"]);
 
-    let text = "is a model's place in a Hugging Face cache; give the folder in its snapshots";
+    // A component of it too, whose links lead among the same blobs.
+    let component = Checkpoint::open(&cache.path(&format!("{snapshot}/unet"))).unwrap();
+    assert_eq!((component.layout(), names(&component)), (Layout::ComponentFolder, vec!["conv_in.weight"]));
+}
+
+#[test]
+fn the_place_of_a_model_in_a_hugging_face_cache_opens_the_main_snapshot() {
+    let cache = Folder::new();
+    let model = "hub/models--owner--name";
+    for revision in ["0000", "ffff"] {
+        let unet = format!("{model}/snapshots/{revision}/unet");
+        cache.write(&format!("{unet}/config.json"), "{}");
+        cache.write(&format!("{unet}/diffusion_pytorch_model.safetensors"), ones(&[revision]));
+    }
+    let opened = |main: &str| {
+        cache.write(&format!("{model}/refs/main"), main);
+        let checkpoint = Checkpoint::open(&cache.path(model)).unwrap();
+        checkpoint.tensors().next().unwrap().name.clone()
+    };
+    assert_eq!(opened("0000\n"), "unet.0000");
+    assert_eq!(opened("ffff"), "unet.ffff");
+    // What names no snapshot counts as if it were not there: then the newest does.
+    for other in ["gone", "../../elsewhere", ""] {
+        assert_eq!(opened(other), "unet.ffff", "{other}");
+    }
+}
+
+#[test]
+fn a_place_in_a_hugging_face_cache_without_a_snapshot_is_refused() {
+    let cache = Folder::new();
+    let model = "hub/models--owner--name";
+    cache.write(&format!("{model}/blobs/aaaa"), "{}");
+    std::fs::create_dir_all(cache.path(&format!("{model}/snapshots"))).unwrap();
+    let text = "is a model's place in a Hugging Face cache, whose snapshots hold no model; download it again";
     assert_refused!(cache.path(model), cache.path(model), LoadError::NoModelInFolder { .. }, text);
 }
 
@@ -526,10 +559,28 @@ fn a_folder_with_one_file_in_it_points_to_the_file() {
 }
 
 #[test]
-fn one_component_points_to_the_folder_above_it() {
+fn the_folder_of_one_component_opens_without_a_prefix() {
     let folder = model();
-    let text = "it is one component of a diffusers model; give the folder above it";
-    assert_refused!(folder.path("unet"), folder.path("unet"), LoadError::NoModelInFolder { .. }, text);
+    let checkpoint = Checkpoint::open(&folder.path("unet")).unwrap();
+    assert_eq!(checkpoint.layout(), Layout::ComponentFolder);
+    assert_eq!(names(&checkpoint), ["conv_in.weight", "conv_out.weight"]);
+    assert_eq!(checkpoint.config("").unwrap()["cross_attention_dim"], 768);
+
+    let sharded = Checkpoint::open(&sharded(GOOD_INDEX).path("unet")).unwrap();
+    assert_eq!(names(&sharded), ["conv_in.weight", "conv_out.weight"]);
+}
+
+#[test]
+fn variants_of_other_formats_are_read_where_there_is_nothing_else() {
+    for variant in ["bf16", "fp32"] {
+        let folder = Folder::new();
+        folder.write("vae/config.json", "{}");
+        folder.write(&format!("vae/diffusion_pytorch_model.{variant}.safetensors"), ones(&[variant]));
+        let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
+        assert_eq!(names(&checkpoint), [format!("vae.{variant}")]);
+        folder.write("vae/diffusion_pytorch_model.fp16.safetensors", ones(&["fp16"]));
+        assert_eq!(names(&Checkpoint::open(&folder.path("")).unwrap()), ["vae.fp16"]);
+    }
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Writes safetensors files, tensor by tensor, so that a model is never in memory.
+
+use crate::Dtype;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Where the numbers may begin: the header is filled up with spaces to a multiple of this, as the format asks of writers.
+const ALIGNMENT: usize = 8;
+
+/// A tensor that will be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTensor {
+    /// Its name.
+    pub name: String,
+    /// Format of its numbers.
+    pub dtype: Dtype,
+    /// Its dimensions, outermost first; empty for a single number.
+    pub shape: Vec<usize>,
+}
+
+impl NewTensor {
+    /// Bytes of its numbers. Packed formats of 4 and 6 bits fill whole bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let bits = self.shape.iter().fold(self.dtype.bits() as u64, |bits, dim| bits * *dim as u64);
+        bits.div_ceil(8)
+    }
+}
+
+/// A safetensors file on its way: the header is written, and the tensors' numbers follow.
+///
+/// ```
+/// use latent_loader::{Checkpoint, Dtype, NewTensor, Writer};
+/// use std::collections::BTreeMap;
+///
+/// let mut tensors = [NewTensor { name: "bias".to_owned(), dtype: Dtype::F32, shape: vec![2] }];
+/// let mut writer = Writer::begin(Vec::new(), &BTreeMap::new(), &mut tensors)?;
+/// writer.write(&1f32.to_le_bytes())?;
+/// writer.write(&2f32.to_le_bytes())?;
+/// let checkpoint = Checkpoint::from_bytes("new", writer.end()?)?;
+/// assert_eq!(checkpoint.read("bias")?.to_f32()?, [1.0, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    /// Bytes that are still to come.
+    left: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Sorts the tensors into the order in which their numbers must come, and writes the header. Wide formats come
+    /// first, so that every number lies at a multiple of its width; within a format names are in order.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn begin(
+        mut out: W,
+        metadata: &BTreeMap<String, String>,
+        tensors: &mut [NewTensor],
+    ) -> io::Result<Writer<W>> {
+        tensors.sort_by(|a, b| b.dtype.bits().cmp(&a.dtype.bits()).then_with(|| a.name.cmp(&b.name)));
+        let mut header = Map::new();
+        if !metadata.is_empty() {
+            let texts = metadata.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str())));
+            header.insert("__metadata__".to_owned(), Value::Object(texts.collect()));
+        }
+        let mut end = 0;
+        for tensor in tensors.iter() {
+            let start = end;
+            end += tensor.bytes();
+            let entry = serde_json::json!({
+                "dtype": tensor.dtype.name(), "shape": tensor.shape, "data_offsets": [start, end],
+            });
+            header.insert(tensor.name.clone(), entry);
+        }
+        let mut text = Value::Object(header).to_string();
+        text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(ALIGNMENT) - text.len()));
+        out.write_all(&(text.len() as u64).to_le_bytes())?;
+        out.write_all(text.as_bytes())?;
+        Ok(Writer { out, left: end })
+    }
+
+    /// Writes the next numbers, in little-endian order; a tensor may come in pieces.
+    ///
+    /// # Errors
+    /// Those of `out`, and more bytes than the header told.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(|| io::Error::other("more numbers than the header tells"))?;
+        self.out.write_all(bytes)
+    }
+
+    /// Ends the file and returns what it was written to, flushed.
+    ///
+    /// # Errors
+    /// Those of `out`, and fewer bytes than the header told.
+    pub fn end(mut self) -> io::Result<W> {
+        if self.left > 0 {
+            return Err(io::Error::other("fewer numbers than the header tells"));
+        }
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Checkpoint;
+
+    fn tensor(name: &str, dtype: Dtype, shape: &[usize]) -> NewTensor {
+        NewTensor { name: name.to_owned(), dtype, shape: shape.to_vec() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_aligned() {
+        let metadata = BTreeMap::from([("a \"quoted\" key".to_owned(), "line\nline é".to_owned())]);
+        let mut tensors = [
+            tensor("half", Dtype::F16, &[3]),
+            tensor("empty", Dtype::F32, &[0]),
+            tensor("wide", Dtype::I64, &[]),
+            tensor("single", Dtype::F32, &[1, 1]),
+        ];
+        let mut writer = Writer::begin(Vec::new(), &metadata, &mut tensors).unwrap();
+        assert_eq!(tensors.each_ref().map(|t| t.name.as_str()), ["wide", "empty", "single", "half"]);
+        for bytes in [&7i64.to_le_bytes()[..], &1.5f32.to_le_bytes(), &[0, 0x3c, 0, 0x40, 0, 0x42]] {
+            writer.write(bytes).unwrap();
+        }
+        let bytes = writer.end().unwrap();
+        assert!(u64::from_le_bytes(*bytes.first_chunk().unwrap()).is_multiple_of(8));
+        let checkpoint = Checkpoint::from_bytes("memory", bytes).unwrap();
+        assert_eq!(checkpoint.metadata(), &metadata);
+        assert_eq!(checkpoint.read("half").unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(checkpoint.read("single").unwrap().to_f32().unwrap(), [1.5]);
+        assert_eq!(*checkpoint.read("wide").unwrap().data, 7i64.to_le_bytes());
+        assert_eq!(checkpoint.get("empty").unwrap().shape, [0]);
+    }
+
+    #[test]
+    fn too_many_and_too_few_numbers_are_errors() {
+        let begin =
+            || Writer::begin(Vec::new(), &BTreeMap::new(), &mut [tensor("a", Dtype::F16, &[2])]).unwrap();
+        assert!(begin().write(&[0; 5]).unwrap_err().to_string().contains("more"));
+        let mut writer = begin();
+        writer.write(&[0; 3]).unwrap();
+        assert!(writer.end().unwrap_err().to_string().contains("fewer"));
+    }
+}
