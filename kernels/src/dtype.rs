@@ -1,5 +1,6 @@
 //! The number formats of weights.
 
+use crate::q8_0::{self, BLOCK, BLOCK_BYTES, Block};
 use std::fmt;
 
 /// How a weight is stored. Arithmetic is always in `f32`.
@@ -11,16 +12,44 @@ pub enum DType {
     F16,
     /// bfloat16: the upper half of an `f32`.
     BF16,
+    /// Signed bytes in blocks of 32 that share a scale ([`q8_0`]). Only of weights.
+    Q8_0,
 }
 
 impl DType {
-    /// Bytes of one value.
+    /// Values of a block: those that stand together. A row of a weight is whole blocks.
     #[must_use]
-    pub fn size(self) -> usize {
+    pub fn block(self) -> usize {
+        match self {
+            DType::F32 | DType::F16 | DType::BF16 => 1,
+            DType::Q8_0 => BLOCK,
+        }
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
         match self {
             DType::F32 => 4,
             DType::F16 | DType::BF16 => 2,
+            DType::Q8_0 => BLOCK_BYTES,
         }
+    }
+
+    /// Bytes of so many values, of whole blocks.
+    #[must_use]
+    pub fn bytes(self, values: usize) -> usize {
+        values.div_ceil(self.block()) * self.block_bytes()
+    }
+
+    /// Bytes of one value.
+    ///
+    /// # Panics
+    /// Of `Q8_0`, where no value stands alone.
+    #[must_use]
+    pub fn size(self) -> usize {
+        assert_eq!(self.block(), 1, "values of {self} stand in blocks");
+        self.block_bytes()
     }
 }
 
@@ -30,6 +59,7 @@ impl fmt::Display for DType {
             DType::F32 => "f32",
             DType::F16 => "f16",
             DType::BF16 => "bf16",
+            DType::Q8_0 => "q8_0",
         })
     }
 }
@@ -43,10 +73,15 @@ pub struct WeightBytes<'a> {
 
 impl<'a> WeightBytes<'a> {
     /// # Panics
-    /// If the bytes are no whole number of values.
+    /// If the bytes are no whole number of values, or of blocks.
     #[must_use]
     pub fn new(dtype: DType, bytes: &'a [u8]) -> WeightBytes<'a> {
-        assert_eq!(bytes.len() % dtype.size(), 0, "{} bytes are no whole number of {dtype}", bytes.len());
+        assert_eq!(
+            bytes.len() % dtype.block_bytes(),
+            0,
+            "{} bytes are no whole number of {dtype}",
+            bytes.len()
+        );
         WeightBytes { dtype, bytes }
     }
 
@@ -65,7 +100,7 @@ impl<'a> WeightBytes<'a> {
     /// Number of values.
     #[must_use]
     pub fn len(self) -> usize {
-        self.bytes.len() / self.dtype.size()
+        self.bytes.len() / self.dtype.block_bytes() * self.dtype.block()
     }
 
     /// Whether there is no value.
@@ -88,12 +123,16 @@ impl<'a> WeightBytes<'a> {
             DType::F32 => f32::from_le_bytes([0, 1, 2, 3].map(|b| self.bytes[4 * i + b])),
             DType::F16 => half::f16::from_bits(self.bits16(i)).to_f32(),
             DType::BF16 => half::bf16::from_bits(self.bits16(i)).to_f32(),
+            DType::Q8_0 => Block::from_bytes(&self.bytes.as_chunks().0[i / BLOCK]).get(i % BLOCK),
         }
     }
 
     /// All values, widened.
     #[must_use]
     pub fn to_f32(self) -> Vec<f32> {
-        (0..self.len()).map(|i| self.get(i)).collect()
+        match self.dtype {
+            DType::Q8_0 => q8_0::dequantize(self.bytes),
+            _ => (0..self.len()).map(|i| self.get(i)).collect(),
+        }
     }
 }

@@ -17,12 +17,16 @@ pub(crate) fn random(seed: u64, n: usize) -> Vec<f32> {
 
 /// Values as the little-endian bytes of a number format.
 pub(crate) fn to_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
+    if dtype == DType::Q8_0 {
+        return crate::q8_0::reference::quantize(values, crate::q8_0::BLOCK).unwrap();
+    }
     values
         .iter()
         .flat_map(|v| match dtype {
             DType::F32 => v.to_le_bytes().to_vec(),
             DType::F16 => half::f16::from_f32(*v).to_le_bytes().to_vec(),
             DType::BF16 => half::bf16::from_f32(*v).to_le_bytes().to_vec(),
+            DType::Q8_0 => unreachable!(),
         })
         .collect()
 }

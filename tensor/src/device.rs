@@ -49,10 +49,10 @@ impl Device {
     /// A GPU, with tensors of `F16` or `F32`.
     ///
     /// # Errors
-    /// `BF16`, or `F16` where the GPU has none.
+    /// `BF16`, `Q8_0`, or `F16` where the GPU has none.
     #[cfg(feature = "gpu")]
     pub fn gpu(gpu: &Gpu, dtype: DType) -> Result<Device, TensorError> {
-        if dtype == DType::BF16 || (dtype == DType::F16 && !gpu.has_f16()) {
+        if !matches!(dtype, DType::F32 | DType::F16) || (dtype == DType::F16 && !gpu.has_f16()) {
             let expected = if gpu.has_f16() { "f32 or f16" } else { "f32, all that this GPU computes with" };
             return Err(TensorError::DType {
                 op: "device",

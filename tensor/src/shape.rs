@@ -1,6 +1,6 @@
 //! Sizes of a tensor's dimensions.
 
-use crate::TensorError;
+use crate::{DType, TensorError};
 use std::fmt;
 
 /// Most dimensions of a tensor.
@@ -41,6 +41,15 @@ impl Shape {
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
     }
+}
+
+/// Checks that a row of a weight is whole blocks of its number format.
+pub(crate) fn expect_blocks(op: &'static str, dtype: DType, row: usize) -> Result<(), TensorError> {
+    if row.is_multiple_of(dtype.block()) {
+        return Ok(());
+    }
+    let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block()).to_string();
+    Err(TensorError::shape(op, expected, row))
 }
 
 impl fmt::Debug for Shape {

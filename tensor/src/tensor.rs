@@ -1,5 +1,6 @@
 //! The tensor.
 
+use crate::shape::expect_blocks;
 use crate::{DType, Device, Pool, Shape, TensorError, WeightBytes};
 use latent_kernels::arena::Buffer;
 #[cfg(feature = "gpu")]
@@ -48,7 +49,7 @@ impl Tensor {
 
     fn allocate(dims: &[usize], dtype: DType) -> Result<Tensor, TensorError> {
         let shape = Shape::new(dims)?;
-        let buffer = Pool::global().take(shape.elements() * dtype.size())?;
+        let buffer = Pool::global().take(dtype.bytes(shape.elements()))?;
         Ok(Tensor { shape, dtype, storage: Storage::Cpu(Arc::new(buffer)) })
     }
 
@@ -76,10 +77,16 @@ impl Tensor {
     /// A copy of a weight, in its own number format.
     ///
     /// # Errors
-    /// A shape of another number of elements.
+    /// A shape of another number of elements, or whose rows (the values of all dimensions after the first) are no whole
+    /// blocks of the format.
     pub fn from_weight(dims: &[usize], weight: WeightBytes<'_>) -> Result<Tensor, TensorError> {
         let mut tensor = Tensor::allocate(dims, weight.dtype())?;
         tensor.expect_elements(weight.len())?;
+        let row = match dims {
+            [rows, _, ..] => weight.len() / (*rows).max(1),
+            _ => weight.len(),
+        };
+        expect_blocks("tensor", weight.dtype(), row)?;
         tensor.buffer_mut()?.view_mut::<u8>(weight.bytes().len()).copy_from_slice(weight.bytes());
         Ok(tensor)
     }
@@ -204,7 +211,7 @@ impl Tensor {
     /// # Errors
     /// A tensor that is not in main memory.
     pub fn bytes(&self) -> Result<&[u8], TensorError> {
-        Ok(self.buffer()?.view(self.shape.elements() * self.dtype.size()))
+        Ok(self.buffer()?.view(self.dtype.bytes(self.shape.elements())))
     }
 
     fn expect_f32(&self) -> Result<(), TensorError> {
@@ -259,7 +266,7 @@ impl Tensor {
             ));
         }
         self.shape = shape;
-        let bytes = shape.elements() * self.dtype.size();
+        let bytes = self.dtype.bytes(shape.elements());
         if let Some(buffer) = self.own_buffer() {
             buffer.shrink(bytes);
         }
@@ -320,6 +327,28 @@ mod tests {
         assert_eq!(tensor.to_f32().unwrap().f32s().unwrap(), values);
         assert_eq!(tensor.f32s().unwrap_err().to_string(), "tensor: expected f32, got f16");
         assert_eq!(format!("{tensor:?}"), "Tensor(f16 [2, 2])");
+    }
+
+    #[test]
+    fn blocks_are_stored_as_they_are() {
+        let block = |scale: f32, value: i8| {
+            [&half::f16::from_f32(scale).to_le_bytes(), &[value.cast_unsigned(); 32][..]].concat()
+        };
+        let bytes = [block(0.5, 3), block(2.0, -128)].concat();
+        let weight = WeightBytes::new(DType::Q8_0, &bytes);
+        let mut tensor = Tensor::from_weight(&[2, 8, 2, 2], weight).unwrap();
+        assert_eq!((tensor.bytes().unwrap(), tensor.dtype()), (&bytes[..], DType::Q8_0));
+        assert_eq!(format!("{tensor:?}"), "Tensor(q8_0 [2, 8, 2, 2])");
+        let values = [[1.5f32; 32], [-256.0; 32]].concat();
+        assert_eq!(tensor.to_f32().unwrap().f32s().unwrap(), values);
+        assert_eq!(tensor.f32s_mut().unwrap_err().to_string(), "tensor: expected f32, got q8_0");
+        assert!(Tensor::from_weight(&[64], weight).is_ok(), "one row");
+        let error = Tensor::from_weight(&[4, 16], weight).unwrap_err();
+        assert_eq!(error.to_string(), "tensor: expected rows of whole blocks of 32 values in q8_0, got 16");
+        assert!(Tensor::from_weight(&[2, 16], weight).is_err());
+        assert!(
+            Tensor::from_weight(&[0, usize::MAX, usize::MAX], WeightBytes::new(DType::Q8_0, &[])).is_ok()
+        );
     }
 
     #[test]

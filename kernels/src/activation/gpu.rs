@@ -22,7 +22,7 @@ pub(crate) static ACTIVATION: Shader = Shader {
     bindings: &[Access::Write],
     params: size_of::<Params>(),
     variants: || {
-        Variant::basic().into_iter().flat_map(|v| (0..4).map(move |k| v.clone().with("KIND", k))).collect()
+        Variant::basic().into_iter().flat_map(|v| (0..5).map(move |k| v.clone().with("KIND", k))).collect()
     },
 };
 
@@ -52,6 +52,7 @@ pub fn activate(kind: Activation, x: &mut Array) -> Result<(), GpuError> {
         Activation::Silu => 0,
         Activation::Gelu => 1,
         Activation::QuickGelu => 2,
+        Activation::Relu => 4,
     };
     in_place(kind, 0.0, x)
 }

@@ -1,4 +1,4 @@
-//! Activations: SiLU, GELU, quick GELU, and the gated GELU of a feed-forward.
+//! Activations: SiLU, GELU, quick GELU, ReLU, and the gated GELU of a feed-forward.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -19,6 +19,8 @@ pub enum Activation {
     Gelu,
     /// `x sigmoid(1.702 x)`, as OpenAI's CLIP has it.
     QuickGelu,
+    /// `max(x, 0)` (Nair and Hinton 2010).
+    Relu,
 }
 
 /// Applies an activation in place, on the fastest instruction set. The error is at most 1e-6 + 1e-6 `|x|`.

@@ -10,6 +10,9 @@ pub fn activate(kind: Activation, x: f32) -> f32 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Gelu => x * normal_distribution(x),
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        // A NaN stays one.
+        Activation::Relu if x < 0.0 => 0.0,
+        Activation::Relu => x,
     };
     y as f32
 }

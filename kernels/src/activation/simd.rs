@@ -29,6 +29,8 @@ fn value<S: Simd>(s: S, kind: Activation, x: S::F32) -> S::F32 {
         Activation::Silu => silu(s, x),
         Activation::Gelu => gelu(s, x),
         Activation::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
+        // The order of the operands keeps a NaN a NaN.
+        Activation::Relu => s.max(s.splat(0.0), x),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{assert_close, random};
 use proptest::prelude::*;
 
-const KINDS: [Activation; 3] = [Activation::Silu, Activation::Gelu, Activation::QuickGelu];
+const KINDS: [Activation; 4] = [Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Relu];
 
 #[test]
 fn the_reference_gelu_is_right() {
@@ -42,6 +42,17 @@ fn extremes() {
     }
 }
 
+#[test]
+fn no_number_stays_none() {
+    for isa in Isa::available() {
+        for kind in KINDS {
+            let mut x = [f32::NAN; 37];
+            activate_with(isa, kind, &mut x);
+            assert!(x.iter().all(|x| x.is_nan()), "{isa} {kind:?} {x:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn geglu_of_any_shape(rows in 0usize..9, width in 1usize..300) {
@@ -55,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn any_length(n in 0usize..100, k in 0usize..3) {
+    fn any_length(n in 0usize..100, k in 0..KINDS.len()) {
         let x = random(2, n);
         let want: Vec<f32> = x.iter().map(|x| reference::activate(KINDS[k], *x)).collect();
         for isa in Isa::available() {

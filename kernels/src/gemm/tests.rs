@@ -38,6 +38,9 @@ fn real_shapes() {
             for dtype in [DType::F32, DType::F16, DType::BF16] {
                 check(isa, dtype, m, n, k, true, false);
             }
+            if k % 32 == 0 {
+                check(isa, DType::Q8_0, m, n, k, true, false);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! a weight takes the bytes that it has in the file, and it may as well be a part of a mapped file.
 
 use crate::dtype::{DType, WeightBytes};
+use crate::q8_0::widen_panel;
 use crate::simd::{Isa, Simd, SimdOp, prefetch};
 use std::fmt;
 use std::sync::Arc;
@@ -32,11 +33,11 @@ pub struct Weight {
 
 impl Weight {
     /// # Panics
-    /// If the bytes are no whole number of values.
+    /// If the bytes are no whole number of values, or of blocks.
     #[must_use]
     pub fn new(dtype: DType, bytes: SharedBytes) -> Weight {
         let len = (*bytes).as_ref().len();
-        assert_eq!(len % dtype.size(), 0, "{len} bytes are no whole number of {dtype}");
+        assert_eq!(len % dtype.block_bytes(), 0, "{len} bytes are no whole number of {dtype}");
         Weight { dtype, bytes }
     }
 
@@ -73,7 +74,7 @@ impl WeightMatrix {
     /// A matrix `[outputs, inputs]`: `out = x · weightᵀ`, as `torch.nn.Linear` stores it.
     ///
     /// # Panics
-    /// If `weight` has not `outputs * inputs` values, or either is 0.
+    /// If `weight` has not `outputs * inputs` values, either is 0, or `inputs` are no whole blocks of its format.
     #[must_use]
     pub fn new(weight: impl Into<Weight>, outputs: usize, inputs: usize) -> WeightMatrix {
         WeightMatrix::with_taps(weight.into(), outputs, inputs, 1)
@@ -84,6 +85,11 @@ impl WeightMatrix {
         assert!(outputs * inputs * taps > 0, "an empty weight [{outputs}, {inputs}, {taps}]");
         let values = weight.view().len();
         assert_eq!(values, outputs * inputs * taps, "a weight [{outputs}, {inputs}, {taps}]");
+        assert!(
+            (inputs * taps).is_multiple_of(weight.dtype.block()),
+            "rows of whole blocks of {}",
+            weight.dtype
+        );
         WeightMatrix { weight, outputs, inputs, taps }
     }
 
@@ -145,10 +151,6 @@ impl SimdOp for Widen<'_> {
         let (dtype, values) = (matrix.dtype(), matrix.weight.view());
         let real = PANEL.min(outputs - panel * PANEL);
         let columns = taps * len;
-        let row = |r: usize| {
-            let first = ((panel * PANEL + r) * inputs + from) * taps;
-            &values.bytes()[first * dtype.size()..][..columns * dtype.size()]
-        };
         // A row holds the taps of an input side by side. They go to planes of their own.
         let (mut input, mut tap) = (0, 0);
         let mut next_place = || {
@@ -158,6 +160,20 @@ impl SimdOp for Widen<'_> {
                 (input, tap) = (input + 1, 0);
             }
             place
+        };
+        if dtype == DType::Q8_0 {
+            let bytes = dtype.bytes(inputs * taps);
+            let mut rows = [[].as_slice(); PANEL];
+            for (row, bytes) in
+                rows.iter_mut().zip(values.bytes()[panel * PANEL * bytes..].chunks_exact(bytes))
+            {
+                *row = bytes;
+            }
+            return widen_panel(s, &rows[..real], from * taps..from * taps + columns, next_place, out);
+        }
+        let row = |r: usize| {
+            let first = ((panel * PANEL + r) * inputs + from) * taps;
+            &values.bytes()[first * dtype.size()..][..columns * dtype.size()]
         };
         let mut whole = 0;
         if real == PANEL {

@@ -43,7 +43,7 @@ impl Array {
     /// As [`Array::scratch`].
     ///
     /// # Panics
-    /// If `dtype` is `BF16`.
+    /// If `dtype` is `BF16` or `Q8_0`.
     pub fn upload(gpu: &Gpu, dtype: DType, values: &[f32]) -> Result<Array, GpuError> {
         let array = Array::scratch(gpu, dtype, values.len())?;
         gpu.write(&array.memory, &encode(dtype, values))?;
@@ -54,6 +54,9 @@ impl Array {
     ///
     /// # Errors
     /// As [`Array::scratch`].
+    ///
+    /// # Panics
+    /// If it is of `Q8_0`: shaders read no blocks.
     pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
         let (dtype, len) = (weight.dtype(), weight.len());
         let memory = gpu.allocate(bytes_of(dtype, len))?;
@@ -131,7 +134,7 @@ fn encode(dtype: DType, values: &[f32]) -> Vec<u8> {
     match dtype {
         DType::F32 => bytemuck::cast_slice(values).to_vec(),
         DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_ne_bytes()).collect(),
-        DType::BF16 => panic!("activations are no bf16"),
+        DType::BF16 | DType::Q8_0 => panic!("activations are no {dtype}"),
     }
 }
 

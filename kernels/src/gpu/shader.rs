@@ -46,7 +46,10 @@ impl Variant {
     /// A variant without flags.
     #[must_use]
     pub fn new(dtype: DType, vector: u32) -> Variant {
-        assert!(dtype != DType::BF16 && matches!(vector, 1 | 4), "no variant of {vector} {dtype}");
+        assert!(
+            matches!(dtype, DType::F32 | DType::F16) && matches!(vector, 1 | 4),
+            "no variant of {vector} {dtype}"
+        );
         Variant { dtype, vector, flags: Vec::new(), constants: Vec::new(), overrides: Vec::new() }
     }
 

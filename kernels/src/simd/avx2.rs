@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{DType, FRACTION_BITS, Isa, Simd, x86};
+use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -88,9 +88,31 @@ impl Simd for Avx2 {
                         _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
                     }),
                     DType::F32 => x86::transpose_f32(half),
+                    DType::Q8_0 => unreachable!("blocks are widened whole"),
                 };
                 for (column, to) in columns.into_iter().zip(to) {
                     _mm256_storeu_ps(to.add(first), column);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
+        for first in [0, 8] {
+            let half: [*const u8; 8] = std::array::from_fn(|row| rows[first + row]);
+            // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values
+            // are the rest, and for sixteen values at each of `to`; the token proves AVX2 and F16C.
+            unsafe {
+                let bits = half.map(|row| row.cast::<u16>().read_unaligned());
+                let scales = _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast()));
+                for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
+                    let pairs = x86::transpose_bytes(half.map(|row| row.add(2 + 8 * eight)));
+                    for (pair, to) in pairs.into_iter().zip(to.as_chunks::<2>().0) {
+                        for (column, to) in [pair, _mm_unpackhi_epi64(pair, pair)].into_iter().zip(to) {
+                            let wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(column));
+                            _mm256_storeu_ps(to.add(first), _mm256_mul_ps(scales, wide));
+                        }
+                    }
                 }
             }
         }

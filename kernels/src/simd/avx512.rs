@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{DType, FRACTION_BITS, Isa, Simd, x86};
+use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -105,6 +105,28 @@ impl Simd for Avx512 {
                     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
                 };
                 _mm512_storeu_ps(*to, wide);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
+        let [top, bottom]: [[*const u8; 8]; 2] =
+            std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]));
+        // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values are
+        // the rest, and for sixteen values at each of `to`; the token proves AVX-512.
+        unsafe {
+            let bits = rows.map(|row| row.cast::<u16>().read_unaligned());
+            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast()));
+            for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
+                let [top, bottom] =
+                    [top, bottom].map(|rows| x86::transpose_bytes(rows.map(|row| row.add(2 + 8 * eight))));
+                for ((top, bottom), to) in top.into_iter().zip(bottom).zip(to.as_chunks::<2>().0) {
+                    let columns = [_mm_unpacklo_epi64(top, bottom), _mm_unpackhi_epi64(top, bottom)];
+                    for (column, to) in columns.into_iter().zip(to) {
+                        let wide = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(column));
+                        _mm512_storeu_ps(*to, _mm512_mul_ps(scales, wide));
+                    }
+                }
             }
         }
     }

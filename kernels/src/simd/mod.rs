@@ -16,6 +16,7 @@ mod scalar;
 mod x86;
 
 use crate::dtype::{DType, WeightBytes};
+use crate::q8_0::{BLOCK, Block};
 
 pub use avx2::Avx2;
 pub use avx512::Avx512;
@@ -55,7 +56,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Widens eight columns of sixteen rows, exactly: column `c` of the rows becomes the sixteen values at `to[c]`.
     ///
     /// # Safety
-    /// - Each row must be valid for reads of eight values of `dtype`; no alignment is needed.
+    /// - Each row must be valid for reads of eight values of `dtype`, which is not `Q8_0`; no alignment is needed.
     /// - Each of `to` must be valid for writes of sixteen values.
     #[inline(always)]
     unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
@@ -65,6 +66,25 @@ pub trait Simd: Copy + Send + Sync + 'static {
             for (c, to) in to.iter().enumerate() {
                 // SAFETY: the caller vouches for sixteen values.
                 unsafe { *to.add(r) = WeightBytes::new(dtype, bytes).get(c) };
+            }
+        }
+    }
+
+    /// Widens a block of Q8_0 of each of sixteen rows, exactly: column `c` of the blocks becomes the sixteen values at
+    /// `to[c]`.
+    ///
+    /// # Safety
+    /// - Each row must be valid for reads of a block; no alignment is needed.
+    /// - Each of `to` must be valid for writes of sixteen values. Several may be the same place, which then holds one of
+    ///   their columns.
+    #[inline(always)]
+    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
+        for (r, row) in rows.iter().enumerate() {
+            // SAFETY: the caller vouches for the row.
+            let block = Block::from_bytes(unsafe { &*row.cast() });
+            for (c, to) in to.iter().enumerate() {
+                // SAFETY: the caller vouches for sixteen values.
+                unsafe { *to.add(r) = block.get(c) };
             }
         }
     }

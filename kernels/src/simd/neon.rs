@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "aarch64")]
-use super::{DType, FRACTION_BITS, Isa, Simd};
+use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd};
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 
@@ -82,6 +82,21 @@ unsafe fn widen_f16(half: uint16x4_t) -> float32x4_t {
     wide
 }
 
+/// Eight bytes, widened, times a scale.
+///
+/// # Safety
+/// - The CPU has NEON; `row` is valid for reads of eight bytes.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn widen_bytes(scale: f32, row: *const u8) -> [float32x4_t; 2] {
+    // SAFETY: the caller vouches for the row; loads of bytes need no alignment.
+    unsafe {
+        let wide = vmovl_s8(vld1_s8(row.cast()));
+        let halves = [vget_low_s16(wide), vget_high_s16(wide)];
+        halves.map(|half| vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(half)), scale))
+    }
+}
+
 /// Four rows as four columns.
 ///
 /// # Safety
@@ -137,6 +152,29 @@ impl Simd for Neon {
                     let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
                     for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
                         vst1q_f32(to.add(first), column);
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
+        for first in (0..16).step_by(4) {
+            // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values
+            // are the rest, and for sixteen values at each of `to`; loads and stores need the alignment of a byte.
+            unsafe {
+                let rows: [*const u8; 4] = std::array::from_fn(|row| rows[first + row]);
+                let bits = rows.map(|row| row.cast::<u16>().read_unaligned());
+                let mut scales = [0f32; 4];
+                vst1q_f32(scales.as_mut_ptr(), widen_f16(vld1_u16(bits.as_ptr())));
+                for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
+                    let four: [[float32x4_t; 2]; 4] =
+                        std::array::from_fn(|row| widen_bytes(scales[row], rows[row].add(2 + 8 * eight)));
+                    for half in 0..2 {
+                        let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
+                        for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
+                            vst1q_f32(to.add(first), column);
+                        }
                     }
                 }
             }

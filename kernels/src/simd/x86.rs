@@ -33,6 +33,29 @@ pub(super) unsafe fn transpose_16bit(rows: [*const u8; 8]) -> [__m128i; 8] {
     }
 }
 
+/// Eight rows of eight bytes as eight columns, two in each vector.
+///
+/// # Safety
+/// - The CPU has SSE2, as every x86-64 has; each row is valid for reads of 8 bytes.
+#[inline(always)]
+pub(super) unsafe fn transpose_bytes(rows: [*const u8; 8]) -> [__m128i; 4] {
+    // SAFETY: the caller vouches for the rows; the loads are unaligned.
+    unsafe {
+        let [r0, r1, r2, r3, r4, r5, r6, r7] = rows.map(|row| _mm_loadl_epi64(row.cast()));
+        // Pairs of rows, then fours, then all eight.
+        let (a0, a1) = (_mm_unpacklo_epi8(r0, r1), _mm_unpacklo_epi8(r2, r3));
+        let (a2, a3) = (_mm_unpacklo_epi8(r4, r5), _mm_unpacklo_epi8(r6, r7));
+        let (b0, b1) = (_mm_unpacklo_epi16(a0, a1), _mm_unpackhi_epi16(a0, a1));
+        let (b2, b3) = (_mm_unpacklo_epi16(a2, a3), _mm_unpackhi_epi16(a2, a3));
+        [
+            _mm_unpacklo_epi32(b0, b2),
+            _mm_unpackhi_epi32(b0, b2),
+            _mm_unpacklo_epi32(b1, b3),
+            _mm_unpackhi_epi32(b1, b3),
+        ]
+    }
+}
+
 /// Eight rows of eight `f32` as eight columns.
 ///
 /// # Safety

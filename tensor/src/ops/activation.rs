@@ -28,6 +28,14 @@ pub fn quick_gelu(x: Tensor) -> Result<Tensor, TensorError> {
     apply(Activation::QuickGelu, x)
 }
 
+/// `max(x, 0)`.
+///
+/// # Errors
+/// A tensor on the CPU that is not `f32`.
+pub fn relu(x: Tensor) -> Result<Tensor, TensorError> {
+    apply(Activation::Relu, x)
+}
+
 fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
     let _timer = profile::timer(Class::Elementwise);
     #[cfg(feature = "gpu")]

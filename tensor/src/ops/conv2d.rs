@@ -3,6 +3,7 @@
 use super::parameter::Vector;
 use super::{GroupNorm, check_len};
 use crate::profile::{self, Class};
+use crate::shape::expect_blocks;
 use crate::{Device, Padding, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::conv2d::gpu::{self, PackedConv};
@@ -29,7 +30,7 @@ impl Conv2d {
     /// A layer of a weight `[outputs, inputs, kernel, kernel]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length, a kernel or stride of 0.
+    /// A weight or bias of another length, rows that are no whole blocks of the weight's format, a kernel or stride of 0.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs, kernel]: [usize; 3],
@@ -44,6 +45,7 @@ impl Conv2d {
                 format_args!("a weight of {outputs} x {inputs} x {kernel} x {kernel} values").to_string();
             return Err(TensorError::shape("conv2d", expected, values));
         }
+        expect_blocks("conv2d", weight.view().dtype(), inputs * kernel * kernel)?;
         if let Some(bias) = &bias {
             check_len("conv2d", "a bias", bias, outputs)?;
         }

@@ -1,6 +1,7 @@
 //! Rows of a table.
 
 use crate::profile::{self, Class};
+use crate::shape::expect_blocks;
 use crate::{Tensor, TensorError, Weight};
 
 /// A table of vectors (`torch.nn.Embedding`).
@@ -15,7 +16,7 @@ impl Embedding {
     /// A table `[rows, width]`, which is not copied.
     ///
     /// # Errors
-    /// A weight of another length.
+    /// A weight of another length, or rows that are no whole blocks of its format.
     pub fn new(weight: impl Into<Weight>, [rows, width]: [usize; 2]) -> Result<Embedding, TensorError> {
         let weight = weight.into();
         let values = weight.view().len();
@@ -23,6 +24,7 @@ impl Embedding {
             let expected = format_args!("a table of {rows} x {width} values").to_string();
             return Err(TensorError::shape("embedding", expected, values));
         }
+        expect_blocks("embedding", weight.view().dtype(), width)?;
         Ok(Embedding { weight, rows, width })
     }
 

@@ -74,6 +74,20 @@ fn products() {
     });
 }
 
+/// Blocks become numbers of the device when the layer goes there.
+#[test]
+fn quantized_layers() {
+    let bytes = latent_kernels::q8_0::quantize(&values(5, 36 * 288), 288).unwrap();
+    let blocks = || WeightBytes::new(DType::Q8_0, &bytes);
+    let (rows, picture) = (tensor(1, &[10, 288]), tensor(2, &[2, 5, 6, 32]));
+    agrees(&[&rows], |x, device| {
+        linear(&x[0], &Linear::new(blocks(), [36, 288], Some(values(3, 36)))?.to(device)?)
+    });
+    agrees(&[&picture], |x, device| {
+        conv2d(&x[0], &Conv2d::new(blocks(), [36, 32, 3], 1, Padding::all(1), None)?.to(device)?)
+    });
+}
+
 #[test]
 fn convolutions() {
     let x = tensor(1, &[2, 7, 6, 32]);

@@ -3,6 +3,7 @@
 use super::check_len;
 use super::parameter::Vector;
 use crate::profile::{self, Class};
+use crate::shape::expect_blocks;
 use crate::{Device, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
@@ -27,7 +28,7 @@ impl Linear {
     /// A layer of a weight `[outputs, inputs]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length.
+    /// A weight or bias of another length, rows that are no whole blocks of the weight's format.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs]: [usize; 2],
@@ -39,6 +40,7 @@ impl Linear {
             let expected = format_args!("a weight of {outputs} x {inputs} values").to_string();
             return Err(TensorError::shape("linear", expected, values));
         }
+        expect_blocks("linear", weight.view().dtype(), inputs)?;
         if let Some(bias) = &bias {
             check_len("linear", "a bias", bias, outputs)?;
         }

@@ -129,6 +129,45 @@ fn linear_layers_and_tables() {
     refuses(embedding(&table, &[2]), "embedding: expected an id below 2, got 2");
 }
 
+/// Layers of blocks are those of the widened values, bit for bit.
+#[test]
+fn quantized_layers() {
+    let values: Vec<f32> = (0..4 * 72 * 4).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect();
+    let bytes = latent_kernels::q8_0::quantize(&values, 288).unwrap();
+    let blocks = || WeightBytes::new(DType::Q8_0, &bytes);
+    let wide = weight(&blocks().to_f32());
+    let single = || WeightBytes::new(DType::F32, &wide);
+    let bits = |x: Tensor| x.f32s().unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let x: Vec<f32> = (0..3 * 288).map(|i| (i % 23) as f32 * 0.1 - 1.0).collect();
+
+    let layer = |weight| Linear::new(weight, [4, 288], Some(vec![0.5; 4])).unwrap();
+    let rows = tensor(&[3, 288], &x);
+    assert_eq!(layer(blocks()).bytes(), 4 * 9 * 34 + 16);
+    let want = bits(linear(&rows, &layer(single())).unwrap());
+    assert_eq!(bits(linear(&rows, &layer(blocks())).unwrap()), want);
+    let [a, b] = linear_many(&rows, [&layer(blocks()), &layer(single())]).unwrap();
+    assert_eq!((bits(a), bits(b)), (want.clone(), want));
+    let [a, b] = [blocks(), single()].map(|weight| linear_geglu(&rows, &layer(weight)).unwrap());
+    assert_eq!(bits(a), bits(b));
+
+    let layer = |weight| Conv2d::new(weight, [4, 32, 3], 1, Padding::all(1), None).unwrap();
+    let picture = tensor(&[1, 3, 9, 32], &x);
+    let [a, b] = [blocks(), single()].map(|weight| conv2d(&picture, &layer(weight)).unwrap());
+    assert_eq!(bits(a), bits(b));
+
+    let [a, b] = [blocks(), single()].map(|weight| Embedding::new(weight, [36, 32]).unwrap());
+    let ids = [35, 0, 7];
+    assert_eq!(bits(embedding(&a, &ids).unwrap()), bits(embedding(&b, &ids).unwrap()));
+
+    let rows = "rows of whole blocks of 32 values in q8_0, got";
+    refuses(Linear::new(blocks(), [72, 16], None), &format!("linear: expected {rows} 16"));
+    refuses(
+        Conv2d::new(blocks(), [32, 4, 3], 1, Padding::all(1), None),
+        &format!("conv2d: expected {rows} 36"),
+    );
+    refuses(Embedding::new(blocks(), [48, 24]), &format!("embedding: expected {rows} 24"));
+}
+
 #[test]
 fn convolution_and_upsampling() {
     let bytes = weight(&[1.; 9]);

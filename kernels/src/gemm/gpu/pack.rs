@@ -28,16 +28,20 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own format; `f16` and `bf16` take 16 bits a
-    /// value also on a GPU whose shaders have no `f16`.
+    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own format, `q8_0` as `f32`; `f16` and `bf16`
+    /// take 16 bits a value also on a GPU whose shaders have no `f16`.
     ///
     /// # Errors
     /// No memory, a lost GPU.
     pub fn new(gpu: &Gpu, weight: &WeightMatrix, half: bool) -> Result<PackedWeight, GpuError> {
-        let dtype = if half { DType::F16 } else { weight.dtype() };
+        let dtype = match weight.dtype() {
+            _ if half => DType::F16,
+            DType::Q8_0 => DType::F32,
+            dtype => dtype,
+        };
         let upload = |bytes: &[u8]| Array::weight(gpu, WeightBytes::new(dtype, bytes));
         let data = match dtype {
-            DType::F32 => {
+            DType::F32 | DType::Q8_0 => {
                 upload(bytemuck::cast_slice(&pack::<f32>(weight, |from, to| to.copy_from_slice(from))))
             }
             DType::F16 => upload(bytemuck::cast_slice(&pack::<u16>(weight, |from, to| {

@@ -12,7 +12,11 @@ fn weight(gpu: &Gpu, dtype: DType, n: usize, k: usize, half: bool) -> (PackedWei
     let values = WeightBytes::new(dtype, &bytes);
     let packed = PackedWeight::new(gpu, &WeightMatrix::new(values, n, k), half).unwrap();
     let (panels, depth) = (n.div_ceil(64) as u64, k.next_multiple_of(16) as u64);
-    let size = if half { 2 } else { dtype.size() } as u64;
+    let size = match dtype {
+        _ if half => 2,
+        DType::Q8_0 => 4,
+        dtype => dtype.size() as u64,
+    };
     assert_eq!((packed.outputs(), packed.inputs(), packed.bytes()), (n, k, panels * 64 * depth * size));
     (packed, values.to_f32())
 }
@@ -73,8 +77,12 @@ fn real_products() {
             ([100, 2560, 320], DType::F16),
             ([300, 640, 640], DType::F16),
             ([1, 4, 4], DType::F32),
+            ([50, 70, 320], DType::Q8_0),
         ] {
             check_product(name, &gpu, dtype, dtype == DType::BF16, shape, [true, false, false]);
+            if dtype == DType::Q8_0 {
+                check_product(name, &gpu, dtype, true, shape, [true, false, false]);
+            }
         }
     }
 }
