@@ -1,7 +1,8 @@
 //! What can go wrong between a checkpoint and a picture.
 
 use crate::samplers::SampleError;
-use latent_loader::LoadError;
+use crate::whole::Gaps;
+use latent_loader::{LoadError, Plain};
 use latent_tensor::TensorError;
 use std::fmt;
 
@@ -20,15 +21,24 @@ pub enum Error {
         /// What it seems to be, and what to do.
         reason: String,
     },
-    /// A part of the model is not in the file.
+    /// Parts of the model are not in the file.
     MissingComponent {
         /// The file.
         file: String,
-        /// "text encoder", "UNet" or "VAE".
-        component: &'static str,
+        /// All that it lacks: "text encoder (CLIP-L)", "VAE", …
+        components: Vec<&'static str>,
     },
+    /// A model whose layers do not find all of their tensors.
+    Incomplete(Box<Gaps>),
     /// A LoRA that is not sound, or not for this model.
     Lora {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A textual inversion that is not sound, or not for this model.
+    Embedding {
         /// The file.
         file: String,
         /// What is wrong with it.
@@ -47,6 +57,13 @@ pub enum Error {
     NotFinite {
         /// "text encoder" or "VAE".
         stage: &'static str,
+    },
+    /// A file cannot be written.
+    Output {
+        /// The file.
+        file: String,
+        /// What the system says.
+        error: std::io::Error,
     },
     /// The caller asked to stop.
     Cancelled,
@@ -70,9 +87,15 @@ impl Error {
             Error::Load(_)
             | Error::Unsupported { .. }
             | Error::MissingComponent { .. }
+            | Error::Incomplete(_)
             | Error::Lora { .. }
+            | Error::Embedding { .. }
             | Error::Setting { .. } => true,
-            Error::Tensor(_) | Error::Sampling(_) | Error::NotFinite { .. } | Error::Cancelled => false,
+            Error::Tensor(_)
+            | Error::Sampling(_)
+            | Error::NotFinite { .. }
+            | Error::Output { .. }
+            | Error::Cancelled => false,
         }
     }
 }
@@ -81,21 +104,26 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Load(error) => error.fmt(f),
+            Error::Incomplete(gaps) => gaps.fmt(f),
             Error::Tensor(error) => error.fmt(f),
             Error::Sampling(error) => error.fmt(f),
-            Error::Unsupported { file, reason } | Error::Lora { file, reason } => {
-                write!(f, "{file}: {reason}")
+            Error::Unsupported { file, reason }
+            | Error::Lora { file, reason }
+            | Error::Embedding { file, reason } => {
+                write!(f, "{}: {}", Plain(file), Plain(reason))
             }
-            Error::MissingComponent { file, component } => {
-                write!(f, "{file}: has no {component}; a whole checkpoint holds text encoder, UNet and VAE")
+            Error::MissingComponent { file, components } => {
+                let (file, lacking) = (Plain(file), components.join(" and no "));
+                write!(f, "{file}: has no {lacking}; a whole checkpoint holds text encoder, UNet and VAE")
             }
-            Error::Setting { name, reason } => write!(f, "{name}: {reason}"),
+            Error::Setting { name, reason } => write!(f, "{name}: {}", Plain(reason)),
             Error::NotFinite { stage } => {
                 write!(
                     f,
                     "{stage}: the result holds values that are no numbers (NaN); the weights may be damaged"
                 )
             }
+            Error::Output { file, error } => write!(f, "{}: cannot be written: {error}", Plain(file)),
             Error::Cancelled => f.write_str("cancelled"),
         }
     }
@@ -107,6 +135,7 @@ impl std::error::Error for Error {
             Error::Load(error) => Some(error),
             Error::Tensor(error) => Some(error),
             Error::Sampling(error) => Some(error),
+            Error::Output { error, .. } => Some(error),
             _ => None,
         }
     }

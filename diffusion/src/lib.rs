@@ -28,27 +28,36 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+mod checklist;
+pub mod controlnet;
+pub mod convert;
+pub mod embeddings;
 mod error;
 pub mod families;
 pub mod lora;
 pub mod names;
 pub mod params;
 mod pipeline;
+mod preview;
 pub mod prompt;
 mod resnet;
 pub mod rng;
 pub mod samplers;
 pub mod schedule;
 mod synthetic;
+pub mod taesd;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
 pub mod vae;
+mod whole;
 
 pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
-    Conditioning, Event, Latents, Listener, MAX_SIDE, Memory, Picture, PictureSizes, Pipeline, Pooled,
-    Settings,
+    AestheticScores, Conditioning, Control, Event, Fill, Latents, Listener, MAX_SIDE, Margins, Mask, Memory,
+    Picture, PictureSizes, Pipeline, Pooled, Settings, Source, Task,
 };
+pub use preview::LatentRgb;
+pub use whole::{Gaps, PartGaps};

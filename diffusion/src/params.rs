@@ -1,6 +1,7 @@
 //! Named weights of a checkpoint as the parameters of layers.
 
 use crate::Error;
+use crate::checklist::Checklist;
 use crate::lora::Merge;
 use crate::synthetic::Synthetic;
 use latent_kernels::parallel;
@@ -30,6 +31,7 @@ pub struct Params<'a> {
 enum Source {
     Checkpoint(Weights),
     Invented(Synthetic),
+    Listed(Checklist),
 }
 
 impl<'a> Params<'a> {
@@ -53,6 +55,11 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn synthetic(seed: u64, on_read: &'a OnRead<'a>) -> Params<'a> {
         Params { source: Source::Invented(Synthetic::new(seed)), device: Device::Cpu, merge: None, on_read }
+    }
+
+    /// Layers of zeros; the list notes what is asked for.
+    pub(crate) fn listed(list: &Checklist, on_read: &'a OnRead<'a>) -> Params<'a> {
+        Params { source: Source::Listed(list.clone()), device: Device::Cpu, merge: None, on_read }
     }
 
     /// The same layers, on a device.
@@ -79,6 +86,7 @@ impl<'a> Params<'a> {
         let source = match &self.source {
             Source::Checkpoint(weights) => Source::Checkpoint(weights.scope(name)),
             Source::Invented(synthetic) => Source::Invented(synthetic.scope(name)),
+            Source::Listed(list) => Source::Listed(list.scope(name)),
         };
         Params { source, ..self.clone() }
     }
@@ -89,6 +97,7 @@ impl<'a> Params<'a> {
         match &self.source {
             Source::Checkpoint(weights) => weights.contains(name),
             Source::Invented(synthetic) => synthetic.contains(name),
+            Source::Listed(list) => list.contains(name),
         }
     }
 
@@ -96,6 +105,7 @@ impl<'a> Params<'a> {
         let raw = match &self.source {
             Source::Checkpoint(weights) => weights.get(name, shape)?,
             Source::Invented(synthetic) => synthetic.tensor(name, shape),
+            Source::Listed(list) => list.read(name, shape)?,
         };
         (self.on_read)(raw.data.len() as u64);
         match (&self.merge, &self.source) {
@@ -119,15 +129,17 @@ impl<'a> Params<'a> {
     }
 
     /// A linear layer, with a bias if there is one. A 1x1 convolution is one too: the shape in the file may be
-    /// `[outputs, inputs, 1, 1]`.
+    /// `[outputs, inputs, 1]` or `[outputs, inputs, 1, 1]`.
     pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, Error> {
         let layer = self.scope(name);
-        let is_conv = match &layer.source {
-            Source::Checkpoint(weights) => weights.shape("weight").is_some_and(|shape| shape.len() == 4),
-            Source::Invented(_) => false,
+        let in_file = match &layer.source {
+            Source::Checkpoint(weights) => weights.shape("weight"),
+            Source::Listed(list) => list.shape("weight"),
+            Source::Invented(_) => None,
         };
         let shape = [outputs, inputs, 1, 1];
-        let raw = layer.read("weight", if is_conv { &shape } else { &shape[..2] })?;
+        let rank = in_file.map_or(2, |shape| shape.len().clamp(2, 4));
+        let raw = layer.read("weight", &shape[..rank])?;
         Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?.to(&self.device)?)
     }
 
@@ -138,7 +150,7 @@ impl<'a> Params<'a> {
         let bias = self.vector(&format!("{name}_bias"), 3 * outputs)?;
         let bytes = raw.data.len() / 3;
         let layer = |i: usize| -> Result<Linear, Error> {
-            let data = raw.data[i * bytes..][..bytes].to_vec().into();
+            let data = raw.data.slice((i * bytes) as u64, bytes).expect("a third of them");
             let part = RawTensor { dtype: raw.dtype, shape: vec![outputs, inputs], data };
             let bias = bias[i * outputs..][..outputs].to_vec();
             Ok(Linear::new(weight(part), [outputs, inputs], Some(bias))?.to(&self.device)?)
@@ -155,6 +167,10 @@ impl<'a> Params<'a> {
             return Ok(Linear::new(weight(raw), [width, width], None)?.to(&self.device)?);
         }
         let raw = self.read(name, &[width, width])?;
+        if let Source::Listed(_) = self.source {
+            return Ok(Linear::new(weight(raw), [width, width], None)?);
+        }
+        let raw = without_blocks(raw)?;
         let size = raw.data.len() / (width * width).max(1);
         let mut data = Vec::with_capacity(raw.data.len());
         for output in 0..width {
@@ -180,6 +196,18 @@ impl<'a> Params<'a> {
         Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?.to(&self.device)?)
     }
 
+    /// A convolution of a square kernel, which has no bias.
+    pub fn conv_without_bias(
+        &self,
+        name: &str,
+        [outputs, inputs, kernel]: [usize; 3],
+        stride: usize,
+        padding: Padding,
+    ) -> Result<Conv2d, Error> {
+        let raw = self.scope(name).read("weight", &[outputs, inputs, kernel, kernel])?;
+        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?.to(&self.device)?)
+    }
+
     /// A 3x3 convolution that keeps the picture's size.
     pub fn conv3x3(&self, name: &str, outputs: usize, inputs: usize) -> Result<Conv2d, Error> {
         self.conv(name, [outputs, inputs, 3], 1, Padding::all(1))
@@ -200,11 +228,21 @@ impl<'a> Params<'a> {
     }
 }
 
+/// A tensor whose values can be put into another order: blocks of `Q8_0` lie along the rows.
+fn without_blocks(raw: RawTensor) -> Result<RawTensor, Error> {
+    if raw.dtype != Dtype::Q8_0 {
+        return Ok(raw);
+    }
+    let data: Vec<u8> = raw.to_f32()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Ok(RawTensor { dtype: Dtype::F32, shape: raw.shape, data: data.into() })
+}
+
 /// A tensor as the kernels know it; its bytes are not copied.
 fn weight(raw: RawTensor) -> Weight {
     let dtype = match raw.dtype {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
+        Dtype::Q8_0 => DType::Q8_0,
         // `Weights::get` returns no others.
         _ => DType::F32,
     };

@@ -40,12 +40,9 @@ impl Synthetic {
         Synthetic { seed: self.seed, prefix: format!("{}{name}.", self.prefix) }
     }
 
-    /// Whether a Stable Diffusion model has a tensor of that name. The only layers without a bias are those that give
-    /// queries, keys and values in the transformers of a UNet.
+    /// Whether a Stable Diffusion model has a tensor of that name.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        let name = format!("{}{name}", self.prefix);
-        let parts: Vec<&str> = name.rsplit('.').take(3).collect();
-        !matches!(parts[..], ["bias", "to_q" | "to_k" | "to_v", "attn1" | "attn2"])
+        !is_left_out(&format!("{}{name}", self.prefix))
     }
 
     /// The tensor of that name: scales of norms about 1, biases about 0, and weights of a standard deviation near
@@ -81,6 +78,13 @@ impl Synthetic {
         let bytes = self.prefix.bytes().chain(name.bytes());
         bytes.fold(mix(self.seed), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
     }
+}
+
+/// Whether a name is that of a bias which Stable Diffusion leaves out: of the layers that give queries, keys and values
+/// in the transformers of a UNet, and of what embeds the guidance (LCM). All other layers have theirs.
+pub(crate) fn is_left_out(name: &str) -> bool {
+    let parts: Vec<&str> = name.rsplit('.').take(3).collect();
+    matches!(parts[..], ["bias", "to_q" | "to_k" | "to_v", "attn1" | "attn2"] | ["bias", "cond_proj", _])
 }
 
 /// The exponent of values of magnitude `2^exponent` to twice that, in its place.

@@ -1,15 +1,10 @@
 //! What the names and shapes in a file tell.
 
+use super::anatomy::{self, Base, FOREIGN};
+use super::contents::{Contents, UNET};
+use super::identity::{Identity, Kind};
+use super::places::Part;
 use latent_loader::{Checkpoint, TensorInfo};
-
-/// Prefixes of a UNet's tensors, in single files and folders.
-const UNET: &[&str] = &["model.diffusion_model.", "unet."];
-/// Prefixes of a VAE's tensors.
-const VAE: &[&str] = &["first_stage_model.", "vae."];
-/// Prefixes of text encoders' tensors.
-const TEXT: &[&str] = &["cond_stage_model.", "conditioner.embedders.", "text_encoder.", "text_encoder_2."];
-/// Beginnings of the tables of a noise schedule, which are not needed.
-const SCHEDULE: &[&str] = &["alphas_", "betas", "sqrt_", "log_one_minus_", "posterior_", "logvar"];
 
 /// A part of a checkpoint, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +23,11 @@ pub struct Component {
 
 /// The telling names and shapes of a checkpoint.
 pub struct Facts<'a> {
-    checkpoint: &'a Checkpoint,
+    contents: Contents<'a>,
+    /// The family that the UNet is of.
+    pub base: Option<Base>,
+    /// What the UNet is among those of its family: "base", "inpainting", …
+    pub variant: Option<&'static str>,
     /// Channels that the UNet takes.
     pub in_channels: Option<usize>,
     /// Channels of the UNet's first level.
@@ -45,62 +44,57 @@ impl<'a> Facts<'a> {
     /// Looks at the names and shapes of a checkpoint.
     #[must_use]
     pub fn of(checkpoint: &'a Checkpoint) -> Facts<'a> {
-        let shape = |names: &[&str]| names.iter().find_map(|name| checkpoint.get(name)).map(|t| &t.shape);
-        let unet_suffix = |suffix: &str| {
-            let in_unet =
-                |t: &&TensorInfo| UNET.iter().any(|p| t.name.starts_with(p)) && t.name.ends_with(suffix);
-            checkpoint.tensors().find(in_unet).map(|t| &t.shape)
+        let contents = Contents::of(checkpoint);
+        let shape = |name: &str| contents.shape(&format!("{UNET}{name}"));
+        let suffix = |suffix: &str| {
+            contents.below(UNET).find(|(name, _)| name.ends_with(suffix)).map(|(_, tensor)| &tensor.shape)
         };
-        let first = shape(&["model.diffusion_model.input_blocks.0.0.weight", "unet.conv_in.weight"]);
-        let added =
-            shape(&["model.diffusion_model.label_emb.0.0.weight", "unet.add_embedding.linear_1.weight"]);
+        let first = shape("conv_in.weight");
         Facts {
-            checkpoint,
+            base: anatomy::base(&contents),
+            variant: anatomy::variant(&contents),
             in_channels: first.and_then(|s| s.get(1).copied()),
             model_channels: first.and_then(|s| s.first().copied()),
-            proj_in_rank: unet_suffix(".proj_in.weight").map(Vec::len),
-            context_dim: unet_suffix(".attn2.to_k.weight").and_then(|s| s.get(1).copied()),
-            added_dim: added.and_then(|s| s.get(1).copied()),
+            proj_in_rank: suffix(".proj_in.weight").map(Vec::len),
+            context_dim: suffix(".attn2.to_k.weight").and_then(|s| s.get(1).copied()),
+            added_dim: shape("add_embedding.linear_1.weight").and_then(|s| s.get(1).copied()),
+            contents,
         }
     }
 
-    /// Whether any tensor's name begins so.
+    /// Whether the UNet takes something else than text, noise and a picture of the same size.
     #[must_use]
-    pub fn has_prefix(&self, prefix: &str) -> bool {
-        self.checkpoint.tensors().any(|t| t.name.starts_with(prefix))
-    }
-
-    fn any(&self, test: impl Fn(&str) -> bool) -> bool {
-        self.checkpoint.tensors().any(|t| test(&t.name))
+    pub fn is_foreign(&self) -> bool {
+        self.variant.is_some_and(|variant| FOREIGN.contains(&variant))
     }
 
     /// One line for a file that is of no known family: what it seems to be, and what to do.
     #[must_use]
     pub fn explain(&self) -> String {
-        let lora = |n: &str| n.starts_with("lora_") || n.contains(".lora_") || n.contains("lora_A");
-        let control = |n: &str| n.contains("input_hint_block") || n.contains("controlnet_");
-        let vae =
-            |n: &str| n.starts_with("decoder.") || n.starts_with("encoder.") || n.starts_with("first_stage_");
-        let text = |n: &str| n.starts_with("text_model.") || n.starts_with("cond_stage_model.");
-        let what = if self.any(lora) {
-            "is a LoRA, an addition to a model"
-        } else if self.any(control) {
-            "is a ControlNet, an addition to a model"
-        } else if self.any(|n| n == "emb_params" || n == "clip_l" || n == "clip_g" || n.starts_with('<')) {
-            "is a textual inversion, a word for a model"
-        } else if self.in_channels.is_some() {
-            return format!(
-                "holds a UNet of an unknown kind ({} input channels, text width {}); this is no Stable Diffusion model \
-                 that is known here",
-                self.in_channels.unwrap_or(0),
-                self.context_dim.map_or("unknown".into(), |d| d.to_string()),
-            );
-        } else if self.any(vae) {
-            "holds a VAE and no UNet"
-        } else if self.any(text) {
-            "holds a text encoder and no UNet"
-        } else {
-            "holds no tensor of a Stable Diffusion model"
+        let identity = Identity::of(self.contents.checkpoint);
+        let what = match identity.kind {
+            Kind::Lora => "is a LoRA, an addition to a model",
+            Kind::ControlNet => "is a ControlNet, an addition to a model",
+            Kind::Embedding => "is a textual inversion, a word for a model",
+            Kind::Model | Kind::Unet if self.is_foreign() => {
+                return format!(
+                    "is a model of the kind \"{}\", which cannot draw here",
+                    self.variant.unwrap_or_default()
+                );
+            }
+            Kind::Model | Kind::Unet => {
+                return format!(
+                    "holds a UNet of an unknown kind ({} input channels, text width {}); this is no Stable Diffusion \
+                     model that is known here",
+                    self.in_channels.unwrap_or(0),
+                    self.context_dim.map_or("unknown".into(), |d| d.to_string()),
+                );
+            }
+            Kind::Vae => "holds a VAE and no UNet",
+            Kind::TextEncoder => "holds a text encoder and no UNet",
+            Kind::TinyVae => "is a tiny VAE (TAESD), an addition to a model",
+            Kind::Upscaler => "is an upscaler of pictures",
+            Kind::Unknown => "holds no tensor of a Stable Diffusion model",
         };
         format!("{what}; give a whole checkpoint, with text encoder, UNet and VAE")
     }
@@ -108,18 +102,31 @@ impl<'a> Facts<'a> {
     /// The parts of the checkpoint.
     #[must_use]
     pub fn components(&self) -> Vec<Component> {
-        let starts = |name: &str, prefixes: &[&str]| prefixes.iter().any(|p| name.starts_with(p));
-        let kind = |name: &str| match name {
-            n if starts(n, TEXT) => "text encoder",
-            n if starts(n, UNET) => "UNet",
-            n if starts(n, VAE) => "VAE",
-            n if n.starts_with("model_ema.") => "EMA copy",
-            n if starts(n, SCHEDULE) => "schedule",
-            _ => "other",
-        };
-        ["text encoder", "UNet", "VAE", "EMA copy", "schedule", "other"]
+        let known = self.contents.tensors.iter().map(|(name, tensor)| {
+            let part = match name.split('.').next() {
+                Some("unet") => "UNet",
+                Some("controlnet") => "ControlNet",
+                Some("vae") => "VAE",
+                _ => "text encoder",
+            };
+            (part, *tensor)
+        });
+        let others = self.contents.others.iter().map(|(part, tensor)| {
+            let part = match part {
+                Part::Text(_) if self.contents.has_text() => "text encoder",
+                Part::Unet => "UNet",
+                Part::ControlNet => "ControlNet",
+                Part::Vae => "VAE",
+                Part::Ema => "EMA copy",
+                Part::Schedule => "schedule",
+                Part::Text(_) | Part::Other => "other",
+            };
+            (part, *tensor)
+        });
+        let all: Vec<_> = known.chain(others).collect();
+        ["text encoder", "UNet", "ControlNet", "VAE", "EMA copy", "schedule", "other"]
             .into_iter()
-            .map(|name| component(name, self.checkpoint.tensors().filter(|t| kind(&t.name) == name)))
+            .map(|name| component(name, all.iter().filter(|(part, _)| *part == name).map(|(_, t)| *t)))
             .filter(|component| component.tensors > 0)
             .collect()
     }

@@ -3,8 +3,9 @@
 //! Names and shapes tell nearly all. What they do not tell is looked up, in this order: the folder's configuration, the
 //! metadata, one small tensor (the prediction of SD 2.x), and the file's name.
 
-use super::anatomy::{Anatomy, Base};
-use crate::samplers::Prediction;
+use super::anatomy::{self, Base};
+use super::contents::{Contents, VAE};
+use super::prediction::{self, Told};
 use latent_loader::Checkpoint;
 use std::path::Path;
 
@@ -88,15 +89,6 @@ impl Kind {
     }
 }
 
-/// What a UNet predicts, and how that was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// What it predicts.
-    pub prediction: Prediction,
-    /// How that was told.
-    pub by: &'static str,
-}
-
 /// What a file is, as far as it tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -120,28 +112,28 @@ impl Identity {
     /// Looks at a checkpoint. One small tensor is read at most.
     #[must_use]
     pub fn of(checkpoint: &Checkpoint) -> Identity {
-        let anatomy = Anatomy::of(checkpoint);
-        let kind = kind(checkpoint, &anatomy);
+        let contents = Contents::of(checkpoint);
+        let kind = kind(&contents);
         let has_unet = matches!(kind, Kind::Model | Kind::Unet);
         let base = match kind {
-            Kind::Model | Kind::Unet | Kind::ControlNet => anatomy.base(),
-            Kind::Lora => anatomy.base_of_lora(),
-            Kind::Embedding => anatomy.base_of_embedding(),
-            Kind::TextEncoder => anatomy.base_of_text_encoder(),
+            Kind::Model | Kind::Unet | Kind::ControlNet => anatomy::base(&contents),
+            Kind::Lora => anatomy::base_of_lora(checkpoint),
+            Kind::Embedding => anatomy::base_of_embedding(checkpoint),
+            Kind::TextEncoder => anatomy::base_of_text_encoder(checkpoint),
             _ => None,
         };
         let mut lacks = Vec::new();
         if has_unet {
-            let parts = [("text encoder", anatomy.has_text()), ("VAE", anatomy.has_vae())];
+            let parts = [("text encoder", contents.has_text()), ("VAE", contents.has(VAE))];
             lacks.extend(parts.iter().filter(|(_, has)| !has).map(|(name, _)| *name));
         }
         Identity {
             kind,
             base,
-            variant: if has_unet { anatomy.variant(base) } else { None },
-            distilled: if has_unet || kind == Kind::Lora { distilled(checkpoint, &anatomy) } else { None },
-            prediction: if has_unet { prediction(checkpoint, &anatomy, base) } else { None },
-            zero_terminal_snr: has_unet && zero_terminal_snr(checkpoint),
+            variant: if has_unet { anatomy::variant(&contents) } else { None },
+            distilled: if has_unet || kind == Kind::Lora { distilled(&contents) } else { None },
+            prediction: if has_unet { prediction::told(&contents, base) } else { None },
+            zero_terminal_snr: has_unet && prediction::zero_terminal_snr(checkpoint),
             lacks,
         }
     }
@@ -157,7 +149,8 @@ impl Identity {
     }
 }
 
-fn kind(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>) -> Kind {
+fn kind(contents: &Contents<'_>) -> Kind {
+    let checkpoint = contents.checkpoint;
     let any = |test: fn(&str) -> bool| checkpoint.tensors().any(|t| test(&t.name));
     let names = checkpoint.tensors().count();
     if any(|n| {
@@ -175,17 +168,21 @@ fn kind(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>) -> Kind {
         Kind::ControlNet
     } else if names <= 8 && any(|n| matches!(n, "emb_params" | "clip_l" | "clip_g") || n.starts_with('<')) {
         Kind::Embedding
-    } else if anatomy.unet.is_some() {
-        if anatomy.has_text() || anatomy.has_vae() { Kind::Model } else { Kind::Unet }
+    } else if anatomy::has_unet(contents) {
+        if contents.has_text() || contents.has(VAE) { Kind::Model } else { Kind::Unet }
     } else if any(|n| {
         let part = n.trim_start_matches("taesd_");
-        ["decoder.layers.", "encoder.layers.", "decoder.1.", "encoder.1."].iter().any(|p| part.starts_with(p))
-            && !n.contains("self_attn")
+        // The original's halves have no prefix.
+        n == "3.conv.4.weight"
+            || ["decoder.layers.", "encoder.layers.", "decoder.1.", "encoder.1."]
+                .iter()
+                .any(|p| part.starts_with(p))
+                && !n.contains("self_attn")
     }) {
         Kind::TinyVae
-    } else if anatomy.has_vae() {
+    } else if contents.has(VAE) {
         Kind::Vae
-    } else if anatomy.has_text() {
+    } else if contents.has_text() {
         Kind::TextEncoder
     } else if any(|n| n == "conv_first.weight" || n.starts_with("model.1.sub.")) {
         Kind::Upscaler
@@ -194,70 +191,45 @@ fn kind(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>) -> Kind {
     }
 }
 
+/// How something was told that only the file's name tells.
+pub(crate) const FILE_NAME: &str = "the file's name";
+
+/// A text of the metadata; in a folder, of the UNet's.
+pub(super) fn said<'a>(checkpoint: &'a Checkpoint, key: &str) -> Option<&'a String> {
+    let metadata = checkpoint.metadata();
+    metadata.get(key).or_else(|| metadata.get(&format!("unet.{key}")))
+}
+
+/// Words of the title in the metadata, in small letters.
+pub(super) fn title(checkpoint: &Checkpoint) -> Vec<String> {
+    said(checkpoint, "modelspec.title").map_or(Vec::new(), |title| split(title))
+}
+
 /// Words of the file's name, in small letters.
-fn words(checkpoint: &Checkpoint) -> Vec<String> {
-    let name = Path::new(checkpoint.label()).file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    name.split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect()
+pub(super) fn words(checkpoint: &Checkpoint) -> Vec<String> {
+    split(&Path::new(checkpoint.label()).file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.to_lowercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect()
 }
 
 /// A model for few steps.
-fn distilled(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>) -> Option<(&'static str, &'static str)> {
+fn distilled(contents: &Contents<'_>) -> Option<(&'static str, &'static str)> {
     const MARKS: [&str; 4] = ["turbo", "lightning", "lcm", "hyper"];
-    if anatomy.has_guidance_embedding() {
+    let checkpoint = contents.checkpoint;
+    if anatomy::has_guidance_embedding(contents) {
         return Some(("lcm", "its guidance embedding"));
     }
-    let metadata = ["modelspec.architecture", "modelspec.title"];
-    let texts = metadata.iter().filter_map(|key| checkpoint.metadata().get(*key));
-    let told: String = texts.map(|text| text.to_lowercase()).collect();
-    if let Some(mark) = MARKS.into_iter().find(|mark| told.contains(mark)) {
-        return Some((mark, "the metadata"));
-    }
-    let words = words(checkpoint);
-    let mark = MARKS.into_iter().find(|mark| words.iter().any(|word| word.contains(mark)))?;
-    Some((mark, "the file's name"))
-}
-
-fn prediction(checkpoint: &Checkpoint, anatomy: &Anatomy<'_>, base: Option<Base>) -> Option<Told> {
-    let told = |prediction, by| Some(Told { prediction, by });
-    let named = |text: &str| match text {
-        "epsilon" | "eps" => Some(Prediction::Epsilon),
-        "v" | "v_prediction" | "v-prediction" | "vpred" | "v_pred" => Some(Prediction::V),
-        _ => None,
+    // "hyper" begins other words too, such as "hyperrealistic".
+    let is = |word: &str, mark: &str| {
+        if mark == "hyper" { word == mark || word.starts_with("hypersd") } else { word.contains(mark) }
     };
-    let config = checkpoint.config("scheduler").and_then(|c| c.get("prediction_type")?.as_str());
-    if let Some(prediction) = config.and_then(named) {
-        return told(prediction, "the scheduler's configuration");
-    }
-    let metadata = checkpoint.metadata();
-    if let Some(prediction) = metadata.get("modelspec.prediction_type").and_then(|text| named(text)) {
-        return told(prediction, "the metadata");
-    }
-    if metadata.get("modelspec.architecture").is_some_and(|text| text.ends_with("768-v")) {
-        return told(Prediction::V, "the metadata");
-    }
-    if ["v_pred", "edm_vpred.sigma_max"].iter().any(|name| checkpoint.get(name).is_some()) {
-        return told(Prediction::V, "a mark among the tensors");
-    }
-    if base? == Base::Sd2
-        && anatomy.in_channels() == Some(4)
-        && let Some(deviation) = anatomy.deviation_of_last_norm()
-    {
-        let prediction = if deviation > MOST_OF_EPSILON { Prediction::V } else { Prediction::Epsilon };
-        return told(prediction, "the spread of the last attention's norm");
-    }
-    let words = words(checkpoint);
-    if words.windows(2).any(|pair| pair[0] == "v" && pair[1].starts_with("pred"))
-        || words.iter().any(|word| word.contains("vpred"))
-    {
-        return told(Prediction::V, "the file's name");
-    }
-    told(Prediction::Epsilon, "what is usual in its family")
-}
-
-/// Largest standard deviation of the last transformer block's first bias in SD 2.x models that predict the noise.
-const MOST_OF_EPSILON: f64 = 0.09;
-
-fn zero_terminal_snr(checkpoint: &Checkpoint) -> bool {
-    let config = checkpoint.config("scheduler").and_then(|c| c.get("rescale_betas_zero_snr")?.as_bool());
-    config.unwrap_or(false) || checkpoint.get("ztsnr").is_some()
+    let find = |words: &[String]| MARKS.into_iter().find(|mark| words.iter().any(|word| is(word, mark)));
+    let metadata = ["modelspec.architecture", "modelspec.title"];
+    let texts = metadata.iter().filter_map(|key| said(checkpoint, key));
+    let told: Vec<String> = texts.flat_map(|text| split(text)).collect();
+    find(&told)
+        .map(|mark| (mark, "the metadata"))
+        .or_else(|| find(&words(checkpoint)).map(|mark| (mark, FILE_NAME)))
 }

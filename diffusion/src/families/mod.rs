@@ -4,25 +4,45 @@
 //! and does not ask which family it was.
 
 mod anatomy;
+mod beside;
+mod check;
+mod contents;
+mod control;
+mod defaults;
 mod drawing;
 mod facts;
 mod identity;
+mod input;
 mod names;
+pub(crate) mod originals;
 mod others;
 mod parts;
+mod places;
+mod prediction;
 mod published;
 mod sd1;
+mod sources;
 mod text;
 
+pub use crate::checklist::Misshaped;
 pub use anatomy::Base;
+pub(crate) use beside::Beside;
+pub use check::PartCheck;
+pub(crate) use control::ControlParts;
+pub use defaults::Defaults;
 pub use facts::{Component, Facts};
-pub use identity::{Identity, Kind, Told};
+pub(crate) use identity::FILE_NAME;
+pub use identity::{Identity, Kind};
+pub use input::Input;
 pub use parts::Parts;
+pub use prediction::Told;
 pub use published::{PUBLISHED, Published, Sizes};
+pub use sources::{Joined, Sources};
 
 use crate::Error;
+use crate::preview::LatentRgb;
 use crate::samplers::Prediction;
-use crate::schedule::Training;
+use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
 use crate::text::TextPart;
 use crate::unet::{Heads, UNetConfig};
 use crate::vae::VaeConfig;
@@ -31,6 +51,8 @@ use std::sync::Arc;
 
 /// Latents of the VAE of SD 1.x and SD 2.x times this have unit variance.
 const VAE_SCALE: f32 = 0.18215;
+/// Channels of the latents of every family.
+const LATENT_CHANNELS: usize = 4;
 
 /// Reads the sizes and names of a checkpoint of a family.
 type Build = fn(&Arc<Checkpoint>) -> Result<Model, Error>;
@@ -47,34 +69,31 @@ pub struct Family {
     heads: Heads,
     /// Latents of the VAE times this have unit variance.
     vae_scale: f32,
+    /// What its latents look like, roughly.
+    pub latent_rgb: LatentRgb,
     /// Its text encoders.
     text: &'static [text::Role],
     /// Whether these facts are this family's.
     matches: fn(&Facts<'_>) -> bool,
-    /// Reads sizes and names; `None` for a family that is known by sight and cannot draw yet.
-    build: Option<Build>,
+    /// Reads sizes and names.
+    build: Build,
 }
 
 /// Every family, the more special before the more general.
 pub static ALL: &[&Family] = &[
-    &sd1::FAMILY,
-    &others::SD1_INPAINT,
-    &others::SD1_PIX2PIX,
+    &sd1::FAMILY, //
     &others::SD2,
     &others::SDXL,
     &others::SDXL_REFINER,
 ];
 
 impl Family {
-    /// Whether this build can draw with it.
-    #[must_use]
-    pub fn is_supported(&self) -> bool {
-        self.build.is_some()
-    }
-
     /// The family of a checkpoint, from names and shapes.
     #[must_use]
     pub fn detect(facts: &Facts<'_>) -> Option<&'static Family> {
+        if facts.is_foreign() {
+            return None;
+        }
         ALL.iter().copied().find(|family| (family.matches)(facts))
     }
 
@@ -97,6 +116,8 @@ pub struct Model {
     pub text: Vec<TextPart>,
     /// Sizes of the UNet.
     pub unet: UNetConfig,
+    /// What the UNet takes beside the latent.
+    pub input: Input,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
     /// What the UNet predicts.
@@ -105,6 +126,12 @@ pub struct Model {
     pub zero_negative: bool,
     /// The noise schedule that it was trained with.
     pub training: Training,
+    /// Whether its added vector tells an aesthetic score in place of the size to draw for (SDXL's refiner).
+    pub takes_score: bool,
+    /// "turbo", "lightning", "lcm" or "hyper": made for few steps.
+    pub distilled: Option<&'static str>,
+    /// Steps that the checkpoint's name or title tells it was made for ("4step").
+    pub named_steps: Option<usize>,
     /// All weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
     pub weights: Weights,
 }
@@ -113,38 +140,43 @@ impl Model {
     /// Recognises a checkpoint and reads the sizes of its parts. No weight is read.
     ///
     /// # Errors
-    /// A file that is no model, or of a family that cannot draw yet, or that lacks a part.
+    /// A file that is no model, or of a variant that cannot draw, or that lacks a part.
     pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
-        let family = Family::of(checkpoint)?;
-        let Some(build) = family.build else {
-            let supported: Vec<_> = ALL.iter().filter(|f| f.is_supported()).map(|f| f.label).collect();
-            return Err(Error::Unsupported {
-                file: checkpoint.label().to_owned(),
-                reason: format!(
-                    "is a {} checkpoint, which cannot draw yet; supported: {}",
-                    family.label,
-                    supported.join(", ")
-                ),
-            });
-        };
-        build(checkpoint)
+        (Family::of(checkpoint)?.build)(checkpoint)
     }
 
-    /// A model of whole parts that predicts epsilon.
-    fn of_parts(parts: Parts, checkpoint: &Checkpoint) -> Model {
+    /// A model of whole parts.
+    fn of_parts(parts: Parts, checkpoint: &Checkpoint) -> Result<Model, Error> {
+        let identity = Identity::of(checkpoint);
         let Parts { family, text, unet, vae, weights } = parts;
+        let Some(input) = Input::of(unet.in_channels, vae.latent_channels) else {
+            let (label, channels) = (family.label, unet.in_channels);
+            let reason = format!(
+                "is a {label} checkpoint whose UNet takes {channels} channels, which cannot draw; 4 (a latent), 9 \
+                 (inpainting) and 8 (InstructPix2Pix) can"
+            );
+            return Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+        };
         let side = family.resolution;
-        Model {
+        Ok(Model {
             family,
+            input,
             resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
             text,
             unet,
             vae,
-            prediction: Prediction::Epsilon,
+            prediction: identity.prediction.map_or(Prediction::Epsilon, |told| told.prediction),
             zero_negative: false,
-            training: Training::scaled_linear(),
+            training: if identity.zero_terminal_snr {
+                Training::scaled_linear().rescale_zero_terminal_snr(ZERO_SNR_DIFFUSERS)
+            } else {
+                Training::scaled_linear()
+            },
+            takes_score: false,
+            distilled: identity.distilled.map(|(name, _)| name),
+            named_steps: defaults::named_steps(checkpoint),
             weights,
-        }
+        })
     }
 }
 
@@ -153,7 +185,7 @@ impl Model {
 fn named_resolution(checkpoint: &Checkpoint, factor: usize) -> Option<(usize, usize)> {
     let good = |side: &usize| (1..=crate::MAX_SIDE).contains(side) && side.is_multiple_of(factor);
     if let Some((width, height)) =
-        checkpoint.metadata().get("modelspec.resolution").and_then(|s| s.split_once('x'))
+        identity::said(checkpoint, "modelspec.resolution").and_then(|s| s.split_once('x'))
     {
         let sides = (width.trim().parse().ok()?, height.trim().parse().ok()?);
         return Some(sides).filter(|(width, height)| good(width) && good(height));

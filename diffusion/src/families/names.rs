@@ -14,6 +14,9 @@ pub(super) fn unet(name: &str, layers: usize) -> Option<String> {
         _ => None,
     };
     match *parts.first()? {
+        "time_embed" if parts.get(1) == Some(&"cond_proj") => {
+            Some(format!("time_embedding.cond_proj.{}", parts.get(2)?))
+        }
         "time_embed" => Some(format!("time_embedding.linear_{}.{}", index(1)? / 2 + 1, parts.get(2)?)),
         "label_emb" => Some(format!("add_embedding.linear_{}.{}", index(2)? / 2 + 1, parts.get(3)?)),
         "out" if index(1)? == 0 => Some(format!("conv_norm_out.{}", parts.get(2)?)),
@@ -41,6 +44,33 @@ pub(super) fn unet(name: &str, layers: usize) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What a ControlNet has beside the parts of a UNet: beginnings in the original and in diffusers.
+const CONTROL: [&str; 5] =
+    ["input_hint_block.", "zero_convs.", "middle_block_out.", "controlnet_", "control_add_embedding."];
+
+/// Whether a name is of a part that only ControlNets have.
+pub(super) fn is_control(name: &str) -> bool {
+    CONTROL.iter().any(|start| name.starts_with(start))
+}
+
+/// ControlNet: the original name, below `control_model.`, of a part that a UNet has not. Convolutions of the hint are
+/// numbered with the activations between them.
+pub(super) fn control(name: &str) -> Option<String> {
+    const HINT: &str = "controlnet_cond_embedding";
+    let (layer, leaf) = name.rsplit_once('.')?;
+    Some(match layer.split('.').collect::<Vec<_>>()[..] {
+        ["input_hint_block", "0"] => format!("{HINT}.conv_in.{leaf}"),
+        ["input_hint_block", "14"] => format!("{HINT}.conv_out.{leaf}"),
+        ["input_hint_block", i] => {
+            let i = i.parse::<usize>().ok().filter(|i| i.is_multiple_of(2))?;
+            format!("{HINT}.blocks.{}.{leaf}", (i / 2).checked_sub(1)?)
+        }
+        ["zero_convs", i, "0"] => format!("controlnet_down_blocks.{i}.{leaf}"),
+        ["middle_block_out", "0"] => format!("controlnet_mid_block.{leaf}"),
+        _ => return None,
+    })
 }
 
 /// A residual block's parts: position in a `Sequential` to name.
@@ -143,9 +173,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn control_parts() {
+        for (original, canonical) in [
+            ("input_hint_block.0.weight", "controlnet_cond_embedding.conv_in.weight"),
+            ("input_hint_block.2.bias", "controlnet_cond_embedding.blocks.0.bias"),
+            ("input_hint_block.12.weight", "controlnet_cond_embedding.blocks.5.weight"),
+            ("input_hint_block.14.weight", "controlnet_cond_embedding.conv_out.weight"),
+            ("zero_convs.11.0.bias", "controlnet_down_blocks.11.bias"),
+            ("middle_block_out.0.weight", "controlnet_mid_block.weight"),
+        ] {
+            assert!(is_control(original) && is_control(canonical), "{original}");
+            assert_eq!(control(original).as_deref(), Some(canonical), "{original}");
+        }
+        for other in [
+            "input_hint_block.3.weight",
+            "middle_block.0.in_layers.0.weight",
+            "zero_convs",
+            "",
+            "input_hint_block.00.bias",
+        ] {
+            assert_eq!(control(other), None, "{other}");
+        }
+        assert!(!is_control("middle_block.0.in_layers.0.weight"));
+    }
+
+    #[test]
     fn unet_blocks() {
         for (original, canonical) in [
             ("time_embed.2.bias", "time_embedding.linear_2.bias"),
+            ("time_embed.cond_proj.weight", "time_embedding.cond_proj.weight"),
             ("input_blocks.0.0.weight", "conv_in.weight"),
             ("input_blocks.1.0.in_layers.2.weight", "down_blocks.0.resnets.0.conv1.weight"),
             ("input_blocks.2.1.proj_in.weight", "down_blocks.0.attentions.1.proj_in.weight"),

@@ -1,21 +1,16 @@
-//! SD 2.x and SDXL, and families that are known by sight and cannot draw yet: so that an error and the inspector name them.
+//! SD 2.x, SDXL and its refiner.
 
-use super::{Facts, Family, Published, Sizes, VAE_SCALE, drawing, published, sd1, text};
+use super::{
+    Base, Facts, Family, Input, LATENT_CHANNELS, Published, Sizes, VAE_SCALE, drawing, published, text,
+};
+use crate::preview;
+use crate::text::TextConfig;
 use crate::unet::{Heads, UNetConfig};
 
-/// UNet facts common to SD 1.x and SD 2.x: no vector beside the time.
-fn plain(facts: &Facts<'_>, rank: usize, in_channels: usize) -> bool {
-    facts.in_channels == Some(in_channels) && facts.proj_in_rank == Some(rank) && facts.added_dim.is_none()
-}
-
-/// The refiner has one text encoder and another vector (aesthetic score in place of the target size).
-fn is_refiner(facts: &Facts<'_>) -> bool {
-    let second = ["conditioner.embedders.1.", "text_encoder.", "cond_stage_model."];
-    facts.added_dim.is_some()
-        && !second.iter().any(|p| facts.has_prefix(p))
-        && (facts.has_prefix("conditioner.embedders.0.model.")
-            || facts.has_prefix("text_encoder_2.")
-            || facts.model_channels == Some(384))
+/// UNet facts common to SD 1.x and SD 2.x, whatever is beside the latent: no vector beside the time.
+pub(super) fn plain(facts: &Facts<'_>, rank: usize) -> bool {
+    let is_known = facts.in_channels.is_some_and(|channels| Input::of(channels, LATENT_CHANNELS).is_some());
+    is_known && facts.proj_in_rank == Some(rank) && facts.added_dim.is_none()
 }
 
 /// Heads of SD 2.x and SDXL: as many as are 64 wide.
@@ -23,58 +18,39 @@ const HEADS: Heads = Heads::Width(64);
 /// Latents of SDXL's VAE times this have unit variance.
 const SDXL_VAE_SCALE: f32 = 0.13025;
 
-const fn known(
-    id: &'static str,
-    label: &'static str,
-    resolution: usize,
-    (heads, vae_scale): (Heads, f32),
-    text: &'static [text::Role],
-    matches: fn(&Facts<'_>) -> bool,
-) -> Family {
-    Family { id, label, resolution, heads, vae_scale, text, matches, build: None }
-}
-
-/// SD 1.x that fills in parts of a picture: latent, mask and masked picture.
-pub(super) static SD1_INPAINT: Family = known(
-    "sd1-inpaint",
-    "Stable Diffusion 1.x inpainting",
-    512,
-    (sd1::HEADS, VAE_SCALE),
-    text::SD1,
-    |facts| plain(facts, 4, 9),
-);
-/// SD 1.x that changes a picture by an instruction: latent and picture.
-pub(super) static SD1_PIX2PIX: Family = known(
-    "sd1-pix2pix",
-    "Stable Diffusion 1.x InstructPix2Pix",
-    512,
-    (sd1::HEADS, VAE_SCALE),
-    text::SD1,
-    |facts| plain(facts, 4, 8),
-);
 /// SD 2.x: linear projections, OpenCLIP.
 pub(super) static SD2: Family = Family {
-    build: Some(drawing::sd2),
-    ..known("sd2", "Stable Diffusion 2.x", 768, (HEADS, VAE_SCALE), text::SD2, |facts| {
-        plain(facts, 2, 4) || plain(facts, 2, 9)
-    })
+    id: "sd2",
+    label: "Stable Diffusion 2.x",
+    resolution: 768,
+    heads: HEADS,
+    vae_scale: VAE_SCALE,
+    latent_rgb: preview::SD,
+    text: text::SD2,
+    matches: |facts| plain(facts, 2),
+    build: drawing::sd2,
 };
 /// SDXL: two text encoders, a vector of sizes.
 pub(super) static SDXL: Family = Family {
-    build: Some(drawing::sdxl),
-    ..known("sdxl", "Stable Diffusion XL", 1024, (HEADS, SDXL_VAE_SCALE), text::SDXL, |facts| {
-        facts.added_dim.is_some() && !is_refiner(facts)
-    })
+    id: "sdxl",
+    label: "Stable Diffusion XL",
+    resolution: 1024,
+    heads: HEADS,
+    vae_scale: SDXL_VAE_SCALE,
+    latent_rgb: preview::SDXL,
+    text: text::SDXL,
+    matches: |facts| facts.base == Some(Base::Sdxl),
+    build: drawing::sdxl,
 };
-/// The second model of SDXL.
-pub(super) static SDXL_REFINER: Family = known(
-    "sdxl-refiner",
-    "Stable Diffusion XL refiner",
-    1024,
-    (HEADS, SDXL_VAE_SCALE),
-    text::SDXL_REFINER,
-    is_refiner,
-);
+/// The second model of SDXL: four levels, and another vector (aesthetic score in place of the target size).
+pub(super) static SDXL_REFINER: Family = Family {
+    id: "sdxl-refiner",
+    label: "Stable Diffusion XL refiner",
+    text: text::SDXL_REFINER,
+    matches: |facts| facts.base == Some(Base::SdxlRefiner),
+    build: drawing::sdxl_refiner,
+    ..SDXL
+};
 
 /// The published model that predicts the velocity, at 768 pixels.
 pub(super) static SD21: Published = Published {
@@ -90,9 +66,12 @@ pub(super) static SD21: Published = Published {
             block_out_channels: vec![320, 640, 1280, 1280],
             layers_per_block: 2,
             transformer_depth: vec![1, 1, 1, 0],
+            up_depth: None,
             mid_depth: 1,
+            mid_resnets: 2,
             cross_attention_dim: 1024,
             added_dim: None,
+            time_cond_proj_dim: None,
             heads: HEADS,
         },
         vae: published::vae(VAE_SCALE),
@@ -107,16 +86,20 @@ pub(super) static SDXL_BASE: Published = Published {
     aliases: &["xl", "sdxl1.0", "sdxl-base"],
     resolution: 1024,
     sizes: || Sizes {
-        text: vec![published::CLIP_L, published::OPEN_CLIP_BIG_G],
+        // Of the first one the last layer is not used.
+        text: vec![TextConfig { layers: 11, ..published::CLIP_L }, published::OPEN_CLIP_BIG_G],
         unet: UNetConfig {
             in_channels: 4,
             out_channels: 4,
             block_out_channels: vec![320, 640, 1280],
             layers_per_block: 2,
             transformer_depth: vec![0, 2, 10],
+            up_depth: None,
             mid_depth: 10,
+            mid_resnets: 2,
             cross_attention_dim: 2048,
             added_dim: Some(2816),
+            time_cond_proj_dim: None,
             heads: HEADS,
         },
         vae: published::vae(SDXL_VAE_SCALE),

@@ -1,8 +1,8 @@
 //! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions, epsilon prediction.
 
-use super::{Facts, Family, Model, Parts, Published, Sizes, VAE_SCALE, published, text};
-use crate::Error;
+use super::{Facts, Family, Model, Parts, Published, Sizes, VAE_SCALE, others, published, text};
 use crate::unet::{Heads, UNetConfig};
+use crate::{Error, preview};
 use latent_loader::Checkpoint;
 use std::sync::Arc;
 
@@ -15,11 +15,10 @@ pub(super) static FAMILY: Family = Family {
     resolution: 512,
     heads: HEADS,
     vae_scale: VAE_SCALE,
+    latent_rgb: preview::SD,
     text: text::SD1,
-    matches: |facts: &Facts<'_>| {
-        facts.in_channels == Some(4) && facts.proj_in_rank == Some(4) && facts.added_dim.is_none()
-    },
-    build: Some(build),
+    matches: |facts: &Facts<'_>| others::plain(facts, 4),
+    build,
 };
 
 /// The model that all of the family have the sizes of.
@@ -36,9 +35,12 @@ pub(super) static SD15: Published = Published {
             block_out_channels: vec![320, 640, 1280, 1280],
             layers_per_block: 2,
             transformer_depth: vec![1, 1, 1, 0],
+            up_depth: None,
             mid_depth: 1,
+            mid_resnets: 2,
             cross_attention_dim: 768,
             added_dim: None,
+            time_cond_proj_dim: None,
             heads: HEADS,
         },
         vae: published::vae(VAE_SCALE),
@@ -46,5 +48,5 @@ pub(super) static SD15: Published = Published {
 };
 
 fn build(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
-    Ok(Model::of_parts(Parts::detect(checkpoint)?.with_text()?, checkpoint))
+    Model::of_parts(Parts::detect(checkpoint)?.with_text()?, checkpoint)
 }

@@ -4,7 +4,7 @@ use super::names;
 use crate::Error;
 use crate::text::{TextActivation, TextConfig, TextPart};
 use crate::tokenizer::END;
-use latent_loader::{Layout, Weights};
+use latent_loader::Weights;
 
 /// Token that fills up a prompt for OpenCLIP: "!".
 const OPEN_CLIP_PADDING: u32 = 0;
@@ -13,7 +13,9 @@ const OPEN_CLIP_H_LAYERS: usize = 24;
 
 /// How a family uses a text encoder.
 pub(super) struct Role {
-    scope: &'static str,
+    /// Its name, for people.
+    label: &'static str,
+    pub(super) scope: &'static str,
     activation: TextActivation,
     padding: u32,
     /// As [`TextPart::skip`].
@@ -27,8 +29,14 @@ pub(super) struct Role {
 /// CLIP-L: all layers and the final norm (SD 1.x).
 pub(super) static SD1: &[Role] = &[CLIP_L];
 /// OpenCLIP-H: the layer before the last, and the final norm (SD 2.x).
-pub(super) static SD2: &[Role] =
-    &[Role { final_norm: true, pooled: false, may_be_cut: true, scope: "text_encoder", ..OPEN_CLIP }];
+pub(super) static SD2: &[Role] = &[Role {
+    final_norm: true,
+    pooled: false,
+    may_be_cut: true,
+    scope: "text_encoder",
+    label: "text encoder (OpenCLIP H)",
+    ..OPEN_CLIP
+}];
 /// CLIP-L and OpenCLIP-bigG: the layer before the last of both, without the final norm; the pooled text of the second
 /// (SDXL).
 pub(super) static SDXL: &[Role] = &[Role { skip: 2, final_norm: false, ..CLIP_L }, OPEN_CLIP];
@@ -36,6 +44,7 @@ pub(super) static SDXL: &[Role] = &[Role { skip: 2, final_norm: false, ..CLIP_L 
 pub(super) static SDXL_REFINER: &[Role] = &[OPEN_CLIP];
 
 const CLIP_L: Role = Role {
+    label: "text encoder (CLIP-L)",
     scope: "text_encoder",
     activation: TextActivation::QuickGelu,
     padding: END,
@@ -46,6 +55,7 @@ const CLIP_L: Role = Role {
 };
 
 const OPEN_CLIP: Role = Role {
+    label: "text encoder (OpenCLIP bigG)",
     scope: "text_encoder_2",
     activation: TextActivation::Gelu,
     padding: OPEN_CLIP_PADDING,
@@ -57,15 +67,17 @@ const OPEN_CLIP: Role = Role {
 
 impl Role {
     /// The encoder among weights of canonical names; `None` if it is not there.
-    fn part(&self, weights: &Weights, layout: Layout) -> Result<Option<TextPart>, Error> {
+    fn part(&self, weights: &Weights) -> Result<Option<TextPart>, Error> {
         let below = weights.scope(self.scope).scope("text_model");
         if !below.contains("embeddings.token_embedding.weight") {
             return Ok(None);
         }
         let config = TextConfig::from_weights(&below, self.activation)?;
+        // Files of transformers, which tell queries, keys and values apart, leave the last layer out.
+        let is_transformers = below.contains("encoder.layers.0.self_attn.q_proj.weight");
         let is_cut = self.may_be_cut
             && (config.layers + 1 == OPEN_CLIP_H_LAYERS
-                || (layout == Layout::DiffusersFolder && config.layers != OPEN_CLIP_H_LAYERS));
+                || (is_transformers && config.layers != OPEN_CLIP_H_LAYERS));
         Ok(Some(TextPart {
             scope: self.scope,
             skip: if is_cut { 1 } else { self.skip },
@@ -78,38 +90,58 @@ impl Role {
 }
 
 /// The text encoders that are there, of those that a family has.
-pub(super) fn parts(roles: &[Role], weights: &Weights, layout: Layout) -> Result<Vec<TextPart>, Error> {
-    let parts = roles.iter().map(|role| role.part(weights, layout));
+pub(super) fn parts(roles: &[Role], weights: &Weights) -> Result<Vec<TextPart>, Error> {
+    let parts = roles.iter().map(|role| role.part(weights));
     Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Prefixes of text encoders in files, and their canonical scopes; the names below are those of transformers.
-const TRANSFORMERS: &[(&str, &str)] = &[
-    ("cond_stage_model.transformer.", "text_encoder"),
-    ("conditioner.embedders.0.transformer.", "text_encoder"),
-    ("text_encoder.", "text_encoder"),
-    ("text_encoder_2.", "text_encoder_2"),
-];
-/// The same, for names below as OpenCLIP gives them. The refiner's only encoder is what the base has as its second.
-const OPEN_CLIP_PREFIXES: &[(&str, &str)] = &[
-    ("cond_stage_model.model.", "text_encoder"),
-    ("conditioner.embedders.0.model.", "text_encoder_2"),
-    ("conditioner.embedders.1.model.", "text_encoder_2"),
-];
+/// The text encoder of a scope, which has a dot behind it.
+pub(super) fn part(roles: &[Role], scope: &str, weights: &Weights) -> Result<Option<TextPart>, Error> {
+    let role = roles.iter().find(|role| scope.strip_suffix('.') == Some(role.scope));
+    role.map_or(Ok(None), |role| role.part(weights))
+}
 
-/// Canonical name of a tensor of a text encoder, in single files and folders.
-pub(super) fn canonical(name: &str) -> Option<String> {
-    let below = |table: &'static [(&str, &str)]| {
-        table.iter().find_map(|(prefix, scope)| Some((*scope, name.strip_prefix(prefix)?)))
-    };
-    if let Some((scope, name)) = below(TRANSFORMERS) {
-        if name.starts_with("text_projection.") {
-            return Some(format!("{scope}.{name}"));
+/// Lengths of the embeddings of a size in SDXL's added vector, all six together.
+const SIZES: usize = 6 * 256;
+
+/// The scope of each encoder, with a dot behind it, and the width that it has beside a UNet of these sizes. Two encoders' states
+/// lie side by side, and the second's pooled text in the added vector.
+pub(super) fn widths(roles: &[Role], context: usize, added: Option<usize>) -> Vec<(String, usize)> {
+    let scope = |role: &Role| format!("{}.", role.scope);
+    match roles {
+        [first, second] => {
+            let pooled = added.unwrap_or(0).saturating_sub(SIZES);
+            vec![(scope(first), context.saturating_sub(pooled)), (scope(second), pooled)]
         }
-        return Some(format!("{scope}.text_model.{}", name.strip_prefix("text_model.").unwrap_or(name)));
+        roles => roles.iter().map(|role| (scope(role), context)).collect(),
     }
-    let (scope, name) = below(OPEN_CLIP_PREFIXES)?;
-    Some(format!("{scope}.{}", names::open_clip(name)?))
+}
+
+/// Those that are not there.
+pub(super) fn lacking(roles: &[Role], weights: &Weights) -> Vec<&'static str> {
+    let is_there = |role: &&Role| {
+        weights.contains(&format!("{}.text_model.embeddings.token_embedding.weight", role.scope))
+    };
+    roles.iter().filter(|role| !is_there(role)).map(|role| role.label).collect()
+}
+
+/// Canonical name of a tensor of a text encoder, below the encoder's scope, and whether OpenCLIP named it: `below` is its
+/// name below the prefix of the file. `None` for what no text encoder has.
+pub(super) fn canonical(below: &str) -> Option<(String, bool)> {
+    let name = match below.strip_prefix("transformer.") {
+        Some(name) if !name.starts_with("resblocks.") => name,
+        _ => below.strip_prefix("model.").unwrap_or(below),
+    };
+    if let Some(name) = names::open_clip(name) {
+        return Some((name, true));
+    }
+    if name == "text_projection.weight" {
+        return Some((name.to_owned(), false));
+    }
+    let name = name.strip_prefix("text_model.").unwrap_or(name);
+    let is_known =
+        ["embeddings.", "encoder.layers.", "final_layer_norm."].iter().any(|s| name.starts_with(s));
+    is_known.then(|| (format!("text_model.{name}"), false))
 }
 
 #[cfg(test)]
@@ -118,24 +150,33 @@ mod tests {
 
     #[test]
     fn names_of_all_origins() {
-        let embedding = "text_model.embeddings.token_embedding.weight";
-        for (name, expected) in [
-            (format!("cond_stage_model.transformer.{embedding}"), format!("text_encoder.{embedding}")),
+        let table = "text_model.embeddings.token_embedding.weight";
+        for (name, expected, is_open_clip) in [
+            ("transformer.text_model.embeddings.token_embedding.weight", table, false),
+            ("transformer.embeddings.token_embedding.weight", table, false),
+            ("text_model.embeddings.token_embedding.weight", table, false),
+            ("embeddings.token_embedding.weight", table, false),
+            ("model.token_embedding.weight", table, true),
+            ("token_embedding.weight", table, true),
+            ("model.text_projection", "text_projection", true),
+            ("text_projection.weight", "text_projection.weight", false),
+            ("transformer.text_projection.weight", "text_projection.weight", false),
             (
-                "cond_stage_model.transformer.embeddings.token_embedding.weight".into(),
-                format!("text_encoder.{embedding}"),
+                "model.transformer.resblocks.7.attn.in_proj_bias",
+                "text_model.encoder.layers.7.self_attn.in_proj_bias",
+                true,
             ),
-            ("cond_stage_model.model.token_embedding.weight".into(), format!("text_encoder.{embedding}")),
-            ("conditioner.embedders.1.model.text_projection".into(), "text_encoder_2.text_projection".into()),
-            ("text_encoder_2.text_projection.weight".into(), "text_encoder_2.text_projection.weight".into()),
+            ("transformer.resblocks.7.ln_1.bias", "text_model.encoder.layers.7.layer_norm1.bias", true),
+            // Canonical names stay what they are.
             (
-                "conditioner.embedders.0.model.transformer.resblocks.7.attn.in_proj_bias".into(),
-                "text_encoder_2.text_model.encoder.layers.7.self_attn.in_proj_bias".into(),
+                "text_model.encoder.layers.7.self_attn.in_proj_bias",
+                "text_model.encoder.layers.7.self_attn.in_proj_bias",
+                false,
             ),
         ] {
-            assert_eq!(canonical(&name), Some(expected), "{name}");
+            assert_eq!(canonical(name), Some((expected.to_owned(), is_open_clip)), "{name}");
         }
-        for other in ["", "unet.conv_in.weight", "cond_stage_model.model.logit_scale"] {
+        for other in ["", "conv_in.weight", "model.logit_scale", "open_clip.model.visual.proj"] {
             assert_eq!(canonical(other), None, "{other}");
         }
     }

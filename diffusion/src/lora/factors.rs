@@ -38,11 +38,7 @@ enum PartKind {
 impl Factors {
     /// From the tensors of a module. The error is one line without the module's name.
     pub(super) fn new(checkpoint: &Checkpoint, roles: &BTreeMap<Role, &str>) -> Result<Factors, String> {
-        let has = |role: Role| roles.contains_key(&role);
         let part = |of| Part::new(checkpoint, roles, of);
-        if has(Role::Dora) {
-            return Err("is a DoRA, which is not supported yet; a LoRA without dora_scale is".into());
-        }
         let one = part([Some(Role::Diff), Some(Role::Up), Some(Role::Mid), Some(Role::Down)])?;
         let hada_1 = part([None, Some(Role::HadaW1A), Some(Role::HadaT1), Some(Role::HadaW1B)])?;
         let hada_2 = part([None, Some(Role::HadaW2A), Some(Role::HadaT2), Some(Role::HadaW2B)])?;
@@ -70,6 +66,13 @@ impl Factors {
             (None, None, None, ..) => Err("lacks one factor of its LoKr".into()),
             _ => Err("has factors of several kinds".into()),
         }
+    }
+
+    /// A tensor of the file as it is.
+    pub(super) fn whole(checkpoint: &Checkpoint, name: &str) -> Result<Factors, String> {
+        let roles = BTreeMap::from([(Role::Diff, name)]);
+        let part = Part::new(checkpoint, &roles, [Some(Role::Diff), None, None, None])?;
+        part.map(Factors::One).ok_or_else(|| format!("lacks {name}"))
     }
 
     /// Rows and columns of the change.
@@ -127,8 +130,9 @@ impl Part {
         let name = |role: Option<Role>| role.and_then(|role| roles.get(&role)).map(|name| (*name).to_owned());
         let shape = |name: &str| checkpoint.get(name).map_or(&[][..], |info| &info.shape);
         let names = [whole, left, core, right].map(name);
+        let is_whole = names[0].is_some();
         for name in names.iter().flatten() {
-            if shape(name).len() < 2 || shape(name).contains(&0) {
+            if shape(name).len() < if is_whole { 1 } else { 2 } || shape(name).contains(&0) {
                 return Err(format!("{name} has the shape {:?}, which is no factor (rank 0?)", shape(name)));
             }
         }
@@ -233,7 +237,7 @@ fn turned(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// The values of a tensor, all of them finite.
-fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, Error> {
+pub(super) fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, Error> {
     let raw = checkpoint.read(name)?;
     if let Some(index) = raw.find_non_finite() {
         let reason = format!("tensor {name:?} is NaN or infinite at index {index}; the file is damaged");

@@ -1,6 +1,7 @@
 //! Several LoRAs and one model: what is added to which weight.
 
-use super::{Lora, names};
+use super::names::{self, Layer};
+use super::{Lora, Strength};
 use crate::Error;
 use latent_loader::{Dtype, RawTensor, Weights};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ struct Change {
     lora: Arc<Lora>,
     module: usize,
     weight: f32,
+    /// Which third of the tensor is the layer's, where three layers lie in one.
+    third: Option<usize>,
 }
 
 /// How much of a LoRA fits a model. It is written as `FILE: 190 of 192 applied`.
@@ -43,8 +46,8 @@ impl Merge {
     /// # Errors
     /// [`Error::Lora`]: a LoRA that fits no layer, or whose shapes are those of another kind of model, or a weight that
     /// is no number of -100 to 100.
-    pub fn new(
-        loras: &[(Arc<Lora>, f32)],
+    pub fn new<S: Copy + Into<Strength>>(
+        loras: &[(Arc<Lora>, S)],
         weights: &Weights,
         label: &str,
     ) -> Result<(Merge, Vec<Applied>), Error> {
@@ -52,11 +55,13 @@ impl Merge {
         let known = names::known(names.iter().copied());
         let (mut merge, mut reports) = (Merge::default(), Vec::new());
         for (lora, weight) in loras {
-            if weight.is_nan() || weight.abs() > MAX_WEIGHT {
+            let strength: Strength = (*weight).into();
+            let is_wrong = |weight: &f32| weight.is_nan() || weight.abs() > MAX_WEIGHT;
+            if let Some(weight) = [strength.unet, strength.text].into_iter().find(is_wrong) {
                 let reason = format!("the weight {weight} is not in -{MAX_WEIGHT} to {MAX_WEIGHT}");
                 return Err(Error::Lora { file: lora.label().to_owned(), reason });
             }
-            reports.push(merge.add(lora, *weight, weights, &known, label)?);
+            reports.push(merge.add(lora, strength, weights, &known, label)?);
         }
         Ok((merge, reports))
     }
@@ -64,30 +69,36 @@ impl Merge {
     fn add(
         &mut self,
         lora: &Arc<Lora>,
-        weight: f32,
+        strength: Strength,
         weights: &Weights,
-        known: &BTreeMap<String, &str>,
+        known: &BTreeMap<String, Layer<'_>>,
         label: &str,
     ) -> Result<Applied, Error> {
         let mut unmatched = lora.others.clone();
         let mut applied = 0;
         for (index, module) in lora.modules.iter().enumerate() {
-            let Some(name) = known.get(&names::lookup(&module.name)) else {
-                unmatched.push(module.name.clone());
+            let layer = known.get(&names::lookup(&module.name));
+            let name = layer.and_then(|layer| layer.tensor(module.is_bias));
+            let (Some(layer), Some(name)) = (layer, name.filter(|name| weights.contains(name))) else {
+                let what = if module.is_bias { " (bias)" } else { "" };
+                unmatched.push(format!("{}{what}", module.name));
                 continue;
             };
-            let shape = weights.shape(name).unwrap_or(&[]);
-            let fits = shape.len() >= 2 && [shape[0], shape[1..].iter().product()] == module.factors.dims();
-            if !fits {
-                let [rows, columns] = module.factors.dims();
+            let mut shape = weights.shape(&name).unwrap_or(&[]).to_vec();
+            if let (Some(_), [rows, ..]) = (layer.third, &mut shape[..]) {
+                *rows /= 3;
+            }
+            if !module.change.fits(&shape) {
+                let dims = module.change.dims().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()));
                 let reason =
-                    format!("{} changes {rows}x{columns} where the model has {shape:?}", module.name);
+                    format!("{} changes {} where the model has {shape:?}", module.name, dims.join("x"));
                 return Err(other_family(lora, label, &reason));
             }
             applied += 1;
+            let weight = strength.of(&name);
             if weight != 0.0 {
-                let change = Change { lora: lora.clone(), module: index, weight };
-                self.changes.entry((*name).to_owned()).or_default().push(change);
+                let change = Change { lora: lora.clone(), module: index, weight, third: layer.third };
+                self.changes.entry(name).or_default().push(change);
             }
         }
         if applied == 0 {
@@ -107,7 +118,13 @@ impl Merge {
         let Some(changes) = self.changes.get(name) else { return Ok(raw) };
         let mut values = raw.to_f32()?;
         for change in changes {
-            change.lora.add(change.module, change.weight, &mut values)?;
+            let (rows, part) = (raw.shape.first().copied().unwrap_or(1), values.len() / 3);
+            let (rows, to) = match change.third {
+                Some(third) => (rows / 3, &mut values[third * part..][..part]),
+                None => (rows, &mut values[..]),
+            };
+            let Lora { checkpoint, modules, .. } = &*change.lora;
+            modules[change.module].change.apply(checkpoint, change.weight, rows, to)?;
             if !values.iter().all(|value| value.is_finite()) {
                 let reason = format!("{name} is beyond all numbers after it was added");
                 return Err(Error::Lora { file: change.lora.label().to_owned(), reason });

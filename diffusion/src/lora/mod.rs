@@ -2,25 +2,29 @@
 //!
 //! A [`Lora`] holds factors of what is added to weights: `W + weight * alpha / rank * up * down`. [`Merge`] says which
 //! factors belong to which weight of a model; the sum is made in `f32` whenever a weight is read, so that the model's
-//! file stays as it is. LoCon (convolutions), LoHa and LoKr (<https://arxiv.org/abs/2309.14859>) are other products.
+//! file stays as it is. LoCon (convolutions), LoHa and LoKr (<https://arxiv.org/abs/2309.14859>) are other products; full
+//! differences, also of norms and biases, are none. DoRA (<https://arxiv.org/abs/2402.09353>) gives the sum's vectors lengths
+//! of their own.
 
+mod change;
 mod factors;
 mod merge;
 mod names;
 mod roles;
+mod strength;
+mod summary;
 mod tags;
 
 pub use merge::{Applied, Merge};
+pub use strength::Strength;
+pub use summary::Summary;
 pub use tags::{Tag, take_tags};
 
 use crate::Error;
-use factors::Factors;
+use change::Change;
 use latent_loader::Checkpoint;
 use roles::Role;
 use std::collections::BTreeMap;
-
-/// Largest size of an alpha; real ones are at most about the rank.
-const MAX_ALPHA: f32 = 65536.0;
 
 /// An opened LoRA file: what its header tells, found sound. Its numbers are read when they are added.
 #[derive(Debug)]
@@ -32,14 +36,13 @@ pub struct Lora {
     others: Vec<String>,
 }
 
-/// What is added to one weight.
+/// What becomes of one weight or bias.
 #[derive(Debug)]
 struct Module {
     /// Its name in the file.
     name: String,
-    factors: Factors,
-    /// `alpha / rank`, or 1.
-    scale: f32,
+    is_bias: bool,
+    change: Change,
 }
 
 impl Lora {
@@ -51,7 +54,7 @@ impl Lora {
         let mut found: BTreeMap<&str, BTreeMap<Role, &str>> = BTreeMap::new();
         let mut others = Vec::new();
         for tensor in checkpoint.tensors() {
-            match roles::split(&tensor.name) {
+            match roles::split(&checkpoint, &tensor.name) {
                 Some((module, role)) => {
                     if let Some(twice) = found.entry(module).or_default().insert(role, &tensor.name) {
                         let reason = format!("{twice:?} and {:?} are the same factor", tensor.name);
@@ -61,8 +64,14 @@ impl Lora {
                 None => others.push(tensor.name.clone()),
             }
         }
-        let modules = found.iter().map(|(name, roles)| Module::new(&checkpoint, name, roles));
-        let modules = modules.collect::<Result<Vec<_>, Error>>()?;
+        let mut modules = Vec::with_capacity(found.len());
+        for (name, roles) in &found {
+            let all = Change::all(&checkpoint, roles);
+            let (weight, bias) = all.map_err(|reason| change::explain(&checkpoint, name, &reason))?;
+            for (change, is_bias) in [(weight, false), (bias, true)] {
+                modules.extend(change.map(|change| Module { name: (*name).to_owned(), is_bias, change }));
+            }
+        }
         if modules.is_empty() {
             return Err(wrong(
                 &checkpoint,
@@ -94,7 +103,7 @@ impl Lora {
     #[must_use]
     pub fn base(&self) -> Option<&'static str> {
         let is_key = |name: &str| name.ends_with("attn2_to_k") || name.ends_with("attn2.to_k");
-        let width = self.modules.iter().find(|m| is_key(&m.name)).map(|m| m.factors.dims()[1]);
+        let width = self.modules.iter().find(|m| is_key(&m.name)).and_then(|m| m.change.dims()[1]);
         match width {
             Some(768) => Some("Stable Diffusion 1.x"),
             Some(1024) => Some("Stable Diffusion 2.x"),
@@ -106,39 +115,6 @@ impl Lora {
             None => None,
         }
     }
-
-    /// Adds `weight` times the change of a module to a weight.
-    fn add(&self, module: usize, weight: f32, to: &mut [f32]) -> Result<(), Error> {
-        let module = &self.modules[module];
-        module.factors.add(&self.checkpoint, weight * module.scale, to)
-    }
-}
-
-impl Module {
-    fn new(checkpoint: &Checkpoint, name: &str, roles: &BTreeMap<Role, &str>) -> Result<Module, Error> {
-        let explain = |reason: String| wrong(checkpoint, format!("{name}: {reason}"));
-        let factors = Factors::new(checkpoint, roles).map_err(explain)?;
-        let scale = match (roles.get(&Role::Alpha), factors.rank()) {
-            (Some(tensor), Some(rank)) => alpha(checkpoint, tensor)? / rank as f32,
-            _ => 1.0,
-        };
-        Ok(Module { name: name.to_owned(), factors, scale })
-    }
-}
-
-/// Reads an alpha, a single number.
-fn alpha(checkpoint: &Checkpoint, tensor: &str) -> Result<f32, Error> {
-    if checkpoint.get(tensor).is_none_or(|info| info.elements() != 1) {
-        return Err(wrong(checkpoint, format!("{tensor} is not a single number")));
-    }
-    let value = checkpoint.read(tensor)?.to_f32()?[0];
-    if value.is_finite() && value.abs() <= MAX_ALPHA {
-        return Ok(value);
-    }
-    Err(wrong(
-        checkpoint,
-        format!("{tensor} is {value}; at most {MAX_ALPHA} is sensible, so the file is damaged"),
-    ))
 }
 
 fn wrong(checkpoint: &Checkpoint, reason: String) -> Error {

@@ -1,13 +1,33 @@
 //! From the names of a LoRA file to a model's canonical names.
 
+use crate::families::originals;
 use std::collections::BTreeMap;
 
-/// The names under which LoRA files know the layers of a model, with dots as underscores: to the layer's weight.
-pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, &'a str> {
+/// A layer of the model: where its weight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layer<'a> {
+    /// Canonical name of the tensor.
+    weight: &'a str,
+    /// Which third of it, where queries, keys and values lie in one tensor (OpenCLIP in single files).
+    pub(super) third: Option<usize>,
+}
+
+impl Layer<'_> {
+    /// The tensor of its weight or of its bias, which may not exist.
+    pub(super) fn tensor(&self, is_bias: bool) -> Option<String> {
+        match is_bias {
+            false => Some(self.weight.to_owned()),
+            true => Some(format!("{}bias", self.weight.strip_suffix("weight")?)),
+        }
+    }
+}
+
+/// The names under which LoRA files know the layers of a model, with dots as underscores.
+pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, Layer<'a>> {
     let layers = weights.clone().filter_map(residual_block).max().map_or(0, |last| last + 1);
     let mut known = BTreeMap::new();
     for weight in weights {
-        let Some((part, layer)) = weight.strip_suffix(".weight").and_then(|name| name.split_once('.')) else {
+        let Some((part, layer)) = weight.strip_suffix("weight").and_then(|name| name.split_once('.')) else {
             continue;
         };
         let prefixes: &[&str] = match part {
@@ -16,16 +36,25 @@ pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTree
             "text_encoder_2" => &["lora_te2"],
             _ => continue,
         };
-        for prefix in prefixes {
-            known.insert(format!("{prefix}_{}", layer.replace('.', "_")), weight);
-        }
-        if let Some(original) = original(layer, layers).filter(|_| part == "unet") {
-            let original = format!("lora_unet_{}", original.replace('.', "_"));
-            // An upsampler is the third part of its block, or the second where there is no attention.
-            if let Some(block) = original.strip_suffix("_2_conv") {
-                known.insert(format!("{block}_1_conv"), weight);
+        let mut add = |name: &str, third| {
+            for prefix in prefixes {
+                known.insert(format!("{prefix}_{}", name.replace('.', "_")), Layer { weight, third });
             }
-            known.insert(original, weight);
+        };
+        if let Some(attention) = layer.strip_suffix("in_proj_") {
+            for (third, name) in ["q_proj", "k_proj", "v_proj"].iter().enumerate() {
+                add(&format!("{attention}{name}"), Some(third));
+            }
+            continue;
+        }
+        let Some(layer) = layer.strip_suffix('.') else { continue };
+        add(layer, None);
+        if let Some(original) = originals::unet_layer(layer, layers).filter(|_| part == "unet") {
+            // An upsampler is the third part of its block, or the second where there is no attention.
+            if let Some(block) = original.strip_suffix(".2.conv") {
+                add(&format!("{block}.1.conv"), None);
+            }
+            add(&original, None);
         }
     }
     known
@@ -61,74 +90,9 @@ fn residual_block(weight: &str) -> Option<usize> {
     weight.strip_prefix("unet.down_blocks.0.resnets.")?.split('.').next()?.parse().ok()
 }
 
-/// The name of a layer of the UNet in the original single files, `layers` residual blocks a level.
-fn original(layer: &str, layers: usize) -> Option<String> {
-    let parts: Vec<&str> = layer.splitn(5, '.').collect();
-    let index = |at: usize| parts.get(at)?.parse::<usize>().ok();
-    let rest = |from: usize| layer.splitn(from + 1, '.').nth(from);
-    match parts[..] {
-        ["conv_in"] => Some("input_blocks.0.0".into()),
-        ["conv_out"] => Some("out.2".into()),
-        ["time_embedding", "linear_1"] => Some("time_embed.0".into()),
-        ["time_embedding", "linear_2"] => Some("time_embed.2".into()),
-        ["add_embedding", "linear_1"] => Some("label_emb.0.0".into()),
-        ["add_embedding", "linear_2"] => Some("label_emb.0.2".into()),
-        ["mid_block", "resnets", ..] => {
-            Some(format!("middle_block.{}.{}", index(2)?.checked_mul(2)?, resnet(rest(3)?)?))
-        }
-        ["mid_block", "attentions", ..] => Some(format!("middle_block.1.{}", rest(3)?)),
-        ["down_blocks" | "up_blocks", _, kind, ..] => {
-            let is_down = parts[0] == "down_blocks";
-            let first = index(1)?.checked_mul(layers + 1)?;
-            let (side, block) = if is_down {
-                ("input_blocks", first + 1 + index(3)?)
-            } else {
-                ("output_blocks", first + index(3)?)
-            };
-            match kind {
-                "resnets" => Some(format!("{side}.{block}.0.{}", resnet(rest(4)?)?)),
-                "attentions" => Some(format!("{side}.{block}.1.{}", rest(4)?)),
-                "downsamplers" => Some(format!("{side}.{}.0.op", first + layers + 1)),
-                "upsamplers" => Some(format!("{side}.{}.2.conv", first + layers)),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-/// The parts of a residual block in the original.
-fn resnet(part: &str) -> Option<&'static str> {
-    match part {
-        "conv1" => Some("in_layers.2"),
-        "time_emb_proj" => Some("emb_layers.1"),
-        "conv2" => Some("out_layers.3"),
-        "conv_shortcut" => Some("skip_connection"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn original_names_of_the_unet() {
-        for (layer, expected) in [
-            ("down_blocks.0.resnets.1.conv1", "input_blocks.2.0.in_layers.2"),
-            ("down_blocks.1.attentions.0.proj_in", "input_blocks.4.1.proj_in"),
-            ("down_blocks.0.downsamplers.0.conv", "input_blocks.3.0.op"),
-            ("mid_block.resnets.1.time_emb_proj", "middle_block.2.emb_layers.1"),
-            ("mid_block.attentions.0.proj_out", "middle_block.1.proj_out"),
-            ("up_blocks.1.attentions.2.proj_out", "output_blocks.5.1.proj_out"),
-            ("up_blocks.0.upsamplers.0.conv", "output_blocks.2.2.conv"),
-            ("conv_in", "input_blocks.0.0"),
-        ] {
-            assert_eq!(original(layer, 2).as_deref(), Some(expected));
-        }
-        assert_eq!(original("down_blocks.x.resnets.0.conv1", 2), None);
-        assert_eq!(original("", 2), None);
-    }
 
     #[test]
     fn names_of_diffusers_before_peft() {

@@ -1,5 +1,6 @@
-//! `<lora:name:weight>` in prompts.
+//! `<lora:name:weight>` and `<lora:name:unet_weight:text_weight>` in prompts.
 
+use super::Strength;
 use crate::Error;
 
 /// A LoRA that a prompt asks for.
@@ -7,8 +8,18 @@ use crate::Error;
 pub struct Tag {
     /// The stem of its file.
     pub name: String,
-    /// How strongly, 1 if the prompt does not say.
+    /// How strongly it is added to the UNet; 1 if the prompt does not say.
     pub weight: f32,
+    /// How strongly it is added to the text encoders; as to the UNet if the prompt does not say.
+    pub text_weight: f32,
+}
+
+impl Tag {
+    /// Both weights.
+    #[must_use]
+    pub fn strength(&self) -> Strength {
+        Strength { unet: self.weight, text: self.text_weight }
+    }
 }
 
 /// Takes the tags out of a prompt.
@@ -37,15 +48,31 @@ pub fn take_tags(prompt: &str) -> Result<(String, Vec<Tag>), Error> {
 }
 
 fn parse(tag: &str) -> Result<Tag, Error> {
-    let (name, weight) = tag.split_once(':').unwrap_or((tag, "1"));
-    let is_plain = !name.is_empty() && !name.contains(['/', '\\', ':', '\0']) && !name.starts_with('.');
+    let mut parts = tag.split(':');
+    let name = parts.next().unwrap_or_default();
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && !name.starts_with('.');
     if !is_plain {
         return Err(wrong(format!("<lora:{tag}>: {name:?} is not the plain name of a file")));
     }
-    match weight.trim().parse::<f32>() {
-        Ok(weight) if weight.is_finite() => Ok(Tag { name: name.to_owned(), weight }),
-        _ => Err(wrong(format!("<lora:{tag}>: {weight:?} is not a number such as 0.8"))),
+    let (mut unet, mut text) = (None, None);
+    for part in parts {
+        // The webui's names for the two, in any order.
+        let (slot, number) = match part.split_once('=') {
+            Some(("unet", number)) => (&mut unet, number),
+            Some(("te", number)) => (&mut text, number),
+            _ if unet.is_none() => (&mut unet, part),
+            _ => (&mut text, part),
+        };
+        match number.trim().parse::<f32>() {
+            Ok(number) if number.is_finite() && slot.is_none() => *slot = Some(number),
+            Ok(number) if number.is_finite() => {
+                return Err(wrong(format!("<lora:{tag}>: has more weights than UNet and text encoder")));
+            }
+            _ => return Err(wrong(format!("<lora:{tag}>: {number:?} is not a number such as 0.8"))),
+        }
     }
+    let weight = unet.or(text).unwrap_or(1.0);
+    Ok(Tag { name: name.to_owned(), weight, text_weight: text.unwrap_or(weight) })
 }
 
 fn wrong(reason: String) -> Error {

@@ -1,6 +1,7 @@
 //! Prompts as states of the text encoders.
 
 use crate::Error;
+use crate::embeddings::Words;
 use crate::prompt::{self, Chunk};
 use crate::text::PartEncoder;
 use latent_tensor::{Tensor, ops};
@@ -14,6 +15,8 @@ pub struct Conditioning {
     pub negative: Tensor,
     /// The pooled texts, for models that take them.
     pub pooled: Option<Pooled>,
+    /// What steers the refiner, where there is one.
+    pub refiner: Option<Box<Conditioning>>,
 }
 
 /// Whole prompts as one vector each, in main memory.
@@ -34,6 +37,7 @@ impl Conditioning {
         negative: &[&str],
         clip_skip: usize,
         zero_negative: bool,
+        words: &Words,
     ) -> Result<Conditioning, Error> {
         let is_zero = negative.is_empty() && zero_negative;
         let negative = if negative.is_empty() { &[""] } else { negative };
@@ -41,7 +45,7 @@ impl Conditioning {
         for encoder in encoders {
             let padding = encoder.part().padding;
             let chunks = |texts: &[&str]| -> Vec<Vec<Chunk>> {
-                texts.iter().map(|text| prompt::encode(text, padding)).collect()
+                texts.iter().map(|text| prompt::encode_with(text, padding, words)).collect()
             };
             let (mut positive, mut negative) = (chunks(positive), chunks(negative));
             let longest = positive.iter().chain(&negative).map(Vec::len).max().unwrap_or(1);
@@ -65,7 +69,7 @@ impl Conditioning {
                 pooled.negative = Tensor::zeros(pooled.negative.dims())?;
             }
         }
-        Ok(Conditioning { positive, negative, pooled })
+        Ok(Conditioning { positive, negative, pooled, refiner: None })
     }
 }
 

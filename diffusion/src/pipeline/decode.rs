@@ -4,8 +4,35 @@ use super::event::tell;
 use super::{Event, Latents, Listener, Memory, Picture, Pipeline};
 use crate::Error;
 use crate::params::Params;
+use crate::taesd::{TaesdDecoder, TaesdFile};
 use crate::vae::VaeDecoder;
 use latent_tensor::{Device, Tensor};
+use std::sync::Arc;
+
+/// What decodes.
+pub(super) enum Decoder {
+    Vae(Box<VaeDecoder>),
+    Tiny(TaesdDecoder),
+}
+
+impl Decoder {
+    fn device(&self) -> &Device {
+        match self {
+            Decoder::Vae(vae) => vae.device(),
+            Decoder::Tiny(taesd) => taesd.device(),
+        }
+    }
+
+    /// A picture in main memory.
+    fn pixels(&self, latent: &Tensor, memory: Memory) -> Result<Tensor, Error> {
+        let pixels = match (self, memory) {
+            (Decoder::Vae(vae), Memory::Plenty) => vae.decode(latent)?,
+            (Decoder::Vae(vae), Memory::Little) => vae.decode_in_bands(latent)?,
+            (Decoder::Tiny(taesd), _) => taesd.decode(latent)?,
+        };
+        Ok(pixels.to(&Device::Cpu)?)
+    }
+}
 
 impl Pipeline {
     /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one. A VAE whose values pass the largest
@@ -23,11 +50,11 @@ impl Pipeline {
         tell(listener, Event::Decoded { picture: 0, total })?;
         for picture in 0..total {
             let latent = latents.channels_last(picture..picture + 1)?;
-            let mut pixels = self.pixels(&decoder, &latent)?;
+            let mut pixels = decoder.pixels(&latent, self.memory)?;
             let is_finite = expect_finite("VAE", pixels.f32s()?).is_ok();
             if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
                 decoder = self.load_decoder(&exact, listener)?;
-                pixels = self.pixels(&decoder, &latent)?;
+                pixels = decoder.pixels(&latent, self.memory)?;
             }
             expect_finite("VAE", pixels.f32s()?)?;
             pictures.extend(Picture::from_tensor(&pixels)?);
@@ -37,18 +64,24 @@ impl Pipeline {
         Ok(pictures)
     }
 
-    fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<VaeDecoder, Error> {
+    fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Decoder, Error> {
+        if let Some(taesd) = &self.taesd {
+            return taesd.decoder(device).map(Decoder::Tiny);
+        }
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
-        self.load_part("VAE", "vae", device, load, listener)
+        let vae = self.load_part("VAE", "vae", device, load, listener)?;
+        Ok(Decoder::Vae(Box::new(vae)))
     }
 
-    /// A decoded picture in main memory.
-    fn pixels(&self, decoder: &VaeDecoder, latent: &Tensor) -> Result<Tensor, Error> {
-        let pixels = match self.memory {
-            Memory::Plenty => decoder.decode(latent)?,
-            Memory::Little => decoder.decode_in_bands(latent)?,
-        };
-        Ok(pixels.to(&Device::Cpu)?)
+    /// Decodes with a TAESD in place of the VAE from now on, or with the VAE again. Pictures are a little less exact.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]: one without a decoder, or of other latents. Then nothing has changed.
+    pub fn set_taesd(&mut self, taesd: Option<Arc<TaesdFile>>) -> Result<(), Error> {
+        taesd.iter().try_for_each(|taesd| taesd.check_fits(&self.model))?;
+        self.unload_decoder();
+        self.taesd = taesd;
+        Ok(())
     }
 
     /// Drops the VAE and the memory of its stage.
@@ -59,6 +92,6 @@ impl Pipeline {
 }
 
 /// Fails if a stage computed a value that is no number.
-fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
+pub(super) fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
     if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
 }

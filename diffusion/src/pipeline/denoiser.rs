@@ -1,18 +1,27 @@
 //! The UNet as a sampler sees it.
 
-use super::{Conditioning, Latents, Pooled};
+use super::control::{Steering, Told};
+use super::guidance::Guidance;
+use super::start::Beside;
+use super::{Conditioning, Latents, Pooled, Settings};
 use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
 use crate::unet::{Condition, UNet, added_vector};
-use latent_tensor::{Device, Tensor, ops};
+use latent_tensor::{Tensor, ops};
+use std::sync::Arc;
 
 /// Predicts the clean latents of a batch under guidance.
-pub(super) struct UNetDenoiser<'a> {
-    unet: &'a UNet,
-    /// The positive half after the negative one, or alone without guidance.
+pub(super) struct UNetDenoiser {
+    unet: Arc<UNet>,
+    /// What each copy of the batch is told, one after the other.
     condition: Condition,
-    guidance: Option<f32>,
+    /// The same, as ControlNets are told it: the states of the text and the added vector.
+    told: (Tensor, Option<Tensor>),
+    steering: Option<Told>,
+    guidance: Guidance,
+    /// What the UNet takes beside the latents of all copies, channels last.
+    beside: Option<Tensor>,
     prediction: Prediction,
     pictures: usize,
     channels: usize,
@@ -20,31 +29,57 @@ pub(super) struct UNetDenoiser<'a> {
     width: usize,
 }
 
-impl<'a> UNetDenoiser<'a> {
-    /// `sizes` are those of the negative half and of the positive one.
+impl UNetDenoiser {
+    /// For latents of the shape of `latents`, whose values do not count. `sizes` are what SDXL is told of the picture, with
+    /// the negative prompt and with the prompt.
     pub(super) fn new(
-        unet: &'a UNet,
+        (unet, prediction): (Arc<UNet>, Prediction),
         latents: &Latents,
+        beside: Option<&Beside>,
         conditioning: &Conditioning,
-        guidance: f64,
-        prediction: Prediction,
-        sizes: [[f32; 6]; 2],
-    ) -> Result<UNetDenoiser<'a>, Error> {
-        let guidance = (guidance > 1.0).then_some(guidance as f32);
+        settings: &Settings,
+        sizes: &[Vec<f32>; 2],
+    ) -> Result<UNetDenoiser, Error> {
+        let guidance = Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance));
         let &Latents { pictures, channels, height, width, .. } = latents;
-        // The negative half first; without guidance the positive one alone.
-        let from = usize::from(guidance.is_none());
-        let text = repeat(&[&conditioning.negative, &conditioning.positive][from..], pictures)?;
+        let copies = guidance.prompted().iter();
+        let pick =
+            |negative, positive| copies.clone().map(|told| if *told { positive } else { negative }).collect();
+        let text: Vec<&Tensor> = pick(&conditioning.negative, &conditioning.positive);
+        let text = repeat(&text, pictures)?;
         let added = match &conditioning.pooled {
             Some(Pooled { positive, negative }) => {
-                let pooled = repeat(&[negative, positive][from..], pictures)?;
-                let sizes: Vec<f32> = sizes[from..].iter().flat_map(|six| six.repeat(pictures)).collect();
+                let pooled = repeat(&pick(negative, positive), pictures)?;
+                let sizes: Vec<f32> =
+                    copies.clone().flat_map(|told| sizes[usize::from(*told)].repeat(pictures)).collect();
                 Some(added_vector(&pooled, &sizes)?)
             }
             None => None,
         };
-        let condition = unet.condition(&text, added.as_ref())?;
-        Ok(UNetDenoiser { unet, condition, guidance, prediction, pictures, channels, height, width })
+        let beside = beside.map(|beside| guidance.beside(&beside.latents)).transpose()?;
+        let mut condition = unet.condition(&text, added.as_ref())?;
+        let told = vec![settings.guidance as f32; guidance.prompted().len() * pictures];
+        unet.tell_guidance(&mut condition, &told)?;
+        let (told, steering) = ((text, added), None);
+        Ok(UNetDenoiser {
+            unet,
+            condition,
+            told,
+            steering,
+            guidance,
+            beside,
+            prediction,
+            pictures,
+            channels,
+            height,
+            width,
+        })
+    }
+
+    /// With ControlNets.
+    pub(super) fn steered(mut self, steering: Steering) -> Result<UNetDenoiser, Error> {
+        self.steering = Some(steering.told(&self.told.0, self.told.1.as_ref())?);
+        Ok(self)
     }
 }
 
@@ -66,10 +101,10 @@ fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
     Ok(Tensor::from_f32(&dims, &values)?)
 }
 
-impl UNetDenoiser<'_> {
+impl UNetDenoiser {
     /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
     fn predict(&self, input: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-        let copies = if self.guidance.is_some() { 2 } else { 1 };
+        let copies = self.guidance.prompted().len();
         let latents = Latents {
             values: input.repeat(copies),
             pictures: copies * self.pictures,
@@ -77,18 +112,20 @@ impl UNetDenoiser<'_> {
             height: self.height,
             width: self.width,
         };
-        let batch = latents.channels_last(0..latents.pictures)?;
+        let mut batch = latents.channels_last(0..latents.pictures)?;
         let timesteps = vec![timestep as f32; latents.pictures];
-        let output = self.unet.forward(&batch, &timesteps, &self.condition)?;
-        let output = match self.guidance {
-            Some(scale) => ops::guidance(&output, scale)?,
-            None => output,
-        };
-        channels_first(&output.to(&Device::Cpu)?)
+        let steering = self.steering.as_ref();
+        let residuals =
+            steering.map(|steering| steering.residuals(&batch, &timesteps)).transpose()?.flatten();
+        if let Some(beside) = &self.beside {
+            batch = ops::concat_channels(&batch, beside)?;
+        }
+        let output = self.unet.forward_with(&batch, &timesteps, &self.condition, residuals)?;
+        Ok(Latents::from_channels_last(&self.guidance.join(&output)?)?.values)
     }
 }
 
-impl Denoiser for UNetDenoiser<'_> {
+impl Denoiser for UNetDenoiser {
     /// `x` holds `[pictures, channels, height, width]`.
     fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
         let input = Prediction::network_input(x, level.sigma);
@@ -96,19 +133,4 @@ impl Denoiser for UNetDenoiser<'_> {
         self.prediction.to_denoised(x, &mut output, level.sigma);
         Ok(output)
     }
-}
-
-/// `[n, height, width, channels]` to `[n, channels, height, width]`, flat.
-fn channels_first(x: &Tensor) -> Result<Vec<f32>, Error> {
-    let &[_, height, width, channels] = x.dims() else { unreachable!("the UNet returns pictures") };
-    let area = height * width;
-    let mut out = vec![0.0; x.f32s()?.len()];
-    for (from, to) in x.f32s()?.chunks_exact(area * channels).zip(out.chunks_exact_mut(area * channels)) {
-        for (pixel, values) in from.chunks_exact(channels).enumerate() {
-            for (channel, value) in values.iter().enumerate() {
-                to[channel * area + pixel] = *value;
-            }
-        }
-    }
-    Ok(out)
 }

@@ -1,5 +1,6 @@
 //! The first stage: prompts to conditioning.
 
+use super::refine::Refiner;
 use super::{Conditioning, Listener, Pipeline};
 use crate::Error;
 use crate::params::Params;
@@ -24,9 +25,24 @@ impl Pipeline {
                 self.load_part("text encoder", part.scope, &self.device, load, listener)
             };
             self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
+            for (index, encoder) in self.text_encoders.iter_mut().enumerate() {
+                encoder.learn(self.words.table(index));
+            }
         }
         let zero_negative = self.model.zero_negative;
-        Conditioning::encode(&self.text_encoders, prompts, negative_prompts, clip_skip, zero_negative)
+        let encoders = &self.text_encoders;
+        let words = &self.words;
+        let mut conditioning =
+            Conditioning::encode(encoders, prompts, negative_prompts, clip_skip, zero_negative, words)?;
+        if self.refiner.is_some() {
+            self.unload_text_encoder();
+        }
+        if let Some(Refiner { pipeline, .. }) = &mut self.refiner {
+            let refiner = pipeline.encode(prompts, negative_prompts, clip_skip, listener)?;
+            pipeline.unload_text_encoder();
+            conditioning.refiner = Some(Box::new(refiner));
+        }
+        Ok(conditioning)
     }
 
     /// Drops the text encoders and the memory of its stage.

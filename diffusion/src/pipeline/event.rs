@@ -16,6 +16,13 @@ pub enum Event<'a> {
         /// Bytes of the part in the file.
         total: u64,
     },
+    /// The encoding of pictures begins, or one was encoded.
+    Encoded {
+        /// Pictures done: from 0 to `total`.
+        picture: usize,
+        /// Pictures in all.
+        total: usize,
+    },
     /// The sampling begins, or a step of it ended.
     Step {
         /// Steps done: from 0 to `total`.
@@ -24,8 +31,17 @@ pub enum Event<'a> {
         total: usize,
         /// The latents so far, in the order of [`Latents::values`](super::Latents::values): clean ones plus `sigma` times noise.
         latents: &'a [f32],
+        /// What they are without the noise, as it was last predicted: for previews. Empty at step 0.
+        denoised: &'a [f32],
         /// The noise level that is left.
         sigma: f64,
+    },
+    /// A part of a converted model was written.
+    Written {
+        /// Bytes of tensors written so far.
+        written: u64,
+        /// Bytes in all.
+        total: u64,
     },
     /// The decoding begins, or a picture was decoded.
     Decoded {
@@ -40,6 +56,6 @@ pub enum Event<'a> {
 pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
 
 /// Tells the listener; its wish to stop is an error.
-pub(super) fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
+pub(crate) fn tell(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
     if listener(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
 }

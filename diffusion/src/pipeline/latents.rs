@@ -25,6 +25,27 @@ impl Latents {
         Latents { values: vec![0.0; pictures * channels * height * width], pictures, channels, height, width }
     }
 
+    /// Latents of a tensor `[n, height, width, channels]` in main memory.
+    ///
+    /// # Errors
+    /// A tensor of another rank.
+    pub fn from_channels_last(x: &Tensor) -> Result<Latents, Error> {
+        let &[pictures, height, width, channels] = x.dims() else {
+            let reason = format!("a tensor {} is no picture", x.shape());
+            return Err(Error::Setting { name: "latents", reason });
+        };
+        let (area, mut out) = (height * width, Latents::zeros(pictures, channels, height, width));
+        let from = x.f32s()?.chunks_exact((area * channels).max(1));
+        for (from, to) in from.zip(out.values.chunks_exact_mut((area * channels).max(1))) {
+            for (pixel, values) in from.chunks_exact(channels).enumerate() {
+                for (channel, value) in values.iter().enumerate() {
+                    to[channel * area + pixel] = *value;
+                }
+            }
+        }
+        Ok(out)
+    }
+
     /// Some of the pictures as a tensor `[n, height, width, channels]`.
     ///
     /// # Errors

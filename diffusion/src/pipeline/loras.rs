@@ -2,7 +2,7 @@
 
 use super::Pipeline;
 use crate::Error;
-use crate::lora::{Applied, Lora, Merge};
+use crate::lora::{Applied, Lora, Merge, Strength};
 use std::sync::Arc;
 
 impl Pipeline {
@@ -11,7 +11,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
-    pub fn set_loras(&mut self, loras: &[(Arc<Lora>, f32)]) -> Result<Vec<Applied>, Error> {
+    pub fn set_loras<S: Copy + Into<Strength>>(
+        &mut self,
+        loras: &[(Arc<Lora>, S)],
+    ) -> Result<Vec<Applied>, Error> {
         let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
         self.unload();
         self.merge = (!loras.is_empty()).then(|| Arc::new(merge));

@@ -1,34 +1,53 @@
 //! From words to pictures: text encoder, sampler around the UNet, VAE.
 
 mod conditioning;
+mod control;
 mod decode;
 mod denoiser;
+mod embeddings;
 mod encode;
 mod event;
+mod guidance;
 mod latents;
 mod load;
 mod loras;
+mod mask;
+mod now;
 mod picture;
+mod prepare;
+mod refine;
 mod sample;
 mod settings;
 mod sizes;
+mod start;
+mod task;
 
 pub use conditioning::{Conditioning, Pooled};
+pub use control::Control;
+pub(crate) use event::tell;
 pub use event::{Event, Listener};
 pub use latents::Latents;
-pub use picture::Picture;
-pub use settings::{MAX_SIDE, Settings};
+pub use mask::Mask;
+pub use picture::{Margins, Picture};
+pub use prepare::Source;
+pub use settings::{AestheticScores, MAX_SIDE, Settings};
 pub use sizes::PictureSizes;
+pub use task::{Fill, Task};
 
 use crate::Error;
-use crate::families::Model;
+use crate::controlnet::{ControlFile, ControlNet};
+use crate::embeddings::Words;
+use crate::families::{Model, Sources};
 use crate::lora::Merge;
 use crate::samplers::Prediction;
+use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
+use crate::taesd::TaesdFile;
 use crate::text::PartEncoder;
 use crate::unet::UNet;
-use crate::vae::VaeDecoder;
+use decode::Decoder;
 use latent_loader::Checkpoint;
 use latent_tensor::Device;
+use refine::Refiner;
 use std::sync::Arc;
 
 /// How much memory a pipeline may take for its speed. Pictures are the same.
@@ -47,28 +66,58 @@ pub struct Pipeline {
     device: Device,
     memory: Memory,
     merge: Option<Arc<Merge>>,
+    words: Words,
     /// Empty, or all.
     text_encoders: Vec<PartEncoder>,
-    unet: Option<UNet>,
-    decoder: Option<VaeDecoder>,
+    unet: Option<Arc<UNet>>,
+    controls: Vec<Control>,
+    /// Those that were read.
+    control_nets: Vec<(Arc<ControlFile>, Arc<ControlNet>)>,
+    decoder: Option<Decoder>,
+    /// Decodes in place of the VAE.
+    taesd: Option<Arc<TaesdFile>>,
+    refiner: Option<Refiner>,
 }
 
 impl Pipeline {
-    /// Recognises a checkpoint. No weight is read yet.
+    /// Recognises a checkpoint, and checks that every tensor is there in its shape. No weight is read yet.
     ///
     /// # Errors
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
+        model.check_whole()?;
         Ok(Pipeline {
             model,
             device: Device::Cpu,
             memory: Memory::default(),
             merge: None,
+            words: Words::default(),
             text_encoders: Vec::new(),
             unet: None,
+            controls: Vec::new(),
+            control_nets: Vec::new(),
             decoder: None,
+            taesd: None,
+            refiner: None,
         })
+    }
+
+    /// As [`Pipeline::open`], for a model whose parts come from several checkpoints.
+    ///
+    /// # Errors
+    /// As [`Pipeline::open`], and a part of another kind of model.
+    ///
+    /// ```no_run
+    /// # use latent_diffusion::{Pipeline, families::Sources, loader::Checkpoint};
+    /// # use std::path::Path;
+    /// let open = |file: &str| Checkpoint::open(Path::new(file));
+    /// let (model, vae) = (Some(open("v1-5-pruned.safetensors")?), Some(open("vae-ft-mse.safetensors")?));
+    /// let pipeline = Pipeline::open_parts(Sources { model, vae, ..Sources::default() })?;
+    /// # Ok::<(), latent_diffusion::Error>(())
+    /// ```
+    pub fn open_parts(sources: Sources) -> Result<Pipeline, Error> {
+        Pipeline::open(sources.join()?.checkpoint)
     }
 
     /// With so much memory.
@@ -85,10 +134,23 @@ impl Pipeline {
         self
     }
 
+    /// With a noise schedule that ends in pure noise (zero terminal signal-to-noise ratio) or not, whatever the checkpoint
+    /// seems to be. Only a model that was trained so can begin there, and only one that predicts the velocity.
+    #[must_use]
+    pub fn with_zero_terminal_snr(mut self, is_zero: bool) -> Pipeline {
+        let usual = Training::scaled_linear();
+        self.model.training =
+            if is_zero { usual.rescale_zero_terminal_snr(ZERO_SNR_DIFFUSERS) } else { usual };
+        self
+    }
+
     /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
     /// After an error of a GPU this starts afresh, on the CPU or on the GPU opened anew.
     pub fn set_device(&mut self, device: Device) {
         self.unload();
+        if let Some(refiner) = &mut self.refiner {
+            refiner.pipeline.set_device(device.clone());
+        }
         self.device = device;
     }
 
@@ -96,6 +158,10 @@ impl Pipeline {
     pub fn unload(&mut self) {
         self.text_encoders.clear();
         (self.unet, self.decoder) = (None, None);
+        self.control_nets.clear();
+        if let Some(refiner) = &mut self.refiner {
+            refiner.pipeline.unload();
+        }
         self.device.trim();
     }
 
@@ -134,14 +200,47 @@ impl Pipeline {
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Vec<Picture>, Error> {
-        settings.check(&self.model)?;
+        self.draw(&Task::TextToImage, prompt, negative_prompt, settings, listener)
+    }
+
+    /// Does a task for each seed of `settings`, whose size must be that of [`Task::sized`]; the pictures are of the size of
+    /// the task's. Outside of a mask they are the given picture, byte for byte.
+    ///
+    /// # Errors
+    /// As [`Pipeline::text_to_image`], and a task that the model cannot do.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latent_diffusion::{Margins, Picture, Pipeline, Settings, Task, Fill, loader::Checkpoint};
+    /// # use std::{ops::ControlFlow, path::Path};
+    /// # let photo = Picture { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
+    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
+    /// let (picture, mask) = photo.grown(Margins { left: 128, ..Margins::default() });
+    /// let task =
+    ///     Task::Inpaint { picture: &picture, mask: &mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
+    /// let settings = task.sized(Settings::default(), pipeline.model());
+    /// let pictures = pipeline.draw(&task, "a beach", "", &settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(pictures[0].cropped(128, 0, 500, 300), photo);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn draw(
+        &mut self,
+        task: &Task<'_>,
+        prompt: &str,
+        negative_prompt: &str,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Vec<Picture>, Error> {
+        task.check(settings, &self.model)?;
+        self.check_controls(settings)?;
         let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
         let conditioning = self.encode(&[prompt], negative, settings.clip_skip, listener)?;
         self.unload_text_encoder();
-        let latents = self.sample(&conditioning, settings, listener)?;
+        let source = self.prepare(task, settings, listener)?;
+        let latents = self.sample_source(&source, &conditioning, settings, listener)?;
         self.unload_unet();
         let pictures = self.decode(&latents, listener)?;
         self.unload_decoder();
-        Ok(pictures)
+        source.finish(pictures)
     }
 }

@@ -1,7 +1,9 @@
 //! Pixels.
 
+use super::Mask;
 use crate::Error;
 use latent_tensor::Tensor;
+use std::collections::VecDeque;
 
 /// An 8-bit RGB picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,5 +29,143 @@ impl Picture {
         let byte = |v: &f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
         let pictures = pixels.f32s()?.chunks_exact((height * width * 3).max(1));
         Ok(pictures.map(|values| Picture { width, height, rgb: values.iter().map(byte).collect() }).collect())
+    }
+
+    /// The picture as a tensor `[1, height, width, 3]` of -1..1.
+    ///
+    /// # Errors
+    /// Fewer or more values than width and height say.
+    pub fn to_tensor(&self) -> Result<Tensor, Error> {
+        let values: Vec<f32> = self.rgb.iter().map(|byte| f32::from(*byte) / 255.0 * 2.0 - 1.0).collect();
+        Ok(Tensor::from_f32(&[1, self.height, self.width, 3], &values)?)
+    }
+
+    /// A part of the picture.
+    ///
+    /// # Panics
+    /// If the part is not within the picture.
+    #[must_use]
+    pub fn cropped(&self, left: usize, top: usize, width: usize, height: usize) -> Picture {
+        let rows = self.rgb.chunks_exact((3 * self.width).max(1)).skip(top).take(height);
+        let rgb = rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+        Picture { width, height, rgb }
+    }
+
+    /// The picture with more around it, and the mask of what is new. The nearest colours of the picture go on there.
+    #[must_use]
+    pub fn grown(&self, margins: Margins) -> (Picture, Mask) {
+        let Margins { left, right, top, bottom } = margins;
+        let (width, height) = (left + self.width + right, top + self.height + bottom);
+        let mut mask = Mask::filled(width, height, 255);
+        for row in mask.values.chunks_exact_mut(width).skip(top).take(self.height) {
+            row[left..left + self.width].fill(0);
+        }
+        let inside = |at: usize, before: usize, side: usize| at.saturating_sub(before).min(side - 1);
+        let mut rgb = Vec::with_capacity(3 * width * height);
+        for y in 0..height {
+            let row = &self.rgb[3 * self.width * inside(y, top, self.height)..][..3 * self.width];
+            (0..width).for_each(|x| rgb.extend_from_slice(&row[3 * inside(x, left, self.width)..][..3]));
+        }
+        (Picture { width, height, rgb }, mask)
+    }
+
+    /// The picture, to the right and below going on with its last pixels until its sides are multiples.
+    pub(super) fn padded_to(&self, multiple: usize) -> Picture {
+        let room = |side: usize| side.next_multiple_of(multiple) - side;
+        self.grown(Margins { right: room(self.width), bottom: room(self.height), ..Margins::default() }).0
+    }
+
+    /// The picture with the nearest kept colour wherever the mask is not 0.
+    ///
+    /// # Errors
+    /// A mask of another size.
+    pub fn with_nearest(&self, mask: &Mask) -> Result<Picture, Error> {
+        mask.expect_size_of(self)?;
+        let mut picture = self.clone();
+        let mut known: Vec<bool> = mask.values.iter().map(|value| *value == 0).collect();
+        // From all kept pixels at once, a step at a time.
+        let mut edge: VecDeque<usize> = (0..known.len()).filter(|i| known[*i]).collect();
+        while let Some(from) = edge.pop_front() {
+            let (x, y) = (from % self.width, from / self.width);
+            let beside = [
+                (x > 0).then(|| from - 1),
+                (x + 1 < self.width).then_some(from + 1),
+                (y > 0).then(|| from - self.width),
+                (y + 1 < self.height).then_some(from + self.width),
+            ];
+            for to in beside.into_iter().flatten().filter(|to| !std::mem::replace(&mut known[*to], true)) {
+                picture.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
+                edge.push_back(to);
+            }
+        }
+        Ok(picture)
+    }
+}
+
+impl Mask {
+    /// The mask, to the right and below going on with its last values until its sides are multiples.
+    pub(super) fn padded_to(&self, multiple: usize) -> Mask {
+        let rgb = self.values.iter().flat_map(|value| [*value; 3]).collect();
+        let Picture { width, height, rgb } =
+            Picture { width: self.width, height: self.height, rgb }.padded_to(multiple);
+        Mask { width, height, values: rgb.into_iter().step_by(3).collect() }
+    }
+}
+
+/// Pixels that a picture is to grow by, on each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Margins {
+    /// To the left.
+    pub left: usize,
+    /// To the right.
+    pub right: usize,
+    /// Above.
+    pub top: usize,
+    /// Below.
+    pub bottom: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(width: usize, height: usize) -> Picture {
+        Picture { width, height, rgb: (0..width * height).flat_map(|i| [i as u8; 3]).collect() }
+    }
+
+    fn reds(picture: &Picture) -> Vec<u8> {
+        picture.rgb.iter().copied().step_by(3).collect()
+    }
+
+    #[test]
+    fn a_tensor_gives_the_bytes_again() {
+        let picture = Picture { width: 16, height: 16, rgb: (0..=255).flat_map(|v| [v; 3]).collect() };
+        assert_eq!(Picture::from_tensor(&picture.to_tensor().unwrap()).unwrap(), [picture]);
+    }
+
+    #[test]
+    fn a_grown_picture_holds_the_old_one() {
+        let picture = numbered(2, 2);
+        let (grown, mask) = picture.grown(Margins { left: 1, right: 2, top: 0, bottom: 1 });
+        assert_eq!(reds(&grown), [0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 2, 2, 3, 3, 3]);
+        assert_eq!(mask.values, [255, 0, 0, 255, 255, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(grown.cropped(1, 0, 2, 2), picture);
+    }
+
+    #[test]
+    fn holes_take_the_nearest_colour() {
+        let mask = Mask { width: 5, height: 1, values: vec![0, 255, 1, 255, 0] };
+        let filled = numbered(5, 1).with_nearest(&mask).unwrap();
+        assert_eq!([0, 1, 3, 4].map(|i| reds(&filled)[i]), [0, 0, 4, 4]);
+        // Nothing is near where nothing is kept.
+        assert_eq!(numbered(5, 1).with_nearest(&Mask::filled(5, 1, 255)).unwrap(), numbered(5, 1));
+    }
+
+    #[test]
+    fn sides_become_multiples() {
+        let padded = numbered(3, 1).padded_to(4);
+        assert_eq!((padded.width, padded.height), (4, 4));
+        assert_eq!(reds(&padded)[..8], [0, 1, 2, 2, 0, 1, 2, 2]);
+        assert_eq!(Mask::filled(3, 1, 9).padded_to(4), Mask::filled(4, 4, 9));
     }
 }

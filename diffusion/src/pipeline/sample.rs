@@ -2,15 +2,20 @@
 
 use super::denoiser::UNetDenoiser;
 use super::event::tell;
-use super::{Conditioning, Event, Latents, Listener, Pipeline, Settings};
+use super::now::Now;
+use super::start::{Beside, Start};
+use super::{AestheticScores, Conditioning, Event, Latents, Listener, Pipeline, Settings, Source, Task};
 use crate::Error;
 use crate::params::Params;
 use crate::rng::{Noise, PerPicture};
 use crate::samplers::{Run, Step};
 use crate::unet::UNet;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 
 impl Pipeline {
-    /// Samples latents for each seed of `settings`, which is checked first.
+    /// Samples latents for each seed of `settings`, which is checked first, from words alone.
     ///
     /// # Errors
     /// Settings that the model cannot follow, unreadable weights, a cancelled run, values that are no numbers.
@@ -20,61 +25,136 @@ impl Pipeline {
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
-        let mut latents = settings.check(&self.model)?;
-        noise.normal(&mut latents.values);
-        self.sample_from(latents, conditioning, settings, &mut noise, listener)
+        let source = self.prepare(&Task::TextToImage, settings, listener)?;
+        self.sample_source(&source, conditioning, settings, listener)
     }
 
-    /// Samples from given unit normals, with `noise` for samplers that draw more. `settings.seeds` is not used.
+    /// Samples latents of a task for each seed of `settings`, which are those that the task was prepared with.
     ///
     /// # Errors
-    /// As [`Pipeline::sample`], and latents of another number of channels.
-    pub fn sample_from(
+    /// As [`Pipeline::sample`], and a strength that leaves no steps.
+    pub fn sample_source(
         &mut self,
-        mut latents: Latents,
+        source: &Source,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, Error> {
+        let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
+        self.sample_source_from(source, conditioning, settings, &mut noise, listener)
+    }
+
+    /// As [`Pipeline::sample_source`], with `noise` for all that is drawn; of `settings.seeds` only the number counts.
+    ///
+    /// # Errors
+    /// As [`Pipeline::sample_source`].
+    pub fn sample_source_from(
+        &mut self,
+        source: &Source,
         conditioning: &Conditioning,
         settings: &Settings,
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let schedule = settings.schedule(&self.model)?;
-        if self.unet.is_none() {
-            let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-            self.unet = Some(self.load_part("UNet", "unet", &self.device, load, listener)?);
-        }
-        let unet = self.unet.as_ref().expect("just loaded");
-        let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
-        let sizes = [settings.negative_sizes.unwrap_or(settings.sizes), settings.sizes];
-        let sizes = sizes.map(|sizes| sizes.values(drawn));
-        let mut model =
-            UNetDenoiser::new(unet, &latents, conditioning, settings.guidance, self.model.prediction, sizes)?;
-        schedule.scale_noise(&mut latents.values);
+        let start = self.start(source, settings, noise)?;
+        self.walk(start, conditioning, settings, noise, listener)
+    }
+
+    /// Samples from given unit normals, with `noise` for samplers that draw more. `settings.seeds` is not used.
+    ///
+    /// # Errors
+    /// As [`Pipeline::sample`], and latents of another number of channels than the UNet takes.
+    pub fn sample_from(
+        &mut self,
+        latents: Latents,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        noise: &mut dyn Noise,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, Error> {
+        let start = Start::noise(latents, settings.schedule(&self.model)?);
+        self.walk(start, conditioning, settings, noise, listener)
+    }
+
+    /// Walks down the schedule.
+    fn walk(
+        &mut self,
+        mut start: Start,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        noise: &mut dyn Noise,
+        listener: &mut Listener<'_>,
+    ) -> Result<Latents, Error> {
+        let Start { schedule, latents, beside, keep } = &mut start;
+        let now = Rc::new(Now::default());
+        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, listener)?;
+        let base = base.steered(self.steering(latents, schedule.steps(), &now, listener)?)?;
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
-        tell(listener, Event::Step { step: 0, total, latents: &latents.values, sigma })?;
+        tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
+        let listener = RefCell::new(listener);
         let mut on_step = |step: Step<'_>| {
-            listener(Event::Step {
+            if let Some(keep) = keep {
+                keep.apply(step.latents, step.sigma);
+            }
+            now.step.set(step.index + 1);
+            (*listener.borrow_mut())(Event::Step {
                 step: step.index + 1,
                 total: step.total,
                 latents: step.latents,
+                denoised: &now.denoised.borrow(),
                 sigma: step.sigma,
             })
         };
+        let room = Latents { values: Vec::new(), ..*latents };
+        let mut model = self.stages(base, &room, conditioning, settings, &listener);
+        model.now = now.clone();
         let mut run = Run {
             x: &mut latents.values,
-            schedule: &schedule,
+            schedule,
             model: &mut model,
             noise,
             eta: settings.eta,
             on_step: &mut on_step,
         };
         settings.sampler.sample(&mut run)?;
-        Ok(latents)
+        Ok(start.latents)
+    }
+
+    /// The UNet with what steers it, read if it is not there yet.
+    pub(super) fn denoiser(
+        &mut self,
+        latents: &Latents,
+        beside: Option<&Beside>,
+        conditioning: &Conditioning,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<UNetDenoiser, Error> {
+        let unet = match &self.unet {
+            Some(unet) => unet.clone(),
+            None => {
+                let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
+                Arc::new(self.load_part("UNet", "unet", &self.device, load, listener)?)
+            }
+        };
+        self.unet = Some(unet.clone());
+        let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
+        let AestheticScores { positive, negative } = settings.aesthetic_scores;
+        let score = |score: f64| self.model.takes_score.then_some(score);
+        let sizes = [
+            settings.negative_sizes.unwrap_or(settings.sizes).values(drawn, score(negative)),
+            settings.sizes.values(drawn, score(positive)),
+        ];
+        let unet = (unet, self.model.prediction);
+        UNetDenoiser::new(unet, latents, beside, conditioning, settings, &sizes)
     }
 
     /// Drops the UNet and the memory of its stage.
     pub fn unload_unet(&mut self) {
         self.unet = None;
+        self.control_nets.clear();
+        if let Some(refiner) = &mut self.refiner {
+            refiner.pipeline.unload_unet();
+        }
         self.device.trim();
     }
 }

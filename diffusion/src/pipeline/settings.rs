@@ -2,10 +2,10 @@
 
 use super::{Latents, PictureSizes};
 use crate::Error;
-use crate::families::Model;
+use crate::families::{Defaults, Model};
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
-use crate::schedule::{Form, Kind, Schedule};
+use crate::schedule::{Churn, Form, Kind, Schedule};
 use crate::text::TextPart;
 
 /// Longest side of a picture in pixels. Attention over a larger one would take days.
@@ -42,6 +42,32 @@ pub struct Settings {
     pub sizes: PictureSizes,
     /// The same for the negative prompt; as for the prompt when `None`.
     pub negative_sizes: Option<PictureSizes>,
+    /// Noise that is added on the way beyond the sampler's own, and how strong all of it is.
+    pub churn: Churn,
+    /// Exponent of the spacings that have one (karras, polyexponential); `None` is their usual.
+    pub rho: Option<f64>,
+    /// Noise levels given one by one, from high to low, in place of `steps`, `schedule` and `form`.
+    pub sigmas: Option<Vec<f64>>,
+    /// How much of the contrast that guidance adds is taken back, from 0 to 1 ([`Settings::guidance`]; Lin et al. 2023,
+    /// section 3.4). 0.7 is good for models with a zero terminal signal-to-noise ratio.
+    pub guidance_rescale: f64,
+    /// How beautiful SDXL's refiner is told that the picture is, from 1 to 10, and what the negative prompt stands for.
+    pub aesthetic_scores: AestheticScores,
+}
+
+/// Scores of the pictures that SDXL's refiner was trained with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AestheticScores {
+    /// With the prompt.
+    pub positive: f64,
+    /// With the negative prompt.
+    pub negative: f64,
+}
+
+impl Default for AestheticScores {
+    fn default() -> AestheticScores {
+        AestheticScores { positive: 6.0, negative: 2.5 }
+    }
 }
 
 impl Default for Settings {
@@ -60,11 +86,23 @@ impl Default for Settings {
             clip_skip: 1,
             sizes: PictureSizes::default(),
             negative_sizes: None,
+            churn: Churn::default(),
+            rho: None,
+            sigmas: None,
+            guidance_rescale: 0.0,
+            aesthetic_scores: AestheticScores::default(),
         }
     }
 }
 
 impl Settings {
+    /// The settings that a model was made for: few steps without guidance for a distilled one.
+    #[must_use]
+    pub fn of(model: &Model) -> Settings {
+        let Defaults { steps, guidance, sampler, schedule, form } = model.recommended();
+        Settings { steps, guidance, sampler, schedule, form, ..Settings::default() }
+    }
+
     /// Width and height in pixels for a model.
     ///
     /// # Errors
@@ -97,23 +135,39 @@ impl Settings {
         if !self.guidance.is_finite() || self.guidance.abs() > 1000.0 {
             return setting("cfg scale", format!("{} is not in -1000 to 1000; 7 is usual", self.guidance));
         }
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return setting(
+                "cfg rescale",
+                format!("{} is not in 0 to 1; 0.7 is usual", self.guidance_rescale),
+            );
+        }
         if self.seeds.is_empty() || self.seeds.len() > MAX_BATCH {
             return setting(
                 "batch",
                 format!("{} pictures at once; 1 to {MAX_BATCH} can be", self.seeds.len()),
             );
         }
-        let room = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
-        let layers = model.text.iter().map(room).min().unwrap_or(0);
-        if self.clip_skip == 0 || self.clip_skip > layers {
-            return setting(
-                "clip skip",
-                format!("{} is not in 1 to {layers}, the text encoder's layers", self.clip_skip),
-            );
-        }
+        self.check_texts(model)?;
+        self.check_noise()?;
         self.schedule(model)?;
         let factor = model.vae.factor();
         Ok(Latents::zeros(self.seeds.len(), model.vae.latent_channels, height / factor, width / factor))
+    }
+
+    /// Checks the clip skip against the text encoders of a model, such as a refiner.
+    ///
+    /// # Errors
+    /// A clip skip of 0 or beyond the layers.
+    pub fn check_texts(&self, model: &Model) -> Result<(), Error> {
+        let room = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
+        let layers = model.text.iter().map(room).min().unwrap_or(0);
+        if self.clip_skip == 0 || self.clip_skip > layers {
+            return Err(Error::Setting {
+                name: "clip skip",
+                reason: format!("{} is not in 1 to {layers}, the text encoder's layers", self.clip_skip),
+            });
+        }
+        Ok(())
     }
 
     /// Whose conventions the schedule follows.
@@ -127,8 +181,35 @@ impl Settings {
     /// # Errors
     /// No steps or too many, a spacing that the form lacks.
     pub fn schedule(&self, model: &Model) -> Result<Schedule, Error> {
-        let schedule =
-            Schedule::new(&model.training, self.form(), self.schedule, self.sampler.grid(), self.steps);
-        schedule.map_err(|error| Error::Setting { name: "schedule", reason: error.to_string() })
+        let (training, grid) = (&model.training, self.sampler.grid());
+        let kind = match self.schedule {
+            // Models that are told a picture's size are SDXL's.
+            Kind::AlignYourSteps if model.unet.added_dim.is_some() => Kind::AlignYourStepsXl,
+            kind => kind,
+        };
+        let schedule = match &self.sigmas {
+            Some(sigmas) => Schedule::from_sigmas(training, sigmas),
+            None => Schedule::with_rho(training, self.form(), kind, grid, self.steps, self.rho),
+        };
+        let name = if self.sigmas.is_some() { "sigmas" } else { "schedule" };
+        let schedule = schedule.map_err(|error| Error::Setting { name, reason: error.to_string() })?;
+        Ok(schedule.with_churn(self.churn))
+    }
+
+    /// Checks the numbers that say how much noise is added.
+    fn check_noise(&self) -> Result<(), Error> {
+        let within = |name, value: f64, low: f64, high: f64, usual| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Setting {
+                name,
+                reason: format!("{value} is not in {low} to {high}; {usual} is usual"),
+            })
+        };
+        within("eta", self.eta.unwrap_or(0.0), 0.0, 1.0, "0 or 1")?;
+        within("s_churn", self.churn.amount, 0.0, 1000.0, "0")?;
+        within("s_noise", self.churn.noise, 0.0, 2.0, "1")?;
+        within("rho", self.rho.unwrap_or(1.0), 0.1, 100.0, "7 for karras, 1 for polyexponential")
     }
 }

@@ -13,12 +13,28 @@ pub struct PictureSizes {
 }
 
 impl PictureSizes {
-    /// The six numbers in the order of the added vector, for a drawn size.
-    pub(super) fn values(&self, drawn: [usize; 2]) -> [f32; 6] {
-        let (original, target) = (self.original.unwrap_or(drawn), self.target.unwrap_or(drawn));
-        let [a, b] = original;
-        let [c, d] = self.crop;
-        let [e, f] = target;
-        [a, b, c, d, e, f].map(|size| size as f32)
+    /// The numbers in the order of the added vector, for a drawn size. An aesthetic score stands in place of the target
+    /// (the refiner).
+    pub(super) fn values(&self, drawn: [usize; 2], score: Option<f64>) -> Vec<f32> {
+        let [height, width] = self.original.unwrap_or(drawn);
+        let [top, left] = self.crop;
+        let target = self.target.unwrap_or(drawn);
+        let sizes = [height, width, top, left].into_iter();
+        match score {
+            Some(score) => sizes.map(|size| size as f32).chain([score as f32]).collect(),
+            None => sizes.chain(target).map(|size| size as f32).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_come_first_and_a_score_stands_for_the_target() {
+        let sizes = PictureSizes { original: None, crop: [3, 4], target: Some([5, 6]) };
+        assert_eq!(sizes.values([1, 2], None), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(sizes.values([1, 2], Some(2.5)), [1.0, 2.0, 3.0, 4.0, 2.5]);
     }
 }

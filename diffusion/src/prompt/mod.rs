@@ -9,7 +9,9 @@ mod tests;
 
 pub use parse::{Segment, parse};
 
+use crate::embeddings::Words;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};
+use std::ops::Range;
 
 /// Tokens of a prompt in a chunk: all places but the first and the last.
 const ROOM: usize = CONTEXT - 2;
@@ -49,32 +51,68 @@ pub fn encode(prompt: &str, padding: u32) -> Vec<Chunk> {
     chunks(&parse(prompt), Tokenizer::clip(), padding)
 }
 
+/// As [`encode`], for a prompt with learned words.
+#[must_use]
+pub fn encode_with(prompt: &str, padding: u32, words: &Words) -> Vec<Chunk> {
+    chunks_with(&parse(prompt), Tokenizer::clip(), padding, words)
+}
+
 /// Cuts segments into chunks of 75 tokens, at least one. A break ends a chunk where it stands.
 #[must_use]
 pub fn chunks(segments: &[Segment], tokenizer: &Tokenizer, padding: u32) -> Vec<Chunk> {
-    let mut chunks = Vec::new();
-    let mut tokens = Vec::with_capacity(ROOM);
+    chunks_with(segments, tokenizer, padding, &Words::default())
+}
+
+/// As [`chunks`], with learned words in place of their names. A word is not cut by the end of a chunk if it fits in one.
+#[must_use]
+pub fn chunks_with(segments: &[Segment], tokenizer: &Tokenizer, padding: u32, words: &Words) -> Vec<Chunk> {
+    let mut cutter = Cutter { chunks: Vec::new(), tokens: Vec::with_capacity(ROOM), padding };
     for segment in segments {
         match segment {
-            Segment::Break => {
-                chunks.push(Chunk::new(&tokens, padding));
-                tokens.clear();
-            }
+            Segment::Break => cutter.cut(),
             Segment::Text { text, weight } => {
-                for id in tokenizer.encode(text) {
-                    if tokens.len() == ROOM {
-                        chunks.push(Chunk::new(&tokens, padding));
-                        tokens.clear();
-                    }
-                    tokens.push((id, *weight as f32));
+                let ids = tokenizer.encode(text);
+                let mut rest = &ids[..];
+                while let [id, ..] = rest {
+                    let (len, ids) = words.first(rest).unwrap_or((1, *id..id + 1));
+                    cutter.push(ids, *weight as f32);
+                    rest = &rest[len..];
                 }
             }
         }
     }
-    if !tokens.is_empty() || chunks.is_empty() {
-        chunks.push(Chunk::new(&tokens, padding));
+    if !cutter.tokens.is_empty() || cutter.chunks.is_empty() {
+        cutter.cut();
     }
-    chunks
+    cutter.chunks
+}
+
+/// Gathers tokens and cuts them into chunks.
+struct Cutter {
+    chunks: Vec<Chunk>,
+    tokens: Vec<(u32, f32)>,
+    padding: u32,
+}
+
+impl Cutter {
+    /// Appends tokens that stay together if a chunk has room for all.
+    fn push(&mut self, ids: Range<u32>, weight: f32) {
+        if ids.len() <= ROOM && self.tokens.len() + ids.len() > ROOM {
+            self.cut();
+        }
+        for id in ids {
+            if self.tokens.len() == ROOM {
+                self.cut();
+            }
+            self.tokens.push((id, weight));
+        }
+    }
+
+    /// Ends a chunk.
+    fn cut(&mut self) {
+        self.chunks.push(Chunk::new(&self.tokens, self.padding));
+        self.tokens.clear();
+    }
 }
 
 /// Applies a chunk's weights to its states `[weights.len(), width]`: each token's state times its weight, then all times

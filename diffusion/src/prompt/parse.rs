@@ -21,6 +21,8 @@ const DEEPEST: usize = 256;
 const BREAK: &str = "BREAK";
 /// The weight by which the webui marks a break. Brackets around one change it, and make it a word.
 const BREAK_WEIGHT: f64 = -1.0;
+/// Largest weight: products of many large factors would become infinite, and no number (NaN) where one is 0.
+const MAX_WEIGHT: f64 = 1e12;
 /// Characters that mean something.
 const SPECIAL: [char; 6] = ['\\', '(', ')', '[', ']', ':'];
 
@@ -96,7 +98,7 @@ impl Parser {
 
     fn scale(&mut self, start: Option<usize>, factor: f64) {
         for (_, weight) in self.out.iter_mut().skip(start.unwrap_or(usize::MAX)) {
-            *weight *= factor;
+            *weight = (*weight * factor).clamp(-MAX_WEIGHT, MAX_WEIGHT);
         }
     }
 

@@ -26,6 +26,10 @@ impl Sampler for Ddim {
         "DDIM"
     }
 
+    fn about(&self) -> &'static str {
+        "sure and plain; 30 to 50 steps"
+    }
+
     fn grid(&self) -> Grid {
         Grid::Ddim
     }

@@ -1,4 +1,4 @@
-//! Euler's method: Karras et al. 2022, algorithm 2 without churn and without the correction. diffusers'
+//! Euler's method: Karras et al. 2022, algorithm 2 without the correction. diffusers'
 //! `EulerDiscreteScheduler`, k-diffusion's `sample_euler`.
 //!
 //! One straight line from level to level: x' = D + (x - D) sigma' / sigma.
@@ -7,7 +7,7 @@ use super::{Run, SampleError, Sampler};
 use crate::names::Named;
 use crate::schedule::Grid;
 
-/// Euler's method. First order, one evaluation a step, no noise added.
+/// Euler's method. First order, one evaluation a step; noise only if it is churned.
 pub struct Euler;
 
 impl Named for Euler {
@@ -21,14 +21,18 @@ impl Sampler for Euler {
         "Euler"
     }
 
+    fn about(&self) -> &'static str {
+        "simple and fast: a good first choice"
+    }
+
     fn grid(&self) -> Grid {
         Grid::Euler
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
-            let (from, to) = run.span(i);
-            let denoised = run.denoise(i)?;
+            let to = run.span(i).1;
+            let (denoised, from) = run.denoise_churned(i)?;
             run.blend(to / from, 1.0 - to / from, &denoised);
             run.end_step(i, &denoised)?;
         }

@@ -32,6 +32,10 @@ impl Sampler for EulerA {
         "Euler a"
     }
 
+    fn about(&self) -> &'static str {
+        "varied and soft; pictures go on changing with the steps"
+    }
+
     fn grid(&self) -> Grid {
         Grid::Euler
     }

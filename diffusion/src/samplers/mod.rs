@@ -12,18 +12,59 @@
 //! A new sampler is a file with an implementation of [`Sampler`] and a line in [`ALL`].
 
 mod ddim;
+mod ddpm;
+mod deis;
+mod dpm2;
+mod dpm2_a;
+mod dpm_solver;
 mod dpmpp_2m;
+mod dpmpp_2m_sde;
+mod dpmpp_2m_sde_heun;
+mod dpmpp_2s;
+mod dpmpp_2s_a;
+mod dpmpp_3m_sde;
+mod dpmpp_sde;
+mod er_sde;
 mod euler;
 mod euler_a;
+mod heun;
+mod history;
+mod ipndm;
+mod lcm;
+mod lms;
+mod plms;
 mod prediction;
+mod res_multistep;
 mod run;
+mod tcd;
+mod unipc;
 
 pub use ddim::Ddim;
+pub use ddpm::Ddpm;
+pub use deis::Deis;
+pub use dpm_solver::{DpmSolver, Extrapolated, Rule};
+pub use dpm2::Dpm2;
+pub use dpm2_a::Dpm2A;
 pub use dpmpp_2m::Dpmpp2m;
+pub use dpmpp_2m_sde::Dpmpp2mSde;
+pub use dpmpp_2m_sde_heun::Dpmpp2mSdeHeun;
+pub use dpmpp_2s::Dpmpp2s;
+pub use dpmpp_2s_a::Dpmpp2sA;
+pub use dpmpp_3m_sde::Dpmpp3mSde;
+pub use dpmpp_sde::DpmppSde;
+pub use er_sde::ErSde;
 pub use euler::Euler;
 pub use euler_a::EulerA;
+pub use heun::Heun;
+pub use ipndm::Ipndm;
+pub use lcm::Lcm;
+pub use lms::Lms;
+pub use plms::{Plms, Start};
 pub use prediction::Prediction;
+pub use res_multistep::ResMultistep;
 pub use run::{Denoiser, Run, SampleError, Step};
+pub use tcd::Tcd;
+pub use unipc::{UniPc, Variant};
 
 use crate::names::{self, Named, UnknownName};
 use crate::schedule::{Form, Grid, Kind};
@@ -32,6 +73,19 @@ use crate::schedule::{Form, Grid, Kind};
 pub trait Sampler: Named + Sync {
     /// The name that the web UI shows.
     fn label(&self) -> &'static str;
+
+    /// When to use it, in a line.
+    fn about(&self) -> &'static str;
+
+    /// The spacing that the web UI takes with it when none is asked for.
+    fn default_kind(&self) -> Kind {
+        Kind::Normal
+    }
+
+    /// Evaluations of the network in a step, at most. The last step often takes one.
+    fn evaluations(&self) -> usize {
+        1
+    }
 
     /// How the scheduler class of this name in diffusers lays out its time steps.
     fn grid(&self) -> Grid;
@@ -51,8 +105,29 @@ pub trait Sampler: Named + Sync {
 
 /// All samplers.
 pub static ALL: &[&dyn Sampler] = &[
-    &Euler, //
-    &EulerA, &Dpmpp2m, &Ddim,
+    &Euler,
+    &EulerA,
+    &Heun,
+    &Lms::USUAL,
+    &Dpm2,
+    &Dpm2A,
+    &Dpmpp2m,
+    &Dpmpp2s,
+    &Dpmpp2sA,
+    &Dpmpp2mSde,
+    &Dpmpp2mSdeHeun,
+    &Dpmpp3mSde,
+    &DpmppSde,
+    &Ddim,
+    &Ddpm,
+    &Plms::USUAL,
+    &UniPc::USUAL,
+    &Deis::USUAL,
+    &Lcm,
+    &Tcd,
+    &ErSde,
+    &Ipndm,
+    &ResMultistep,
 ];
 
 /// The sampler of that name, and the schedule if one is named with it, as in `DPM++ 2M Karras`.
@@ -66,16 +141,23 @@ pub fn parse(name: &str) -> Result<(&'static dyn Sampler, Option<Kind>), Unknown
         Err(unknown) => unknown,
     };
     let whole = names::key(name);
+    let mut nearest = None;
     for kind in Kind::ALL {
-        if let Some(rest) = whole.strip_suffix(kind.name()).filter(|rest| !rest.is_empty()) {
-            return match names::find("sampler", rest, all()) {
-                Ok(sampler) => Ok((sampler, Some(*kind))),
-                Err(without_kind) => Err(UnknownName { given: name.to_owned(), ..without_kind }),
+        let spellings = [kind.name(), kind.label()].into_iter().chain(kind.aliases().iter().copied());
+        for spelling in spellings.map(names::key) {
+            let Some(rest) = whole.strip_suffix(spelling.as_str()).filter(|rest| !rest.is_empty()) else {
+                continue;
             };
+            match names::find("sampler", rest, all()) {
+                Ok(sampler) => return Ok((sampler, Some(*kind))),
+                Err(without_kind) => nearest = nearest.or(without_kind.nearest),
+            }
         }
     }
-    Err(unknown)
+    Err(UnknownName { nearest: nearest.or(unknown.nearest), ..unknown })
 }
 
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod tests;

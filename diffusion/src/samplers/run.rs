@@ -6,6 +6,9 @@ use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 
+/// Most that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
+const MAX_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
+
 /// The model, seen as an estimate of the picture behind the noise.
 pub trait Denoiser {
     /// The estimate of x0 for latents `x` = x0 + `level.sigma` n, of the same length.
@@ -42,7 +45,7 @@ pub struct Run<'a> {
     /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerPicture`].
     pub noise: &'a mut dyn Noise,
     /// How much noise, from 0 to 1, samplers that add it do add: 0 none, 1 as much as the forward process.
-    /// `None` is the sampler's usual: 0 for DDIM, 1 for Euler a. Others ignore it.
+    /// `None` is the sampler's usual: 0 for DDIM, 0.3 for TCD, 1 for Euler a and the others. Samplers without noise ignore it.
     pub eta: Option<f64>,
     /// Called after each step; `Break` cancels the run.
     pub on_step: &'a mut dyn FnMut(Step<'_>) -> ControlFlow<()>,
@@ -52,7 +55,44 @@ impl Run<'_> {
     /// The model's estimate at the beginning of step `index`.
     pub(super) fn denoise(&mut self, index: usize) -> Result<Vec<f32>, SampleError> {
         let level = self.schedule.levels()[index];
-        let denoised = self.model.denoise(self.x, level)?;
+        let denoised = self.model.denoise(self.x, level);
+        self.checked(index, level, denoised)
+    }
+
+    /// The model's estimate within step `index`, for latents and a level other than those at its beginning.
+    pub(super) fn denoise_at(
+        &mut self,
+        index: usize,
+        x: &[f32],
+        level: Level,
+    ) -> Result<Vec<f32>, SampleError> {
+        let denoised = self.model.denoise(x, level);
+        self.checked(index, level, denoised)
+    }
+
+    /// The estimate that step `index` begins with, where noise may be added first to go up by a part of the level:
+    /// Karras et al. 2022, algorithm 2, lines 4 to 6. The sigma it was made at comes with it.
+    pub(super) fn denoise_churned(&mut self, index: usize) -> Result<(Vec<f32>, f64), SampleError> {
+        let sigma = self.schedule.levels()[index].sigma;
+        let part = self.schedule.churn().amount / self.schedule.steps() as f64;
+        let part = part.min(MAX_CHURN);
+        if part <= 0.0 {
+            return Ok((self.denoise(index)?, sigma));
+        }
+        let up = sigma * (1.0 + part);
+        self.add_noise((up * up - sigma * sigma).sqrt());
+        let level = self.schedule.training().level_at(up);
+        let denoised = self.model.denoise(self.x, level);
+        Ok((self.checked(index, level, denoised)?, up))
+    }
+
+    fn checked(
+        &self,
+        index: usize,
+        level: Level,
+        denoised: Result<Vec<f32>, SampleError>,
+    ) -> Result<Vec<f32>, SampleError> {
+        let denoised = denoised?;
         if denoised.len() != self.x.len() {
             return Err(SampleError::Length { expected: self.x.len(), got: denoised.len() });
         }
@@ -67,6 +107,15 @@ impl Run<'_> {
         (self.schedule.levels()[index].sigma, self.schedule.targets()[index])
     }
 
+    /// The level at which step `index` ends: with the time step of the next level, where there is one.
+    pub(super) fn end(&self, index: usize) -> Level {
+        let sigma = self.schedule.targets()[index];
+        match self.schedule.levels().get(index + 1) {
+            Some(next) => Level { sigma, timestep: next.timestep },
+            None => self.schedule.training().level_at(sigma),
+        }
+    }
+
     /// x = `a` x + `b` `other`.
     pub(super) fn blend(&mut self, a: f64, b: f64, other: &[f32]) {
         for (x, other) in self.x.iter_mut().zip(other) {
@@ -74,18 +123,41 @@ impl Run<'_> {
         }
     }
 
+    /// x = the sum of the terms, each a factor and as many values as x has.
+    pub(super) fn set(&mut self, terms: &[(f64, &[f32])]) {
+        let sum = sum(terms);
+        self.x.copy_from_slice(&sum);
+    }
+
+    /// x = `a` x + the sum of the terms.
+    pub(super) fn advance(&mut self, a: f64, terms: &[(f64, &[f32])]) {
+        let all: Vec<(f64, &[f32])> = std::iter::once((a, &*self.x)).chain(terms.iter().copied()).collect();
+        let sum = sum(&all);
+        self.x.copy_from_slice(&sum);
+    }
+
+    /// x = x + `amount` times noise, times the strength of all noise. Nothing is drawn for an amount of 0.
+    pub(super) fn add_noise(&mut self, amount: f64) {
+        if amount > 0.0 {
+            let noise = self.draw();
+            self.blend(1.0, amount * self.schedule.churn().noise, &noise);
+        }
+    }
+
+    /// As many normals as x has values.
+    pub(super) fn draw(&mut self) -> Vec<f32> {
+        let mut noise = vec![0.0; self.x.len()];
+        self.noise.normal(&mut noise);
+        noise
+    }
+
     /// A step of Euler's method along (x - denoised) / sigma, to a level below the target, and noise to make
     /// up for it. `eta` says how much: 0 none, 1 as much as the forward process has between the two levels.
     pub(super) fn ancestral_step(&mut self, index: usize, denoised: &[f32], eta: f64) {
         let (from, to) = self.span(index);
-        let up = to.min(eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt());
-        let down = (to * to - up * up).sqrt();
+        let (down, up) = ancestral(from, to, eta);
         self.blend(down / from, 1.0 - down / from, denoised);
-        if up > 0.0 {
-            let mut noise = vec![0.0; self.x.len()];
-            self.noise.normal(&mut noise);
-            self.blend(1.0, up, &noise);
-        }
+        self.add_noise(up);
     }
 
     /// Hands the latents over to the next step, by way of the caller.
@@ -106,6 +178,20 @@ impl Run<'_> {
             ControlFlow::Break(()) => Err(SampleError::Cancelled),
         }
     }
+}
+
+/// The level to step down to, and the amount of noise that then makes up for the rest, on the way between two levels.
+pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
+    let up = to.min(eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt());
+    ((to * to - up * up).sqrt(), up)
+}
+
+/// The sum of the terms, each a factor and as many values as the first has.
+pub(super) fn sum(terms: &[(f64, &[f32])]) -> Vec<f32> {
+    let length = terms.first().map_or(0, |(_, values)| values.len());
+    let value =
+        |i: usize| terms.iter().map(|(factor, values)| factor * f64::from(values[i])).sum::<f64>() as f32;
+    (0..length).map(value).collect()
 }
 
 /// Why a run ended before its end.

@@ -2,21 +2,26 @@
 //!
 //! The classes differ in details that show in the picture; the grids of this file are those details:
 //!
-//! | grid | time steps | latents start at noise times |
-//! |---|---|---|
-//! | Euler | n points, fractions kept | first sigma; leading: sqrt(sigma^2 + 1) |
-//! | DPM-Solver | n + 1 points, the last dropped; rounded | sqrt(sigma^2 + 1) |
-//! | DDIM | n points, rounded | sqrt(sigma^2 + 1) |
+//! | grid | time steps | latents start at noise times | ends at |
+//! |---|---|---|---|
+//! | Euler | n points, fractions kept | first sigma; leading: sqrt(sigma^2 + 1) | 0 |
+//! | DPM2 | as Euler; karras rounded | as Euler | 0 |
+//! | DPM-Solver | n + 1 points, the last dropped; rounded | sqrt(sigma^2 + 1) | 0 |
+//! | DEIS | as DPM-Solver | sqrt(sigma^2 + 1) | the smallest level |
+//! | DDIM | n points, rounded | sqrt(sigma^2 + 1) | the smallest level |
+//! | DDPM | as DDIM | sqrt(sigma^2 + 1) | 0 |
+//! | LCM, TCD | n of 50 points | sqrt(sigma^2 + 1) | 0; the smallest level |
 //!
-//! Sigma at a fractional time step is interpolated linearly in sigma. Karras and exponential spacing go the
-//! other way, from sigma to the time step: the Euler grid keeps its fractions, DPM-Solver's rounds it
-//! (karras) or cuts it off (exponential).
+//! Sigma at a fractional time step is interpolated linearly in sigma. Karras spacing and its like go the other
+//! way, from sigma to the time step: the Euler grid keeps its fractions, DPM-Solver's rounds it (karras) or cuts
+//! it off (the others).
 //!
 //! DDIM has a rule of its own for where a step ends: at the time step 1000/n (rounded down) below, whatever
 //! the next one is, or at time step 0 if that is negative (`set_alpha_to_one = false`, as in all Stable
 //! Diffusion folders).
 
-use super::{Form, Grid, Kind, Level, Schedule, ScheduleError, Training, exponential, karras};
+use super::kind::Sigmas;
+use super::{Form, Grid, Kind, Level, Schedule, ScheduleError, Training};
 
 /// What is added to the time steps of the leading spacing; 1 in all Stable Diffusion folders.
 const STEPS_OFFSET: usize = 1;
@@ -25,77 +30,155 @@ const STEPS_OFFSET: usize = 1;
 /// 1e-5, which cuts 999 down to 998. Subtracting this before the cut gives the same.
 const F32_SHORTFALL: f64 = 1e-5;
 
-const TIME_KINDS: &[Kind] = &[Kind::Normal, Kind::Leading, Kind::Linspace, Kind::Trailing];
+/// Time steps among which a consistency model was distilled (`original_inference_steps`).
+const DISTILLED_STEPS: usize = 50;
+
+const TIME_KINDS: &[Kind] =
+    &[Kind::Normal, Kind::Leading, Kind::Linspace, Kind::Trailing, Kind::SgmUniform, Kind::Ddim];
+
+const KINDS: &[Kind] = &[
+    Kind::Normal,
+    Kind::Leading,
+    Kind::Linspace,
+    Kind::Trailing,
+    Kind::SgmUniform,
+    Kind::Ddim,
+    Kind::Karras,
+    Kind::Exponential,
+    Kind::Polyexponential,
+    Kind::Beta,
+    Kind::KlOptimal,
+    Kind::AlignYourSteps,
+    Kind::AlignYourStepsXl,
+];
+
+/// How a class turns the time step of a level into the one that the model is told.
+enum Rounding {
+    Kept,
+    Nearest,
+    Cut,
+}
 
 pub(super) fn schedule(
     training: &Training,
     kind: Kind,
     grid: Grid,
     steps: usize,
+    rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
+    let made = Plan { training, kind, steps, rho };
     match grid {
-        Grid::Euler => euler(training, kind, steps),
-        Grid::DpmSolver => dpm_solver(training, kind, steps),
-        Grid::Ddim => ddim(training, kind, steps),
+        Grid::Euler => made.euler(Rounding::Kept),
+        Grid::Dpm2 => made.euler(if kind == Kind::Karras { Rounding::Nearest } else { Rounding::Kept }),
+        Grid::DpmSolver => made.dpm_solver(0.0),
+        Grid::Deis => made.dpm_solver(training.sigma_range().0),
+        Grid::Ddim => made.ddim(),
+        Grid::Ddpm => Ok(made.variance_preserving(made.whole()?, 0.0)),
+        Grid::Lcm => made.consistency(0.0),
+        Grid::Tcd => made.consistency(training.sigma_range().0),
     }
 }
 
-fn euler(training: &Training, kind: Kind, steps: usize) -> Result<Schedule, ScheduleError> {
-    let (min, max) = training.sigma_range();
-    let from_sigma = |sigma| Level { sigma, timestep: training.timestep_at(sigma) };
-    let levels: Vec<Level> = match kind {
-        Kind::Karras => karras(min, max, steps).map(from_sigma).collect(),
-        Kind::Exponential => exponential(min, max, steps).map(from_sigma).collect(),
-        Kind::Normal | Kind::Leading => at_timesteps(training, leading(training, steps, steps)?),
-        Kind::Linspace => at_timesteps(training, linspace(training, steps, steps)),
-        Kind::Trailing => at_timesteps(training, trailing(training, steps)),
-    };
-    let first = levels[0].sigma;
-    let leads = matches!(kind, Kind::Normal | Kind::Leading);
-    let initial_scale = if leads { first.hypot(1.0) } else { first };
-    Ok(Schedule::chain(levels, 0.0, initial_scale))
+/// What a schedule is made of.
+struct Plan<'a> {
+    training: &'a Training,
+    kind: Kind,
+    steps: usize,
+    rho: Option<f64>,
 }
 
-fn dpm_solver(training: &Training, kind: Kind, steps: usize) -> Result<Schedule, ScheduleError> {
-    let (min, max) = training.sigma_range();
-    let levels: Vec<Level> = match kind {
-        Kind::Karras => karras(min, max, steps)
-            .map(|sigma| Level { sigma, timestep: training.timestep_at(sigma).round_ties_even() })
-            .collect(),
-        Kind::Exponential => exponential(min, max, steps)
-            .map(|sigma| (sigma, (training.timestep_at(sigma) - F32_SHORTFALL).max(0.0)))
-            .map(|(sigma, t)| Level { sigma, timestep: t.floor() })
-            .collect(),
-        Kind::Normal | Kind::Leading => at_timesteps(training, leading(training, steps, steps + 1)?),
-        Kind::Linspace => {
-            at_timesteps(training, linspace(training, steps, steps + 1).map(f64::round_ties_even))
+impl Plan<'_> {
+    fn euler(&self, rounding: Rounding) -> Result<Schedule, ScheduleError> {
+        let Plan { training, kind, steps, .. } = *self;
+        let leads = matches!(kind, Kind::Normal | Kind::Leading | Kind::Ddim);
+        let levels = match kind {
+            _ if leads => self.at_timesteps(leading(training, steps, steps)?),
+            Kind::Linspace => self.at_timesteps(linspace(training, steps, steps)),
+            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &rounding),
+        };
+        let first = levels[0].sigma;
+        Ok(Schedule::chain(training, levels, 0.0, if leads { first.hypot(1.0) } else { first }))
+    }
+
+    fn dpm_solver(&self, last: f64) -> Result<Schedule, ScheduleError> {
+        let Plan { training, kind, steps, .. } = *self;
+        let levels = match kind {
+            Kind::Normal | Kind::Leading | Kind::Ddim => {
+                self.at_timesteps(leading(training, steps, steps + 1)?)
+            }
+            Kind::Linspace => {
+                self.at_timesteps(linspace(training, steps, steps + 1).map(f64::round_ties_even))
+            }
+            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            Kind::Karras => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Nearest),
+            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Cut),
+        };
+        let last = levels.last().map_or(last, |level| last.min(level.sigma));
+        Ok(self.variance_preserving(levels, last))
+    }
+
+    fn ddim(&self) -> Result<Schedule, ScheduleError> {
+        let levels = self.whole()?;
+        let stride = (self.training.sigmas().len() / self.steps) as f64;
+        // A negative time step is clamped to 0, whose level is also the one that all runs end at.
+        let targets = levels.iter().map(|level| self.training.sigma_at(level.timestep - stride)).collect();
+        Ok(Schedule { targets, ..self.variance_preserving(levels, 0.0) })
+    }
+
+    /// The first of each of n parts of the time steps of the distillation: 999, 759, … for 4 steps.
+    fn consistency(&self, last: f64) -> Result<Schedule, ScheduleError> {
+        let Plan { training, kind, steps, .. } = *self;
+        if kind != Kind::Normal {
+            return Err(self.unknown(&[Kind::Normal]));
         }
-        Kind::Trailing => at_timesteps(training, trailing(training, steps)),
-    };
-    let initial_scale = levels[0].sigma.hypot(1.0);
-    Ok(Schedule::chain(levels, 0.0, initial_scale))
-}
-
-fn ddim(training: &Training, kind: Kind, steps: usize) -> Result<Schedule, ScheduleError> {
-    let levels = match kind {
-        Kind::Normal | Kind::Leading => at_timesteps(training, leading(training, steps, steps)?),
-        Kind::Linspace => at_timesteps(training, linspace(training, steps, steps).map(f64::round_ties_even)),
-        Kind::Trailing => at_timesteps(training, trailing(training, steps)),
-        Kind::Karras | Kind::Exponential => {
-            return Err(ScheduleError::Kind { kind, form: Form::Diffusers, known: TIME_KINDS });
+        if steps > DISTILLED_STEPS {
+            return Err(ScheduleError::Steps { steps, max: DISTILLED_STEPS });
         }
-    };
-    let stride = (training.sigmas().len() / steps) as f64;
-    // A negative time step is clamped to 0, whose level is also the one that all runs end at.
-    let targets = levels.iter().map(|level| training.sigma_at(level.timestep - stride)).collect();
-    let initial_scale = levels[0].sigma.hypot(1.0);
-    Ok(Schedule { levels, targets, initial_scale })
-}
+        let stride = training.sigmas().len() / DISTILLED_STEPS;
+        let timesteps =
+            (0..steps).map(|i| ((DISTILLED_STEPS - i * DISTILLED_STEPS / steps) * stride - 1) as f64);
+        Ok(self.variance_preserving(self.at_timesteps(timesteps), last))
+    }
 
-fn at_timesteps(training: &Training, timesteps: impl Iterator<Item = f64>) -> Vec<Level> {
-    timesteps.map(|timestep| Level { sigma: training.sigma_at(timestep), timestep }).collect()
-}
+    /// Whole time steps.
+    fn whole(&self) -> Result<Vec<Level>, ScheduleError> {
+        let Plan { training, kind, steps, .. } = *self;
+        Ok(match kind {
+            Kind::Normal | Kind::Leading | Kind::Ddim => self.at_timesteps(leading(training, steps, steps)?),
+            Kind::Linspace => self.at_timesteps(linspace(training, steps, steps).map(f64::round_ties_even)),
+            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            _ => return Err(self.unknown(TIME_KINDS)),
+        })
+    }
 
+    /// A chain of levels that starts from unit latents.
+    fn variance_preserving(&self, levels: Vec<Level>, last: f64) -> Schedule {
+        let initial_scale = levels[0].sigma.hypot(1.0);
+        Schedule::chain(self.training, levels, last, initial_scale)
+    }
+
+    fn at_timesteps(&self, timesteps: impl Iterator<Item = f64>) -> Vec<Level> {
+        timesteps.map(|timestep| Level { sigma: self.training.sigma_at(timestep), timestep }).collect()
+    }
+
+    fn at_sigmas(&self, sigmas: Sigmas, rounding: &Rounding) -> Vec<Level> {
+        let level = |sigma| {
+            let exact = self.training.timestep_at(sigma);
+            let timestep = match rounding {
+                Rounding::Kept => exact,
+                Rounding::Nearest => exact.round_ties_even(),
+                Rounding::Cut => (exact - F32_SHORTFALL).max(0.0).floor(),
+            };
+            Level { sigma, timestep }
+        };
+        sigmas(self.training, self.steps, self.rho).into_iter().map(level).collect()
+    }
+
+    fn unknown(&self, known: &'static [Kind]) -> ScheduleError {
+        ScheduleError::Kind { kind: self.kind, form: Form::Diffusers, known }
+    }
+}
 /// The highest `steps` of `points` multiples of 1000/`points` (rounded down), counted from 0, plus the
 /// offset.
 fn leading(

@@ -4,24 +4,41 @@
 //! as the time step at which the training's log sigma, linearly interpolated, has that value. The first
 //! latents are noise times the first sigma.
 
-use super::{Form, Kind, Level, Schedule, ScheduleError, Training, exponential, karras, ramp};
+use super::{Form, Kind, Schedule, ScheduleError, Training, spacing};
 
-const KINDS: &[Kind] = &[Kind::Normal, Kind::Karras, Kind::Exponential];
+const KINDS: &[Kind] = &[
+    Kind::Normal,
+    Kind::Karras,
+    Kind::Exponential,
+    Kind::Polyexponential,
+    Kind::SgmUniform,
+    Kind::Simple,
+    Kind::Ddim,
+    Kind::Beta,
+    Kind::KlOptimal,
+    Kind::AlignYourSteps,
+    Kind::AlignYourStepsXl,
+];
 
-pub(super) fn schedule(training: &Training, kind: Kind, steps: usize) -> Result<Schedule, ScheduleError> {
-    let (min, max) = training.sigma_range();
-    let sigmas: Vec<f64> = match kind {
-        Kind::Normal => {
-            ramp(training.last_timestep(), 0.0, steps).map(|t| training.log_linear_sigma_at(t)).collect()
-        }
-        Kind::Karras => karras(min, max, steps).collect(),
-        Kind::Exponential => exponential(min, max, steps).collect(),
-        Kind::Leading | Kind::Linspace | Kind::Trailing => {
-            return Err(ScheduleError::Kind { kind, form: Form::KDiffusion, known: KINDS });
-        }
+pub(super) fn schedule(
+    training: &Training,
+    kind: Kind,
+    steps: usize,
+    rho: Option<f64>,
+) -> Result<Schedule, ScheduleError> {
+    let sigmas = match (kind, kind.sigmas()) {
+        (_, Some(sigmas)) => sigmas(training, steps, rho),
+        (Kind::Normal, _) => spacing::normal(training, steps),
+        (Kind::SgmUniform, _) => spacing::sgm_uniform(training, steps),
+        (Kind::Simple, _) => spacing::simple(training, steps),
+        (Kind::Ddim, _) => spacing::ddim(training, steps),
+        _ => return Err(ScheduleError::Kind { kind, form: Form::KDiffusion, known: KINDS }),
     };
-    let levels: Vec<Level> =
-        sigmas.into_iter().map(|sigma| Level { sigma, timestep: training.timestep_at(sigma) }).collect();
-    let initial_scale = levels[0].sigma;
-    Ok(Schedule::chain(levels, 0.0, initial_scale))
+    Ok(from_sigmas(training, &sigmas, 0.0))
+}
+
+/// The schedule of these levels, the last step of which ends at `last`.
+pub(super) fn from_sigmas(training: &Training, sigmas: &[f64], last: f64) -> Schedule {
+    let levels = sigmas.iter().map(|sigma| training.level_at(*sigma)).collect();
+    Schedule::chain(training, levels, last, sigmas[0])
 }

@@ -9,16 +9,19 @@
 
 mod diffusers;
 mod k_diffusion;
+mod kind;
+mod spacing;
 mod training;
 
-pub use training::Training;
+pub use kind::Kind;
+pub(crate) use training::scaled_linear_betas;
+pub use training::{Training, ZERO_SNR_DIFFUSERS, ZERO_SNR_WEBUI};
 
 use crate::names::{self, Named, UnknownName};
 use std::fmt;
 
-/// The exponent of Karras' spacing (Karras et al. 2022, section 3, equation 5): they found 5 to 10 good, and
-/// all programs took 7.
-const KARRAS_RHO: f64 = 7.0;
+/// Most levels that can be given one by one.
+const MAX_SIGMAS: usize = 1000;
 
 /// Whose conventions a schedule follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,53 +82,6 @@ impl fmt::Display for Form {
     }
 }
 
-/// How the levels are spaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Evenly in time steps, as the sampler's own program has it by default: from 999 to 0 in
-    /// [`Form::KDiffusion`]; [`Kind::Leading`] in [`Form::Diffusers`], the setting of the Stable Diffusion
-    /// folders.
-    Normal,
-    /// Evenly in sigma^(1/7): more steps at low noise.
-    Karras,
-    /// Evenly in log sigma.
-    Exponential,
-    /// [`Form::Diffusers`]: whole intervals from the low end, moved up by one step: 876, 751, … 1 for 8
-    /// steps.
-    Leading,
-    /// [`Form::Diffusers`]: both ends included: 999, 856.3, … 0.
-    Linspace,
-    /// [`Form::Diffusers`]: whole intervals from the high end: 999, 874, … 124. For distilled models.
-    Trailing,
-}
-
-impl Kind {
-    /// All kinds.
-    pub const ALL: &[Self] =
-        &[Self::Normal, Self::Karras, Self::Exponential, Self::Leading, Self::Linspace, Self::Trailing];
-
-    /// The kind of that name.
-    ///
-    /// # Errors
-    /// [`UnknownName`], with the nearest known one.
-    pub fn parse(name: &str) -> Result<Self, UnknownName> {
-        names::find("schedule", name, Self::ALL).copied()
-    }
-}
-
-impl Named for Kind {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Karras => "karras",
-            Self::Exponential => "exponential",
-            Self::Leading => "leading",
-            Self::Linspace => "linspace",
-            Self::Trailing => "trailing",
-        }
-    }
-}
-
 /// The layouts of time steps among the scheduler classes of diffusers; each sampler knows the one of its
 /// class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +94,16 @@ pub enum Grid {
     /// `DPMSolverMultistepScheduler` and its like: whole time steps, n + 1 points of which the last is
     /// dropped.
     DpmSolver,
+    /// `KDPM2DiscreteScheduler`: as Euler, and karras in whole time steps.
+    Dpm2,
+    /// `DEISMultistepScheduler`: as DPM-Solver, and ends at the smallest level.
+    Deis,
+    /// `DDPMScheduler`: the time steps of DDIM; each step ends where the next begins, the last at 0.
+    Ddpm,
+    /// `LCMScheduler`: among the 50 time steps of the distillation.
+    Lcm,
+    /// `TCDScheduler`: as LCM, and ends at the smallest level.
+    Tcd,
 }
 
 /// A noise level together with the time step that tells the model of it.
@@ -156,6 +122,25 @@ pub struct Schedule {
     /// The sigma at which each step ends: that of the next level except for [`Grid::Ddim`].
     targets: Vec<f64>,
     initial_scale: f64,
+    training: Training,
+    churn: Churn,
+}
+
+/// Noise that is added on the way beyond what a sampler adds by itself, and how strong all added noise is: Karras et al.,
+/// "Elucidating the design space of diffusion-based generative models", 2022, algorithm 2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Churn {
+    /// S_churn: 0 for none; Euler, Heun and DPM2 go up by this part of a level, divided by the number of steps, before
+    /// each step goes down.
+    pub amount: f64,
+    /// S_noise: what all added noise is multiplied with; 1 is what the level calls for.
+    pub noise: f64,
+}
+
+impl Default for Churn {
+    fn default() -> Self {
+        Self { amount: 0.0, noise: 1.0 }
+    }
 }
 
 impl Schedule {
@@ -171,20 +156,87 @@ impl Schedule {
         grid: Grid,
         steps: usize,
     ) -> Result<Self, ScheduleError> {
+        Self::with_rho(training, form, kind, grid, steps, None)
+    }
+
+    /// The same, with the exponent of the spacings that have one: [`Kind::Karras`] (7 is usual) and
+    /// [`Kind::Polyexponential`] (1).
+    ///
+    /// # Errors
+    /// As [`Schedule::new`].
+    pub fn with_rho(
+        training: &Training,
+        form: Form,
+        kind: Kind,
+        grid: Grid,
+        steps: usize,
+        rho: Option<f64>,
+    ) -> Result<Self, ScheduleError> {
         let max = training.sigmas().len();
         if steps == 0 || steps > max {
             return Err(ScheduleError::Steps { steps, max });
         }
         match form {
-            Form::KDiffusion => k_diffusion::schedule(training, kind, steps),
-            Form::Diffusers => diffusers::schedule(training, kind, grid, steps),
+            Form::KDiffusion => k_diffusion::schedule(training, kind, steps, rho),
+            Form::Diffusers => diffusers::schedule(training, kind, grid, steps, rho),
+        }
+    }
+
+    /// Given levels, in k-diffusion's form. A 0 at the end is where the last step ends, and is added if it is missing.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Sigmas`] unless there is a level above 0, and each is below the one before it.
+    pub fn from_sigmas(training: &Training, sigmas: &[f64]) -> Result<Self, ScheduleError> {
+        let levels = sigmas.strip_suffix(&[0.0]).unwrap_or(sigmas);
+        let mut above = f64::INFINITY;
+        for (index, &value) in levels.iter().enumerate() {
+            if !(value > 0.0 && value < above) {
+                return Err(ScheduleError::Sigmas { index, value: Some(value) });
+            }
+            above = value;
+        }
+        match levels {
+            [] => Err(ScheduleError::Sigmas { index: 0, value: None }),
+            levels if levels.len() > MAX_SIGMAS => {
+                Err(ScheduleError::Steps { steps: levels.len(), max: MAX_SIGMAS })
+            }
+            levels => Ok(k_diffusion::from_sigmas(training, levels, 0.0)),
         }
     }
 
     /// Levels of which each step ends where the next begins, the last at `final_sigma`.
-    fn chain(levels: Vec<Level>, final_sigma: f64, initial_scale: f64) -> Self {
+    fn chain(training: &Training, levels: Vec<Level>, final_sigma: f64, initial_scale: f64) -> Self {
         let targets = levels.iter().skip(1).map(|level| level.sigma).chain([final_sigma]).collect();
-        Self { levels, targets, initial_scale }
+        Self { levels, targets, initial_scale, training: training.clone(), churn: Churn::default() }
+    }
+
+    /// This schedule, with the last step ending at `sigma`: 0, or the smallest level of the training
+    /// (`final_sigmas_type` in diffusers).
+    #[must_use]
+    pub fn ending_at(mut self, sigma: f64) -> Self {
+        if let Some(last) = self.targets.last_mut() {
+            *last = sigma;
+        }
+        self
+    }
+
+    /// This schedule, with so much noise added on the way.
+    #[must_use]
+    pub fn with_churn(mut self, churn: Churn) -> Self {
+        self.churn = churn;
+        self
+    }
+
+    /// How much noise is added on the way.
+    #[must_use]
+    pub fn churn(&self) -> Churn {
+        self.churn
+    }
+
+    /// The training whose levels these are.
+    #[must_use]
+    pub fn training(&self) -> &Training {
+        &self.training
     }
 
     /// The number of steps.
@@ -245,23 +297,6 @@ pub fn add_noise(latents: &[f32], noise: &[f32], sigma: f64) -> Vec<f32> {
     latents.iter().zip(noise).map(|(x, n)| (f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
 }
 
-/// Karras' spacing of `n` sigmas from `max` down to `min`.
-fn karras(min: f64, max: f64, n: usize) -> impl Iterator<Item = f64> {
-    let (low, high) = (min.powf(KARRAS_RHO.recip()), max.powf(KARRAS_RHO.recip()));
-    ramp(high, low, n).map(|root| root.powf(KARRAS_RHO))
-}
-
-/// Even spacing in log sigma of `n` sigmas from `max` down to `min`.
-fn exponential(min: f64, max: f64, n: usize) -> impl Iterator<Item = f64> {
-    ramp(max.ln(), min.ln(), n).map(f64::exp)
-}
-
-/// `n` evenly spaced numbers from `first` to `last`, both included; `first` alone for n = 1.
-fn ramp(first: f64, last: f64, n: usize) -> impl Iterator<Item = f64> {
-    let intervals = n.saturating_sub(1).max(1) as f64;
-    (0..n).map(move |i| first + (last - first) * (i as f64 / intervals))
-}
-
 /// Why a schedule cannot be made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScheduleError {
@@ -280,6 +315,13 @@ pub enum ScheduleError {
         form: Form,
         /// Those that exist there.
         known: &'static [Kind],
+    },
+    /// Given levels that do not fall.
+    Sigmas {
+        /// The first bad index.
+        index: usize,
+        /// The value there, if there is one.
+        value: Option<f64>,
     },
     /// A strength so small that no step remains.
     NothingLeft {
@@ -306,6 +348,14 @@ impl fmt::Display for ScheduleError {
                     f,
                     "this sampler has no \"{name}\" schedule in its {form} form; choose one of: {known}"
                 )
+            }
+            Self::Sigmas { index, value: Some(value) } => write!(
+                f,
+                "sigma {} is {value}: each must be above 0 and below the one before it, as in 14.6,7,2.9,0.8,0",
+                index + 1
+            ),
+            Self::Sigmas { value: None, .. } => {
+                write!(f, "no sigma is given: one for each step is expected, as in 14.6,7,2.9,0.8,0")
             }
             Self::NothingLeft { steps } => {
                 write!(

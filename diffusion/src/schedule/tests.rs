@@ -12,7 +12,8 @@ fn timesteps(schedule: &Schedule) -> Vec<f64> {
 /// As many as there are time steps.
 const MAX_STEPS: usize = 1000;
 
-const GRIDS: [Grid; 3] = [Grid::Ddim, Grid::Euler, Grid::DpmSolver];
+const GRIDS: [Grid; 8] =
+    [Grid::Ddim, Grid::Euler, Grid::DpmSolver, Grid::Dpm2, Grid::Deis, Grid::Ddpm, Grid::Lcm, Grid::Tcd];
 const FORMS: [Form; 2] = [Form::KDiffusion, Form::Diffusers];
 
 #[test]
@@ -102,7 +103,8 @@ fn kinds_that_do_not_exist_are_refused_with_those_that_do() {
     let error = Schedule::new(&training, Form::KDiffusion, Kind::Trailing, Grid::Euler, 9).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this sampler has no \"trailing\" schedule in its webui form; choose one of: normal, karras, exponential"
+        "this sampler has no \"trailing\" schedule in its webui form; choose one of: normal, karras, exponential, \
+         polyexponential, sgm_uniform, simple, ddim, beta, kl_optimal, align_your_steps, align_your_steps_xl"
     );
     let error = Schedule::new(&training, Form::Diffusers, Kind::Karras, Grid::Ddim, 9).unwrap_err();
     assert!(error.to_string().contains("leading, linspace, trailing"), "{error}");
@@ -135,6 +137,90 @@ fn kinds_by_name() {
     assert_eq!(Kind::parse("karass").unwrap_err().nearest, Some("karras"));
 }
 
+#[test]
+fn spacings_have_their_known_levels() {
+    let training = Training::scaled_linear();
+    let (min, max) = training.sigma_range();
+    let sigmas = |kind, steps| -> Vec<f64> {
+        let schedule = schedule(Form::KDiffusion, kind, Grid::Euler, steps);
+        schedule.levels().iter().map(|level| level.sigma).collect()
+    };
+    for (got, want) in sigmas(Kind::Polyexponential, 9).iter().zip(sigmas(Kind::Exponential, 9)) {
+        assert!((got / want - 1.0).abs() < 1e-12);
+    }
+    let table = training.sigmas();
+    assert_eq!(sigmas(Kind::Simple, 4), [table[999], table[749], table[499], table[249]]);
+    assert_eq!(sigmas(Kind::Ddim, 4), [table[751], table[501], table[251], table[1]]);
+    // As normal with 5 steps, without the last.
+    for (got, want) in sigmas(Kind::SgmUniform, 4).iter().zip(sigmas(Kind::Normal, 5)) {
+        assert!((got - want).abs() < 1e-12);
+    }
+    let optimal = sigmas(Kind::KlOptimal, 3);
+    assert!((optimal[1] - ((max.atan() + min.atan()) / 2.0).tan()).abs() < 1e-12);
+    assert!((optimal[0] - max).abs() < 1e-9 && (optimal[2] - min).abs() < 1e-9);
+    let beta = sigmas(Kind::Beta, 3);
+    assert!((beta[1] - (max + min) / 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn rho_bends_the_spacings_that_have_it() {
+    let training = Training::scaled_linear();
+    let middle = |kind, rho| {
+        let made = Schedule::with_rho(&training, Form::KDiffusion, kind, Grid::Euler, 3, rho).unwrap();
+        made.levels()[1].sigma
+    };
+    assert_eq!(middle(Kind::Karras, None), middle(Kind::Karras, Some(7.0)));
+    assert!(middle(Kind::Karras, Some(3.0)) > middle(Kind::Karras, None));
+    assert!(middle(Kind::Polyexponential, Some(2.0)) < middle(Kind::Polyexponential, None));
+    let (min, max) = training.sigma_range();
+    assert!((middle(Kind::Karras, Some(1.0)) - (min + max) / 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn given_levels_are_taken_as_they_are() {
+    let training = Training::scaled_linear();
+    for sigmas in [&[14.6, 7.0, 0.5, 0.0][..], &[14.6, 7.0, 0.5]] {
+        let made = Schedule::from_sigmas(&training, sigmas).unwrap();
+        let got: Vec<f64> = made.levels().iter().map(|level| level.sigma).collect();
+        assert_eq!((got.as_slice(), made.targets()), (&[14.6, 7.0, 0.5][..], &[7.0, 0.5, 0.0][..]));
+        assert_eq!(made.initial_scale(), 14.6);
+        assert_eq!(made.ending_at(0.03).targets(), [7.0, 0.5, 0.03]);
+    }
+    for (sigmas, index) in
+        [(&[1.0, 2.0][..], 1), (&[3.0, 3.0], 1), (&[2.0, -1.0], 1), (&[f64::NAN], 0), (&[2.0, 0.0, 0.0], 1)]
+    {
+        match Schedule::from_sigmas(&training, sigmas) {
+            Err(ScheduleError::Sigmas { index: at, value: Some(_) }) => assert_eq!(at, index, "{sigmas:?}"),
+            other => panic!("{sigmas:?} gave {other:?}"),
+        }
+    }
+    for none in [&[][..], &[0.0]] {
+        let error = Schedule::from_sigmas(&training, none).unwrap_err();
+        assert_eq!(error, ScheduleError::Sigmas { index: 0, value: None });
+    }
+    let many: Vec<f64> = (0..1001).map(|i| 2000.0 - f64::from(i)).collect();
+    assert!(Schedule::from_sigmas(&training, &many).is_err());
+}
+
+#[test]
+fn grids_of_the_other_classes() {
+    let training = Training::scaled_linear();
+    let (min, _) = training.sigma_range();
+    assert_eq!(timesteps(&schedule(Form::Diffusers, Kind::Normal, Grid::Lcm, 4)), [999., 759., 499., 259.]);
+    let error = Schedule::new(&training, Form::Diffusers, Kind::Normal, Grid::Lcm, 51).unwrap_err();
+    assert_eq!(error, ScheduleError::Steps { steps: 51, max: 50 });
+    let karras = |grid| timesteps(&schedule(Form::Diffusers, Kind::Karras, grid, 8));
+    assert_eq!(karras(Grid::Dpm2), karras(Grid::DpmSolver));
+    for (grid, kind, end) in [
+        (Grid::Ddpm, Kind::Leading, 0.0),
+        (Grid::Deis, Kind::Karras, min),
+        (Grid::Lcm, Kind::Normal, 0.0),
+        (Grid::Tcd, Kind::Normal, min),
+    ] {
+        assert_eq!(schedule(Form::Diffusers, kind, grid, 8).targets()[7], end, "{grid:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn levels_fall_and_stay_in_the_table(
@@ -146,7 +232,7 @@ proptest! {
             let (min, max) = training.sigma_range();
             prop_assert_eq!(schedule.steps(), steps);
             for level in schedule.levels() {
-                prop_assert!(level.sigma >= min * 0.999_999 && level.sigma <= max * 1.000_001);
+                prop_assert!(level.sigma >= min * 0.99 && level.sigma <= max * 1.001);
                 prop_assert!((0.0..=999.0).contains(&level.timestep));
             }
             for pair in schedule.levels().windows(2) {

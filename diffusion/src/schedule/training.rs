@@ -6,19 +6,33 @@
 //! here work (Karras et al., "Elucidating the design space of diffusion-based generative models", 2022,
 //! appendix C.3.4).
 
-use super::ScheduleError;
+use super::{Level, ScheduleError};
+use std::sync::Arc;
 
 /// First and last beta and the number of steps that all of Stable Diffusion was trained with.
 const BETA_START: f64 = 0.00085;
 const BETA_END: f64 = 0.012;
 const STEPS: usize = 1000;
 
+/// The last alpha-bar of a schedule with zero terminal SNR in the web UI and ComfyUI, which cannot count with 0.
+pub const ZERO_SNR_WEBUI: f64 = 4.897_345_189_085_343_5e-8;
+/// The same in diffusers (Euler, DPM-Solver, UniPC): the smallest f16 above 0.
+pub const ZERO_SNR_DIFFUSERS: f64 = 5.960_464_477_539_063e-8;
+/// What stands for 0: the signal is under the rounding of f32, and sigma is finite.
+const ZERO_SNR: f64 = 1e-16;
+
 /// The table of training noise levels, by time step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    alphas_cumprod: Vec<f64>,
-    sigmas: Vec<f64>,
-    log_sigmas: Vec<f64>,
+    alphas_cumprod: Arc<[f64]>,
+    sigmas: Arc<[f64]>,
+    log_sigmas: Arc<[f64]>,
+}
+
+/// The betas of Stable Diffusion: squares of evenly spaced numbers.
+pub(crate) fn scaled_linear_betas() -> impl Iterator<Item = f64> {
+    let (first, last) = (BETA_START.sqrt(), BETA_END.sqrt());
+    (0..STEPS).map(move |t| (first + (last - first) * t as f64 / (STEPS - 1) as f64).powi(2))
 }
 
 impl Training {
@@ -26,10 +40,8 @@ impl Training {
     /// linear").
     #[must_use]
     pub fn scaled_linear() -> Self {
-        let (first, last) = (BETA_START.sqrt(), BETA_END.sqrt());
-        let alphas_cumprod = (0..STEPS).scan(1.0, |product, t| {
-            let root = first + (last - first) * t as f64 / (STEPS - 1) as f64;
-            *product *= 1.0 - root * root;
+        let alphas_cumprod = scaled_linear_betas().scan(1.0, |product, beta| {
+            *product *= 1.0 - beta;
             Some(*product)
         });
         Self::tables(alphas_cumprod.collect())
@@ -54,10 +66,32 @@ impl Training {
         Ok(Self::tables(alphas_cumprod.to_vec()))
     }
 
+    /// Whether the schedule ends in pure noise, but for what stands for 0.
+    #[must_use]
+    pub fn is_zero_terminal_snr(&self) -> bool {
+        self.alphas_cumprod.last().is_some_and(|last| *last <= ZERO_SNR_DIFFUSERS)
+    }
+
+    /// This schedule with zero terminal SNR: Lin et al., "Common diffusion noise schedules and sample steps are flawed", 2024,
+    /// algorithm 1. The square roots of alpha-bar are shifted until the last is 0 and scaled until the first is what it was.
+    /// `terminal` is the last alpha-bar, as programs differ in what they take for 0: [`ZERO_SNR_WEBUI`],
+    /// [`ZERO_SNR_DIFFUSERS`], or 0 itself, in place of which a number stands that is too small to make a difference.
+    #[must_use]
+    pub fn rescale_zero_terminal_snr(&self, terminal: f64) -> Self {
+        let roots: Vec<f64> = self.alphas_cumprod.iter().map(|a| a.sqrt()).collect();
+        let (first, last) = (roots[0], roots[roots.len() - 1]);
+        let mut scaled: Vec<f64> =
+            roots.iter().map(|root| ((root - last) * first / (first - last)).powi(2)).collect();
+        if let Some(end) = scaled.last_mut() {
+            *end = terminal.max(ZERO_SNR);
+        }
+        Self::tables(scaled)
+    }
+
     fn tables(alphas_cumprod: Vec<f64>) -> Self {
-        let sigmas: Vec<f64> = alphas_cumprod.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
+        let sigmas: Arc<[f64]> = alphas_cumprod.iter().map(|a| ((1.0 - a) / a).sqrt()).collect();
         let log_sigmas = sigmas.iter().map(|sigma| sigma.ln()).collect();
-        Self { alphas_cumprod, sigmas, log_sigmas }
+        Self { alphas_cumprod: alphas_cumprod.into(), sigmas, log_sigmas }
     }
 
     /// Alpha-bar of each time step.
@@ -104,6 +138,14 @@ impl Training {
         let above = self.log_sigmas.partition_point(|&s| s <= log_sigma).clamp(1, self.log_sigmas.len() - 1);
         let (low, high) = (self.log_sigmas[above - 1], self.log_sigmas[above]);
         (above - 1) as f64 + ((log_sigma - low) / (high - low)).clamp(0.0, 1.0)
+    }
+}
+
+impl Training {
+    /// A noise level with the time step that [`Self::timestep_at`] gives it.
+    #[must_use]
+    pub fn level_at(&self, sigma: f64) -> Level {
+        Level { sigma, timestep: self.timestep_at(sigma) }
     }
 }
 
@@ -154,6 +196,21 @@ mod tests {
         let own = Training::scaled_linear();
         let read = Training::from_alphas_cumprod(own.alphas_cumprod()).unwrap();
         assert_eq!(own.sigmas(), read.sigmas());
+    }
+
+    #[test]
+    fn zero_terminal_snr_moves_the_last_level_and_keeps_the_first() {
+        let (own, terminals) = (Training::scaled_linear(), [ZERO_SNR_WEBUI, ZERO_SNR_DIFFUSERS, 0.0]);
+        for terminal in terminals {
+            let zero = own.rescale_zero_terminal_snr(terminal);
+            let (had, has) = (own.alphas_cumprod(), zero.alphas_cumprod());
+            assert!((has[0] - had[0]).abs() < 1e-15);
+            assert_eq!(has[999], terminal.max(ZERO_SNR));
+            assert!(has.windows(2).all(|pair| pair[1] < pair[0]));
+            assert!((1..999).all(|t| has[t] < had[t]));
+            assert!(zero.sigma_range().1.is_finite());
+        }
+        assert_eq!(ZERO_SNR_DIFFUSERS, 2.0_f64.powi(-24));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod part;
 
 pub use part::{Encoded, PartEncoder, TextPart};
 
-use crate::tokenizer::CONTEXT;
+use crate::tokenizer::{CONTEXT, VOCABULARY};
 use crate::{Error, params::Params};
 use latent_loader::Weights;
 use latent_tensor::{Device, Embedding, LayerNorm, Linear, Tensor, ops};
@@ -67,6 +67,8 @@ impl TextConfig {
 /// A CLIP text encoder.
 pub struct TextEncoder {
     token_embedding: Embedding,
+    /// Vectors of the ids past the vocabulary, one after the other.
+    learned: Vec<f32>,
     position_embedding: Tensor,
     device: Device,
     layers: Vec<EncoderLayer>,
@@ -84,6 +86,7 @@ impl TextEncoder {
         let position = embeddings.embedding("position_embedding", [CONTEXT, config.width])?;
         Ok(TextEncoder {
             token_embedding: embeddings.embedding("token_embedding", [config.vocabulary, config.width])?,
+            learned: Vec::new(),
             position_embedding: ops::embedding(
                 &position,
                 &std::array::from_fn::<_, CONTEXT, _>(|i| i as u32),
@@ -92,6 +95,29 @@ impl TextEncoder {
             layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
             final_layer_norm: params.layer_norm("final_layer_norm", config.width)?,
         })
+    }
+
+    /// Learns words: the vectors of the ids from [`VOCABULARY`] on, one after the other, in place of those it knew.
+    pub fn learn(&mut self, vectors: &[f32]) {
+        self.learned = vectors.to_vec();
+    }
+
+    /// The vectors of tokens, `[ids.len(), width]`.
+    fn embedded(&self, ids: &[u32]) -> Result<Tensor, Error> {
+        if self.learned.is_empty() {
+            return Ok(ops::embedding(&self.token_embedding, ids)?);
+        }
+        let place = |id: u32| id.checked_sub(VOCABULARY).map(|place| place as usize);
+        let width = self.token_embedding.width();
+        let is_learned = |id: u32| place(id).is_some_and(|place| place < self.learned.len() / width);
+        let known: Vec<u32> = ids.iter().map(|id| if is_learned(*id) { 0 } else { *id }).collect();
+        let mut out = ops::embedding(&self.token_embedding, &known)?;
+        for (id, out) in ids.iter().zip(out.f32s_mut()?.chunks_exact_mut(width)) {
+            if let Some(place) = place(*id).filter(|_| is_learned(*id)) {
+                out.copy_from_slice(&self.learned[place * width..][..width]);
+            }
+        }
+        Ok(out)
     }
 
     /// States of chunks of 77 tokens: `[chunks, 77, width]`, after the final layer norm. `skip` is the webui's clip
@@ -131,11 +157,8 @@ impl TextEncoder {
                 self.layers.len() + 1
             ),
         })?;
-        let mut x = ops::embedding(&self.token_embedding, chunks.as_flattened())?.reshape(&[
-            chunks.len(),
-            CONTEXT,
-            self.position_embedding.dims()[1],
-        ])?;
+        let width = self.token_embedding.width();
+        let mut x = self.embedded(chunks.as_flattened())?.reshape(&[chunks.len(), CONTEXT, width])?;
         let positions = self.position_embedding.f32s()?;
         for chunk in x.f32s_mut()?.chunks_exact_mut(positions.len()) {
             for (x, position) in chunk.iter_mut().zip(positions) {

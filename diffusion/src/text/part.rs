@@ -22,6 +22,17 @@ pub struct TextPart {
     pub pooled: bool,
 }
 
+impl TextPart {
+    /// Leaves out the layers after those that `skip` keeps, where nothing needs them: the pooled text needs all.
+    pub(crate) fn leave_out_unused(&mut self) {
+        let unused = self.skip.saturating_sub(1);
+        if !self.pooled && unused < self.config.layers {
+            self.config.layers -= unused;
+            self.skip -= unused;
+        }
+    }
+}
+
 /// What a text encoder gives a model, in main memory.
 pub struct Encoded {
     /// `[chunks, 77, width]`
@@ -61,6 +72,11 @@ impl PartEncoder {
     #[must_use]
     pub fn encoder(&self) -> &TextEncoder {
         &self.encoder
+    }
+
+    /// Learns words, as [`TextEncoder::learn`].
+    pub fn learn(&mut self, vectors: &[f32]) {
+        self.encoder.learn(vectors);
     }
 
     /// Encodes chunks with a user's clip skip, of which 1 is the model's usual.

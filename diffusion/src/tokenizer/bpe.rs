@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 const BYTES: u32 = 256;
 const FIRST_MERGED: u32 = 2 * BYTES;
 /// What the file writes behind a piece that ends a word.
-const END_OF_WORD: &str = "</w>";
+pub(super) const END_OF_WORD: &str = "</w>";
 
 pub(super) struct Bpe {
     /// Id of each byte within a word; at the end of a word it is [`BYTES`] more.
@@ -109,7 +109,7 @@ impl Bpe {
 
 /// The bytes in the order of their ids, each with the letter that stands for it in the list of merges: printable
 /// characters of Latin-1 for themselves, then the others as the characters from U+0100 on (GPT-2's `bytes_to_unicode`).
-fn byte_letters() -> impl Iterator<Item = (u8, char)> {
+pub(super) fn byte_letters() -> impl Iterator<Item = (u8, char)> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let others = (0..=255).filter(move |byte| !printable(byte)).zip('\u{100}'..);
     (0..=255).filter(printable).map(|byte| (byte, char::from(byte))).chain(others)

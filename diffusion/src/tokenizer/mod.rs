@@ -5,6 +5,7 @@
 //! Sennrich et al. 2016).
 
 mod bpe;
+mod files;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -12,6 +13,8 @@ mod words;
 use bpe::Bpe;
 use std::sync::OnceLock;
 
+/// Number of tokens. Ids from here on stand for learned words.
+pub const VOCABULARY: u32 = 49408;
 /// The token before a text.
 pub const START: u32 = 49406;
 /// The token behind a text, with which CLIP also fills it up.
@@ -23,6 +26,9 @@ pub const CONTEXT: usize = 77;
 /// they are ordinary characters.
 const SPECIAL: [(&str, u32); 2] = [("<|startoftext|>", START), ("<|endoftext|>", END)];
 
+/// The pairs of pieces that are merged, the first to be merged first.
+const MERGES: &str = include_str!("merges.txt");
+
 /// CLIP's tokenizer.
 pub struct Tokenizer {
     bpe: Bpe,
@@ -33,7 +39,7 @@ impl Tokenizer {
     #[must_use]
     pub fn clip() -> &'static Tokenizer {
         static CLIP: OnceLock<Tokenizer> = OnceLock::new();
-        CLIP.get_or_init(|| Tokenizer { bpe: Bpe::new(include_str!("merges.txt")) })
+        CLIP.get_or_init(|| Tokenizer { bpe: Bpe::new(MERGES) })
     }
 
     /// The ids of a text of any length, without [`START`] and [`END`] around it.

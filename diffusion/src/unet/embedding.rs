@@ -6,6 +6,9 @@ use latent_tensor::{Linear, Tensor, ops};
 /// Longest period of the sinusoids (Vaswani et al. 2017, section 3.5).
 const MAX_PERIOD: f32 = 10_000.0;
 
+/// Guidance is multiplied with this, so that its sinusoids are as far apart as those of time steps.
+const GUIDANCE_SCALE: f32 = 1000.0;
+
 /// Width of the sinusoids of one of SDXL's sizes (`addition_time_embed_dim`).
 const SIZE_WIDTH: usize = 256;
 
@@ -52,15 +55,46 @@ pub fn added_vector(pooled: &Tensor, sizes: &[f32]) -> Result<Tensor, Error> {
     Ok(ops::concat_channels(pooled, &sinusoids)?)
 }
 
+/// What an LCM is told of the guidance (`get_guidance_scale_embedding` in diffusers; Luo et al., Latent Consistency
+/// Models, 2023, section 4.2): sinusoids of 1000 (`guidance` - 1), `[n, width]`. Other than those of the time step, sines
+/// come first, and the last frequency is 1/10000.
+///
+/// # Errors
+/// None for an even `width` within memory.
+pub fn guidance_embedding(guidance: &[f32], width: usize) -> Result<Tensor, Error> {
+    let mut out = Tensor::zeros(&[guidance.len(), width])?;
+    let half = width / 2;
+    for (scale, row) in guidance.iter().zip(out.f32s_mut()?.chunks_exact_mut(width.max(1))) {
+        let scale = (scale - 1.0) * GUIDANCE_SCALE;
+        for i in 0..half {
+            // Rounded where it was in training, as above.
+            let exponent = -MAX_PERIOD.ln() / (half.max(2) - 1) as f32 * i as f32;
+            let angle = f64::from(scale * (f64::from(exponent).exp() as f32));
+            row[i] = angle.sin() as f32;
+            row[half + i] = angle.cos() as f32;
+        }
+    }
+    Ok(out)
+}
+
 /// Two linear layers with SiLU between (`TimestepEmbedding`).
 pub(super) struct TimestepEmbedding {
+    /// Of the guidance, added to the sinusoids.
+    cond_proj: Option<Linear>,
     linear_1: Linear,
     linear_2: Linear,
 }
 
 impl TimestepEmbedding {
-    pub(super) fn load(params: &Params<'_>, inputs: usize, width: usize) -> Result<TimestepEmbedding, Error> {
+    /// `cond` is the length of the guidance's embedding, of models that take it.
+    pub(super) fn load(
+        params: &Params<'_>,
+        inputs: usize,
+        width: usize,
+        cond: Option<usize>,
+    ) -> Result<TimestepEmbedding, Error> {
         Ok(TimestepEmbedding {
+            cond_proj: cond.map(|dim| params.linear("cond_proj", inputs, dim)).transpose()?,
             linear_1: params.linear("linear_1", width, inputs)?,
             linear_2: params.linear("linear_2", width, width)?,
         })
@@ -71,9 +105,30 @@ impl TimestepEmbedding {
         self.linear_1.inputs()
     }
 
+    /// The layer for the guidance.
+    pub(super) fn cond_proj(&self) -> Option<&Linear> {
+        self.cond_proj.as_ref()
+    }
+
     /// `[n, inputs]` to `[n, width]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         let hidden = ops::silu(ops::linear(x, &self.linear_1)?)?;
         Ok(ops::linear(&hidden, &self.linear_2)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guidance_is_embedded_as_diffusers_does() {
+        // Four sinusoids of 1000 (1.002 - 1) = 2 and of 0: frequencies 1 and 1/10000.
+        let embedding = guidance_embedding(&[1.002, 1.0], 4).unwrap();
+        let expected = [2.0_f64.sin(), 2e-4, 2.0_f64.cos(), 1.0 - 2e-8, 0.0, 0.0, 1.0, 1.0];
+        for (value, expected) in embedding.f32s().unwrap().iter().zip(expected) {
+            assert!((f64::from(*value) - expected).abs() < 1e-4, "{value} {expected}");
+        }
+        assert_eq!(embedding.dims(), [2, 4]);
     }
 }

@@ -6,13 +6,13 @@ use crate::{Error, params::Params};
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Tensor, ops};
 
 /// Keys and values of the text for one attention, each `[batch, tokens, channels]`.
-pub(super) struct KeysValues {
+pub(crate) struct KeysValues {
     keys: Tensor,
     values: Tensor,
 }
 
 /// Those of the attentions that are still to come.
-pub(super) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
+pub(crate) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
 
 /// A transformer over the pixels of a picture (`Transformer2DModel`).
 pub(super) struct SpatialTransformer {

@@ -48,6 +48,12 @@ impl VaeEncoder {
         })
     }
 
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// A picture `[batch, height, width, 3]` of -1..1 to the distribution of its latents.
     ///
     /// # Errors
@@ -84,6 +90,14 @@ impl Moments {
     /// None: the shapes are the encoder's.
     pub fn mode(&self) -> Result<Tensor, Error> {
         self.combine(|mean, _, _| mean, None)
+    }
+
+    /// The most likely latent as the VAE gives it, not scaled.
+    ///
+    /// # Errors
+    /// None: the shapes are the encoder's.
+    pub fn mean(&self) -> Result<Tensor, Error> {
+        Moments { values: self.values.clone(), scaling_factor: 1.0 }.mode()
     }
 
     /// A latent drawn with `noise`, unit normals of the latent's shape.

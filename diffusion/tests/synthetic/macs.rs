@@ -31,13 +31,13 @@ pub(crate) fn of_unet(config: &UNetConfig, sides: Sides, tokens: usize) -> u64 {
             skips.push(outputs);
         }
     }
-    sum += 2 * resnet(config, sides[levels - 1], inputs, inputs);
+    sum += config.mid_resnets as u64 * resnet(config, sides[levels - 1], inputs, inputs);
     sum += transformer(config, sides[levels - 1], inputs, config.mid_depth, tokens);
     for level in (0..levels).rev() {
         let outputs = channels[level];
-        for _ in 0..=config.layers_per_block {
+        for layer in 0..=config.layers_per_block {
             sum += resnet(config, sides[level], inputs + skips.pop().unwrap(), outputs);
-            sum += transformer(config, sides[level], outputs, config.transformer_depth[level], tokens);
+            sum += transformer(config, sides[level], outputs, config.depth_up(level, layer), tokens);
             inputs = outputs;
         }
         if level > 0 {

@@ -1,6 +1,8 @@
 //! The kinds of case, and how the engine computes each: one module a kind.
 
 mod addons;
+mod control;
+mod edit;
 mod pipelines;
 mod prompt_weights;
 mod rng;
@@ -45,7 +47,7 @@ pub(crate) const KINDS: [Kind; 11] = [
     Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
     Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },
     Kind { name: "addons", has_model: true, run: Some(addons::run) },
-    Kind { name: "edit", has_model: true, run: None },
+    Kind { name: "edit", has_model: true, run: Some(edit::run) },
 ];
 
 /// Runs a computation that may fail, and closes its comparison.

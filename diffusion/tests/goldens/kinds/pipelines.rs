@@ -1,11 +1,14 @@
 //! Whole runs: prompts and a seed to pictures.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use latent_diffusion::rng::{Noise, TorchCpu};
+use latent_diffusion::rng::TorchCpu;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
-use latent_diffusion::{Event, Latents, PictureSizes, Pipeline, Settings};
+use latent_diffusion::{
+    AestheticScores, Control, Event, Fill, Mask, Picture, PictureSizes, Pipeline, Settings, Task,
+};
 use latent_loader::Checkpoint;
 use serde_json::Value;
 
@@ -15,7 +18,7 @@ use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
 
 /// The keys of `params` that the engine follows; a case with another one is not supported yet.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 26] = [
     "kind",
     "family",
     "scheduler",
@@ -35,13 +38,23 @@ const KNOWN: [&str; 19] = [
     "negative_original_size",
     "negative_crops_coords_top_left",
     "negative_target_size",
+    "image_seed",
+    "strength",
+    "image_guidance_scale",
+    "controlnet_conditioning_scale",
+    "guidance_rescale",
+    "aesthetic_score",
+    "negative_aesthetic_score",
 ];
+/// The kinds of pipeline that the engine has.
+const PIPELINES: [&str; 5] = ["txt2img", "img2img", "inpaint", "pix2pix", "control"];
 
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     let params = &case.json["params"];
     let known = params.as_object().is_some_and(|p| p.keys().all(|key| KNOWN.contains(&key.as_str())));
     let scheduler = params["scheduler"].as_str().and_then(scheduler);
-    let Some((sampler, schedule)) = scheduler.filter(|_| known && params["kind"] == "txt2img") else {
+    let known = known && PIPELINES.iter().any(|kind| params["kind"] == **kind);
+    let Some((sampler, schedule)) = scheduler.filter(|_| known) else {
         return Outcome::Unsupported;
     };
     let Some(engine) = Engine::supporting(case, context) else { return Outcome::Unsupported };
@@ -62,6 +75,10 @@ fn scheduler(name: &str) -> Option<(&'static dyn Sampler, Kind)> {
         "euler-a" => ("euler_a", Kind::Leading),
         "euler-a-trailing" => ("euler_a", Kind::Trailing),
         "dpmpp-2m-karras" => ("dpm++2m", Kind::Karras),
+        "pndm" => ("plms", Kind::Leading),
+        "unipc" => ("unipc", Kind::Linspace),
+        "heun" => ("heun", Kind::Linspace),
+        "lcm" => ("lcm", Kind::Normal),
         _ => return None,
     };
     Some((samplers::parse(name).ok()?.0, kind))
@@ -95,6 +112,8 @@ fn draw(
         clip_skip: number(&params["clip_skip"]).unwrap_or(0) + 1,
         sizes: sizes(params, "").unwrap_or_default(),
         negative_sizes: sizes(params, "negative_"),
+        guidance_rescale: params["guidance_rescale"].as_f64().unwrap_or(0.0),
+        aesthetic_scores: scores(params),
         ..Settings::default()
     };
     let text = |e: latent_diffusion::Error| e.to_string();
@@ -104,22 +123,47 @@ fn draw(
     pipeline = pipeline.with_prediction(prediction);
     pipeline.set_device(context.target.device.clone());
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
-    let conditioning =
+    let mut conditioning =
         pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut go_on).map_err(text)?;
+    if settings.clip_skip > 1 {
+        // diffusers leaves out layers for the prompt alone; the webui, and so the engine, for both.
+        let plain = pipeline.encode(&prompts, negative.as_slice(), 1, &mut go_on).map_err(text)?;
+        conditioning.negative = plain.negative;
+    }
     if case.tensors.contains_key("unet_context") {
         let (negative, positive) = (&conditioning.negative, &conditioning.positive);
-        let both = [negative.f32s(), positive.f32s()].map(|half| half.map(<[f32]>::to_vec));
-        let both: Result<Vec<_>, _> = both.into_iter().collect();
-        comparison.tensor("unet_context", &both.map_err(|e| e.to_string())?.concat());
+        // The first call of pix2pix has the prompt first, and the negative one with the picture and without it.
+        let halves = if params["kind"] == "pix2pix" {
+            vec![positive, negative, negative]
+        } else {
+            vec![negative, positive]
+        };
+        let halves: Result<Vec<_>, _> = halves.into_iter().map(super::values).collect();
+        comparison.tensor("unet_context", &halves?.concat());
     }
     if let Some(pooled) = conditioning.pooled.as_ref().filter(|_| case.tensors.contains_key("unet_pooled")) {
         let both = [&pooled.negative, &pooled.positive].map(super::values);
         comparison.tensor("unet_pooled", &both.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut noise = TorchCpu::new(seed);
-    let start = start(case, context, &settings, &pipeline, &mut noise)?;
-    let variance_preserving = matches!(sampler.name(), "ddim" | "dpm++2m");
+    let pictures = Pictures::of(case, context)?;
+    if params["kind"] == "control" {
+        let net = Arc::new(super::control::open(case, context)?);
+        let strength = params["controlnet_conditioning_scale"].as_f64().unwrap_or(1.0);
+        let control = Control { strength, ..Control::new(net, pictures.picture.clone()) };
+        pipeline.set_controls(vec![control]).map_err(text)?;
+    }
+    let task = pictures.task(params)?;
+    let settings = task.sized(settings, pipeline.model());
+    let source = pipeline.prepare(&task, &settings, &mut go_on).map_err(text)?;
+    let variance_preserving = matches!(sampler.name(), "ddim" | "dpm++2m" | "plms" | "unipc" | "lcm");
     let mut steps = Vec::new();
+    if sampler.name() == "plms" {
+        // diffusers counts the first try of the first step as a step. It is compared among the samplers' goldens.
+        let golden = context.f32s(case, "steps")?;
+        let values = settings.check(pipeline.model()).map_err(text)?.values.len();
+        steps.extend_from_slice(&golden[..values]);
+    }
     let mut record = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, sigma, .. } = event {
             steps.extend(if variance_preserving {
@@ -130,8 +174,15 @@ fn draw(
         }
         ControlFlow::Continue(())
     };
-    let latents =
-        pipeline.sample_from(start, &conditioning, &settings, &mut noise, &mut record).map_err(text)?;
+    let latents = if case.tensors.contains_key("init_latents") {
+        let mut start = settings.check(pipeline.model()).map_err(text)?;
+        start.values = context.f32s(case, "init_latents")?;
+        pipeline.sample_from(start, &conditioning, &settings, &mut noise, &mut record)
+    } else {
+        // All pictures of a batch in one call, as diffusers draws them.
+        pipeline.sample_source_from(&source, &conditioning, &settings, &mut noise, &mut record)
+    };
+    let latents = latents.map_err(text)?;
     comparison.tensor("steps", &steps);
     comparison.tensor("latents", &latents.values);
     let pictures = pipeline.decode(&latents, &mut go_on).map_err(text)?;
@@ -153,19 +204,46 @@ fn sizes(params: &Value, prefix: &str) -> Option<PictureSizes> {
     })
 }
 
-/// Unit noise: given, or the first that the seed draws, for all pictures of the batch in one call as diffusers does.
-fn start(
-    case: &Case,
-    context: &Context,
-    settings: &Settings,
-    pipeline: &Pipeline,
-    noise: &mut TorchCpu,
-) -> Result<Latents, String> {
-    let mut latents = settings.check(pipeline.model()).map_err(|e| e.to_string())?;
-    if case.tensors.contains_key("init_latents") {
-        latents.values = context.f32s(case, "init_latents")?;
-    } else {
-        noise.normal(&mut latents.values);
+/// The picture and the mask of a case, empty where there are none.
+struct Pictures {
+    picture: Picture,
+    mask: Mask,
+}
+
+impl Pictures {
+    fn of(case: &Case, context: &Context) -> Result<Pictures, String> {
+        let bytes = |name: &str| -> Result<([usize; 2], Vec<u8>), String> {
+            match case.tensors.get(name).map(Vec::as_slice) {
+                Some(&[height, width, ..]) => Ok(([width, height], context.u8s(case, name)?)),
+                _ => Ok(([0, 0], Vec::new())),
+            }
+        };
+        let ([width, height], rgb) = bytes("image_u8")?;
+        let picture = Picture { width, height, rgb };
+        let ([width, height], values) = bytes("mask_u8")?;
+        Ok(Pictures { picture, mask: Mask { width, height, values } })
     }
-    Ok(latents)
+
+    fn task(&self, params: &Value) -> Result<Task<'_>, String> {
+        let Pictures { picture, mask } = self;
+        let number = |name: &str| params[name].as_f64().ok_or_else(|| format!("the case has no {name}"));
+        Ok(match params["kind"].as_str() {
+            Some("img2img") => Task::ImageToImage { picture, strength: number("strength")? },
+            Some("inpaint") => {
+                let (strength, fill, feather) = (number("strength")?, Fill::Original, 0.0);
+                Task::Inpaint { picture, mask, strength, fill, feather }
+            }
+            Some("pix2pix") => Task::Edit { picture, guidance: number("image_guidance_scale")? },
+            _ => Task::TextToImage,
+        })
+    }
+}
+
+/// The scores that a case of the refiner names, or those of its training.
+fn scores(params: &Value) -> AestheticScores {
+    let usual = AestheticScores::default();
+    AestheticScores {
+        positive: params["aesthetic_score"].as_f64().unwrap_or(usual.positive),
+        negative: params["negative_aesthetic_score"].as_f64().unwrap_or(usual.negative),
+    }
 }

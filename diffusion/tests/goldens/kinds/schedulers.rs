@@ -12,7 +12,7 @@ use latent_diffusion::schedule::{Schedule, Training, add_noise};
 use crate::machinery::case::Case;
 use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
-use mapping::Setup;
+use mapping::{End, Setup};
 use stand_in::StandIn;
 
 /// The goldens' time steps come from tables in `f32`: what they may differ by.
@@ -32,9 +32,10 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
 
 fn tables(case: &Case, comparison: &mut Comparison<'_>) -> Result<(), String> {
     let training = Training::scaled_linear();
-    // The third table, of zero terminal SNR, is of a schedule that the engine does not have yet.
-    for name in case.tensors.keys().filter(|name| !name.ends_with("zero_snr")) {
-        comparison.tensor_f64(name, training.alphas_cumprod());
+    let zero_snr = training.rescale_zero_terminal_snr(0.0);
+    for name in case.tensors.keys() {
+        let table = if name.ends_with("zero_snr") { &zero_snr } else { &training };
+        comparison.tensor_f64(name, table.alphas_cumprod());
     }
     Ok(())
 }
@@ -63,17 +64,24 @@ fn trajectory(
     setup: &Setup,
     comparison: &mut Comparison<'_>,
 ) -> Result<(), String> {
-    let training = Training::scaled_linear();
+    let original = Training::scaled_linear();
+    let training = setup.zero_snr.map(|terminal| original.rescale_zero_terminal_snr(terminal));
+    let training = training.as_ref().unwrap_or(&original);
     let steps =
         case.json["steps"].as_u64().and_then(|n| usize::try_from(n).ok()).ok_or("the case has no steps")?;
-    let schedule = Schedule::new(&training, setup.form, setup.kind, setup.sampler.grid(), steps);
-    let schedule = schedule.map_err(|e| e.to_string())?;
+    let schedule = Schedule::new(training, setup.form, setup.kind, setup.sampler.grid(), steps);
+    let mut schedule = schedule.map_err(|e| e.to_string())?;
+    match setup.end {
+        Some(End::Zero) => schedule = schedule.ending_at(0.0),
+        Some(End::Smallest) => schedule = schedule.ending_at(training.sigma_range().0),
+        None => {}
+    }
     let mut x = context.f32s(case, "x0")?;
     schedule.scale_noise(&mut x);
     let mean = context.f32s(case, "mu")?;
     let recorded = if case.tensors.contains_key("noise") { context.f32s(case, "noise")? } else { Vec::new() };
     let mut noise = Recorded { values: recorded, next: 0 };
-    let mut model = StandIn::new(&mean, setup.prediction, training.alphas_cumprod());
+    let mut model = StandIn::new(&mean, setup.prediction, original.alphas_cumprod());
     let mut trajectory = Vec::new();
     let mut on_step = |step: Step<'_>| {
         trajectory.extend(if setup.variance_preserving {
@@ -92,12 +100,22 @@ fn trajectory(
         on_step: &mut on_step,
     };
     setup.sampler.sample(&mut run).map_err(|e| e.to_string())?;
-    comparison.tensor("trajectory", &trajectory);
     let timesteps = context.golden(case, "timesteps")?.to_f64();
-    if model.asked.len() != timesteps.len() {
-        comparison.problem(format!("timesteps: expected {timesteps:?}, got {:?}", model.asked));
+    if case.tensors["trajectory"][0] != steps {
+        // It lists the points between as well: all that the model is asked about after the first, and the end.
+        let points = model.asked.iter().skip(1);
+        trajectory = points
+            .flat_map(|asked| if setup.variance_preserving { &asked.input } else { &asked.latents })
+            .chain(&x)
+            .copied()
+            .collect();
     }
-    for (expected, got) in timesteps.iter().zip(&model.asked) {
+    comparison.tensor("trajectory", &trajectory);
+    let asked: Vec<f64> = model.asked.iter().map(|asked| asked.timestep).collect();
+    if asked.len() != timesteps.len() {
+        comparison.problem(format!("timesteps: expected {timesteps:?}, got {asked:?}"));
+    }
+    for (expected, got) in timesteps.iter().zip(&asked) {
         if (expected - got).abs() > TIMESTEP_ERROR {
             comparison.problem(format!("timesteps: expected {expected}, got {got}"));
         }

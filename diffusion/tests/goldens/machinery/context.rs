@@ -54,6 +54,16 @@ impl Context {
             _ => Err(format!("{}/{name} is not of type I32", case.id())),
         }
     }
+
+    /// The golden tensor `name` of a case, which must be u8.
+    #[allow(dead_code, reason = "the tests of the machinery have no pictures")]
+    pub(crate) fn u8s(&self, case: &Case, name: &str) -> Result<Vec<u8>, String> {
+        match self.golden(case, name)?.values {
+            Values::U8(values) => Ok(values),
+            _ => Err(format!("{}/{name} is not of type U8", case.id())),
+        }
+    }
+
     /// Every way in which the files of a case are not what the index says: one line each.
     pub(crate) fn missing(&self, case: &Case) -> Vec<String> {
         let mut problems = Vec::new();

@@ -12,8 +12,15 @@ pub(super) struct StandIn<'a> {
     mean: &'a [f32],
     prediction: Prediction,
     alphas_cumprod: &'a [f64],
-    /// The time steps that it was asked for.
-    pub(super) asked: Vec<f64>,
+    /// What it was asked: the time step, the input of the network, and the latents.
+    pub(super) asked: Vec<Asked>,
+}
+
+/// One evaluation.
+pub(super) struct Asked {
+    pub(super) timestep: f64,
+    pub(super) input: Vec<f32>,
+    pub(super) latents: Vec<f32>,
 }
 
 impl<'a> StandIn<'a> {
@@ -44,8 +51,9 @@ impl<'a> StandIn<'a> {
 
 impl Denoiser for StandIn<'_> {
     fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
-        self.asked.push(level.timestep);
-        let mut out = self.network(&Prediction::network_input(x, level.sigma), level.timestep);
+        let input = Prediction::network_input(x, level.sigma);
+        let mut out = self.network(&input, level.timestep);
+        self.asked.push(Asked { timestep: level.timestep, input, latents: x.to_vec() });
         self.prediction.to_denoised(x, &mut out, level.sigma);
         Ok(out)
     }

@@ -1,0 +1,37 @@
+//! The sizes of a ControlNet, read from the shapes of its tensors.
+
+use crate::Error;
+use crate::unet::{Heads, UNetConfig};
+use latent_loader::Weights;
+
+/// Sizes of a `ControlNetModel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlNetConfig {
+    /// Those of the UNet whose way down and middle it is a copy of; nothing is told of the way up.
+    pub unet: UNetConfig,
+    /// Channels of the picture, of the first convolution that sees it, and of each one after that but the last.
+    pub hint_channels: Vec<usize>,
+}
+
+impl ControlNetConfig {
+    /// Reads the sizes from tensors named as diffusers names them.
+    ///
+    /// # Errors
+    /// A tensor that tells a size is missing; sizes that make no network.
+    pub fn from_weights(weights: &Weights, heads: Heads) -> Result<ControlNetConfig, Error> {
+        let hint = weights.scope("controlnet_cond_embedding");
+        let mut hint_channels = vec![hint.dim("conv_in.weight", 1)?, hint.dim("conv_in.weight", 0)?];
+        for i in 0.. {
+            let Some(shape) = hint.shape(&format!("blocks.{i}.weight")) else { break };
+            hint_channels.extend(shape.first());
+        }
+        Ok(ControlNetConfig { unet: UNetConfig::of_way_down(weights, heads)?, hint_channels })
+    }
+
+    /// Pixels of the picture on each side of an element of the latent: every other block halves it.
+    #[must_use]
+    pub fn factor(&self) -> usize {
+        let blocks = self.hint_channels.len().saturating_sub(2);
+        1usize.checked_shl((blocks / 2) as u32).unwrap_or(usize::MAX)
+    }
+}

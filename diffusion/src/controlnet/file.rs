@@ -1,0 +1,100 @@
+//! Files of ControlNets.
+
+use super::{ControlNet, ControlNetConfig};
+use crate::families::{ControlParts, Model};
+use crate::params::Params;
+use crate::{Error, whole};
+use latent_loader::{Checkpoint, Weights};
+
+/// Channels of a picture.
+const RGB: usize = 3;
+
+/// An opened file of a ControlNet, found whole. Its weights are read when they are needed.
+pub struct ControlFile {
+    weights: Weights,
+    family: &'static str,
+    config: ControlNetConfig,
+}
+
+impl ControlFile {
+    /// Reads names and shapes, of the original layout (`control_model.`) or that of diffusers, and checks that every tensor
+    /// is there.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
+    pub fn open(checkpoint: Checkpoint) -> Result<ControlFile, Error> {
+        let parts = ControlParts::of(checkpoint)?;
+        let config = ControlNetConfig::from_weights(&parts.weights, parts.heads())?;
+        let (weights, family) = (parts.weights, parts.family.label);
+        let load = |params: &Params<'_>| ControlNet::load(params, &config).map(drop);
+        whole::check_part(&weights, ("ControlNet", family), load, |_| false)?;
+        Ok(ControlFile { weights, family, config })
+    }
+
+    /// What error messages call it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.weights.label()
+    }
+
+    /// The family of models that it steers, for people.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        self.family
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &ControlNetConfig {
+        &self.config
+    }
+
+    /// Its weights, by the names of diffusers.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Checks that it was made for the UNet of a model.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], which names both families.
+    pub fn check_fits(&self, model: &Model) -> Result<(), Error> {
+        let (own, unet) = (&self.config.unet, &model.unet);
+        let refuse = |reason: String| Err(Error::Unsupported { file: self.label().to_owned(), reason });
+        if self.family != model.family.label {
+            let (own, label) = (self.family, model.family.label);
+            return refuse(format!(
+                "is a ControlNet for {own}, and the model is {label}; give one for {label}"
+            ));
+        }
+        let attends = own.cross_attention_dim != 0;
+        let same = own.block_out_channels == unet.block_out_channels
+            && own.layers_per_block == unet.layers_per_block
+            && own.added_dim == unet.added_dim
+            && (!attends || own.cross_attention_dim == unet.cross_attention_dim);
+        if !same {
+            let sizes = |unet: &crate::unet::UNetConfig| {
+                let text = unet.cross_attention_dim;
+                format!("widths {:?} and text of {text}", unet.block_out_channels)
+            };
+            return refuse(format!(
+                "is a ControlNet for a UNet of {}, and the model's has {}",
+                sizes(own),
+                sizes(unet)
+            ));
+        }
+        let (latents, factor) = (model.vae.latent_channels, model.vae.factor());
+        if own.in_channels != latents || self.config.hint_channels[0] != RGB || self.config.factor() != factor
+        {
+            return refuse(format!(
+                "is a ControlNet that takes {} channels of latent and {} of a picture {} times as large; those of this \
+                 model take {latents}, {RGB} and {factor}",
+                own.in_channels,
+                self.config.hint_channels[0],
+                self.config.factor()
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! The configurations of a diffusers folder: what diffusers and transformers cannot tell from shapes.
+
+use crate::Error;
+use crate::families::{Input, Model};
+use crate::samplers::Prediction;
+use crate::text::{TextActivation, TextPart};
+use crate::tokenizer::{CONTEXT, END, START};
+use crate::unet::UNetConfig;
+use latent_loader::{Value, json};
+
+/// Length of the embedding of each size in SDXL's added vector.
+const SIZE_EMBEDDING: usize = 256;
+/// Channels of a head of every CLIP.
+const HEAD_WIDTH: usize = 64;
+
+/// `UNet2DConditionModel`.
+///
+/// # Errors
+/// A UNet whose depths that class has no words for.
+pub(super) fn unet(model: &Model) -> Result<Value, Error> {
+    let unet = &model.unet;
+    let levels = unet.block_out_channels.len();
+    let up_depths: Vec<Vec<usize>> = (0..levels)
+        .rev()
+        .map(|i| (0..=unet.layers_per_block).map(|j| unet.depth_up(i, j)).collect())
+        .collect();
+    let up_types = up_depths.iter().map(|d| if d[0] > 0 { "CrossAttnUpBlock2D" } else { "UpBlock2D" });
+    let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };
+    let heads: Vec<usize> =
+        unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
+    let is_linear = model.weights.names().any(|name| {
+        name.ends_with(".proj_in.weight") && {
+            model.weights.shape(name).is_some_and(|shape| shape.len() == 2)
+        }
+    });
+    let side = model.resolution.0.min(model.resolution.1) / model.vae.factor();
+    let mut config = json!({
+        "_class_name": "UNet2DConditionModel",
+        "act_fn": "silu",
+        "attention_head_dim": heads,
+        "block_out_channels": unet.block_out_channels,
+        "center_input_sample": false,
+        "cross_attention_dim": unet.cross_attention_dim,
+        "down_block_types": unet.transformer_depth.iter().map(down).collect::<Vec<_>>(),
+        "downsample_padding": 1,
+        "flip_sin_to_cos": true,
+        "freq_shift": 0,
+        "in_channels": unet.in_channels,
+        "layers_per_block": unet.layers_per_block,
+        "mid_block_scale_factor": 1,
+        "mid_block_type": middle(unet),
+        "norm_eps": 1e-5,
+        "norm_num_groups": 32,
+        "out_channels": unet.out_channels,
+        "sample_size": side,
+        "up_block_types": up_types.collect::<Vec<_>>(),
+        "use_linear_projection": is_linear,
+    });
+    config["transformer_layers_per_block"] = json!(depths(model)?);
+    if unet.up_depth.is_some() {
+        let depth = |d: &Vec<usize>| if d[0] > 0 { json!(d) } else { json!(1) };
+        config["reverse_transformer_layers_per_block"] = up_depths.iter().map(depth).collect();
+    }
+    if let Some(added) = unet.added_dim {
+        config["addition_embed_type"] = "text_time".into();
+        config["addition_time_embed_dim"] = SIZE_EMBEDDING.into();
+        config["projection_class_embeddings_input_dim"] = added.into();
+    }
+    if let Some(guidance) = unet.time_cond_proj_dim {
+        config["time_cond_proj_dim"] = guidance.into();
+    }
+    // SD 2.x at 768 pixels overflows half precision without it.
+    if is_linear && unet.added_dim.is_none() && model.prediction == Prediction::V {
+        config["upcast_attention"] = true.into();
+    }
+    Ok(config)
+}
+
+fn middle(unet: &UNetConfig) -> Value {
+    match (unet.mid_depth, unet.mid_resnets) {
+        (0, 0) => Value::Null,
+        (0, _) => "UNetMidBlock2D".into(),
+        _ => "UNetMidBlock2DCrossAttn".into(),
+    }
+}
+
+/// Transformer blocks of each level. The middle has as many as the last level's entry tells, where that has none itself.
+fn depths(model: &Model) -> Result<Vec<usize>, Error> {
+    let mut depths = model.unet.transformer_depth.clone();
+    let middle = model.unet.mid_depth;
+    if let Some(last) = depths.last_mut() {
+        if *last == 0 {
+            *last = middle;
+        } else if middle > 0 && *last != middle {
+            let reason =
+                format!("its UNet has {middle} transformer blocks in the middle and {last} before it");
+            let reason = format!("{reason}, which no configuration of diffusers tells; write a single file");
+            return Err(Error::Unsupported { file: model.weights.label().to_owned(), reason });
+        }
+    }
+    Ok(depths.into_iter().map(|depth| depth.max(1)).collect())
+}
+
+/// `AutoencoderKL`.
+pub(super) fn vae(model: &Model) -> Value {
+    let vae = &model.vae;
+    let levels = vae.block_out_channels.len();
+    json!({
+        "_class_name": "AutoencoderKL",
+        "act_fn": "silu",
+        "block_out_channels": vae.block_out_channels,
+        "down_block_types": vec!["DownEncoderBlock2D"; levels],
+        // SDXL's overflows half precision.
+        "force_upcast": model.unet.added_dim.is_some(),
+        "in_channels": 3,
+        "latent_channels": vae.latent_channels,
+        "layers_per_block": vae.layers_per_block,
+        "norm_num_groups": 32,
+        "out_channels": 3,
+        "sample_size": model.resolution.0.min(model.resolution.1),
+        "scaling_factor": decimal(vae.scaling_factor),
+        "up_block_types": vec!["UpDecoderBlock2D"; levels],
+    })
+}
+
+/// An `f32` as the shortest decimal number that means it.
+fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+/// `CLIPTextModel`, of so many layers.
+pub(super) fn text(part: &TextPart, layers: usize) -> Value {
+    let config = &part.config;
+    json!({
+        "architectures": [class(part)],
+        "attention_dropout": 0.0,
+        "bos_token_id": START,
+        "eos_token_id": END,
+        "hidden_act": match config.activation {
+            TextActivation::QuickGelu => "quick_gelu",
+            TextActivation::Gelu => "gelu",
+        },
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": CONTEXT,
+        "model_type": "clip_text_model",
+        "num_attention_heads": config.width / HEAD_WIDTH,
+        "num_hidden_layers": layers,
+        "pad_token_id": part.padding,
+        "projection_dim": config.width,
+        "vocab_size": config.vocabulary,
+    })
+}
+
+/// The class of transformers for an encoder.
+fn class(part: &TextPart) -> &'static str {
+    if part.pooled { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
+}
+
+/// The class of diffusers for the sampler that a model was published with, and its settings.
+pub(super) fn scheduler(model: &Model) -> (&'static str, Value) {
+    let is_zero = model.training.is_zero_terminal_snr();
+    let is_xl = model.unet.added_dim.is_some();
+    let (class, spacing) = match model.distilled {
+        Some("lcm") => ("LCMScheduler", "leading"),
+        Some("turbo") => ("EulerAncestralDiscreteScheduler", "trailing"),
+        Some("hyper") => ("DDIMScheduler", "trailing"),
+        Some(_) => ("EulerDiscreteScheduler", "trailing"),
+        None if is_zero => ("EulerDiscreteScheduler", "trailing"),
+        None if is_xl => ("EulerDiscreteScheduler", "leading"),
+        None => ("DDIMScheduler", "leading"),
+    };
+    let mut config = json!({
+        "_class_name": class,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "num_train_timesteps": 1000,
+        "prediction_type": if model.prediction == Prediction::V { "v_prediction" } else { "epsilon" },
+        "steps_offset": 1,
+        "timestep_spacing": spacing,
+    });
+    if class != "EulerAncestralDiscreteScheduler" && class != "EulerDiscreteScheduler" {
+        config["clip_sample"] = false.into();
+        config["set_alpha_to_one"] = false.into();
+    }
+    if is_zero {
+        config["rescale_betas_zero_snr"] = true.into();
+    }
+    (class, config)
+}
+
+/// `model_index.json`: the pipeline, and the class of each part.
+pub(super) fn index(model: &Model, scheduler: &str) -> Value {
+    let is_xl = model.unet.added_dim.is_some();
+    let class = match (is_xl, model.input) {
+        (true, Input::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
+        (true, Input::Latent) => "StableDiffusionXLPipeline",
+        (true, Input::Inpaint) => "StableDiffusionXLInpaintPipeline",
+        (true, Input::Edit) => "StableDiffusionXLInstructPix2PixPipeline",
+        (false, Input::Latent) => "StableDiffusionPipeline",
+        (false, Input::Inpaint) => "StableDiffusionInpaintPipeline",
+        (false, Input::Edit) => "StableDiffusionInstructPix2PixPipeline",
+    };
+    let none = json!([null, null]);
+    let mut index = json!({
+        "_class_name": class,
+        "scheduler": ["diffusers", scheduler],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    });
+    if is_xl {
+        index["force_zeros_for_empty_prompt"] = model.zero_negative.into();
+        for name in ["text_encoder", "tokenizer"] {
+            index[name] = none.clone();
+        }
+        if class == "StableDiffusionXLImg2ImgPipeline" || class == "StableDiffusionXLInpaintPipeline" {
+            index["requires_aesthetics_score"] = model.takes_score.into();
+        }
+    } else {
+        index["requires_safety_checker"] = false.into();
+        for name in ["feature_extractor", "safety_checker"] {
+            index[name] = none.clone();
+        }
+    }
+    for part in &model.text {
+        index[part.scope] = json!(["transformers", self::class(part)]);
+        index[tokenizer(part)] = json!(["transformers", "CLIPTokenizer"]);
+    }
+    index
+}
+
+/// The folder of the tokenizer of an encoder.
+pub(super) fn tokenizer(part: &TextPart) -> String {
+    part.scope.replacen("text_encoder", "tokenizer", 1)
+}

@@ -1,0 +1,107 @@
+//! The layout of diffusers: a folder for each part, with a configuration beside its weights.
+
+use super::tensors::{Piece, Tensor};
+use super::text::{self, Style};
+use super::{File, Options, Text, config, metadata};
+use crate::Error;
+use crate::families::Model;
+use crate::text::TextPart;
+use crate::tokenizer::{self, CONTEXT, Tokenizer};
+use latent_loader::{Checkpoint, Value, json};
+
+/// The files of weights, and the other files.
+pub(super) fn files(
+    model: &Model,
+    checkpoint: &Checkpoint,
+    options: &Options,
+) -> Result<(Vec<File>, Vec<Text>), Error> {
+    let (scheduler, scheduler_config) = config::scheduler(model);
+    let mut texts = vec![
+        json_file("model_index.json", &config::index(model, scheduler)),
+        json_file("scheduler/scheduler_config.json", &scheduler_config),
+        json_file("unet/config.json", &config::unet(model)?),
+        json_file("vae/config.json", &config::vae(model)),
+    ];
+    let mut files = vec![
+        File {
+            path: "unet/diffusion_pytorch_model.safetensors".to_owned(),
+            metadata: metadata::of_unet(model, checkpoint, options),
+            tensors: below(model, "unet.", options),
+        },
+        File {
+            path: "vae/diffusion_pytorch_model.safetensors".to_owned(),
+            metadata: metadata::of_component(checkpoint, "vae"),
+            tensors: vae(model, options),
+        },
+    ];
+    for part in &model.text {
+        let layers = layers(model, part);
+        let scope = format!("{}.", part.scope);
+        let kept = (layers, part.pooled);
+        files.push(File {
+            path: format!("{}/model.safetensors", part.scope),
+            metadata: metadata::of_component(checkpoint, part.scope),
+            tensors: text::tensors(&model.weights, &scope, "", Style::Transformers, kept, options.numbers),
+        });
+        texts.push(json_file(&format!("{}/config.json", part.scope), &config::text(part, layers)));
+        texts.extend(tokenizer_files(part));
+    }
+    Ok((files, texts))
+}
+
+fn json_file(path: &str, value: &Value) -> Text {
+    Text { path: path.to_owned(), text: format!("{value:#}\n") }
+}
+
+/// Tensors below a scope under their canonical names, which are those of diffusers.
+fn below(model: &Model, scope: &str, options: &Options) -> Vec<Tensor> {
+    let names = model.weights.names().filter_map(|name| name.strip_prefix(scope));
+    names
+        .filter_map(|name| {
+            let pieces = vec![Piece::whole(&format!("{scope}{name}"))];
+            Tensor::weight(&model.weights, name.to_owned(), pieces, options.numbers)
+        })
+        .collect()
+}
+
+/// The VAE. Its attention's layers are linear there.
+fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
+    let mut tensors = below(model, "vae.", options);
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.name.contains(".attentions.")) {
+        tensor.shape.truncate(2);
+    }
+    tensors
+}
+
+/// Layers of an encoder in a folder. Where the states go through the final norm, diffusers takes them behind the last
+/// layer: those that the model leaves out are not there (SD 2.x).
+fn layers(model: &Model, part: &TextPart) -> usize {
+    if part.final_norm {
+        return part.config.layers;
+    }
+    let below = model.weights.scope(part.scope);
+    below.names().filter_map(text::layer).max().map_or(0, |last| last + 1)
+}
+
+/// `CLIPTokenizer`. All of Stable Diffusion shares its vocabulary, but not the token that fills up a prompt.
+fn tokenizer_files(part: &TextPart) -> Vec<Text> {
+    let folder = config::tokenizer(part);
+    let vocabulary = Tokenizer::vocabulary();
+    let piece = |id: u32| vocabulary[id as usize].as_str();
+    let (start, end) = (piece(tokenizer::START), piece(tokenizer::END));
+    let special =
+        json!({"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": piece(part.padding)});
+    let mut config = special.clone();
+    config["add_prefix_space"] = false.into();
+    config["clean_up_tokenization_spaces"] = true.into();
+    config["do_lower_case"] = true.into();
+    config["model_max_length"] = CONTEXT.into();
+    config["tokenizer_class"] = "CLIPTokenizer".into();
+    let ids: Value = (0u32..).zip(&vocabulary).map(|(id, piece)| (piece.clone(), Value::from(id))).collect();
+    vec![
+        json_file(&format!("{folder}/tokenizer_config.json"), &config),
+        json_file(&format!("{folder}/special_tokens_map.json"), &special),
+        Text { path: format!("{folder}/vocab.json"), text: ids.to_string() },
+        Text { path: format!("{folder}/merges.txt"), text: Tokenizer::merges() },
+    ]
+}

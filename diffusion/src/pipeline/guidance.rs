@@ -1,0 +1,122 @@
+//! Classifier-free guidance: the UNet sees each picture more than once, and its answers are joined.
+
+use super::{Latents, Settings};
+use crate::Error;
+use crate::unet::UNet;
+use latent_tensor::{Device, Tensor, ops};
+
+/// How many copies of a batch the UNet sees, what each is told, and how its answers are joined.
+#[derive(Clone, Copy)]
+pub(super) enum Guidance {
+    /// The prompt; its answer counts.
+    None,
+    /// The negative prompt, the prompt: away from the first (Ho and Salimans 2022).
+    Prompt {
+        scale: f32,
+        /// As [`Settings::guidance_rescale`].
+        rescale: f64,
+    },
+    /// The negative prompt without the picture, with it, and both: away from either (Brooks et al. 2023, equation 3).
+    PromptAndPicture { prompt: f32, picture: f32 },
+}
+
+impl Guidance {
+    /// `picture` is how closely to keep to the picture beside the latents, for a model that follows instructions.
+    pub(super) fn new(unet: &UNet, settings: &Settings, picture: Option<f64>) -> Guidance {
+        let prompt = settings.guidance;
+        match picture {
+            Some(picture) if prompt != 1.0 || picture != 1.0 => {
+                Guidance::PromptAndPicture { prompt: prompt as f32, picture: picture as f32 }
+            }
+            // A model that is told of the guidance needs no second evaluation for it.
+            None if prompt > 1.0 && !unet.takes_guidance() => {
+                Guidance::Prompt { scale: prompt as f32, rescale: settings.guidance_rescale }
+            }
+            _ => Guidance::None,
+        }
+    }
+
+    /// For each copy, whether it is told the prompt and not the negative one.
+    pub(super) fn prompted(self) -> &'static [bool] {
+        match self {
+            Guidance::None => &[true],
+            Guidance::Prompt { .. } => &[false, true],
+            Guidance::PromptAndPicture { .. } => &[false, false, true],
+        }
+    }
+
+    /// What lies beside the latents of all copies, channels last; zeros for the copy without a picture.
+    pub(super) fn beside(self, beside: &Latents) -> Result<Tensor, Error> {
+        let copies = self.prompted().len();
+        let mut values = beside.values.repeat(copies);
+        if matches!(self, Guidance::PromptAndPicture { .. }) {
+            values[..beside.values.len()].fill(0.0);
+        }
+        let all = Latents { values, pictures: copies * beside.pictures, ..*beside };
+        all.channels_last(0..all.pictures)
+    }
+
+    /// The answers of all copies as one, in main memory.
+    pub(super) fn join(self, output: &Tensor) -> Result<Tensor, Error> {
+        match self {
+            Guidance::None => Ok(output.to(&Device::Cpu)?),
+            Guidance::Prompt { scale, rescale } if rescale > 0.0 => rescaled(output, scale, rescale),
+            Guidance::Prompt { scale, .. } => Ok(ops::guidance(output, scale)?.to(&Device::Cpu)?),
+            Guidance::PromptAndPicture { prompt, picture } => {
+                let output = output.to(&Device::Cpu)?;
+                let third = output.f32s()?.len() / 3;
+                let (neither, rest) = output.f32s()?.split_at(third);
+                let joined = neither.iter().zip(rest).zip(&rest[third..]).map(|((neither, seen), told)| {
+                    neither + prompt * (told - seen) + picture * (seen - neither)
+                });
+                let mut dims = output.dims().to_vec();
+                dims[0] /= 3;
+                Ok(Tensor::from_f32(&dims, &joined.collect::<Vec<_>>())?)
+            }
+        }
+    }
+}
+
+/// Predictions under guidance of which each picture's standard deviation is brought back towards that of its prediction
+/// with the prompt alone: all the way for a `rescale` of 1, not at all for 0 (Lin et al., Common Diffusion Noise Schedules
+/// and Sample Steps are Flawed, 2023, equations 15 and 16). Strong guidance makes pictures too bright and too contrasted
+/// otherwise.
+///
+/// `output` holds those without the prompt before those with it, `[2 n, ...]`; the result `[n, ...]` is in main memory.
+fn rescaled(output: &Tensor, scale: f32, rescale: f64) -> Result<Tensor, Error> {
+    let output = output.to(&Device::Cpu)?;
+    let mut guided = ops::guidance(&output, scale)?;
+    let values = output.f32s()?;
+    let pictures = (output.dims()[0] / 2).max(1);
+    let each = (values.len() / 2 / pictures).max(1);
+    let positive = values[values.len() / 2..].chunks_exact(each);
+    for (guided, positive) in guided.f32s_mut()?.chunks_exact_mut(each).zip(positive) {
+        let ratio = deviation(positive) / deviation(guided).max(f64::MIN_POSITIVE);
+        let factor = rescale * ratio + (1.0 - rescale);
+        guided.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+    }
+    Ok(guided)
+}
+
+/// Standard deviation; whether it divides by n or n - 1 does not matter to a ratio.
+fn deviation(values: &[f32]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+    (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deviation_comes_back() {
+        // Two pictures of two values; without the prompt all are 0.
+        let output = Tensor::from_f32(&[4, 1, 1, 2], &[0.0, 0.0, 0.0, 0.0, 1.0, -1.0, 2.0, 4.0]).unwrap();
+        let at = |rescale: f64| rescaled(&output, 3.0, rescale).unwrap().f32s().unwrap().to_vec();
+        assert_eq!(at(0.0), [3.0, -3.0, 6.0, 12.0]);
+        // The guided ones are three times those with the prompt, of which the deviation is a third.
+        assert_eq!(at(1.0), [1.0, -1.0, 2.0, 4.0]);
+        assert_eq!(at(0.75), [1.5, -1.5, 3.0, 6.0]);
+    }
+}

@@ -1,0 +1,161 @@
+//! What the sampling begins with, and in which order random numbers are drawn.
+//!
+//! diffusers draws the latent of a picture from the distribution that the VAE gives, before the noise, and that of a masked
+//! picture after it. In the webui and in ComfyUI the first numbers of a seed are the noise; here a latent is the middle of
+//! its distribution then.
+
+use super::prepare;
+use super::{Fill, Latents, Pipeline, Settings, Source};
+use crate::Error;
+use crate::families::Input;
+use crate::rng::Noise;
+use crate::schedule::{Form, Schedule, add_noise};
+use crate::vae::Moments;
+
+/// What the sampling begins with.
+pub(super) struct Start {
+    pub(super) schedule: Schedule,
+    /// Latents at its first level.
+    pub(super) latents: Latents,
+    /// What the UNet takes beside them.
+    pub(super) beside: Option<Beside>,
+    pub(super) keep: Option<Keep>,
+}
+
+impl Start {
+    /// Nothing but noise, of which unit normals are given.
+    pub(super) fn noise(mut latents: Latents, schedule: Schedule) -> Start {
+        schedule.scale_noise(&mut latents.values);
+        Start { schedule, latents, beside: None, keep: None }
+    }
+}
+
+/// What the UNet takes beside the latents.
+pub(super) struct Beside {
+    /// As many pictures as there are latents.
+    pub(super) latents: Latents,
+    /// How closely to keep to the picture that they are of, for a model that follows instructions.
+    pub(super) guidance: Option<f64>,
+}
+
+/// The part of a latent that is kept: a picture's, with the noise of each level.
+pub(super) struct Keep {
+    picture: Vec<f32>,
+    noise: Vec<f32>,
+    /// 1 where it is not kept, `[height, width]`.
+    mask: Vec<f32>,
+}
+
+impl Keep {
+    /// Puts it back into latents of a noise level.
+    pub(super) fn apply(&self, latents: &mut [f32], sigma: f64) {
+        let kept = add_noise(&self.picture, &self.noise, sigma);
+        for ((latent, kept), mask) in latents.iter_mut().zip(kept).zip(self.mask.iter().cycle()) {
+            if *mask == 0.0 {
+                *latent = kept;
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// What the sampling of a source begins with.
+    pub(super) fn start(
+        &self,
+        source: &Source,
+        settings: &Settings,
+        noise: &mut dyn Noise,
+    ) -> Result<Start, Error> {
+        let is_diffusers = settings.form() == Form::Diffusers;
+        let shape = settings.check(&self.model)?;
+        let draw = |moments: &Moments, noise: &mut dyn Noise| {
+            if is_diffusers {
+                sampled(moments, &shape, noise)
+            } else {
+                repeated(&moments.mode()?, shape.pictures)
+            }
+        };
+        // diffusers leaves it to a model for inpainting to keep what is not masked.
+        let keeps = source.mask.is_some() && (self.model.input != Input::Inpaint || !is_diffusers);
+        let from = source.picture.as_ref();
+        let shows = from.is_some_and(|(_, strength)| source.mask.is_none() || *strength < 1.0);
+        let picture = match from {
+            Some((moments, _)) if keeps || shows => Some(draw(moments, noise)?),
+            _ => None,
+        };
+        let mut unit = shape.clone();
+        noise.normal(&mut unit.values);
+        let mut beside = None;
+        let mut put = |latents, guidance| beside = Some(Beside { latents, guidance });
+        match (&source.beside, from) {
+            (prepare::Beside::Masked { mask, masked }, _) => {
+                put(under_mask(mask, &draw(masked, noise)?), None);
+            }
+            (prepare::Beside::Picture(Some((moments, guidance))), _) => {
+                put(repeated(&moments.mean()?, shape.pictures)?, Some(*guidance));
+            }
+            (prepare::Beside::Picture(None), _) => put(shape.clone(), None),
+            // diffusers encodes the masked picture for every model: what is drawn later comes after it.
+            (prepare::Beside::Nothing, Some((moments, _))) if keeps && is_diffusers => {
+                drop(draw(moments, noise)?);
+            }
+            (prepare::Beside::Nothing, _) => {}
+        }
+        let schedule = settings.schedule(&self.model)?;
+        let mut start = match (from, &picture) {
+            (Some((_, strength)), Some(picture)) if shows => {
+                let skipped = settings.form().skipped_steps(settings.steps, *strength);
+                let schedule = schedule.after(skipped);
+                let schedule = schedule
+                    .map_err(|error| Error::Setting { name: "strength", reason: error.to_string() })?;
+                let values = schedule.add_noise(&filled(source, picture, &unit), &unit.values);
+                let latents = Latents { values, ..shape };
+                Start { schedule, latents, beside: None, keep: None }
+            }
+            _ => Start::noise(unit.clone(), schedule),
+        };
+        if let (Some(mask), Some(picture), true) = (&source.mask, picture, keeps) {
+            start.keep = Some(Keep { picture: picture.values, noise: unit.values, mask: mask.clone() });
+        }
+        Ok(Start { beside, ..start })
+    }
+}
+
+/// A latent for each picture, drawn from a distribution.
+fn sampled(moments: &Moments, shape: &Latents, noise: &mut dyn Noise) -> Result<Latents, Error> {
+    let mut out = shape.clone();
+    noise.normal(&mut out.values);
+    for picture in 0..out.pictures {
+        let latent = moments.sample(&out.channels_last(picture..picture + 1)?)?;
+        let latent = Latents::from_channels_last(&latent)?.values;
+        out.values[picture * latent.len()..][..latent.len()].copy_from_slice(&latent);
+    }
+    Ok(out)
+}
+
+/// The same latent for each picture.
+fn repeated(latent: &latent_tensor::Tensor, pictures: usize) -> Result<Latents, Error> {
+    let one = Latents::from_channels_last(latent)?;
+    Ok(Latents { values: one.values.repeat(pictures), pictures, ..one })
+}
+
+/// A picture's latent with the source's filling in what is to be drawn.
+fn filled(source: &Source, picture: &Latents, noise: &Latents) -> Vec<f32> {
+    let mask = source.mask.iter().flatten().cycle();
+    let mut values = picture.values.clone();
+    for ((value, noise), mask) in values.iter_mut().zip(&noise.values).zip(mask) {
+        match source.fill {
+            Fill::Noise if *mask > 0.0 => *value = *noise,
+            Fill::Zero if *mask > 0.0 => *value = 0.0,
+            _ => {}
+        }
+    }
+    values
+}
+
+/// A mask as a channel before those of the masked picture.
+fn under_mask(mask: &[f32], masked: &Latents) -> Latents {
+    let each = masked.values.chunks_exact((masked.channels * mask.len()).max(1));
+    let values = each.flat_map(|latent| mask.iter().chain(latent)).copied().collect();
+    Latents { values, channels: masked.channels + 1, ..*masked }
+}

@@ -1,0 +1,37 @@
+//! DPM-Solver++(3M) with noise: the third order of Lu et al., "DPM-Solver++", 2022, appendix B, with the noise of appendix C.
+//! k-diffusion's `sample_dpmpp_3m_sde`.
+
+use super::{DpmSolver, Run, SampleError, Sampler};
+use crate::names::Named;
+use crate::schedule::{Grid, Kind};
+
+/// DPM-Solver++(3M) SDE. Third order, one evaluation a step, noise in each.
+pub struct Dpmpp3mSde;
+
+impl Named for Dpmpp3mSde {
+    fn name(&self) -> &'static str {
+        "dpm++3m_sde"
+    }
+}
+
+impl Sampler for Dpmpp3mSde {
+    fn label(&self) -> &'static str {
+        "DPM++ 3M SDE"
+    }
+
+    fn about(&self) -> &'static str {
+        "as DPM++ 2M SDE, for 30 steps and more"
+    }
+
+    fn grid(&self) -> Grid {
+        Grid::DpmSolver
+    }
+
+    fn default_kind(&self) -> Kind {
+        Kind::Exponential
+    }
+
+    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+        DpmSolver { order: 3, stochastic: true, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+    }
+}

@@ -1,0 +1,13 @@
+//! The spacing of Stability AI's generative models (the "SGM" repository), which distilled models were made with:
+//! as normal with one step more, whose last level is left out.
+
+use super::ramp;
+use crate::schedule::Training;
+
+/// Evenly in time steps, from the last down to one interval above the first.
+pub(in crate::schedule) fn sgm_uniform(training: &Training, steps: usize) -> Vec<f64> {
+    ramp(training.last_timestep(), 0.0, steps + 1)
+        .take(steps)
+        .map(|t| training.log_linear_sigma_at(t))
+        .collect()
+}

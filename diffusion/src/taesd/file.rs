@@ -1,0 +1,126 @@
+//! Files of TAESD.
+
+use super::{FACTOR, TaesdDecoder, TaesdEncoder, names};
+use crate::families::{Identity, Kind, Model};
+use crate::params::Params;
+use crate::{Error, whole};
+use latent_loader::{Checkpoint, Weights};
+use std::sync::Arc;
+
+/// Sizes of a TAESD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaesdConfig {
+    /// Channels of its convolutions: 64.
+    pub channels: usize,
+    /// Channels of a latent: 4.
+    pub latent_channels: usize,
+}
+
+/// An opened file of a TAESD, with one half or both, found whole. Its weights are read when they are needed.
+#[derive(Debug)]
+pub struct TaesdFile {
+    weights: Weights,
+    config: TaesdConfig,
+}
+
+impl TaesdFile {
+    /// Reads names and shapes, of any layout, and checks that each half that is there is whole.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
+    pub fn open(checkpoint: Checkpoint) -> Result<TaesdFile, Error> {
+        let Identity { kind, .. } = Identity::of(&checkpoint);
+        let table = names::canonical(&checkpoint);
+        let checkpoint = Arc::new(checkpoint);
+        let weights = Weights::renamed(checkpoint.clone(), table);
+        let mut config = None;
+        if let Some(&[channels, latent_channels, _, _]) = weights.shape("decoder.layers.0.weight") {
+            config = Some(TaesdConfig { channels, latent_channels });
+        } else if let Some(&[channels, _, _, _]) = weights.shape("encoder.layers.0.weight") {
+            let latent_channels = weights.dim("encoder.layers.14.weight", 0)?;
+            config = Some(TaesdConfig { channels, latent_channels });
+        }
+        let Some(config) = config.filter(|_| matches!(kind, Kind::TinyVae | Kind::Unknown)) else {
+            let what = match kind {
+                Kind::Unknown | Kind::TinyVae => "holds no TAESD".to_owned(),
+                kind => format!("is no TAESD but a {}, which {}", kind.label(), kind.purpose()),
+            };
+            let reason = format!("{what}; give a tiny VAE, such as taesd_decoder");
+            return Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+        };
+        let file = TaesdFile { weights, config };
+        if file.has("decoder") {
+            file.check("decoder", |params| TaesdDecoder::load(params, &file.config).map(drop))?;
+        }
+        if file.has("encoder") {
+            file.check("encoder", |params| TaesdEncoder::load(params, &file.config).map(drop))?;
+        }
+        Ok(file)
+    }
+
+    fn has(&self, half: &str) -> bool {
+        self.weights.scope(half).names().next().is_some()
+    }
+
+    fn check(
+        &self,
+        half: &'static str,
+        load: impl FnOnce(&Params<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // The other half is checked by itself.
+        whole::check_part(&self.weights, (half, "TAESD"), load, |name| !name.starts_with(half))
+    }
+
+    /// What error messages call it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.weights.label()
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &TaesdConfig {
+        &self.config
+    }
+
+    /// Its weights, by the names of diffusers.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Checks that it decodes the latents of a model.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]: an encoder alone, or one of other latents.
+    pub fn check_fits(&self, model: &Model) -> Result<(), Error> {
+        let refuse = |reason: String| Err(Error::Unsupported { file: self.label().to_owned(), reason });
+        if !self.has("decoder") {
+            return refuse("is the encoder of a TAESD alone; give the decoder, such as taesd_decoder".into());
+        }
+        let (own, latents) = (self.config.latent_channels, model.vae.latent_channels);
+        if own != latents || model.vae.factor() != FACTOR {
+            let label = model.family.label;
+            return refuse(format!(
+                "is a TAESD for latents of {own} channels, and those of {label} have {latents}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads the decoder for a device. It is small: 5 MB.
+    ///
+    /// # Errors
+    /// Unreadable weights, a file without a decoder.
+    pub fn decoder(&self, device: &latent_tensor::Device) -> Result<TaesdDecoder, Error> {
+        TaesdDecoder::load(&Params::new(self.weights.clone(), &|_| ()).on(device), &self.config)
+    }
+
+    /// Reads the encoder for a device.
+    ///
+    /// # Errors
+    /// Unreadable weights, a file without an encoder.
+    pub fn encoder(&self, device: &latent_tensor::Device) -> Result<TaesdEncoder, Error> {
+        TaesdEncoder::load(&Params::new(self.weights.clone(), &|_| ()).on(device), &self.config)
+    }
+}

@@ -1,0 +1,96 @@
+//! TAESD's files and pictures.
+
+use crate::{entries, file, open, quiet, renamed};
+use latent_diffusion::taesd::{FACTOR, TaesdFile};
+use latent_diffusion::tensor::{Device, Tensor};
+use latent_diffusion::{Latents, Picture, Settings};
+use latent_kernels::parallel;
+use serde_json::Value;
+use std::sync::Arc;
+
+fn taesd(entries: Vec<Value>) -> TaesdFile {
+    TaesdFile::open(file("taesd", entries)).unwrap()
+}
+
+fn latent() -> Tensor {
+    let values: Vec<f32> = (0..4 * 5 * 7).map(|i| 2.0 * (i as f32 * 0.7).sin()).collect();
+    Tensor::from_f32(&[1, 5, 7, 4], &values).unwrap()
+}
+
+fn decoded(file: &TaesdFile) -> Vec<f32> {
+    let picture = file.decoder(&Device::Cpu).unwrap().decode(&latent()).unwrap();
+    assert_eq!(picture.dims(), [1, 5 * FACTOR, 7 * FACTOR, 3]);
+    picture.f32s().unwrap().to_vec()
+}
+
+fn encoded(file: &TaesdFile) -> Vec<f32> {
+    let picture = Tensor::from_f32(&[1, 16, 24, 3], &[0.25; 16 * 24 * 3]).unwrap();
+    let latent = file.encoder(&Device::Cpu).unwrap().encode(&picture).unwrap();
+    assert_eq!(latent.dims(), [1, 2, 3, 4]);
+    latent.f32s().unwrap().to_vec()
+}
+
+/// The entries of one half, as the original names them.
+fn original(half: &str, prefix: &str) -> Vec<Value> {
+    renamed(entries("taesd"), |name| {
+        let (layer, below) = name.strip_prefix(&format!("{half}.layers."))?.split_once('.')?;
+        let layer = layer.parse::<usize>().unwrap() + usize::from(half == "decoder");
+        Some(format!("{prefix}{layer}.{below}"))
+    })
+}
+
+#[test]
+fn every_layout_is_the_same_network() {
+    let folder = taesd(entries("taesd"));
+    let (picture, latent) = (decoded(&folder), encoded(&folder));
+    for (decoder, encoder) in [("", ""), ("taesd_decoder.", "taesd_encoder."), ("decoder.", "encoder.")] {
+        let (decoder, encoder) = (original("decoder", decoder), original("encoder", encoder));
+        assert!(decoded(&taesd(decoder.clone())) == picture);
+        assert!(encoded(&taesd(encoder.clone())) == latent);
+        if decoder[0]["name"] != encoder[0]["name"] && decoder[0]["name"].as_str().unwrap().contains("coder")
+        {
+            let both = taesd(decoder.into_iter().chain(encoder).collect());
+            assert!(decoded(&both) == picture && encoded(&both) == latent);
+        }
+    }
+}
+
+#[test]
+fn gaps_and_other_files_are_told() {
+    let error = |entries| TaesdFile::open(file("bad", entries)).unwrap_err();
+    let gap: Vec<Value> =
+        entries("taesd").into_iter().filter(|e| e["name"] != "decoder.layers.6.weight").collect();
+    let line = error(gap).to_string();
+    assert!(
+        line.contains("decoder: 1 of 67 tensors missing") && line.contains("decoder.layers.6.weight"),
+        "{line}"
+    );
+    let line = error(entries("sd15")).to_string();
+    assert!(line.contains("is no TAESD but a model"), "{line}");
+    let error = open("sd15").set_taesd(Some(Arc::new(taesd(original("encoder", ""))))).unwrap_err();
+    assert!(error.is_bad_input() && error.to_string().contains("give the decoder"), "{error}");
+}
+
+#[test]
+fn it_decodes_in_place_of_the_vae() {
+    let mut pipeline = open("sd15");
+    let settings = Settings { width: Some(56), height: Some(40), steps: 1, ..Settings::default() };
+    let plain = pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap();
+    let tiny = Arc::new(taesd(entries("taesd")));
+    pipeline.set_taesd(Some(tiny.clone())).unwrap();
+    let fast = pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap();
+    assert!(fast != plain && (fast[0].width, fast[0].height) == (56, 40));
+    let latents = Latents::from_channels_last(&latent()).unwrap();
+    let expected = Tensor::from_f32(&[1, 40, 56, 3], &decoded(&tiny)).unwrap();
+    let expected = Picture::from_tensor(&expected).unwrap();
+    let decode = || {
+        let mut pipeline = open("sd15");
+        pipeline.set_taesd(Some(tiny.clone())).unwrap();
+        pipeline.decode(&latents, &mut *quiet()).unwrap()
+    };
+    for threads in [1, 3] {
+        assert!(parallel::with_threads(threads, decode).unwrap() == expected, "{threads} threads");
+    }
+    pipeline.set_taesd(None).unwrap();
+    assert!(pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap() == plain);
+}

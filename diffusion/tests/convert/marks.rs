@@ -1,0 +1,101 @@
+//! What tensors do not show is written down where the new model can show it.
+
+use crate::models::{self, model};
+use crate::{Room, assert_same_sizes};
+use latent_benches::WeightDtype;
+use latent_diffusion::convert::{Layout, Options};
+use latent_diffusion::families::Model;
+use latent_diffusion::loader::{Checkpoint, Dtype, NewTensor, Writer};
+use latent_diffusion::samplers::Prediction;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn detect(room: &Room, name: &str) -> Model {
+    Model::detect(&Arc::new(room.open(name))).unwrap()
+}
+
+#[test]
+fn predictions_and_pure_noise_go_through_every_layout() {
+    for family in ["sd15", "sdxl"] {
+        let room = Room::new();
+        for layout in [Layout::Single, Layout::Folder] {
+            let told = Options {
+                prediction: Some(Prediction::V),
+                zero_terminal_snr: Some(true),
+                ..Options::to(layout)
+            };
+            let name = format!("{layout:?}");
+            room.convert(model(&room, family), &told, &name);
+            room.folder(room.open(&name), &format!("{name}-folder"));
+            room.single(room.open(&format!("{name}-folder")), &format!("{name}-single"));
+            for name in [name.clone(), format!("{name}-folder"), format!("{name}-single")] {
+                let model = detect(&room, &name);
+                assert_eq!(model.prediction, Prediction::V, "{family} {name}");
+                assert!(model.training.is_zero_terminal_snr(), "{family} {name}");
+            }
+            // And what was told can be taken back.
+            let not = Options {
+                prediction: Some(Prediction::Epsilon),
+                zero_terminal_snr: Some(false),
+                ..Options::to(Layout::Single)
+            };
+            room.convert(room.open(&name), &not, &format!("{name}-not"));
+            assert_same_sizes(
+                &room.open(&format!("{family}.safetensors")),
+                &room.open(&format!("{name}-not")),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_model_for_few_steps_is_one_under_another_name() {
+    let room = Room::new();
+    let original =
+        models::write(&room, "sdxl_lightning_8step.safetensors", models::entries("sdxl"), WeightDtype::F16);
+    room.folder(original, "folder");
+    room.single(room.open("folder"), "single.safetensors");
+    for name in ["folder", "single.safetensors"] {
+        let model = detect(&room, name);
+        assert_eq!((model.distilled, model.named_steps), (Some("lightning"), Some(8)), "{name}");
+    }
+    let scheduler = room.open("folder").config("scheduler").unwrap().clone();
+    assert_eq!(
+        (&scheduler["_class_name"], &scheduler["timestep_spacing"]),
+        (&"EulerDiscreteScheduler".into(), &"trailing".into())
+    );
+}
+
+#[test]
+fn metadata_goes_along_but_for_a_hash_that_is_no_longer_true() {
+    let room = Room::new();
+    let plain = model(&room, "sd15");
+    let texts = [
+        ("modelspec.title", "Mine"),
+        ("modelspec.resolution", "384x576"),
+        ("modelspec.hash_sha256", "0x123"),
+        ("modelspec.implementation", "diffusers"),
+        ("note", "line\nline"),
+    ];
+    let texts: BTreeMap<String, String> =
+        texts.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    let mut headers: Vec<NewTensor> = plain
+        .tensors()
+        .map(|t| NewTensor { name: t.name.clone(), dtype: t.dtype, shape: t.shape.clone() })
+        .collect();
+    let mut writer = Writer::begin(Vec::new(), &texts, &mut headers).unwrap();
+    headers.iter().for_each(|header| writer.write(&plain.read(&header.name).unwrap().data).unwrap());
+    let bytes = writer.end().unwrap();
+    assert_eq!(headers[0].dtype, Dtype::I64);
+    let told = Checkpoint::from_bytes("told.safetensors", bytes).unwrap();
+    room.folder(told, "folder");
+    let single = room.single(room.open("folder"), "single.safetensors");
+    let mut expected = texts;
+    expected.remove("modelspec.hash_sha256");
+    expected.insert("modelspec.implementation".into(), "https://github.com/CompVis/stable-diffusion".into());
+    expected.insert("modelspec.prediction_type".into(), "epsilon".into());
+    expected.insert("format".into(), "pt".into());
+    assert_eq!(single.metadata(), &expected);
+    let folder = detect(&room, "folder");
+    assert_eq!((folder.resolution, detect(&room, "single.safetensors").resolution), ((384, 576), (384, 576)));
+}
