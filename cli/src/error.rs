@@ -1,5 +1,6 @@
 //! Errors as a person sees them: one line, and an exit status.
 
+use crate::sources;
 use std::fmt;
 
 /// Why a command failed.
@@ -36,6 +37,9 @@ impl From<latent_diffusion::Error> for CliError {
     fn from(error: latent_diffusion::Error) -> CliError {
         match error {
             latent_diffusion::Error::Cancelled => CliError::Interrupted,
+            latent_diffusion::Error::MissingComponent { file, components } => {
+                CliError::BadInput(sources::tell_lacking(&file, &components))
+            }
             error if error.is_bad_input() => CliError::BadInput(error.to_string()),
             error => CliError::RunTime(error.to_string()),
         }

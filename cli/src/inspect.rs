@@ -4,7 +4,10 @@ use crate::args::InspectArgs;
 use crate::error::CliError;
 use crate::memory::{self, Need};
 use crate::{hash, print};
-use latent_diffusion::families::{Base, Component, Facts, Family, Identity, Kind, Model};
+use latent_diffusion::families::{
+    Base, Component, Facts, Family, Identity, Kind, Misshaped, Model, PartCheck,
+};
+use latent_diffusion::lora::Summary;
 use latent_diffusion::names::Named;
 use latent_diffusion::text::TextPart;
 use latent_loader::{Checkpoint, Layout};
@@ -34,6 +37,7 @@ struct Report<'a> {
     model: Option<Model>,
     components: Vec<Component>,
     memory: Vec<Need>,
+    checks: Vec<PartCheck>,
     sha256: Option<String>,
     with_tensors: bool,
 }
@@ -47,6 +51,10 @@ impl<'a> Report<'a> {
             Err(error) => (None, Some(error.to_string())),
         };
         let mut components = facts.components();
+        let checks = match identity.kind {
+            Kind::Model | Kind::Unet | Kind::TextEncoder | Kind::Vae => PartCheck::all(checkpoint),
+            _ => Vec::new(),
+        };
         if let [only] = &mut components[..]
             && only.name == "other"
         {
@@ -67,6 +75,7 @@ impl<'a> Report<'a> {
             model,
             components,
             memory,
+            checks,
             sha256: None,
             with_tensors: false,
         }
@@ -76,6 +85,8 @@ impl<'a> Report<'a> {
         match self.checkpoint.layout() {
             Layout::SingleFile => "single file",
             Layout::DiffusersFolder => "diffusers folder",
+            Layout::ComponentFolder => "folder of one component",
+            Layout::Joined => "several files",
         }
     }
 
@@ -105,10 +116,14 @@ impl<'a> Report<'a> {
             "can_draw": self.model.is_some(),
             "problem": self.problem,
             "components": components.collect::<Vec<_>>(),
+            "tensors_checked": self.checks.iter().map(check_json).collect::<Vec<_>>(),
             "memory_estimate": self.memory.iter().map(|n| json!({"side": n.side, "bytes": n.bytes})).collect::<Vec<_>>(),
             "model": self.model.as_ref().map(sizes),
             "metadata": self.checkpoint.metadata(),
         });
+        if let Some(lora) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
+            report["lora"] = json!({"layers": lora.layers, "kinds": lora.kinds, "ranks": lora.ranks});
+        }
         if let Some(sha256) = &self.sha256 {
             report["sha256"] = json!(sha256);
             report["short_hash"] = json!(hash::short(sha256));
@@ -131,6 +146,9 @@ impl<'a> Report<'a> {
         line("layout", &format!("{}, {}", self.layout(), bytes(self.checkpoint.file_bytes())));
         line("kind", &format!("{}; {}", identity.kind.label(), identity.kind.purpose()));
         line("family", identity.family_label().as_deref().unwrap_or("unknown"));
+        if let Some(summary) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
+            line("changes", &summary.to_string());
+        }
         if let Some((name, by)) = identity.distilled {
             line("for few steps", &format!("{name}, told by {by}"));
         }
@@ -148,6 +166,16 @@ impl<'a> Report<'a> {
             let dtypes: Vec<_> = c.dtypes.iter().map(|(d, n)| format!("{d} {}", bytes(*n))).collect();
             let parameters = format!("{:.1} M values", c.parameters as f64 / 1e6);
             line(c.name, &format!("{} tensors, {parameters}, {}", c.tensors, dtypes.join(", ")));
+        }
+        for check in self.checks.iter().filter(|check| !check.is_good()) {
+            let misshaped: Vec<_> = check.misshaped.iter().map(shapes).collect();
+            for (what, names) in
+                [("missing", &check.missing), ("of another shape", &misshaped), ("not used", &check.extra)]
+            {
+                if !names.is_empty() {
+                    line(what, &format!("{}: {}", check.part, first_names(names)));
+                }
+            }
         }
         if !self.memory.is_empty() {
             let needs: Vec<_> =
@@ -185,6 +213,31 @@ impl<'a> Report<'a> {
         }
         out
     }
+}
+
+/// Names that are listed of many.
+const FIRST_NAMES: usize = 5;
+
+fn first_names(names: &[String]) -> String {
+    let first: Vec<_> = names.iter().take(FIRST_NAMES).map(|name| printable(name)).collect();
+    let more = if names.len() > FIRST_NAMES { ", …" } else { "" };
+    let tensors = if names.len() == 1 { "tensor" } else { "tensors" };
+    format!("{} {tensors}: {}{more}", names.len(), first.join(", "))
+}
+
+fn shapes(tensor: &Misshaped) -> String {
+    format!("{} {:?} in place of {:?}", tensor.name, tensor.found, tensor.expected)
+}
+
+fn check_json(check: &PartCheck) -> serde_json::Value {
+    let misshaped = check.misshaped.iter();
+    let misshaped = misshaped.map(|t| json!({"name": t.name, "expected": t.expected, "found": t.found}));
+    json!({
+        "part": check.part,
+        "missing": check.missing,
+        "misshaped": misshaped.collect::<Vec<_>>(),
+        "not_used": check.extra,
+    })
 }
 
 fn sizes(model: &Model) -> serde_json::Value {

@@ -1,9 +1,9 @@
-//! LoRAs of a command: `--lora FILE[:WEIGHT]`, and `<lora:name:weight>` in the prompt.
+//! LoRAs of a command: `--lora FILE[:WEIGHT]`, and `<lora:name:weight>` in the prompts.
 
 use crate::args::ModelArgs;
 use crate::error::CliError;
 use latent_diffusion::Pipeline;
-use latent_diffusion::lora::{Lora, Tag, take_tags};
+use latent_diffusion::lora::{Lora, Strength, Tag, take_tags};
 use latent_loader::Checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,19 +18,28 @@ pub(crate) fn parse(text: &str) -> Result<Weighted, String> {
     if file.is_empty() { Err("there is no file name".into()) } else { Ok((file.into(), weight)) }
 }
 
-/// Opens the LoRAs of the flags and of the prompt for a pipeline, tells how much of each fits, and returns the prompt
+/// Opens the LoRAs of the flags and of the prompts for a pipeline, tells how much of each fits, and returns the prompts
 /// without them.
-pub(crate) fn apply(args: &ModelArgs, prompt: &str, pipeline: &mut Pipeline) -> Result<String, CliError> {
-    let (words, tags) = take_tags(prompt)?;
-    let mut files = args.lora.clone();
-    for tag in tags {
-        files.push((find(args, &tag)?, tag.weight));
+pub(crate) fn apply<const N: usize>(
+    args: &ModelArgs,
+    prompts: [&str; N],
+    pipeline: &mut Pipeline,
+) -> Result<[String; N], CliError> {
+    let flags = args.lora.iter().map(|(path, weight)| (path.clone(), Strength::from(*weight)));
+    let mut files: Vec<(PathBuf, Strength)> = flags.collect();
+    let mut words = [const { String::new() }; N];
+    for (words, prompt) in words.iter_mut().zip(prompts) {
+        let (without, tags) = take_tags(prompt)?;
+        *words = without;
+        for tag in tags {
+            files.push((find(args, &tag)?, tag.strength()));
+        }
     }
     if files.is_empty() {
         return Ok(words);
     }
-    let open = |(path, weight): &Weighted| -> Result<_, CliError> {
-        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), *weight))
+    let open = |(path, strength): &(PathBuf, Strength)| -> Result<_, CliError> {
+        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), *strength))
     };
     let loras = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     for applied in pipeline.set_loras(&loras)? {

@@ -5,23 +5,35 @@
 
 mod args;
 mod bench;
+mod convert;
 mod device;
 mod drawing;
+mod edit;
 mod error;
 mod hash;
+mod img2img;
+mod inpaint;
 mod inspect;
+mod interrupt;
 mod lora;
 mod memory;
 mod model;
 mod models;
+mod outpaint;
 mod output;
+mod picture;
+mod place;
 mod progress;
+mod samplers;
+mod sources;
 mod txt2img;
+mod words;
 
 use args::{Args, Command};
 use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
+use latent_loader::Plain;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -35,15 +47,22 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Txt2img(args) => drawing::run(&*args),
+        Command::Img2img(args) => drawing::run(&*args),
+        Command::Inpaint(args) => drawing::run(&*args),
+        Command::Outpaint(args) => drawing::run(&*args),
+        Command::Edit(args) => drawing::run(&*args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Samplers(args) => samplers::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("latent: {error}");
+            // Names and texts of files may hold what would steer a terminal.
+            eprintln!("latent: {}", Plain(&error.to_string()));
             ExitCode::from(error.exit_status())
         }
     }
@@ -58,7 +77,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let told = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<&str> = told.flat_map(str::split_whitespace).collect();
     let line = words.join(" ");
-    eprintln!("latent: {}; try --help", line.strip_prefix("error: ").unwrap_or(&line));
+    eprintln!("latent: {}; try --help", Plain(line.strip_prefix("error: ").unwrap_or(&line)));
     ExitCode::from(2)
 }
 

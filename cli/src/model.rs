@@ -3,8 +3,8 @@
 use crate::error::CliError;
 use crate::hash::{Hash, Subject};
 use crate::models;
-use latent_loader::{Access, Checkpoint, Layout};
-use std::path::Path;
+use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
+use std::path::{Path, PathBuf};
 
 /// A small Stable Diffusion 1.x model that draws emoji-like pictures of 64x64; `assets/MODEL_CARD.md` tells of it.
 static DEMO: &[u8] = include_bytes!("../../assets/demo.safetensors");
@@ -33,15 +33,22 @@ pub(crate) fn open(
         let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
         return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
     };
-    let found = (!path.exists() && is_name(path)).then(|| models::find(path, models_dir)).transpose()?;
-    let path = found.as_deref().unwrap_or(path);
+    let path = &locate(path, models_dir)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
-    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = models::stem(path);
     let subject = match checkpoint.layout() {
         Layout::SingleFile => Subject::File(path.to_owned()),
-        Layout::DiffusersFolder => Subject::Nothing,
+        Layout::DiffusersFolder | Layout::ComponentFolder | Layout::Joined => Subject::Nothing,
     };
     Ok(Model { checkpoint, name, hash: Hash::of(subject) })
+}
+
+/// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.
+pub(crate) fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, CliError> {
+    if !path.exists() && is_name(path) {
+        return models::find(path, models_dir);
+    }
+    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
 }
 
 /// Whether it is no path to a file: without an ending of model files, and relative.

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::inspect::{bytes, printable};
 use crate::{hash, print};
 use latent_diffusion::families::{Identity, Kind};
-use latent_loader::Checkpoint;
+use latent_loader::{Checkpoint, cached_snapshot};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -157,7 +157,7 @@ pub(crate) fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, Cl
 }
 
 /// A file's name without its ending; of a snapshot in the Hugging Face cache, the repository's.
-fn stem(path: &Path) -> String {
+pub(crate) fn stem(path: &Path) -> String {
     let text = |path: &Path| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     if path.is_dir() {
         let whole = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -195,8 +195,24 @@ fn places(models_dir: Option<&Path>) -> Vec<PathBuf> {
     places
 }
 
+/// Whether a folder is a model, or one component in a folder of its own.
+fn is_model_folder(folder: &Path) -> bool {
+    let is_weights = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_named = name.starts_with("diffusion_pytorch_model.") || name.starts_with("model.");
+        is_named && (name.ends_with(".safetensors") || name.contains(".safetensors.index."))
+    };
+    folder.join("model_index.json").is_file()
+        || (folder.join("config.json").is_file()
+            && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
+}
+
 fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
-    if folder.join("model_index.json").is_file() {
+    if let Some(snapshot) = cached_snapshot(folder) {
+        // Of several snapshots, that which the folder itself opens as.
+        return gather(&snapshot, depth.saturating_sub(1), left, found);
+    }
+    if is_model_folder(folder) {
         found.insert(folder.to_owned());
         return;
     }

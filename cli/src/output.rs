@@ -33,6 +33,20 @@ impl Output {
                 path.display()
             )));
         }
+        // A name that is too long, for instance.
+        if let Err(error) = path.symlink_metadata()
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            let line = format!("{}: cannot be written: {error}; name another file", path.display());
+            return Err(CliError::BadInput(line));
+        }
+        // The picture would take its name.
+        if path.exists() && !path.is_file() {
+            return Err(CliError::BadInput(format!(
+                "{}: is a device, a pipe or a socket; name a PNG file",
+                path.display()
+            )));
+        }
         let folder = folder(&path);
         if !folder.is_dir() {
             let line = format!("{}: the folder does not exist; make it first", folder.display());

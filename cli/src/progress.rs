@@ -29,6 +29,18 @@ impl Progress {
                 }
                 self.bar.set_position(read);
             }
+            Event::Written { written, total } => {
+                if written == 0 {
+                    self.begin("converting", total, "{msg:>14} {bar:30} {bytes}/{total_bytes}, {eta} left");
+                }
+                self.bar.set_position(written);
+            }
+            Event::Encoded { picture, total } => {
+                if picture == 0 {
+                    self.begin("encoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}");
+                }
+                self.bar.set_position(picture as u64);
+            }
             Event::Step { step, total, .. } => {
                 if step == 0 {
                     self.begin(

@@ -1,8 +1,10 @@
 //! `latent txt2img`: words to pictures.
 
 use crate::args::{DrawingArgs, Txt2imgArgs};
-use crate::drawing::Verb;
-use latent_diffusion::{Conditioning, Error, Latents, Listener, Pipeline, Settings};
+use crate::drawing::{Job, Verb};
+use crate::error::CliError;
+use latent_diffusion::families::Model;
+use latent_diffusion::{Settings, Task};
 
 impl Verb for Txt2imgArgs {
     fn name(&self) -> &'static str {
@@ -17,13 +19,16 @@ impl Verb for Txt2imgArgs {
         &self.drawing
     }
 
-    fn sample(
-        &self,
-        pipeline: &mut Pipeline,
-        conditioning: &Conditioning,
-        settings: &Settings,
-        listener: &mut Listener<'_>,
-    ) -> Result<Latents, Error> {
-        pipeline.sample(conditioning, settings, listener)
+    fn job(&self, _: &mut Settings, _: &Model) -> Result<Box<dyn Job>, CliError> {
+        Ok(Box::new(Words))
+    }
+}
+
+/// Words alone.
+struct Words;
+
+impl Job for Words {
+    fn task(&self) -> Task<'_> {
+        Task::TextToImage
     }
 }

@@ -37,19 +37,6 @@ fn a_git_lfs_pointer() {
 }
 
 #[test]
-fn checkpoints_of_other_families_are_named() {
-    for (family, label) in [
-        ("sdxl-refiner", "Stable Diffusion XL refiner"),
-        ("sd15-inpaint", "Stable Diffusion 1.x inpainting"),
-        ("sd15-pix2pix", "InstructPix2Pix"),
-    ] {
-        let room = Room::new();
-        room.file("model.safetensors", &synthetic(family));
-        room.refuses(&["txt2img", "a cat", "-m", "model.safetensors"], &["model.safetensors", label]);
-    }
-}
-
-#[test]
 fn files_that_hold_no_model_are_told_what_they_are() {
     let room = Room::new();
     room.file("lora.safetensors", &synthetic("lora-sd15-kohya"));

@@ -31,8 +31,8 @@ fn the_demo_model_is_described() {
 fn every_family_is_named() {
     for (family, id) in [
         ("sd15", "sd1"),
-        ("sd15-inpaint", "sd1-inpaint"),
-        ("sd15-pix2pix", "sd1-pix2pix"),
+        ("sd15-inpaint", "sd1"),
+        ("sd15-pix2pix", "sd1"),
         ("sd21", "sd2"),
         ("sdxl", "sdxl"),
         ("sdxl-refiner", "sdxl-refiner"),
@@ -42,7 +42,7 @@ fn every_family_is_named() {
         let json: Value =
             serde_json::from_str(&room.succeeds(&["inspect", "--json", "model.safetensors"])).unwrap();
         assert_eq!(json["family"], id, "{json}");
-        assert_eq!(json["can_draw"], ["sd15", "sd21", "sdxl"].contains(&family), "{json}");
+        assert_eq!(json["can_draw"], true, "{json}");
     }
 }
 

@@ -1,7 +1,11 @@
 //! What every command that draws can be told.
 
+use super::{ControlArgs, PreviewArgs, SdxlArgs};
 use crate::device::{Choice, Precision};
 use crate::lora;
+use crate::samplers::SamplerNumbers;
+use crate::sources::SourceArgs;
+use crate::words::WordsArgs;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
@@ -14,6 +18,12 @@ pub(crate) struct DrawingArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) sdxl: SdxlArgs,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    #[command(flatten)]
+    pub(crate) preview: PreviewArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
@@ -45,15 +55,22 @@ pub(crate) struct ModelArgs {
     /// Folder in which a model's name is looked for [default: the usual ones]
     #[arg(long, value_name = "DIR")]
     pub(crate) models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
     /// A LoRA to add, and how strongly [default: 1]; may be repeated
     #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora::parse)]
     pub(crate) lora: Vec<lora::Weighted>,
     /// Folder of the LoRAs that the prompt names with <lora:NAME:WEIGHT> [default: the model's folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) lora_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) words: WordsArgs,
     /// What the UNet predicts: epsilon or v [default: what the file shows]
     #[arg(long, value_name = "NAME", value_parser = parse_prediction)]
     pub(crate) prediction: Option<Prediction>,
+    /// Whether the noise schedule ends in pure noise [default: what the file shows]
+    #[arg(long, value_name = "on|off", value_parser = parse_switch)]
+    pub(crate) zero_snr: Option<bool>,
 }
 
 /// How to draw.
@@ -68,24 +85,31 @@ pub(crate) struct SamplingArgs {
     /// Height in pixels [default: the model's own]
     #[arg(short = 'H', long, value_name = "PIXELS")]
     pub(crate) height: Option<usize>,
-    /// Sampling steps
-    #[arg(long, default_value_t = 20)]
-    pub(crate) steps: usize,
-    /// How closely to follow the prompt; 1 leaves the negative prompt out and takes half the time
-    #[arg(long, value_name = "SCALE", default_value_t = 7.0, allow_negative_numbers = true)]
-    pub(crate) cfg_scale: f64,
+    /// Sampling steps [default: 20; 4 or what its name tells for a turbo, lightning, lcm or hyper model]
+    #[arg(long)]
+    pub(crate) steps: Option<usize>,
+    /// How closely to follow the prompt; 1 leaves the negative prompt out and takes half the time [default: 7; 1 for a model
+    /// for few steps, 8 for an LCM that is told of it]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub(crate) cfg_scale: Option<f64>,
+    /// How much of the contrast that a high cfg scale adds is taken back, 0 to 1; 0.7 is good with --zero-snr
+    #[arg(long, value_name = "PART", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) cfg_rescale: f64,
     /// Seed of the random numbers [default: random, and printed]
     #[arg(short, long)]
     pub(crate) seed: Option<u64>,
-    /// ddim, euler, euler_a or dpm++2m, also as the webui writes them ("DPM++ 2M Karras")
-    #[arg(long, value_name = "NAME", default_value = "dpm++2m", value_parser = parse_sampler)]
-    pub(crate) sampler: NamedSampler,
-    /// Spacing of the noise levels, such as normal or karras [default: karras for dpm++2m, else normal]
+    /// A name of `latent samplers`, also as the webui writes it ("DPM++ 2M Karras") [default: dpm++2m; for a model for few
+    /// steps its own]
+    #[arg(long, value_name = "NAME", value_parser = parse_sampler)]
+    pub(crate) sampler: Option<NamedSampler>,
+    /// Spacing of the noise levels, a name of `latent samplers` [default: the webui's for the sampler]
     #[arg(long, value_name = "NAME", value_parser = parse_schedule)]
     pub(crate) scheduler: Option<Kind>,
-    /// Whose conventions the schedule follows: webui or diffusers [default: diffusers for ddim, else webui]
+    /// Whose conventions the schedule follows: webui or diffusers [default: diffusers for ddim, plms, lcm, tcd, else webui]
     #[arg(long, value_name = "NAME", value_parser = parse_form)]
     pub(crate) compat: Option<Form>,
+    #[command(flatten)]
+    pub(crate) numbers: SamplerNumbers,
     /// Layers of the text encoder to leave out from the end, plus 1
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) clip_skip: usize,
@@ -125,6 +149,14 @@ fn parse_schedule(name: &str) -> Result<Kind, String> {
     Kind::parse(name).map_err(|error| error.to_string())
 }
 
+pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("give on or off".to_owned()),
+    }
+}
+
 fn parse_form(name: &str) -> Result<Form, String> {
     Form::parse(name).map_err(|error| error.to_string())
 }
@@ -133,6 +165,6 @@ fn parse_rng(name: &str) -> Result<RngKind, String> {
     RngKind::parse(name).map_err(|error| error.to_string())
 }
 
-fn parse_prediction(name: &str) -> Result<Prediction, String> {
+pub(super) fn parse_prediction(name: &str) -> Result<Prediction, String> {
     Prediction::parse(name).map_err(|error| error.to_string())
 }

@@ -1,8 +1,16 @@
 //! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
 
+mod control;
+mod convert;
 mod drawing;
+mod pictures;
+mod sdxl;
 
+pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
+pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
+pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
+pub(crate) use sdxl::SdxlArgs;
 
 use crate::bench;
 use clap::{Parser, Subcommand};
@@ -22,12 +30,24 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Draw a picture from words
     Txt2img(Box<Txt2imgArgs>),
+    /// Redraw a picture by words
+    Img2img(Box<Img2imgArgs>),
+    /// Draw a part of a picture anew, or fill a hole
+    Inpaint(Box<InpaintArgs>),
+    /// Grow a picture past its edges
+    Outpaint(Box<OutpaintArgs>),
+    /// Change a picture by an instruction, with a model of InstructPix2Pix
+    Edit(Box<EditArgs>),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
     Inspect(InspectArgs),
+    /// Write a model in another layout or number format, with LoRAs merged in
+    Convert(ConvertArgs),
     /// List the models in the usual places, by kind and family
     Models(ModelsArgs),
+    /// List the samplers and schedules, with when to use which
+    Samplers(SamplersArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
 }
@@ -42,6 +62,13 @@ pub(crate) struct InspectArgs {
     /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
     #[arg(long)]
     pub(crate) hash: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SamplersArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

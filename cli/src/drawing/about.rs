@@ -1,8 +1,9 @@
 //! What a picture's file tells of how it was made.
 
+use super::Fact;
+use crate::samplers;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::schedule::Kind;
 use latent_diffusion::{Picture, Settings};
 use serde_json::json;
 
@@ -12,12 +13,6 @@ fn rng_label(rng: RngKind) -> &'static str {
         RngKind::Cpu => "CPU",
         RngKind::Cuda => "NV",
     }
-}
-
-/// What the webui calls a schedule: its name with a capital.
-fn schedule_label(schedule: Kind) -> String {
-    let name = schedule.name();
-    name[..1].to_uppercase() + &name[1..]
 }
 
 /// How a picture was made.
@@ -31,6 +26,8 @@ pub(super) struct About<'a> {
     pub(super) model: &'a str,
     pub(super) hash: Option<&'a str>,
     pub(super) seed: u64,
+    /// The command's own settings.
+    pub(super) facts: &'a [Fact],
 }
 
 impl About<'_> {
@@ -45,9 +42,11 @@ impl About<'_> {
         text.push_str(&format!(
             "\nSteps: {steps}, Sampler: {}, Schedule type: {}",
             sampler.label(),
-            schedule_label(*schedule)
+            if self.settings.sigmas.is_some() { "Custom" } else { schedule.label() }
         ));
+        text.push_str(&samplers::parameters(self.settings));
         text.push_str(&format!(", CFG scale: {guidance}, Seed: {}, Size: {width}x{height}", self.seed));
+        text.extend(self.facts.iter().map(Fact::text));
         if let Some(hash) = &self.hash {
             text.push_str(&format!(", Model hash: {hash}"));
         }
@@ -62,7 +61,7 @@ impl About<'_> {
     /// Everything needed to draw the picture again.
     pub(super) fn json(&self, picture: &Picture) -> serde_json::Value {
         let settings = self.settings;
-        json!({
+        let mut json = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
             "prompt": self.prompt,
@@ -71,14 +70,20 @@ impl About<'_> {
             "height": picture.height,
             "steps": settings.steps,
             "cfg_scale": settings.guidance,
+            "cfg_rescale": settings.guidance_rescale,
             "seed": self.seed,
             "sampler": settings.sampler.name(),
             "scheduler": settings.schedule.name(),
             "compat": settings.form().name(),
+            "sampling": samplers::json(settings),
             "rng": settings.rng.name(),
             "clip_skip": settings.clip_skip,
             "model": self.model,
             "model_hash": self.hash,
-        })
+        });
+        for fact in self.facts {
+            json[fact.key] = fact.value.clone();
+        }
+        json
     }
 }

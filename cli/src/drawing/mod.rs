@@ -1,20 +1,26 @@
 //! From the flags of a command that draws to its files: what all such commands share.
 
 mod about;
+mod control;
+mod job;
+mod preview;
 mod settings;
+
+pub(crate) use job::{Fact, Job};
 
 use crate::args::DrawingArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, lora, model};
+use crate::{check_environment, check_threads, device, interrupt, lora, model, sources, words as learned};
 use about::About;
+use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Conditioning, Event, Latents, Listener, Memory, Pipeline, Settings};
+use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
+use preview::Preview;
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most pictures of one command.
@@ -31,29 +37,15 @@ pub(crate) trait Verb: Sync {
     /// Flags of all such commands.
     fn args(&self) -> &DrawingArgs;
 
-    /// Samples latents, one for each seed of the settings.
-    fn sample(
-        &self,
-        pipeline: &mut Pipeline,
-        conditioning: &Conditioning,
-        settings: &Settings,
-        listener: &mut Listener<'_>,
-    ) -> Result<Latents, latent_diffusion::Error>;
+    /// Reads what the command is given beside words, and puts the size to draw into the settings.
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError>;
 }
 
 /// Runs a command that draws, until its end or Ctrl-C.
 pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
     check_environment()?;
     let threads = check_threads(verb.args().threads)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || {
-        // The second time, do not wait for the step to end.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|error| CliError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
+    let interrupted = interrupt::listen()?;
     latent_kernels::parallel::with_threads(threads, || draw(verb, &interrupted)).map_err(CliError::RunTime)?
 }
 
@@ -67,55 +59,90 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     }
     let (access, memory) =
         if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
-    let model = model::open(args.model.model.as_deref(), args.model.models_dir.as_deref(), access)?;
-    let mut pipeline = Pipeline::open(model.checkpoint)?.with_memory(memory);
+    let models_dir = args.model.models_dir.as_deref();
+    let sources = sources::open(args.model.model.as_deref(), &args.model.sources, models_dir, access)?;
+    let mut pipeline = Pipeline::open(sources.checkpoint)?.with_memory(memory);
     if let Some(prediction) = args.model.prediction {
         pipeline = pipeline.with_prediction(prediction);
+    }
+    if let Some(is_zero) = args.model.zero_snr {
+        pipeline = pipeline.with_zero_terminal_snr(is_zero);
     }
     let auto = args.device.device == device::Choice::Auto;
     let first_seed = args.sampling.seed.unwrap_or_else(settings::random_seed);
     let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
-    let mut settings = settings::settings(&args.sampling);
+    let mut settings = settings::settings(&args.sampling, &args.sdxl, pipeline.model());
     // Every error of the input is found here, before anything is drawn.
     settings.seeds = vec![first_seed; args.batch_size.min(args.batch_count)];
     if args.batch_size == 0 {
         return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
     }
     settings.check(pipeline.model())?;
-    let words = lora::apply(&args.model, prompt, &mut pipeline)?;
+    if let Some(path) = &args.sdxl.refiner {
+        let refiner = model::open(Some(path), models_dir, access)?;
+        let refiner = Pipeline::open(refiner.checkpoint)?;
+        settings.check_texts(refiner.model())?;
+        pipeline.set_refiner(Some((refiner, args.sdxl.refiner_start)))?;
+    }
+    let job = verb.job(&mut settings, pipeline.model())?;
+    let task = job.task();
+    settings = task.sized(settings, pipeline.model());
+    task.check(&settings, pipeline.model())?;
+    let [words, negative_words] =
+        lora::apply(&args.model, [prompt, &args.sampling.negative_prompt], &mut pipeline)?;
+    learned::apply(&args.model.words, &[&words, &negative_words], &mut pipeline)?;
+    let models_dir = args.model.models_dir.as_deref();
+    let mut facts = job.facts();
+    facts.extend(control::apply(&args.control, &*job, &settings, access, models_dir, &mut pipeline)?);
+    let (taesd, fact) = preview::apply(&args.preview, access, &mut pipeline)?;
+    facts.extend(fact);
     pipeline.set_device(device::open(&args.device)?);
     let output = Output::new(args.output.as_deref(), prompt)?;
+    if let Some(kind) = pipeline.model().distilled {
+        let Settings { steps, guidance, sampler, .. } = &settings;
+        eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
+    }
     if args.sampling.seed.is_none() {
         eprintln!("seed {first_seed}");
     }
 
+    let mut preview = Preview::new(&args.preview, taesd.as_deref(), &settings, &pipeline)?;
     let mut progress = Progress::new(args.verbose);
     let mut listener = |event: Event<'_>| {
         progress.show(&event);
         if matches!(event, Event::Step { step: 0, .. }) {
-            model.hash.begin();
+            sources.hash.begin();
+        }
+        if let Some(Err(error)) = preview.as_ref().map(|preview| preview.show(&event)) {
+            eprintln!("latent: preview: {error}; going on without");
+            preview = None;
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompts = [words.as_str()];
-    let negative = Some(args.sampling.negative_prompt.as_str()).filter(|text| !text.is_empty());
+    let negative = Some(negative_words.as_str()).filter(|text| !text.is_empty());
     let encode = |pipeline: &mut Pipeline| {
         pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut listener)
     };
     let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
     pipeline.unload_text_encoder();
+    let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);
+    let source = or_on_cpu(&mut pipeline, auto, prepare)?;
     // Waited for when it is first needed.
     let hash = OnceCell::new();
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
-        let sample = |pipeline: &mut Pipeline| verb.sample(pipeline, &conditioning, &settings, &mut listener);
+        let sample = |pipeline: &mut Pipeline| {
+            pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
+        };
         let latents = or_on_cpu(&mut pipeline, auto, sample)?;
         if (group + 1) * args.batch_size >= args.batch_count {
             pipeline.unload_unet();
         }
         let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
         let pictures = or_on_cpu(&mut pipeline, auto, decode)?;
-        let hash = hash.get_or_init(|| model.hash.wait());
+        let pictures = job.finish(source.finish(pictures)?)?;
+        let hash = hash.get_or_init(|| sources.hash.wait());
         for (i, picture) in pictures.iter().enumerate() {
             let index = group * args.batch_size + i;
             let about = About {
@@ -123,9 +150,10 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
                 settings: &settings,
                 prompt,
                 negative_prompt: &args.sampling.negative_prompt,
-                model: &model.name,
+                model: &sources.name,
                 hash: hash.as_deref(),
                 seed: seeds[i],
+                facts: &facts,
             };
             let path = output.path(index, seeds[i]);
             let texts =

@@ -1,0 +1,58 @@
+//! Flags of ControlNets, and of decoding and previews.
+
+use std::path::PathBuf;
+
+/// ControlNets. What is given once counts for all of them, what is given more often for one after the other.
+#[derive(clap::Args)]
+#[command(next_help_heading = "ControlNet")]
+pub(crate) struct ControlArgs {
+    /// A network that steers the drawing by a picture; may be repeated
+    #[arg(long, value_name = "FILE", requires = "control_image")]
+    pub(crate) control_net: Vec<PathBuf>,
+    /// The picture that it sees, of any usual format; brought to the drawn size
+    #[arg(long, value_name = "FILE", requires = "control_net")]
+    pub(crate) control_image: Vec<PathBuf>,
+    /// How strongly it steers [default: 1]
+    #[arg(long, value_name = "FACTOR", requires = "control_net", allow_negative_numbers = true)]
+    pub(crate) control_strength: Vec<f64>,
+    /// Part of the steps, 0 to 1, after which it begins [default: 0]
+    #[arg(long, value_name = "PART", requires = "control_net", allow_negative_numbers = true)]
+    pub(crate) control_start: Vec<f64>,
+    /// Part of the steps, 0 to 1, after which it ends [default: 1]
+    #[arg(long, value_name = "PART", requires = "control_net", allow_negative_numbers = true)]
+    pub(crate) control_end: Vec<f64>,
+    /// What is made of the picture before the network sees it [default: none]
+    #[arg(long, value_name = "NAME", value_enum, requires = "control_net")]
+    pub(crate) control_preprocess: Vec<Preprocess>,
+    /// Contrast of a line that goes on with an edge, for canny; a sharp edge between black and white has about 800
+    #[arg(long, value_name = "CONTRAST", default_value_t = 100.0, allow_negative_numbers = true)]
+    pub(crate) canny_low: f64,
+    /// Contrast of a line that begins an edge, for canny
+    #[arg(long, value_name = "CONTRAST", default_value_t = 200.0, allow_negative_numbers = true)]
+    pub(crate) canny_high: f64,
+}
+
+/// What is made of a picture before a ControlNet sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Preprocess {
+    /// Nothing: the picture is such as the network was trained on
+    None,
+    /// Its edges, white on black
+    Canny,
+}
+
+/// How pictures are decoded, and shown on the way.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Previews")]
+pub(crate) struct PreviewArgs {
+    /// Decode with this tiny VAE (TAESD) in place of the model's: much faster, a little less exact
+    #[arg(long, value_name = "FILE")]
+    pub(crate) taesd: Option<PathBuf>,
+    /// PNG file that shows how a picture is coming on: as --taesd decodes it, or else in rough colours
+    #[arg(long, value_name = "FILE")]
+    pub(crate) preview: Option<PathBuf>,
+    /// Steps from one preview to the next
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "preview",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) preview_interval: u32,
+}

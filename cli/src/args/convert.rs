@@ -1,0 +1,74 @@
+//! Flags of `latent convert`.
+
+use super::drawing::{parse_prediction, parse_switch};
+use crate::lora;
+use crate::sources::SourceArgs;
+use clap::ValueEnum;
+use latent_diffusion::convert::{Layout, Numbers};
+use latent_diffusion::samplers::Prediction;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// The model: a .safetensors file, a diffusers folder, or a name of `latent models`
+    #[arg(value_name = "IN")]
+    pub(crate) model: PathBuf,
+    /// The file or folder to write; nothing is seen of it before it is whole
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Number format of the weights: f32, f16 or bf16, rounded to nearest [default: each tensor's own]
+    #[arg(long, value_name = "NAME", value_parser = parse_numbers)]
+    pub(crate) dtype: Option<Numbers>,
+    /// A single file with the original names, or a diffusers folder [default: single if OUT ends in .safetensors]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) layout: Option<LayoutName>,
+    /// A LoRA to merge in, and how strongly [default: 1]; may be repeated
+    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora::parse)]
+    pub(crate) lora: Vec<lora::Weighted>,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+    /// Keep the trainer's averaged copy of the weights (model_ema.*), which nothing reads, in a single file
+    #[arg(long)]
+    pub(crate) keep_ema: bool,
+    /// Write down what the UNet predicts: epsilon or v [default: what the model shows]
+    #[arg(long, value_name = "NAME", value_parser = parse_prediction)]
+    pub(crate) prediction: Option<Prediction>,
+    /// Write down whether the noise schedule ends in pure noise [default: what the model shows]
+    #[arg(long, value_name = "on|off", value_parser = parse_switch)]
+    pub(crate) zero_snr: Option<bool>,
+    /// Folder in which a model's name is looked for [default: the usual ones]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Replace OUT if it is there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Number of threads [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LayoutName {
+    Single,
+    Folder,
+}
+
+impl ConvertArgs {
+    /// The layout that is asked for, or else the one that the output's name speaks of.
+    pub(crate) fn layout(&self) -> Layout {
+        let is_file =
+            self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+        match self.layout {
+            Some(LayoutName::Single) => Layout::Single,
+            Some(LayoutName::Folder) => Layout::Folder,
+            None if is_file => Layout::Single,
+            None => Layout::Folder,
+        }
+    }
+}
+
+fn parse_numbers(name: &str) -> Result<Numbers, String> {
+    let known = |numbers: &&Numbers| numbers.name().eq_ignore_ascii_case(name);
+    let names: Vec<_> = Numbers::ALL.iter().map(|numbers| numbers.name()).collect();
+    Numbers::ALL.iter().find(known).copied().ok_or_else(|| format!("give one of {}", names.join(", ")))
+}

@@ -1,0 +1,84 @@
+//! Pictures on the way: what TAESD, or a linear function, makes of the latents that are predicted.
+
+use super::Fact;
+use crate::args::PreviewArgs;
+use crate::error::CliError;
+use crate::models;
+use crate::output::Output;
+use crate::picture;
+use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
+use latent_diffusion::tensor::Device;
+use latent_diffusion::{Event, LatentRgb, Latents, Picture, Pipeline, Settings};
+use latent_loader::{Access, Checkpoint};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Lets a pipeline decode with the TAESD of the flags; what the pictures' files tell of it.
+pub(super) fn apply(
+    args: &PreviewArgs,
+    access: Access,
+    pipeline: &mut Pipeline,
+) -> Result<(Option<Arc<TaesdFile>>, Option<Fact>), CliError> {
+    let Some(path) = &args.taesd else { return Ok((None, None)) };
+    let taesd = Arc::new(TaesdFile::open(Checkpoint::open_with(path, access)?)?);
+    pipeline.set_taesd(Some(taesd.clone()))?;
+    let fact = Fact { label: "VAE Decoder", key: "taesd", value: models::stem(path).into() };
+    Ok((Some(taesd), Some(fact)))
+}
+
+/// A file that shows the last prediction of a run.
+pub(super) struct Preview {
+    output: Output,
+    path: PathBuf,
+    interval: usize,
+    decoder: Option<TaesdDecoder>,
+    rgb: LatentRgb,
+    /// One latent.
+    shape: Latents,
+    /// Width and height of a picture.
+    size: (usize, usize),
+}
+
+impl Preview {
+    /// Of the first picture of each batch.
+    pub(super) fn new(
+        args: &PreviewArgs,
+        taesd: Option<&TaesdFile>,
+        settings: &Settings,
+        pipeline: &Pipeline,
+    ) -> Result<Option<Preview>, CliError> {
+        let Some(path) = &args.preview else { return Ok(None) };
+        let model = pipeline.model();
+        let room = settings.check(model)?;
+        Ok(Some(Preview {
+            output: Output::new(Some(path), "")?,
+            path: path.clone(),
+            interval: args.preview_interval as usize,
+            decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
+            rgb: model.family.latent_rgb,
+            shape: Latents { values: Vec::new(), pictures: 1, ..room },
+            size: settings.size(model)?,
+        }))
+    }
+
+    /// Writes the file, whole or not at all, if it is time.
+    pub(super) fn show(&self, event: &Event<'_>) -> Result<(), CliError> {
+        let Event::Step { step: step @ 1.., total, denoised, .. } = *event else { return Ok(()) };
+        if !step.is_multiple_of(self.interval) && step != total {
+            return Ok(());
+        }
+        let one = self.shape.channels * self.shape.height * self.shape.width;
+        let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
+        self.output.write(&self.path, &self.picture(&latents)?, &[])
+    }
+
+    fn picture(&self, latents: &Latents) -> Result<Picture, CliError> {
+        let Some(decoder) = &self.decoder else {
+            let small = self.rgb.picture(latents, 0)?;
+            return Ok(picture::resized(&small, self.size.0, self.size.1));
+        };
+        let pixels = decoder.decode(&latents.channels_last(0..1).map_err(CliError::from)?)?;
+        let pixels = pixels.to(&Device::Cpu).map_err(latent_diffusion::Error::from)?;
+        Ok(Picture::from_tensor(&pixels)?.swap_remove(0))
+    }
+}

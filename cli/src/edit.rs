@@ -1,0 +1,42 @@
+//! `latent edit`: a picture changed by an instruction.
+
+use crate::args::{DrawingArgs, EditArgs};
+use crate::drawing::{Fact, Job, Verb};
+use crate::error::CliError;
+use crate::picture;
+use latent_diffusion::families::Model;
+use latent_diffusion::{Picture, Settings, Task};
+
+impl Verb for EditArgs {
+    fn name(&self) -> &'static str {
+        "edit"
+    }
+
+    fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
+
+    fn args(&self) -> &DrawingArgs {
+        &self.drawing
+    }
+
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
+        let picture = picture::drawn(&self.image, self.size.resize, settings, model)?;
+        Ok(Box::new(Change { picture, guidance: self.img_cfg_scale }))
+    }
+}
+
+struct Change {
+    picture: Picture,
+    guidance: f64,
+}
+
+impl Job for Change {
+    fn task(&self) -> Task<'_> {
+        Task::Edit { picture: &self.picture, guidance: self.guidance }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Fact { label: "Image CFG scale", key: "img_cfg_scale", value: self.guidance.into() }]
+    }
+}

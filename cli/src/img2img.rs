@@ -1,0 +1,42 @@
+//! `latent img2img`: a picture redrawn.
+
+use crate::args::{DrawingArgs, Img2imgArgs};
+use crate::drawing::{Fact, Job, Verb};
+use crate::error::CliError;
+use crate::picture;
+use latent_diffusion::families::Model;
+use latent_diffusion::{Picture, Settings, Task};
+
+impl Verb for Img2imgArgs {
+    fn name(&self) -> &'static str {
+        "img2img"
+    }
+
+    fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
+
+    fn args(&self) -> &DrawingArgs {
+        &self.drawing
+    }
+
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
+        let picture = picture::drawn(&self.image, self.size.resize, settings, model)?;
+        Ok(Box::new(Redrawing { picture, strength: self.strength }))
+    }
+}
+
+struct Redrawing {
+    picture: Picture,
+    strength: f64,
+}
+
+impl Job for Redrawing {
+    fn task(&self) -> Task<'_> {
+        Task::ImageToImage { picture: &self.picture, strength: self.strength }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Fact::strength(self.strength)]
+    }
+}

@@ -1,0 +1,18 @@
+//! Ctrl-C.
+
+use crate::error::CliError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A flag that Ctrl-C sets. The second time, the program ends at once.
+pub(crate) fn listen() -> Result<Arc<AtomicBool>, CliError> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|error| CliError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
+    Ok(interrupted)
+}

@@ -1,0 +1,149 @@
+//! A place for a file or folder that appears when it is whole, and not before.
+
+use crate::error::CliError;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Where something is to be written.
+pub(crate) struct Place<'a> {
+    path: &'a Path,
+    /// The folder around it.
+    folder: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    /// Checks that `path` can be written: that its folder is there and takes files, and that nothing of that name is, unless
+    /// it may be replaced.
+    pub(crate) fn new(path: &'a Path, may_replace: bool) -> Result<Place<'a>, CliError> {
+        let bad = |reason: &dyn Display| CliError::BadInput(format!("{}: {reason}", path.display()));
+        if path.file_name().is_none() {
+            return Err(bad(&"is no name of a file or folder"));
+        }
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = parent.canonicalize().ok().filter(|folder| folder.is_dir());
+        let Some(folder) = folder else {
+            let line = format!("{}: the folder does not exist; make it first", parent.display());
+            return Err(CliError::BadInput(line));
+        };
+        match path.symlink_metadata() {
+            Ok(_) if !may_replace => return Err(bad(&"is there already; --force replaces it")),
+            Ok(found) if !found.is_file() && !found.is_dir() && !found.is_symlink() => {
+                return Err(bad(&"is a device, a pipe or a socket"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(bad(&format!("cannot be written: {error}"))),
+        }
+        Ok(Place { path, folder })
+    }
+
+    /// Refuses an input that the output would replace: the same file or folder, or one in it.
+    pub(crate) fn check_input(&self, input: &Path) -> Result<(), CliError> {
+        if let (Ok(output), Ok(read)) = (self.path.canonicalize(), input.canonicalize())
+            && read.starts_with(&output)
+        {
+            let line =
+                format!("{}: is read from, so it cannot be written; name another file", self.path.display());
+            return Err(CliError::BadInput(line));
+        }
+        Ok(())
+    }
+
+    /// Lets `write` make the file or folder beside the place, and moves it there when it is whole. What was there goes
+    /// then. After an error nothing is left.
+    pub(crate) fn write(&self, write: impl FnOnce(&Path) -> Result<(), CliError>) -> Result<(), CliError> {
+        let failed = |error: io::Error| CliError::RunTime(format!("{}: {error}", self.path.display()));
+        let beside =
+            tempfile::Builder::new().prefix(".latent-").tempdir_in(&self.folder).map_err(|error| {
+                CliError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
+            })?;
+        let new = beside.path().join("new");
+        write(&new)?;
+        self.put(&new, &beside).map_err(failed)
+    }
+
+    /// Moves what is new to its place, and what was there out of the way.
+    fn put(&self, new: &Path, beside: &TempDir) -> io::Result<()> {
+        let old = beside.path().join("old");
+        // A file takes the place of a file in one step.
+        let is_swap = new.is_file() && self.path.symlink_metadata().is_ok_and(|found| !found.is_dir());
+        let had = !is_swap && self.path.symlink_metadata().is_ok();
+        if had {
+            std::fs::rename(self.path, &old)?;
+        }
+        if let Err(error) = std::fs::rename(new, self.path) {
+            if had {
+                std::fs::rename(&old, self.path)?;
+            }
+            return Err(error);
+        }
+        // The new name is on the disk too; a file system that cannot say so is no reason to fail.
+        if let Ok(folder) = std::fs::File::open(&self.folder) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_not_whole_is_not_seen() {
+        let room = TempDir::new().unwrap();
+        let path = room.path().join("model");
+        let place = Place::new(&path, false).unwrap();
+        let outcome = place.write(|new| {
+            std::fs::create_dir(new).unwrap();
+            std::fs::write(new.join("a"), "half").unwrap();
+            Err(CliError::Interrupted)
+        });
+        assert!(matches!(outcome, Err(CliError::Interrupted)) && entries(room.path()).is_empty());
+        place
+            .write(|new| {
+                std::fs::write(new, "whole").unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert!(Place::new(&path, false).is_err());
+        // A folder in place of a file, and a file in place of a folder.
+        let place = Place::new(&path, true).unwrap();
+        place
+            .write(|new| {
+                std::fs::create_dir(new).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert!(path.is_dir());
+        place
+            .write(|new| {
+                std::fs::write(new, "again").unwrap();
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"again");
+        assert_eq!(entries(room.path()), ["model"]);
+    }
+
+    #[test]
+    fn inputs_are_not_replaced() {
+        let room = TempDir::new().unwrap();
+        let (folder, file) = (room.path().join("model"), room.path().join("model/a"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let place = Place::new(&folder, true).unwrap();
+        assert!(place.check_input(&folder).is_err() && place.check_input(&file).is_err());
+        assert!(place.check_input(room.path()).is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! Prompts that no one would write, and that draw all the same; those that are refused are in `bad_files`.
+
+mod common;
+
+use common::Room;
+use std::time::{Duration, Instant};
+
+/// Longest argument of a program on Linux, less some bytes.
+const LONGEST: usize = 100_000;
+
+#[track_caller]
+fn draws(prompt: &str) {
+    let room = Room::new();
+    let started = Instant::now();
+    room.succeeds(&["txt2img", prompt, "--steps", "1", "-s", "1", "-W", "8", "-H", "8", "-o", "a.png"]);
+    assert_eq!(room.files(), ["a.png"]);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[test]
+fn ten_thousand_nested_brackets() {
+    for [open, close] in [["(", ")"], ["[", "]"]] {
+        draws(&format!("{}a cat{}", open.repeat(10_000), close.repeat(10_000)));
+        draws(&open.repeat(10_000));
+        draws(&close.repeat(10_000));
+    }
+}
+
+#[test]
+fn a_prompt_of_one_long_word() {
+    draws(&"a".repeat(1000));
+}
+
+#[test]
+fn signs_of_every_kind() {
+    draws("\u{1b}[2J \u{202e}a\u{0301}\u{fdfa} \u{10ffff} \r\n\t \\( (( ]] :1.2 ::: <lora");
+}
+
+#[test]
+#[cfg(unix)]
+fn bad_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let room = Room::new();
+    let bad = std::ffi::OsStr::from_bytes(b"a \xFF cat");
+    let output = room.command(&["txt2img"]).arg(bad).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+    assert!(error.contains("UTF-8"), "{error}");
+}
+
+#[test]
+fn a_prompt_as_long_as_the_system_lets() {
+    draws(&"cat ".repeat(LONGEST / 4));
+}

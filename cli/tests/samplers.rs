@@ -1,0 +1,95 @@
+//! The list of samplers, every sampler drawing, and the flags that say how one works.
+
+mod common;
+
+use common::Room;
+use serde_json::Value;
+
+/// Flags of a small picture of the built-in model.
+const SMALL: [&str; 10] = ["txt2img", "a red apple", "-W", "32", "-H", "32", "-s", "3", "-t", "1"];
+
+fn draw(room: &Room, flags: &[&str], file: &str) -> Vec<u8> {
+    room.succeeds(&[&SMALL[..], flags, &["-o", file]].concat());
+    std::fs::read(room.path(file)).unwrap()
+}
+
+fn list(room: &Room) -> Value {
+    serde_json::from_str(&room.succeeds(&["samplers", "--json"])).unwrap()
+}
+
+#[test]
+fn samplers_and_schedules_are_listed_with_a_line_each() {
+    let room = Room::new();
+    let text = room.succeeds(&["samplers"]);
+    let json = list(&room);
+    for (part, least) in [("samplers", 20), ("schedules", 10)] {
+        let entries = json[part].as_array().unwrap();
+        assert!(entries.len() >= least);
+        for entry in entries {
+            let (name, about) = (entry["name"].as_str().unwrap(), entry["about"].as_str().unwrap());
+            let told = |line: &str| line.split_whitespace().next() == Some(name) && line.ends_with(about);
+            assert!(text.lines().any(told), "{name}");
+            assert!(about.len() < 80 && !about.is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_sampler_draws_under_both_of_its_names() {
+    let room = Room::new();
+    for sampler in list(&room)["samplers"].as_array().unwrap() {
+        let picture = |key: &str| {
+            let name = sampler[key].as_str().unwrap();
+            draw(&room, &["--steps", "4", "--sampler", name], "picture.png")
+        };
+        assert_eq!(picture("name"), picture("label"), "{sampler}");
+    }
+}
+
+#[test]
+fn every_schedule_draws() {
+    let room = Room::new();
+    for schedule in list(&room)["schedules"].as_array().unwrap() {
+        let name = schedule["name"].as_str().unwrap();
+        let form = if ["leading", "linspace", "trailing"].contains(&name) { "diffusers" } else { "webui" };
+        draw(&room, &["--steps", "3", "--sampler", "euler", "--scheduler", name, "--compat", form], "a.png");
+    }
+}
+
+#[test]
+fn the_flags_change_the_picture_and_stand_in_it() {
+    let room = Room::new();
+    let ancestral = ["--sampler", "euler_a", "--steps", "4"];
+    let plain = draw(&room, &ancestral, "plain.png");
+    for flags in [["--eta", "0.5"], ["--s-noise", "0.9"], ["--scheduler", "karras"]] {
+        assert_ne!(draw(&room, &[&ancestral[..], &flags].concat(), "other.png"), plain, "{flags:?}");
+    }
+    let bytes = draw(&room, &["--sampler", "euler", "--steps", "4", "--s-churn", "2"], "churn.png");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("Sigma churn: 2") && text.contains("\"s_churn\":2.0"));
+    let bytes = draw(&room, &["--sampler", "euler", "--sigmas", "14.6,3,0.5"], "sigmas.png");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("Steps: 3, ") && text.contains("Schedule type: Custom"));
+}
+
+#[test]
+fn bad_numbers_are_refused() {
+    let room = Room::new();
+    for (flags, word) in [
+        (&["--eta", "1.5"][..], "eta: 1.5"),
+        (&["--eta", "NaN"], "eta: NaN"),
+        (&["--s-churn", "inf"], "s_churn: inf"),
+        (&["--s-noise", "7"], "s_noise: 7"),
+        (&["--rho", "0"], "rho: 0"),
+        (&["--sigmas", "1,2"], "sigmas: sigma 2 is 2"),
+        (&["--sigmas", "3,NaN"], "sigmas: sigma 2 is NaN"),
+        (&["--sigmas", "0"], "sigmas: no sigma"),
+        (&["--sigmas", "3,x"], "--sigmas"),
+        (&["--sigmas", "3,1", "--steps", "4"], "--steps"),
+        (&["--sampler", "lcm", "--steps", "51"], "1 to 50"),
+        (&["--sampler", "lcm", "--scheduler", "karras"], "choose one of: normal"),
+    ] {
+        room.refuses(&[&["txt2img", "a cat"], flags].concat(), &[word]);
+    }
+    assert!(room.files().is_empty());
+}
