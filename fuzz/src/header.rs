@@ -1,0 +1,120 @@
+//! A safetensors file: its header, its tensors, and what they seem to be.
+
+use super::assert_one_line;
+use super::bytes::file;
+use latent_diffusion::families::{Facts, Identity, Model};
+use latent_diffusion::lora::Lora;
+use latent_loader::{Checkpoint, Dtype, LoadError, q8_0};
+use std::sync::Arc;
+
+/// Most bytes of tensors that are put behind a header which claims them.
+const MOST_NUMBERS: u64 = 1 << 16;
+
+/// The first byte says whether the rest is a file, or a header to which length and numbers are added.
+pub fn run(data: &[u8]) {
+    let Some((how, rest)) = data.split_first() else { return };
+    let bytes = if how % 4 == 0 { rest.to_vec() } else { file(rest, &[]) };
+    match open(&bytes) {
+        Ok(checkpoint) => check(checkpoint, &bytes),
+        Err(LoadError::Truncated { expected, .. }) if expected <= bytes.len() as u64 + MOST_NUMBERS => {
+            let mut whole = bytes;
+            whole.resize(expected as usize, 0x3c);
+            check(open(&whole).expect("it was only cut short"), &whole);
+        }
+        Err(_) => {}
+    }
+}
+
+fn open(bytes: &[u8]) -> Result<Checkpoint, LoadError> {
+    Checkpoint::from_bytes("fuzz", bytes.to_vec()).inspect_err(|error| {
+        assert_one_line(error);
+        assert!(error.is_bad_input());
+    })
+}
+
+fn check(checkpoint: Checkpoint, bytes: &[u8]) {
+    let mut sum = 0;
+    let mut last: Option<&str> = None;
+    for tensor in checkpoint.tensors() {
+        assert!(last.is_none_or(|last| last < tensor.name.as_str()), "sorted, each once");
+        last = Some(&tensor.name);
+        assert_eq!(tensor.dtype.bytes_of(tensor.elements()), Some(tensor.bytes()));
+        assert_eq!(checkpoint.get(&tensor.name).unwrap().shape, tensor.shape);
+        let raw = checkpoint.read(&tensor.name).unwrap();
+        assert_eq!((raw.data.len(), raw.dtype), (tensor.bytes(), tensor.dtype));
+        if let Ok(values) = raw.to_f32() {
+            assert_eq!(values.len(), tensor.elements());
+        }
+        sum += tensor.bytes() as u64;
+    }
+    assert_eq!(checkpoint.header_bytes() + sum, bytes.len() as u64);
+    assert_eq!(checkpoint.file_bytes(), bytes.len() as u64);
+    same_again(&checkpoint);
+    recognise(checkpoint, bytes);
+}
+
+/// Written by its contents and opened again, it is the same.
+fn same_again(checkpoint: &Checkpoint) {
+    let (mut header, mut numbers) = (Vec::from(*b"{\"__metadata__\":{"), Vec::new());
+    let quantized = checkpoint.tensors().filter(|tensor| tensor.dtype == Dtype::Q8_0);
+    let table = q8_0::table(quantized.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())));
+    let mut metadata = checkpoint.metadata().clone();
+    if table != "{}" {
+        metadata.insert(q8_0::KEY.to_owned(), table);
+    }
+    for (key, value) in &metadata {
+        let comma = if header.ends_with(b"{") { "" } else { "," };
+        header.extend(format!("{comma}{}:{}", json(key), json(value)).bytes());
+    }
+    header.push(b'}');
+    for tensor in checkpoint.tensors() {
+        let start = numbers.len();
+        numbers.extend_from_slice(&checkpoint.read(&tensor.name).unwrap().data);
+        let (name, end) = (json(&tensor.name), numbers.len());
+        let (dtype, shape) = match tensor.dtype {
+            Dtype::Q8_0 => ("U8", q8_0::stored_shape(&tensor.shape).expect("it was read").to_vec()),
+            dtype => (dtype.name(), tensor.shape.clone()),
+        };
+        let entry =
+            format!(r#",{name}:{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#);
+        header.extend(entry.bytes());
+    }
+    header.push(b'}');
+    let again = open(&file(&header, &numbers)).unwrap();
+    assert_eq!(again.metadata(), checkpoint.metadata());
+    assert_eq!(again.tensors().count(), checkpoint.tensors().count());
+    for (a, b) in again.tensors().zip(checkpoint.tensors()) {
+        assert_eq!((&a.name, a.dtype, &a.shape), (&b.name, b.dtype, &b.shape));
+        assert_eq!(again.read(&a.name).unwrap().data, checkpoint.read(&b.name).unwrap().data);
+    }
+}
+
+/// A text as JSON.
+fn json(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+/// Whatever it is, it is told, and refused in one line where it is none of that.
+pub fn recognise(checkpoint: Checkpoint, bytes: &[u8]) {
+    let checkpoint = Arc::new(checkpoint);
+    let _ = Identity::of(&checkpoint).family_label();
+    let facts = Facts::of(&checkpoint);
+    assert_one_line(&facts.explain());
+    let counted: usize = facts.components().iter().map(|component| component.tensors).sum();
+    assert_eq!(counted, checkpoint.tensors().count());
+    match Model::detect(&checkpoint) {
+        Ok(model) => drop(model.check_whole().inspect_err(|error| assert_one_line(error))),
+        Err(error) => assert_one_line(&error),
+    }
+    if let Ok(again) = Checkpoint::from_bytes("fuzz", bytes.to_vec()) {
+        drop(Lora::open(again).inspect_err(|error| assert_one_line(error)));
+    }
+}

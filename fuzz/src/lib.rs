@@ -1,0 +1,34 @@
+//! What each fuzz target does with an input, and what must hold whatever the input is: no panic, errors of one short
+//! line, and what was read reads the same again.
+//!
+//! Nothing here needs a fuzzer: `cli/tests/fuzz_replay.rs` includes this file and runs it on the committed inputs.
+
+#![allow(dead_code, reason = "the replay and the fuzzer each use all of it, the docs none")]
+
+pub mod bytes;
+pub mod folder;
+pub mod header;
+pub mod lora;
+pub mod picture;
+pub mod prompt;
+pub mod tokenizer;
+
+/// A target's name and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: [Target; 6] = [
+    ("header", header::run),
+    ("folder", folder::run),
+    ("lora", lora::run),
+    ("tokenizer", tokenizer::run),
+    ("prompt", prompt::run),
+    ("picture", picture::run),
+];
+
+/// Asserts what holds for the text of every error.
+pub fn assert_one_line(error: &dyn std::fmt::Display) {
+    let line = error.to_string();
+    assert!(!line.is_empty() && !line.contains(char::is_control), "{line:?}");
+    assert!(line.len() < 16_000, "a message of {} bytes", line.len());
+}
