@@ -28,6 +28,11 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };
     let heads: Vec<usize> =
         unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
+    // One number where all levels have as many, as the published models have it (SD 1.x).
+    let heads = match heads.first() {
+        Some(first) if heads.iter().all(|count| count == first) => json!(first),
+        _ => json!(heads),
+    };
     let is_linear = model.weights.names().any(|name| {
         name.ends_with(".proj_in.weight") && {
             model.weights.shape(name).is_some_and(|shape| shape.len() == 2)
