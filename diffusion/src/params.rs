@@ -229,7 +229,7 @@ impl<'a> Params<'a> {
 }
 
 /// A tensor whose values can be put into another order: blocks of `Q8_0` lie along the rows.
-fn without_blocks(raw: RawTensor) -> Result<RawTensor, Error> {
+pub(crate) fn without_blocks(raw: RawTensor) -> Result<RawTensor, Error> {
     if raw.dtype != Dtype::Q8_0 {
         return Ok(raw);
     }

@@ -1,6 +1,6 @@
 //! Writes safetensors files, tensor by tensor, so that a model is never in memory.
 
-use crate::Dtype;
+use crate::{Dtype, q8_0};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,11 +20,24 @@ pub struct NewTensor {
 }
 
 impl NewTensor {
-    /// Bytes of its numbers. Packed formats of 4 and 6 bits fill whole bytes.
+    /// Bytes of its numbers. Packed formats of 4 and 6 bits fill whole bytes, and `Q8_0` whole blocks.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let bits = self.shape.iter().fold(self.dtype.bits() as u64, |bits, dim| bits * *dim as u64);
-        bits.div_ceil(8)
+        let values = self.shape.iter().fold(1, |values, dim| values * *dim as u64);
+        let (of_block, bytes) = self.dtype.block();
+        values.div_ceil(of_block as u64) * bytes as u64
+    }
+
+    /// Number format and shape as the header tells them: a tensor of `Q8_0` is one of bytes there.
+    fn stored(&self) -> io::Result<(Dtype, Vec<usize>)> {
+        if self.dtype != Dtype::Q8_0 {
+            return Ok((self.dtype, self.shape.clone()));
+        }
+        let Some(shape) = q8_0::stored_shape(&self.shape) else {
+            let reason = format!("rows of {}, {:?}, are no whole blocks of Q8_0", self.name, self.shape);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        };
+        Ok((Dtype::U8, shape.to_vec()))
     }
 }
 
@@ -51,10 +64,11 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Sorts the tensors into the order in which their numbers must come, and writes the header. Wide formats come
-    /// first, so that every number lies at a multiple of its width; within a format names are in order.
+    /// first, so that every number lies at a multiple of its width; within a format names are in order. Tensors of `Q8_0`
+    /// are written as [`q8_0`] tells, with the table of them among the metadata.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`, and a tensor of `Q8_0` whose rows are no whole blocks.
     pub fn begin(
         mut out: W,
         metadata: &BTreeMap<String, String>,
@@ -62,16 +76,23 @@ impl<W: Write> Writer<W> {
     ) -> io::Result<Writer<W>> {
         tensors.sort_by(|a, b| b.dtype.bits().cmp(&a.dtype.bits()).then_with(|| a.name.cmp(&b.name)));
         let mut header = Map::new();
-        if !metadata.is_empty() {
-            let texts = metadata.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str())));
-            header.insert("__metadata__".to_owned(), Value::Object(texts.collect()));
+        let texts = metadata.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str())));
+        let mut texts: Map<String, Value> = texts.collect();
+        let in_blocks = tensors.iter().filter(|tensor| tensor.dtype == Dtype::Q8_0);
+        let in_blocks: Vec<_> = in_blocks.map(|tensor| (&*tensor.name, &*tensor.shape)).collect();
+        if !in_blocks.is_empty() {
+            texts.insert(q8_0::KEY.to_owned(), q8_0::table(in_blocks).into());
+        }
+        if !texts.is_empty() {
+            header.insert("__metadata__".to_owned(), Value::Object(texts));
         }
         let mut end = 0;
         for tensor in tensors.iter() {
             let start = end;
             end += tensor.bytes();
+            let (dtype, shape) = tensor.stored()?;
             let entry = serde_json::json!({
-                "dtype": tensor.dtype.name(), "shape": tensor.shape, "data_offsets": [start, end],
+                "dtype": dtype.name(), "shape": shape, "data_offsets": [start, end],
             });
             header.insert(tensor.name.clone(), entry);
         }
@@ -136,6 +157,23 @@ mod tests {
         assert_eq!(checkpoint.read("single").unwrap().to_f32().unwrap(), [1.5]);
         assert_eq!(*checkpoint.read("wide").unwrap().data, 7i64.to_le_bytes());
         assert_eq!(checkpoint.get("empty").unwrap().shape, [0]);
+    }
+
+    #[test]
+    fn blocks_are_written_as_bytes_and_read_as_what_they_are() {
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        let mut tensors = [tensor("blocks", Dtype::Q8_0, &[1, 8, 2, 2]), tensor("bias", Dtype::F32, &[1])];
+        let mut writer = Writer::begin(Vec::new(), &metadata, &mut tensors).unwrap();
+        assert_eq!(tensors.each_ref().map(|t| (t.name.as_str(), t.bytes())), [("bias", 4), ("blocks", 34)]);
+        writer.write(&2f32.to_le_bytes()).unwrap();
+        // The scale 0.5, and the same byte 32 times.
+        writer.write(&[&[0, 0x38][..], &[3; 32]].concat()).unwrap();
+        let checkpoint = Checkpoint::from_bytes("memory", writer.end().unwrap()).unwrap();
+        let blocks = checkpoint.read("blocks").unwrap();
+        assert_eq!((blocks.dtype, &blocks.shape[..]), (Dtype::Q8_0, &[1, 8, 2, 2][..]));
+        assert_eq!((blocks.to_f32().unwrap(), checkpoint.metadata()), (vec![1.5; 32], &metadata));
+        let error = Writer::begin(Vec::new(), &metadata, &mut [tensor("a", Dtype::Q8_0, &[2, 31])]);
+        assert_eq!(error.err().unwrap().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

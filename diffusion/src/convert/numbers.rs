@@ -2,7 +2,8 @@
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use latent_loader::Dtype;
+use latent_kernels::q8_0;
+use latent_loader::{Dtype, q8_0 as stored};
 
 /// A number format of a converted file. To add one: a line in [`Numbers::ALL`] and an arm in each method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +14,9 @@ pub enum Numbers {
     F16,
     /// The upper half of an `f32`: about two decimal digits, of any size.
     BF16,
+    /// Signed bytes in blocks of 32 that share a scale, 8.5 bits a value ([`latent_kernels::q8_0`]). Only of matrices and
+    /// convolutions whose rows are whole blocks; all other weights, which are few, keep the format that they have.
+    Q8_0,
 }
 
 /// A value that a format cannot hold.
@@ -24,7 +28,7 @@ pub struct TooLarge(
 
 impl Numbers {
     /// Every format.
-    pub const ALL: &'static [Numbers] = &[Numbers::F32, Numbers::F16, Numbers::BF16];
+    pub const ALL: &'static [Numbers] = &[Numbers::F32, Numbers::F16, Numbers::BF16, Numbers::Q8_0];
 
     /// Its name, as a program writes it.
     #[must_use]
@@ -33,29 +37,41 @@ impl Numbers {
             Numbers::F32 => "f32",
             Numbers::F16 => "f16",
             Numbers::BF16 => "bf16",
+            Numbers::Q8_0 => "q8_0",
         }
     }
 
-    /// What a file says of a tensor of this format and shape.
+    /// What the loader calls it.
     #[must_use]
-    pub fn dtype(self, _shape: &[usize]) -> Dtype {
+    pub fn dtype(self) -> Dtype {
         match self {
             Numbers::F32 => Dtype::F32,
             Numbers::F16 => Dtype::F16,
             Numbers::BF16 => Dtype::BF16,
+            Numbers::Q8_0 => Dtype::Q8_0,
         }
+    }
+
+    /// The format that a weight of this shape, which was `old`, is written in.
+    #[must_use]
+    pub fn dtype_of(self, old: Dtype, shape: &[usize]) -> Dtype {
+        let has_blocks = shape.len() > 1 && stored::stored_shape(shape).is_some();
+        if self == Numbers::Q8_0 && !has_blocks { old } else { self.dtype() }
     }
 
     /// The format of tensors that a file has in `dtype`; `None` where they are no weights.
     #[must_use]
     pub fn of(dtype: Dtype) -> Option<Numbers> {
-        Numbers::ALL.iter().copied().find(|numbers| numbers.dtype(&[]) == dtype)
+        Numbers::ALL.iter().copied().find(|numbers| numbers.dtype() == dtype)
     }
 
     /// Appends rows of `columns` values each, rounded to the nearest number of this format, halves to even.
     ///
     /// # Errors
     /// [`TooLarge`]: a finite value that would become infinite.
+    ///
+    /// # Panics
+    /// If rows of [`Numbers::Q8_0`] are no whole blocks of 32.
     pub fn rows(self, values: &[f32], columns: usize, out: &mut Vec<u8>) -> Result<(), TooLarge> {
         debug_assert!(columns > 0 && values.len().is_multiple_of(columns));
         match self {
@@ -71,6 +87,9 @@ impl Numbers {
                 halves.convert_from_f32_slice(values);
                 check(values, |i| halves[i].is_finite())?;
                 out.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+            }
+            Numbers::Q8_0 => {
+                out.extend(q8_0::quantize(values, columns).map_err(|error| TooLarge(error.value))?);
             }
         }
         Ok(())
@@ -117,8 +136,19 @@ mod tests {
     #[test]
     fn a_format_is_known_by_its_tensors() {
         for numbers in Numbers::ALL {
-            assert_eq!(Numbers::of(numbers.dtype(&[2, 32])), Some(*numbers));
+            assert_eq!(Numbers::of(numbers.dtype()), Some(*numbers));
         }
         assert_eq!(Numbers::of(Dtype::I64), None);
+    }
+
+    #[test]
+    fn blocks_are_of_matrices_with_whole_rows() {
+        let q8_0 = |shape: &[usize]| Numbers::Q8_0.dtype_of(Dtype::F16, shape) == Dtype::Q8_0;
+        assert!(q8_0(&[2, 64]) && q8_0(&[4, 32, 3, 3]) && !q8_0(&[64]) && !q8_0(&[64, 4, 3, 3]));
+        assert_eq!(Numbers::BF16.dtype_of(Dtype::F16, &[64]), Dtype::BF16);
+        let mut out = Vec::new();
+        Numbers::Q8_0.rows(&[1.0; 64], 32, &mut out).unwrap();
+        assert_eq!((out.len(), out[2], out[35]), (68, 127, out[1]));
+        assert_eq!(Numbers::Q8_0.rows(&[9e6; 32], 32, &mut out), Err(TooLarge(9e6)));
     }
 }

@@ -120,7 +120,9 @@ fn usual(model: &Model, options: &Options) -> Vec<Tensor> {
                 let table =
                     format!("{}.text_model.embeddings.token_embedding.weight", model.text[index].scope);
                 let old = model.weights.info(&table).map_or(Dtype::F32, |info| info.dtype);
-                let dtype = options.numbers.map_or(old, |numbers| numbers.dtype(&[]));
+                // A single number is no block.
+                let old = if old == Dtype::Q8_0 { Dtype::F32 } else { old };
+                let dtype = options.numbers.map_or(old, |numbers| numbers.dtype_of(old, &[]));
                 out.extend(buffers::logit_scale(format!("{prefix}logit_scale"), dtype));
             }
         }

@@ -1,7 +1,11 @@
 //! Tensors of a converted file, and what each is made of.
 
 use super::Numbers;
+use latent_loader::q8_0::stored_shape;
 use latent_loader::{Dtype, NewTensor, TensorInfo, Weights};
+
+/// The weight that lies the other way round in the other layout.
+const PROJECTION: &str = ".text_projection";
 
 /// A tensor to be written.
 #[derive(Debug)]
@@ -55,7 +59,14 @@ impl Tensor {
         if let Some(rows) = shape.first_mut() {
             *rows = if first.third.is_some() { *rows / 3 } else { *rows * pieces.len() };
         }
-        let dtype = numbers.map_or(info.dtype, |numbers| numbers.dtype(&shape));
+        // Blocks lie along rows, which are columns of a projection in the other layout: it stays as exact as it is.
+        let is_projection = first.canonical.contains(PROJECTION);
+        let numbers = numbers.filter(|numbers| *numbers != Numbers::Q8_0 || !is_projection);
+        let mut dtype = numbers.map_or(info.dtype, |numbers| numbers.dtype_of(info.dtype, &shape));
+        let in_blocks = stored_shape(&shape).is_some() && !first.turned;
+        if dtype == Dtype::Q8_0 && !in_blocks {
+            dtype = Dtype::F32;
+        }
         Some(Tensor { name, shape, dtype, from: From::Weights(pieces) })
     }
 
@@ -65,7 +76,7 @@ impl Tensor {
         Tensor {
             name: info.name.clone(),
             shape: info.shape.clone(),
-            dtype: numbers.map_or(info.dtype, |numbers| numbers.dtype(&info.shape)),
+            dtype: numbers.map_or(info.dtype, |numbers| numbers.dtype_of(info.dtype, &info.shape)),
             from: From::Old(info.name.clone()),
         }
     }

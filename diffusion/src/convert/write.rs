@@ -2,6 +2,7 @@
 
 use super::tensors::{From, Piece, Tensor};
 use super::{Conversion, File, Numbers, TooLarge};
+use crate::params::without_blocks;
 use crate::pipeline::tell;
 use crate::{Error, Event, Listener};
 use latent_kernels::parallel;
@@ -97,6 +98,9 @@ impl Conversion {
         let weights = self.weights.clone().read_on(|count, task| parallel::for_each(count, task));
         let shape = weights.shape(&piece.canonical).unwrap_or_default().to_vec();
         let mut raw = self.merge.apply(&piece.canonical, weights.get(&piece.canonical, &shape)?)?;
+        if piece.turned || piece.third.is_some() && raw.shape.len() < 2 {
+            raw = without_blocks(raw)?;
+        }
         if let Some(third) = piece.third {
             let len = raw.data.len() / 3;
             raw.shape[0] /= 3;
@@ -109,14 +113,20 @@ impl Conversion {
     fn convert(&self, raw: &RawTensor, to: &Tensor, out: &mut Output<'_, '_>) -> Result<(), Error> {
         let numbers = Numbers::of(to.dtype).filter(|_| raw.dtype != to.dtype);
         let Some(numbers) = numbers else { return out.bytes(&raw.data) };
-        let columns: usize = raw.shape.get(1..).unwrap_or_default().iter().product::<usize>().max(1);
-        let size = raw.dtype.size().unwrap_or(1);
-        let step = columns * size * (VALUES / columns).max(1);
+        let columns = match &raw.shape[..] {
+            [] => 1,
+            [values] => *values,
+            [_, row @ ..] => row.iter().product(),
+        };
+        let (of_block, block) = raw.dtype.block();
+        let rows = (VALUES / columns.max(1)).max(1);
+        let step = (rows * columns).max(1).div_ceil(of_block) * block;
         let mut bytes = Vec::new();
         for start in (0..raw.data.len()).step_by(step) {
             let len = step.min(raw.data.len() - start);
             let data = raw.data.slice(start as u64, len).expect("a part of it");
-            let values = RawTensor { dtype: raw.dtype, shape: vec![len / size], data }.to_f32()?;
+            let shape = vec![len / block * of_block];
+            let values = RawTensor { dtype: raw.dtype, shape, data }.to_f32()?;
             bytes.clear();
             numbers.rows(&values, columns, &mut bytes).map_err(|TooLarge(value)| Error::Unsupported {
                 file: self.checkpoint.label().to_owned(),
