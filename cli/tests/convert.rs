@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Room, read_png, synthetic};
+use common::{Room, demo, read_png, synthetic};
 use std::path::Path;
 
 fn pixels(room: &Room, model: &str, args: &[&str]) -> Vec<u8> {
@@ -66,6 +66,50 @@ fn formats_loras_and_parts() {
     assert!(with_vae == pixels(&room, "baked", &[]));
 }
 
+/// A product with a quantized weight is, bit for bit, that with the widened one: so is every picture.
+#[test]
+fn every_command_draws_from_blocks() {
+    let room = Room::new();
+    for (name, bytes) in [
+        ("plain", demo()),
+        ("inpaint", synthetic("sd15-inpaint")),
+        ("edit", synthetic("sd15-pix2pix")),
+        ("small", synthetic("sd15")),
+    ] {
+        room.file("model.safetensors", &bytes);
+        let (blocks, exact) = (format!("{name}-blocks.safetensors"), format!("{name}-exact.safetensors"));
+        let told = room.succeeds(&["convert", "model.safetensors", &blocks, "--type", "q8_0"]);
+        assert!(told.contains("Q8_0 "), "{told}");
+        room.succeeds(&["convert", &blocks, &exact, "--type", "f32"]);
+    }
+    room.file("net.safetensors", &synthetic("controlnet-sd15"));
+    room.file("lora.safetensors", &synthetic("lora-sd15-kohya"));
+    room.succeeds(&["txt2img", "a door", "-m", "plain-blocks.safetensors", "-s", "1", "-o", "photo.png"]);
+    let size = ["-W", "64", "-H", "64"];
+    let net = ["--control-net", "net.safetensors", "--control-image", "photo.png"];
+    let lora = ["--lora", "lora.safetensors:0.5"];
+    let commands: [(&str, Vec<&str>); 7] = [
+        ("plain", vec!["txt2img", "a red apple"]),
+        ("plain", vec!["img2img", "photo.png", "a red apple"]),
+        ("inpaint", [&["inpaint", "photo.png", "photo.png", "a red apple"], &size[..]].concat()),
+        ("plain", vec!["outpaint", "photo.png", "a red apple", "--left", "16"]),
+        ("edit", [&["edit", "photo.png", "make it red"], &size[..]].concat()),
+        ("small", [&["txt2img", "a red apple"], &size[..], &net].concat()),
+        ("small", [&["txt2img", "a red apple"], &size[..], &lora].concat()),
+    ];
+    for (model, command) in &commands {
+        let draw = |kind: &str| {
+            let model = format!("{model}-{kind}.safetensors");
+            let how = ["-m", &model, "--steps", "2", "-s", "1", "-o", "out.png"];
+            room.succeeds(&[command, &how[..]].concat());
+            read_png(&room.path("out.png")).0
+        };
+        assert!(draw("blocks") == draw("exact"), "{command:?}");
+    }
+    let told = room.succeeds(&["inspect", "plain-blocks.safetensors"]);
+    assert!(told.contains("Q8_0 10.5 MB"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_is_one_line_and_leaves_nothing() {
     let room = room();
@@ -79,7 +123,7 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
     refuses(&["none.safetensors", "new"], &["none.safetensors"]);
     refuses(&["lora.safetensors", "new"], &["lora.safetensors", "is a LoRA"]);
     refuses(&["model.safetensors", "none/new"], &["none: the folder does not exist"]);
-    refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16"]);
+    refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16, q8_0"]);
     refuses(&["model.safetensors", "new", "--keep-ema"], &["EMA", "single file"]);
     refuses(&["model.safetensors", "..", "-f"], &["is no name"]);
     room.file("xl.safetensors", &synthetic("lora-sdxl-kohya"));

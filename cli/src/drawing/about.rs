@@ -46,6 +46,12 @@ impl About<'_> {
         ));
         text.push_str(&samplers::parameters(self.settings));
         text.push_str(&format!(", CFG scale: {guidance}, Seed: {}, Size: {width}x{height}", self.seed));
+        if self.settings.guidance_end < 1.0 {
+            text.push_str(&format!(", CFG end: {}", self.settings.guidance_end));
+        }
+        if self.settings.cache_interval > 1 {
+            text.push_str(&format!(", DeepCache: {}", self.settings.cache_interval));
+        }
         text.extend(self.facts.iter().map(Fact::text));
         if let Some(hash) = &self.hash {
             text.push_str(&format!(", Model hash: {hash}"));
@@ -71,6 +77,8 @@ impl About<'_> {
             "steps": settings.steps,
             "cfg_scale": settings.guidance,
             "cfg_rescale": settings.guidance_rescale,
+            "cfg_end": settings.guidance_end,
+            "cache": settings.cache_interval,
             "seed": self.seed,
             "sampler": settings.sampler.name(),
             "scheduler": settings.schedule.name(),

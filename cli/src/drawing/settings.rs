@@ -19,6 +19,8 @@ pub(super) fn settings(args: &SamplingArgs, sdxl: &SdxlArgs, model: &Model) -> S
         steps: args.steps.unwrap_or(own.steps),
         guidance: args.cfg_scale.unwrap_or(own.guidance),
         guidance_rescale: args.cfg_rescale,
+        guidance_end: args.cfg_end,
+        cache_interval: args.cache,
         sampler,
         schedule: args.scheduler.or(named_schedule).unwrap_or(usual),
         form: args.compat.or(own.form.filter(|_| is_own && !is_spaced)),

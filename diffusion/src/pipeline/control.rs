@@ -101,14 +101,14 @@ impl Pipeline {
         self.controls.iter().try_for_each(|control| control.hint([width, height], factor).map(drop))
     }
 
-    /// The networks that act in a walk of `steps`, read if they are not there yet, with what they see.
+    /// The networks that act in a walk, read if they are not there yet, with what they see.
     pub(super) fn steering(
         &mut self,
         latents: &Latents,
-        steps: usize,
         now: &Rc<Now>,
         listener: &mut Listener<'_>,
     ) -> Result<Steering, Error> {
+        let steps = now.steps;
         let factor = self.model.vae.factor();
         let drawn = [latents.width * factor, latents.height * factor];
         let mut seen = Vec::new();
@@ -119,7 +119,7 @@ impl Pipeline {
                 seen.push(Seen { hint: net.embed(&hint)?.to(&Device::Cpu)?, net, control });
             }
         }
-        Ok(Steering { seen, steps, now: now.clone() })
+        Ok(Steering { seen, now: now.clone() })
     }
 
     fn control_net(
@@ -150,27 +150,26 @@ struct Seen {
 #[derive(Default)]
 pub(super) struct Steering {
     seen: Vec<Seen>,
-    steps: usize,
     now: Rc<Now>,
 }
 
 impl Steering {
     /// For a batch that is told these.
-    pub(super) fn told(self, text: &Tensor, added: Option<&Tensor>) -> Result<Told, Error> {
+    pub(super) fn told(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Told, Error> {
         let copies = text.dims()[0];
-        let told = |seen: Seen| -> Result<Acting, Error> {
+        let told = |seen: &Seen| -> Result<Acting, Error> {
             let mut dims = seen.hint.dims().to_vec();
             dims[0] = copies;
             let hint = Tensor::from_f32(&dims, &seen.hint.f32s()?.repeat(copies))?;
             Ok(Acting {
                 condition: seen.net.condition(text, added)?,
                 hint: hint.to(seen.net.device())?,
-                net: seen.net,
-                control: seen.control,
+                net: seen.net.clone(),
+                control: seen.control.clone(),
             })
         };
-        let acting = self.seen.into_iter().map(told).collect::<Result<_, _>>()?;
-        Ok(Told { acting, steps: self.steps, now: self.now })
+        let acting = self.seen.iter().map(told).collect::<Result<_, _>>()?;
+        Ok(Told { acting, now: self.now.clone() })
     }
 }
 
@@ -186,17 +185,21 @@ struct Acting {
 /// The networks that steer a batch.
 pub(super) struct Told {
     acting: Vec<Acting>,
-    steps: usize,
     now: Rc<Now>,
 }
 
 impl Told {
+    /// Which networks act in this step.
+    pub(super) fn acting(&self) -> Vec<bool> {
+        let Now { step, steps, .. } = &*self.now;
+        self.acting.iter().map(|acting| acting.control.acts(step.get(), *steps)).collect()
+    }
+
     /// What is added to the UNet in this step for its input without what is beside the latents; nothing where none acts.
     pub(super) fn residuals(&self, x: &Tensor, timesteps: &[f32]) -> Result<Option<Residuals>, Error> {
-        let step = self.now.step.get();
         let mut sum: Option<Residuals> = None;
-        for Acting { net, hint, condition, control } in &self.acting {
-            if control.acts(step, self.steps) {
+        for (Acting { net, hint, condition, control }, acts) in self.acting.iter().zip(self.acting()) {
+            if acts {
                 let own = net.forward(x, timesteps, hint, condition, control.strength as f32)?;
                 sum = Some(match sum {
                     Some(sum) => sum.plus(&own)?,

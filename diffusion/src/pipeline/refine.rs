@@ -80,14 +80,14 @@ impl Pipeline {
     /// What a sampler asks: `base`, and after it the refiner, where there is one and it was encoded for.
     pub(super) fn stages<'a>(
         &'a mut self,
-        base: UNetDenoiser,
+        (base, now): (UNetDenoiser, Rc<Now>),
         latents: &'a Latents,
         conditioning: &'a Conditioning,
         settings: &'a Settings,
         listener: &'a RefCell<&mut Listener<'_>>,
     ) -> Stages<'a> {
-        let mut stages =
-            Stages { model: Some(base), now: Rc::default(), below: f64::NEG_INFINITY, next: None };
+        let of_next = now.clone();
+        let mut stages = Stages { model: Some(base), now, below: f64::NEG_INFINITY, next: None };
         if let (Some(Refiner { pipeline, start }), Some(conditioning)) =
             (&mut self.refiner, &conditioning.refiner)
         {
@@ -99,7 +99,7 @@ impl Pipeline {
             stages.next = Some(Box::new(move || {
                 device.trim();
                 let mut tell = |event: Event<'_>| (*listener.borrow_mut())(event);
-                let next = pipeline.denoiser(latents, None, conditioning, settings, &mut tell);
+                let next = pipeline.denoiser((latents, None), conditioning, settings, &of_next, &mut tell);
                 pipeline.unet = None;
                 next
             }));
@@ -116,7 +116,7 @@ pub(super) struct Stages<'a> {
     /// `None` only after an error.
     model: Option<UNetDenoiser>,
     /// Told what is predicted.
-    pub(super) now: Rc<Now>,
+    now: Rc<Now>,
     /// The next one takes over below this time step.
     below: f64,
     next: Option<Next<'a>>,

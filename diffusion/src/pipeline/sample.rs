@@ -86,9 +86,9 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
         let Start { schedule, latents, beside, keep } = &mut start;
-        let now = Rc::new(Now::default());
-        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, listener)?;
-        let base = base.steered(self.steering(latents, schedule.steps(), &now, listener)?)?;
+        let now = Rc::new(Now { steps: schedule.steps(), ..Now::default() });
+        let base = self.denoiser((latents, beside.as_ref()), conditioning, settings, &now, listener)?;
+        let base = base.steered(&self.steering(latents, &now, listener)?)?;
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
         tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);
@@ -106,8 +106,7 @@ impl Pipeline {
             })
         };
         let room = Latents { values: Vec::new(), ..*latents };
-        let mut model = self.stages(base, &room, conditioning, settings, &listener);
-        model.now = now.clone();
+        let mut model = self.stages((base, now.clone()), &room, conditioning, settings, &listener);
         let mut run = Run {
             x: &mut latents.values,
             schedule,
@@ -123,10 +122,10 @@ impl Pipeline {
     /// The UNet with what steers it, read if it is not there yet.
     pub(super) fn denoiser(
         &mut self,
-        latents: &Latents,
-        beside: Option<&Beside>,
+        (latents, beside): (&Latents, Option<&Beside>),
         conditioning: &Conditioning,
         settings: &Settings,
+        now: &Rc<Now>,
         listener: &mut Listener<'_>,
     ) -> Result<UNetDenoiser, Error> {
         let unet = match &self.unet {
@@ -145,7 +144,7 @@ impl Pipeline {
             settings.sizes.values(drawn, score(positive)),
         ];
         let unet = (unet, self.model.prediction);
-        UNetDenoiser::new(unet, latents, beside, conditioning, settings, &sizes)
+        UNetDenoiser::new(unet, (latents, beside), conditioning, settings, &sizes, now)
     }
 
     /// Drops the UNet and the memory of its stage.

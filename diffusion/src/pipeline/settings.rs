@@ -13,6 +13,9 @@ pub const MAX_SIDE: usize = 8192;
 /// Most pictures in one batch.
 const MAX_BATCH: usize = 256;
 
+/// Longest interval of the cache: no run has more steps.
+const MAX_CACHE_INTERVAL: usize = 1000;
+
 /// Settings of a run. [`Settings::default`] is what users of the webui expect.
 #[derive(Clone)]
 pub struct Settings {
@@ -51,6 +54,14 @@ pub struct Settings {
     /// How much of the contrast that guidance adds is taken back, from 0 to 1 ([`Settings::guidance`]; Lin et al. 2023,
     /// section 3.4). 0.7 is good for models with a zero terminal signal-to-noise ratio.
     pub guidance_rescale: f64,
+    /// The part of the steps, from 0 to 1, after which there is no guidance: from then on the UNet sees the prompt alone,
+    /// and a step takes half the time (Kynkäänniemi et al., Applying Guidance in a Limited Interval, 2024). 1 guides all
+    /// steps.
+    pub guidance_end: f64,
+    /// Every how many steps the UNet's coarse levels are computed; the steps between take them over from the last one that
+    /// did (Ma et al., DeepCache, 2024; [`UNet::forward_shallow`](crate::unet::UNet::forward_shallow)). 1 computes them in
+    /// all steps.
+    pub cache_interval: usize,
     /// How beautiful SDXL's refiner is told that the picture is, from 1 to 10, and what the negative prompt stands for.
     pub aesthetic_scores: AestheticScores,
 }
@@ -90,6 +101,8 @@ impl Default for Settings {
             rho: None,
             sigmas: None,
             guidance_rescale: 0.0,
+            guidance_end: 1.0,
+            cache_interval: 1,
             aesthetic_scores: AestheticScores::default(),
         }
     }
@@ -140,6 +153,15 @@ impl Settings {
                 "cfg rescale",
                 format!("{} is not in 0 to 1; 0.7 is usual", self.guidance_rescale),
             );
+        }
+        if !(0.0..=1.0).contains(&self.guidance_end) {
+            let reason =
+                format!("{} is not in 0 to 1, the part of the steps with guidance", self.guidance_end);
+            return setting("cfg end", reason);
+        }
+        if !(1..=MAX_CACHE_INTERVAL).contains(&self.cache_interval) {
+            let reason = format!("{} is not in 1 to {MAX_CACHE_INTERVAL}; 3 is usual", self.cache_interval);
+            return setting("cache", reason);
         }
         if self.seeds.is_empty() || self.seeds.len() > MAX_BATCH {
             return setting(

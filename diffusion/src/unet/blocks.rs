@@ -6,6 +6,7 @@ use super::transformer::{KeysValues, SpatialTransformer, TextKeys};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Padding, Tensor, ops};
+use std::ops::Range;
 
 /// A residual block and, where the level has attention, a transformer.
 struct Layer {
@@ -76,17 +77,29 @@ impl DownBlock {
     /// The states after each layer: the last goes on, all come back on the way up.
     pub(super) fn forward(
         &self,
+        x: Tensor,
+        time: &Tensor,
+        text: &mut TextKeys<'_>,
+    ) -> Result<Vec<Tensor>, Error> {
+        let mut states = self.forward_first(self.layers.len(), x, time, text)?;
+        if let (Some(downsampler), Some(x)) = (&self.downsampler, states.last()) {
+            states.push(ops::conv2d(x, downsampler)?);
+        }
+        Ok(states)
+    }
+
+    /// The states after each of its first `layers` layers.
+    pub(super) fn forward_first(
+        &self,
+        layers: usize,
         mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut states = Vec::new();
-        for layer in &self.layers {
+        for layer in &self.layers[..layers] {
             x = layer.forward(x, time, text)?;
             states.push(x.clone());
-        }
-        if let Some(downsampler) = &self.downsampler {
-            states.push(ops::conv2d(&x, downsampler)?);
         }
         Ok(states)
     }
@@ -166,20 +179,43 @@ impl UpBlock {
         keys_values(self.layers.iter().filter_map(|layer| layer.attention.as_ref()), text)
     }
 
-    /// Takes its states from the end of `skips`.
-    pub(super) fn forward(
+    /// How many layers it has.
+    pub(super) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How many keys and values its layers from `first` on take from those of the text.
+    pub(super) fn text_keys(&self, first: usize) -> usize {
+        self.layers[first..].iter().filter_map(|layer| layer.attention.as_ref()).map(|a| a.depth()).sum()
+    }
+
+    /// Some of its layers. They take their states from the end of `skips`.
+    pub(super) fn forward_layers(
         &self,
+        layers: Range<usize>,
         mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
         skips: &mut Vec<Tensor>,
     ) -> Result<Tensor, Error> {
-        for layer in &self.layers {
+        for layer in &self.layers[layers] {
             if let Some(skip) = skips.pop() {
                 x = ops::concat_channels(&x, &skip)?;
             }
             x = layer.forward(x, time, text)?;
         }
+        Ok(x)
+    }
+
+    /// Takes its states from the end of `skips`.
+    pub(super) fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        text: &mut TextKeys<'_>,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor, Error> {
+        let mut x = self.forward_layers(0..self.layers.len(), x, time, text, skips)?;
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 came from one of 5 or 6.
             let (height, width) = (next.dims()[1], next.dims()[2]);

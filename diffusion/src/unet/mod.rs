@@ -3,11 +3,13 @@
 
 mod blocks;
 mod config;
+mod deep;
 mod embedding;
 mod transformer;
 mod trunk;
 
 pub use config::{Heads, UNetConfig};
+pub use deep::DeepFeatures;
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use trunk::Condition;
 pub(crate) use trunk::{Trunk, skip_channels};
@@ -100,17 +102,42 @@ impl UNet {
         condition: &Condition,
         residuals: Option<Residuals>,
     ) -> Result<Tensor, Error> {
+        self.run(x, timesteps, condition, residuals, None)
+    }
+
+    /// Goes all the way. Where `deep` is, what later steps can take over is left there.
+    fn run(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        condition: &Condition,
+        residuals: Option<Residuals>,
+        deep: Option<&mut Option<DeepFeatures>>,
+    ) -> Result<Tensor, Error> {
         let x = x.to(self.trunk.device())?;
         let time = self.trunk.time(timesteps, condition)?;
         let mut text = condition.text.iter();
         let (mut skips, mut x) = self.trunk.forward(&x, None, &time, &mut text)?;
+        let kept = residuals.as_ref().filter(|_| deep.is_some()).map(|residuals| self.shallow_of(residuals));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
         }
-        for block in &self.up_blocks {
+        let (finest, coarser) = self.levels_up();
+        for block in coarser {
             x = block.forward(x, &time, &mut text, &mut skips)?;
         }
+        let deeper = self.deeper_layers();
+        x = finest.forward_layers(0..deeper, x, &time, &mut text, &mut skips)?;
+        if let Some(deep) = deep {
+            *deep = Some(DeepFeatures { features: x.clone(), residuals: kept.unwrap_or_default() });
+        }
+        x = finest.forward_layers(deeper..finest.layers(), x, &time, &mut text, &mut skips)?;
+        self.out(&x)
+    }
+
+    /// From the finest level to the prediction.
+    fn out(&self, x: &Tensor) -> Result<Tensor, Error> {
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
-        Ok(ops::conv2d_with(&x, &self.conv_out, around)?)
+        Ok(ops::conv2d_with(x, &self.conv_out, around)?)
     }
 }

@@ -47,6 +47,11 @@ impl SpatialTransformer {
         self.transformer_blocks.iter().map(|block| block.attn2.keys_values(text)).collect()
     }
 
+    /// How many keys and values it takes from those of the text.
+    pub(super) fn depth(&self) -> usize {
+        self.transformer_blocks.len()
+    }
+
     /// `x` `[batch, height, width, channels]`; the result as `x`.
     pub(super) fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let &[batch, height, width, channels] = x.dims() else {

@@ -118,6 +118,20 @@ impl Trunk {
         Ok(ops::silu(time)?)
     }
 
+    /// The first `count` states of the way down, all of the finest level.
+    pub(super) fn forward_first(
+        &self,
+        count: usize,
+        x: &Tensor,
+        time: &Tensor,
+        text: &mut TextKeys<'_>,
+    ) -> Result<Vec<Tensor>, Error> {
+        let mut states = vec![ops::conv2d(x, &self.conv_in)?];
+        let first = self.down_blocks[0].forward_first(count - 1, states[0].clone(), time, text)?;
+        states.extend(first);
+        Ok(states)
+    }
+
     /// Every state of the way down, finest first, and the middle's. `hint` is added to the first of them.
     pub(crate) fn forward(
         &self,

@@ -4,6 +4,7 @@ mod formats;
 mod layouts;
 mod marks;
 mod models;
+mod q8_0;
 
 use latent_diffusion::convert::{Conversion, Layout, Options};
 use latent_diffusion::families::Model;

@@ -1,0 +1,228 @@
+//! Steps without guidance (`guidance_end`) and steps that take over the coarse levels (`cache_interval`).
+
+use latent_benches::{Manifest, WeightDtype, synth};
+use latent_diffusion::controlnet::Residuals;
+use latent_diffusion::families::Model;
+use latent_diffusion::loader::Checkpoint;
+use latent_diffusion::params::Params;
+use latent_diffusion::rng::RngKind;
+use latent_diffusion::samplers::{self, Sampler};
+use latent_diffusion::tensor::{Tensor, profile};
+use latent_diffusion::unet::UNet;
+use latent_diffusion::{Event, Latents, Picture, Pipeline, Settings};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+const STEPS: usize = 6;
+
+fn demo() -> Pipeline {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
+    Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap()
+}
+
+fn sampler(name: &str) -> &'static dyn Sampler {
+    samplers::parse(name).unwrap().0
+}
+
+fn settings(guidance_end: f64, cache_interval: usize) -> Settings {
+    Settings { steps: STEPS, seeds: vec![7], guidance_end, cache_interval, ..Settings::default() }
+}
+
+/// The latents after each step.
+fn steps(settings: &Settings) -> Vec<Vec<f32>> {
+    let mut steps = Vec::new();
+    let mut listener = |event: Event<'_>| {
+        if let Event::Step { step: 1.., latents, .. } = event {
+            steps.push(latents.to_vec());
+        }
+        ControlFlow::Continue(())
+    };
+    let mut pipeline = demo();
+    let conditioning = pipeline.encode(&["a red apple"], &[""], 1, &mut listener).unwrap();
+    pipeline.sample(&conditioning, settings, &mut listener).unwrap();
+    steps
+}
+
+/// Floating-point operations of sampling.
+fn operations(settings: &Settings) -> u64 {
+    let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
+    let mut pipeline = demo();
+    let conditioning = pipeline.encode(&["a red apple"], &[""], 1, &mut go_on).unwrap();
+    let sample = || -> Latents { pipeline.sample(&conditioning, settings, &mut go_on).unwrap() };
+    let (latents, profile) = profile::record(sample);
+    assert!(latents.values.iter().all(|value| value.is_finite()));
+    profile::Class::ALL.iter().map(|class| profile.work(*class).flops).sum()
+}
+
+#[test]
+fn guidance_ends_where_it_is_told_to() {
+    let whole = steps(&settings(1.0, 1));
+    let half = steps(&settings(0.5, 1));
+    assert!(half[..3] == whole[..3] && half[3..].iter().zip(&whole[3..]).all(|(a, b)| a != b));
+    // The next step begins beyond 0.51 of them.
+    assert!(steps(&settings(0.51, 1))[..4] == whole[..4]);
+    // Without any step of it, it is as if the scale were 1.
+    let never = steps(&settings(0.0, 1));
+    assert!(never == steps(&Settings { guidance: 1.0, ..settings(1.0, 1) }) && never != whole);
+}
+
+/// With guidance a step takes two evaluations, without it one.
+#[test]
+fn a_step_without_guidance_is_half_the_work() {
+    let [none, third, half, all] = [0.0, 1.0 / 3.0, 0.5, 1.0].map(|end| operations(&settings(end, 1)));
+    let evaluation = (half - third) as f64;
+    assert_eq!((third - none) / 2, half - third);
+    // Beside the evaluations, only the text is prepared: once more where guidance ends.
+    assert!((all as f64 / (12.0 * evaluation) - 1.0).abs() < 0.01, "{all} for {evaluation}");
+    assert!((half as f64 / (9.0 * evaluation) - 1.0).abs() < 0.01, "{half} for {evaluation}");
+}
+
+#[test]
+fn shallow_steps_save_what_they_take_over() {
+    let [one, two, three, six] = [1, 2, 3, 6].map(|interval| operations(&settings(1.0, interval)));
+    // Of six steps, six, three, two and one go all the way.
+    let saved = [two, three, six].map(|operations| one - operations);
+    assert_eq!((saved[0] * 4, saved[0] * 5), (saved[1] * 3, saved[2] * 3));
+    let share = 1.0 - (saved[2] as f64 / 5.0) / (one as f64 / 6.0);
+    assert!((0.1..0.45).contains(&share), "a shallow step is {share:.3} of a deep one");
+    // Both together: two deep steps of two evaluations, one of one where the guidance ends, and shallow ones between.
+    let both = operations(&settings(0.5, 2));
+    assert!(both < two && both < operations(&settings(0.5, 1)));
+}
+
+#[test]
+fn an_interval_of_one_is_none() {
+    for name in ["dpm++2m", "heun"] {
+        let with = |cache_interval| Settings { sampler: sampler(name), ..settings(1.0, cache_interval) };
+        let plain =
+            steps(&Settings { sampler: sampler(name), steps: STEPS, seeds: vec![7], ..Settings::default() });
+        assert!(steps(&with(1)) == plain, "{name}");
+        let cached = steps(&with(3));
+        assert!(cached[0] == plain[0] && cached[1] != plain[1], "{name}");
+    }
+}
+
+/// A synthetic model of a family.
+fn model(family: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/manifests");
+    let text = std::fs::read_to_string(folder.join(format!("{family}-tiny-single.json"))).unwrap();
+    let manifest = Manifest::parse(&text).unwrap();
+    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, WeightDtype::F16);
+    Model::detect(&Arc::new(Checkpoint::from_bytes(family, bytes).unwrap())).unwrap()
+}
+
+fn normal(dims: &[usize], seed: u64) -> Tensor {
+    let mut values = vec![0.0; dims.iter().product()];
+    RngKind::Cpu.generator(seed).normal(&mut values);
+    Tensor::from_f32(dims, &values).unwrap()
+}
+
+/// Where nothing has changed since the deep step, the shallow one computes the same bits.
+#[test]
+fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
+    for family in ["sd15", "sd15-inpaint", "sd21", "sdxl", "sdxl-refiner"] {
+        let model = model(family);
+        let config = &model.unet;
+        let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), config).unwrap();
+        let (x, timesteps) = (normal(&[2, 8, 12, config.in_channels], 1), [400.0, 400.0]);
+        let text = normal(&[2, 77, config.cross_attention_dim], 2);
+        let added = config.added_dim.map(|dim| normal(&[2, dim], 3));
+        let condition = unet.condition(&text, added.as_ref()).unwrap();
+        let plain = unet.forward(&x, &timesteps, &condition).unwrap();
+        let (output, deep) = unet.forward_deep(&x, &timesteps, &condition, None).unwrap();
+        let shallow = unet.forward_shallow(&x, &timesteps, &condition, &deep).unwrap();
+        assert!(output.f32s().unwrap() == plain.f32s().unwrap(), "{family}: deep");
+        assert!(shallow.f32s().unwrap() == plain.f32s().unwrap(), "{family}: shallow");
+        // And another where something has.
+        let later = unet.forward_shallow(&normal(x.dims(), 4), &[300.0; 2], &condition, &deep).unwrap();
+        assert!(later.f32s().unwrap() != plain.f32s().unwrap(), "{family}: later");
+        // What ControlNets add is taken over as well.
+        let mut states = Vec::new();
+        let (mut height, mut width) = (8, 12);
+        for (level, channels) in config.block_out_channels.iter().enumerate() {
+            if level > 0 {
+                (height, width) = (height.div_ceil(2), width.div_ceil(2));
+            }
+            for index in 0..=config.layers_per_block {
+                // The first of a level comes from the one before it.
+                let channels =
+                    if index == 0 { config.block_out_channels[level.saturating_sub(1)] } else { *channels };
+                states.push(normal(&[2, height, width, channels], 10 + states.len() as u64));
+            }
+        }
+        let middle = normal(&[2, height, width, *config.block_out_channels.last().unwrap()], 5);
+        let residuals = Residuals { states, middle };
+        let steered = unet.forward_with(&x, &timesteps, &condition, Some(residuals.clone())).unwrap();
+        let (output, deep) = unet.forward_deep(&x, &timesteps, &condition, Some(residuals)).unwrap();
+        let shallow = unet.forward_shallow(&x, &timesteps, &condition, &deep).unwrap();
+        assert!(output.f32s().unwrap() == steered.f32s().unwrap(), "{family}: steered");
+        assert!(shallow.f32s().unwrap() == steered.f32s().unwrap(), "{family}: shallow and steered");
+        assert!(steered.f32s().unwrap() != plain.f32s().unwrap(), "{family}");
+    }
+}
+
+#[test]
+fn features_of_another_batch_are_refused() {
+    let model = model("sd15");
+    let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
+    let condition =
+        |batch| unet.condition(&normal(&[batch, 77, model.unet.cross_attention_dim], 2), None).unwrap();
+    let (_, deep) = unet.forward_deep(&normal(&[2, 8, 8, 4], 1), &[400.0; 2], &condition(2), None).unwrap();
+    assert!(unet.forward_shallow(&normal(&[1, 8, 8, 4], 1), &[400.0], &condition(1), &deep).is_err());
+    assert!(unet.forward_shallow(&normal(&[2, 8, 16, 4], 1), &[400.0; 2], &condition(2), &deep).is_err());
+}
+
+#[test]
+fn the_same_latents_alone_and_in_a_batch() {
+    let with = |seeds: &[u64]| steps(&Settings { seeds: seeds.to_vec(), ..settings(0.5, 2) }).pop().unwrap();
+    let together = with(&[5, 6]);
+    let (first, second) = together.split_at(together.len() / 2);
+    assert!(with(&[5]) == first && with(&[6]) == second);
+}
+
+fn picture(prompt: &str, settings: &Settings) -> Picture {
+    let go_on = &mut |_: Event<'_>| ControlFlow::Continue(());
+    demo().text_to_image(prompt, "", settings, go_on).unwrap().remove(0)
+}
+
+/// Signal-to-noise ratio of two pictures in dB, where 255 is the signal (PSNR).
+fn likeness(a: &Picture, b: &Picture) -> f64 {
+    let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
+}
+
+/// docs/performance.md has the figures over more pictures.
+#[test]
+fn pictures_stay_near() {
+    const PROMPTS: [&str; 3] = ["a red apple", "a yellow star", "a blue book"];
+    let of = |prompt, end, interval| picture(prompt, &Settings { steps: 20, ..settings(end, interval) });
+    let exact = PROMPTS.map(|prompt| of(prompt, 1.0, 1));
+    // What another picture has in common: most of it is background.
+    let other = likeness(&exact[0], &exact[1]);
+    for (end, interval, least) in [(1.0, 2, 24.0), (1.0, 3, 20.0), (0.7, 1, 20.0)] {
+        let all: Vec<f64> = PROMPTS
+            .iter()
+            .zip(&exact)
+            .map(|(prompt, exact)| likeness(exact, &of(prompt, end, interval)))
+            .collect();
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        assert!(mean > least && mean > other + 5.0, "{end} {interval}: {all:?}, another picture: {other}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    let mut pipeline = demo();
+    let go_on = &mut |_: Event<'_>| ControlFlow::Continue(());
+    for (settings, name) in [
+        (settings(1.5, 1), "cfg end"),
+        (settings(-0.1, 1), "cfg end"),
+        (settings(f64::NAN, 1), "cfg end"),
+        (settings(1.0, 0), "cache"),
+        (settings(1.0, 1001), "cache"),
+    ] {
+        let error = pipeline.text_to_image("a", "", &settings, go_on).unwrap_err();
+        assert!(error.is_bad_input() && error.to_string().contains(name), "{error}");
+    }
+}
