@@ -47,5 +47,8 @@ fn a_vae_that_overflows_is_named() {
 #[test]
 fn a_text_encoder_that_overflows_is_no_picture() {
     let line = told(&["cond_stage_model.transformer.text_model.final_layer_norm.weight"]);
-    assert!(line.starts_with("latent: ") && (line.contains("text encoder") || line.contains("step 1")), "{line}");
+    assert!(
+        line.starts_with("latent: ") && (line.contains("text encoder") || line.contains("step 1")),
+        "{line}"
+    );
 }
