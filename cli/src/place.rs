@@ -64,20 +64,20 @@ impl<'a> Place<'a> {
         self.put(&new, &beside).map_err(failed)
     }
 
-    /// Moves what is new to its place, and what was there out of the way.
+    /// Moves what is new to its place, and what was there out of the way, in one step where the system can.
     fn put(&self, new: &Path, beside: &TempDir) -> io::Result<()> {
-        let old = beside.path().join("old");
-        // A file takes the place of a file in one step.
-        let is_swap = new.is_file() && self.path.symlink_metadata().is_ok_and(|found| !found.is_dir());
-        let had = !is_swap && self.path.symlink_metadata().is_ok();
-        if had {
+        let was = self.path.symlink_metadata();
+        // A file takes the place of a file in one step, and a name that was free.
+        let is_swap = was.as_ref().map_or(true, |found| new.is_file() && !found.is_dir());
+        if is_swap {
+            std::fs::rename(new, self.path)?;
+        } else if exchange(new, self.path).is_err() {
+            let old = beside.path().join("old");
             std::fs::rename(self.path, &old)?;
-        }
-        if let Err(error) = std::fs::rename(new, self.path) {
-            if had {
+            if let Err(error) = std::fs::rename(new, self.path) {
                 std::fs::rename(&old, self.path)?;
+                return Err(error);
             }
-            return Err(error);
         }
         // The new name is on the disk too; a file system that cannot say so is no reason to fail.
         if let Ok(folder) = std::fs::File::open(&self.folder) {
@@ -85,6 +85,19 @@ impl<'a> Place<'a> {
         }
         Ok(())
     }
+}
+
+/// Gives each of two files or folders the other's name, so that at no moment one of the names is free. Not every file
+/// system can.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]
@@ -133,6 +146,38 @@ mod tests {
             })
             .unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"again");
+        assert_eq!(entries(room.path()), ["model"]);
+    }
+
+    /// While a folder is replaced again and again, its name is never free.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_folder_is_replaced_in_one_step() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let room = TempDir::new().unwrap();
+        let path = room.path().join("model");
+        let make = |new: &Path| {
+            std::fs::create_dir(new).unwrap();
+            std::fs::write(new.join("whole"), "").unwrap();
+            Ok(())
+        };
+        Place::new(&path, false).unwrap().write(make).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looked = scope.spawn(|| {
+                let mut looked = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    assert!(path.is_dir(), "after {looked} looks");
+                    looked += 1;
+                }
+                looked
+            });
+            for _ in 0..300 {
+                Place::new(&path, true).unwrap().write(make).unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            assert!(looked.join().unwrap() > 0);
+        });
         assert_eq!(entries(room.path()), ["model"]);
     }
 

@@ -1,0 +1,206 @@
+//! The program is killed at random moments, and the disk ends at random places: what has its name is whole, the old or the
+//! new, and nothing else is harmed. What a killed program leaves beside has a hidden name.
+
+#![cfg(unix)]
+
+mod common;
+
+use common::{Room, synthetic};
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the program is killed in each test.
+const KILLS: usize = 50;
+/// The signal that no program can hear.
+const SIGKILL: i32 = 9;
+/// How many lengths of the disk are tried.
+const DISKS: usize = 20;
+
+/// Contents by path.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// All files of a room whose names are not hidden, in folders too.
+fn files(room: &Room) -> Files {
+    fn walk(folder: &Path, prefix: &str, found: &mut Files) {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with('.') {
+                continue;
+            }
+            if entry.path().is_dir() {
+                walk(&entry.path(), &format!("{prefix}{name}/"), found);
+            } else {
+                found.insert(format!("{prefix}{name}"), std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut found = Files::new();
+    walk(&room.path(""), "", &mut found);
+    found
+}
+
+/// Removes what was left under hidden names; how many there were.
+fn clear(room: &Room) -> usize {
+    let hidden: Vec<_> = room.files().into_iter().filter(|name| name.starts_with('.')).collect();
+    for name in &hidden {
+        let path = room.path(name);
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+    hidden.len()
+}
+
+/// Numbers from 0 to 1, the same in each run (SplitMix64); the moments are as random as the system's clock is.
+struct Random(u64);
+
+impl Random {
+    fn part(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (x ^ (x >> 31)) as f64 / u64::MAX as f64
+    }
+}
+
+/// What two commands leave, each when it ends by itself. They write to the same names.
+struct Outcomes {
+    first: Files,
+    second: Files,
+    /// Time of the second.
+    took: Duration,
+}
+
+fn outcomes(room: &Room, first: &[&str], second: &[&str]) -> Outcomes {
+    room.succeeds(first);
+    let first = files(room);
+    let started = Instant::now();
+    room.succeeds(second);
+    let outcomes = Outcomes { first, second: files(room), took: started.elapsed() };
+    assert!(outcomes.first.keys().eq(outcomes.second.keys()) && outcomes.first != outcomes.second);
+    outcomes
+}
+
+/// Kills the two commands in turn, each at a random moment of the time that it takes, and looks at the files. Those that
+/// ended before their moment do not count.
+fn kill(room: &Room, commands: [&[&str]; 2], took: Duration, mut look: impl FnMut(&Files)) {
+    let (mut random, mut longest, mut killed) = (Random(1), took, 0);
+    for round in 0.. {
+        let mut child =
+            room.command(commands[round % 2]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(longest.mul_f64(random.part()));
+        child.kill().unwrap();
+        if child.wait().unwrap().signal() == Some(SIGKILL) {
+            killed += 1;
+        } else {
+            // It takes less time now.
+            longest = longest.mul_f64(0.8).max(Duration::from_millis(5));
+        }
+        look(&files(room));
+        clear(room);
+        if killed == KILLS {
+            println!("{KILLS} kills in {} runs, {took:?} each at first and {longest:?} at last", round + 1);
+            break;
+        }
+        assert!(round < 20 * KILLS, "it was killed {killed} times in {round} runs");
+    }
+}
+
+/// Of pictures each is the old or the new one.
+#[test]
+fn while_it_draws_each_picture_is_the_old_or_the_new_one() {
+    let room = Room::new();
+    let draw = |seed| {
+        let size = ["-W", "8", "-H", "8", "--steps", "2", "-b", "16", "-t", "1"];
+        let names = ["-s", seed, "-o", "p-%03d.png", "--preview", "preview.png"];
+        [&["txt2img", "a red apple"], &size[..], &names[..]].concat()
+    };
+    let (first, second) = (draw("1"), draw("1000"));
+    let outcomes = outcomes(&room, &first, &second);
+    // How often a picture of one was found beside a picture of the other.
+    let mut mixed = 0;
+    kill(&room, [&first, &second], outcomes.took, |found| {
+        assert!(found.keys().eq(outcomes.first.keys()), "{:?}", found.keys());
+        let mut of_first = 0;
+        for (name, bytes) in found.iter().filter(|(name, _)| name.starts_with("p-")) {
+            of_first += usize::from(*bytes == outcomes.first[name]);
+            assert!(*bytes == outcomes.first[name] || *bytes == outcomes.second[name], "{name}");
+        }
+        let preview = image::load_from_memory(&found["preview.png"]).unwrap();
+        assert_eq!((preview.width(), preview.height()), (8, 8));
+        mixed += usize::from(of_first > 0 && of_first < found.len() - 1);
+    });
+    println!("{mixed} times between two pictures");
+    assert!(mixed >= KILLS / 10, "it was killed between pictures {mixed} times");
+}
+
+/// A model in two number formats, written to one name in turn.
+fn conversions(output: &str) -> [Vec<&str>; 2] {
+    ["f16", "f32"].map(|format| vec!["convert", "model.safetensors", output, "--dtype", format, "--force"])
+}
+
+fn is_old_or_new(output: &str) {
+    let room = Room::new();
+    room.file("model.safetensors", &synthetic("sd15"));
+    let [first, second] = conversions(output);
+    let outcomes = outcomes(&room, &first, &second);
+    let (mut olds, mut news) = (0, 0);
+    kill(&room, [&first, &second], outcomes.took, |found| {
+        let (is_old, is_new) = (*found == outcomes.first, *found == outcomes.second);
+        assert!(is_old || is_new, "{:?}", found.iter().map(|(n, b)| (n, b.len())).collect::<Vec<_>>());
+        (olds, news) = (olds + usize::from(is_old), news + usize::from(is_new));
+    });
+    println!("{olds} times f16, {news} times f32");
+}
+
+#[test]
+fn while_it_converts_the_file_is_the_old_or_the_new_one() {
+    is_old_or_new("out.safetensors");
+}
+
+/// The folder is exchanged in one step, too.
+#[test]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn while_it_converts_the_folder_is_the_old_or_the_new_one() {
+    is_old_or_new("out");
+}
+
+/// Runs a command on a disk that takes no file of more than so many blocks of 512 bytes; whether it succeeded.
+fn on_a_disk_of(blocks: usize, room: &Room, args: &[&str]) -> bool {
+    let program = room.command(&[]);
+    let mut shell = Command::new("sh");
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    shell.args(["-c", &limit, "sh"]).arg(program.get_program()).args(args);
+    let output = shell.current_dir(room.path("")).env("LATENT_DEVICE", "cpu").output().unwrap();
+    if !output.status.success() {
+        let error = String::from_utf8(output.stderr).unwrap();
+        let last = error.lines().last().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(last.starts_with("latent: ") && last.contains("File too large"), "{error}");
+    }
+    output.status.success()
+}
+
+/// Wherever the disk ends, a conversion that fails leaves what was there, and nothing beside it.
+#[test]
+fn wherever_the_disk_ends_a_conversion_leaves_what_was_there() {
+    for output in ["out.safetensors", "out"] {
+        let room = Room::new();
+        room.file("model.safetensors", &synthetic("sd15"));
+        let [first, second] = conversions(output);
+        let outcomes = outcomes(&room, &first, &second);
+        room.succeeds(&first);
+        let before = files(&room);
+        assert!(before == outcomes.first);
+        let new = outcomes.second.iter().filter(|(name, _)| *name != "model.safetensors");
+        let longest = new.map(|(_, bytes)| bytes.len()).max().unwrap();
+        let mut random = Random(2);
+        for _ in 0..DISKS {
+            let blocks = (longest as f64 * random.part()) as usize / 512;
+            assert!(!on_a_disk_of(blocks, &room, &second), "{blocks} blocks");
+            assert!(files(&room) == before, "{blocks} blocks");
+            assert_eq!(clear(&room), 0, "{blocks} blocks");
+        }
+    }
+}
