@@ -74,8 +74,8 @@ fn a_step_without_guidance_is_half_the_work() {
     let evaluation = (half - third) as f64;
     assert_eq!((third - none) / 2, half - third);
     // Beside the evaluations, only the text is prepared: once more where guidance ends.
-    assert!((all as f64 / (12.0 * evaluation) - 1.0).abs() < 0.01, "{all} for {evaluation}");
-    assert!((half as f64 / (9.0 * evaluation) - 1.0).abs() < 0.01, "{half} for {evaluation}");
+    assert!((all as f64 / (12.0 * evaluation) - 1.0).abs() < 0.03, "{all} for {evaluation}");
+    assert!((half as f64 / (9.0 * evaluation) - 1.0).abs() < 0.03, "{half} for {evaluation}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
         assert!(later.f32s().unwrap() != plain.f32s().unwrap(), "{family}: later");
         // What ControlNets add is taken over as well.
         let mut states = Vec::new();
-        let (mut height, mut width) = (8, 12);
+        let (mut height, mut width) = (8usize, 12usize);
         for (level, channels) in config.block_out_channels.iter().enumerate() {
             if level > 0 {
                 (height, width) = (height.div_ceil(2), width.div_ceil(2));
