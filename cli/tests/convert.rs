@@ -91,7 +91,7 @@ fn every_command_draws_from_blocks() {
     let commands: [(&str, Vec<&str>); 7] = [
         ("plain", vec!["txt2img", "a red apple"]),
         ("plain", vec!["img2img", "photo.png", "a red apple"]),
-        ("inpaint", [&["inpaint", "photo.png", "photo.png", "a red apple"], &size[..]].concat()),
+        ("inpaint", vec!["inpaint", "photo.png", "photo.png", "a red apple"]),
         ("plain", vec!["outpaint", "photo.png", "a red apple", "--left", "16"]),
         ("edit", [&["edit", "photo.png", "make it red"], &size[..]].concat()),
         ("small", [&["txt2img", "a red apple"], &size[..], &net].concat()),
