@@ -10,6 +10,7 @@ mod device;
 mod drawing;
 mod edit;
 mod error;
+mod grid;
 mod hash;
 mod img2img;
 mod inpaint;
@@ -25,6 +26,7 @@ mod picture;
 mod place;
 mod progress;
 mod samplers;
+mod sheet;
 mod sources;
 mod txt2img;
 mod words;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Inpaint(args) => drawing::run(&*args),
         Command::Outpaint(args) => drawing::run(&*args),
         Command::Edit(args) => drawing::run(&*args),
+        Command::Grid(args) => grid::run(&args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
@@ -73,12 +76,17 @@ fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
     }
+    eprintln!("latent: {}; try --help", Plain(&one_line(error)));
+    ExitCode::from(2)
+}
+
+/// What is wrong with a command line.
+fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let told = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<&str> = told.flat_map(str::split_whitespace).collect();
     let line = words.join(" ");
-    eprintln!("latent: {}; try --help", Plain(line.strip_prefix("error: ").unwrap_or(&line)));
-    ExitCode::from(2)
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 /// Checks the environment before anything runs.

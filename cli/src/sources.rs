@@ -7,7 +7,7 @@ use latent_loader::{Access, Checkpoint};
 use std::path::{Path, PathBuf};
 
 /// Files for the parts of a model. Each may be a file, a folder with a configuration, or a whole model that has the part.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
     /// UNet to draw with, in place of the model's
     #[arg(long, value_name = "FILE")]

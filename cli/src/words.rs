@@ -11,7 +11,7 @@ use std::sync::Arc;
 const ENDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
 
 /// Words for the prompts beside those of the language.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct WordsArgs {
     /// A textual inversion, which prompts call by the file's name without its ending; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -19,6 +19,13 @@ pub(crate) struct WordsArgs {
     /// Folder of textual inversions; those that a prompt names are opened
     #[arg(long, value_name = "DIR")]
     pub(crate) embd_dir: Option<PathBuf>,
+}
+
+impl WordsArgs {
+    /// Whether no flag is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.embedding.is_empty() && self.embd_dir.is_none()
+    }
 }
 
 /// Opens the textual inversions that prompts name and tells of them.

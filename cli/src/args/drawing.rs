@@ -35,6 +35,9 @@ pub(crate) struct DrawingArgs {
     /// Pictures to draw at once; more take more memory
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) batch_size: usize,
+    /// Write one more picture with all of them in rows, as OUTPUT-grid.png
+    #[arg(long)]
+    pub(crate) grid: bool,
     /// Number of threads [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -47,7 +50,7 @@ pub(crate) struct DrawingArgs {
 }
 
 /// The model, and what is added to it.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct ModelArgs {
     /// A .safetensors file, a diffusers folder, or a name of `latent models`; without it, the small built-in demo model
     #[arg(short, long, value_name = "FILE")]
@@ -126,7 +129,7 @@ pub(crate) struct SamplingArgs {
 }
 
 /// Where to draw.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     /// auto, cpu, gpu or gpu:N, a number of `latent devices`; auto takes a GPU that is no software, or else the CPU
     #[arg(

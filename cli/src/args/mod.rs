@@ -13,6 +13,7 @@ pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use sdxl::SdxlArgs;
 
 use crate::bench;
+use crate::grid::Axis;
 use clap::{Parser, Subcommand};
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Outpaint(Box<OutpaintArgs>),
     /// Change a picture by an instruction, with a model of InstructPix2Pix
     Edit(Box<EditArgs>),
+    /// Draw pictures whose settings differ, as one labelled picture
+    Grid(Box<GridArgs>),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
@@ -135,6 +138,23 @@ pub(crate) struct Txt2imgArgs {
     pub(crate) prompt_flag: Option<String>,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
+}
+
+/// `latent grid`
+#[derive(clap::Args)]
+#[command(
+    after_help = "A side is a long flag and its values: steps=10,20 or sampler=euler,dpm++2m; a value with a comma stands in \
+                  double quotes. Of prompt=red,blue the first is looked for in the prompt, and the others replace it."
+)]
+pub(crate) struct GridArgs {
+    /// What changes from left to right
+    #[arg(long, value_name = "FLAG=VALUE,...", required_unless_present = "y")]
+    pub(crate) x: Option<Axis>,
+    /// What changes from top to bottom
+    #[arg(long, value_name = "FLAG=VALUE,...")]
+    pub(crate) y: Option<Axis>,
+    #[command(flatten)]
+    pub(crate) words: Txt2imgArgs,
 }
 
 fn parse_stage(name: &str) -> Result<&'static bench::Choice, names::UnknownName> {

@@ -30,9 +30,17 @@ pub(super) struct About<'a> {
     pub(super) facts: &'a [Fact],
 }
 
+/// What a picture's file tells, by keyword.
+pub(crate) type Texts = [(&'static str, String); 2];
+
 impl About<'_> {
+    /// All that a picture's file tells.
+    pub(super) fn texts(&self, picture: &Picture) -> Texts {
+        [("parameters", self.parameters(picture)), ("latent", self.json(picture).to_string())]
+    }
+
     /// The webui's text, which every reader of such pictures knows.
-    pub(super) fn parameters(&self, picture: &Picture) -> String {
+    fn parameters(&self, picture: &Picture) -> String {
         let Settings { steps, guidance, sampler, schedule, clip_skip, rng, .. } = self.settings;
         let mut text = self.prompt.to_owned();
         if !self.negative_prompt.is_empty() {
@@ -65,7 +73,7 @@ impl About<'_> {
     }
 
     /// Everything needed to draw the picture again.
-    pub(super) fn json(&self, picture: &Picture) -> serde_json::Value {
+    fn json(&self, picture: &Picture) -> serde_json::Value {
         let settings = self.settings;
         let mut json = json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -5,6 +5,7 @@ use latent_diffusion::{Picture, Task};
 use serde_json::Value;
 
 /// A command's own setting, as a picture's file tells it.
+#[derive(Clone)]
 pub(crate) struct Fact {
     /// As the webui names it.
     pub(crate) label: &'static str,

@@ -33,7 +33,7 @@ pub(super) fn settings(args: &SamplingArgs, sdxl: &SdxlArgs, model: &Model) -> S
 }
 
 /// A seed of 32 bits, as the webui draws them, from the clock and the process.
-pub(super) fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
     // One round of SplitMix64 spreads the bits.
     let mut z = time ^ (u64::from(std::process::id()) << 40);

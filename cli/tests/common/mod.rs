@@ -112,3 +112,10 @@ pub(crate) fn read_png(path: &Path) -> (Vec<u8>, Vec<(String, String)>) {
     let utf8 = info.utf8_text.iter().map(|t| (t.keyword.clone(), t.get_text().unwrap()));
     (pixels, latin1.chain(utf8).collect())
 }
+
+/// A PNG's width and height.
+pub(crate) fn png_size(path: &Path) -> (usize, usize) {
+    let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let reader = png::Decoder::new(file).read_info().unwrap();
+    (reader.info().width as usize, reader.info().height as usize)
+}

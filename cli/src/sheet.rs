@@ -1,0 +1,177 @@
+//! Several pictures as one: a contact sheet, or a grid with labels.
+
+use crate::drawing::{Drawn, Texts};
+use crate::error::CliError;
+use latent_diffusion::Picture;
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use std::path::{Path, PathBuf};
+
+/// Most pictures of a contact sheet, which are all in memory at its end.
+const MAX_PICTURES: usize = 256;
+/// Pixels between pictures, and around labels.
+const GAP: usize = 4;
+/// Letters of a label that are shown.
+const LONGEST_LABEL: usize = 32;
+/// Pictures of this side or more are labelled in large letters.
+const LARGE: usize = 384;
+
+/// Pictures in rows, with a label above each column and before each row.
+#[derive(Default)]
+pub(crate) struct Sheet {
+    /// Row by row; a cell may be empty.
+    pub(crate) cells: Vec<Option<Picture>>,
+    pub(crate) columns: usize,
+    /// One for each column, or none at all.
+    pub(crate) above: Vec<String>,
+    /// One for each row, or none at all.
+    pub(crate) before: Vec<String>,
+}
+
+impl Sheet {
+    /// The sheet as one picture: black letters on white.
+    pub(crate) fn picture(&self) -> Picture {
+        let rows = self.cells.len().div_ceil(self.columns);
+        let sides = |side: fn(&Picture) -> usize| self.cells.iter().flatten().map(side).max().unwrap_or(0);
+        let [width, height] = [sides(|picture| picture.width), sides(|picture| picture.height)];
+        let font = if width.min(height) >= LARGE { RasterHeight::Size32 } else { RasterHeight::Size16 };
+        let longest = |labels: &[String]| {
+            labels
+                .iter()
+                .map(|label| shown(label).count() * get_raster_width(FontWeight::Regular, font))
+                .max()
+        };
+        let column = width.max(longest(&self.above).unwrap_or(0));
+        let row = height.max(if self.before.is_empty() { 0 } else { font.val() });
+        let left = longest(&self.before).map_or(0, |width| width + GAP);
+        let top = if self.above.is_empty() { 0 } else { font.val() + GAP };
+        let mut canvas =
+            Canvas::white(GAP + left + self.columns * (column + GAP), GAP + top + rows * (row + GAP));
+        let x = |c: usize| GAP + left + c * (column + GAP);
+        let y = |r: usize| GAP + top + r * (row + GAP);
+        for (c, label) in self.above.iter().enumerate() {
+            let indent = (column - longest(std::slice::from_ref(label)).unwrap_or(0)) / 2;
+            canvas.write(label, x(c) + indent, GAP, font);
+        }
+        for (r, label) in self.before.iter().enumerate() {
+            canvas.write(label, GAP, y(r) + (row - font.val()) / 2, font);
+        }
+        for (i, cell) in self.cells.iter().enumerate() {
+            if let Some(picture) = cell {
+                let (c, r) = (i % self.columns, i / self.columns);
+                let [indent, lower] = [(column - picture.width) / 2, (row - picture.height) / 2];
+                canvas.put(picture, x(c) + indent, y(r) + lower);
+            }
+        }
+        canvas.0
+    }
+}
+
+/// A contact sheet on the way.
+#[derive(Default)]
+pub(crate) struct Contact {
+    pictures: Vec<Option<Picture>>,
+    /// The first picture's file, and what it tells.
+    first: Option<(PathBuf, Texts)>,
+}
+
+impl Contact {
+    /// For so many pictures.
+    pub(crate) fn new(count: usize) -> Result<Contact, CliError> {
+        match count {
+            ..=MAX_PICTURES => Ok(Contact::default()),
+            _ => Err(CliError::BadInput(format!(
+                "grid: {count} pictures are too many for one; {MAX_PICTURES} are the most"
+            ))),
+        }
+    }
+
+    /// Adds a picture whose file is that.
+    pub(crate) fn add(&mut self, Drawn { picture, texts, .. }: Drawn, path: &Path) {
+        self.pictures.push(Some(picture));
+        self.first.get_or_insert_with(|| (path.to_owned(), texts));
+    }
+
+    /// The sheet's file, the sheet, and what its file tells: how the first picture was made.
+    pub(crate) fn finish(self) -> Option<(PathBuf, Picture, Texts)> {
+        let (first, texts) = self.first?;
+        let columns = (1..).find(|side| side * side >= self.pictures.len())?;
+        let sheet = Sheet { cells: self.pictures, columns, ..Sheet::default() };
+        let ending = first.extension().map_or(String::new(), |ending| format!(".{}", ending.display()));
+        let name = format!("{}-grid{ending}", first.file_stem()?.display());
+        Some((first.with_file_name(name), sheet.picture(), texts))
+    }
+}
+
+/// The letters of a label that are shown.
+fn shown(label: &str) -> impl Iterator<Item = char> {
+    let cut = label.chars().count() > LONGEST_LABEL;
+    let kept = if cut { LONGEST_LABEL - 2 } else { LONGEST_LABEL };
+    label.chars().take(kept).chain(cut.then_some("..").into_iter().flat_map(str::chars))
+}
+
+/// A picture that is being put together.
+struct Canvas(Picture);
+
+impl Canvas {
+    fn white(width: usize, height: usize) -> Canvas {
+        Canvas(Picture { width, height, rgb: vec![255; width * height * 3] })
+    }
+
+    fn put(&mut self, picture: &Picture, left: usize, top: usize) {
+        for (y, row) in picture.rgb.chunks_exact(picture.width * 3).enumerate() {
+            let at = ((top + y) * self.0.width + left) * 3;
+            self.0.rgb[at..at + row.len()].copy_from_slice(row);
+        }
+    }
+
+    fn write(&mut self, label: &str, left: usize, top: usize, font: RasterHeight) {
+        let raster = |letter| get_raster(letter, FontWeight::Regular, font);
+        let mut x = left;
+        for letter in shown(label).filter_map(|letter| raster(letter).or_else(|| raster('?'))) {
+            for (dy, row) in letter.rows().enumerate() {
+                for (dx, ink) in row.iter().enumerate() {
+                    let at = ((top + dy) * self.0.width + x + dx) * 3;
+                    self.0.rgb[at..at + 3].fill(255 - ink);
+                }
+            }
+            x += letter.width();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: usize, height: usize, value: u8) -> Picture {
+        Picture { width, height, rgb: vec![value; width * height * 3] }
+    }
+
+    #[test]
+    fn pictures_stand_in_rows() {
+        let cells = vec![Some(grey(2, 1, 10)), None, Some(grey(2, 1, 30))];
+        let sheet = Sheet { cells, columns: 2, ..Sheet::default() }.picture();
+        let (width, height) = (GAP + 2 * (2 + GAP), GAP + 2 * (1 + GAP));
+        assert_eq!((sheet.width, sheet.height), (width, height));
+        let at = |x: usize, y: usize| sheet.rgb[(y * width + x) * 3];
+        assert_eq!((at(GAP, GAP), at(GAP + 1, GAP), at(GAP + 2, GAP)), (10, 10, 255));
+        assert_eq!(at(GAP, 2 * GAP + 1), 30);
+        assert_eq!(sheet.rgb.iter().filter(|value| **value < 255).count(), 2 * 2 * 3);
+    }
+
+    #[test]
+    fn labels_have_room_beside_small_pictures() {
+        let label = |text: &str| vec![text.to_owned()];
+        let labelled = |above: &str, before: &str| {
+            let (above, before) = (label(above), label(before));
+            Sheet { cells: vec![Some(grey(8, 8, 255))], columns: 1, above, before }.picture()
+        };
+        let (short, long) = (labelled("a", "b"), labelled("steps 10", "b"));
+        assert!(long.width > short.width && long.height == short.height);
+        let inked = |picture: &Picture| picture.rgb.iter().any(|value| *value < 128);
+        assert!(inked(&short) && !inked(&labelled(" ", " ")));
+        // Letters that the font lacks, and labels without an end.
+        assert!(inked(&labelled("畫", " ")));
+        assert_eq!(labelled(&"x".repeat(1000), "").width, labelled(&"x".repeat(LONGEST_LABEL), "").width);
+    }
+}
