@@ -121,9 +121,8 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     };
     let prompts = [words.as_str()];
     let negative = Some(negative_words.as_str()).filter(|text| !text.is_empty());
-    let encode = |pipeline: &mut Pipeline| {
-        pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut listener)
-    };
+    let encode =
+        |pipeline: &mut Pipeline| pipeline.encode(&prompts, negative.as_slice(), &settings, &mut listener);
     let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
     pipeline.unload_text_encoder();
     let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);

@@ -156,21 +156,21 @@ pub(super) struct Steering {
 
 impl Steering {
     /// For a batch that is told these.
-    pub(super) fn told(self, text: &Tensor, added: Option<&Tensor>) -> Result<Told, Error> {
+    pub(super) fn told(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Told, Error> {
         let copies = text.dims()[0];
-        let told = |seen: Seen| -> Result<Acting, Error> {
+        let told = |seen: &Seen| -> Result<Acting, Error> {
             let mut dims = seen.hint.dims().to_vec();
             dims[0] = copies;
             let hint = Tensor::from_f32(&dims, &seen.hint.f32s()?.repeat(copies))?;
             Ok(Acting {
                 condition: seen.net.condition(text, added)?,
                 hint: hint.to(seen.net.device())?,
-                net: seen.net,
-                control: seen.control,
+                net: seen.net.clone(),
+                control: seen.control.clone(),
             })
         };
-        let acting = self.seen.into_iter().map(told).collect::<Result<_, _>>()?;
-        Ok(Told { acting, steps: self.steps, now: self.now })
+        let acting = self.seen.iter().map(told).collect::<Result<_, _>>()?;
+        Ok(Told { acting, steps: self.steps, now: self.now.clone() })
     }
 }
 

@@ -1,32 +1,65 @@
 //! The UNet as a sampler sees it.
 
 use super::control::{Steering, Told};
-use super::guidance::Guidance;
+use super::guidance::{Copy, Guidance};
+use super::now::Now;
 use super::start::Beside;
-use super::{Conditioning, Latents, Pooled, Settings};
+use super::{Conditioning, Latents, Settings, conditioning};
 use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
+use crate::tokenizer::CONTEXT;
 use crate::unet::{Condition, UNet, added_vector};
 use latent_tensor::{Tensor, ops};
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// Plans that are kept: prompts that take turns come back to them.
+const KEPT: usize = 4;
 
 /// Predicts the clean latents of a batch under guidance.
 pub(super) struct UNetDenoiser {
     unet: Arc<UNet>,
-    /// What each copy of the batch is told, one after the other.
-    condition: Condition,
-    /// The same, as ControlNets are told it: the states of the text and the added vector.
-    told: (Tensor, Option<Tensor>),
-    steering: Option<Told>,
-    guidance: Guidance,
-    /// What the UNet takes beside the latents of all copies, channels last.
-    beside: Option<Tensor>,
     prediction: Prediction,
-    pictures: usize,
-    channels: usize,
-    height: usize,
-    width: usize,
+    guidance: Guidance,
+    /// What a model that is told of the guidance is told.
+    scale: f32,
+    conditioning: Conditioning,
+    /// What SDXL is told of the picture, with the negative prompt and with the prompt.
+    sizes: [Vec<f32>; 2],
+    /// What the UNet takes beside the latents.
+    beside: Option<Latents>,
+    steering: Steering,
+    now: Rc<Now>,
+    /// The shape of the latents, without values.
+    shape: Latents,
+    /// The last one used is the last.
+    plans: Vec<Plan>,
+}
+
+/// What the pictures of a batch are told in some steps, and the evaluations of the UNet that this takes.
+struct Plan {
+    steering: Vec<conditioning::Steering>,
+    /// Copies of pictures, in the order of the answers.
+    rows: Vec<Row>,
+    evaluations: Vec<Evaluation>,
+}
+
+/// A copy of a picture.
+#[derive(Clone, Copy)]
+struct Row {
+    picture: usize,
+    copy: Copy,
+}
+
+/// Copies that the UNet sees at once.
+struct Evaluation {
+    /// Their places among the rows of the plan.
+    rows: Vec<usize>,
+    condition: Condition,
+    control: Told,
+    /// What the UNet takes beside the latents, channels last.
+    beside: Option<Tensor>,
 }
 
 impl UNetDenoiser {
@@ -38,90 +71,169 @@ impl UNetDenoiser {
         beside: Option<&Beside>,
         conditioning: &Conditioning,
         settings: &Settings,
-        sizes: &[Vec<f32>; 2],
+        sizes: [Vec<f32>; 2],
+        now: &Rc<Now>,
     ) -> Result<UNetDenoiser, Error> {
-        let guidance = Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance));
-        let &Latents { pictures, channels, height, width, .. } = latents;
-        let copies = guidance.prompted().iter();
-        let pick =
-            |negative, positive| copies.clone().map(|told| if *told { positive } else { negative }).collect();
-        let text: Vec<&Tensor> = pick(&conditioning.negative, &conditioning.positive);
-        let text = repeat(&text, pictures)?;
-        let added = match &conditioning.pooled {
-            Some(Pooled { positive, negative }) => {
-                let pooled = repeat(&pick(negative, positive), pictures)?;
-                let sizes: Vec<f32> =
-                    copies.clone().flat_map(|told| sizes[usize::from(*told)].repeat(pictures)).collect();
-                Some(added_vector(&pooled, &sizes)?)
-            }
-            None => None,
-        };
-        let beside = beside.map(|beside| guidance.beside(&beside.latents)).transpose()?;
-        let mut condition = unet.condition(&text, added.as_ref())?;
-        let told = vec![settings.guidance as f32; guidance.prompted().len() * pictures];
-        unet.tell_guidance(&mut condition, &told)?;
-        let (told, steering) = ((text, added), None);
+        conditioning.check(latents.pictures)?;
         Ok(UNetDenoiser {
+            guidance: Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance)),
             unet,
-            condition,
-            told,
-            steering,
-            guidance,
-            beside,
             prediction,
-            pictures,
-            channels,
-            height,
-            width,
+            scale: settings.guidance as f32,
+            conditioning: conditioning.clone(),
+            sizes,
+            beside: beside.map(|beside| beside.latents.clone()),
+            steering: Steering::default(),
+            now: now.clone(),
+            shape: Latents { values: Vec::new(), ..*latents },
+            plans: Vec::new(),
         })
     }
 
     /// With ControlNets.
-    pub(super) fn steered(mut self, steering: Steering) -> Result<UNetDenoiser, Error> {
-        self.steering = Some(steering.told(&self.told.0, self.told.1.as_ref())?);
-        Ok(self)
+    pub(super) fn steered(mut self, steering: Steering) -> UNetDenoiser {
+        self.steering = steering;
+        self
     }
-}
 
-/// Concatenates tensors `[1 or n, ...]`, each repeated to `n` items.
-fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
-    let mut values = Vec::new();
-    for half in halves {
-        let items = half.dims()[0];
-        if items != 1 && items != n {
-            let reason = format!("{items} prompts for {n} pictures; one for all or one for each can be");
-            return Err(Error::Setting { name: "prompt", reason });
+    /// Makes the plan of the present step the last one.
+    fn plan(&mut self) -> Result<(), Error> {
+        let step = self.now.step.get();
+        let steering: Vec<_> =
+            (0..self.shape.pictures).map(|picture| self.conditioning.steering(picture, step)).collect();
+        if let Some(at) = self.plans.iter().position(|plan| plan.steering == steering) {
+            let plan = self.plans.remove(at);
+            self.plans.push(plan);
+            return Ok(());
         }
-        for _ in 0..n / items {
-            values.extend_from_slice(half.f32s()?);
+        let mut rows: Vec<(usize, Row)> = Vec::new();
+        for (picture, steering) in steering.iter().enumerate() {
+            let copies = self.guidance.copies(steering.positive.len(), steering.is_composed());
+            rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, Row { picture, copy })));
         }
+        // The first copy of each picture, the second of each, and so on.
+        rows.sort_by_key(|(at, _)| *at);
+        let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        let mut lengths: Vec<usize> = steering.iter().map(|steering| steering.chunks).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut evaluations = Vec::new();
+        for length in lengths {
+            let same = (0..rows.len()).filter(|row| steering[rows[*row].picture].chunks == length);
+            let same: Vec<usize> = same.collect();
+            for some in same.chunks(self.guidance.at_once() * self.shape.pictures) {
+                evaluations.push(self.evaluation(some, &rows, &steering)?);
+            }
+        }
+        if self.plans.len() == KEPT {
+            self.plans.remove(0);
+        }
+        self.plans.push(Plan { steering, rows, evaluations });
+        Ok(())
     }
-    let mut dims = halves[0].dims().to_vec();
-    dims[0] = halves.len() * n;
-    Ok(Tensor::from_f32(&dims, &values)?)
-}
 
-impl UNetDenoiser {
-    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
-    fn predict(&self, input: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-        let copies = self.guidance.prompted().len();
-        let latents = Latents {
-            values: input.repeat(copies),
-            pictures: copies * self.pictures,
-            channels: self.channels,
-            height: self.height,
-            width: self.width,
+    /// An evaluation of some of the rows, whose texts are equally long.
+    fn evaluation(
+        &self,
+        some: &[usize],
+        rows: &[Row],
+        steering: &[conditioning::Steering],
+    ) -> Result<Evaluation, Error> {
+        let (mut states, mut pooled, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut beside = self.beside.as_ref().map(|all| Latents { values: Vec::new(), pictures: 0, ..*all });
+        let mut chunks = 0;
+        for row in some.iter().map(|row| rows[*row]) {
+            let told = &steering[row.picture];
+            let (text, _) = self.conditioning.text(told, row.copy.sub);
+            chunks = told.chunks;
+            states.extend(text.states(chunks));
+            pooled.extend(text.pooled().into_iter().flatten());
+            sizes.extend_from_slice(&self.sizes[usize::from(row.copy.sub.is_some())]);
+            if let (Some(beside), Some(all)) = (&mut beside, &self.beside) {
+                let values = all.picture(row.picture);
+                beside.pictures += 1;
+                if row.copy.sees {
+                    beside.values.extend_from_slice(values);
+                } else {
+                    beside.values.resize(beside.values.len() + values.len(), 0.0);
+                }
+            }
+        }
+        let count = some.len();
+        let text = Tensor::from_f32(&[count, chunks * CONTEXT, self.conditioning.width()], &states)?;
+        let added = match pooled.len() / count {
+            0 => None,
+            width => Some(added_vector(&Tensor::from_f32(&[count, width], &pooled)?, &sizes)?),
         };
-        let mut batch = latents.channels_last(0..latents.pictures)?;
-        let timesteps = vec![timestep as f32; latents.pictures];
-        let steering = self.steering.as_ref();
-        let residuals =
-            steering.map(|steering| steering.residuals(&batch, &timesteps)).transpose()?.flatten();
-        if let Some(beside) = &self.beside {
+        let mut condition = self.unet.condition(&text, added.as_ref())?;
+        self.unet.tell_guidance(&mut condition, &vec![self.scale; count])?;
+        Ok(Evaluation {
+            rows: some.to_vec(),
+            condition,
+            control: self.steering.told(&text, added.as_ref())?,
+            beside: beside.map(|beside| beside.channels_last(0..count)).transpose()?,
+        })
+    }
+
+    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
+    fn predict(&mut self, input: Vec<f32>, timestep: f64) -> Result<Vec<f32>, Error> {
+        self.plan()?;
+        let Some(plan) = self.plans.last() else { unreachable!("it was just made") };
+        let input = Latents { values: input, ..self.shape };
+        let mut outputs = Vec::new();
+        for evaluation in &plan.evaluations {
+            outputs.push(self.evaluate(evaluation, &plan.rows, &input, timestep)?);
+        }
+        let is_plain = !plan.steering.iter().any(conditioning::Steering::is_composed);
+        match &outputs[..] {
+            // The answers lie as guidance takes them, and where they were computed.
+            [output] if is_plain => Ok(Latents::from_channels_last(&self.guidance.join(output)?)?.values),
+            _ => self.join(plan, &outputs),
+        }
+    }
+
+    /// The UNet's answers to the rows of an evaluation.
+    fn evaluate(
+        &self,
+        evaluation: &Evaluation,
+        rows: &[Row],
+        input: &Latents,
+        timestep: f64,
+    ) -> Result<Tensor, Error> {
+        let pictures = evaluation.rows.len();
+        let values = evaluation.rows.iter().flat_map(|row| input.picture(rows[*row].picture));
+        let latents = Latents { values: values.copied().collect(), pictures, ..*input };
+        let mut batch = latents.channels_last(0..pictures)?;
+        let timesteps = vec![timestep as f32; pictures];
+        let residuals = evaluation.control.residuals(&batch, &timesteps)?;
+        if let Some(beside) = &evaluation.beside {
             batch = ops::concat_channels(&batch, beside)?;
         }
-        let output = self.unet.forward_with(&batch, &timesteps, &self.condition, residuals)?;
-        Ok(Latents::from_channels_last(&self.guidance.join(&output)?)?.values)
+        self.unet.forward_with(&batch, &timesteps, &evaluation.condition, residuals)
+    }
+
+    /// Joins the answers of several evaluations, picture by picture.
+    fn join(&self, plan: &Plan, outputs: &[Tensor]) -> Result<Vec<f32>, Error> {
+        let mut answers: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
+        for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
+            let latents = Latents::from_channels_last(&output.to(&latent_tensor::Device::Cpu)?)?;
+            for (place, row) in evaluation.rows.iter().enumerate() {
+                answers[*row] = latents.picture(place).to_vec();
+            }
+        }
+        let mut joined = Vec::new();
+        for (picture, steering) in plan.steering.iter().enumerate() {
+            let own = plan.rows.iter().zip(&answers).filter(|(row, _)| row.picture == picture);
+            let mut own: Vec<Vec<f32>> = own.map(|(_, answer)| answer.clone()).collect();
+            if steering.is_composed() {
+                let weights: Vec<f64> = steering.positive.iter().map(|(_, weight)| *weight).collect();
+                own = self.guidance.composed(&own, &weights);
+            }
+            let copies = Latents { values: own.concat(), pictures: own.len(), ..self.shape };
+            let copies = self.guidance.join(&copies.channels_last(0..copies.pictures)?)?;
+            joined.extend(Latents::from_channels_last(&copies)?.values);
+        }
+        Ok(joined)
     }
 }
 
@@ -129,7 +241,7 @@ impl Denoiser for UNetDenoiser {
     /// `x` holds `[pictures, channels, height, width]`.
     fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
         let input = Prediction::network_input(x, level.sigma);
-        let mut output = self.predict(&input, level.timestep).map_err(SampleError::model)?;
+        let mut output = self.predict(input, level.timestep).map_err(SampleError::model)?;
         self.prediction.to_denoised(x, &mut output, level.sigma);
         Ok(output)
     }

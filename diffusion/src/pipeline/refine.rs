@@ -84,10 +84,10 @@ impl Pipeline {
         latents: &'a Latents,
         conditioning: &'a Conditioning,
         settings: &'a Settings,
+        now: &Rc<Now>,
         listener: &'a RefCell<&mut Listener<'_>>,
     ) -> Stages<'a> {
-        let mut stages =
-            Stages { model: Some(base), now: Rc::default(), below: f64::NEG_INFINITY, next: None };
+        let mut stages = Stages { model: Some(base), now: now.clone(), below: f64::NEG_INFINITY, next: None };
         if let (Some(Refiner { pipeline, start }), Some(conditioning)) =
             (&mut self.refiner, &conditioning.refiner)
         {
@@ -96,10 +96,11 @@ impl Pipeline {
             self.control_nets.clear();
             let (steps, device) = (self.model.training.sigmas().len() as f64, &self.device);
             stages.below = (steps - *start * steps).round();
+            let now = now.clone();
             stages.next = Some(Box::new(move || {
                 device.trim();
                 let mut tell = |event: Event<'_>| (*listener.borrow_mut())(event);
-                let next = pipeline.denoiser(latents, None, conditioning, settings, &mut tell);
+                let next = pipeline.denoiser(latents, None, conditioning, settings, &now, &mut tell);
                 pipeline.unet = None;
                 next
             }));
@@ -116,7 +117,7 @@ pub(super) struct Stages<'a> {
     /// `None` only after an error.
     model: Option<UNetDenoiser>,
     /// Told what is predicted.
-    pub(super) now: Rc<Now>,
+    now: Rc<Now>,
     /// The next one takes over below this time step.
     below: f64,
     next: Option<Next<'a>>,

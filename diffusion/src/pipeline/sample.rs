@@ -87,8 +87,8 @@ impl Pipeline {
     ) -> Result<Latents, Error> {
         let Start { schedule, latents, beside, keep } = &mut start;
         let now = Rc::new(Now::default());
-        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, listener)?;
-        let base = base.steered(self.steering(latents, schedule.steps(), &now, listener)?)?;
+        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, &now, listener)?;
+        let base = base.steered(self.steering(latents, schedule.steps(), &now, listener)?);
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
         tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);
@@ -106,8 +106,7 @@ impl Pipeline {
             })
         };
         let room = Latents { values: Vec::new(), ..*latents };
-        let mut model = self.stages(base, &room, conditioning, settings, &listener);
-        model.now = now.clone();
+        let mut model = self.stages(base, &room, conditioning, settings, &now, &listener);
         let mut run = Run {
             x: &mut latents.values,
             schedule,
@@ -127,6 +126,7 @@ impl Pipeline {
         beside: Option<&Beside>,
         conditioning: &Conditioning,
         settings: &Settings,
+        now: &Rc<Now>,
         listener: &mut Listener<'_>,
     ) -> Result<UNetDenoiser, Error> {
         let unet = match &self.unet {
@@ -145,7 +145,7 @@ impl Pipeline {
             settings.sizes.values(drawn, score(positive)),
         ];
         let unet = (unet, self.model.prediction);
-        UNetDenoiser::new(unet, latents, beside, conditioning, settings, &sizes)
+        UNetDenoiser::new(unet, latents, beside, conditioning, settings, sizes, now)
     }
 
     /// Drops the UNet and the memory of its stage.
