@@ -26,6 +26,7 @@ mod place;
 mod progress;
 mod samplers;
 mod sources;
+mod tokens;
 mod txt2img;
 mod words;
 
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Samplers(args) => samplers::run(&args),
+        Command::Tokens(args) => tokens::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -4,6 +4,7 @@ mod about;
 mod control;
 mod job;
 mod preview;
+mod prompts;
 mod settings;
 
 pub(crate) use job::{Fact, Job};
@@ -12,13 +13,14 @@ use crate::args::DrawingArgs;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, interrupt, lora, model, sources, words as learned};
+use crate::{check_environment, check_threads, device, interrupt, model, sources};
 use about::About;
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
 use preview::Preview;
+use prompts::Prompts;
 use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,9 +90,9 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     let task = job.task();
     settings = task.sized(settings, pipeline.model());
     task.check(&settings, pipeline.model())?;
-    let [words, negative_words] =
-        lora::apply(&args.model, [prompt, &args.sampling.negative_prompt], &mut pipeline)?;
-    learned::apply(&args.model.words, &[&words, &negative_words], &mut pipeline)?;
+    let templates = [prompt, args.sampling.negative_prompt.as_str()];
+    let mut prompts = Prompts::resolve(&args.model.words, templates, &seeds)?;
+    prompts.apply(&args.model, &mut pipeline)?;
     let models_dir = args.model.models_dir.as_deref();
     let mut facts = job.facts();
     facts.extend(control::apply(&args.control, &*job, &settings, access, models_dir, &mut pipeline)?);
@@ -119,18 +121,23 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let prompts = [words.as_str()];
-    let negative = Some(negative_words.as_str()).filter(|text| !text.is_empty());
-    let encode =
-        |pipeline: &mut Pipeline| pipeline.encode(&prompts, negative.as_slice(), &settings, &mut listener);
-    let conditioning = or_on_cpu(&mut pipeline, auto, encode)?;
-    pipeline.unload_text_encoder();
     let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);
     let source = or_on_cpu(&mut pipeline, auto, prepare)?;
+    let mut encoded = None;
     // Waited for when it is first needed.
     let hash = OnceCell::new();
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
+        let first = group * args.batch_size;
+        let block = prompts.block(first, args.batch_size);
+        let conditioning = match encoded.take() {
+            Some(conditioning) if first > block.start => conditioning,
+            _ => or_on_cpu(&mut pipeline, auto, |pipeline| {
+                prompts.encode(block.clone(), pipeline, &settings, &mut listener)
+            })?,
+        };
+        let all = &*encoded.insert(conditioning);
+        let conditioning = all.of_pictures(first - block.start..first - block.start + seeds.len());
         let sample = |pipeline: &mut Pipeline| {
             pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
         };
@@ -143,20 +150,23 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         let pictures = job.finish(source.finish(pictures)?)?;
         let hash = hash.get_or_init(|| sources.hash.wait());
         for (i, picture) in pictures.iter().enumerate() {
-            let index = group * args.batch_size + i;
+            let index = first + i;
+            let [prompt, negative_prompt] = prompts.told(index);
             let about = About {
                 command: verb.name(),
                 settings: &settings,
                 prompt,
-                negative_prompt: &args.sampling.negative_prompt,
+                negative_prompt,
                 model: &sources.name,
                 hash: hash.as_deref(),
                 seed: seeds[i],
                 facts: &facts,
             };
             let path = output.path(index, seeds[i]);
-            let texts =
-                [("parameters", about.parameters(picture)), ("latent", about.json(picture).to_string())];
+            let texts = [
+                ("parameters", about.parameters(picture)),
+                ("latent", prompts.tell_templates(about.json(picture), index).to_string()),
+            ];
             output.write(&path, picture, &texts)?;
             progress_line(&path, seeds[i]);
         }

@@ -102,17 +102,20 @@ impl Conditioning {
             positive
                 .push(without_idle(subprompts(prompt)?.into_iter().map(sub).collect::<Result<_, Error>>()?));
         }
-        let is_zero = request.negative.is_empty() && zero_negative;
+        // No negative prompt is one of zeros, or an empty one.
         let prompts = if request.negative.is_empty() { &[""] } else { request.negative };
-        let prompts = if is_zero { &[] } else { prompts };
-        let track = |prompt: &&str| known.track(prompt, request.steps);
-        let mut negative = prompts.iter().map(track).collect::<Result<Vec<_>, _>>()?;
+        let is_none = |prompt: &str| zero_negative && prompt.is_empty() && request.negative.len() != 1;
+        let track = |prompt: &&str| match is_none(prompt) {
+            true => Ok(None),
+            false => known.track(prompt, request.steps).map(Some),
+        };
+        let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
         let mut texts = Texts::encode(encoders, &known.texts, request.clip_skip, words)?;
-        if is_zero {
-            let schedule = PromptSchedule::new("", request.steps)?;
-            negative.push(Arc::new(Track { schedule, places: vec![texts.all.len()] }));
-            texts.add_zeros();
-        }
+        let zeros =
+            Track { schedule: PromptSchedule::new("", request.steps)?, places: vec![texts.all.len()] };
+        texts.add_zeros();
+        let zeros = Arc::new(zeros);
+        let negative = tracks.into_iter().map(|track| track.unwrap_or(zeros.clone())).collect();
         let texts = Arc::new(texts);
         Ok(Conditioning { negative_texts: texts.clone(), texts, positive, negative, refiner: None })
     }

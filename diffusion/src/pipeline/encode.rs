@@ -9,7 +9,8 @@ use crate::text::{PartEncoder, TextPart};
 
 impl Pipeline {
     /// Encodes prompts, one for all pictures or one for each, and as many negative ones. Without negative ones the model is
-    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL).
+    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL). So it is by an empty one
+    /// among several.
     ///
     /// Prompts are of the webui's language ([`crate::prompt`]). Those that change from step to step do so in runs of the
     /// steps of `settings`, of which else the clip skip alone counts; each different text is encoded once. An `AND` in a

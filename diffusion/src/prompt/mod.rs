@@ -4,7 +4,7 @@
 //! a bracket ordinary; `BREAK` begins a new chunk of 75 tokens.
 //!
 //! Above these stand the parts of the language that make several texts of one prompt: `AND` ([`subprompts`]), then
-//! `[from:to:when]` and `[a|b]` ([`PromptSchedule`]).
+//! `[from:to:when]` and `[a|b]` ([`PromptSchedule`]). Before all of them, [`Wildcards`] make a prompt of a template.
 
 mod compose;
 mod parse;
@@ -13,10 +13,14 @@ mod schedule;
 mod schedule_tests;
 #[cfg(test)]
 mod tests;
+mod wildcards;
+#[cfg(test)]
+mod wildcards_tests;
 
 pub use compose::{Subprompt, subprompts};
 pub use parse::{Segment, parse};
 pub use schedule::PromptSchedule;
+pub use wildcards::Wildcards;
 
 use crate::embeddings::Words;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};
