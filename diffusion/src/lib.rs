@@ -28,6 +28,11 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// So is that of the document about prompts.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/prompts.md")]
+struct Prompts;
+
 mod checklist;
 pub mod controlnet;
 pub mod convert;

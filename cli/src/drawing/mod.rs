@@ -92,7 +92,7 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     task.check(&settings, pipeline.model())?;
     let templates = [prompt, args.sampling.negative_prompt.as_str()];
     let mut prompts = Prompts::resolve(&args.model.words, templates, &seeds)?;
-    prompts.apply(&args.model, &mut pipeline)?;
+    prompts.apply(&args.model, settings.steps, &mut pipeline)?;
     let models_dir = args.model.models_dir.as_deref();
     let mut facts = job.facts();
     facts.extend(control::apply(&args.control, &*job, &settings, access, models_dir, &mut pipeline)?);

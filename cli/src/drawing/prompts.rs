@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::words::WordsArgs;
 use crate::{lora, words as learned};
 use latent_diffusion::lora::take_tags;
-use latent_diffusion::prompt::Wildcards;
+use latent_diffusion::prompt::{PromptSchedule, Wildcards, subprompts};
 use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
 use serde_json::Value;
 use std::ops::Range;
@@ -42,8 +42,14 @@ impl<'a> Prompts<'a> {
         Ok(Prompts { templates, told, words: Vec::new() })
     }
 
-    /// Takes the LoRAs out of the prompts and gives them to a pipeline, and the learned words.
-    pub(super) fn apply(&mut self, args: &ModelArgs, pipeline: &mut Pipeline) -> Result<(), CliError> {
+    /// Takes the LoRAs out of the prompts and gives them to a pipeline, and the learned words. Refuses prompts that cannot
+    /// be drawn in so many steps.
+    pub(super) fn apply(
+        &mut self,
+        args: &ModelArgs,
+        steps: usize,
+        pipeline: &mut Pipeline,
+    ) -> Result<(), CliError> {
         let tags = |[prompt, negative]: &Pair| -> Result<_, Error> {
             let ((prompt, mut tags), (negative, more)) = (take_tags(prompt)?, take_tags(negative)?);
             tags.extend(more);
@@ -59,6 +65,10 @@ impl<'a> Prompts<'a> {
                         .into(),
                 ));
             }
+            for part in subprompts(&words[0])? {
+                PromptSchedule::new(part.text, steps)?;
+            }
+            PromptSchedule::new(&words[1], steps)?;
             self.words.push(words);
         }
         let [prompt, negative] = &self.told[0];
