@@ -178,7 +178,7 @@ impl<'a> Parser<'a> {
     }
 
     fn take(&mut self, first: char, text: &'a str) {
-        let place = self.items.len();
+        let (place, mut is_schedule) = (self.items.len(), false);
         match (first, self.open.last_mut()) {
             ('(' | '[', _) => self.open.push(Frame {
                 is_square: first == '[',
@@ -190,15 +190,15 @@ impl<'a> Parser<'a> {
             (':', Some(frame)) => frame.colons.push(place),
             ('|', Some(frame)) => frame.bars.push(place),
             (')' | ']', Some(frame)) if frame.is_square == (first == ']') => {
-                if self.close() {
-                    return;
-                }
+                is_schedule = self.close();
             }
             // It closes nothing; so nothing around it is a balanced bracket.
             (')' | ']', _) => self.open.clear(),
             _ => {}
         }
-        self.items.push(Node::Text(text));
+        if !is_schedule {
+            self.items.push(Node::Text(text));
+        }
     }
 
     /// Closes the innermost bracket; makes its contents a schedule if they are one and not too deep.
