@@ -28,6 +28,7 @@ mod progress;
 mod samplers;
 mod sheet;
 mod sources;
+mod tokens;
 mod txt2img;
 mod words;
 
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Samplers(args) => samplers::run(&args),
+        Command::Tokens(args) => tokens::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

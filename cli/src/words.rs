@@ -19,6 +19,9 @@ pub(crate) struct WordsArgs {
     /// Folder of textual inversions; those that a prompt names are opened
     #[arg(long, value_name = "DIR")]
     pub(crate) embd_dir: Option<PathBuf>,
+    /// Folder of text files: __NAME__ in a prompt becomes a line of NAME.txt, {a|b} one of its parts, by the picture's seed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) wildcards: Option<PathBuf>,
 }
 
 impl WordsArgs {
@@ -30,20 +33,7 @@ impl WordsArgs {
 
 /// Opens the textual inversions that prompts name and tells of them.
 pub(crate) fn apply(args: &WordsArgs, prompts: &[&str], pipeline: &mut Pipeline) -> Result<(), CliError> {
-    let mut files: Vec<(String, PathBuf)> =
-        args.embedding.iter().map(|path| (stem(path), path.clone())).collect();
-    let flags = files.len();
-    if let Some(folder) = &args.embd_dir {
-        files.extend(listed(folder)?);
-    }
-    let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
-    let wanted = named(prompts, &stems);
-    let is_wanted = |index: &usize| *index < flags || wanted.contains(index);
-    let mut opened = Vec::new();
-    for index in (0..files.len()).filter(is_wanted) {
-        let (name, path) = &files[index];
-        opened.push(Arc::new(TextualInversion::open(name, Checkpoint::open(path)?)?));
-    }
+    let opened = open(args, prompts)?;
     if opened.is_empty() {
         return Ok(());
     }
@@ -57,6 +47,24 @@ pub(crate) fn apply(args: &WordsArgs, prompts: &[&str], pipeline: &mut Pipeline)
         eprintln!("embedding {}: {vectors} for {:?}{used}", word.label(), names[0]);
     }
     Ok(())
+}
+
+/// Opens the textual inversions of the flags, and those of the folder that prompts name.
+pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<TextualInversion>>, CliError> {
+    let mut files: Vec<(String, PathBuf)> =
+        args.embedding.iter().map(|path| (stem(path), path.clone())).collect();
+    let flags = files.len();
+    if let Some(folder) = &args.embd_dir {
+        files.extend(listed(folder)?);
+    }
+    let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
+    let wanted = named(prompts, &stems);
+    let is_wanted = |index: &usize| *index < flags || wanted.contains(index);
+    let open = |index: usize| -> Result<_, CliError> {
+        let (name, path) = &files[index];
+        Ok(Arc::new(TextualInversion::open(name, Checkpoint::open(path)?)?))
+    };
+    (0..files.len()).filter(is_wanted).map(open).collect()
 }
 
 fn stem(path: &Path) -> String {

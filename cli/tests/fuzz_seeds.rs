@@ -255,6 +255,15 @@ fn prompts() -> Seeds {
         ("lora-paths", "<lora:/etc/passwd> <lora:../x:1> <lora:C:x>"),
         ("lora-open", "a <lora:x"),
         ("embedding", "embedding:bad-hands, (bad-hands:1.2)"),
+        ("turns", "a [cat:dog:0.5] [b:3] [c::2] [x : y : 1]"),
+        ("turns-within", "[a:[b:c:2]:1] ([d:(e:1.2):.5]:0.9) [[f|g]:h:4]"),
+        ("turns-odd", "[a:b:-1] [a:b:1e9] [a:b:1.2.3] [a:b:nan] [a:b:c:1] [:1] [::1] [a:b:(1)] [a:b:\\1]"),
+        ("turns-open", "((a][:b:c [d:3] [e (f] g:h:2)"),
+        ("alternate", "[a|b|c] [fe|]male [|||] [a\\|b|c] [a|b:3] a | b"),
+        ("and", "a cat :1.2 AND a dog :-0.5 AND [x|y] AND"),
+        ("and-none", "SAND AND_ ANDY aAND a:1.2.3 AND b:1e9"),
+        ("choices", "{a|b} {2$$a|b|c} {a|{b|c}} {[a|b]|c} {a} {a|b \\{c|d\\}"),
+        ("wildcards", "__colour__ __../x__ __a__b__ ____ __ a __ <lora:a__b__c:1>"),
         (
             "chunks",
             "one two three four five six seven eight nine ten, one two three four five six seven eight nine ten, \

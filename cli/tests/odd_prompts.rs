@@ -27,6 +27,15 @@ fn ten_thousand_nested_brackets() {
 }
 
 #[test]
+fn ten_thousand_schedules() {
+    draws(&format!("{}a{}", "[".repeat(10_000), ":1]".repeat(10_000)));
+    draws(&format!("{}a cat", "[|".repeat(10_000)));
+    draws(&"[a|b]".repeat(10_000));
+    draws(&"[a:b:0.5".repeat(10_000));
+    draws("a AND AND AND :1 AND :-1 AND [::] AND [|||] AND [:1] AND [::0.5] AND");
+}
+
+#[test]
 fn a_prompt_of_one_long_word() {
     draws(&"a".repeat(1000));
 }

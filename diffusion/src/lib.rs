@@ -28,6 +28,11 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// So is that of the document about prompts.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/prompts.md")]
+struct Prompts;
+
 mod checklist;
 pub mod controlnet;
 pub mod convert;
@@ -57,7 +62,7 @@ pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
     AestheticScores, Conditioning, Control, Event, Fill, Latents, Listener, MAX_SIDE, Margins, Mask, Memory,
-    Picture, PictureSizes, Pipeline, Pooled, Settings, Source, Task,
+    Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
 };
 pub use preview::LatentRgb;
 pub use whole::{Gaps, PartGaps};

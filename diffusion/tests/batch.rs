@@ -10,9 +10,9 @@ fn latents(seeds: &[u64], sampler: &'static dyn Sampler) -> Latents {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
     let mut pipeline = Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap();
     let mut listener = |_: Event<'_>| ControlFlow::Continue(());
-    let conditioning = pipeline.encode(&["a red apple"], &[""], 1, &mut listener).unwrap();
     let schedule = Kind::Normal;
     let settings = Settings { steps: 2, seeds: seeds.to_vec(), sampler, schedule, ..Settings::default() };
+    let conditioning = pipeline.encode(&["a red apple"], &[""], &settings, &mut listener).unwrap();
     pipeline.sample(&conditioning, &settings, &mut listener).unwrap()
 }
 

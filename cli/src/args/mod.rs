@@ -5,12 +5,14 @@ mod convert;
 mod drawing;
 mod pictures;
 mod sdxl;
+mod tokens;
 
 pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
 pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use sdxl::SdxlArgs;
+pub(crate) use tokens::TokensArgs;
 
 use crate::bench;
 use crate::grid::Axis;
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Models(ModelsArgs),
     /// List the samplers and schedules, with when to use which
     Samplers(SamplersArgs),
+    /// Show the tokens, chunks and weights of a prompt, and its parts from step to step
+    Tokens(TokensArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
 }
@@ -130,7 +134,9 @@ pub(crate) struct BenchArgs {
 #[derive(clap::Args)]
 pub(crate) struct Txt2imgArgs {
     /// What to draw.
-    #[arg(help = "What to draw; (word:1.3) stresses, [word] weakens, BREAK starts a new chunk of 75 tokens")]
+    #[arg(
+        help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] turns, a AND b joins; docs/prompts.md tells all"
+    )]
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
     pub(crate) prompt: Option<String>,
     /// What to draw, as a flag

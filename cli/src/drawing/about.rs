@@ -5,7 +5,7 @@ use crate::samplers;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::{Picture, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What the webui calls a generator.
 fn rng_label(rng: RngKind) -> &'static str {
@@ -34,9 +34,9 @@ pub(super) struct About<'a> {
 pub(crate) type Texts = [(&'static str, String); 2];
 
 impl About<'_> {
-    /// All that a picture's file tells.
-    pub(super) fn texts(&self, picture: &Picture) -> Texts {
-        [("parameters", self.parameters(picture)), ("latent", self.json(picture).to_string())]
+    /// All that a picture's file tells; `more` adds to the program's own.
+    pub(super) fn texts(&self, picture: &Picture, more: impl FnOnce(Value) -> Value) -> Texts {
+        [("parameters", self.parameters(picture)), ("latent", more(self.json(picture)).to_string())]
     }
 
     /// The webui's text, which every reader of such pictures knows.

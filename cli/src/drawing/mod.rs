@@ -4,6 +4,7 @@ mod about;
 mod control;
 mod job;
 mod preview;
+mod prompts;
 mod settings;
 mod studio;
 

@@ -2,13 +2,13 @@
 
 use super::about::About;
 use super::preview::{self, Preview};
+use super::prompts::Prompts;
 use super::{Drawn, Fact, Sink, Verb, control, settings};
 use crate::args::DrawingArgs;
 use crate::error::CliError;
 use crate::hash::Hash;
 use crate::progress::Progress;
-use crate::{device, lora, model, sources, words as learned};
-use latent_diffusion::lora::take_tags;
+use crate::{device, model, sources};
 use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Memory, Pipeline, Settings};
@@ -63,10 +63,12 @@ impl<'a> Studio<'a> {
         let first_seed = args.sampling.seed.unwrap_or_else(settings::random_seed);
         let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
         // Every error of the input is found here, before anything is drawn.
-        let flags = flags(verb)?;
+        let templates = [prompt, args.sampling.negative_prompt.as_str()];
+        let prompts = Prompts::resolve(&args.model.words, templates, &seeds)?;
+        let flags = flags(args, &prompts);
         let opened = match self.opened.take() {
             Some(opened) if opened.flags == flags => opened,
-            _ => Opened::new(verb, flags, args.batch_size.min(args.batch_count))?,
+            _ => Opened::new(args, &prompts, flags, args.batch_size.min(args.batch_count))?,
         };
         let Opened { name, hash, digits, pipeline, taesd, fact, .. } = self.opened.insert(opened);
         let mut settings = settings::settings(&args.sampling, &args.sdxl, pipeline.model());
@@ -75,8 +77,7 @@ impl<'a> Studio<'a> {
         let task = job.task();
         settings = task.sized(settings, pipeline.model());
         task.check(&settings, pipeline.model())?;
-        let [words, negative_words] = [prompt, &args.sampling.negative_prompt].map(take_tags);
-        let (words, negative_words) = (words?.0, negative_words?.0);
+        prompts.check(settings.steps)?;
         let mut facts = job.facts();
         let models_dir = args.model.models_dir.as_deref();
         facts.extend(control::apply(&args.control, &*job, &settings, access(args), models_dir, pipeline)?);
@@ -104,17 +105,21 @@ impl<'a> Studio<'a> {
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let auto = args.device.device == device::Choice::Auto;
-        let prompts = [words.as_str()];
-        let negative = Some(negative_words.as_str()).filter(|text| !text.is_empty());
-        let encode = |pipeline: &mut Pipeline| {
-            pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut listener)
-        };
-        let conditioning = or_on_cpu(pipeline, auto, encode)?;
-        pipeline.unload_text_encoder();
         let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);
         let source = or_on_cpu(pipeline, auto, prepare)?;
+        let mut encoded = None;
         for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
             settings.seeds = seeds.to_vec();
+            let first = group * args.batch_size;
+            let block = prompts.block(first, args.batch_size);
+            let conditioning = match encoded.take() {
+                Some(conditioning) if first > block.start => conditioning,
+                _ => or_on_cpu(pipeline, auto, |pipeline| {
+                    prompts.encode(block.clone(), pipeline, &settings, &mut listener)
+                })?,
+            };
+            let all = &*encoded.insert(conditioning);
+            let conditioning = all.of_pictures(first - block.start..first - block.start + seeds.len());
             let sample = |pipeline: &mut Pipeline| {
                 pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
             };
@@ -127,18 +132,20 @@ impl<'a> Studio<'a> {
             let pictures = job.finish(source.finish(pictures)?)?;
             let digits = digits.get_or_init(|| hash.wait());
             for (i, picture) in pictures.iter().enumerate() {
+                let index = first + i;
+                let [prompt, negative_prompt] = prompts.told(index);
                 let about = About {
                     command: verb.name(),
                     settings: &settings,
                     prompt,
-                    negative_prompt: &args.sampling.negative_prompt,
+                    negative_prompt,
                     model: name,
                     hash: digits.as_deref(),
                     seed: seeds[i],
                     facts: &facts,
                 };
-                let index = group * args.batch_size + i;
-                sink(Drawn { index, seed: seeds[i], texts: about.texts(picture), picture: picture.clone() })?;
+                let texts = about.texts(picture, |json| prompts.tell_templates(json, index));
+                sink(Drawn { index, seed: seeds[i], texts, picture: picture.clone() })?;
             }
         }
         progress.finish();
@@ -148,14 +155,10 @@ impl<'a> Studio<'a> {
 }
 
 /// Everything that decides what [`Opened::new`] opens.
-fn flags(verb: &dyn Verb) -> Result<String, CliError> {
-    let DrawingArgs { model, sampling, sdxl, preview, device, low_memory, .. } = verb.args();
-    let prompts = [verb.prompt(), &sampling.negative_prompt];
-    let tags = [take_tags(prompts[0])?.1, take_tags(prompts[1])?.1];
-    // Learned words are opened where prompts name them.
-    let words = (!model.words.is_empty()).then_some(prompts);
+fn flags(args: &DrawingArgs, prompts: &Prompts<'_>) -> String {
+    let DrawingArgs { model, sdxl, preview, device, low_memory, .. } = args;
     let refiner = (&sdxl.refiner, sdxl.refiner_start);
-    Ok(format!("{:?}", (model, &preview.taesd, device, low_memory, refiner, tags, words)))
+    format!("{:?}", (model, &preview.taesd, device, low_memory, refiner, prompts.files(&model.words)))
 }
 
 fn access(args: &DrawingArgs) -> Access {
@@ -164,8 +167,12 @@ fn access(args: &DrawingArgs) -> Access {
 
 impl Opened {
     /// Opens what a command names, to draw so many pictures at once. No weight is read yet.
-    fn new(verb: &dyn Verb, flags: String, at_once: usize) -> Result<Opened, CliError> {
-        let (args, prompt) = (verb.args(), verb.prompt());
+    fn new(
+        args: &DrawingArgs,
+        prompts: &Prompts<'_>,
+        flags: String,
+        at_once: usize,
+    ) -> Result<Opened, CliError> {
         let access = access(args);
         let memory = if args.low_memory { Memory::Little } else { Memory::Plenty };
         let models_dir = args.model.models_dir.as_deref();
@@ -186,9 +193,7 @@ impl Opened {
             settings.check_texts(refiner.model())?;
             pipeline.set_refiner(Some((refiner, args.sdxl.refiner_start)))?;
         }
-        let prompts = [prompt, &args.sampling.negative_prompt];
-        let words = lora::apply(&args.model, prompts, &mut pipeline)?;
-        learned::apply(&args.model.words, &words.each_ref().map(String::as_str), &mut pipeline)?;
+        prompts.open(&args.model, &mut pipeline)?;
         let (taesd, fact) = preview::apply(&args.preview, access, &mut pipeline)?;
         pipeline.set_device(device::open(&args.device)?);
         let (name, hash, digits) = (sources.name, sources.hash, OnceCell::new());

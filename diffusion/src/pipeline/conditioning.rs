@@ -2,106 +2,400 @@
 
 use crate::Error;
 use crate::embeddings::Words;
-use crate::prompt::{self, Chunk};
+use crate::prompt::{self, Chunk, PromptSchedule, subprompts};
 use crate::text::PartEncoder;
-use latent_tensor::{Tensor, ops};
+use crate::tokenizer::CONTEXT;
+use latent_tensor::Tensor;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// What steers the sampling: states of the prompts and of the negative prompts, in main memory.
-#[derive(Debug)]
+/// Most chunks of 75 tokens in all texts of a run together: of Stable Diffusion 1.x their states take a gigabyte.
+const MOST_CHUNKS: usize = 4096;
+/// Chunks that are encoded at once.
+const AT_ONCE: usize = 16;
+
+/// What steers the sampling: states of the prompts and of the negative prompts, in main memory. A copy shares them.
+#[derive(Clone, Debug)]
 pub struct Conditioning {
-    /// `[prompts, tokens, width]`
-    pub positive: Tensor,
-    /// `[prompts, tokens, width]`
-    pub negative: Tensor,
-    /// The pooled texts, for models that take them.
-    pub pooled: Option<Pooled>,
+    texts: Arc<Texts>,
+    /// Those of the negative prompts.
+    negative_texts: Arc<Texts>,
+    /// One for all pictures, or one for each.
+    positive: Vec<Vec<Sub>>,
+    negative: Vec<Arc<Track>>,
     /// What steers the refiner, where there is one.
     pub refiner: Option<Box<Conditioning>>,
 }
 
-/// Whole prompts as one vector each, in main memory.
+/// What a picture is told in one step.
 #[derive(Debug)]
-pub struct Pooled {
-    /// `[prompts, width]`
-    pub positive: Tensor,
-    /// `[prompts, width]`
-    pub negative: Tensor,
+pub struct Told {
+    /// States of the text, `[1, 77 chunks, width]`.
+    pub states: Tensor,
+    /// The pooled text `[1, width]`, for models that take it.
+    pub pooled: Option<Tensor>,
+    /// How strongly it steers.
+    pub weight: f64,
+}
+
+/// A subprompt of a prompt.
+#[derive(Clone, Debug)]
+struct Sub {
+    track: Arc<Track>,
+    weight: f64,
+}
+
+/// Which text a prompt is in which step.
+#[derive(Debug)]
+struct Track {
+    schedule: PromptSchedule,
+    /// For each text of the schedule its place in [`Texts::all`].
+    places: Vec<usize>,
+}
+
+impl Track {
+    fn at(&self, step: usize) -> usize {
+        self.places[self.schedule.place(step)]
+    }
+}
+
+/// Different texts, encoded.
+#[derive(Debug, Default)]
+struct Texts {
+    all: Vec<Text>,
+    /// A chunk without words, `[77, width]`: fills up the shorter of two prompts.
+    empty: Vec<f32>,
+    /// Width of the states of all text encoders together.
+    width: usize,
+}
+
+#[derive(Debug)]
+struct Text {
+    /// `[77 chunks, width]`; nothing for a text of zeros.
+    states: Vec<f32>,
+    chunks: usize,
+    pooled: Option<Vec<f32>>,
+}
+
+/// What is encoded for a run.
+pub(super) struct Request<'a> {
+    pub(super) positive: &'a [&'a str],
+    pub(super) negative: &'a [&'a str],
+    pub(super) steps: usize,
+    pub(super) clip_skip: usize,
 }
 
 impl Conditioning {
-    /// Encodes prompts. All are filled up to the length of the longest. Without negative prompts, theirs are the states of an
-    /// empty one, or zeros.
+    /// Encodes each different text once. Without negative prompts, theirs are the states of an empty one, or zeros.
     pub(super) fn encode(
         encoders: &[PartEncoder],
-        positive: &[&str],
-        negative: &[&str],
-        clip_skip: usize,
+        request: &Request<'_>,
         zero_negative: bool,
         words: &Words,
     ) -> Result<Conditioning, Error> {
-        let is_zero = negative.is_empty() && zero_negative;
-        let negative = if negative.is_empty() { &[""] } else { negative };
-        let (mut positive_states, mut negative_states, mut pooled) = (None, None, None);
+        let mut known = Known::default();
+        let mut positive = Vec::new();
+        for prompt in request.positive {
+            let sub = |part: prompt::Subprompt<'_>| {
+                Ok(Sub { track: known.track(part.text, request.steps)?, weight: part.weight })
+            };
+            positive
+                .push(without_idle(subprompts(prompt)?.into_iter().map(sub).collect::<Result<_, Error>>()?));
+        }
+        // No negative prompt is one of zeros, or an empty one.
+        let prompts = if request.negative.is_empty() { &[""] } else { request.negative };
+        let is_none = |prompt: &str| zero_negative && prompt.is_empty() && request.negative.len() != 1;
+        let track = |prompt: &&str| match is_none(prompt) {
+            true => Ok(None),
+            false => known.track(prompt, request.steps).map(Some),
+        };
+        let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
+        let mut texts = Texts::encode(encoders, &known.texts, request.clip_skip, words)?;
+        let zeros =
+            Track { schedule: PromptSchedule::new("", request.steps)?, places: vec![texts.all.len()] };
+        texts.add_zeros();
+        let zeros = Arc::new(zeros);
+        let negative = tracks.into_iter().map(|track| track.unwrap_or(zeros.clone())).collect();
+        let texts = Arc::new(texts);
+        Ok(Conditioning { negative_texts: texts.clone(), texts, positive, negative, refiner: None })
+    }
+
+    /// What a picture is told in a step, both counted from 0: the subprompts of its prompt, and the negative prompt. All
+    /// are filled up to the length of the longest.
+    ///
+    /// # Errors
+    /// Memory.
+    ///
+    /// # Panics
+    /// If there are prompts for fewer pictures.
+    pub fn told(&self, picture: usize, step: usize) -> Result<(Vec<Told>, Told), Error> {
+        let steering = self.steering(picture, step);
+        let told = |sub: Option<usize>| -> Result<Told, Error> {
+            let (text, weight) = self.text(&steering, sub);
+            let states = text.states(steering.chunks);
+            let dims = [1, steering.chunks * CONTEXT, self.width()];
+            let pooled = text.pooled().map(|pooled| Tensor::from_f32(&[1, pooled.len()], pooled));
+            Ok(Told { states: Tensor::from_f32(&dims, &states)?, pooled: pooled.transpose()?, weight })
+        };
+        let positive = (0..steering.positive.len()).map(|sub| told(Some(sub)));
+        Ok((positive.collect::<Result<_, _>>()?, told(None)?))
+    }
+
+    /// With the negative prompts of another one of the same model: encoded with another clip skip, for instance.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: prompts of different lengths in chunks; encoded together they would be filled up.
+    pub fn with_negative_of(self, other: &Conditioning) -> Result<Conditioning, Error> {
+        let chunks = |texts: &Texts| texts.all.iter().map(|text| text.chunks).max();
+        let is_full = |texts: &Texts| !texts.empty.is_empty();
+        let (own, others) = (&*self.texts, &*other.negative_texts);
+        if chunks(own) != chunks(others) && !(is_full(own) && is_full(others)) {
+            let reason = "the two are of different lengths; encode them together".to_owned();
+            return Err(Error::Setting { name: "negative prompt", reason });
+        }
+        let (negative_texts, negative) = (other.negative_texts.clone(), other.negative.clone());
+        Ok(Conditioning { negative_texts, negative, ..self })
+    }
+
+    /// The same for some of the pictures. One prompt for all stays one.
+    ///
+    /// # Panics
+    /// If there are prompts for fewer pictures.
+    #[must_use]
+    pub fn of_pictures(&self, pictures: std::ops::Range<usize>) -> Conditioning {
+        fn part<T: Clone>(all: &[T], pictures: &std::ops::Range<usize>) -> Vec<T> {
+            if all.len() == 1 { all.to_vec() } else { all[pictures.clone()].to_vec() }
+        }
+        Conditioning {
+            texts: self.texts.clone(),
+            negative_texts: self.negative_texts.clone(),
+            positive: part(&self.positive, &pictures),
+            negative: part(&self.negative, &pictures),
+            refiner: self.refiner.as_ref().map(|refiner| Box::new(refiner.of_pictures(pictures))),
+        }
+    }
+
+    /// Refuses prompts that are neither one for all pictures nor one for each.
+    pub(super) fn check(&self, pictures: usize) -> Result<(), Error> {
+        for prompts in [self.positive.len(), self.negative.len()] {
+            if prompts != 1 && prompts != pictures {
+                let reason =
+                    format!("{prompts} prompts for {pictures} pictures; one for all or one for each can be");
+                return Err(Error::Setting { name: "prompt", reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Which texts steer a picture in a step, both counted from 0.
+    pub(super) fn steering(&self, picture: usize, step: usize) -> Steering {
+        let positive = if self.positive.len() == 1 { &self.positive[0] } else { &self.positive[picture] };
+        let negative = if self.negative.len() == 1 { &self.negative[0] } else { &self.negative[picture] };
+        let positive: Vec<(usize, f64)> =
+            positive.iter().map(|sub| (sub.track.at(step + 1), sub.weight)).collect();
+        let negative = negative.at(step + 1);
+        let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].chunks);
+        let chunks = lengths.max().unwrap_or(1).max(self.negative_texts.all[negative].chunks);
+        Steering { positive, negative, chunks }
+    }
+
+    /// A subprompt's text and weight, or the negative prompt's.
+    pub(super) fn text(&self, steering: &Steering, sub: Option<usize>) -> (TextRef<'_>, f64) {
+        let (texts, place, weight) = match sub.map(|sub| steering.positive[sub]) {
+            Some((place, weight)) => (&self.texts, place, weight),
+            None => (&self.negative_texts, steering.negative, 1.0),
+        };
+        (TextRef { text: &texts.all[place], texts }, weight)
+    }
+
+    /// Width of the states.
+    pub(super) fn width(&self) -> usize {
+        self.texts.width
+    }
+}
+
+/// An encoded text.
+pub(super) struct TextRef<'a> {
+    text: &'a Text,
+    texts: &'a Texts,
+}
+
+impl<'a> TextRef<'a> {
+    /// Its states, filled up to so many chunks.
+    pub(super) fn states(&self, chunks: usize) -> Vec<f32> {
+        let Texts { empty, width, .. } = self.texts;
+        let mut states = self.text.states.clone();
+        if states.is_empty() {
+            states.resize(chunks * CONTEXT * width, 0.0);
+        } else {
+            (self.text.chunks..chunks).for_each(|_| states.extend_from_slice(empty));
+        }
+        states
+    }
+
+    /// The pooled text.
+    pub(super) fn pooled(&self) -> Option<&'a [f32]> {
+        self.text.pooled.as_deref()
+    }
+}
+
+/// Which texts steer a picture in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Steering {
+    /// The places of the subprompts, and their weights.
+    pub(super) positive: Vec<(usize, f64)>,
+    pub(super) negative: usize,
+    /// Chunks of the longest.
+    pub(super) chunks: usize,
+}
+
+impl Steering {
+    /// Whether the prompt is more than one of weight 1.
+    pub(super) fn is_composed(&self) -> bool {
+        !matches!(self.positive[..], [(_, 1.0)])
+    }
+}
+
+/// Leaves out subprompts that do not steer, but for one.
+fn without_idle(mut subs: Vec<Sub>) -> Vec<Sub> {
+    let first = subs[0].clone();
+    subs.retain(|sub| sub.weight != 0.0);
+    if subs.is_empty() {
+        subs.push(first);
+    }
+    subs
+}
+
+/// Texts and prompts that were seen.
+#[derive(Default)]
+struct Known {
+    texts: Vec<String>,
+    places: HashMap<String, usize>,
+    tracks: HashMap<String, Arc<Track>>,
+}
+
+impl Known {
+    fn track(&mut self, prompt: &str, steps: usize) -> Result<Arc<Track>, Error> {
+        if let Some(track) = self.tracks.get(prompt) {
+            return Ok(track.clone());
+        }
+        let schedule = PromptSchedule::new(prompt, steps)?;
+        let mut places = Vec::new();
+        for text in schedule.texts() {
+            let next = self.texts.len();
+            let place = *self.places.entry(text.clone()).or_insert(next);
+            if place == next {
+                self.texts.push(text.clone());
+            }
+            places.push(place);
+        }
+        let track = Arc::new(Track { schedule, places });
+        self.tracks.insert(prompt.to_owned(), track.clone());
+        Ok(track)
+    }
+}
+
+impl Texts {
+    fn encode(
+        encoders: &[PartEncoder],
+        texts: &[String],
+        clip_skip: usize,
+        words: &Words,
+    ) -> Result<Texts, Error> {
+        let width = encoders.iter().map(|encoder| encoder.part().config.width).sum();
+        let mut out = Texts { width, ..Texts::default() };
+        let mut left = 0;
         for encoder in encoders {
             let padding = encoder.part().padding;
-            let chunks = |texts: &[&str]| -> Vec<Vec<Chunk>> {
-                texts.iter().map(|text| prompt::encode_with(text, padding, words)).collect()
+            let mut counts = Vec::new();
+            let mut chunks: Vec<Chunk> = Vec::new();
+            for text in texts {
+                let own = prompt::encode_with(text, padding, words);
+                counts.push(own.len());
+                chunks.extend(own);
+                if chunks.len() > MOST_CHUNKS {
+                    let reason = format!(
+                        "all texts of this run have more than {MOST_CHUNKS} chunks of 75 tokens; shorten the prompt, or what \
+                         changes in it"
+                    );
+                    return Err(Error::Setting { name: "prompt", reason });
+                }
+            }
+            if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+                chunks.push(Chunk::empty(padding));
+            }
+            let own = encoder.part().config.width;
+            let states = encode_chunks(encoder, &chunks, clip_skip)?;
+            let mut states = states.into_iter();
+            if out.all.is_empty() {
+                let text = |count: &usize| Text {
+                    states: vec![0.0; count * CONTEXT * width],
+                    chunks: *count,
+                    pooled: None,
+                };
+                out.all = counts.iter().map(text).collect();
+                out.empty =
+                    if chunks.len() > counts.iter().sum() { vec![0.0; CONTEXT * width] } else { Vec::new() };
+            }
+            let beside = |to: &mut [f32], from: &[f32]| {
+                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(own)) {
+                    to[left..left + own].copy_from_slice(from);
+                }
             };
-            let (mut positive, mut negative) = (chunks(positive), chunks(negative));
-            let longest = positive.iter().chain(&negative).map(Vec::len).max().unwrap_or(1);
-            for chunks in positive.iter_mut().chain(&mut negative) {
-                chunks.resize(longest, Chunk::empty(padding));
+            for text in &mut out.all {
+                for (chunk, to) in text.states.chunks_exact_mut(CONTEXT * width).enumerate() {
+                    let Some(encoded) = states.next() else { unreachable!("all were encoded") };
+                    beside(to, &encoded.states);
+                    if let (0, Some(pooled)) = (chunk, encoded.pooled) {
+                        text.pooled = Some(pooled);
+                    }
+                }
             }
-            let (states, positive) = states(encoder, &positive, clip_skip)?;
-            positive_states = Some(beside(positive_states, states)?);
-            let (states, negative) = self::states(encoder, &negative, clip_skip)?;
-            negative_states = Some(beside(negative_states, states)?);
-            if let (Some(positive), Some(negative)) = (positive, negative) {
-                pooled = Some(Pooled { positive, negative });
+            if let Some(encoded) = states.next() {
+                beside(&mut out.empty, &encoded.states);
             }
+            left += own;
         }
-        let (Some(positive), Some(mut negative)) = (positive_states, negative_states) else {
-            unreachable!("every model has a text encoder")
-        };
-        if is_zero {
-            negative = Tensor::zeros(negative.dims())?;
-            if let Some(pooled) = &mut pooled {
-                pooled.negative = Tensor::zeros(pooled.negative.dims())?;
-            }
-        }
-        Ok(Conditioning { positive, negative, pooled, refiner: None })
+        Ok(out)
+    }
+
+    /// Adds a text of zeros, as short as can be.
+    fn add_zeros(&mut self) {
+        let pooled = self.all.first().and_then(|text| text.pooled.as_ref());
+        let pooled = pooled.map(|pooled| vec![0.0; pooled.len()]);
+        self.all.push(Text { states: Vec::new(), chunks: 1, pooled });
     }
 }
 
-/// States of several encoders side by side.
-fn beside(left: Option<Tensor>, right: Tensor) -> Result<Tensor, Error> {
-    match left {
-        Some(left) => Ok(ops::concat_channels(&left, &right)?),
-        None => Ok(right),
-    }
+/// A chunk of a text, encoded.
+struct EncodedChunk {
+    /// `[77, width]`
+    states: Vec<f32>,
+    pooled: Option<Vec<f32>>,
 }
 
-/// States of prompts of equally many chunks, their chunks one after the other: `[prompts, 77 chunks, width]`; and the pooled
-/// text of each one's first chunk, `[prompts, width]`.
-fn states(
+fn encode_chunks(
     encoder: &PartEncoder,
-    prompts: &[Vec<Chunk>],
+    chunks: &[Chunk],
     clip_skip: usize,
-) -> Result<(Tensor, Option<Tensor>), Error> {
-    let chunks: Vec<&Chunk> = prompts.iter().flatten().collect();
-    let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
-    let encoded = encoder.encode(&ids, clip_skip)?;
-    let mut states = encoded.states;
-    let dims = states.dims().to_vec();
-    let (tokens, width) = (dims[1], dims[2]);
-    for (states, chunk) in states.f32s_mut()?.chunks_exact_mut(tokens * width).zip(&chunks) {
-        prompt::emphasize(states, &chunk.weights);
+) -> Result<Vec<EncodedChunk>, Error> {
+    let mut out = Vec::new();
+    let width = encoder.part().config.width;
+    for chunks in chunks.chunks(AT_ONCE) {
+        let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
+        let encoded = encoder.encode(&ids, clip_skip)?;
+        let pooled = encoded.pooled.as_ref().map(|pooled| pooled.f32s()).transpose()?;
+        for (place, (states, chunk)) in
+            encoded.states.f32s()?.chunks_exact(CONTEXT * width).zip(chunks).enumerate()
+        {
+            let mut states = states.to_vec();
+            prompt::emphasize(&mut states, &chunk.weights);
+            let pooled = pooled.map(|pooled| {
+                let width = pooled.len() / chunks.len();
+                pooled[place * width..][..width].to_vec()
+            });
+            out.push(EncodedChunk { states, pooled });
+        }
     }
-    let per_prompt = dims[0] / prompts.len();
-    let first = |pooled: Tensor| -> Result<Tensor, Error> {
-        let rows = pooled.f32s()?.chunks_exact(width).step_by(per_prompt);
-        Ok(Tensor::from_f32(&[prompts.len(), width], &rows.flatten().copied().collect::<Vec<_>>())?)
-    };
-    let pooled = encoded.pooled.map(first).transpose()?;
-    Ok((states.reshape(&[prompts.len(), per_prompt * tokens, width])?, pooled))
+    Ok(out)
 }

@@ -1,190 +1,284 @@
 //! The UNet as a sampler sees it.
 
 use super::control::{Steering, Told};
-use super::guidance::Guidance;
+use super::guidance::{Copy, Guidance};
 use super::now::Now;
 use super::start::Beside;
-use super::{Conditioning, Latents, Pooled, Settings};
+use super::{Conditioning, Latents, Settings, conditioning};
 use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
+use crate::tokenizer::CONTEXT;
 use crate::unet::{Condition, DeepFeatures, UNet, added_vector};
 use latent_tensor::{Tensor, ops};
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Plans that are kept: prompts that take turns come back to them.
+const KEPT: usize = 4;
+
 /// Predicts the clean latents of a batch under guidance.
 pub(super) struct UNetDenoiser {
     unet: Arc<UNet>,
     prediction: Prediction,
-    /// Room for what it takes.
-    latents: Latents,
-    guided: Copies,
-    /// What the UNet sees after the last step with guidance, where there is such a step.
-    unguided: Option<Copies>,
+    guidance: Guidance,
     /// As [`Settings::guidance_end`].
     guidance_end: f64,
-    cache: Cache,
+    /// As [`Settings::cache_interval`].
+    interval: usize,
+    /// What a model that is told of the guidance is told.
+    scale: f32,
+    conditioning: Conditioning,
+    /// What SDXL is told of the picture, with the negative prompt and with the prompt.
+    sizes: [Vec<f32>; 2],
+    /// What the UNet takes beside the latents.
+    beside: Option<Latents>,
+    steering: Steering,
     now: Rc<Now>,
+    /// The shape of the latents, without values.
+    shape: Latents,
+    /// The last one used is the last.
+    plans: Vec<Plan>,
 }
 
-/// A batch as the UNet sees it: as often as its guidance needs.
-struct Copies {
+/// What the pictures of a batch are told in some steps, and the evaluations of the UNet that this takes.
+struct Plan {
+    steering: Vec<conditioning::Steering>,
     guidance: Guidance,
-    /// What each copy of the batch is told, one after the other.
+    /// Copies of pictures, in the order of the answers.
+    rows: Vec<Row>,
+    evaluations: Vec<Evaluation>,
+}
+
+/// A copy of a picture.
+#[derive(Clone, Copy)]
+struct Row {
+    picture: usize,
+    copy: Copy,
+}
+
+/// Copies that the UNet sees at once.
+struct Evaluation {
+    /// Their places among the rows of the plan.
+    rows: Vec<usize>,
     condition: Condition,
-    /// The same, as ControlNets are told it: the states of the text and the added vector.
-    told: (Tensor, Option<Tensor>),
-    steering: Option<Told>,
-    /// What the UNet takes beside the latents of all copies, channels last.
+    control: Told,
+    /// What the UNet takes beside the latents, channels last.
     beside: Option<Tensor>,
+    kept: Option<Kept>,
+}
+
+/// What the UNet's last whole evaluation left of its coarse levels.
+struct Kept {
+    deep: DeepFeatures,
+    step: usize,
+    /// Which ControlNets acted.
+    acting: Vec<bool>,
 }
 
 impl UNetDenoiser {
-    /// For latents of the shape of `latents`, whose values do not count, and what the UNet takes beside them. `sizes` are
-    /// what SDXL is told of the picture, with the negative prompt and with the prompt. `now` tells which step it is.
+    /// For latents of the shape of `latents`, whose values do not count. `sizes` are what SDXL is told of the picture, with
+    /// the negative prompt and with the prompt.
     pub(super) fn new(
         (unet, prediction): (Arc<UNet>, Prediction),
-        (latents, beside): (&Latents, Option<&Beside>),
+        latents: &Latents,
+        beside: Option<&Beside>,
         conditioning: &Conditioning,
         settings: &Settings,
-        sizes: &[Vec<f32>; 2],
+        sizes: [Vec<f32>; 2],
         now: &Rc<Now>,
     ) -> Result<UNetDenoiser, Error> {
-        let guidance = Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance));
-        let pictures = latents.pictures;
-        let copies = |guidance: Guidance| -> Result<Copies, Error> {
-            let copies = guidance.prompted().iter();
-            let pick = |negative, positive| {
-                copies.clone().map(|told| if *told { positive } else { negative }).collect()
-            };
-            let text: Vec<&Tensor> = pick(&conditioning.negative, &conditioning.positive);
-            let text = repeat(&text, pictures)?;
-            let added = match &conditioning.pooled {
-                Some(Pooled { positive, negative }) => {
-                    let pooled = repeat(&pick(negative, positive), pictures)?;
-                    let sizes: Vec<f32> =
-                        copies.clone().flat_map(|told| sizes[usize::from(*told)].repeat(pictures)).collect();
-                    Some(added_vector(&pooled, &sizes)?)
-                }
-                None => None,
-            };
-            let beside = beside.map(|beside| guidance.beside(&beside.latents)).transpose()?;
-            let mut condition = unet.condition(&text, added.as_ref())?;
-            let told = vec![settings.guidance as f32; guidance.prompted().len() * pictures];
-            unet.tell_guidance(&mut condition, &told)?;
-            Ok(Copies { guidance, condition, told: (text, added), steering: None, beside })
-        };
-        let ends = settings.guidance_end < 1.0 && !matches!(guidance, Guidance::None);
-        let (guided, unguided) = (copies(guidance)?, ends.then(|| copies(Guidance::None)).transpose()?);
+        conditioning.check(latents.pictures)?;
         Ok(UNetDenoiser {
+            guidance: Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance)),
+            guidance_end: settings.guidance_end,
+            interval: settings.cache_interval,
             unet,
             prediction,
-            latents: Latents { values: Vec::new(), ..*latents },
-            guided,
-            unguided,
-            guidance_end: settings.guidance_end,
-            cache: Cache::new(settings.cache_interval),
+            scale: settings.guidance as f32,
+            conditioning: conditioning.clone(),
+            sizes,
+            beside: beside.map(|beside| beside.latents.clone()),
+            steering: Steering::default(),
             now: now.clone(),
+            shape: Latents { values: Vec::new(), ..*latents },
+            plans: Vec::new(),
         })
     }
 
     /// With ControlNets.
-    pub(super) fn steered(mut self, steering: &Steering) -> Result<UNetDenoiser, Error> {
-        for copies in [Some(&mut self.guided), self.unguided.as_mut()].into_iter().flatten() {
-            copies.steering = Some(steering.told(&copies.told.0, copies.told.1.as_ref())?);
-        }
-        Ok(self)
+    pub(super) fn steered(mut self, steering: Steering) -> UNetDenoiser {
+        self.steering = steering;
+        self
     }
-}
 
-/// Concatenates tensors `[1 or n, ...]`, each repeated to `n` items.
-fn repeat(halves: &[&Tensor], n: usize) -> Result<Tensor, Error> {
-    let mut values = Vec::new();
-    for half in halves {
-        let items = half.dims()[0];
-        if items != 1 && items != n {
-            let reason = format!("{items} prompts for {n} pictures; one for all or one for each can be");
-            return Err(Error::Setting { name: "prompt", reason });
+    /// Makes the plan of the present step the last one.
+    fn plan(&mut self) -> Result<(), Error> {
+        let step = self.now.step.get();
+        let guidance = if self.now.part() >= self.guidance_end { Guidance::None } else { self.guidance };
+        let steering: Vec<_> =
+            (0..self.shape.pictures).map(|picture| self.conditioning.steering(picture, step)).collect();
+        if let Some(at) =
+            self.plans.iter().position(|plan| (&plan.steering, plan.guidance) == (&steering, guidance))
+        {
+            let plan = self.plans.remove(at);
+            self.plans.push(plan);
+            return Ok(());
         }
-        for _ in 0..n / items {
-            values.extend_from_slice(half.f32s()?);
+        let mut rows: Vec<(usize, Row)> = Vec::new();
+        for (picture, steering) in steering.iter().enumerate() {
+            let copies = guidance.copies(steering.positive.len(), steering.is_composed());
+            rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, Row { picture, copy })));
         }
+        // The first copy of each picture, the second of each, and so on.
+        rows.sort_by_key(|(at, _)| *at);
+        let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        let mut lengths: Vec<usize> = steering.iter().map(|steering| steering.chunks).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut evaluations = Vec::new();
+        for length in lengths {
+            let same = (0..rows.len()).filter(|row| steering[rows[*row].picture].chunks == length);
+            let same: Vec<usize> = same.collect();
+            for some in same.chunks(guidance.at_once() * self.shape.pictures) {
+                evaluations.push(self.evaluation(some, &rows, &steering)?);
+            }
+        }
+        if self.plans.len() == KEPT {
+            self.plans.remove(0);
+        }
+        self.plans.push(Plan { steering, guidance, rows, evaluations });
+        Ok(())
     }
-    let mut dims = halves[0].dims().to_vec();
-    dims[0] = halves.len() * n;
-    Ok(Tensor::from_f32(&dims, &values)?)
-}
 
-impl UNetDenoiser {
-    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
-    fn predict(&mut self, input: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-        let unguided = self.unguided.as_ref().filter(|_| self.now.part() >= self.guidance_end);
-        let seen = unguided.unwrap_or(&self.guided);
-        let copies = seen.guidance.prompted().len();
-        let latents = Latents {
-            values: input.repeat(copies),
-            pictures: copies * self.latents.pictures,
-            ..self.latents
+    /// An evaluation of some of the rows, whose texts are equally long.
+    fn evaluation(
+        &self,
+        some: &[usize],
+        rows: &[Row],
+        steering: &[conditioning::Steering],
+    ) -> Result<Evaluation, Error> {
+        let (mut states, mut pooled, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut beside = self.beside.as_ref().map(|all| Latents { values: Vec::new(), pictures: 0, ..*all });
+        let mut chunks = 0;
+        for row in some.iter().map(|row| rows[*row]) {
+            let told = &steering[row.picture];
+            let (text, _) = self.conditioning.text(told, row.copy.sub);
+            chunks = told.chunks;
+            states.extend(text.states(chunks));
+            pooled.extend(text.pooled().into_iter().flatten());
+            sizes.extend_from_slice(&self.sizes[usize::from(row.copy.sub.is_some())]);
+            if let (Some(beside), Some(all)) = (&mut beside, &self.beside) {
+                let values = all.picture(row.picture);
+                beside.pictures += 1;
+                if row.copy.sees {
+                    beside.values.extend_from_slice(values);
+                } else {
+                    beside.values.resize(beside.values.len() + values.len(), 0.0);
+                }
+            }
+        }
+        let count = some.len();
+        let text = Tensor::from_f32(&[count, chunks * CONTEXT, self.conditioning.width()], &states)?;
+        let added = match pooled.len() / count {
+            0 => None,
+            width => Some(added_vector(&Tensor::from_f32(&[count, width], &pooled)?, &sizes)?),
         };
-        let batch = latents.channels_last(0..latents.pictures)?;
-        let timesteps = vec![timestep as f32; latents.pictures];
-        let output = self.cache.predict(&self.unet, seen, &batch, &timesteps, self.now.step.get())?;
-        Ok(Latents::from_channels_last(&seen.guidance.join(&output)?)?.values)
+        let mut condition = self.unet.condition(&text, added.as_ref())?;
+        self.unet.tell_guidance(&mut condition, &vec![self.scale; count])?;
+        Ok(Evaluation {
+            rows: some.to_vec(),
+            condition,
+            control: self.steering.told(&text, added.as_ref())?,
+            beside: beside.map(|beside| beside.channels_last(0..count)).transpose()?,
+            kept: None,
+        })
     }
-}
 
-impl Copies {
-    /// The UNet's input: the latents, and what lies beside them.
-    fn input(&self, batch: &Tensor) -> Result<Tensor, Error> {
-        match &self.beside {
-            Some(beside) => Ok(ops::concat_channels(batch, beside)?),
-            None => Ok(batch.clone()),
+    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
+    fn predict(&mut self, input: Vec<f32>, timestep: f64) -> Result<Vec<f32>, Error> {
+        self.plan()?;
+        let UNetDenoiser { unet, interval, now, plans, shape, .. } = self;
+        let Some(plan) = plans.last_mut() else { unreachable!("it was just made") };
+        let input = Latents { values: input, ..*shape };
+        let (mut outputs, step) = (Vec::new(), now.step.get());
+        for evaluation in &mut plan.evaluations {
+            let (batch, timesteps) = evaluation.batch(&plan.rows, &input, timestep)?;
+            outputs.push(evaluation.run(unet, &batch, &timesteps, step, *interval)?);
+        }
+        let Some(plan) = self.plans.last() else { unreachable!("it was just run") };
+        let is_plain = !plan.steering.iter().any(conditioning::Steering::is_composed);
+        match &outputs[..] {
+            // The answers lie as guidance takes them, and where they were computed.
+            [output] if is_plain => Ok(Latents::from_channels_last(&plan.guidance.join(output)?)?.values),
+            _ => self.join(plan, &outputs),
         }
     }
+
+    /// Joins the answers of several evaluations, picture by picture.
+    fn join(&self, plan: &Plan, outputs: &[Tensor]) -> Result<Vec<f32>, Error> {
+        let mut answers: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
+        for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
+            let latents = Latents::from_channels_last(&output.to(&latent_tensor::Device::Cpu)?)?;
+            for (place, row) in evaluation.rows.iter().enumerate() {
+                answers[*row] = latents.picture(place).to_vec();
+            }
+        }
+        let mut joined = Vec::new();
+        for (picture, steering) in plan.steering.iter().enumerate() {
+            let own = plan.rows.iter().zip(&answers).filter(|(row, _)| row.picture == picture);
+            let mut own: Vec<Vec<f32>> = own.map(|(_, answer)| answer.clone()).collect();
+            if steering.is_composed() {
+                let weights: Vec<f64> = steering.positive.iter().map(|(_, weight)| *weight).collect();
+                own = plan.guidance.composed(&own, &weights);
+            }
+            let copies = Latents { values: own.concat(), pictures: own.len(), ..self.shape };
+            let copies = plan.guidance.join(&copies.channels_last(0..copies.pictures)?)?;
+            joined.extend(Latents::from_channels_last(&copies)?.values);
+        }
+        Ok(joined)
+    }
 }
 
-/// The UNet's coarse levels, computed in some steps and taken over in the others.
-struct Cache {
-    /// As [`Settings::cache_interval`].
-    interval: usize,
-    /// What the last deep step left, of how many copies of the batch, under which ControlNets.
-    kept: Option<(DeepFeatures, usize, Vec<bool>)>,
-}
-
-impl Cache {
-    fn new(interval: usize) -> Cache {
-        Cache { interval, kept: None }
+impl Evaluation {
+    /// The latents of its rows, channels last, and their time steps.
+    fn batch(&self, rows: &[Row], input: &Latents, timestep: f64) -> Result<(Tensor, Vec<f32>), Error> {
+        let pictures = self.rows.len();
+        let values = self.rows.iter().flat_map(|row| input.picture(rows[*row].picture));
+        let latents = Latents { values: values.copied().collect(), pictures, ..*input };
+        Ok((latents.channels_last(0..pictures)?, vec![timestep as f32; pictures]))
     }
 
-    /// The UNet's output in a step. It goes all the way in every `interval`th, and where another batch or other ControlNets
-    /// than in the last deep step are seen.
-    fn predict(
+    /// The UNet's answers in a step. It goes all the way in every `interval`th, where the last time it did is as long ago,
+    /// and where other ControlNets act than then.
+    fn run(
         &mut self,
         unet: &UNet,
-        seen: &Copies,
         batch: &Tensor,
         timesteps: &[f32],
         step: usize,
+        interval: usize,
     ) -> Result<Tensor, Error> {
-        let acting = seen.steering.as_ref().map_or_else(Vec::new, Told::acting);
-        let copies = timesteps.len();
-        let is_like = |(_, of, by): &&(DeepFeatures, usize, Vec<bool>)| *of == copies && *by == acting;
-        if !step.is_multiple_of(self.interval)
-            && let Some((deep, ..)) = self.kept.as_ref().filter(is_like)
+        let acting = self.control.acting();
+        let input = match &self.beside {
+            Some(beside) => ops::concat_channels(batch, beside)?,
+            None => batch.clone(),
+        };
+        if !step.is_multiple_of(interval)
+            && let Some(kept) = &self.kept
+            && step - kept.step < interval
+            && kept.acting == acting
         {
-            return unet.forward_shallow(&seen.input(batch)?, timesteps, &seen.condition, deep);
+            return unet.forward_shallow(&input, timesteps, &self.condition, &kept.deep);
         }
         // Not in memory while the next ones are computed.
         self.kept = None;
-        let steering = seen.steering.as_ref();
-        let residuals = steering.map(|steering| steering.residuals(batch, timesteps)).transpose()?.flatten();
-        let input = seen.input(batch)?;
-        if self.interval == 1 {
-            return unet.forward_with(&input, timesteps, &seen.condition, residuals);
+        let residuals = self.control.residuals(batch, timesteps)?;
+        if interval == 1 {
+            return unet.forward_with(&input, timesteps, &self.condition, residuals);
         }
-        let (output, deep) = unet.forward_deep(&input, timesteps, &seen.condition, residuals)?;
-        self.kept = Some((deep, copies, acting));
+        let (output, deep) = unet.forward_deep(&input, timesteps, &self.condition, residuals)?;
+        self.kept = Some(Kept { deep, step, acting });
         Ok(output)
     }
 }
@@ -193,7 +287,7 @@ impl Denoiser for UNetDenoiser {
     /// `x` holds `[pictures, channels, height, width]`.
     fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
         let input = Prediction::network_input(x, level.sigma);
-        let mut output = self.predict(&input, level.timestep).map_err(SampleError::model)?;
+        let mut output = self.predict(input, level.timestep).map_err(SampleError::model)?;
         self.prediction.to_denoised(x, &mut output, level.sigma);
         Ok(output)
     }

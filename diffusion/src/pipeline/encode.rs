@@ -1,22 +1,57 @@
 //! The first stage: prompts to conditioning.
 
+use super::conditioning::Request;
 use super::refine::Refiner;
-use super::{Conditioning, Listener, Pipeline};
+use super::{Conditioning, Listener, Pipeline, Settings};
 use crate::Error;
 use crate::params::Params;
 use crate::text::{PartEncoder, TextPart};
 
 impl Pipeline {
     /// Encodes prompts, one for all pictures or one for each, and as many negative ones. Without negative ones the model is
-    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL).
+    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL). So it is by an empty one
+    /// among several.
+    ///
+    /// Prompts are of the webui's language ([`crate::prompt`]). Those that change from step to step do so in runs of the
+    /// steps of `settings`, of which else the clip skip alone counts; each different text is encoded once. An `AND` in a
+    /// negative prompt is a word.
     ///
     /// # Errors
-    /// A clip skip beyond the layers, unreadable weights, a cancelled run.
+    /// A prompt that is too long for its schedules, a clip skip beyond the layers, steps that the model cannot take,
+    /// unreadable weights, a cancelled run.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # use latent_diffusion::{Pipeline, Settings, loader::Checkpoint};
+    /// # use std::{ops::ControlFlow, path::Path};
+    /// # let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
+    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
+    /// let settings = Settings { steps: 20, seeds: vec![1, 2], ..Settings::default() };
+    /// // The first picture turns after five steps; the second is joined of two.
+    /// let prompts = ["a [sketch:photo:5] of a fox", "a fox :1.2 AND snow, [dawn|dusk] :0.5"];
+    /// let conditioning = pipeline.encode(&prompts, &["blurry"], &settings, &mut go_on)?;
+    /// let latents = pipeline.sample(&conditioning, &settings, &mut go_on)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encode(
         &mut self,
         prompts: &[&str],
         negative_prompts: &[&str],
-        clip_skip: usize,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Conditioning, Error> {
+        let request = Request {
+            positive: prompts,
+            negative: negative_prompts,
+            steps: settings.schedule(&self.model)?.steps(),
+            clip_skip: settings.clip_skip,
+        };
+        self.encode_request(&request, listener)
+    }
+
+    fn encode_request(
+        &mut self,
+        request: &Request<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
         if self.text_encoders.is_empty() {
@@ -30,15 +65,13 @@ impl Pipeline {
             }
         }
         let zero_negative = self.model.zero_negative;
-        let encoders = &self.text_encoders;
-        let words = &self.words;
         let mut conditioning =
-            Conditioning::encode(encoders, prompts, negative_prompts, clip_skip, zero_negative, words)?;
+            Conditioning::encode(&self.text_encoders, request, zero_negative, &self.words)?;
         if self.refiner.is_some() {
             self.unload_text_encoder();
         }
         if let Some(Refiner { pipeline, .. }) = &mut self.refiner {
-            let refiner = pipeline.encode(prompts, negative_prompts, clip_skip, listener)?;
+            let refiner = pipeline.encode_request(request, listener)?;
             pipeline.unload_text_encoder();
             conditioning.refiner = Some(Box::new(refiner));
         }

@@ -1,12 +1,21 @@
 //! Classifier-free guidance: the UNet sees each picture more than once, and its answers are joined.
 
-use super::{Latents, Settings};
+use super::Settings;
 use crate::Error;
 use crate::unet::UNet;
 use latent_tensor::{Device, Tensor, ops};
 
+/// A copy of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// The subprompt that it is told; the negative prompt where there is none.
+    pub(super) sub: Option<usize>,
+    /// Whether it sees the picture beside the latents.
+    pub(super) sees: bool,
+}
+
 /// How many copies of a batch the UNet sees, what each is told, and how its answers are joined.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Guidance {
     /// The prompt; its answer counts.
     None,
@@ -36,24 +45,39 @@ impl Guidance {
         }
     }
 
-    /// For each copy, whether it is told the prompt and not the negative one.
-    pub(super) fn prompted(self) -> &'static [bool] {
-        match self {
-            Guidance::None => &[true],
-            Guidance::Prompt { .. } => &[false, true],
-            Guidance::PromptAndPicture { .. } => &[false, false, true],
-        }
+    /// What each copy is told and sees, in order: for the one that is told the prompt, `subs` copies. A prompt that is
+    /// `composed` needs the negative one to tell what its parts change.
+    pub(super) fn copies(self, subs: usize, composed: bool) -> Vec<Copy> {
+        let negative = match self {
+            Guidance::None if !composed => &[][..],
+            Guidance::None | Guidance::Prompt { .. } => &[Copy { sub: None, sees: true }],
+            Guidance::PromptAndPicture { .. } => {
+                &[Copy { sub: None, sees: false }, Copy { sub: None, sees: true }]
+            }
+        };
+        let positive = (0..subs).map(|sub| Copy { sub: Some(sub), sees: true });
+        negative.iter().copied().chain(positive).collect()
     }
 
-    /// What lies beside the latents of all copies, channels last; zeros for the copy without a picture.
-    pub(super) fn beside(self, beside: &Latents) -> Result<Tensor, Error> {
-        let copies = self.prompted().len();
-        let mut values = beside.values.repeat(copies);
-        if matches!(self, Guidance::PromptAndPicture { .. }) {
-            values[..beside.values.len()].fill(0.0);
+    /// Most copies of a picture that are evaluated at once: as many as a plain prompt has, or two.
+    pub(super) fn at_once(self) -> usize {
+        self.copies(1, false).len().max(2)
+    }
+
+    /// The answers of a composed prompt's copies, `[copies, ...]` of one picture, as those of a plain one: in place of what
+    /// each subprompt answers stands what the negative one does, plus what each changes times its weight (Liu et al.,
+    /// Composable Diffusion, 2022, equation 11).
+    pub(super) fn composed(self, answers: &[Vec<f32>], weights: &[f64]) -> Vec<Vec<f32>> {
+        let (told, parts) = answers.split_at(answers.len() - weights.len());
+        let Some(negative) = told.last() else { return answers.to_vec() };
+        let mut joined = negative.clone();
+        for (part, weight) in parts.iter().zip(weights) {
+            for ((joined, part), negative) in joined.iter_mut().zip(part).zip(negative) {
+                *joined += *weight as f32 * (part - negative);
+            }
         }
-        let all = Latents { values, pictures: copies * beside.pictures, ..*beside };
-        all.channels_last(0..all.pictures)
+        let told = if matches!(self, Guidance::None) { &[] } else { told };
+        told.iter().cloned().chain([joined]).collect()
     }
 
     /// The answers of all copies as one, in main memory.

@@ -46,6 +46,16 @@ impl Latents {
         Ok(out)
     }
 
+    /// The values of one picture.
+    ///
+    /// # Panics
+    /// If it does not exist.
+    #[must_use]
+    pub fn picture(&self, picture: usize) -> &[f32] {
+        let len = self.channels * self.height * self.width;
+        &self.values[picture * len..][..len]
+    }
+
     /// Some of the pictures as a tensor `[n, height, width, channels]`.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ mod sizes;
 mod start;
 mod task;
 
-pub use conditioning::{Conditioning, Pooled};
+pub use conditioning::{Conditioning, Told};
 pub use control::Control;
 pub(crate) use event::tell;
 pub use event::{Event, Listener};
@@ -234,7 +234,7 @@ impl Pipeline {
         task.check(settings, &self.model)?;
         self.check_controls(settings)?;
         let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
-        let conditioning = self.encode(&[prompt], negative, settings.clip_skip, listener)?;
+        let conditioning = self.encode(&[prompt], negative, settings, listener)?;
         self.unload_text_encoder();
         let source = self.prepare(task, settings, listener)?;
         let latents = self.sample_source(&source, &conditioning, settings, listener)?;

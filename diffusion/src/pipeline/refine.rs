@@ -80,14 +80,14 @@ impl Pipeline {
     /// What a sampler asks: `base`, and after it the refiner, where there is one and it was encoded for.
     pub(super) fn stages<'a>(
         &'a mut self,
-        (base, now): (UNetDenoiser, Rc<Now>),
+        base: UNetDenoiser,
         latents: &'a Latents,
         conditioning: &'a Conditioning,
         settings: &'a Settings,
+        now: &Rc<Now>,
         listener: &'a RefCell<&mut Listener<'_>>,
     ) -> Stages<'a> {
-        let of_next = now.clone();
-        let mut stages = Stages { model: Some(base), now, below: f64::NEG_INFINITY, next: None };
+        let mut stages = Stages { model: Some(base), now: now.clone(), below: f64::NEG_INFINITY, next: None };
         if let (Some(Refiner { pipeline, start }), Some(conditioning)) =
             (&mut self.refiner, &conditioning.refiner)
         {
@@ -96,10 +96,11 @@ impl Pipeline {
             self.control_nets.clear();
             let (steps, device) = (self.model.training.sigmas().len() as f64, &self.device);
             stages.below = (steps - *start * steps).round();
+            let now = now.clone();
             stages.next = Some(Box::new(move || {
                 device.trim();
                 let mut tell = |event: Event<'_>| (*listener.borrow_mut())(event);
-                let next = pipeline.denoiser((latents, None), conditioning, settings, &of_next, &mut tell);
+                let next = pipeline.denoiser(latents, None, conditioning, settings, &now, &mut tell);
                 pipeline.unet = None;
                 next
             }));

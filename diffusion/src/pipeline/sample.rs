@@ -87,8 +87,8 @@ impl Pipeline {
     ) -> Result<Latents, Error> {
         let Start { schedule, latents, beside, keep } = &mut start;
         let now = Rc::new(Now { steps: schedule.steps(), ..Now::default() });
-        let base = self.denoiser((latents, beside.as_ref()), conditioning, settings, &now, listener)?;
-        let base = base.steered(&self.steering(latents, &now, listener)?)?;
+        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, &now, listener)?;
+        let base = base.steered(self.steering(latents, &now, listener)?);
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
         tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);
@@ -106,7 +106,7 @@ impl Pipeline {
             })
         };
         let room = Latents { values: Vec::new(), ..*latents };
-        let mut model = self.stages((base, now.clone()), &room, conditioning, settings, &listener);
+        let mut model = self.stages(base, &room, conditioning, settings, &now, &listener);
         let mut run = Run {
             x: &mut latents.values,
             schedule,
@@ -122,7 +122,8 @@ impl Pipeline {
     /// The UNet with what steers it, read if it is not there yet.
     pub(super) fn denoiser(
         &mut self,
-        (latents, beside): (&Latents, Option<&Beside>),
+        latents: &Latents,
+        beside: Option<&Beside>,
         conditioning: &Conditioning,
         settings: &Settings,
         now: &Rc<Now>,
@@ -144,7 +145,7 @@ impl Pipeline {
             settings.sizes.values(drawn, score(positive)),
         ];
         let unet = (unet, self.model.prediction);
-        UNetDenoiser::new(unet, (latents, beside), conditioning, settings, &sizes, now)
+        UNetDenoiser::new(unet, latents, beside, conditioning, settings, sizes, now)
     }
 
     /// Drops the UNet and the memory of its stage.

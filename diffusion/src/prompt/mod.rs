@@ -2,12 +2,25 @@
 //!
 //! `(text)` multiplies the weight of a text by 1.1, `[text]` divides it, `(text:1.3)` sets a factor; a backslash makes
 //! a bracket ordinary; `BREAK` begins a new chunk of 75 tokens.
+//!
+//! Above these stand the parts of the language that make several texts of one prompt: `AND` ([`subprompts`]), then
+//! `[from:to:when]` and `[a|b]` ([`PromptSchedule`]). Before all of them, [`Wildcards`] make a prompt of a template.
 
+mod compose;
 mod parse;
+mod schedule;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod tests;
+mod wildcards;
+#[cfg(test)]
+mod wildcards_tests;
 
+pub use compose::{Subprompt, subprompts};
 pub use parse::{Segment, parse};
+pub use schedule::PromptSchedule;
+pub use wildcards::Wildcards;
 
 use crate::embeddings::Words;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};

@@ -153,10 +153,15 @@ fn weight_and_bracket(text: &str) -> Option<(usize, f64)> {
 
 /// What stands before and behind the first `BREAK` that is a word of its own, without the white space around it.
 fn split_break(text: &str) -> Option<(&str, &str)> {
+    split_word(text, BREAK).map(|(before, after)| (before.trim_end(), after.trim_start()))
+}
+
+/// What stands before and behind the first `mark` that is a word of its own.
+pub(super) fn split_word<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    text.match_indices(BREAK).find_map(|(at, _)| {
-        let (before, after) = (&text[..at], &text[at + BREAK.len()..]);
+    text.match_indices(mark).find_map(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + mark.len()..]);
         let alone = !before.ends_with(is_word) && !after.starts_with(is_word);
-        alone.then(|| (before.trim_end(), after.trim_start()))
+        alone.then_some((before, after))
     })
 }

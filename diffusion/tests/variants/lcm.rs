@@ -78,8 +78,8 @@ fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
     assert_eq!((own.steps, own.guidance), (4, 8.0));
     let mut pipeline = Pipeline::open(open()).unwrap();
     let mut listener = quiet();
-    let conditioning = pipeline.encode(&["a cat"], &["a dog"], 1, &mut *listener).unwrap();
-    let other = pipeline.encode(&["a cat"], &["a house"], 1, &mut *listener).unwrap();
+    let conditioning = pipeline.encode(&["a cat"], &["a dog"], &Settings::default(), &mut *listener).unwrap();
+    let other = pipeline.encode(&["a cat"], &["a house"], &Settings::default(), &mut *listener).unwrap();
     let mut latents = |guidance, conditioning| {
         let settings = Settings {
             steps: 1,

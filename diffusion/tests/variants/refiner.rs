@@ -29,7 +29,7 @@ fn settings() -> Settings {
 
 /// The latents after each step, of which the first are the noise.
 fn steps(pipeline: &mut Pipeline, settings: &Settings) -> (Conditioning, Vec<Vec<f32>>) {
-    let conditioning = pipeline.encode(&["a desert"], &["sea"], 1, &mut *quiet()).unwrap();
+    let conditioning = pipeline.encode(&["a desert"], &["sea"], settings, &mut *quiet()).unwrap();
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { latents, .. } = event {
@@ -90,8 +90,9 @@ fn the_refiner_takes_over_where_the_time_step_falls_below() {
     let model = refiner.model();
     let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
     let own = conditioning.refiner.unwrap();
-    let added = added_vector(&own.pooled.unwrap().positive, &[64.0, 64.0, 0.0, 0.0, 6.0]).unwrap();
-    let condition = unet.condition(&own.positive, Some(&added)).unwrap();
+    let (told, _) = own.told(0, 3).unwrap();
+    let added = added_vector(told[0].pooled.as_ref().unwrap(), &[64.0, 64.0, 0.0, 0.0, 6.0]).unwrap();
+    let condition = unet.condition(&told[0].states, Some(&added)).unwrap();
     let sigma = model.training.sigma_range().0;
     let input = Prediction::network_input(&refined[3], sigma);
     let input = Latents { values: input, ..Latents::zeros(1, 4, 8, 8) };
@@ -119,7 +120,7 @@ fn refiners_that_cannot_follow_are_refused() {
     refined.set_refiner(Some((open("sdxl-refiner"), 0.8))).unwrap();
     assert!(pipeline.set_refiner(Some((refined, 0.8))).is_err());
     // Nothing has changed, and nothing is encoded for a refiner.
-    let conditioning = pipeline.encode(&["a"], &[], 1, &mut *quiet()).unwrap();
+    let conditioning = pipeline.encode(&["a"], &[], &settings(), &mut *quiet()).unwrap();
     assert!(conditioning.refiner.is_none());
     // What was encoded before there was a refiner is drawn without it.
     pipeline.set_refiner(Some((open("sdxl-refiner"), 0.8))).unwrap();

@@ -7,7 +7,7 @@ use latent_diffusion::rng::TorchCpu;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Form, Kind};
 use latent_diffusion::{
-    AestheticScores, Control, Event, Fill, Mask, Picture, PictureSizes, Pipeline, Settings, Task,
+    AestheticScores, Control, Event, Fill, Mask, Picture, PictureSizes, Pipeline, Settings, Task, Told,
 };
 use latent_loader::Checkpoint;
 use serde_json::Value;
@@ -124,26 +124,35 @@ fn draw(
     pipeline.set_device(context.target.device.clone());
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
     let mut conditioning =
-        pipeline.encode(&prompts, negative.as_slice(), settings.clip_skip, &mut go_on).map_err(text)?;
+        pipeline.encode(&prompts, negative.as_slice(), &settings, &mut go_on).map_err(text)?;
     if settings.clip_skip > 1 {
         // diffusers leaves out layers for the prompt alone; the webui, and so the engine, for both.
-        let plain = pipeline.encode(&prompts, negative.as_slice(), 1, &mut go_on).map_err(text)?;
-        conditioning.negative = plain.negative;
+        let all_layers = Settings { clip_skip: 1, ..settings.clone() };
+        let plain = pipeline.encode(&prompts, negative.as_slice(), &all_layers, &mut go_on).map_err(text)?;
+        conditioning = conditioning.with_negative_of(&plain).map_err(text)?;
     }
+    let (mut positive, mut negative) = (Vec::new(), Vec::new());
+    for picture in 0..prompts.len() {
+        let (told, not) = conditioning.told(picture, 0).map_err(text)?;
+        positive.extend(told);
+        negative.push(not);
+    }
+    let states = |all: &[Told]| -> Result<Vec<f32>, String> {
+        Ok(all.iter().map(|told| super::values(&told.states)).collect::<Result<Vec<_>, _>>()?.concat())
+    };
     if case.tensors.contains_key("unet_context") {
-        let (negative, positive) = (&conditioning.negative, &conditioning.positive);
         // The first call of pix2pix has the prompt first, and the negative one with the picture and without it.
         let halves = if params["kind"] == "pix2pix" {
-            vec![positive, negative, negative]
+            vec![&positive, &negative, &negative]
         } else {
-            vec![negative, positive]
+            vec![&negative, &positive]
         };
-        let halves: Result<Vec<_>, _> = halves.into_iter().map(super::values).collect();
+        let halves: Result<Vec<_>, _> = halves.into_iter().map(|all| states(all)).collect();
         comparison.tensor("unet_context", &halves?.concat());
     }
-    if let Some(pooled) = conditioning.pooled.as_ref().filter(|_| case.tensors.contains_key("unet_pooled")) {
-        let both = [&pooled.negative, &pooled.positive].map(super::values);
-        comparison.tensor("unet_pooled", &both.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
+    if case.tensors.contains_key("unet_pooled") {
+        let pooled = negative.iter().chain(&positive).filter_map(|told| told.pooled.as_ref());
+        comparison.tensor("unet_pooled", &pooled.map(super::values).collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut noise = TorchCpu::new(seed);
     let pictures = Pictures::of(case, context)?;

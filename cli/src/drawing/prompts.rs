@@ -1,0 +1,135 @@
+//! The prompts of a command's pictures: one pair for all, or with wildcards one for each.
+
+use crate::args::ModelArgs;
+use crate::error::CliError;
+use crate::words::WordsArgs;
+use crate::{lora, words as learned};
+use latent_diffusion::lora::{Tag, take_tags};
+use latent_diffusion::prompt::{PromptSchedule, Wildcards, subprompts};
+use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
+use serde_json::Value;
+use std::ops::Range;
+
+/// Pictures of which the prompts are encoded at once.
+const AT_ONCE: usize = 64;
+
+/// A prompt and its negative prompt.
+type Pair = [String; 2];
+
+/// The prompts of all pictures.
+pub(super) struct Prompts<'a> {
+    templates: [&'a str; 2],
+    /// As the pictures' files tell them: one, or one for each picture.
+    told: Vec<Pair>,
+    /// The same as they are encoded, without LoRAs.
+    words: Vec<Pair>,
+    /// The LoRAs that they name.
+    tags: Vec<Tag>,
+}
+
+impl<'a> Prompts<'a> {
+    /// Draws what wildcards become for each seed.
+    pub(super) fn resolve(
+        args: &WordsArgs,
+        templates: [&'a str; 2],
+        seeds: &[u64],
+    ) -> Result<Prompts<'a>, CliError> {
+        let told = match &args.wildcards {
+            None => vec![templates.map(str::to_owned)],
+            Some(folder) => {
+                let mut wildcards = Wildcards::open(folder)?;
+                seeds.iter().map(|seed| wildcards.resolve(templates, *seed)).collect::<Result<_, _>>()?
+            }
+        };
+        let taken = |[prompt, negative]: &Pair| -> Result<(Pair, Vec<Tag>), Error> {
+            let ((prompt, mut tags), (negative, more)) = (take_tags(prompt)?, take_tags(negative)?);
+            tags.extend(more);
+            Ok(([prompt, negative], tags))
+        };
+        let (words, tags): (Vec<_>, Vec<_>) =
+            told.iter().map(taken).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        if tags.iter().any(|own| *own != tags[0]) {
+            return Err(CliError::BadInput(
+                "wildcards: two of the pictures would get different LoRAs; name LoRAs outside of wildcards, or draw one \
+                 picture at a time"
+                    .into(),
+            ));
+        }
+        Ok(Prompts { templates, told, words, tags: tags.into_iter().next().unwrap_or_default() })
+    }
+
+    /// All that decides which files they need: LoRAs, and texts that may name learned words.
+    pub(super) fn files(&self, args: &WordsArgs) -> String {
+        format!("{:?}", (&self.tags, (!args.is_empty()).then_some(&self.words)))
+    }
+
+    /// Refuses prompts that cannot be drawn in so many steps.
+    pub(super) fn check(&self, steps: usize) -> Result<(), CliError> {
+        for [prompt, negative] in &self.words {
+            for part in subprompts(prompt)? {
+                PromptSchedule::new(part.text, steps)?;
+            }
+            PromptSchedule::new(negative, steps)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a pipeline the LoRAs and the learned words.
+    pub(super) fn open(&self, args: &ModelArgs, pipeline: &mut Pipeline) -> Result<(), CliError> {
+        let [prompt, negative] = &self.told[0];
+        lora::apply(args, [prompt, negative], pipeline)?;
+        let mut all: Vec<&str> = self.words.iter().flatten().map(String::as_str).collect();
+        all.sort_unstable();
+        all.dedup();
+        learned::apply(&args.words, &all, pipeline)
+    }
+
+    /// What the file of a picture tells.
+    pub(super) fn told(&self, picture: usize) -> [&str; 2] {
+        let pair = if self.told.len() == 1 { &self.told[0] } else { &self.told[picture] };
+        [&pair[0], &pair[1]]
+    }
+
+    /// Adds the templates to what a picture's file tells, where they are others.
+    pub(super) fn tell_templates(&self, mut json: Value, picture: usize) -> Value {
+        let keys = ["prompt_template", "negative_prompt_template"];
+        for ((key, template), told) in keys.into_iter().zip(self.templates).zip(self.told(picture)) {
+            if template != told {
+                json[key] = template.into();
+            }
+        }
+        json
+    }
+
+    /// The pictures whose prompts are encoded together with those of a batch that begins with `picture`: all of them if
+    /// they have the same.
+    pub(super) fn block(&self, picture: usize, batch: usize) -> Range<usize> {
+        if self.words.len() == 1 {
+            return 0..1;
+        }
+        let block = (AT_ONCE / batch).max(1) * batch;
+        let start = picture - picture % block;
+        start..(start + block).min(self.words.len())
+    }
+
+    /// Encodes the prompts of some pictures.
+    pub(super) fn encode(
+        &self,
+        pictures: Range<usize>,
+        pipeline: &mut Pipeline,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Conditioning, Error> {
+        let side = |side: usize| -> Vec<&str> {
+            self.words[pictures.clone()].iter().map(|pair| pair[side].as_str()).collect()
+        };
+        let (prompts, mut negative) = (side(0), side(1));
+        // As without a negative prompt.
+        if negative.iter().all(|text| text.is_empty()) {
+            negative.clear();
+        }
+        let conditioning = pipeline.encode(&prompts, &negative, settings, listener)?;
+        pipeline.unload_text_encoder();
+        Ok(conditioning)
+    }
+}

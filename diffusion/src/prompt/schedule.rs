@@ -1,0 +1,275 @@
+//! Parts of a prompt that change from step to step.
+//!
+//! The brackets are read as a grammar of balanced brackets would: a bracket whose contents are no schedule stays in the
+//! text, for [`parse`](super::parse) to weigh; one that nothing closes, or that closes nothing, is an ordinary character,
+//! and so are all that are open around it.
+
+use crate::Error;
+use std::collections::{BTreeSet, HashMap};
+
+/// Schedules inside as many others are text. The bound keeps recursion from the stack's end.
+const DEEPEST: usize = 64;
+/// Most bytes of all the texts that one prompt becomes.
+const MOST_TEXT: usize = 4 << 20;
+/// Characters that mean something.
+const SPECIAL: [char; 7] = ['\\', '(', ')', '[', ']', ':', '|'];
+
+/// The texts that a prompt is in the steps of a run: `[from:to:when]` becomes another text after a step, `[a|b|c]` with
+/// every step.
+///
+/// `when` is a number of steps, or with a point in it a part of all steps: `[a:b:5]` is `a` in five steps, `[a:b:0.5]` in
+/// half of them and `[a:b:1.0]` in all, `[a:b:0]` in none. `[to:when]` has no text before, `[from::when]` none after. Texts
+/// may hold weights and further schedules; a backslash makes the next character ordinary.
+///
+/// ```
+/// use latent_diffusion::prompt::PromptSchedule;
+/// let schedule = PromptSchedule::new("a [mountain:lake:0.25] at [dawn|dusk]", 8)?;
+/// let texts: Vec<&str> = (1..=4).map(|step| schedule.at(step)).collect();
+/// assert_eq!(texts, ["a mountain at dawn", "a mountain at dusk", "a lake at dawn", "a lake at dusk"]);
+/// assert_eq!(schedule.texts().len(), 4);
+/// # Ok::<(), latent_diffusion::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptSchedule {
+    /// Each once, in the order in which they come.
+    texts: Vec<String>,
+    /// The last step of each span, from 1 on, and the place of its text. The last span has no end.
+    spans: Vec<(usize, usize)>,
+}
+
+impl PromptSchedule {
+    /// Reads a prompt for a run of `steps`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a prompt that becomes more than four megabytes of different texts. One that does not change may
+    /// have any length.
+    pub fn new(prompt: &str, steps: usize) -> Result<PromptSchedule, Error> {
+        let nodes = Parser::default().parse(prompt);
+        let mut ends = BTreeSet::from([steps]);
+        collect_ends(&nodes, steps, &mut ends);
+        let (mut schedule, mut known) =
+            (PromptSchedule { texts: Vec::new(), spans: Vec::new() }, HashMap::new());
+        let mut bytes = 0;
+        for end in ends {
+            let mut text = String::new();
+            write(&nodes, end, steps, &mut text);
+            let next = known.len();
+            let place = *known.entry(text).or_insert_with_key(|text| {
+                bytes += text.len();
+                schedule.texts.push(text.clone());
+                next
+            });
+            if schedule.texts.len() > 1 && bytes > MOST_TEXT {
+                return Err(Error::Setting {
+                    name: "prompt",
+                    reason: format!(
+                        "what changes in it makes more than {} MB of texts in {steps} steps; shorten it",
+                        MOST_TEXT >> 20
+                    ),
+                });
+            }
+            match schedule.spans.last_mut() {
+                Some((until, same)) if *same == place => *until = end,
+                _ => schedule.spans.push((end, place)),
+            }
+        }
+        Ok(schedule)
+    }
+
+    /// The text in a step, counted from 1. Steps past the end have the last one.
+    #[must_use]
+    pub fn at(&self, step: usize) -> &str {
+        &self.texts[self.place(step)]
+    }
+
+    /// The place in [`PromptSchedule::texts`] of the text in a step.
+    #[must_use]
+    pub fn place(&self, step: usize) -> usize {
+        let span = self.spans.iter().find(|(until, _)| step <= *until);
+        span.or(self.spans.last()).map_or(0, |(_, place)| *place)
+    }
+
+    /// All texts, each once.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// The last step of each span of steps, and its text.
+    pub fn spans(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.spans.iter().map(|(until, place)| (*until, self.texts[*place].as_str()))
+    }
+}
+
+/// A piece of a prompt.
+enum Node<'a> {
+    Text(&'a str),
+    /// One text until a step, another one after it.
+    Switch {
+        before: Vec<Node<'a>>,
+        after: Vec<Node<'a>>,
+        when: When,
+    },
+    /// One after the other.
+    Alternate(Vec<Vec<Node<'a>>>),
+}
+
+#[derive(Clone, Copy)]
+enum When {
+    Step(f64),
+    /// A part of all steps.
+    Part(f64),
+}
+
+impl When {
+    /// A number with white space around it: a part if there is a point in it.
+    fn parse(text: &str) -> Option<When> {
+        let text = text.trim();
+        let is_number = text.contains(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '+' | '-' | 'e' | 'E'));
+        let value: f64 = is_number.then(|| text.parse().ok())??;
+        Some(if text.contains('.') { When::Part(value) } else { When::Step(value) })
+    }
+
+    /// The last step before the change; 0 if there is none.
+    fn step(self, steps: usize) -> usize {
+        let step = match self {
+            When::Step(step) => step,
+            When::Part(part) => part * steps as f64,
+        };
+        // Cut off as the webui does; what is below 0 becomes 0.
+        (step as usize).min(steps)
+    }
+}
+
+/// A bracket that is open.
+struct Frame {
+    is_square: bool,
+    /// The place of its item.
+    start: usize,
+    /// The places of the signs that divide what is inside, `:` and `|`.
+    colons: Vec<usize>,
+    bars: Vec<usize>,
+    /// How many schedules lie in each other there.
+    depth: usize,
+}
+
+#[derive(Default)]
+struct Parser<'a> {
+    /// Nodes so far. Those of open brackets follow each other.
+    items: Vec<Node<'a>>,
+    open: Vec<Frame>,
+}
+
+impl<'a> Parser<'a> {
+    fn parse(mut self, prompt: &'a str) -> Vec<Node<'a>> {
+        let mut rest = prompt;
+        while let Some(first) = rest.chars().next() {
+            let len = match first {
+                '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+                _ if SPECIAL.contains(&first) => 1,
+                _ => rest.find(SPECIAL).unwrap_or(rest.len()),
+            };
+            let (text, after) = rest.split_at(len);
+            self.take(first, text);
+            rest = after;
+        }
+        self.items
+    }
+
+    fn take(&mut self, first: char, text: &'a str) {
+        let (place, mut is_schedule) = (self.items.len(), false);
+        match (first, self.open.last_mut()) {
+            ('(' | '[', _) => self.open.push(Frame {
+                is_square: first == '[',
+                start: place,
+                colons: Vec::new(),
+                bars: Vec::new(),
+                depth: 0,
+            }),
+            (':', Some(frame)) => frame.colons.push(place),
+            ('|', Some(frame)) => frame.bars.push(place),
+            (')' | ']', Some(frame)) if frame.is_square == (first == ']') => {
+                is_schedule = self.close();
+            }
+            // It closes nothing; so nothing around it is a balanced bracket.
+            (')' | ']', _) => self.open.clear(),
+            _ => {}
+        }
+        if !is_schedule {
+            self.items.push(Node::Text(text));
+        }
+    }
+
+    /// Closes the innermost bracket; makes its contents a schedule if they are one and not too deep.
+    fn close(&mut self) -> bool {
+        let Some(frame) = self.open.pop() else { return false };
+        let node = if frame.depth < DEEPEST { self.schedule(&frame) } else { None };
+        let depth = frame.depth + usize::from(node.is_some());
+        if let Some(around) = self.open.last_mut() {
+            around.depth = around.depth.max(depth);
+        }
+        let is_schedule = node.is_some();
+        self.items.extend(node);
+        is_schedule
+    }
+
+    /// Takes the contents of a bracket out, and the bracket, if they are a schedule.
+    fn schedule(&mut self, frame: &Frame) -> Option<Node<'a>> {
+        let when = match (&frame.colons[..], &frame.bars[..]) {
+            _ if !frame.is_square => return None,
+            ([], [_, ..]) => None,
+            ([last] | [_, last], []) => match &self.items[last + 1..] {
+                [Node::Text(text)] => Some(When::parse(text)?),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let mut parts = Vec::new();
+        for sign in frame.bars.iter().chain(&frame.colons).rev() {
+            parts.push(self.items.split_off(sign + 1));
+            self.items.truncate(*sign);
+        }
+        parts.push(self.items.split_off(frame.start + 1));
+        self.items.truncate(frame.start);
+        let Some(when) = when else {
+            parts.reverse();
+            return Some(Node::Alternate(parts));
+        };
+        // The last is the number.
+        let mut parts = parts.into_iter().skip(1);
+        let after = parts.next().unwrap_or_default();
+        Some(Node::Switch { before: parts.next().unwrap_or_default(), after, when })
+    }
+}
+
+/// Adds the steps after which a text may change.
+fn collect_ends(nodes: &[Node<'_>], steps: usize, ends: &mut BTreeSet<usize>) {
+    for node in nodes {
+        match node {
+            Node::Text(_) => {}
+            Node::Switch { before, after, when } => {
+                ends.extend(Some(when.step(steps)).filter(|step| *step >= 1));
+                collect_ends(before, steps, ends);
+                collect_ends(after, steps, ends);
+            }
+            Node::Alternate(parts) => {
+                ends.extend(1..=steps);
+                parts.iter().for_each(|part| collect_ends(part, steps, ends));
+            }
+        }
+    }
+}
+
+/// The text of a step.
+fn write(nodes: &[Node<'_>], step: usize, steps: usize, out: &mut String) {
+    for node in nodes {
+        match node {
+            Node::Text(text) => out.push_str(text),
+            Node::Switch { before, after, when } => {
+                write(if step <= when.step(steps) { before } else { after }, step, steps, out);
+            }
+            Node::Alternate(parts) => write(&parts[step.saturating_sub(1) % parts.len()], step, steps, out),
+        }
+    }
+}
