@@ -49,6 +49,7 @@ pub mod taesd;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
+pub mod upscaler;
 pub mod vae;
 mod whole;
 

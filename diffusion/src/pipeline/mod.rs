@@ -24,9 +24,11 @@ mod task;
 
 pub use conditioning::{Conditioning, Pooled};
 pub use control::Control;
+pub(crate) use decode::expect_finite;
 pub(crate) use event::tell;
 pub use event::{Event, Listener};
 pub use latents::Latents;
+pub(crate) use load::read;
 pub use mask::Mask;
 pub use picture::{Margins, Picture};
 pub use prepare::Source;
