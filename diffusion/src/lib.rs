@@ -57,8 +57,8 @@ pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Event, Fill, Latents, Listener, MAX_SIDE, Margins, Mask, Memory,
-    Picture, PictureSizes, Pipeline, Pooled, Settings, Source, Task,
+    AestheticScores, Conditioning, Control, Enlarge, EnlargePicture, Event, Fill, Hires, Latents, Listener,
+    MAX_SIDE, Margins, Mask, Memory, Picture, PictureSizes, Pipeline, Pooled, Settings, Source, Task,
 };
 pub use preview::LatentRgb;
 pub use whole::{Gaps, PartGaps};

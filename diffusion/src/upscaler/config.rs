@@ -44,7 +44,8 @@ impl UpscalerConfig {
         };
         let [features, inputs] = shape("conv_first.weight")?;
         let [growth, _] = shape("body.0.rdb1.conv1.weight")?;
-        let count = |name: &dyn Fn(usize) -> String| (0..).take_while(|i| weights.contains(&name(*i))).count();
+        let count =
+            |name: &dyn Fn(usize) -> String| (0..).take_while(|i| weights.contains(&name(*i))).count();
         let blocks = count(&|i| format!("body.{i}.rdb1.conv1.weight"));
         let doublings = count(&|i| format!("conv_up{}.weight", i + 1));
         let unshuffle = match inputs {

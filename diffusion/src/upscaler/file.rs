@@ -43,10 +43,12 @@ impl UpscalerFile {
         let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
         whole::check_part(&file.weights, ("upscaler", "ESRGAN"), load, |_| false)?;
         // A network with more layers gives another picture.
-        let is_known = |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
+        let is_known =
+            |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
         let known = file.weights.names().filter(|name| is_known(name)).count();
         if known < checkpoint.tensors().count() {
-            let known: BTreeSet<_> = names.iter().filter(|(name, _)| is_known(name)).map(|(_, name)| name).collect();
+            let known: BTreeSet<_> =
+                names.iter().filter(|(name, _)| is_known(name)).map(|(_, name)| name).collect();
             let strange = checkpoint.tensors().find(|tensor| !known.contains(&tensor.name));
             let what = strange.map_or(String::new(), |tensor| Quoted(&tensor.name).to_string());
             return refuse(format!("is no upscaler of the kind ESRGAN: it has a tensor {what}; {advice}"));

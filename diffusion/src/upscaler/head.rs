@@ -69,7 +69,8 @@ impl Head {
             let columns = scale * kept.columns.start..end(kept.columns.end, large.width);
             for y in scale * kept.rows.start..end(kept.rows.end, large.height) {
                 let from = &values[(y - scale * given.rows.start) * row_values..][..row_values];
-                let from = &from[RGB * (columns.start - scale * given.columns.start)..][..RGB * columns.len()];
+                let from =
+                    &from[RGB * (columns.start - scale * given.columns.start)..][..RGB * columns.len()];
                 let to = &mut large.rgb[RGB * (y * large.width + columns.start)..][..RGB * columns.len()];
                 for (to, value) in to.iter_mut().zip(from) {
                     *to = (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;

@@ -166,7 +166,8 @@ fn reference(net: &Net, config: &UpscalerConfig, pixels: &Map) -> Map {
     }
     let mut x = first.plus(&conv("conv_body", &hidden), 1.0);
     for i in 1..=config.doublings {
-        let twice = Map::make(x.size.map(|side| 2 * side), x.channels, |row, column, c| x.at(row / 2, column / 2, c));
+        let twice =
+            Map::make(x.size.map(|side| 2 * side), x.channels, |row, column, c| x.at(row / 2, column / 2, c));
         x = conv(&format!("conv_up{i}"), &twice).leaky();
     }
     conv("conv_last", &conv("conv_hr", &x).leaky())
@@ -230,7 +231,10 @@ fn the_later_names() {
         name.replace("conv_up", "upconv").replace("conv_hr", "HRconv")
     });
     let words = upscale(&UpscalerFile::open(words).unwrap(), &picture(9, 5), WHOLE);
-    assert_eq!(words, upscale(&UpscalerFile::open(file(&net, str::to_owned)).unwrap(), &picture(9, 5), WHOLE));
+    assert_eq!(
+        words,
+        upscale(&UpscalerFile::open(file(&net, str::to_owned)).unwrap(), &picture(9, 5), WHOLE)
+    );
 }
 
 /// The depth of the published networks, which is what tiles must stand.
@@ -291,7 +295,10 @@ fn what_is_no_upscaler_is_refused() {
     holds(refused(&|net| drop(net.remove("body.1.rdb2.conv3"))), "body.1.rdb2.conv3.weight");
     holds(refused(&|net| drop(net.remove("conv_last"))), "conv_last.weight");
     let wide = Conv { shape: [4, 5], weight: vec![0.0; 180], bias: vec![0.0; 4] };
-    holds(refused(&|net| net.insert("conv_first".into(), Conv { ..copy(&wide) }).map_or((), drop)), "5 channels");
+    holds(
+        refused(&|net| net.insert("conv_first".into(), Conv { ..copy(&wide) }).map_or((), drop)),
+        "5 channels",
+    );
     holds(refused(&|net| net.insert("conv_hr".into(), copy(&wide)).map_or((), drop)), "conv_hr.weight");
     let plus = |net: &mut Net| drop(net.insert("body.0.rdb1.conv1x1".into(), copy(&wide)));
     holds(refused(&plus), "body.0.rdb1.conv1x1.");

@@ -74,10 +74,7 @@ impl Part {
     /// The same part of the picture, as a part of another part that holds it.
     pub(super) fn within(&self, other: &Part) -> Part {
         let shift = |range: &Range<usize>, by: usize| range.start - by..range.end - by;
-        Part {
-            rows: shift(&self.rows, other.rows.start),
-            columns: shift(&self.columns, other.columns.start),
-        }
+        Part { rows: shift(&self.rows, other.rows.start), columns: shift(&self.columns, other.columns.start) }
     }
 
     /// So many rows of it at a time.
@@ -110,7 +107,8 @@ mod tests {
     #[test]
     fn tiles_cover_each_pixel_once() {
         for (height, width) in [(1, 1), (100, 7), (1000, 333), (129, 128)] {
-            for tiling in [Tiling { side: 64, overlap: 8 }, Tiling { side: 0, overlap: 3 }, Tiling::default()] {
+            for tiling in [Tiling { side: 64, overlap: 8 }, Tiling { side: 0, overlap: 3 }, Tiling::default()]
+            {
                 let mut times = vec![0; height * width];
                 for Tile { kept, seen } in tiling.tiles(height, width) {
                     assert!(tiling.side == 0 || seen.rows.len() <= tiling.side + 2 * tiling.overlap);

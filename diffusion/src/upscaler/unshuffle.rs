@@ -10,7 +10,8 @@ pub(super) fn unshuffle(x: &Tensor, side: usize) -> Result<Tensor, Error> {
         let reason = format!("a tensor {} is no picture", x.shape());
         return Err(Error::Setting { name: "picture", reason });
     };
-    if batch != 1 || height == 0 || width == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
+    if batch != 1 || height == 0 || width == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side)
+    {
         let reason = format!("{width}x{height} pixels are no squares of {side}x{side}");
         return Err(Error::Setting { name: "picture", reason });
     }

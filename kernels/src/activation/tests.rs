@@ -4,13 +4,8 @@ use super::*;
 use crate::testing::{assert_close, random};
 use proptest::prelude::*;
 
-const KINDS: [Activation; 5] = [
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::QuickGelu,
-    Activation::Relu,
-    Activation::LeakyRelu,
-];
+const KINDS: [Activation; 5] =
+    [Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Relu, Activation::LeakyRelu];
 
 #[test]
 fn the_reference_gelu_is_right() {
