@@ -27,6 +27,7 @@ mod progress;
 mod samplers;
 mod sources;
 mod txt2img;
+mod upscale;
 mod words;
 
 use args::{Args, Command};
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Inpaint(args) => drawing::run(&*args),
         Command::Outpaint(args) => drawing::run(&*args),
         Command::Edit(args) => drawing::run(&*args),
+        Command::Upscale(args) => upscale::run(&args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),

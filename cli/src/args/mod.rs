@@ -5,12 +5,14 @@ mod convert;
 mod drawing;
 mod pictures;
 mod sdxl;
+mod upscaling;
 
 pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
 pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use sdxl::SdxlArgs;
+pub(crate) use upscaling::{HiresArgs, UpscaleArgs};
 
 use crate::bench;
 use clap::{Parser, Subcommand};
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Outpaint(Box<OutpaintArgs>),
     /// Change a picture by an instruction, with a model of InstructPix2Pix
     Edit(Box<EditArgs>),
+    /// Enlarge a picture, with an ESRGAN or by Lanczos' filter
+    Upscale(Box<UpscaleArgs>),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
@@ -133,6 +137,8 @@ pub(crate) struct Txt2imgArgs {
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
     pub(crate) prompt_flag: Option<String>,
+    #[command(flatten)]
+    pub(crate) hires: HiresArgs,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
 }

@@ -2,24 +2,26 @@
 
 mod about;
 mod control;
+mod hires;
 mod job;
 mod preview;
 mod settings;
 
 pub(crate) use job::{Fact, Job};
 
-use crate::args::DrawingArgs;
+use crate::args::{DrawingArgs, HiresArgs};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::{check_environment, check_threads, device, interrupt, lora, model, sources, words as learned};
 use about::About;
+use hires::Second;
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
 use preview::Preview;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +38,11 @@ pub(crate) trait Verb: Sync {
 
     /// Flags of all such commands.
     fn args(&self) -> &DrawingArgs;
+
+    /// Flags of a second pass.
+    fn hires(&self) -> Option<&HiresArgs> {
+        None
+    }
 
     /// Reads what the command is given beside words, and puts the size to draw into the settings.
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError>;
@@ -57,8 +64,8 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
             args.batch_count
         )));
     }
-    let (access, memory) =
-        if args.low_memory { (Access::Map, Memory::Little) } else { (Access::Read, Memory::Plenty) };
+    let access = if args.low_memory { Access::Map } else { Access::Read };
+    let memory = if args.low_memory || args.vae_tiling { Memory::Little } else { Memory::Plenty };
     let models_dir = args.model.models_dir.as_deref();
     let sources = sources::open(args.model.model.as_deref(), &args.model.sources, models_dir, access)?;
     let mut pipeline = Pipeline::open(sources.checkpoint)?.with_memory(memory);
@@ -92,7 +99,9 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         lora::apply(&args.model, [prompt, &args.sampling.negative_prompt], &mut pipeline)?;
     learned::apply(&args.model.words, &[&words, &negative_words], &mut pipeline)?;
     let models_dir = args.model.models_dir.as_deref();
+    let second = Second::of(verb.hires(), &settings, pipeline.model(), models_dir)?;
     let mut facts = job.facts();
+    facts.extend(second.iter().flat_map(Second::facts));
     facts.extend(control::apply(&args.control, &*job, &settings, access, models_dir, &mut pipeline)?);
     let (taesd, fact) = preview::apply(&args.preview, access, &mut pipeline)?;
     facts.extend(fact);
@@ -106,16 +115,20 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         eprintln!("seed {first_seed}");
     }
 
-    let mut preview = Preview::new(&args.preview, taesd.as_deref(), &settings, &pipeline)?;
+    let of = |settings: &Settings| Preview::new(&args.preview, taesd.as_deref(), settings, &pipeline);
+    let large = second.as_ref().map(|second| second.settings(&settings, pipeline.model())).transpose()?;
+    let mut previews = [of(&settings)?, large.as_ref().map(of).transpose()?.flatten()];
+    // The pass that is drawn: 0 or 1.
+    let pass = Cell::new(0);
     let mut progress = Progress::new(args.verbose);
     let mut listener = |event: Event<'_>| {
         progress.show(&event);
         if matches!(event, Event::Step { step: 0, .. }) {
             sources.hash.begin();
         }
-        if let Some(Err(error)) = preview.as_ref().map(|preview| preview.show(&event)) {
+        if let Some(Err(error)) = previews[pass.get()].as_ref().map(|preview| preview.show(&event)) {
             eprintln!("latent: preview: {error}; going on without");
-            preview = None;
+            previews = [None, None];
         }
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -135,7 +148,20 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         let sample = |pipeline: &mut Pipeline| {
             pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
         };
-        let latents = or_on_cpu(&mut pipeline, auto, sample)?;
+        let mut latents = or_on_cpu(&mut pipeline, auto, sample)?;
+        if let Some(second) = &second {
+            let enlarge = |pipeline: &mut Pipeline| {
+                let device = pipeline.device().clone();
+                second.with(&device, |hires| pipeline.enlarge(&latents, &settings, hires, &mut listener))
+            };
+            let (source, settings) = or_on_cpu(&mut pipeline, auto, enlarge)?;
+            pass.set(1);
+            let sample = |pipeline: &mut Pipeline| {
+                pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
+            };
+            latents = or_on_cpu(&mut pipeline, auto, sample)?;
+            pass.set(0);
+        }
         if (group + 1) * args.batch_size >= args.batch_count {
             pipeline.unload_unet();
         }
@@ -150,6 +176,7 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
                 settings: &settings,
                 prompt,
                 negative_prompt: &args.sampling.negative_prompt,
+                drawn: second.as_ref().map(|_| settings.size(pipeline.model())).transpose()?,
                 model: &sources.name,
                 hash: hash.as_deref(),
                 seed: seeds[i],
