@@ -10,6 +10,7 @@ use latent_diffusion::families::{
 use latent_diffusion::lora::Summary;
 use latent_diffusion::names::Named;
 use latent_diffusion::text::TextPart;
+use latent_diffusion::upscaler::{UpscalerConfig, UpscalerFile};
 use latent_loader::{Checkpoint, Layout};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -38,6 +39,8 @@ struct Report<'a> {
     components: Vec<Component>,
     memory: Vec<Need>,
     checks: Vec<PartCheck>,
+    /// The sizes of an upscaler, or why it is none that can be used.
+    upscaler: Option<Result<UpscalerConfig, String>>,
     sha256: Option<String>,
     with_tensors: bool,
 }
@@ -67,6 +70,10 @@ impl<'a> Report<'a> {
             _ => Vec::new(),
         };
         let family = Family::detect(&facts);
+        let upscaler = (identity.kind == Kind::Upscaler).then(|| {
+            let file = UpscalerFile::open(checkpoint.clone()).map_err(|error| error.to_string())?;
+            Ok(file.config().clone())
+        });
         Report {
             checkpoint,
             identity,
@@ -76,6 +83,7 @@ impl<'a> Report<'a> {
             components,
             memory,
             checks,
+            upscaler,
             sha256: None,
             with_tensors: false,
         }
@@ -124,6 +132,18 @@ impl<'a> Report<'a> {
         if let Some(lora) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
             report["lora"] = json!({"layers": lora.layers, "kinds": lora.kinds, "ranks": lora.ranks});
         }
+        match &self.upscaler {
+            Some(Ok(config)) => {
+                report["upscaler"] = json!({
+                    "scale": config.scale(),
+                    "blocks": config.blocks,
+                    "features": config.features,
+                    "growth": config.growth,
+                });
+            }
+            Some(Err(problem)) => report["problem"] = json!(problem),
+            None => {}
+        }
         if let Some(sha256) = &self.sha256 {
             report["sha256"] = json!(sha256);
             report["short_hash"] = json!(hash::short(sha256));
@@ -145,7 +165,11 @@ impl<'a> Report<'a> {
         line("file", self.checkpoint.label());
         line("layout", &format!("{}, {}", self.layout(), bytes(self.checkpoint.file_bytes())));
         line("kind", &format!("{}; {}", identity.kind.label(), identity.kind.purpose()));
-        line("family", identity.family_label().as_deref().unwrap_or("unknown"));
+        match &self.upscaler {
+            Some(Ok(config)) => line("upscaler", &config.to_string()),
+            Some(Err(problem)) => line("cannot enlarge", problem),
+            None => line("family", identity.family_label().as_deref().unwrap_or("unknown")),
+        }
         if let Some(summary) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
             line("changes", &summary.to_string());
         }

@@ -30,6 +30,7 @@ mod sheet;
 mod sources;
 mod tokens;
 mod txt2img;
+mod upscale;
 mod words;
 
 use args::{Args, Command};
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Outpaint(args) => drawing::run(&*args),
         Command::Edit(args) => drawing::run(&*args),
         Command::Grid(args) => grid::run(&args),
+        Command::Upscale(args) => upscale::run(&args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::inspect::{bytes, printable};
 use crate::{hash, print};
 use latent_diffusion::families::{Identity, Kind};
+use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::{Checkpoint, cached_snapshot};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -12,17 +13,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Folders below a root in which models lie: those of the webui and of ComfyUI, and the root itself.
-const BELOW: [&str; 15] = [
+const BELOW: [&str; 18] = [
     "models/Stable-diffusion",
     "models/Lora",
     "models/VAE",
     "models/VAE-approx",
     "models/ControlNet",
+    "models/ESRGAN",
+    "models/RealESRGAN",
     "models/checkpoints",
     "models/loras",
     "models/vae",
     "models/vae_approx",
     "models/controlnet",
+    "models/upscale_models",
     "models/unet",
     "models/diffusion_models",
     "models/clip",
@@ -88,6 +92,8 @@ struct Found {
     bytes: u64,
     /// What it is, or why it cannot be opened.
     identity: Result<Identity, String>,
+    /// The sizes of an upscaler.
+    upscaler: Option<String>,
     sha256: Option<String>,
 }
 
@@ -95,12 +101,15 @@ impl Found {
     fn of(path: PathBuf) -> Found {
         match Checkpoint::open(&path) {
             Ok(checkpoint) => {
-                let (bytes, identity) = (checkpoint.file_bytes(), Ok(Identity::of(&checkpoint)));
-                Found { path, bytes, identity, sha256: None }
+                let (bytes, identity) = (checkpoint.file_bytes(), Identity::of(&checkpoint));
+                let is_upscaler = identity.kind == Kind::Upscaler;
+                let upscaler = is_upscaler.then(|| UpscalerFile::open(checkpoint)).and_then(Result::ok);
+                let upscaler = upscaler.map(|file| file.config().to_string());
+                Found { path, bytes, identity: Ok(identity), upscaler, sha256: None }
             }
             Err(error) => {
                 let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
-                Found { path, bytes, identity: Err(error.to_string()), sha256: None }
+                Found { path, bytes, identity: Err(error.to_string()), upscaler: None, sha256: None }
             }
         }
     }
@@ -118,7 +127,11 @@ impl Found {
 
     fn told(&self) -> String {
         match &self.identity {
-            Ok(identity) => identity.family_label().unwrap_or_else(|| "family unknown".to_owned()),
+            Ok(identity) => self
+                .upscaler
+                .clone()
+                .or(identity.family_label())
+                .unwrap_or_else(|| "family unknown".to_owned()),
             Err(error) => error.clone(),
         }
     }

@@ -41,6 +41,12 @@ impl Progress {
                 }
                 self.bar.set_position(picture as u64);
             }
+            Event::Upscaled { tile, total } => {
+                if tile == 0 {
+                    self.begin("upscaling", total as u64, "{msg:>14} {bar:30} {pos}/{len}, {eta} left");
+                }
+                self.bar.set_position(tile as u64);
+            }
             Event::Step { step, total, .. } => {
                 if step == 0 {
                     self.begin(

@@ -1,6 +1,6 @@
 //! `latent txt2img`: words to pictures.
 
-use crate::args::{DrawingArgs, Txt2imgArgs};
+use crate::args::{DrawingArgs, HiresArgs, Txt2imgArgs};
 use crate::drawing::{Job, Verb};
 use crate::error::CliError;
 use latent_diffusion::families::Model;
@@ -17,6 +17,10 @@ impl Verb for Txt2imgArgs {
 
     fn args(&self) -> &DrawingArgs {
         &self.drawing
+    }
+
+    fn hires(&self) -> Option<&HiresArgs> {
+        Some(&self.hires)
     }
 
     fn job(&self, _: &mut Settings, _: &Model) -> Result<Box<dyn Job>, CliError> {

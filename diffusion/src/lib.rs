@@ -54,6 +54,7 @@ pub mod taesd;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
+pub mod upscaler;
 pub mod vae;
 mod whole;
 
@@ -61,8 +62,8 @@ pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Event, Fill, Latents, Listener, MAX_SIDE, Margins, Mask, Memory,
-    Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
+    AestheticScores, Conditioning, Control, Enlarge, EnlargePicture, Event, Fill, Hires, Latents, Listener,
+    MAX_SIDE, Margins, Mask, Memory, Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
 };
 pub use preview::LatentRgb;
 pub use whole::{Gaps, PartGaps};

@@ -44,6 +44,9 @@ pub(crate) struct DrawingArgs {
     /// Take less memory: map the model's files, which must not change meanwhile, and decode in bands, which is slower
     #[arg(long)]
     pub(crate) low_memory: bool,
+    /// Encode and decode in bands, which takes less memory and more time: the same picture
+    #[arg(long)]
+    pub(crate) vae_tiling: bool,
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,

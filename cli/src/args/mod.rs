@@ -6,6 +6,7 @@ mod drawing;
 mod pictures;
 mod sdxl;
 mod tokens;
+mod upscaling;
 
 pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
 pub(crate) use convert::ConvertArgs;
@@ -13,6 +14,7 @@ pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
 pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use sdxl::SdxlArgs;
 pub(crate) use tokens::TokensArgs;
+pub(crate) use upscaling::{HiresArgs, UpscaleArgs};
 
 use crate::bench;
 use crate::grid::Axis;
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Edit(Box<EditArgs>),
     /// Draw pictures whose settings differ, as one labelled picture
     Grid(Box<GridArgs>),
+    /// Enlarge a picture, with an ESRGAN or by Lanczos' filter
+    Upscale(Box<UpscaleArgs>),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
@@ -142,6 +146,8 @@ pub(crate) struct Txt2imgArgs {
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
     pub(crate) prompt_flag: Option<String>,
+    #[command(flatten)]
+    pub(crate) hires: HiresArgs,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
 }

@@ -26,6 +26,8 @@ pub(super) struct About<'a> {
     pub(super) model: &'a str,
     pub(super) hash: Option<&'a str>,
     pub(super) seed: u64,
+    /// Width and height of the first pass, where there are two.
+    pub(super) drawn: Option<(usize, usize)>,
     /// The command's own settings.
     pub(super) facts: &'a [Fact],
 }
@@ -46,7 +48,7 @@ impl About<'_> {
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\nNegative prompt: {}", self.negative_prompt));
         }
-        let (width, height) = (picture.width, picture.height);
+        let (width, height) = self.size(picture);
         text.push_str(&format!(
             "\nSteps: {steps}, Sampler: {}, Schedule type: {}",
             sampler.label(),
@@ -72,16 +74,22 @@ impl About<'_> {
         text
     }
 
+    /// The size to ask for.
+    fn size(&self, picture: &Picture) -> (usize, usize) {
+        self.drawn.unwrap_or((picture.width, picture.height))
+    }
+
     /// Everything needed to draw the picture again.
     fn json(&self, picture: &Picture) -> serde_json::Value {
         let settings = self.settings;
+        let (width, height) = self.size(picture);
         let mut json = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt,
-            "width": picture.width,
-            "height": picture.height,
+            "width": width,
+            "height": height,
             "steps": settings.steps,
             "cfg_scale": settings.guidance,
             "cfg_rescale": settings.guidance_rescale,

@@ -2,6 +2,7 @@
 
 mod about;
 mod control;
+mod hires;
 mod job;
 mod preview;
 mod prompts;
@@ -13,7 +14,7 @@ pub(crate) use job::{Fact, Job};
 pub(crate) use settings::random_seed;
 pub(crate) use studio::Studio;
 
-use crate::args::DrawingArgs;
+use crate::args::{DrawingArgs, HiresArgs};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::sheet::Contact;
@@ -33,6 +34,11 @@ pub(crate) trait Verb: Sync {
 
     /// Flags of all such commands.
     fn args(&self) -> &DrawingArgs;
+
+    /// Flags of a second pass.
+    fn hires(&self) -> Option<&HiresArgs> {
+        None
+    }
 
     /// Reads what the command is given beside words, and puts the size to draw into the settings.
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError>;

@@ -1,6 +1,7 @@
 //! One command that draws after the other, on a model that stays open.
 
 use super::about::About;
+use super::hires::Second;
 use super::preview::{self, Preview};
 use super::prompts::Prompts;
 use super::{Drawn, Fact, Sink, Verb, control, settings};
@@ -13,7 +14,7 @@ use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Memory, Pipeline, Settings};
 use latent_loader::Access;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +79,10 @@ impl<'a> Studio<'a> {
         settings = task.sized(settings, pipeline.model());
         task.check(&settings, pipeline.model())?;
         prompts.check(settings.steps)?;
-        let mut facts = job.facts();
         let models_dir = args.model.models_dir.as_deref();
+        let second = Second::of(verb.hires(), &settings, pipeline.model(), models_dir)?;
+        let mut facts = job.facts();
+        facts.extend(second.iter().flat_map(Second::facts));
         facts.extend(control::apply(&args.control, &*job, &settings, access(args), models_dir, pipeline)?);
         facts.extend(fact.clone());
         if let Some(kind) = pipeline.model().distilled {
@@ -90,16 +93,20 @@ impl<'a> Studio<'a> {
             eprintln!("seed {first_seed}");
         }
 
-        let mut preview = Preview::new(&args.preview, taesd.as_deref(), &settings, pipeline)?;
+        let of = |settings: &Settings| Preview::new(&args.preview, taesd.as_deref(), settings, pipeline);
+        let large = second.as_ref().map(|second| second.settings(&settings, pipeline.model())).transpose()?;
+        let mut previews = [of(&settings)?, large.as_ref().map(of).transpose()?.flatten()];
+        // The pass that is drawn: 0 or 1.
+        let pass = Cell::new(0);
         let mut progress = Progress::new(args.verbose);
         let mut listener = |event: Event<'_>| {
             progress.show(&event);
             if matches!(event, Event::Step { step: 0, .. }) {
                 hash.begin();
             }
-            if let Some(Err(error)) = preview.as_ref().map(|preview| preview.show(&event)) {
+            if let Some(Err(error)) = previews[pass.get()].as_ref().map(|preview| preview.show(&event)) {
                 eprintln!("latent: preview: {error}; going on without");
-                preview = None;
+                previews = [None, None];
             }
             let stop = self.interrupted.load(Ordering::Relaxed);
             if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -123,7 +130,20 @@ impl<'a> Studio<'a> {
             let sample = |pipeline: &mut Pipeline| {
                 pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
             };
-            let latents = or_on_cpu(pipeline, auto, sample)?;
+            let mut latents = or_on_cpu(pipeline, auto, sample)?;
+            if let Some(second) = &second {
+                let enlarge = |pipeline: &mut Pipeline| {
+                    let device = pipeline.device().clone();
+                    second.with(&device, |hires| pipeline.enlarge(&latents, &settings, hires, &mut listener))
+                };
+                let (source, settings) = or_on_cpu(pipeline, auto, enlarge)?;
+                pass.set(1);
+                let sample = |pipeline: &mut Pipeline| {
+                    pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
+                };
+                latents = or_on_cpu(pipeline, auto, sample)?;
+                pass.set(0);
+            }
             if !self.more && (group + 1) * args.batch_size >= args.batch_count {
                 pipeline.unload_unet();
             }
@@ -139,6 +159,7 @@ impl<'a> Studio<'a> {
                     settings: &settings,
                     prompt,
                     negative_prompt,
+                    drawn: second.as_ref().map(|_| settings.size(pipeline.model())).transpose()?,
                     model: name,
                     hash: digits.as_deref(),
                     seed: seeds[i],
@@ -156,9 +177,10 @@ impl<'a> Studio<'a> {
 
 /// Everything that decides what [`Opened::new`] opens.
 fn flags(args: &DrawingArgs, prompts: &Prompts<'_>) -> String {
-    let DrawingArgs { model, sdxl, preview, device, low_memory, .. } = args;
+    let DrawingArgs { model, sdxl, preview, device, low_memory, vae_tiling, .. } = args;
     let refiner = (&sdxl.refiner, sdxl.refiner_start);
-    format!("{:?}", (model, &preview.taesd, device, low_memory, refiner, prompts.files(&model.words)))
+    let memory = (low_memory, vae_tiling);
+    format!("{:?}", (model, &preview.taesd, device, memory, refiner, prompts.files(&model.words)))
 }
 
 fn access(args: &DrawingArgs) -> Access {
@@ -174,7 +196,7 @@ impl Opened {
         at_once: usize,
     ) -> Result<Opened, CliError> {
         let access = access(args);
-        let memory = if args.low_memory { Memory::Little } else { Memory::Plenty };
+        let memory = if args.low_memory || args.vae_tiling { Memory::Little } else { Memory::Plenty };
         let models_dir = args.model.models_dir.as_deref();
         let sources = sources::open(args.model.model.as_deref(), &args.model.sources, models_dir, access)?;
         let mut pipeline = Pipeline::open(sources.checkpoint)?.with_memory(memory);

@@ -184,7 +184,7 @@ fn kind(contents: &Contents<'_>) -> Kind {
         Kind::Vae
     } else if contents.has_text() {
         Kind::TextEncoder
-    } else if any(|n| n == "conv_first.weight" || n.starts_with("model.1.sub.")) {
+    } else if any(crate::upscaler::is_upscaler) {
         Kind::Upscaler
     } else {
         Kind::Unknown

@@ -66,6 +66,13 @@ impl Control {
         let values: Vec<f32> = picture.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
         Ok(Tensor::from_f32(&[1, height, width, 3], &values)?)
     }
+
+    /// As [`Control::hint`], for a larger size.
+    fn stretched(&self, [width, height]: [usize; 2], factor: usize) -> Result<Tensor, Error> {
+        let own = [self.picture.width, self.picture.height].map(|side| side.next_multiple_of(factor));
+        let planes = Latents::from_channels_last(&self.hint(own, factor)?)?;
+        planes.bilinear([height, width]).channels_last(0..1)
+    }
 }
 
 impl Pipeline {
@@ -101,10 +108,12 @@ impl Pipeline {
         self.controls.iter().try_for_each(|control| control.hint([width, height], factor).map(drop))
     }
 
-    /// The networks that act in a walk, read if they are not there yet, with what they see.
+    /// The networks that act in a walk, read if they are not there yet, with what they see: for a second pass their pictures
+    /// stretched.
     pub(super) fn steering(
         &mut self,
         latents: &Latents,
+        is_enlarged: bool,
         now: &Rc<Now>,
         listener: &mut Listener<'_>,
     ) -> Result<Steering, Error> {
@@ -113,7 +122,8 @@ impl Pipeline {
         let drawn = [latents.width * factor, latents.height * factor];
         let mut seen = Vec::new();
         for control in self.controls.clone() {
-            let hint = control.hint(drawn, factor)?;
+            let hint =
+                if is_enlarged { control.stretched(drawn, factor)? } else { control.hint(drawn, factor)? };
             if (0..steps).any(|step| control.acts(step, steps)) {
                 let net = self.control_net(&control.net, listener)?;
                 seen.push(Seen { hint: net.embed(&hint)?.to(&Device::Cpu)?, net, control });

@@ -92,6 +92,6 @@ impl Pipeline {
 }
 
 /// Fails if a stage computed a value that is no number.
-pub(super) fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
+pub(crate) fn expect_finite(stage: &'static str, values: &[f32]) -> Result<(), Error> {
     if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
 }

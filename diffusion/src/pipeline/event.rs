@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 pub enum Event<'a> {
     /// A part of the model is being read.
     Loading {
-        /// "text encoder", "UNet" or "VAE".
+        /// "text encoder", "UNet", "VAE", "ControlNet" or "upscaler".
         component: &'static str,
         /// Bytes read so far.
         read: u64,
@@ -42,6 +42,13 @@ pub enum Event<'a> {
         written: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// The enlarging of a picture begins, or a tile of it was enlarged.
+    Upscaled {
+        /// Tiles done: from 0 to `total`.
+        tile: usize,
+        /// Tiles in all.
+        total: usize,
     },
     /// The decoding begins, or a picture was decoded.
     Decoded {

@@ -56,6 +56,47 @@ impl Latents {
         &self.values[picture * len..][..len]
     }
 
+    /// Stretched to a height and width, each value between those of its four neighbours (`torch.nn.functional.interpolate`
+    /// with `mode="bilinear"`).
+    #[must_use]
+    pub fn bilinear(&self, [height, width]: [usize; 2]) -> Latents {
+        let between = |to: usize, from: usize| {
+            move |i: usize| {
+                // Middles of elements lie over each other.
+                let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+                let low = (at as usize).min(from - 1);
+                (low, (low + 1).min(from - 1), (at - low as f64) as f32)
+            }
+        };
+        let rows: Vec<_> = (0..height).map(between(height, self.height)).collect();
+        let columns: Vec<_> = (0..width).map(between(width, self.width)).collect();
+        self.resized([height, width], |plane, y, x| {
+            let ((top, bottom, down), (left, right, across)) = (rows[y], columns[x]);
+            let at = |y: usize, x: usize| plane[y * self.width + x];
+            let row = |y: usize| at(y, left) + across * (at(y, right) - at(y, left));
+            row(top) + down * (row(bottom) - row(top))
+        })
+    }
+
+    /// Stretched to a height and width, each value that of the element that it lies in (`mode="nearest"`).
+    #[must_use]
+    pub fn nearest(&self, [height, width]: [usize; 2]) -> Latents {
+        self.resized([height, width], |plane, y, x| {
+            plane[y * self.height / height * self.width + x * self.width / width]
+        })
+    }
+
+    /// Each plane anew, from its old values.
+    fn resized(&self, [height, width]: [usize; 2], value: impl Fn(&[f32], usize, usize) -> f32) -> Latents {
+        let mut values = Vec::with_capacity(self.pictures * self.channels * height * width);
+        for plane in self.values.chunks_exact((self.height * self.width).max(1)) {
+            for y in 0..height {
+                values.extend((0..width).map(|x| value(plane, y, x)));
+            }
+        }
+        Latents { values, height, width, ..*self }
+    }
+
     /// Some of the pictures as a tensor `[n, height, width, channels]`.
     ///
     /// # Errors
@@ -72,5 +113,31 @@ impl Latents {
             }
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp() -> Latents {
+        Latents { values: vec![0.0, 1.0, 2.0, 3.0, 10.0, 11.0], ..Latents::zeros(1, 1, 2, 3) }
+    }
+
+    /// Values of PyTorch.
+    #[test]
+    fn stretched_as_pytorch_does() {
+        let nearest = ramp().nearest([3, 6]);
+        let row = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0];
+        assert_eq!(nearest.values[..12], [row, row].concat());
+        assert_eq!(nearest.values[12..], [3.0, 3.0, 10.0, 10.0, 11.0, 11.0]);
+        let bilinear = ramp().bilinear([4, 6]);
+        assert_eq!((bilinear.height, bilinear.width), (4, 6));
+        assert_eq!(bilinear.values[..6], [0.0, 0.25, 0.75, 1.25, 1.75, 2.0]);
+        // A quarter of the way from the first row to the second.
+        assert_eq!(bilinear.values[6..9], [0.75, 1.375, 2.625]);
+        assert_eq!(bilinear.values[18..], [3.0, 4.75, 8.25, 10.25, 10.75, 11.0]);
+        assert_eq!(ramp().bilinear([2, 3]), ramp());
+        assert_eq!(ramp().nearest([2, 3]), ramp());
     }
 }

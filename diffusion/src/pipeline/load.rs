@@ -26,7 +26,7 @@ impl Pipeline {
 }
 
 /// Reads weights for a device, and tells the listener about it.
-pub(super) fn read<T>(
+pub(crate) fn read<T>(
     component: &'static str,
     weights: Weights,
     device: &Device,

@@ -8,6 +8,7 @@ mod embeddings;
 mod encode;
 mod event;
 mod guidance;
+mod hires;
 mod latents;
 mod load;
 mod loras;
@@ -24,9 +25,12 @@ mod task;
 
 pub use conditioning::{Conditioning, Told};
 pub use control::Control;
+pub(crate) use decode::expect_finite;
 pub(crate) use event::tell;
 pub use event::{Event, Listener};
+pub use hires::{Enlarge, EnlargePicture, Hires};
 pub use latents::Latents;
+pub(crate) use load::read;
 pub use mask::Mask;
 pub use picture::{Margins, Picture};
 pub use prepare::Source;
@@ -56,7 +60,7 @@ pub enum Memory {
     /// As much as the fastest way takes.
     #[default]
     Plenty,
-    /// Little: a picture is decoded in bands, which takes longer.
+    /// Little: a picture is encoded and decoded in bands, which takes longer.
     Little,
 }
 

@@ -70,7 +70,7 @@ impl Picture {
     }
 
     /// The picture, to the right and below going on with its last pixels until its sides are multiples.
-    pub(super) fn padded_to(&self, multiple: usize) -> Picture {
+    pub(crate) fn padded_to(&self, multiple: usize) -> Picture {
         let room = |side: usize| side.next_multiple_of(multiple) - side;
         self.grown(Margins { right: room(self.width), bottom: room(self.height), ..Margins::default() }).0
     }

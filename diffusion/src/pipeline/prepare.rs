@@ -1,7 +1,7 @@
 //! The pictures of a task, encoded: the stage between the words and the sampling.
 
 use super::event::tell;
-use super::{Event, Fill, Listener, Mask, Picture, Pipeline, Settings, Task};
+use super::{Event, Fill, Latents, Listener, Mask, Memory, Picture, Pipeline, Settings, Task};
 use crate::Error;
 use crate::families::Input;
 use crate::params::Params;
@@ -12,8 +12,8 @@ use latent_tensor::{Device, Tensor};
 /// A task whose pictures are encoded: for any number of runs ([`Pipeline::sample_source`]).
 #[derive(Default)]
 pub struct Source {
-    /// The picture to start from, and how much of it may change.
-    pub(super) picture: Option<(Moments, f64)>,
+    /// The picture to start from.
+    pub(super) picture: Option<Shown>,
     /// The elements of a latent that are drawn, `[height, width]`: all where there is none.
     pub(super) mask: Option<Vec<f32>>,
     /// What they are when the drawing begins.
@@ -21,6 +21,30 @@ pub struct Source {
     /// What the UNet takes beside the latent.
     pub(super) beside: Beside,
     finish: Option<Finish>,
+}
+
+/// A picture to start from.
+pub(super) struct Shown {
+    pub(super) latents: ShownLatents,
+    /// How much of it may change.
+    pub(super) walked: Walked,
+}
+
+/// The latents of a picture to start from.
+pub(super) enum ShownLatents {
+    /// Those of one picture for all that are drawn.
+    Encoded(Moments),
+    /// One for each that is drawn, of a first pass.
+    Drawn(Latents),
+}
+
+/// The steps that are walked.
+#[derive(Clone, Copy)]
+pub(super) enum Walked {
+    /// A part of them, from 0 to 1.
+    Part(f64),
+    /// The last ones.
+    Last(usize),
 }
 
 /// What the UNet takes beside the latent.
@@ -53,8 +77,18 @@ impl Pipeline {
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Source, Error> {
-        task.check(settings, &self.model)?;
         self.check_controls(settings)?;
+        self.prepare_alone(task, settings, listener)
+    }
+
+    /// As [`Pipeline::prepare`], whatever ControlNets see.
+    pub(super) fn prepare_alone(
+        &mut self,
+        task: &Task<'_>,
+        settings: &Settings,
+        listener: &mut Listener<'_>,
+    ) -> Result<Source, Error> {
+        task.check(settings, &self.model)?;
         let (factor, form, input) = (self.model.vae.factor(), settings.form(), self.model.input);
         let (width, height) = settings.size(&self.model)?;
         let mut source = Source { finish: Finish::of(task)?, ..Source::default() };
@@ -86,7 +120,8 @@ impl Pipeline {
             match *task {
                 Task::Edit { guidance, .. } => source.beside = Beside::Picture(Some((picture, guidance))),
                 Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => {
-                    source.picture = Some((picture, strength));
+                    let (latents, walked) = (ShownLatents::Encoded(picture), Walked::Part(strength));
+                    source.picture = Some(Shown { latents, walked });
                 }
                 Task::TextToImage => unreachable!("it has no picture"),
             }
@@ -116,7 +151,7 @@ impl Pipeline {
 
     /// Encodes pictures one at a time. As in decoding, an encoder whose values pass the largest `f16` of a GPU goes on in
     /// `f32`.
-    fn encode_pixels(
+    pub(super) fn encode_pixels(
         &mut self,
         pictures: &[Tensor],
         listener: &mut Listener<'_>,
@@ -124,15 +159,20 @@ impl Pipeline {
         if pictures.is_empty() {
             return Ok(Vec::new());
         }
+        let memory = self.memory;
         let mut encoder = self.load_encoder(&self.device, listener)?;
         let (mut all, total) = (Vec::new(), pictures.len());
         tell(listener, Event::Encoded { picture: 0, total })?;
         for (picture, pixels) in pictures.iter().enumerate() {
-            let mut moments = encoder.encode(pixels)?;
+            let encode = |encoder: &VaeEncoder| match memory {
+                Memory::Plenty => encoder.encode(pixels),
+                Memory::Little => encoder.encode_in_bands(pixels),
+            };
+            let mut moments = encode(&encoder)?;
             let is_finite = moments.values().f32s()?.iter().all(|value| value.is_finite());
             if let Some(exact) = encoder.device().more_exact().filter(|_| !is_finite) {
                 encoder = self.load_encoder(&exact, listener)?;
-                moments = encoder.encode(pixels)?;
+                moments = encode(&encoder)?;
             }
             super::decode::expect_finite("VAE encoder", moments.values().f32s()?)?;
             all.push(moments);

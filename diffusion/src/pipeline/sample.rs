@@ -85,10 +85,10 @@ impl Pipeline {
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let Start { schedule, latents, beside, keep } = &mut start;
+        let Start { schedule, latents, beside, keep, is_enlarged } = &mut start;
         let now = Rc::new(Now { steps: schedule.steps(), ..Now::default() });
         let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, &now, listener)?;
-        let base = base.steered(self.steering(latents, &now, listener)?);
+        let base = base.steered(self.steering(latents, *is_enlarged, &now, listener)?);
         let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
         tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);

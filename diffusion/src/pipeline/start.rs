@@ -4,7 +4,7 @@
 //! picture after it. In the webui and in ComfyUI the first numbers of a seed are the noise; here a latent is the middle of
 //! its distribution then.
 
-use super::prepare;
+use super::prepare::{self, Shown, ShownLatents, Walked};
 use super::{Fill, Latents, Pipeline, Settings, Source};
 use crate::Error;
 use crate::families::Input;
@@ -20,13 +20,15 @@ pub(super) struct Start {
     /// What the UNet takes beside them.
     pub(super) beside: Option<Beside>,
     pub(super) keep: Option<Keep>,
+    /// Whether it is a second pass, larger than what ControlNets were given.
+    pub(super) is_enlarged: bool,
 }
 
 impl Start {
     /// Nothing but noise, of which unit normals are given.
     pub(super) fn noise(mut latents: Latents, schedule: Schedule) -> Start {
         schedule.scale_noise(&mut latents.values);
-        Start { schedule, latents, beside: None, keep: None }
+        Start { schedule, latents, beside: None, keep: None, is_enlarged: false }
     }
 }
 
@@ -78,9 +80,10 @@ impl Pipeline {
         // diffusers leaves it to a model for inpainting to keep what is not masked.
         let keeps = source.mask.is_some() && (self.model.input != Input::Inpaint || !is_diffusers);
         let from = source.picture.as_ref();
-        let shows = from.is_some_and(|(_, strength)| source.mask.is_none() || *strength < 1.0);
-        let picture = match from {
-            Some((moments, _)) if keeps || shows => Some(draw(moments, noise)?),
+        let shows = from.is_some_and(|from| source.mask.is_none() || !from.walked.are_all());
+        let picture = match from.map(|from| &from.latents) {
+            Some(ShownLatents::Encoded(moments)) if keeps || shows => Some(draw(moments, noise)?),
+            Some(ShownLatents::Drawn(latents)) => Some(fitting(latents, &shape)?),
             _ => None,
         };
         let mut unit = shape.clone();
@@ -96,29 +99,52 @@ impl Pipeline {
             }
             (prepare::Beside::Picture(None), _) => put(shape.clone(), None),
             // diffusers encodes the masked picture for every model: what is drawn later comes after it.
-            (prepare::Beside::Nothing, Some((moments, _))) if keeps && is_diffusers => {
+            (prepare::Beside::Nothing, Some(Shown { latents: ShownLatents::Encoded(moments), .. }))
+                if keeps && is_diffusers =>
+            {
                 drop(draw(moments, noise)?);
             }
             (prepare::Beside::Nothing, _) => {}
         }
         let schedule = settings.schedule(&self.model)?;
         let mut start = match (from, &picture) {
-            (Some((_, strength)), Some(picture)) if shows => {
-                let skipped = settings.form().skipped_steps(settings.steps, *strength);
+            (Some(Shown { walked, .. }), Some(picture)) if shows => {
+                let skipped = match *walked {
+                    Walked::Part(strength) => settings.form().skipped_steps(settings.steps, strength),
+                    Walked::Last(steps) => settings.steps.saturating_sub(steps),
+                };
                 let schedule = schedule.after(skipped);
                 let schedule = schedule
                     .map_err(|error| Error::Setting { name: "strength", reason: error.to_string() })?;
                 let values = schedule.add_noise(&filled(source, picture, &unit), &unit.values);
                 let latents = Latents { values, ..shape };
-                Start { schedule, latents, beside: None, keep: None }
+                Start { schedule, latents, beside: None, keep: None, is_enlarged: false }
             }
             _ => Start::noise(unit.clone(), schedule),
         };
         if let (Some(mask), Some(picture), true) = (&source.mask, picture, keeps) {
             start.keep = Some(Keep { picture: picture.values, noise: unit.values, mask: mask.clone() });
         }
-        Ok(Start { beside, ..start })
+        let is_enlarged = matches!(from, Some(Shown { latents: ShownLatents::Drawn(_), .. }));
+        Ok(Start { beside, is_enlarged, ..start })
     }
+}
+
+impl Walked {
+    /// Whether the drawing begins with noise alone.
+    fn are_all(self) -> bool {
+        matches!(self, Walked::Part(strength) if strength >= 1.0)
+    }
+}
+
+/// The latents, if they are of this shape.
+fn fitting(latents: &Latents, shape: &Latents) -> Result<Latents, Error> {
+    let dims = |of: &Latents| [of.pictures, of.channels, of.height, of.width];
+    if dims(latents) == dims(shape) {
+        return Ok(latents.clone());
+    }
+    let reason = format!("latents {:?} are given, and {:?} are drawn", dims(latents), dims(shape));
+    Err(Error::Setting { name: "latents", reason })
 }
 
 /// A latent for each picture, drawn from a distribution.

@@ -1,9 +1,11 @@
-//! The finest level of the decoder in bands of rows, with far less memory and the same bytes.
+//! The finest level of decoder and encoder in bands of rows, with far less memory and the same bytes.
 //!
 //! The largest tensors of a decoder lie between the last upsampler and the picture. All that is held whole here is the input
 //! of that upsampler, until the first residual block has read it, and the picture that the blocks hand on. What the upsampler
 //! gives, which is the largest, is computed a band at a time, once for each pass of the first block over it: the mean and
 //! variance of the first norm, those of the second, the result.
+//!
+//! In an encoder the picture takes the place of the upsampler's input, and its first convolution that of the upsampler's.
 
 use crate::Error;
 use crate::resnet::{InPlace, ResnetBlock, Stream};
@@ -14,23 +16,31 @@ use std::ops::Range;
 /// tiles, which is enough of them for sixteen threads.
 pub(super) const BAND_BYTES: usize = 16 << 20;
 
-/// Runs the residual blocks of a level on one picture `[1, height, width, channels]`, which the upsampler enlarges before if
+/// What stands before a level.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) conv: &'a Conv2d,
+    /// How many times as high and wide the picture becomes before the convolution.
+    pub(super) scale: usize,
+}
+
+/// Runs the residual blocks of a level on one picture `[1, height, width, channels]`, which goes through the entry before if
 /// there is one, in bands of about so many bytes.
 pub(super) fn level(
     x: Tensor,
-    upsampler: Option<&Conv2d>,
+    entry: Option<Entry<'_>>,
     resnets: &[ResnetBlock],
     bytes: usize,
 ) -> Result<Tensor, Error> {
     let x = Window::whole(x)?;
     let [height, width, channels] = x.dims();
-    let (scale, channels) = upsampler.map_or((1, channels), |conv| (2, conv.outputs()));
+    let (scale, channels) = entry.map_or((1, channels), |entry| (entry.scale, entry.conv.outputs()));
     let dims = [scale * height, scale * width, channels];
     let row = size_of::<f32>() * dims[1] * dims[2];
     let count = (bytes / row / BAND_UNIT).max(1) * BAND_UNIT;
-    let (mut stream, rest) = match (upsampler, resnets) {
-        (Some(conv), [first, rest @ ..]) => {
-            let mut stream = Upsampled::new(x, conv, dims, first.outputs(), count)?;
+    let (mut stream, rest) = match (entry, resnets) {
+        (Some(Entry { conv, .. }), [first, rest @ ..]) => {
+            let mut stream = Entered::new(x, conv, dims, first.outputs(), count)?;
             first.forward_in_bands(&mut stream, count)?;
             (InPlace(stream.result), rest)
         }
@@ -42,8 +52,8 @@ pub(super) fn level(
     stream.into_tensor()
 }
 
-/// A picture that is enlarged when its rows are asked for.
-struct Upsampled<'a> {
+/// A picture that goes through the entry when its rows are asked for.
+struct Entered<'a> {
     small: Window,
     conv: &'a Conv2d,
     /// The last rows that were computed.
@@ -51,7 +61,7 @@ struct Upsampled<'a> {
     result: Window,
 }
 
-impl<'a> Upsampled<'a> {
+impl<'a> Entered<'a> {
     /// `outputs`: channels of the result. Rows are asked for about `count` at a time.
     fn new(
         small: Window,
@@ -59,15 +69,15 @@ impl<'a> Upsampled<'a> {
         dims: [usize; 3],
         outputs: usize,
         count: usize,
-    ) -> Result<Upsampled<'a>, Error> {
+    ) -> Result<Entered<'a>, Error> {
         let [height, width, _] = dims;
         // First what stays longest: the memory above it goes back in one piece.
         let result = Window::new([height, width, outputs], height)?;
-        Ok(Upsampled { small, conv, large: Window::new(dims, count + 2 * BAND_UNIT)?, result })
+        Ok(Entered { small, conv, large: Window::new(dims, count + 2 * BAND_UNIT)?, result })
     }
 }
 
-impl Stream for Upsampled<'_> {
+impl Stream for Entered<'_> {
     fn dims(&self) -> [usize; 3] {
         self.large.dims()
     }
@@ -93,4 +103,23 @@ impl Stream for Upsampled<'_> {
         }
         Ok(&mut self.result)
     }
+}
+
+/// Does something for each picture of a batch, one after the other.
+pub(super) fn one_by_one(
+    x: &Tensor,
+    mut each: impl FnMut(&Tensor) -> Result<Tensor, Error>,
+) -> Result<Tensor, Error> {
+    let &[batch, height, width, channels] = x.dims() else { return each(x) };
+    if batch < 2 {
+        return each(x);
+    }
+    let mut values = Vec::new();
+    let mut dims = Vec::new();
+    for picture in x.f32s()?.chunks_exact((height * width * channels).max(1)) {
+        let result = each(&Tensor::from_f32(&[1, height, width, channels], picture)?)?;
+        values.extend_from_slice(result.f32s()?);
+        dims = [&[batch], &result.dims()[1..]].concat();
+    }
+    Ok(Tensor::from_f32(&dims, &values)?)
 }

@@ -1,6 +1,6 @@
 //! From a latent to a picture.
 
-use super::bands::{self, BAND_BYTES};
+use super::bands::{self, BAND_BYTES, Entry};
 use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
@@ -80,22 +80,10 @@ impl VaeDecoder {
 
     /// As [`VaeDecoder::decode_in_bands`], with bands of about so many bytes.
     pub(super) fn decode_in_bands_of(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
-        let &[batch, height, width, channels] = latent.dims() else { return self.decode(latent) };
-        if self.device != Device::Cpu {
+        if latent.dims().len() != 4 || self.device != Device::Cpu {
             return self.decode(latent);
         }
-        if batch == 1 {
-            return self.picture_in_bands(bytes, latent);
-        }
-        let mut pixels = Vec::new();
-        let mut dims = Vec::new();
-        for latent in latent.f32s()?.chunks_exact((height * width * channels).max(1)) {
-            let latent = Tensor::from_f32(&[1, height, width, channels], latent)?;
-            let picture = self.picture_in_bands(bytes, &latent)?;
-            pixels.extend_from_slice(picture.f32s()?);
-            dims = [&[batch], &picture.dims()[1..]].concat();
-        }
-        Ok(Tensor::from_f32(&dims, &pixels)?)
+        bands::one_by_one(latent, |latent| self.picture_in_bands(bytes, latent))
     }
 
     fn picture_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
@@ -111,7 +99,8 @@ impl VaeDecoder {
                 x = block.resnets(x)?;
                 upsampler = block.upsampler.as_ref();
             }
-            x = bands::level(x, upsampler, &finest.resnets, bytes)?;
+            let entry = upsampler.map(|conv| Entry { conv, scale: 2 });
+            x = bands::level(x, entry, &finest.resnets, bytes)?;
         }
         self.picture(&x)
     }

@@ -1,10 +1,11 @@
 //! From a picture to a latent.
 
+use super::bands::{self, BAND_BYTES, Entry};
 use super::mid_block::MidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Tensor, ops};
+use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Pool, Tensor, ops};
 
 /// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
@@ -59,11 +60,48 @@ impl VaeEncoder {
     /// # Errors
     /// A picture that is no RGB, or smaller than the factor.
     pub fn encode(&self, picture: &Tensor) -> Result<Moments, Error> {
-        let mut x = ops::conv2d(&picture.to(&self.device)?, &self.conv_in)?;
-        for block in &self.down_blocks {
+        let x = ops::conv2d(&picture.to(&self.device)?, &self.conv_in)?;
+        self.moments(self.coarser(x, &self.down_blocks)?)
+    }
+
+    /// As [`VaeEncoder::encode`], with about half of the memory, in about a third more time: the same bytes. Pictures are
+    /// encoded one after the other.
+    ///
+    /// An encoder on a GPU encodes whole.
+    ///
+    /// # Errors
+    /// As [`VaeEncoder::encode`].
+    pub fn encode_in_bands(&self, picture: &Tensor) -> Result<Moments, Error> {
+        self.encode_in_bands_of(BAND_BYTES, picture)
+    }
+
+    /// As [`VaeEncoder::encode_in_bands`], with bands of about so many bytes.
+    pub(super) fn encode_in_bands_of(&self, bytes: usize, picture: &Tensor) -> Result<Moments, Error> {
+        let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode(picture) };
+        if picture.dims().len() != 4 || self.device != Device::Cpu {
+            return self.encode(picture);
+        }
+        let values = bands::one_by_one(picture, |picture| {
+            // What came before would count beside what comes.
+            Pool::global().release();
+            let entry = Entry { conv: &self.conv_in, scale: 1 };
+            let x = bands::level(picture.clone(), Some(entry), &finest.resnets, bytes)?;
+            let x = finest.downsample(x)?;
+            Pool::global().release();
+            Ok(self.moments(self.coarser(x, coarser)?)?.values)
+        })?;
+        Ok(Moments { values, scaling_factor: self.scaling_factor })
+    }
+
+    /// Levels and the middle block.
+    fn coarser(&self, mut x: Tensor, levels: &[DownBlock]) -> Result<Tensor, Error> {
+        for block in levels {
             x = block.forward(x)?;
         }
-        let x = self.mid_block.forward(x)?;
+        self.mid_block.forward(x)
+    }
+
+    fn moments(&self, x: Tensor) -> Result<Moments, Error> {
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         let x = ops::conv2d_with(&x, &self.conv_out, around)?;
         let values = ops::linear(&x, &self.quant_conv)?.to(&Device::Cpu)?;
@@ -163,9 +201,12 @@ impl DownBlock {
         for resnet in &self.resnets {
             x = resnet.forward(x, None)?;
         }
-        if let Some(downsampler) = &self.downsampler {
-            x = ops::conv2d(&x, downsampler)?;
-        }
-        Ok(x)
+        self.downsample(x)
+    }
+
+    /// Half as high and wide, if there is a convolution for it.
+    fn downsample(&self, x: Tensor) -> Result<Tensor, Error> {
+        let Some(conv) = &self.downsampler else { return Ok(x) };
+        Ok(ops::conv2d(&x, conv)?)
     }
 }

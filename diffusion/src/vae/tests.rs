@@ -1,19 +1,32 @@
-//! Decoding in bands gives the bytes of decoding whole.
+//! Decoding and encoding in bands give the bytes of doing so whole.
 
-use super::{VaeConfig, VaeDecoder};
+use super::{VaeConfig, VaeDecoder, VaeEncoder};
 use crate::params::Params;
 use crate::rng::RngKind;
 use latent_kernels::parallel;
 use latent_tensor::Tensor;
 
-fn decoder(channels: &[usize]) -> VaeDecoder {
-    let config = VaeConfig {
+fn config(channels: &[usize]) -> VaeConfig {
+    VaeConfig {
         block_out_channels: channels.to_vec(),
         layers_per_block: 1,
         latent_channels: 4,
         scaling_factor: 0.18215,
-    };
-    VaeDecoder::load(&Params::synthetic(1, &|_| ()), &config).unwrap()
+    }
+}
+
+fn decoder(channels: &[usize]) -> VaeDecoder {
+    VaeDecoder::load(&Params::synthetic(1, &|_| ()), &config(channels)).unwrap()
+}
+
+fn encoder(channels: &[usize]) -> VaeEncoder {
+    VaeEncoder::load(&Params::synthetic(1, &|_| ()), &config(channels)).unwrap()
+}
+
+fn picture([batch, height, width]: [usize; 3]) -> Tensor {
+    let mut values = vec![0.0; batch * height * width * 3];
+    RngKind::Cpu.generator(8).normal(&mut values);
+    Tensor::from_f32(&[batch, height, width, 3], &values).unwrap()
 }
 
 fn latent(dims: [usize; 3]) -> Tensor {
@@ -67,6 +80,39 @@ fn the_same_bytes_in_bands_of_the_usual_size() {
     let whole = decoder.decode(&latent).unwrap();
     assert!(4 * 64 * whole.dims()[1] * whole.dims()[2] > 2 * super::bands::BAND_BYTES);
     same_bytes(&whole, &decoder.decode_in_bands(&latent).unwrap(), "400x412");
+}
+
+#[test]
+fn the_same_moments_in_bands_of_any_height() {
+    for channels in [&[32, 64][..], &[32, 32, 64], &[64]] {
+        let encoder = encoder(channels);
+        // Sides that are no multiples of the factor are cut off the same way.
+        for size in [[1, 4, 4], [1, 20, 36], [2, 44, 24], [1, 93, 41]] {
+            let picture = picture(size);
+            let whole = encoder.encode(&picture).unwrap();
+            for rows in [1, 4, 12, 16, 1000] {
+                let bands = encoder.encode_in_bands_of(rows * 4 * size[2] * channels[0], &picture).unwrap();
+                let what = format!("{channels:?} {size:?} bands of {rows} rows");
+                same_bytes(whole.values(), bands.values(), &what);
+            }
+        }
+    }
+    let (encoder, picture) = (encoder(&[32, 64, 64]), picture([1, 400, 412]));
+    let whole = encoder.encode(&picture).unwrap();
+    let bands = || encoder.encode_in_bands_of(64 * 4 * 412 * 32, &picture).unwrap();
+    for threads in [1, 3] {
+        let bands = parallel::with_threads(threads, bands).unwrap();
+        same_bytes(whole.values(), bands.values(), &format!("{threads} threads"));
+    }
+}
+
+#[test]
+fn a_picture_that_does_not_fit_is_refused_both_ways() {
+    let encoder = encoder(&[32, 64]);
+    for dims in [&[1, 4, 4, 4][..], &[4, 4, 3], &[1, 0, 4, 3]] {
+        let picture = Tensor::zeros(dims).unwrap();
+        assert!(encoder.encode(&picture).is_err() && encoder.encode_in_bands(&picture).is_err(), "{dims:?}");
+    }
 }
 
 #[test]

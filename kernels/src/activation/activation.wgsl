@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<Elems>;
 
-// 0 SiLU, 1 GELU, 2 quick GELU, 3 a product with the factor, 4 ReLU.
+// 0 SiLU, 1 GELU, 2 quick GELU, 3 a product with the factor, 4 ReLU, 5 leaky ReLU of that slope.
 override KIND: u32 = 0u;
 
 @compute @workgroup_size(256)
@@ -30,6 +30,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         y = v * sigmoid(1.702 * v);
     } else if (KIND == 4u) {
         y = max(v, Floats(0.0));
+    } else if (KIND == 5u) {
+        y = max(v, y);
     }
     x[at] = Elems(y);
 }

@@ -1,6 +1,6 @@
 //! On a GPU.
 
-use super::Activation;
+use super::{Activation, LEAKY_SLOPE};
 use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
 use bytemuck::{Pod, Zeroable};
 
@@ -22,7 +22,7 @@ pub(crate) static ACTIVATION: Shader = Shader {
     bindings: &[Access::Write],
     params: size_of::<Params>(),
     variants: || {
-        Variant::basic().into_iter().flat_map(|v| (0..5).map(move |k| v.clone().with("KIND", k))).collect()
+        Variant::basic().into_iter().flat_map(|v| (0..6).map(move |k| v.clone().with("KIND", k))).collect()
     },
 };
 
@@ -48,13 +48,14 @@ pub(crate) static GEGLU: Shader = Shader {
 /// # Errors
 /// A lost GPU, a command that it refused.
 pub fn activate(kind: Activation, x: &mut Array) -> Result<(), GpuError> {
-    let kind = match kind {
-        Activation::Silu => 0,
-        Activation::Gelu => 1,
-        Activation::QuickGelu => 2,
-        Activation::Relu => 4,
+    let (kind, factor) = match kind {
+        Activation::Silu => (0, 0.0),
+        Activation::Gelu => (1, 0.0),
+        Activation::QuickGelu => (2, 0.0),
+        Activation::Relu => (4, 0.0),
+        Activation::LeakyRelu => (5, LEAKY_SLOPE),
     };
-    in_place(kind, 0.0, x)
+    in_place(kind, factor, x)
 }
 
 /// `x *= factor`.

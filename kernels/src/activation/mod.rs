@@ -1,4 +1,4 @@
-//! Activations: SiLU, GELU, quick GELU, ReLU, and the gated GELU of a feed-forward.
+//! Activations: SiLU, GELU, quick GELU, ReLU, leaky ReLU, and the gated GELU of a feed-forward.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -21,7 +21,12 @@ pub enum Activation {
     QuickGelu,
     /// `max(x, 0)` (Nair and Hinton 2010).
     Relu,
+    /// `x` where it is positive, else [`LEAKY_SLOPE`] `x` (Maas et al., Rectifier Nonlinearities, 2013).
+    LeakyRelu,
 }
+
+/// Slope of [`Activation::LeakyRelu`] below 0, as ESRGAN has it.
+pub const LEAKY_SLOPE: f32 = 0.2;
 
 /// Applies an activation in place, on the fastest instruction set. The error is at most 1e-6 + 1e-6 `|x|`.
 pub fn activate(kind: Activation, x: &mut [f32]) {

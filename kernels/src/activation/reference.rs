@@ -1,6 +1,6 @@
 //! The specification, in `f64`.
 
-use super::Activation;
+use super::{Activation, LEAKY_SLOPE};
 
 /// One value of an activation.
 #[must_use]
@@ -12,7 +12,8 @@ pub fn activate(kind: Activation, x: f32) -> f32 {
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         // A NaN stays one.
         Activation::Relu if x < 0.0 => 0.0,
-        Activation::Relu => x,
+        Activation::LeakyRelu if x < 0.0 => f64::from(LEAKY_SLOPE) * x,
+        Activation::Relu | Activation::LeakyRelu => x,
     };
     y as f32
 }

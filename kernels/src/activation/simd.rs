@@ -1,6 +1,6 @@
 //! The activations on vectors.
 
-use super::Activation;
+use super::{Activation, LEAKY_SLOPE};
 use crate::simd::{Simd, SimdOp, exp2_below, sigmoid, silu};
 
 /// `x Φ(x)`, absolute error below 2e-7 (1 + `|x|`).
@@ -31,6 +31,8 @@ fn value<S: Simd>(s: S, kind: Activation, x: S::F32) -> S::F32 {
         Activation::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
         // The order of the operands keeps a NaN a NaN.
         Activation::Relu => s.max(s.splat(0.0), x),
+        // The slope is below 1, so the product is the larger one below 0.
+        Activation::LeakyRelu => s.max(s.mul(x, s.splat(LEAKY_SLOPE)), x),
     }
 }
 

@@ -4,7 +4,8 @@ use super::*;
 use crate::testing::{assert_close, random};
 use proptest::prelude::*;
 
-const KINDS: [Activation; 4] = [Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Relu];
+const KINDS: [Activation; 5] =
+    [Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Relu, Activation::LeakyRelu];
 
 #[test]
 fn the_reference_gelu_is_right() {
@@ -36,7 +37,11 @@ fn extremes() {
         for kind in KINDS {
             let mut x = [-1e30, -200.0, 0.0, 200.0, 1e30];
             activate_with(isa, kind, &mut x);
-            assert!(x[0].abs() <= 1e-6 && x[1].abs() <= 1e-6 && x[2] == 0.0, "{isa} {kind:?} {x:?}");
+            if kind == Activation::LeakyRelu {
+                assert_eq!(x[..3], [LEAKY_SLOPE * -1e30, LEAKY_SLOPE * -200.0, 0.0], "{isa}");
+            } else {
+                assert!(x[0].abs() <= 1e-6 && x[1].abs() <= 1e-6 && x[2] == 0.0, "{isa} {kind:?} {x:?}");
+            }
             assert_eq!(x[3..], [200.0, 1e30], "{isa} {kind:?}");
         }
     }

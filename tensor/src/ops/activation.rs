@@ -36,6 +36,14 @@ pub fn relu(x: Tensor) -> Result<Tensor, TensorError> {
     apply(Activation::Relu, x)
 }
 
+/// `x` where it is positive, else 0.2 `x`, as ESRGAN has it.
+///
+/// # Errors
+/// A tensor on the CPU that is not `f32`.
+pub fn leaky_relu(x: Tensor) -> Result<Tensor, TensorError> {
+    apply(Activation::LeakyRelu, x)
+}
+
 fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
     let _timer = profile::timer(Class::Elementwise);
     #[cfg(feature = "gpu")]

@@ -17,7 +17,7 @@ mod softmax;
 mod tests;
 mod upsample;
 
-pub use activation::{geglu, gelu, quick_gelu, relu, silu};
+pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
 pub use attention::attention;
 pub use bands::{Before, conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Around, Conv2d, conv2d, conv2d_with};

@@ -1,0 +1,79 @@
+//! Flags of what makes pictures larger: `latent upscale`, and the second pass of `latent txt2img`.
+
+use super::DeviceArgs;
+use std::path::PathBuf;
+
+/// `latent upscale`
+#[derive(clap::Args)]
+#[command(
+    after_help = "Without --upscale-model the picture is resized by Lanczos' filter. Transparent parts are white."
+)]
+pub(crate) struct UpscaleArgs {
+    /// Picture to enlarge, of any usual format
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: PathBuf,
+    /// An ESRGAN, such as RealESRGAN_x4plus: a file, or a name of `latent models`
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) upscale_model: Option<PathBuf>,
+    /// How many times as wide and high it becomes [default: what the model makes, 2 without one]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub(crate) scale: Option<f64>,
+    /// PNG file to write [default: the picture's name and the factor]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tiling: TilingArgs,
+    /// Folder in which a model's name is looked for [default: the usual ones]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Number of threads [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Print what is done, how long it took and the memory that it needs
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// How an upscaler sees a large picture.
+#[derive(clap::Args)]
+pub(crate) struct TilingArgs {
+    /// Side of the tiles in pixels of the picture, beside 64 that overlap on each side; less takes less memory; 0 takes the
+    /// picture whole
+    #[arg(long, value_name = "PIXELS", default_value_t = 512)]
+    pub(crate) tile: usize,
+}
+
+/// A second pass at a larger size.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Hires fix")]
+pub(crate) struct HiresArgs {
+    /// Draw small, enlarge, and redraw: for pictures larger than the model was made for
+    #[arg(long)]
+    pub(crate) hires: bool,
+    /// How many times as wide and high the second pass is
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value_t = 2.0,
+        requires = "hires",
+        allow_negative_numbers = true
+    )]
+    pub(crate) hires_scale: f64,
+    /// Steps of the second pass [default: those of the first]
+    #[arg(long, value_name = "N", requires = "hires")]
+    pub(crate) hires_steps: Option<usize>,
+    /// How much the second pass may change: near 0 little, 1 nearly all; 0.3 to 0.5 is good with an upscaler
+    #[arg(
+        long,
+        value_name = "PART",
+        default_value_t = 0.7,
+        requires = "hires",
+        allow_negative_numbers = true
+    )]
+    pub(crate) hires_strength: f64,
+    /// How the first pass is enlarged: latent, latent-nearest, lanczos, or an ESRGAN's file or name
+    #[arg(long, value_name = "NAME|MODEL", default_value = "latent", requires = "hires")]
+    pub(crate) hires_upscaler: PathBuf,
+}

@@ -1,0 +1,110 @@
+//! The second pass of a picture: its flags, and what its file tells of it.
+
+use super::Fact;
+use crate::args::HiresArgs;
+use crate::error::CliError;
+use crate::upscale::{Enlarger, scaled};
+use latent_diffusion::families::Model;
+use latent_diffusion::tensor::Device;
+use latent_diffusion::{Enlarge, Hires, Listener, Picture, Settings};
+use serde_json::json;
+use std::path::Path;
+
+/// Side of an upscaler's tiles.
+const TILE: usize = 512;
+
+/// A second pass that was asked for.
+pub(super) struct Second {
+    /// Width and height in pixels.
+    size: (usize, usize),
+    steps: Option<usize>,
+    strength: f64,
+    scale: f64,
+    by: By,
+}
+
+/// How the first pass is enlarged.
+enum By {
+    Bilinear,
+    Nearest,
+    Pixels(Enlarger),
+}
+
+impl By {
+    fn open(name: &Path, models_dir: Option<&Path>) -> Result<By, CliError> {
+        Ok(match name.to_str() {
+            Some("latent") => By::Bilinear,
+            Some("latent-nearest") => By::Nearest,
+            Some("lanczos") => By::Pixels(Enlarger::open(None, None, TILE)?),
+            _ => By::Pixels(Enlarger::open(Some(name), models_dir, TILE)?),
+        })
+    }
+
+    /// As the webui names it.
+    fn name(&self) -> &str {
+        match self {
+            By::Bilinear => "Latent",
+            By::Nearest => "Latent (nearest)",
+            By::Pixels(enlarger) => enlarger.name(),
+        }
+    }
+}
+
+impl Second {
+    /// What the flags ask for, checked against the first pass.
+    pub(super) fn of(
+        args: Option<&HiresArgs>,
+        first: &Settings,
+        model: &Model,
+        models_dir: Option<&Path>,
+    ) -> Result<Option<Second>, CliError> {
+        let Some(args) = args.filter(|args| args.hires) else { return Ok(None) };
+        let (width, height) = scaled("hires scale", first.size(model)?, args.hires_scale)?;
+        let factor = model.vae.factor();
+        let second = Second {
+            size: (width / factor * factor, height / factor * factor),
+            steps: args.hires_steps,
+            strength: args.hires_strength,
+            scale: args.hires_scale,
+            by: By::open(&args.hires_upscaler, models_dir)?,
+        };
+        second.settings(first, model)?;
+        Ok(Some(second))
+    }
+
+    /// Settings of the second pass.
+    pub(super) fn settings(&self, first: &Settings, model: &Model) -> Result<Settings, CliError> {
+        Ok(self.hires(Enlarge::Bilinear).settings(first, model)?)
+    }
+
+    fn hires<'a>(&self, enlarge: Enlarge<'a>) -> Hires<'a> {
+        let (width, height) = self.size;
+        Hires { steps: self.steps, strength: self.strength, enlarge, ..Hires::new(width, height) }
+    }
+
+    /// Has something done with it, on a device where an upscaler is to run.
+    pub(super) fn with<R>(&self, device: &Device, act: impl FnOnce(&Hires<'_>) -> R) -> R {
+        let enlarger = match &self.by {
+            By::Bilinear => return act(&self.hires(Enlarge::Bilinear)),
+            By::Nearest => return act(&self.hires(Enlarge::Nearest)),
+            By::Pixels(enlarger) => enlarger,
+        };
+        let enlarge = |picture: &Picture, size: (usize, usize), listener: &mut Listener<'_>| {
+            enlarger.enlarge(picture, size, device, listener)
+        };
+        act(&self.hires(Enlarge::Pixels(&enlarge)))
+    }
+
+    /// What a picture's file tells of it, as the webui does.
+    pub(super) fn facts(&self) -> Vec<Fact> {
+        let mut facts = vec![
+            Fact { label: "Denoising strength", key: "hires_strength", value: json!(self.strength) },
+            Fact { label: "Hires upscale", key: "hires_scale", value: json!(self.scale) },
+        ];
+        if let Some(steps) = self.steps {
+            facts.push(Fact { label: "Hires steps", key: "hires_steps", value: json!(steps) });
+        }
+        facts.push(Fact { label: "Hires upscaler", key: "hires_upscaler", value: json!(self.by.name()) });
+        facts
+    }
+}

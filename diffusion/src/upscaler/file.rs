@@ -1,0 +1,109 @@
+//! Files of upscalers.
+
+use super::{Tiling, Upscaler, UpscalerConfig, names};
+use crate::families::{Identity, Kind};
+use crate::params::Params;
+use crate::{Error, Listener, Picture, pipeline, whole};
+use latent_loader::{Checkpoint, Quoted, Weights};
+use latent_tensor::Device;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// An opened file of an upscaler, found whole. Its weights are read when they are needed.
+#[derive(Debug)]
+pub struct UpscalerFile {
+    weights: Weights,
+    config: UpscalerConfig,
+}
+
+impl UpscalerFile {
+    /// Reads names and shapes, of any of the kinds that are about, and checks that all tensors are there.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
+    pub fn open(checkpoint: impl Into<Arc<Checkpoint>>) -> Result<UpscalerFile, Error> {
+        let checkpoint = checkpoint.into();
+        let Identity { kind, .. } = Identity::of(&checkpoint);
+        let names = names::canonical(&checkpoint);
+        let weights = Weights::renamed(checkpoint.clone(), names.clone());
+        let refuse = |reason| Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+        let advice = "give an ESRGAN, such as RealESRGAN_x4plus";
+        if kind != Kind::Upscaler {
+            let what = match kind {
+                Kind::Unknown => "holds no upscaler".to_owned(),
+                kind => format!("is no upscaler but a {}, which {}", kind.label(), kind.purpose()),
+            };
+            return refuse(format!("{what}; {advice}"));
+        }
+        let config = match UpscalerConfig::from_weights(&weights) {
+            Ok(config) => config,
+            Err(what) => return refuse(format!("is no upscaler of the kind ESRGAN: {what}; {advice}")),
+        };
+        let file = UpscalerFile { weights, config };
+        let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
+        whole::check_part(&file.weights, ("upscaler", "ESRGAN"), load, |_| false)?;
+        // A network with more layers gives another picture.
+        let is_known =
+            |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
+        let known = file.weights.names().filter(|name| is_known(name)).count();
+        if known < checkpoint.tensors().count() {
+            let known: BTreeSet<_> =
+                names.iter().filter(|(name, _)| is_known(name)).map(|(_, name)| name).collect();
+            let strange = checkpoint.tensors().find(|tensor| !known.contains(&tensor.name));
+            let what = strange.map_or(String::new(), |tensor| Quoted(&tensor.name).to_string());
+            return refuse(format!("is no upscaler of the kind ESRGAN: it has a tensor {what}; {advice}"));
+        }
+        Ok(file)
+    }
+
+    /// What error messages call it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.weights.label()
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &UpscalerConfig {
+        &self.config
+    }
+
+    /// Its weights, by the names of Real-ESRGAN.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Reads the network for a device, and tells the listener about it.
+    ///
+    /// # Errors
+    /// Unreadable weights, a cancelled run.
+    pub fn load(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Upscaler, Error> {
+        let load = |params: &Params<'_>| Upscaler::load(params, &self.config);
+        pipeline::read("upscaler", self.weights.clone(), device, None, load, listener)
+    }
+
+    /// Enlarges a picture by [`UpscalerConfig::scale`] on a device. A network whose values pass the largest `f16` of a GPU
+    /// begins anew in `f32` there.
+    ///
+    /// # Errors
+    /// As [`UpscalerFile::load`] and [`Upscaler::upscale`].
+    pub fn upscale(
+        &self,
+        picture: &Picture,
+        device: &Device,
+        tiling: Tiling,
+        listener: &mut Listener<'_>,
+    ) -> Result<Picture, Error> {
+        self.config.check(picture)?;
+        let large = self.load(device, listener)?.upscale(picture, tiling, listener);
+        let large = match (large, device.more_exact()) {
+            (Err(Error::NotFinite { .. }), Some(exact)) => {
+                self.load(&exact, listener)?.upscale(picture, tiling, listener)
+            }
+            (large, _) => large,
+        };
+        device.trim();
+        large
+    }
+}

@@ -1,0 +1,95 @@
+//! From what the trunk gives to the pixels of the large picture.
+//!
+//! The tensors here are the largest: a pixel of the trunk is sixteen of the result, of as many channels. So a few rows are
+//! enlarged at a time. Each result depends on pixels at most [`REACH`] away, and these are given too, so nothing is lost.
+
+use super::tiles::{Tile, cut};
+use super::{RGB, UpscalerConfig};
+use crate::params::Params;
+use crate::{Error, Picture};
+use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+
+/// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
+/// for each doubling, whose pixels are half as large.
+pub(super) const REACH: usize = 2;
+/// Numbers of the largest tensor that is made at once: 64 MiB.
+const MOST_VALUES: usize = 1 << 24;
+
+/// The convolutions behind the trunk.
+pub(super) struct Head {
+    device: Device,
+    conv_up: Vec<Conv2d>,
+    conv_hr: Conv2d,
+    conv_last: Conv2d,
+    config: UpscalerConfig,
+}
+
+impl Head {
+    pub(super) fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<Head, Error> {
+        let features = config.features;
+        let up = |i: usize| params.conv3x3(&format!("conv_up{}", i + 1), features, features);
+        Ok(Head {
+            device: params.device().clone(),
+            conv_up: (0..config.doublings).map(up).collect::<Result<_, _>>()?,
+            conv_hr: params.conv3x3("conv_hr", features, features)?,
+            conv_last: params.conv3x3("conv_last", RGB, features)?,
+            config: config.clone(),
+        })
+    }
+
+    /// `[1, height, width, features]` to `[1, 2^doublings height, 2^doublings width, 3]` of 0..1.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let mut x = x.to(&self.device)?;
+        for conv in &self.conv_up {
+            let resize = Some([2 * x.dims()[1], 2 * x.dims()[2]]);
+            x = ops::leaky_relu(ops::conv2d_with(&x, conv, Around { resize, ..Around::default() })?)?;
+        }
+        let x = ops::leaky_relu(ops::conv2d(&x, &self.conv_hr)?)?;
+        Ok(ops::conv2d(&x, &self.conv_last)?)
+    }
+
+    /// Enlarges the part of a tile that is kept, a few rows at a time, into the large picture. `trunk` is that of all that the
+    /// tile sees, in main memory; `size` the height and width of all tiles together.
+    pub(super) fn put(
+        &self,
+        trunk: &Tensor,
+        tile: &Tile,
+        size: [usize; 2],
+        large: &mut Picture,
+    ) -> Result<(), Error> {
+        let scale = 1 << self.config.doublings;
+        for kept in tile.kept.bands(rows_at_once(&self.config, tile)) {
+            let given = kept.grown(REACH, size);
+            let pixels = self.forward(&cut(trunk, &given.within(&tile.seen))?)?.to(&Device::Cpu)?;
+            let values = pixels.f32s()?;
+            crate::pipeline::expect_finite("upscaler", values)?;
+            let row_values = RGB * scale * given.columns.len();
+            // What was filled up to whole squares is cut off.
+            let end = |end: usize, side: usize| (scale * end).min(side);
+            let columns = scale * kept.columns.start..end(kept.columns.end, large.width);
+            for y in scale * kept.rows.start..end(kept.rows.end, large.height) {
+                let from = &values[(y - scale * given.rows.start) * row_values..][..row_values];
+                let from =
+                    &from[RGB * (columns.start - scale * given.columns.start)..][..RGB * columns.len()];
+                let to = &mut large.rgb[RGB * (y * large.width + columns.start)..][..RGB * columns.len()];
+                for (to, value) in to.iter_mut().zip(from) {
+                    *to = (value.clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the trunk that are enlarged at once. An even number, so that bands begin where Winograd's tiles do.
+fn rows_at_once(config: &UpscalerConfig, tile: &Tile) -> usize {
+    let row = config.features * (tile.kept.columns.len() + 2 * REACH) << (2 * config.doublings);
+    ((MOST_VALUES / row.max(1)).saturating_sub(2 * REACH) / 2 * 2).max(4)
+}
+
+/// Numbers that are held at once while a tile is enlarged: the trunk's, and two of the largest tensors.
+pub(super) fn values(config: &UpscalerConfig, tile: &Tile) -> usize {
+    let rows = rows_at_once(config, tile).min(tile.kept.rows.len()) + 2 * REACH;
+    let largest = config.features * rows * (tile.kept.columns.len() + 2 * REACH) << (2 * config.doublings);
+    config.features * tile.seen.pixels() + 2 * largest + largest / 4
+}

@@ -1,0 +1,136 @@
+//! ESRGAN: a network that enlarges pictures (Wang et al., ESRGAN, 2018; Wang et al., Real-ESRGAN, 2021).
+//!
+//! The network is a trunk of residual blocks that works on the pixels of the small picture, and a head that enlarges what the
+//! trunk gives. A large picture is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the head
+//! works on a few rows at a time. So the memory does not grow with the picture.
+//!
+//! ```no_run
+//! use latent_diffusion::upscaler::{Tiling, UpscalerFile};
+//! use latent_diffusion::{Picture, loader::Checkpoint, tensor::Device};
+//! use std::{ops::ControlFlow, path::Path};
+//!
+//! # let photo = Picture { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
+//! let file = UpscalerFile::open(Checkpoint::open(Path::new("RealESRGAN_x4plus.safetensors"))?)?;
+//! let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
+//! let large = file.upscale(&photo, &Device::Cpu, Tiling::default(), &mut go_on)?;
+//! assert_eq!((large.width, large.height), (2000, 1200));
+//! # Ok::<(), latent_diffusion::Error>(())
+//! ```
+
+mod config;
+mod file;
+mod head;
+mod names;
+mod rrdb;
+#[cfg(test)]
+mod tests;
+mod tiles;
+mod unshuffle;
+
+pub use config::UpscalerConfig;
+pub use file::UpscalerFile;
+pub(crate) use names::is_upscaler;
+pub use tiles::Tiling;
+
+use crate::params::Params;
+use crate::{Error, Event, Listener, Picture, pipeline};
+use head::Head;
+use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use rrdb::Rrdb;
+
+/// Channels of a picture.
+const RGB: usize = 3;
+/// Most pixels of an enlarged picture: 16384x16384.
+pub const MAX_PIXELS: usize = 1 << 28;
+
+/// The generator of ESRGAN (`RRDBNet`).
+pub struct Upscaler {
+    device: Device,
+    config: UpscalerConfig,
+    conv_first: Conv2d,
+    body: Vec<Rrdb>,
+    conv_body: Conv2d,
+    head: Head,
+}
+
+impl Upscaler {
+    /// Loads a network from tensors named as Real-ESRGAN names them.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<Upscaler, Error> {
+        let UpscalerConfig { features, growth, blocks, .. } = *config;
+        let body = params.scope("body");
+        Ok(Upscaler {
+            device: params.device().clone(),
+            config: config.clone(),
+            conv_first: params.conv3x3("conv_first", features, config.inputs())?,
+            body: (0..blocks)
+                .map(|i| Rrdb::load(&body.scope(i), features, growth))
+                .collect::<Result<_, _>>()?,
+            conv_body: params.conv3x3("conv_body", features, features)?,
+            head: Head::load(params, config)?,
+        })
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &UpscalerConfig {
+        &self.config
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Pixels `[1, height, width, 3]` of 0..1 to `[1, scale height, scale width, 3]`, all at once, in main memory. Sides are
+    /// multiples of [`UpscalerConfig::unshuffle`].
+    ///
+    /// # Errors
+    /// Pixels of another shape.
+    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor, Error> {
+        let x = unshuffle::unshuffle(pixels, self.config.unshuffle)?;
+        Ok(self.head.forward(&self.trunk(&x)?)?.to(&Device::Cpu)?)
+    }
+
+    /// All before the picture is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
+    fn trunk(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let first = ops::conv2d(&x.to(&self.device)?, &self.conv_first)?;
+        let mut hidden = first.clone();
+        for block in &self.body {
+            hidden = block.forward(hidden)?;
+        }
+        let around = Around { residual: Some(first), ..Around::default() };
+        Ok(ops::conv2d_with(&hidden, &self.conv_body, around)?)
+    }
+
+    /// Enlarges a picture by [`UpscalerConfig::scale`], tile by tile.
+    ///
+    /// # Errors
+    /// A picture without pixels or whose result has more than [`MAX_PIXELS`], a cancelled run, values that are no numbers.
+    pub fn upscale(
+        &self,
+        picture: &Picture,
+        tiling: Tiling,
+        listener: &mut Listener<'_>,
+    ) -> Result<Picture, Error> {
+        let (width, height) = self.config.check(picture)?;
+        let unshuffle = self.config.unshuffle;
+        let padded = picture.padded_to(unshuffle);
+        let values: Vec<f32> = padded.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+        let x = Tensor::from_f32(&[1, padded.height, padded.width, RGB], &values)?;
+        let x = unshuffle::unshuffle(&x, unshuffle)?;
+        let mut large = Picture { width, height, rgb: vec![0; RGB * width * height] };
+        let tiles = tiling.tiles(x.dims()[1], x.dims()[2]);
+        let total = tiles.len();
+        pipeline::tell(listener, Event::Upscaled { tile: 0, total })?;
+        for (i, tile) in tiles.iter().enumerate() {
+            let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?)?.to(&Device::Cpu)?;
+            self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
+            pipeline::tell(listener, Event::Upscaled { tile: i + 1, total })?;
+        }
+        Ok(large)
+    }
+}
