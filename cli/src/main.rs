@@ -17,6 +17,7 @@ mod inspect;
 mod interrupt;
 mod lora;
 mod memory;
+mod metadata;
 mod model;
 mod models;
 mod outpaint;
@@ -24,13 +25,14 @@ mod output;
 mod picture;
 mod place;
 mod progress;
+mod replay;
 mod samplers;
+mod shell;
 mod sources;
 mod txt2img;
 mod words;
 
 use args::{Args, Command};
-use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
 use latent_loader::Plain;
@@ -41,7 +43,7 @@ use std::process::ExitCode;
 const MAX_THREADS: usize = 1024;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return refuse(&error),
     };
@@ -51,12 +53,16 @@ fn main() -> ExitCode {
         Command::Inpaint(args) => drawing::run(&*args),
         Command::Outpaint(args) => drawing::run(&*args),
         Command::Edit(args) => drawing::run(&*args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Metadata(args) => metadata::run(&args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Samplers(args) => samplers::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,10 +2,12 @@
 
 mod about;
 mod control;
+mod given;
 mod job;
 mod preview;
 mod settings;
 
+pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of};
 pub(crate) use job::{Fact, Job};
 
 use crate::args::DrawingArgs;
@@ -97,7 +99,12 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     let (taesd, fact) = preview::apply(&args.preview, access, &mut pipeline)?;
     facts.extend(fact);
     pipeline.set_device(device::open(&args.device)?);
-    let output = Output::new(args.output.as_deref(), prompt)?;
+    let prompts = [prompt, &args.sampling.negative_prompt];
+    let tagged = lora::tagged(&args.model, &prompts)?.into_iter().map(|path| (TAGGED.to_owned(), path));
+    let named = learned::named_files(&args.model.words, &[&words, &negative_words])?;
+    let named = named.into_iter().map(|path| ("embedding".to_owned(), path));
+    let files = args.given.files(tagged.chain(named).collect(), models_dir)?;
+    let output = Output::new(args.output.as_deref(), prompt)?.with_quality(args.quality);
     if let Some(kind) = pipeline.model().distilled {
         let Settings { steps, guidance, sampler, .. } = &settings;
         eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
@@ -112,6 +119,7 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         progress.show(&event);
         if matches!(event, Event::Step { step: 0, .. }) {
             sources.hash.begin();
+            files.begin();
         }
         if let Some(Err(error)) = preview.as_ref().map(|preview| preview.show(&event)) {
             eprintln!("latent: preview: {error}; going on without");
@@ -129,7 +137,7 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);
     let source = or_on_cpu(&mut pipeline, auto, prepare)?;
     // Waited for when it is first needed.
-    let hash = OnceCell::new();
+    let (hash, files_json) = (OnceCell::new(), OnceCell::new());
     for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
         settings.seeds = seeds.to_vec();
         let sample = |pipeline: &mut Pipeline| {
@@ -142,7 +150,8 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
         let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
         let pictures = or_on_cpu(&mut pipeline, auto, decode)?;
         let pictures = job.finish(source.finish(pictures)?)?;
-        let hash = hash.get_or_init(|| sources.hash.wait());
+        let hash: &Option<String> = hash.get_or_init(|| sources.hash.wait());
+        let files = files_json.get_or_init(|| files.json());
         for (i, picture) in pictures.iter().enumerate() {
             let index = group * args.batch_size + i;
             let about = About {
@@ -154,6 +163,9 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
                 hash: hash.as_deref(),
                 seed: seeds[i],
                 facts: &facts,
+                flags: args.given.flags(),
+                files,
+                device: pipeline.device(),
             };
             let path = output.path(index, seeds[i]);
             let texts =
