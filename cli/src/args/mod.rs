@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 /// Draw pictures with Stable Diffusion.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "latent", version, about, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -84,6 +84,13 @@ impl Given {
         self
     }
 
+    /// Leaves out flags that a person did not give.
+    pub(crate) fn forget<'a>(&mut self, flags: impl IntoIterator<Item = &'a String>) {
+        for flag in flags {
+            self.flags.remove(flag);
+        }
+    }
+
     pub(crate) fn flags(&self) -> &Map<String, Value> {
         &self.flags
     }
@@ -194,7 +201,7 @@ mod tests {
         });
         assert_eq!(Value::Object(given.flags.clone()), want);
         assert_eq!(given.files.len(), 3);
-        assert_eq!(given.files[0], ("vae".to_owned(), PathBuf::from("../v.safetensors")));
+        assert_eq!(given.files[0], ("image".to_owned(), PathBuf::from("/home/me/in.png")));
     }
 
     #[test]

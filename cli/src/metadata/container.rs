@@ -64,7 +64,9 @@ pub(crate) fn read(file: &mut (impl Read + Seek)) -> Result<Contents, String> {
         }
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(&mut source, &mut contents)?,
         _ => {
-            return Err("is no PNG, JPEG or WebP picture, which are those that tell how they were made".into());
+            return Err(
+                "is no PNG, JPEG or WebP picture, which are those that tell how they were made".into()
+            );
         }
     }
     Ok(contents)

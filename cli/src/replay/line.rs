@@ -11,6 +11,8 @@ pub(super) struct Line {
     pub(super) command: String,
     flags: Vec<(String, Option<OsString>)>,
     pub(super) image: Option<PathBuf>,
+    /// Flags that were not given then either.
+    used: Vec<String>,
 }
 
 impl Line {
@@ -22,12 +24,36 @@ impl Line {
         self.flags.push((name.to_owned(), Some(value.into())));
     }
 
+    /// A flag for what was used without being asked for.
+    pub(super) fn used(&mut self, name: &str, value: impl Into<OsString>) {
+        self.flag(name, value);
+        self.used.push(name.to_owned());
+    }
+
     pub(super) fn switch(&mut self, name: &str) {
         self.flags.push((name.to_owned(), None));
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.flags.iter().any(|(known, _)| known == name)
+    }
+
+    /// The line as a command of the program.
+    ///
+    /// # Errors
+    /// The first line of clap's, if it is none.
+    pub(super) fn read(&self, further: &[OsString]) -> Result<Args, String> {
+        let mut args = Args::read(self.words(further)).map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or("");
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        })?;
+        // So that the new file tells what the old one did.
+        let by_hand: Vec<String> = further.iter().filter_map(|word| self.long_name(word)).collect();
+        if let Some(drawing) = args.command.drawing() {
+            drawing.given.forget(self.used.iter().filter(|name| !by_hand.contains(name)));
+        }
+        Ok(args)
     }
 
     /// The words of the line, with further flags that take the place of those of the same name.

@@ -5,7 +5,7 @@ mod line;
 mod own;
 mod search;
 
-use crate::args::{Args, ReplayArgs};
+use crate::args::ReplayArgs;
 use crate::drawing;
 use crate::error::CliError;
 use crate::metadata::{self, Told};
@@ -16,7 +16,6 @@ use latent_kernels::Isa;
 use latent_loader::Plain;
 use line::quoted;
 use serde_json::Value;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Draws a picture again and tells whether it is the same.
@@ -30,7 +29,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     };
     let output = args.output.clone().unwrap_or_else(|| beside(&args.file));
     line.flag("output", &output);
-    let words = line.words(&args.flags);
     if !lost.is_empty() {
         eprintln!(
             "latent: {} is by {}; not followed: {}",
@@ -40,9 +38,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         );
     }
     if args.print {
-        return print(&format!("{}\n", Plain(&quoted(&words))));
+        return print(&format!("{}\n", Plain(&quoted(&line.words(&args.flags)))));
     }
-    let command = read(&args.file, words)?.command;
+    let cannot =
+        |line| CliError::BadInput(format!("{}: what it tells cannot be drawn: {line}", args.file.display()));
+    let command = line.read(&args.flags).map_err(cannot)?.command;
     let verb =
         command.verb().ok_or_else(|| CliError::BadInput("flags: --help and the like draw nothing".into()))?;
     drawing::run(verb)?;
@@ -60,16 +60,6 @@ fn beside(file: &Path) -> PathBuf {
         name.push(ending);
     }
     name.into()
-}
-
-/// The line as a command, which a file's contents or a person's flags may make none.
-fn read(file: &Path, words: Vec<OsString>) -> Result<Args, CliError> {
-    Args::read(words).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or("");
-        let line = first.strip_prefix("error: ").unwrap_or(first);
-        CliError::BadInput(format!("{}: what it tells cannot be drawn: {line}", file.display()))
-    })
 }
 
 /// Whether two pictures are the same, and why they may differ.

@@ -41,6 +41,7 @@ pub(super) fn line(own: &Value, args: &ReplayArgs) -> Result<Line, CliError> {
         .ok_or_else(|| bad(format!("was made by the command {name:?}, which this version has not")))?;
     let search = Search::of(args);
     let mut line = Line::new(name);
+    model(own, args, &search, &mut line)?;
     let mut files = files(own);
     let no_flags = serde_json::Map::new();
     for (flag, value) in own.get("flags").and_then(Value::as_object).unwrap_or(&no_flags) {
@@ -84,7 +85,7 @@ pub(super) fn line(own: &Value, args: &ReplayArgs) -> Result<Line, CliError> {
     for (key, flag) in USED {
         let has_no_room = line.has("sigmas") && NOT_WITH_SIGMAS.contains(&flag);
         if let Some(value) = own.get(key).filter(|_| !line.has(flag) && !has_no_room) {
-            line.flag(flag, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            line.used(flag, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
     }
     for file in files.remove("embedding").into_iter().flatten() {
@@ -93,7 +94,6 @@ pub(super) fn line(own: &Value, args: &ReplayArgs) -> Result<Line, CliError> {
     if let Some(folder) = lora_folder(files.remove(TAGGED).unwrap_or_default(), &search)? {
         line.flag("lora-dir", folder);
     }
-    model(own, args, &search, &mut line)?;
     line.flag("prompt", text("prompt").unwrap_or(""));
     line.flag("negative-prompt", text("negative_prompt").unwrap_or(""));
     let seed = own.get("seed").and_then(Value::as_u64).ok_or_else(|| bad("does not tell its seed".into()))?;
@@ -146,7 +146,9 @@ fn model(own: &Value, args: &ReplayArgs, search: &Search<'_>, line: &mut Line) -
         line.flag("model", path);
     } else if let Some(name) = given {
         line.flag("model", search.find("model", name, sha256)?);
-    } else if !line.has("unet") && sha256.is_some_and(|sha256| sha256 != model::demo_sha256()) && !args.force
+    } else if own.pointer("/flags/unet").is_none()
+        && sha256.is_some_and(|sha256| sha256 != model::demo_sha256())
+        && !args.force
     {
         return Err(CliError::BadInput(format!(
             "{}: was made with another built-in model ({}) than this program's ({}); --force takes this one",
