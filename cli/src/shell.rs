@@ -27,7 +27,9 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), CliError> {
         let line = format!("{}: the folder does not exist; make it first", folder.display());
         return Err(CliError::BadInput(line));
     }
-    let commands: Vec<Command> = program.get_subcommands().filter(|c| !c.is_hide_set()).cloned().collect();
+    // `latent help` says what the pages say.
+    let has_page = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    let commands: Vec<Command> = program.get_subcommands().filter(has_page).cloned().collect();
     for command in std::iter::once(program).chain(commands) {
         let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
         write(&folder.join(format!("{name}.1")), &page(command)?)?;

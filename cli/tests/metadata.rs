@@ -113,7 +113,6 @@ fn what_tells_nothing_is_refused_in_a_line() {
     refuse("none.png", "no such file");
 }
 
-/// Pictures beside this, whatever its ending, that programs for reading pictures see.
 #[test]
 fn completions_and_manual() {
     let room = Room::new();
@@ -133,5 +132,6 @@ fn completions_and_manual() {
     for name in ["latent.1", "latent-replay.1", "latent-inspect.1"] {
         assert!(room.path("man1").join(name).is_file(), "{name}");
     }
+    assert!(!room.path("man1/latent-help.1").exists());
     room.refuses(&["man", "-o", "none"], &["none", "does not exist"]);
 }

@@ -147,6 +147,45 @@ fn models_and_what_is_added_to_them() {
 }
 
 #[test]
+fn words_nets_and_decoders() {
+    let room = Room::new();
+    room.file("model.safetensors", &synthetic("sd15"));
+    room.file("net.safetensors", &synthetic("controlnet-sd15"));
+    room.file("taesd.safetensors", &synthetic("taesd"));
+    std::fs::create_dir(room.path("words")).unwrap();
+    room.file("words/toy.safetensors", &synthetic("ti-sd15"));
+    image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([(4 * x.max(y)) as u8; 3]))
+        .save(room.path("net.png"))
+        .unwrap();
+    let draw =
+        ["txt2img", "a toy", "-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "model.safetensors"];
+    let net = ["--control-net", "net.safetensors", "--control-image", "net.png", "--control-strength", "0.5"];
+    again(&room, &[&draw[..], &net, &["--taesd", "taesd.safetensors"]].concat(), "net-drawn.png", &[]);
+    again(&room, &[&draw[..], &["--embd-dir", "words"]].concat(), "by-folder.png", &["--from", "words"]);
+    again(
+        &room,
+        &[&draw[..], &["--embedding", "words/toy.safetensors"]].concat(),
+        "by-flag.png",
+        &["--from", "words"],
+    );
+    room.refuses(&["replay", "by-folder.png"], &["toy.safetensors", "embedding", "--from"]);
+}
+
+#[test]
+fn another_instruction_set_is_told() {
+    let room = Room::new();
+    let draw = ["txt2img", "a cat", "-s", "3", "--steps", "2", "-W", "16", "-H", "16", "-o", "a.png"];
+    let scalar = |args: &[&str]| room.command(args).env("LATENT_ISA", "scalar").output().unwrap();
+    assert!(scalar(&draw).status.success());
+    assert_eq!(own(&room, "a.png")["isa"], "scalar");
+    let told = String::from_utf8(scalar(&["replay", "a.png"]).stdout).unwrap();
+    assert!(told.ends_with("a.png has the same pixels\n"), "{told}");
+    let told = room.succeeds(&["replay", "a.png"]);
+    let is_same = told.ends_with("a.png has the same pixels\n");
+    assert!(is_same || told.contains("LATENT_ISA=scalar draws as then"), "{told}");
+}
+
+#[test]
 fn the_line_is_printed_and_not_run() {
     let room = Room::new();
     room.succeeds(&["txt2img", "it's a cat", "-s", "3", "--steps", "2", "-o", "a.png"]);

@@ -2,8 +2,6 @@
 //!
 //! Pixels are not looked at. What a file claims is compared with what it has before any memory is taken, and compressed
 //! texts are bounded.
-//!
-//! Nothing here knows of files or of the program: the fuzzer includes this file by its path.
 
 use super::{Text, exif};
 use flate2::Crc;
