@@ -9,6 +9,7 @@ mod read;
 mod tests;
 mod told;
 mod webui;
+mod workflow;
 
 pub(crate) use told::{Key, Told};
 

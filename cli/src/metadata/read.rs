@@ -1,7 +1,7 @@
 //! Which program wrote the texts of a file, and what they say.
 
 use super::told::{Key, Name, Told};
-use super::{Text, comfy, programs, webui};
+use super::{Text, comfy, programs, webui, workflow};
 use serde_json::{Map, Value};
 
 /// Our own text, whose other members are flags and files.
@@ -131,7 +131,7 @@ fn comfy_graph(texts: &[Text]) -> Option<Told> {
     // Civitai's own pictures have the graph itself in a comment.
     let comment = || json(text(texts, "UserComment")?);
     let ran = named("prompt").or_else(comment).and_then(|graph| comfy::parse(&graph));
-    ran.or_else(|| comfy::parse(&comfy::graph_of_workflow(&named("workflow")?)?))
+    ran.or_else(|| comfy::parse(&workflow::graph(&named("workflow")?)?))
 }
 
 fn draw_things(texts: &[Text]) -> Option<Told> {
