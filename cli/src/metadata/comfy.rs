@@ -9,6 +9,8 @@ use std::collections::HashSet;
 
 /// Most nodes that are gone through for one question.
 const MOST_NODES: usize = 2000;
+/// Most nodes that save, and most samplers in a row, from which one goes back.
+const MOST_STARTS: usize = 50;
 /// Inputs that hold a text, or lead to it.
 const TEXTS: [&str; 12] = [
     "text",
@@ -151,7 +153,7 @@ impl<'a> Graph<'a> {
             let class = self.class(node).to_lowercase();
             class.contains("save") || class.contains("preview")
         });
-        let saved = saves.filter_map(|node| {
+        let saved = saves.take(MOST_STARTS).filter_map(|node| {
             let inputs = self.inputs(node)?;
             self.behind(inputs, &["images", "image", "samples"], &[])
                 .into_iter()
@@ -159,7 +161,7 @@ impl<'a> Graph<'a> {
         });
         let mut sampler = saved.into_iter().next().or_else(|| Some(self.samplers().next()?.0))?;
         let mut seen = HashSet::from([sampler]);
-        while let Some(inputs) = self.inputs(sampler) {
+        while let Some(inputs) = self.inputs(sampler).filter(|_| seen.len() < MOST_STARTS) {
             let before = self.behind(inputs, &["latent_image", "latent", "samples"], &[]);
             let Some(earlier) = before.into_iter().find(|node| self.is_sampler(node) && seen.insert(node))
             else {

@@ -9,9 +9,11 @@ use flate2::read::ZlibDecoder;
 use std::io::{self, Read, Seek, SeekFrom};
 
 /// Most bytes of a text, also after it is decompressed: workflows with pictures in them have some megabytes.
-const MOST_BYTES: usize = 16 << 20;
+const MOST_BYTES: usize = 8 << 20;
+/// Most bytes of an EXIF block, whose tags may all lead to the same bytes.
+const MOST_EXIF: usize = 4 << 20;
 /// Most bytes of all texts.
-const MOST_IN_ALL: usize = 64 << 20;
+const MOST_IN_ALL: usize = 32 << 20;
 /// Most texts.
 const MOST_TEXTS: usize = 1000;
 /// Most chunks and segments: those of a picture of 8 GB in pieces of 8 KB.
@@ -37,6 +39,9 @@ impl Contents {
     }
 
     fn add_exif(&mut self, block: &[u8]) -> Result<(), String> {
+        if block.len() > MOST_EXIF {
+            return Err(format!("has {} bytes of EXIF; {} MiB are the most", block.len(), MOST_EXIF >> 20));
+        }
         exif::read(block)?.into_iter().try_for_each(|text| self.add(&text.keyword, text.text))
     }
 }

@@ -4,6 +4,7 @@
 //! block is, as the Python library piexif does. What only this program reads is in `MakerNote`, which EXIF has for that.
 
 use super::Text;
+use std::collections::HashSet;
 
 /// Tags that are read or written.
 const IMAGE_DESCRIPTION: u16 = 0x010e;
@@ -90,11 +91,13 @@ pub(crate) fn read(block: &[u8]) -> Result<Vec<Text>, String> {
         _ => return Err("the EXIF block does not begin as one".into()),
     };
     let tiff = Tiff { block, big };
-    let mut texts = Vec::new();
     let first = tiff.u32(4).map(|at| tiff.tags(at)).unwrap_or_default();
     let second = first.iter().find(|(tag, _)| *tag == EXIF_TAGS).and_then(|(_, value)| tiff.number(value));
     let second = second.map(|at| tiff.tags(at)).unwrap_or_default();
-    for (tag, value) in first.iter().chain(&second) {
+    let mut texts = Vec::new();
+    let mut seen = HashSet::new();
+    // The first of each: a thousand tags may lead to the same megabytes.
+    for (tag, value) in first.iter().chain(&second).filter(|(tag, _)| seen.insert(*tag)) {
         texts.extend(text(*tag, value).map(|(keyword, text)| Text { keyword: keyword.into(), text }));
     }
     Ok(texts)

@@ -151,8 +151,8 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('&') {
         out.push_str(before);
-        let (name, after) =
-            behind.split_once(';').filter(|(name, _)| name.len() <= 8).unwrap_or(("", behind));
+        let end = behind.char_indices().take(9).find(|(_, c)| *c == ';').map(|(at, _)| at);
+        let (name, after) = end.map_or(("", behind), |at| (&behind[..at], &behind[at + 1..]));
         let number = name.strip_prefix('#').and_then(|number| match number.strip_prefix('x') {
             Some(hex) => u32::from_str_radix(hex, 16).ok(),
             None => number.parse().ok(),

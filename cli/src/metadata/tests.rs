@@ -285,14 +285,53 @@ fn bad_files_are_refused_in_a_line() {
 /// A few kilobytes that become gigabytes.
 #[test]
 fn bombs_are_bounded() {
-    let bomb = packed(&vec![b'x'; (16 << 20) + 1]);
+    let bomb = packed(&vec![b'x'; (8 << 20) + 1]);
     assert!(bomb.len() < 100_000);
-    refused(png(&[chunk(b"zTXt", &[b"a\0\0", bomb.as_slice()].concat())]), "16 MiB");
-    refused(png(&[chunk(b"iTXt", &[b"a\0\x01\0\0\0", bomb.as_slice()].concat())]), "16 MiB");
-    let most = [b"a\0\0", packed(&vec![b'x'; 15 << 20]).as_slice()].concat();
-    refused(png(&vec![chunk(b"zTXt", &most); 5]), "64 MiB");
+    refused(png(&[chunk(b"zTXt", &[b"a\0\0", bomb.as_slice()].concat())]), "8 MiB");
+    refused(png(&[chunk(b"iTXt", &[b"a\0\x01\0\0\0", bomb.as_slice()].concat())]), "8 MiB");
+    let most = [b"a\0\0", packed(&vec![b'x'; 7 << 20]).as_slice()].concat();
+    refused(png(&vec![chunk(b"zTXt", &most); 5]), "32 MiB");
     let deep = "{\"a\":".repeat(100_000);
     assert!(read::read(&texts(png(&[text("prompt", &deep), text("parameters", &deep)]))).is_some());
+}
+
+/// Texts that a parser could go through again and again.
+#[test]
+fn hostile_texts_take_no_time() {
+    let started = std::time::Instant::now();
+    let of = |piece: &str| piece.repeat((4 << 20) / piece.len());
+    let nodes = |node: &dyn Fn(usize) -> String| (0..40_000).map(node).collect::<Vec<_>>().join(",");
+    let saves =
+        nodes(&|i| format!(r#""{i}":{{"class_type":"SaveImage","inputs":{{"images":["{}",0]}}}}"#, i + 1));
+    let samplers = nodes(&|i| {
+        format!(r#""{i}":{{"inputs":{{"steps":1,"cfg":1,"seed":1,"latent_image":["{}",0]}}}}"#, i + 1)
+    });
+    let links = nodes(&|i| format!("[{i},{i},0]"));
+    let inputs = nodes(&|i| format!(r#"{{"name":"{i}","link":{i}}}"#));
+    let workflow =
+        format!(r#"{{"nodes":[{{"id":1,"type":"KSampler","inputs":[{inputs}]}}],"links":[{links}]}}"#);
+    for (keyword, content) in [
+        ("parameters", format!("a\nSteps: 1, {}", of("a:{,"))),
+        ("parameters", format!("a\nSteps: 1, {}", of("a:\"b,"))),
+        ("parameters", of("\nSteps: ")),
+        ("XML:com.adobe.xmp", format!("<exif:UserComment>{}</exif:UserComment>", of("&"))),
+        ("Dream", of("\"[")),
+        ("prompt", of("{NaN,")),
+        ("prompt", format!("{{{saves}}}")),
+        ("prompt", format!("{{{samplers}}}")),
+        ("workflow", workflow),
+    ] {
+        survives(png(&[text(keyword, &content)]));
+        assert!(started.elapsed().as_secs() < 20, "{keyword}: {:?}", started.elapsed());
+    }
+    // A thousand tags that lead to the same megabytes.
+    let mut block = [b"MM\0\x2a\0\0\0\x08\x03\xe8".as_slice(), &[0; 12_000]].concat();
+    for tag in block[10..].chunks_exact_mut(12) {
+        tag.copy_from_slice(&[0x92, 0x86, 0, 7, 0, 0x2f, 0, 0, 0, 0, 0, 0]);
+    }
+    block.resize(0x2f_0000, b'x');
+    assert_eq!(texts(webp(&[(b"EXIF", &block)])).len(), 1);
+    refused(webp(&[(b"EXIF", &vec![0; (4 << 20) + 1])]), "4 MiB");
 }
 
 /// Whatever the bytes are: an error of a line or an answer.

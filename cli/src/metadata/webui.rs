@@ -9,6 +9,11 @@
 
 use super::told::{Key, Name, Told};
 
+/// Most settings of a line, and most bytes of one with quotes or brackets: those of a hostile line may each seem to reach its
+/// end.
+const MOST_PAIRS: usize = 1000;
+const MOST_BYTES: usize = 256 << 10;
+
 const NAMES: [Name; 16] = [
     ("Steps", Key::Steps),
     ("Sampler", Key::Sampler),
@@ -86,7 +91,7 @@ fn program(version: &str) -> String {
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((name, behind)) = rest.split_once(':') {
+    while let Some((name, behind)) = rest.split_once(':').filter(|_| pairs.len() < MOST_PAIRS) {
         // A piece without a value, as some add-ons write.
         let name = name.rsplit_once(',').map_or(name, |(_, name)| name).trim();
         let value = behind.trim_start();
@@ -114,11 +119,16 @@ fn value_length(text: &str) -> usize {
             '{' | '[' => depth += 1,
             '}' | ']' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => return at,
+            _ if at > MOST_BYTES => break,
             _ => {}
         }
     }
     // A quote or bracket that does not end is none.
-    if in_quotes || depth > 0 { text.find(',').unwrap_or(text.len()) } else { text.len() }
+    if in_quotes || depth > 0 || text.len() > MOST_BYTES {
+        text.find(',').unwrap_or(text.len())
+    } else {
+        text.len()
+    }
 }
 
 /// A JSON string's text.

@@ -3,6 +3,7 @@
 
 use super::told::plain;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// The values that the page has for the nodes that matter, in its order.
 const WIDGETS: [(&str, &[&str]); 14] = [
@@ -39,6 +40,8 @@ const WIDGETS: [(&str, &[&str]); 14] = [
 pub(super) fn graph(workflow: &Value) -> Option<Value> {
     // [link, from node, from slot, to node, to slot, kind]
     let links = workflow.get("links").and_then(Value::as_array);
+    let parts = |link: &Value| Some((plain(link.get(0)?)?, (plain(link.get(1)?)?, link.get(2)?.clone())));
+    let links: HashMap<String, (String, Value)> = links.into_iter().flatten().filter_map(parts).collect();
     let mut graph = Map::new();
     for node in workflow.get("nodes")?.as_array()? {
         let (Some(id), Some(class)) =
@@ -61,10 +64,8 @@ pub(super) fn graph(workflow: &Value) -> Option<Value> {
             else {
                 continue;
             };
-            let from =
-                links.into_iter().flatten().find(|parts| parts.get(0) == Some(link) && !link.is_null());
-            if let Some((node, slot)) = from.and_then(|parts| Some((parts.get(1)?, parts.get(2)?))) {
-                inputs.insert(name.to_owned(), json!([plain(node)?, slot]));
+            if let Some((node, slot)) = plain(link).and_then(|link| links.get(&link)) {
+                inputs.insert(name.to_owned(), json!([node, slot]));
             }
         }
         graph.insert(id, json!({ "class_type": class, "inputs": inputs }));

@@ -40,6 +40,8 @@ pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>)
     }
     match (told.get(Key::Strength), &args.image) {
         (Some(strength), Some(_)) => line.flag("strength", strength),
+        // Of a second pass, which is among the others.
+        (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
         (Some(_), None) => lost.push("strength (it began with a picture: give that by --image)".into()),
         _ => {}
     }
