@@ -12,7 +12,7 @@ use crate::one_line;
 use crate::output::Output;
 use crate::sheet::Sheet;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, CommandFactory, Parser};
+use clap::{ArgAction, ArgMatches, CommandFactory};
 use latent_diffusion::Picture;
 use latent_loader::Plain;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), CliError> {
     let commands = (0..count).map(|i| cells.command(i)).collect::<Result<Vec<_>, _>>()?;
     in_threads(plain, |interrupted| {
         let output = plain.output.clone().unwrap_or_else(|| PathBuf::from("grid-{seed}.png"));
-        let output = Output::new(Some(&output), "")?;
+        let output = Output::new(Some(&output), "")?.with_quality(plain.quality);
         if let Some(seed) = cells.seed {
             eprintln!("seed {seed}");
         }
@@ -128,7 +128,7 @@ impl Cells {
             }
         }
         line.push(format!("--prompt={prompt}").into());
-        match Args::try_parse_from(line) {
+        match Args::read(line) {
             Ok(Args { command: Command::Txt2img(args) }) => Ok(*args),
             Ok(_) => Err(CliError::BadInput(format!("grid: {} is no flag of txt2img", self.label(cell)))),
             Err(error) => {

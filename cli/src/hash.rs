@@ -51,7 +51,7 @@ impl Hash {
         let _ = self.begin.send(());
     }
 
-    /// Waits for the digits, which are given once; `None` for a folder and a file that cannot be read any more.
+    /// Waits for the SHA-256, which is given once; `None` for a folder and a file that cannot be read any more.
     pub(crate) fn wait(&self) -> Option<String> {
         self.begin();
         self.digits.recv().ok().flatten()
@@ -60,20 +60,17 @@ impl Hash {
 
 impl Subject {
     fn hash(self) -> Option<String> {
-        let mut hasher = Sha256::new();
         match self {
-            Subject::Nothing => return None,
-            Subject::Bytes(bytes) => hasher.update(bytes),
-            Subject::File(path) => {
-                let mut hex = sha256(&path).ok()?;
-                hex.truncate(DIGITS);
-                return Some(hex);
-            }
+            Subject::Nothing => None,
+            Subject::Bytes(bytes) => Some(of_bytes(bytes)),
+            Subject::File(path) => sha256(&path).ok(),
         }
-        let mut hex = digits(hasher);
-        hex.truncate(DIGITS);
-        Some(hex)
     }
+}
+
+/// The SHA-256 of bytes.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    digits(Sha256::new_with_prefix(bytes))
 }
 
 /// The SHA-256 of a file.
@@ -103,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_and_bytes_have_the_first_digits_of_their_sha_256() {
+    fn a_file_and_bytes_have_their_sha_256() {
         // FIPS 180-2, the example "abc".
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("abc");
@@ -111,8 +108,10 @@ mod tests {
         let of_file = Hash::of(Subject::File(path));
         of_file.begin();
         of_file.begin();
-        assert_eq!(of_file.wait().as_deref(), Some("ba7816bf8f"));
-        assert_eq!(Hash::of(Subject::Bytes(b"abc")).wait().as_deref(), Some("ba7816bf8f"));
+        let whole = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of_file.wait().as_deref(), Some(whole));
+        assert_eq!(Hash::of(Subject::Bytes(b"abc")).wait().as_deref(), Some(whole));
+        assert_eq!(short(whole), "ba7816bf8f");
     }
 
     #[test]

@@ -21,6 +21,11 @@ impl InpaintArgs {
         (self.mask.clone().or(mask.map(PathBuf::from)), prompt)
     }
 
+    /// The mask's file, if it is none of a flag.
+    pub(crate) fn mask_by_place(&self) -> Option<PathBuf> {
+        if self.mask.is_some() { None } else { self.mask_and_prompt().0 }
+    }
+
     /// Refuses a mask or a prompt that stands in both places.
     fn check_words(&self) -> Result<(), CliError> {
         let twice = |what: &str, flag: &str| {

@@ -48,6 +48,18 @@ pub(crate) fn apply<const N: usize>(
     Ok(words)
 }
 
+/// The files of the LoRAs that prompts name.
+pub(crate) fn tagged(args: &ModelArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for prompt in prompts {
+        for tag in take_tags(prompt)?.1 {
+            files.push(find(args, &tag)?);
+        }
+    }
+    files.dedup();
+    Ok(files)
+}
+
 /// The file of a name: in `--lora-dir`, or else beside the model.
 fn find(args: &ModelArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
     let beside = args

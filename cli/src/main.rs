@@ -18,6 +18,7 @@ mod inspect;
 mod interrupt;
 mod lora;
 mod memory;
+mod metadata;
 mod model;
 mod models;
 mod outpaint;
@@ -25,8 +26,10 @@ mod output;
 mod picture;
 mod place;
 mod progress;
+mod replay;
 mod samplers;
 mod sheet;
+mod shell;
 mod sources;
 mod tokens;
 mod txt2img;
@@ -34,7 +37,6 @@ mod upscale;
 mod words;
 
 use args::{Args, Command};
-use clap::Parser;
 use clap::error::ErrorKind;
 use error::CliError;
 use latent_loader::Plain;
@@ -45,7 +47,7 @@ use std::process::ExitCode;
 const MAX_THREADS: usize = 1024;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return refuse(&error),
     };
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         Command::Edit(args) => drawing::run(&*args),
         Command::Grid(args) => grid::run(&args),
         Command::Upscale(args) => upscale::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Metadata(args) => metadata::run(&args),
         Command::Devices(args) => device::list(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Command::Samplers(args) => samplers::run(&args),
         Command::Tokens(args) => tokens::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

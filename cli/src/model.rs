@@ -1,7 +1,7 @@
 //! The model that a command works with: a file, or the demo model built into the program.
 
 use crate::error::CliError;
-use crate::hash::{Hash, Subject};
+use crate::hash::{self, Hash, Subject};
 use crate::models;
 use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,11 @@ pub(crate) fn open(
         Layout::DiffusersFolder | Layout::ComponentFolder | Layout::Joined => Subject::Nothing,
     };
     Ok(Model { checkpoint, name, hash: Hash::of(subject) })
+}
+
+/// The SHA-256 of the demo model.
+pub(crate) fn demo_sha256() -> String {
+    hash::of_bytes(DEMO)
 }
 
 /// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.

@@ -169,6 +169,12 @@ pub(crate) fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, Cl
     }
 }
 
+/// The files and folders of that name, with or without its ending, in the usual places or in one.
+pub(crate) fn named(name: &str, models_dir: Option<&Path>) -> Vec<PathBuf> {
+    let fits = |path: &PathBuf| path.file_name().is_some_and(|whole| whole == name) || stem(path) == name;
+    search(models_dir).into_iter().filter(fits).collect()
+}
+
 /// A file's name without its ending; of a snapshot in the Hugging Face cache, the repository's.
 pub(crate) fn stem(path: &Path) -> String {
     let text = |path: &Path| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();

@@ -1,8 +1,11 @@
-//! Pictures as PNG files, with the text that tells how they were made.
+//! Pictures as files, with the text that tells how they were made.
+
+mod encode;
+
+pub(crate) use encode::{Format, QUALITY};
 
 use crate::error::CliError;
 use latent_diffusion::Picture;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -12,6 +15,8 @@ const LONGEST_SLUG: usize = 60;
 /// Where pictures go.
 pub(crate) struct Output {
     pattern: String,
+    /// Of a JPEG.
+    quality: u8,
 }
 
 impl Output {
@@ -25,13 +30,12 @@ impl Output {
                 .to_owned(),
             None => format!("{}-{{seed}}.png", slug(prompt)),
         };
-        let output = Output { pattern };
+        let output = Output { pattern, quality: QUALITY };
         let path = output.path(0, 0);
+        Format::of(&path, QUALITY)
+            .map_err(|reason| CliError::BadInput(format!("{}: {reason}", path.display())))?;
         if path.is_dir() || output.pattern.ends_with('/') || output.pattern.is_empty() {
-            return Err(CliError::BadInput(format!(
-                "{}: is a folder; name a PNG file in it",
-                path.display()
-            )));
+            return Err(CliError::BadInput(format!("{}: is a folder; name a file in it", path.display())));
         }
         // A name that is too long, for instance.
         if let Err(error) = path.symlink_metadata()
@@ -43,7 +47,7 @@ impl Output {
         // The picture would take its name.
         if path.exists() && !path.is_file() {
             return Err(CliError::BadInput(format!(
-                "{}: is a device, a pipe or a socket; name a PNG file",
+                "{}: is a device, a pipe or a socket; name a file",
                 path.display()
             )));
         }
@@ -56,6 +60,11 @@ impl Output {
             CliError::BadInput(format!("{}: cannot write there: {error}", folder.display()))
         })?;
         Ok(output)
+    }
+
+    /// The same, with JPEGs of this quality, 1 to 100.
+    pub(crate) fn with_quality(self, quality: u8) -> Output {
+        Output { quality, ..self }
     }
 
     /// The file of picture `index`: `%03d` and `{seed}` filled in. Without either, pictures after the first get
@@ -82,7 +91,11 @@ impl Output {
         let failed =
             |error: &dyn std::fmt::Display| CliError::RunTime(format!("{}: {error}", path.display()));
         let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
-        encode(&mut file, picture, texts).map_err(|error| failed(&error))?;
+        let format = Format::of(path, self.quality).map_err(|error| failed(&error))?;
+        let mut buffered = std::io::BufWriter::new(&mut file);
+        encode::encode(&mut buffered, format, picture, texts).map_err(|error| failed(&error))?;
+        std::io::Write::flush(&mut buffered).map_err(|error| failed(&error))?;
+        drop(buffered);
         file.as_file().sync_all().map_err(|error| failed(&error))?;
         make_readable(file.as_file());
         file.persist(path).map_err(|error| failed(&error.error))?;
@@ -100,28 +113,6 @@ fn make_readable(file: &std::fs::File) {
     }
     #[cfg(not(unix))]
     let _ = file;
-}
-
-/// Writes a PNG with text chunks: Latin-1 where that can be, as the webui does, UTF-8 where it must.
-fn encode(
-    to: impl Write,
-    picture: &Picture,
-    texts: &[(&str, String)],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let mut encoder = png::Encoder::new(to, u32::try_from(picture.width)?, u32::try_from(picture.height)?);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    for (keyword, text) in texts {
-        if text.chars().all(|c| u32::from(c) < 256 && c != '\0') {
-            encoder.add_text_chunk((*keyword).to_owned(), text.clone())?;
-        } else {
-            encoder.add_itxt_chunk((*keyword).to_owned(), text.clone())?;
-        }
-    }
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&picture.rgb)?;
-    writer.finish()?;
-    Ok(())
 }
 
 fn folder(path: &Path) -> &Path {
@@ -168,7 +159,7 @@ mod tests {
     use super::*;
 
     fn paths(pattern: &str) -> Vec<String> {
-        let output = Output { pattern: pattern.to_owned() };
+        let output = Output { pattern: pattern.to_owned(), quality: QUALITY };
         (0..2).map(|i| output.path(i, 40 + i as u64).display().to_string()).collect()
     }
 

@@ -4,6 +4,7 @@ use crate::drawing::{Drawn, Texts};
 use crate::error::CliError;
 use latent_diffusion::Picture;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Most pictures of a contact sheet, which are all in memory at its end.
@@ -93,7 +94,11 @@ impl Contact {
 
     /// The sheet's file, the sheet, and what its file tells: how the first picture was made.
     pub(crate) fn finish(self) -> Option<(PathBuf, Picture, Texts)> {
-        let (first, texts) = self.first?;
+        let (first, [parameters, (own, json)]) = self.first?;
+        // The text is this program's own.
+        let mut json: Value = serde_json::from_str(&json).unwrap_or_default();
+        json["sheet"] = self.pictures.len().into();
+        let texts = [parameters, (own, json.to_string())];
         let columns = (1..).find(|side| side * side >= self.pictures.len())?;
         let sheet = Sheet { cells: self.pictures, columns, ..Sheet::default() };
         let ending = first.extension().map_or(String::new(), |ending| format!(".{}", ending.display()));

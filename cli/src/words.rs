@@ -67,6 +67,14 @@ pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<Textual
     (0..files.len()).filter(is_wanted).map(open).collect()
 }
 
+/// The files of `--embd-dir` that prompts name.
+pub(crate) fn named_files(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, CliError> {
+    let Some(folder) = &args.embd_dir else { return Ok(Vec::new()) };
+    let files = listed(folder)?;
+    let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
+    Ok(named(prompts, &stems).into_iter().map(|index| files[index].1.clone()).collect())
+}
+
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

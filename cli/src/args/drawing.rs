@@ -2,7 +2,9 @@
 
 use super::{ControlArgs, PreviewArgs, SdxlArgs};
 use crate::device::{Choice, Precision};
+use crate::drawing::Given;
 use crate::lora;
+use crate::output::QUALITY;
 use crate::samplers::SamplerNumbers;
 use crate::sources::SourceArgs;
 use crate::words::WordsArgs;
@@ -26,9 +28,12 @@ pub(crate) struct DrawingArgs {
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
-    /// PNG file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
+    /// .png, .jpg or .webp file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Quality of a .jpg, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = QUALITY, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) quality: u8,
     /// Number of pictures, with seeds counting up
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub(crate) batch_count: usize,
@@ -50,6 +55,9 @@ pub(crate) struct DrawingArgs {
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// The flags as they were given, which the picture's file tells.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 /// The model, and what is added to it.

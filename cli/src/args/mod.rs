@@ -3,7 +3,9 @@
 mod control;
 mod convert;
 mod drawing;
+mod metadata;
 mod pictures;
+mod replay;
 mod sdxl;
 mod tokens;
 mod upscaling;
@@ -11,24 +13,77 @@ mod upscaling;
 pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
+pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
 pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
+pub(crate) use replay::ReplayArgs;
 pub(crate) use sdxl::SdxlArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::{HiresArgs, UpscaleArgs};
 
 use crate::bench;
+use crate::drawing::{Given, Verb};
 use crate::grid::Axis;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Draw pictures with Stable Diffusion.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "latent", version, about, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// Reads a command line. What draws keeps its flags as they were given.
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Args, clap::Error> {
+        let mut command = Args::command();
+        let matches = command.try_get_matches_from_mut(line)?;
+        let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if let Some((name, matches)) = matches.subcommand()
+            && let Some(command) = command.find_subcommand(name)
+        {
+            let mut given = Given::of(command, matches);
+            if let Command::Inpaint(inpaint) = &args.command
+                && let Some(mask) = inpaint.mask_by_place()
+            {
+                given = given.with_file("mask", mask);
+            }
+            args.command.drawing().into_iter().for_each(|drawing| drawing.given = given.clone());
+        }
+        Ok(args)
+    }
+}
+
+impl Command {
+    /// The command as one that draws.
+    pub(crate) fn verb(&self) -> Option<&dyn Verb> {
+        match self {
+            Command::Txt2img(args) => Some(&**args),
+            Command::Img2img(args) => Some(&**args),
+            Command::Inpaint(args) => Some(&**args),
+            Command::Outpaint(args) => Some(&**args),
+            Command::Edit(args) => Some(&**args),
+            _ => None,
+        }
+    }
+
+    /// The flags of a command that draws.
+    pub(crate) fn drawing(&mut self) -> Option<&mut DrawingArgs> {
+        match self {
+            Command::Txt2img(args) => Some(&mut args.drawing),
+            Command::Img2img(args) => Some(&mut args.drawing),
+            Command::Inpaint(args) => Some(&mut args.drawing),
+            Command::Outpaint(args) => Some(&mut args.drawing),
+            Command::Edit(args) => Some(&mut args.drawing),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -47,6 +102,10 @@ pub(crate) enum Command {
     Grid(Box<GridArgs>),
     /// Enlarge a picture, with an ESRGAN or by Lanczos' filter
     Upscale(Box<UpscaleArgs>),
+    /// Draw a picture again, as its file tells
+    Replay(ReplayArgs),
+    /// Tell how a picture was made, as its file does: one of this program or of others
+    Metadata(MetadataArgs),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
     /// Tell what a model file is, from its header alone
@@ -61,6 +120,10 @@ pub(crate) enum Command {
     Tokens(TokensArgs),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
+    /// Write the completions of a shell: bash, zsh, fish, powershell or elvish
+    Completions(CompletionsArgs),
+    /// Write the manual's pages
+    Man(ManArgs),
 }
 
 #[derive(clap::Args)]
@@ -176,7 +239,6 @@ fn parse_stage(name: &str) -> Result<&'static bench::Choice, names::UnknownName>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

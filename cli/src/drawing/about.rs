@@ -1,17 +1,28 @@
 //! What a picture's file tells of how it was made.
 
 use super::Fact;
-use crate::samplers;
+use crate::{hash, samplers};
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
+use latent_diffusion::tensor::Device;
 use latent_diffusion::{Picture, Settings};
-use serde_json::{Value, json};
+use latent_kernels::Isa;
+use serde_json::{Map, Value, json};
 
 /// What the webui calls a generator.
 fn rng_label(rng: RngKind) -> &'static str {
     match rng {
         RngKind::Cpu => "CPU",
         RngKind::Cuda => "NV",
+    }
+}
+
+/// A device as a picture's file tells it: `cpu`, or a GPU's name and the numbers that it stores.
+fn device_name(device: &Device) -> String {
+    match device {
+        #[cfg(feature = "gpu")]
+        Device::Gpu { gpu, dtype } => format!("{} {}", gpu.name(), dtype),
+        _ => "cpu".to_owned(),
     }
 }
 
@@ -24,12 +35,18 @@ pub(super) struct About<'a> {
     pub(super) negative_prompt: &'a str,
     /// The model's name.
     pub(super) model: &'a str,
+    /// Its SHA-256.
     pub(super) hash: Option<&'a str>,
     pub(super) seed: u64,
     /// Width and height of the first pass, where there are two.
     pub(super) drawn: Option<(usize, usize)>,
     /// The command's own settings.
     pub(super) facts: &'a [Fact],
+    /// Flags as they were given, and the files among them.
+    pub(super) flags: &'a Map<String, Value>,
+    pub(super) files: &'a Value,
+    /// What drew it.
+    pub(super) device: &'a Device,
 }
 
 /// What a picture's file tells, by keyword.
@@ -63,7 +80,7 @@ impl About<'_> {
             text.push_str(&format!(", DeepCache: {}", self.settings.cache_interval));
         }
         text.extend(self.facts.iter().map(Fact::text));
-        if let Some(hash) = &self.hash {
+        if let Some(hash) = self.hash.map(hash::short) {
             text.push_str(&format!(", Model hash: {hash}"));
         }
         text.push_str(&format!(", Model: {}", self.model));
@@ -103,7 +120,12 @@ impl About<'_> {
             "rng": settings.rng.name(),
             "clip_skip": settings.clip_skip,
             "model": self.model,
-            "model_hash": self.hash,
+            "model_hash": self.hash.map(hash::short),
+            "model_sha256": self.hash,
+            "flags": self.flags,
+            "files": self.files,
+            "isa": Isa::best().name(),
+            "device": device_name(self.device),
         });
         for fact in self.facts {
             json[fact.key] = fact.value.clone();

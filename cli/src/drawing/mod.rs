@@ -2,6 +2,7 @@
 
 mod about;
 mod control;
+mod given;
 mod hires;
 mod job;
 mod preview;
@@ -10,6 +11,7 @@ mod settings;
 mod studio;
 
 pub(crate) use about::Texts;
+pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of};
 pub(crate) use job::{Fact, Job};
 pub(crate) use settings::random_seed;
 pub(crate) use studio::Studio;
@@ -61,7 +63,7 @@ pub(crate) type Sink<'a> = dyn FnMut(Drawn) -> Result<(), CliError> + 'a;
 pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
     let args = verb.args();
     in_threads(args, |interrupted| {
-        let output = Output::new(args.output.as_deref(), verb.prompt())?;
+        let output = Output::new(args.output.as_deref(), verb.prompt())?.with_quality(args.quality);
         let mut contact = args.grid.then(|| Contact::new(args.batch_count)).transpose()?;
         let mut sink = |drawn: Drawn| {
             let path = output.path(drawn.index, drawn.seed);

@@ -1,5 +1,6 @@
 //! The prompts of a command's pictures: one pair for all, or with wildcards one for each.
 
+use super::TAGGED;
 use crate::args::ModelArgs;
 use crate::error::CliError;
 use crate::words::WordsArgs;
@@ -9,6 +10,7 @@ use latent_diffusion::prompt::{PromptSchedule, Wildcards, subprompts};
 use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
 use serde_json::Value;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// Pictures of which the prompts are encoded at once.
 const AT_ONCE: usize = 64;
@@ -78,10 +80,24 @@ impl<'a> Prompts<'a> {
     pub(super) fn open(&self, args: &ModelArgs, pipeline: &mut Pipeline) -> Result<(), CliError> {
         let [prompt, negative] = &self.told[0];
         lora::apply(args, [prompt, negative], pipeline)?;
+        learned::apply(&args.words, &self.texts(), pipeline)
+    }
+
+    /// The files that they name, by the flag that they stand for.
+    pub(super) fn used(&self, args: &ModelArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
+        let [prompt, negative] = &self.told[0];
+        let tagged =
+            lora::tagged(args, &[prompt, negative])?.into_iter().map(|path| (TAGGED.to_owned(), path));
+        let named = learned::named_files(&args.words, &self.texts())?;
+        Ok(tagged.chain(named.into_iter().map(|path| ("embedding".to_owned(), path))).collect())
+    }
+
+    /// All different texts.
+    fn texts(&self) -> Vec<&str> {
         let mut all: Vec<&str> = self.words.iter().flatten().map(String::as_str).collect();
         all.sort_unstable();
         all.dedup();
-        learned::apply(&args.words, &all, pipeline)
+        all
     }
 
     /// What the file of a picture tells.

@@ -85,6 +85,7 @@ impl<'a> Studio<'a> {
         facts.extend(second.iter().flat_map(Second::facts));
         facts.extend(control::apply(&args.control, &*job, &settings, access(args), models_dir, pipeline)?);
         facts.extend(fact.clone());
+        let files = args.given.files(prompts.used(&args.model)?, models_dir)?;
         if let Some(kind) = pipeline.model().distilled {
             let Settings { steps, guidance, sampler, .. } = &settings;
             eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
@@ -103,6 +104,7 @@ impl<'a> Studio<'a> {
             progress.show(&event);
             if matches!(event, Event::Step { step: 0, .. }) {
                 hash.begin();
+                files.begin();
             }
             if let Some(Err(error)) = previews[pass.get()].as_ref().map(|preview| preview.show(&event)) {
                 eprintln!("latent: preview: {error}; going on without");
@@ -114,7 +116,7 @@ impl<'a> Studio<'a> {
         let auto = args.device.device == device::Choice::Auto;
         let prepare = |pipeline: &mut Pipeline| pipeline.prepare(&task, &settings, &mut listener);
         let source = or_on_cpu(pipeline, auto, prepare)?;
-        let mut encoded = None;
+        let (mut encoded, files_json) = (None, OnceCell::new());
         for (group, seeds) in seeds.chunks(args.batch_size).enumerate() {
             settings.seeds = seeds.to_vec();
             let first = group * args.batch_size;
@@ -151,6 +153,7 @@ impl<'a> Studio<'a> {
             let pictures = or_on_cpu(pipeline, auto, decode)?;
             let pictures = job.finish(source.finish(pictures)?)?;
             let digits = digits.get_or_init(|| hash.wait());
+            let files = files_json.get_or_init(|| files.json());
             for (i, picture) in pictures.iter().enumerate() {
                 let index = first + i;
                 let [prompt, negative_prompt] = prompts.told(index);
@@ -164,6 +167,9 @@ impl<'a> Studio<'a> {
                     hash: digits.as_deref(),
                     seed: seeds[i],
                     facts: &facts,
+                    flags: args.given.flags(),
+                    files,
+                    device: pipeline.device(),
                 };
                 let texts = about.texts(picture, |json| prompts.tell_templates(json, index));
                 sink(Drawn { index, seed: seeds[i], texts, picture: picture.clone() })?;

@@ -1,0 +1,98 @@
+//! `latent metadata`: how a picture was made, as its file tells.
+
+mod comfy;
+pub(crate) mod container;
+pub(crate) mod exif;
+mod programs;
+mod read;
+#[cfg(test)]
+mod tests;
+mod told;
+mod webui;
+mod workflow;
+
+pub(crate) use told::{Key, Told};
+
+use crate::args::MetadataArgs;
+use crate::error::CliError;
+use crate::print;
+use latent_loader::Plain;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+/// Most characters of a value that a line shows.
+const LONGEST_VALUE: usize = 400;
+
+/// A text of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) keyword: String,
+    pub(crate) text: String,
+}
+
+/// Tells how a picture was made.
+pub(crate) fn run(args: &MetadataArgs) -> Result<(), CliError> {
+    let told = of(&args.file)?;
+    print(&if args.json { format!("{:#}\n", told.json()) } else { shown(&told) })
+}
+
+/// What a picture's file tells.
+///
+/// # Errors
+/// Bad input, if it cannot be read or tells nothing.
+pub(crate) fn of(path: &Path) -> Result<Told, CliError> {
+    let refuse = |reason: String| CliError::BadInput(format!("{}: {reason}", path.display()));
+    let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => refuse("no such file".into()),
+        _ => refuse(error.to_string()),
+    })?;
+    if !kind.is_file() {
+        return Err(refuse("is no file; a picture is expected".into()));
+    }
+    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?.texts;
+    read::read(&texts).ok_or_else(|| {
+        refuse(match &texts[..] {
+            [] => "tells nothing of how it was made; programs that send pictures on often remove it".into(),
+            texts => format!("has only texts that no known program writes: {}", keywords(texts)),
+        })
+    })
+}
+
+/// Some keywords of the texts.
+fn keywords(texts: &[Text]) -> String {
+    let some: Vec<_> = texts.iter().take(8).map(|text| clipped(&text.keyword, 40)).collect();
+    some.join(", ") + if texts.len() > some.len() { ", …" } else { "" }
+}
+
+fn clipped(text: &str, most: usize) -> String {
+    let mut clipped: String = text.chars().take(most).collect();
+    if text.chars().nth(most).is_some() {
+        clipped.push('…');
+    }
+    clipped
+}
+
+fn shown(told: &Told) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Further lines of a prompt are set in, so that none looks like a setting.
+        let lines: Vec<_> = value.lines().map(|line| Plain(line).to_string()).collect();
+        let _ = writeln!(out, "{}: {}", Plain(&clipped(name, 80)), lines.join("\n  "));
+    };
+    line("program", &told.program);
+    for (key, value) in told.settings() {
+        line(&key.name().replace('_', " "), value);
+    }
+    for (name, value) in &told.others {
+        line(name, &clipped(value, LONGEST_VALUE));
+    }
+    let files = told.own.as_ref().and_then(|own| own.get("files")?.as_array());
+    for file in files.into_iter().flatten() {
+        let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+        line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")));
+    }
+    out
+}

@@ -1,0 +1,194 @@
+//! The text of AUTOMATIC1111's webui, which Forge, SD.Next, stable-diffusion.cpp, Fooocus and others write too, and this
+//! program:
+//!
+//! ```text
+//! a prompt of any number of lines
+//! Negative prompt: the same
+//! Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, Model: name, …
+//! ```
+
+use super::told::{Key, Name, Told};
+
+/// Most settings of a line, and most bytes of one with quotes or brackets: those of a hostile line may each seem to reach its
+/// end.
+const MOST_PAIRS: usize = 1000;
+const MOST_BYTES: usize = 256 << 10;
+
+const NAMES: [Name; 16] = [
+    ("Steps", Key::Steps),
+    ("Sampler", Key::Sampler),
+    ("Schedule type", Key::Scheduler),
+    ("Scheduler", Key::Scheduler),
+    ("CFG scale", Key::CfgScale),
+    ("Guidance", Key::CfgScale),
+    ("Seed", Key::Seed),
+    ("Size", Key::Size),
+    ("Model", Key::Model),
+    ("Model hash", Key::ModelHash),
+    ("VAE", Key::Vae),
+    ("Denoising strength", Key::Strength),
+    ("Denoising Strength", Key::Strength),
+    ("Clip skip", Key::ClipSkip),
+    ("CLIP skip", Key::ClipSkip),
+    ("RNG", Key::Rng),
+];
+
+/// Whether a text is of this kind.
+pub(super) fn is_one(text: &str) -> bool {
+    line_of_settings(text).is_some() || text.contains("\nNegative prompt: ")
+}
+
+/// Where the line of settings begins and ends.
+fn line_of_settings(text: &str) -> Option<(usize, usize)> {
+    let start = match text.rfind("\nSteps: ") {
+        Some(at) => at + 1,
+        None if text.starts_with("Steps: ") => 0,
+        None => return None,
+    };
+    Some((start, text[start..].find('\n').map_or(text.len(), |length| start + length)))
+}
+
+pub(super) fn parse(text: &str) -> Told {
+    let text = &text.replace("\r\n", "\n");
+    let (start, end) = line_of_settings(text).unwrap_or((text.len(), text.len()));
+    let words = text[..start].trim_end_matches('\n');
+    let mark = "Negative prompt: ";
+    let at =
+        if words.starts_with(mark) { Some(0) } else { words.rfind("\nNegative prompt: ").map(|at| at + 1) };
+    let (prompt, negative) = at.map_or((words, ""), |at| (&words[..at], &words[at + mark.len()..]));
+    let mut told = Told::by("the webui, or one that writes as it does");
+    told.set(Key::Prompt, prompt);
+    told.set(Key::Negative, negative);
+    for (name, value) in pairs(&text[start..end]) {
+        match NAMES.iter().find(|(known, _)| *known == name) {
+            Some((_, key)) => told.set(*key, value),
+            None if name == "Version" => told.program = program(&value),
+            None if name == "App" => told.program = value,
+            None => told.other(&name, value),
+        }
+    }
+    for line in text[end..].lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ").unwrap_or(("more", line));
+        told.other(name, value);
+    }
+    told
+}
+
+/// Which program has such a version.
+fn program(version: &str) -> String {
+    let begins =
+        |c: char| version.strip_prefix(c).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if begins('v') {
+        format!("AUTOMATIC1111's webui {version}")
+    } else if begins('f') || version.contains("forge") || version == "neo" {
+        format!("Forge {version}")
+    } else {
+        version.to_owned()
+    }
+}
+
+/// `name: value, name: value`; a value in quotes or brackets may hold commas.
+fn pairs(line: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = line;
+    while let Some((name, behind)) = rest.split_once(':').filter(|_| pairs.len() < MOST_PAIRS) {
+        // A piece without a value, as some add-ons write.
+        let name = name.rsplit_once(',').map_or(name, |(_, name)| name).trim();
+        let value = behind.trim_start();
+        let length = value_length(value);
+        let (value, behind) = value.split_at(length);
+        pairs.push((name.to_owned(), unquoted(value.trim())));
+        rest = behind.strip_prefix(',').unwrap_or(behind);
+    }
+    pairs
+}
+
+/// Bytes until the comma that ends a value.
+fn value_length(text: &str) -> usize {
+    let (mut depth, mut in_quotes, mut escaped) = (0usize, false, false);
+    // Quotes and brackets in the middle of a value are only what they are.
+    if !text.starts_with(['"', '{', '[']) {
+        return text.find(',').unwrap_or(text.len());
+    }
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_quotes,
+            '"' => in_quotes = !in_quotes,
+            _ if in_quotes => {}
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => return at,
+            _ if at > MOST_BYTES => break,
+            _ => {}
+        }
+    }
+    // A quote or bracket that does not end is none.
+    if in_quotes || depth > 0 || text.len() > MOST_BYTES {
+        text.find(',').unwrap_or(text.len())
+    } else {
+        text.len()
+    }
+}
+
+/// A JSON string's text.
+fn unquoted(value: &str) -> String {
+    let text = value.starts_with('"').then(|| serde_json::from_str(value).ok()).flatten();
+    text.unwrap_or_else(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn got(told: &Told, key: Key) -> &str {
+        told.get(key).unwrap_or("")
+    }
+
+    #[test]
+    fn a_usual_text() {
+        let told = parse(
+            "a cat,\non a mat\nNegative prompt: dog,\nbird\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: \
+             6.5, Seed: 12345678901, Size: 512x768, Model hash: 6ce0161689, Model: v1-5: pruned, Denoising strength: 0.4, \
+             Lora hashes: \"ink: 0123456789ab, two: ba9876543210\", Hires upscale: 2, Version: v1.10.1",
+        );
+        assert_eq!(told.program, "AUTOMATIC1111's webui v1.10.1");
+        assert_eq!(got(&told, Key::Prompt), "a cat,\non a mat");
+        assert_eq!(got(&told, Key::Negative), "dog,\nbird");
+        assert_eq!((got(&told, Key::Steps), got(&told, Key::Seed)), ("20", "12345678901"));
+        assert_eq!((got(&told, Key::Sampler), got(&told, Key::Scheduler)), ("DPM++ 2M", "Karras"));
+        assert_eq!((got(&told, Key::Width), got(&told, Key::Height)), ("512", "768"));
+        assert_eq!((got(&told, Key::Model), got(&told, Key::ModelHash)), ("v1-5: pruned", "6ce0161689"));
+        assert_eq!(got(&told, Key::CfgScale), "6.5");
+        let others: Vec<_> =
+            told.others.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(others, [("Lora hashes", "ink: 0123456789ab, two: ba9876543210"), ("Hires upscale", "2")]);
+    }
+
+    #[test]
+    fn brackets_and_lines_behind_the_settings() {
+        let told = parse(
+            "x\nSteps: 4, Civitai resources: [{\"type\":\"checkpoint\",\"name\":\"a, b\"}], Seed: 7, Broken: \"no end, \
+             Size: 64x64, App: SD.Next\nTemplate: {x|y}",
+        );
+        assert_eq!((got(&told, Key::Seed), got(&told, Key::Width)), ("7", "64"));
+        assert_eq!(told.program, "SD.Next");
+        assert_eq!(told.others[0].1, "[{\"type\":\"checkpoint\",\"name\":\"a, b\"}]");
+        assert_eq!(told.others.last(), Some(&("Template".to_owned(), "{x|y}".to_owned())));
+    }
+
+    #[test]
+    fn parts_may_be_lacking() {
+        assert_eq!(got(&parse("only words"), Key::Prompt), "only words");
+        let told = parse("Negative prompt: dog\nSteps: 1, Seed: 2");
+        assert_eq!(
+            (told.get(Key::Prompt), got(&told, Key::Negative), got(&told, Key::Seed)),
+            (None, "dog", "2")
+        );
+        assert_eq!(got(&parse("Steps: 3"), Key::Steps), "3");
+        assert!(!is_one("only words") && is_one("Steps: 3") && is_one("a\nNegative prompt: b"));
+        // What a prompt says of itself is not the line of settings.
+        let told = parse("Steps: 9\nNegative prompt: a\nNegative prompt: b\nSteps: 3");
+        assert_eq!((got(&told, Key::Steps), got(&told, Key::Negative)), ("3", "b"));
+    }
+}

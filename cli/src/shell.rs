@@ -1,0 +1,51 @@
+//! `latent completions` and `latent man`: for the shell and for the reader, made of the command line's own description.
+
+use crate::args::{Args, CompletionsArgs, ManArgs};
+use crate::error::CliError;
+use crate::place::Place;
+use crate::print;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use std::path::Path;
+
+/// Writes a shell's completions to standard output.
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Args::command(), "latent", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes the page of the program to standard output, or all pages into a folder.
+pub(crate) fn man(args: &ManArgs) -> Result<(), CliError> {
+    let mut program = Args::command();
+    // Names the pages of the commands: latent-txt2img.
+    program.build();
+    let Some(folder) = &args.output else {
+        return print(&String::from_utf8_lossy(&page(program)?));
+    };
+    if !folder.is_dir() {
+        let line = format!("{}: the folder does not exist; make it first", folder.display());
+        return Err(CliError::BadInput(line));
+    }
+    // `latent help` says what the pages say.
+    let has_page = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    let commands: Vec<Command> = program.get_subcommands().filter(has_page).cloned().collect();
+    for command in std::iter::once(program).chain(commands) {
+        let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+        write(&folder.join(format!("{name}.1")), &page(command)?)?;
+    }
+    Ok(())
+}
+
+fn page(command: Command) -> Result<Vec<u8>, CliError> {
+    let mut page = Vec::new();
+    let rendered = Man::new(command).render(&mut page);
+    rendered.map_err(|error| CliError::RunTime(format!("man page: {error}")))?;
+    Ok(page)
+}
+
+fn write(path: &Path, page: &[u8]) -> Result<(), CliError> {
+    Place::new(path, true)?.write(|new| {
+        std::fs::write(new, page).map_err(|error| CliError::RunTime(format!("{}: {error}", path.display())))
+    })
+}

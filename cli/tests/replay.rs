@@ -1,0 +1,315 @@
+//! Pictures drawn again from what their files tell.
+
+mod common;
+
+use common::{Room, demo, synthetic};
+use serde_json::Value;
+use std::path::Path;
+
+/// Draws, draws again, and compares; the standard output of the second.
+#[track_caller]
+fn again(room: &Room, args: &[&str], name: &str, replay: &[&str]) -> String {
+    room.succeeds(&[args, &["-o", name]].concat());
+    let told = room.succeeds(&[&["replay", name, "-o", "again.png"], replay].concat());
+    assert!(told.ends_with(&format!("{name} has the same pixels\n")), "{args:?}: {told}");
+    told
+}
+
+fn pixels(path: &Path) -> Vec<u8> {
+    image::open(path).unwrap().into_rgb8().into_raw()
+}
+
+#[test]
+fn from_words() {
+    let room = Room::new();
+    let draw = [
+        "txt2img",
+        "a red apple (shiny:1.2)",
+        "--negative-prompt=-dark \"quoted\" é",
+        "--steps",
+        "3",
+        "-W",
+        "32",
+    ];
+    again(&room, &[&draw[..], &["-s", "7"]].concat(), "a.png", &[]);
+    assert_eq!(pixels(&room.path("a.png")), pixels(&room.path("again.png")));
+    // The two tell the same of themselves.
+    assert_eq!(std::fs::read(room.path("a.png")).unwrap(), std::fs::read(room.path("again.png")).unwrap());
+    for more in [
+        &["--sampler", "euler_a", "--eta", "0.5", "--rng", "cpu"][..],
+        &["--sampler", "ddim", "--scheduler", "trailing", "--compat", "diffusers", "--cfg-scale", "3.3"],
+        &["--sampler", "heun", "--s-churn", "1.5", "--clip-skip", "2"],
+        &["--prediction", "v", "--zero-snr", "on", "--cfg-rescale", "0.7"],
+    ] {
+        again(&room, &[&draw[..], &["-s", "18446744073709551615"], more].concat(), "a.png", &[]);
+    }
+    let sigmas = ["txt2img", "a cat", "--sigmas", "14.6,7,2.9,0.8,0", "-s", "1"];
+    again(&room, &sigmas, "s.png", &[]);
+}
+
+/// Each picture of a batch is drawn alone, and JPEG is compared as it is written.
+#[test]
+fn batches_and_formats() {
+    let room = Room::new();
+    room.succeeds(&[
+        "txt2img",
+        "a cat",
+        "-s",
+        "3",
+        "-b",
+        "2",
+        "--batch-size",
+        "2",
+        "--steps",
+        "2",
+        "-o",
+        "{seed}.webp",
+    ]);
+    let told = room.succeeds(&["replay", "4.webp"]);
+    assert_eq!(told, "4-replay.webp (seed 4)\n4.webp has the same pixels\n");
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "2", "-o", "a.jpg", "--quality", "70"]);
+    let told = room.succeeds(&["replay", "a.jpg"]);
+    assert_eq!(told, "a-replay.jpg (seed 3)\na.jpg has the same pixels\n");
+    assert_eq!(std::fs::read(room.path("a.jpg")).unwrap(), std::fs::read(room.path("a-replay.jpg")).unwrap());
+    let told = room.succeeds(&["replay", "a.jpg", "-o", "other.png", "--", "--steps", "1", "-s", "4"]);
+    assert!(told.contains("a.jpg differs in ") && told.contains("other.png (seed 4)"), "{told}");
+}
+
+#[test]
+fn from_pictures() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "a red apple", "-s", "1", "--steps", "2", "-o", "in.png"]);
+    image::RgbImage::from_fn(64, 64, |x, _| image::Rgb([if x > 40 { 255 } else { 0 }; 3]))
+        .save(room.path("mask.png"))
+        .unwrap();
+    let same = ["-s", "5", "--steps", "4"];
+    for (i, draw) in [
+        &["img2img", "in.png", "a green apple", "--strength", "0.6"][..],
+        &["img2img", "in.png", "-p", "a green apple", "-W", "32", "-H", "64", "--resize", "stretch"],
+        &["inpaint", "in.png", "mask.png", "a leaf"],
+        &[
+            "inpaint",
+            "in.png",
+            "a leaf",
+            "--mask",
+            "mask.png",
+            "--invert",
+            "--fill",
+            "noise",
+            "--mask-blur",
+            "2.5",
+        ],
+        &["inpaint", "in.png", "-p", "a leaf", "mask.png", "--only-masked", "--padding", "8"],
+        &["outpaint", "in.png", "an apple on a table", "--left", "16", "--bottom", "8"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        again(&room, &[draw, &same].concat(), &format!("{i}.png"), &[]);
+    }
+    // Elsewhere, the pictures are found beside the file or where a flag says.
+    std::fs::create_dir(room.path("kept")).unwrap();
+    for name in ["in.png", "mask.png", "2.png"] {
+        std::fs::rename(room.path(name), room.path("kept").join(name)).unwrap();
+    }
+    assert!(room.succeeds(&["replay", "kept/2.png"]).ends_with("kept/2.png has the same pixels\n"));
+    room.refuses(&["replay", "0.png"], &["in.png", "image", "not found", "--from"]);
+    room.succeeds(&["replay", "0.png", "--from", "kept"]);
+    // Another picture of the same name is none.
+    image::RgbImage::new(64, 64).save(room.path("in.png")).unwrap();
+    room.refuses(&["replay", "0.png"], &["in.png", "another image", "--force"]);
+    let told = room.succeeds(&["replay", "0.png", "--force"]);
+    assert!(told.contains("0.png differs in "), "{told}");
+}
+
+#[test]
+fn models_and_what_is_added_to_them() {
+    let room = Room::new();
+    for folder in ["models", "loras", "words"] {
+        std::fs::create_dir(room.path(folder)).unwrap();
+    }
+    room.file("models/sd.safetensors", &synthetic("sd15"));
+    room.file("loras/ink.safetensors", &synthetic("lora-sd15-kohya"));
+    let size = ["-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "models/sd.safetensors"];
+    let lora = ["txt2img", "a fox", "--lora", "loras/ink.safetensors:0.5"];
+    let places = ["--models-dir", "models", "--from", "loras"];
+    again(&room, &[&lora[..], &size].concat(), "flag.png", &places);
+    let tag = ["txt2img", "a fox <lora:ink:0.7>", "--lora-dir", "loras"];
+    again(&room, &[&tag[..], &size].concat(), "tag.png", &places);
+    again(&room, &[&tag[..], &size].concat(), "tag.png", &["-m", "models/sd.safetensors", "--from", "loras"]);
+    // Without them, or with others of the same names.
+    room.refuses(&["replay", "flag.png", "--models-dir", "models"], &["ink.safetensors", "lora", "--from"]);
+    room.refuses(&["replay", "flag.png", "--from", "loras"], &["sd.safetensors", "model", "not found"]);
+    room.file("models/sd.safetensors", &demo());
+    let refused = [&["replay", "flag.png"], &places[..]].concat();
+    room.refuses(&refused, &["sd.safetensors", "another model", "246ef46339", "--force"]);
+    room.refuses(&["replay", "flag.png", "-m", "models/sd.safetensors"], &["another model", "246ef46339"]);
+}
+
+#[test]
+fn words_nets_and_decoders() {
+    let room = Room::new();
+    room.file("model.safetensors", &synthetic("sd15"));
+    room.file("net.safetensors", &synthetic("controlnet-sd15"));
+    room.file("taesd.safetensors", &synthetic("taesd"));
+    std::fs::create_dir(room.path("words")).unwrap();
+    room.file("words/toy.safetensors", &synthetic("ti-sd15"));
+    image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([(4 * x.max(y)) as u8; 3]))
+        .save(room.path("net.png"))
+        .unwrap();
+    let draw =
+        ["txt2img", "a toy", "-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "model.safetensors"];
+    let net = ["--control-net", "net.safetensors", "--control-image", "net.png", "--control-strength", "0.5"];
+    again(&room, &[&draw[..], &net, &["--taesd", "taesd.safetensors"]].concat(), "net-drawn.png", &[]);
+    again(&room, &[&draw[..], &["--embd-dir", "words"]].concat(), "by-folder.png", &["--from", "words"]);
+    again(
+        &room,
+        &[&draw[..], &["--embedding", "words/toy.safetensors"]].concat(),
+        "by-flag.png",
+        &["--from", "words"],
+    );
+    room.refuses(&["replay", "by-folder.png"], &["toy.safetensors", "embedding", "--from"]);
+}
+
+#[test]
+fn another_instruction_set_is_told() {
+    let room = Room::new();
+    let draw = ["txt2img", "a cat", "-s", "3", "--steps", "2", "-W", "16", "-H", "16", "-o", "a.png"];
+    let scalar = |args: &[&str]| room.command(args).env("LATENT_ISA", "scalar").output().unwrap();
+    assert!(scalar(&draw).status.success());
+    assert_eq!(own(&room, "a.png")["isa"], "scalar");
+    let told = String::from_utf8(scalar(&["replay", "a.png"]).stdout).unwrap();
+    assert!(told.ends_with("a.png has the same pixels\n"), "{told}");
+    let told = room.succeeds(&["replay", "a.png"]);
+    let is_same = told.ends_with("a.png has the same pixels\n");
+    assert!(is_same || told.contains("LATENT_ISA=scalar draws as then"), "{told}");
+}
+
+#[test]
+fn the_line_is_printed_and_not_run() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "it's a cat", "-s", "3", "--steps", "2", "-o", "a.png"]);
+    let line = room.succeeds(&["replay", "a.png", "--print", "--", "-t", "1"]);
+    assert!(line.starts_with("latent txt2img --steps=2 ") && line.ends_with(" -t 1\n"), "{line}");
+    assert!(line.contains(r"'--prompt=it'\''s a cat'") && line.contains(" --output=a-replay.png "), "{line}");
+    assert_eq!(room.files(), ["a.png"]);
+}
+
+/// A PNG with one text and the pixels of another.
+fn with_text(room: &Room, from: &str, to: &str, keyword: &str, text: &str) {
+    let picture = image::open(room.path(from)).unwrap().into_rgb8();
+    let file = std::fs::File::create(room.path(to)).unwrap();
+    let mut encoder = png::Encoder::new(file, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.add_itxt_chunk(keyword.to_owned(), text.to_owned()).unwrap();
+    encoder.write_header().unwrap().write_image_data(picture.as_raw()).unwrap();
+}
+
+fn own(room: &Room, file: &str) -> Value {
+    let told: Value = serde_json::from_str(&room.succeeds(&["metadata", file, "--json"])).unwrap();
+    told["latent"].clone()
+}
+
+/// The webui's text alone is enough for the same picture where nothing is lost in it.
+#[test]
+fn the_webui_s_text() {
+    let room = Room::new();
+    room.succeeds(&[
+        "txt2img",
+        "a cat",
+        "-n",
+        "dog",
+        "-s",
+        "3",
+        "--steps",
+        "3",
+        "--sampler",
+        "euler_a",
+        "-o",
+        "a.png",
+    ]);
+    let text = "a cat\nNegative prompt: dog\nSteps: 3, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 3, \
+                Size: 64x64, Model hash: 246ef46339, Model: demo, RNG: NV, Version: v1.10.1";
+    with_text(&room, "a.png", "webui.png", "parameters", text);
+    assert!(room.succeeds(&["replay", "webui.png"]).ends_with("webui.png has the same pixels\n"));
+    // What is not followed is told, and the model must be the same.
+    with_text(&room, "a.png", "more.png", "parameters", &format!("{text}, Hires upscale: 2, Odd: 1"));
+    let output = room.run(&["replay", "more.png"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && error.contains("not followed: Hires upscale, Odd"), "{error}");
+    let other = text.replace("246ef46339", "0123456789").replace("demo", "SD/none.safetensors");
+    with_text(&room, "a.png", "other.png", "parameters", &other);
+    room.refuses(&["replay", "other.png"], &["other.png", "none (hash 0123456789)", "--model"]);
+    room.file("m.safetensors", &demo());
+    room.refuses(
+        &["replay", "other.png", "-m", "m.safetensors"],
+        &["m.safetensors", "another model", "--force"],
+    );
+    assert!(
+        room.succeeds(&["replay", "other.png", "-m", "m.safetensors", "--force"]).ends_with("same pixels\n")
+    );
+    with_text(&room, "a.png", "bare.png", "parameters", "a cat");
+    room.refuses(&["replay", "bare.png"], &["does not tell which model"]);
+}
+
+#[test]
+fn comfy_ui_s_graph() {
+    let room = Room::new();
+    room.file("m.safetensors", &demo());
+    let drawn = [
+        "txt2img",
+        "a cat",
+        "-n",
+        "dog",
+        "-s",
+        "3",
+        "--steps",
+        "3",
+        "--cfg-scale",
+        "5",
+        "--sampler",
+        "euler",
+    ];
+    room.succeeds(&[&drawn[..], &["--scheduler", "simple", "--rng", "cpu", "-o", "a.png"]].concat());
+    let graph = serde_json::json!({
+        "1": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "m.safetensors" } },
+        "2": { "class_type": "CLIPTextEncode", "inputs": { "text": "a cat", "clip": ["1", 1] } },
+        "3": { "class_type": "CLIPTextEncode", "inputs": { "text": "dog", "clip": ["1", 1] } },
+        "4": { "class_type": "EmptyLatentImage", "inputs": { "width": 64, "height": 64, "batch_size": 1 } },
+        "5": { "class_type": "KSampler", "inputs": {
+            "seed": 3, "steps": 3, "cfg": 5, "sampler_name": "euler", "scheduler": "simple", "denoise": 1, "model": ["1", 0],
+            "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0] } },
+        "6": { "class_type": "VAEDecode", "inputs": { "samples": ["5", 0], "vae": ["1", 2] } },
+        "7": { "class_type": "SaveImage", "inputs": { "images": ["6", 0] } },
+    });
+    with_text(&room, "a.png", "comfy.png", "prompt", &graph.to_string());
+    let line = ["replay", "comfy.png", "-m", "m.safetensors"];
+    assert!(room.succeeds(&line).ends_with("comfy.png has the same pixels\n"));
+}
+
+/// What a file tells is a stranger's: it names no places, writes nothing and runs nothing but a drawing.
+#[test]
+fn a_hostile_file_does_no_harm() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "2", "-o", "a.png"]);
+    let genuine = own(&room, "a.png");
+    let refuse = |change: &dyn Fn(&mut Value), parts: &[&str]| {
+        let mut told = genuine.clone();
+        change(&mut told);
+        with_text(&room, "a.png", "bad.png", "latent", &told.to_string());
+        room.refuses(&["replay", "bad.png"], parts);
+        std::fs::remove_file(room.path("bad.png")).unwrap();
+    };
+    for flag in ["output", "preview", "models-dir", "no-such", "help", "version"] {
+        refuse(&|told| told["flags"][flag] = serde_json::json!(["a.png"]), &["bad.png", flag]);
+    }
+    refuse(&|told| told["command"] = "bench".into(), &["bad.png", "bench"]);
+    refuse(&|told| told["command"] = "--help".into(), &["bad.png", "--help"]);
+    refuse(&|told| told["seed"] = "x".into(), &["bad.png", "seed"]);
+    refuse(&|told| told["flags"]["steps"] = serde_json::json!(["many"]), &["bad.png", "steps"]);
+    refuse(&|told| told["flags"]["steps"] = serde_json::json!(["1000000000000"]), &["steps"]);
+    refuse(&|told| told["flags"]["vae"] = serde_json::json!(["../../etc/passwd"]), &["passwd", "not found"]);
+    refuse(&|told| told["flags"]["vae"] = serde_json::json!(["/etc/passwd"]), &["passwd", "not found"]);
+    refuse(&|told| told["model_sha256"] = "00".into(), &["another built-in model"]);
+    refuse(&|told| told["prompt"] = "<lora:../x>".into(), &["plain name"]);
+}
