@@ -2,9 +2,16 @@
 
 use crate::error::CliError;
 use std::fmt::Display;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// How the name of a folder begins in which something is made. It is locked as long as the program lives which made it.
+const PREFIX: &str = ".latent-convert-";
+/// What lies in it: what is being made, and what was in its place.
+const NEW: &str = "new";
+const OLD: &str = "old";
 
 /// Where something is to be written.
 pub(crate) struct Place<'a> {
@@ -52,14 +59,14 @@ impl<'a> Place<'a> {
     }
 
     /// Lets `write` make the file or folder beside the place, and moves it there when it is whole. What was there goes
-    /// then. After an error nothing is left.
+    /// then. After an error nothing is left; what a killed program left in this folder goes first.
     pub(crate) fn write(&self, write: impl FnOnce(&Path) -> Result<(), CliError>) -> Result<(), CliError> {
         let failed = |error: io::Error| CliError::RunTime(format!("{}: {error}", self.path.display()));
-        let beside =
-            tempfile::Builder::new().prefix(".latent-").tempdir_in(&self.folder).map_err(|error| {
-                CliError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
-            })?;
-        let new = beside.path().join("new");
+        sweep(&self.folder);
+        let (beside, _lock) = workplace(&self.folder).map_err(|error| {
+            CliError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
+        })?;
+        let new = beside.path().join(NEW);
         write(&new)?;
         self.put(&new, &beside).map_err(failed)
     }
@@ -72,7 +79,7 @@ impl<'a> Place<'a> {
         if is_swap {
             std::fs::rename(new, self.path)?;
         } else if exchange(new, self.path).is_err() {
-            let old = beside.path().join("old");
+            let old = beside.path().join(OLD);
             std::fs::rename(self.path, &old)?;
             if let Err(error) = std::fs::rename(new, self.path) {
                 std::fs::rename(&old, self.path)?;
@@ -80,11 +87,52 @@ impl<'a> Place<'a> {
             }
         }
         // The new name is on the disk too; a file system that cannot say so is no reason to fail.
-        if let Ok(folder) = std::fs::File::open(&self.folder) {
+        if let Ok(folder) = File::open(&self.folder) {
             let _ = folder.sync_all();
         }
         Ok(())
     }
+}
+
+/// A folder for what is being made, locked until the program ends in whatever way. Where folders cannot be locked, it is
+/// not, and no one will sweep it.
+fn workplace(folder: &Path) -> io::Result<(TempDir, Option<File>)> {
+    loop {
+        let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?;
+        let lock = File::open(made.path()).and_then(|lock| match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(Some(lock)),
+        });
+        // Else another program sweeps it, or has done so, before it was locked.
+        if !matches!(lock, Ok(None)) && made.path().is_dir() {
+            return Ok((made, lock.ok().flatten()));
+        }
+    }
+}
+
+/// Removes what programs that were killed left in a folder: a half model may be as large as a whole one.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // A link is not followed.
+        if is_named
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Ok(lock) = File::open(entry.path())
+            && lock.try_lock().is_ok()
+            && is_ours(&entry.path())
+        {
+            // What cannot be removed is no reason not to write.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Whether a folder is there and holds nothing but what [`Place::write`] puts into one.
+fn is_ours(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| [NEW, OLD].iter().any(|name| entry.file_name() == *name)))
+    })
 }
 
 /// Gives each of two files or folders the other's name, so that at no moment one of the names is free. Not every file
@@ -179,6 +227,27 @@ mod tests {
             assert!(looked.join().unwrap() > 0);
         });
         assert_eq!(entries(room.path()), ["model"]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_what_no_one_writes_to_any_more_is_swept() {
+        let room = TempDir::new().unwrap();
+        for (folder, file) in [(".latent-convert-left", NEW), (".latent-convert-mine", "mine"), ("mine", NEW)]
+        {
+            std::fs::create_dir(room.path().join(folder)).unwrap();
+            std::fs::write(room.path().join(folder).join(file), "half").unwrap();
+        }
+        let (written, _lock) = workplace(room.path()).unwrap();
+        let write = |new: &Path| {
+            std::fs::write(new, "whole").unwrap();
+            Ok(())
+        };
+        Place::new(&room.path().join("model"), false).unwrap().write(write).unwrap();
+        let written = written.path().file_name().unwrap().to_str().unwrap();
+        let mut expected = [".latent-convert-mine", written, "mine", "model"];
+        expected.sort_unstable();
+        assert_eq!(entries(room.path()), expected);
     }
 
     #[test]

@@ -103,3 +103,10 @@ fn outputs_that_cannot_be_written_are_found_first() {
     room.refuses(&["txt2img", "a cat", "-o", "nowhere/cat.png"], &["nowhere", "does not exist"]);
     room.refuses(&["txt2img", "a cat", "-o", "."], &["is a folder"]);
 }
+
+/// With the number of a GPU that no machine has; and in a build without kernels for GPUs.
+#[test]
+fn a_gpu_that_is_not_there() {
+    let says = if cfg!(feature = "gpu") { "no GPU has the number 99" } else { "no GPU kernels" };
+    Room::new().refuses(&["txt2img", "a cat", "--device", "gpu:99"], &["device", says]);
+}

@@ -1,5 +1,8 @@
 //! The committed inputs of the fuzz targets, and the crashes that were found, run as ordinary tests.
 
+// The folders that one target makes hold links.
+#![cfg(unix)]
+
 #[path = "../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "it is a library of its own there")]
 mod bodies;

@@ -5,7 +5,7 @@ use super::{assert_one_line, header};
 use latent_loader::{Checkpoint, Layout, LoadError};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Files that a folder may hold.
 const FILES: [&str; 16] = [
@@ -36,7 +36,8 @@ const MOST: usize = 8;
 
 /// The input is a list of files: which, how it is made, how long, its contents.
 pub fn run(data: &[u8]) {
-    let root = root();
+    // A panic of another thread is told by that thread.
+    let root = root().lock().unwrap_or_else(PoisonError::into_inner);
     let mut input = Input(data);
     let mut made = Vec::new();
     while !input.0.is_empty() && made.len() < MOST {
@@ -47,7 +48,7 @@ pub fn run(data: &[u8]) {
         make(&path, &mut input);
         made.push(path);
     }
-    check(root);
+    check(&root);
     for path in made {
         fs::remove_file(path).unwrap();
     }
@@ -100,17 +101,22 @@ fn check(root: &Path) {
     header::recognise(checkpoint, &[]);
 }
 
-/// The folder of this process, in memory where the system has such a place. A file lies beside it for links out of it.
-fn root() -> &'static PathBuf {
-    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+/// The folder of this process, which one thread has at a time: among the tests' files, or in memory where the system has
+/// such a place. A file lies beside it for links out of it.
+fn root() -> &'static Mutex<PathBuf> {
+    static ROOT: OnceLock<Mutex<PathBuf>> = OnceLock::new();
     ROOT.get_or_init(|| {
         let memory = Path::new("/dev/shm");
-        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let base = match option_env!("CARGO_TARGET_TMPDIR") {
+            Some(tests) => PathBuf::from(tests),
+            None if memory.is_dir() => memory.to_owned(),
+            None => std::env::temp_dir(),
+        };
         let root = base.join(format!("latent-fuzz-{}", std::process::id())).join("model");
         for name in FOLDERS {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         fs::write(root.join("../outside.safetensors"), file(b"{}", &[])).unwrap();
-        root
+        Mutex::new(root)
     })
 }
