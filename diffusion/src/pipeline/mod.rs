@@ -21,6 +21,7 @@ mod settings;
 mod sizes;
 mod start;
 mod task;
+mod texts;
 
 pub use conditioning::{Conditioning, Told};
 pub use control::Control;
