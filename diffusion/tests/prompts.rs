@@ -4,7 +4,7 @@ use latent_benches::{Manifest, WeightDtype, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::schedule::Kind;
-use latent_diffusion::{Control, Event, Listener, Picture, Pipeline, Settings, Task, samplers};
+use latent_diffusion::{Conditioning, Control, Event, Listener, Picture, Pipeline, Settings, Task, samplers};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -216,6 +216,24 @@ fn a_refiner_goes_on_with_the_schedule() {
         let refined = steps(&mut pipeline, prompt, "", &settings);
         assert!(refined == steps(&mut open("sdxl"), prompt, "", &settings), "{prompt}");
     }
+}
+
+#[test]
+fn a_second_pass_goes_on_with_the_schedule() {
+    let mut pipeline = open("sdxl");
+    let told = |conditioning: &Conditioning, step: usize| {
+        conditioning.told(0, step).unwrap().0[0].states.f32s().unwrap().to_vec()
+    };
+    let (settings, prompts) = (settings(4), ["[a:b:1.5] AND c"]);
+    let both = pipeline.encode_passes(&prompts, &[], &settings, 2, &mut *quiet()).unwrap();
+    let plain = pipeline.encode(&["a", "b"], &[], &settings, &mut *quiet()).unwrap();
+    let (a, b) = (told(&plain, 0), told(&plain.of_pictures(1..2), 0));
+    assert!(a != b && (0..4).all(|step| told(&both, step) == a));
+    let second = both.second_pass();
+    assert!(told(&second, 0) == a && told(&second, 1) == b);
+    // One that was not encoded for two passes begins anew.
+    let one = pipeline.encode(&["[a:b:1]"], &[], &settings, &mut *quiet()).unwrap().second_pass();
+    assert!(told(&one, 0) == a && told(&one, 1) == b);
 }
 
 #[test]

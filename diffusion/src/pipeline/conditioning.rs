@@ -1,18 +1,14 @@
-//! Prompts as states of the text encoders.
+//! What steers a run: which texts, in which steps.
 
+use super::texts::{TextRef, Texts};
 use crate::Error;
 use crate::embeddings::Words;
-use crate::prompt::{self, Chunk, PromptSchedule, subprompts};
+use crate::prompt::{self, PromptSchedule, subprompts};
 use crate::text::PartEncoder;
 use crate::tokenizer::CONTEXT;
 use latent_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Most chunks of 75 tokens in all texts of a run together: of Stable Diffusion 1.x their states take a gigabyte.
-const MOST_CHUNKS: usize = 4096;
-/// Chunks that are encoded at once.
-const AT_ONCE: usize = 16;
 
 /// What steers the sampling: states of the prompts and of the negative prompts, in main memory. A copy shares them.
 #[derive(Clone, Debug)]
@@ -23,6 +19,10 @@ pub struct Conditioning {
     /// One for all pictures, or one for each.
     positive: Vec<Vec<Sub>>,
     negative: Vec<Arc<Track>>,
+    /// Steps of the first pass, where it was encoded for two.
+    first: usize,
+    /// Steps that were walked before.
+    past: usize,
     /// What steers the refiner, where there is one.
     pub refiner: Option<Box<Conditioning>>,
 }
@@ -59,29 +59,15 @@ impl Track {
     }
 }
 
-/// Different texts, encoded.
-#[derive(Debug, Default)]
-struct Texts {
-    all: Vec<Text>,
-    /// A chunk without words, `[77, width]`: fills up the shorter of two prompts.
-    empty: Vec<f32>,
-    /// Width of the states of all text encoders together.
-    width: usize,
-}
-
-#[derive(Debug)]
-struct Text {
-    /// `[77 chunks, width]`; nothing for a text of zeros.
-    states: Vec<f32>,
-    chunks: usize,
-    pooled: Option<Vec<f32>>,
-}
+/// Steps of the first and of the second pass; none of the second where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct Passes(pub(super) usize, pub(super) usize);
 
 /// What is encoded for a run.
 pub(super) struct Request<'a> {
     pub(super) positive: &'a [&'a str],
     pub(super) negative: &'a [&'a str],
-    pub(super) steps: usize,
+    pub(super) steps: Passes,
     pub(super) clip_skip: usize,
 }
 
@@ -111,13 +97,15 @@ impl Conditioning {
         };
         let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
         let mut texts = Texts::encode(encoders, &known.texts, request.clip_skip, words)?;
-        let zeros =
-            Track { schedule: PromptSchedule::new("", request.steps)?, places: vec![texts.all.len()] };
+        let zeros = Track { schedule: PromptSchedule::new("", 1)?, places: vec![texts.all.len()] };
         texts.add_zeros();
         let zeros = Arc::new(zeros);
         let negative = tracks.into_iter().map(|track| track.unwrap_or(zeros.clone())).collect();
         let texts = Arc::new(texts);
-        Ok(Conditioning { negative_texts: texts.clone(), texts, positive, negative, refiner: None })
+        let Passes(first, second) = request.steps;
+        let first = if second == 0 { 0 } else { first };
+        let negative_texts = texts.clone();
+        Ok(Conditioning { texts, negative_texts, positive, negative, first, past: 0, refiner: None })
     }
 
     /// What a picture is told in a step, both counted from 0: the subprompts of its prompt, and the negative prompt. All
@@ -139,6 +127,14 @@ impl Conditioning {
         };
         let positive = (0..steering.positive.len()).map(|sub| told(Some(sub)));
         Ok((positive.collect::<Result<_, _>>()?, told(None)?))
+    }
+
+    /// What steers the second pass of a run that was encoded for one ([`Pipeline::encode_passes`](super::Pipeline)).
+    /// Otherwise it is the same.
+    #[must_use]
+    pub fn second_pass(&self) -> Conditioning {
+        let refiner = self.refiner.as_ref().map(|refiner| Box::new(refiner.second_pass()));
+        Conditioning { past: self.first, refiner, ..self.clone() }
     }
 
     /// With the negative prompts of another one of the same model: encoded with another clip skip, for instance.
@@ -171,6 +167,8 @@ impl Conditioning {
             negative_texts: self.negative_texts.clone(),
             positive: part(&self.positive, &pictures),
             negative: part(&self.negative, &pictures),
+            first: self.first,
+            past: self.past,
             refiner: self.refiner.as_ref().map(|refiner| Box::new(refiner.of_pictures(pictures))),
         }
     }
@@ -191,9 +189,10 @@ impl Conditioning {
     pub(super) fn steering(&self, picture: usize, step: usize) -> Steering {
         let positive = if self.positive.len() == 1 { &self.positive[0] } else { &self.positive[picture] };
         let negative = if self.negative.len() == 1 { &self.negative[0] } else { &self.negative[picture] };
+        let step = self.past + step + 1;
         let positive: Vec<(usize, f64)> =
-            positive.iter().map(|sub| (sub.track.at(step + 1), sub.weight)).collect();
-        let negative = negative.at(step + 1);
+            positive.iter().map(|sub| (sub.track.at(step), sub.weight)).collect();
+        let negative = negative.at(step);
         let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].chunks);
         let chunks = lengths.max().unwrap_or(1).max(self.negative_texts.all[negative].chunks);
         Steering { positive, negative, chunks }
@@ -211,31 +210,6 @@ impl Conditioning {
     /// Width of the states.
     pub(super) fn width(&self) -> usize {
         self.texts.width
-    }
-}
-
-/// An encoded text.
-pub(super) struct TextRef<'a> {
-    text: &'a Text,
-    texts: &'a Texts,
-}
-
-impl<'a> TextRef<'a> {
-    /// Its states, filled up to so many chunks.
-    pub(super) fn states(&self, chunks: usize) -> Vec<f32> {
-        let Texts { empty, width, .. } = self.texts;
-        let mut states = self.text.states.clone();
-        if states.is_empty() {
-            states.resize(chunks * CONTEXT * width, 0.0);
-        } else {
-            (self.text.chunks..chunks).for_each(|_| states.extend_from_slice(empty));
-        }
-        states
-    }
-
-    /// The pooled text.
-    pub(super) fn pooled(&self) -> Option<&'a [f32]> {
-        self.text.pooled.as_deref()
     }
 }
 
@@ -275,11 +249,11 @@ struct Known {
 }
 
 impl Known {
-    fn track(&mut self, prompt: &str, steps: usize) -> Result<Arc<Track>, Error> {
+    fn track(&mut self, prompt: &str, steps: Passes) -> Result<Arc<Track>, Error> {
         if let Some(track) = self.tracks.get(prompt) {
             return Ok(track.clone());
         }
-        let schedule = PromptSchedule::new(prompt, steps)?;
+        let schedule = PromptSchedule::of_passes(prompt, steps.0, steps.1)?;
         let mut places = Vec::new();
         for text in schedule.texts() {
             let next = self.texts.len();
@@ -293,109 +267,4 @@ impl Known {
         self.tracks.insert(prompt.to_owned(), track.clone());
         Ok(track)
     }
-}
-
-impl Texts {
-    fn encode(
-        encoders: &[PartEncoder],
-        texts: &[String],
-        clip_skip: usize,
-        words: &Words,
-    ) -> Result<Texts, Error> {
-        let width = encoders.iter().map(|encoder| encoder.part().config.width).sum();
-        let mut out = Texts { width, ..Texts::default() };
-        let mut left = 0;
-        for encoder in encoders {
-            let padding = encoder.part().padding;
-            let mut counts = Vec::new();
-            let mut chunks: Vec<Chunk> = Vec::new();
-            for text in texts {
-                let own = prompt::encode_with(text, padding, words);
-                counts.push(own.len());
-                chunks.extend(own);
-                if chunks.len() > MOST_CHUNKS {
-                    let reason = format!(
-                        "all texts of this run have more than {MOST_CHUNKS} chunks of 75 tokens; shorten the prompt, or what \
-                         changes in it"
-                    );
-                    return Err(Error::Setting { name: "prompt", reason });
-                }
-            }
-            if counts.windows(2).any(|pair| pair[0] != pair[1]) {
-                chunks.push(Chunk::empty(padding));
-            }
-            let own = encoder.part().config.width;
-            let states = encode_chunks(encoder, &chunks, clip_skip)?;
-            let mut states = states.into_iter();
-            if out.all.is_empty() {
-                let text = |count: &usize| Text {
-                    states: vec![0.0; count * CONTEXT * width],
-                    chunks: *count,
-                    pooled: None,
-                };
-                out.all = counts.iter().map(text).collect();
-                out.empty =
-                    if chunks.len() > counts.iter().sum() { vec![0.0; CONTEXT * width] } else { Vec::new() };
-            }
-            let beside = |to: &mut [f32], from: &[f32]| {
-                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(own)) {
-                    to[left..left + own].copy_from_slice(from);
-                }
-            };
-            for text in &mut out.all {
-                for (chunk, to) in text.states.chunks_exact_mut(CONTEXT * width).enumerate() {
-                    let Some(encoded) = states.next() else { unreachable!("all were encoded") };
-                    beside(to, &encoded.states);
-                    if let (0, Some(pooled)) = (chunk, encoded.pooled) {
-                        text.pooled = Some(pooled);
-                    }
-                }
-            }
-            if let Some(encoded) = states.next() {
-                beside(&mut out.empty, &encoded.states);
-            }
-            left += own;
-        }
-        Ok(out)
-    }
-
-    /// Adds a text of zeros, as short as can be.
-    fn add_zeros(&mut self) {
-        let pooled = self.all.first().and_then(|text| text.pooled.as_ref());
-        let pooled = pooled.map(|pooled| vec![0.0; pooled.len()]);
-        self.all.push(Text { states: Vec::new(), chunks: 1, pooled });
-    }
-}
-
-/// A chunk of a text, encoded.
-struct EncodedChunk {
-    /// `[77, width]`
-    states: Vec<f32>,
-    pooled: Option<Vec<f32>>,
-}
-
-fn encode_chunks(
-    encoder: &PartEncoder,
-    chunks: &[Chunk],
-    clip_skip: usize,
-) -> Result<Vec<EncodedChunk>, Error> {
-    let mut out = Vec::new();
-    let width = encoder.part().config.width;
-    for chunks in chunks.chunks(AT_ONCE) {
-        let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
-        let encoded = encoder.encode(&ids, clip_skip)?;
-        let pooled = encoded.pooled.as_ref().map(|pooled| pooled.f32s()).transpose()?;
-        for (place, (states, chunk)) in
-            encoded.states.f32s()?.chunks_exact(CONTEXT * width).zip(chunks).enumerate()
-        {
-            let mut states = states.to_vec();
-            prompt::emphasize(&mut states, &chunk.weights);
-            let pooled = pooled.map(|pooled| {
-                let width = pooled.len() / chunks.len();
-                pooled[place * width..][..width].to_vec()
-            });
-            out.push(EncodedChunk { states, pooled });
-        }
-    }
-    Ok(out)
 }

@@ -1,6 +1,6 @@
 //! The first stage: prompts to conditioning.
 
-use super::conditioning::Request;
+use super::conditioning::{Passes, Request};
 use super::refine::Refiner;
 use super::{Conditioning, Listener, Pipeline, Settings};
 use crate::Error;
@@ -40,10 +40,26 @@ impl Pipeline {
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
+        self.encode_passes(prompts, negative_prompts, settings, 0, listener)
+    }
+
+    /// As [`Pipeline::encode`], for a run that is followed by a second pass of `second` steps (the webui's hires fix), which
+    /// [`Conditioning::second_pass`] steers ([`PromptSchedule::of_passes`](crate::prompt::PromptSchedule::of_passes)).
+    ///
+    /// # Errors
+    /// As [`Pipeline::encode`].
+    pub fn encode_passes(
+        &mut self,
+        prompts: &[&str],
+        negative_prompts: &[&str],
+        settings: &Settings,
+        second: usize,
+        listener: &mut Listener<'_>,
+    ) -> Result<Conditioning, Error> {
         let request = Request {
             positive: prompts,
             negative: negative_prompts,
-            steps: settings.schedule(&self.model)?.steps(),
+            steps: Passes(settings.schedule(&self.model)?.steps(), second),
             clip_skip: settings.clip_skip,
         };
         self.encode_request(&request, listener)

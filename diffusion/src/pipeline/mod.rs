@@ -22,6 +22,7 @@ mod settings;
 mod sizes;
 mod start;
 mod task;
+mod texts;
 
 pub use conditioning::{Conditioning, Told};
 pub use control::Control;

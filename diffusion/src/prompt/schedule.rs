@@ -44,15 +44,32 @@ impl PromptSchedule {
     /// [`Error::Setting`]: a prompt that becomes more than four megabytes of different texts. One that does not change may
     /// have any length.
     pub fn new(prompt: &str, steps: usize) -> Result<PromptSchedule, Error> {
+        PromptSchedule::of_passes(prompt, steps, 0)
+    }
+
+    /// As [`PromptSchedule::new`], for a run of `first` steps and a second pass of `second` (the webui's hires fix), whose
+    /// steps are counted on. Numbers of steps are those of both together, and parts from 1 to 2 are those of the second pass:
+    /// `[a:b:1.5]` is `a` until half of it is done. What takes turns begins anew.
+    ///
+    /// # Errors
+    /// As [`PromptSchedule::new`].
+    pub fn of_passes(prompt: &str, first: usize, second: usize) -> Result<PromptSchedule, Error> {
         let nodes = Parser::default().parse(prompt);
-        let mut ends = BTreeSet::from([steps]);
-        collect_ends(&nodes, steps, &mut ends);
         let (mut schedule, mut known) =
             (PromptSchedule { texts: Vec::new(), spans: Vec::new() }, HashMap::new());
         let mut bytes = 0;
-        for end in ends {
+        let passes =
+            [Pass { past: 0, parts: 0.0, steps: first }, Pass { past: first, parts: 1.0, steps: second }];
+        let mut moments = Vec::new();
+        for pass in passes.iter().take(if second == 0 { 1 } else { 2 }) {
+            let mut ends = BTreeSet::from([pass.steps]);
+            collect_ends(&nodes, pass, &mut ends);
+            moments.extend(ends.into_iter().map(|end| (pass, end)));
+        }
+        for (pass, end) in moments {
             let mut text = String::new();
-            write(&nodes, end, steps, &mut text);
+            write(&nodes, end, pass, &mut text);
+            let end = pass.past + end;
             let next = known.len();
             let place = *known.entry(text).or_insert_with_key(|text| {
                 bytes += text.len();
@@ -63,8 +80,9 @@ impl PromptSchedule {
                 return Err(Error::Setting {
                     name: "prompt",
                     reason: format!(
-                        "what changes in it makes more than {} MB of texts in {steps} steps; shorten it",
-                        MOST_TEXT >> 20
+                        "what changes in it makes more than {} MB of texts in {} steps; shorten it",
+                        MOST_TEXT >> 20,
+                        first + second
                     ),
                 });
             }
@@ -131,15 +149,23 @@ impl When {
         Some(if text.contains('.') { When::Part(value) } else { When::Step(value) })
     }
 
-    /// The last step before the change; 0 if there is none.
-    fn step(self, steps: usize) -> usize {
+    /// The last step of a pass before the change; 0 if there is none.
+    fn step(self, pass: &Pass) -> usize {
         let step = match self {
-            When::Step(step) => step,
-            When::Part(part) => part * steps as f64,
+            When::Step(step) => step - pass.past as f64,
+            When::Part(part) => (part - pass.parts) * pass.steps as f64,
         };
         // Cut off as the webui does; what is below 0 becomes 0.
-        (step as usize).min(steps)
+        (step as usize).min(pass.steps)
     }
+}
+
+/// Steps of a run that are walked one after the other.
+struct Pass {
+    /// Steps before it, and what parts of steps are counted from.
+    past: usize,
+    parts: f64,
+    steps: usize,
 }
 
 /// A bracket that is open.
@@ -244,32 +270,32 @@ impl<'a> Parser<'a> {
 }
 
 /// Adds the steps after which a text may change.
-fn collect_ends(nodes: &[Node<'_>], steps: usize, ends: &mut BTreeSet<usize>) {
+fn collect_ends(nodes: &[Node<'_>], pass: &Pass, ends: &mut BTreeSet<usize>) {
     for node in nodes {
         match node {
             Node::Text(_) => {}
             Node::Switch { before, after, when } => {
-                ends.extend(Some(when.step(steps)).filter(|step| *step >= 1));
-                collect_ends(before, steps, ends);
-                collect_ends(after, steps, ends);
+                ends.extend(Some(when.step(pass)).filter(|step| *step >= 1));
+                collect_ends(before, pass, ends);
+                collect_ends(after, pass, ends);
             }
             Node::Alternate(parts) => {
-                ends.extend(1..=steps);
-                parts.iter().for_each(|part| collect_ends(part, steps, ends));
+                ends.extend(1..=pass.steps);
+                parts.iter().for_each(|part| collect_ends(part, pass, ends));
             }
         }
     }
 }
 
-/// The text of a step.
-fn write(nodes: &[Node<'_>], step: usize, steps: usize, out: &mut String) {
+/// The text of a step of a pass.
+fn write(nodes: &[Node<'_>], step: usize, pass: &Pass, out: &mut String) {
     for node in nodes {
         match node {
             Node::Text(text) => out.push_str(text),
             Node::Switch { before, after, when } => {
-                write(if step <= when.step(steps) { before } else { after }, step, steps, out);
+                write(if step <= when.step(pass) { before } else { after }, step, pass, out);
             }
-            Node::Alternate(parts) => write(&parts[step.saturating_sub(1) % parts.len()], step, steps, out),
+            Node::Alternate(parts) => write(&parts[step.saturating_sub(1) % parts.len()], step, pass, out),
         }
     }
 }

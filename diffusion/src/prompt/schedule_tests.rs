@@ -83,6 +83,23 @@ fn one_lies_in_the_other() {
 }
 
 #[test]
+fn a_second_pass_is_counted_on() {
+    let spans = |prompt: &str| -> Vec<String> {
+        let schedule = PromptSchedule::of_passes(prompt, 10, 4).unwrap();
+        schedule.spans().map(|(until, text)| format!("{until}: {text}")).collect()
+    };
+    assert_eq!(spans("a"), ["14: a"]);
+    assert_eq!(spans("[a:b:0.5]"), ["5: a", "14: b"]);
+    assert_eq!(spans("[a:b:1.5]"), ["12: a", "14: b"]);
+    assert_eq!(spans("[a:b:1.0]"), ["10: a", "14: b"]);
+    assert_eq!(spans("[a:b:2.0]"), ["14: a"]);
+    assert_eq!(spans("[a:b:11]"), ["11: a", "14: b"]);
+    assert_eq!(spans("[a:b:3]"), ["3: a", "14: b"]);
+    let turns = PromptSchedule::of_passes("[a|b|c]", 4, 2).unwrap();
+    assert_eq!((1..=6).map(|step| turns.at(step)).collect::<String>(), "abcaab");
+}
+
+#[test]
 fn what_is_no_schedule_is_text() {
     for text in [
         "[a]",
