@@ -4,6 +4,7 @@ mod about;
 mod control;
 mod hires;
 mod job;
+mod need;
 mod preview;
 mod settings;
 
@@ -107,6 +108,7 @@ fn draw(verb: &dyn Verb, interrupted: &AtomicBool) -> Result<(), CliError> {
     facts.extend(fact);
     pipeline.set_device(device::open(&args.device)?);
     let output = Output::new(args.output.as_deref(), prompt)?;
+    need::tell(&pipeline, &task, &settings, second.as_ref(), args.verbose)?;
     if let Some(kind) = pipeline.model().distilled {
         let Settings { steps, guidance, sampler, .. } = &settings;
         eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
