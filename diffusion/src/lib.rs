@@ -63,7 +63,7 @@ pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
     AestheticScores, Conditioning, Control, Enlarge, EnlargePicture, Event, Fill, Hires, Latents, Listener,
-    MAX_SIDE, Margins, Mask, Memory, Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
+    MAX_SIDE, Margins, Mask, Memory, Need, Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
 };
 pub use preview::LatentRgb;
 pub use whole::{Gaps, PartGaps};

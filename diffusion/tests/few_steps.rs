@@ -39,7 +39,7 @@ fn steps(settings: &Settings) -> Vec<Vec<f32>> {
         ControlFlow::Continue(())
     };
     let mut pipeline = demo();
-    let conditioning = pipeline.encode(&["a red apple"], &[""], 1, &mut listener).unwrap();
+    let conditioning = pipeline.encode(&["a red apple"], &[""], settings, &mut listener).unwrap();
     pipeline.sample(&conditioning, settings, &mut listener).unwrap();
     steps
 }
@@ -48,7 +48,7 @@ fn steps(settings: &Settings) -> Vec<Vec<f32>> {
 fn operations(settings: &Settings) -> u64 {
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
     let mut pipeline = demo();
-    let conditioning = pipeline.encode(&["a red apple"], &[""], 1, &mut go_on).unwrap();
+    let conditioning = pipeline.encode(&["a red apple"], &[""], settings, &mut go_on).unwrap();
     let sample = || -> Latents { pipeline.sample(&conditioning, settings, &mut go_on).unwrap() };
     let (latents, profile) = profile::record(sample);
     assert!(latents.values.iter().all(|value| value.is_finite()));

@@ -95,6 +95,14 @@ impl Second {
         act(&self.hires(Enlarge::Pixels(&enlarge)))
     }
 
+    /// Bytes that enlarging a first pass of that size takes.
+    pub(super) fn memory(&self, width: usize, height: usize) -> u64 {
+        match &self.by {
+            By::Pixels(enlarger) => enlarger.memory(width, height),
+            By::Bilinear | By::Nearest => 0,
+        }
+    }
+
     /// What a picture's file tells of it, as the webui does.
     pub(super) fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![

@@ -5,6 +5,7 @@ mod control;
 mod given;
 mod hires;
 mod job;
+mod need;
 mod preview;
 mod prompts;
 mod settings;

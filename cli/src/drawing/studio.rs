@@ -4,7 +4,7 @@ use super::about::About;
 use super::hires::Second;
 use super::preview::{self, Preview};
 use super::prompts::Prompts;
-use super::{Drawn, Fact, Sink, Verb, control, settings};
+use super::{Drawn, Fact, Sink, Verb, control, need, settings};
 use crate::args::DrawingArgs;
 use crate::error::CliError;
 use crate::hash::Hash;
@@ -86,6 +86,7 @@ impl<'a> Studio<'a> {
         facts.extend(control::apply(&args.control, &*job, &settings, access(args), models_dir, pipeline)?);
         facts.extend(fact.clone());
         let files = args.given.files(prompts.used(&args.model)?, models_dir)?;
+        need::tell(pipeline, &task, &settings, second.as_ref(), args.verbose)?;
         if let Some(kind) = pipeline.model().distilled {
             let Settings { steps, guidance, sampler, .. } = &settings;
             eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());

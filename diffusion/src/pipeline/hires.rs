@@ -207,18 +207,41 @@ mod tests {
         assert!(odd.to_string().starts_with("hires size: 129"), "{odd}");
     }
 
+    /// Every pixel four times.
+    fn twice(
+        picture: &Picture,
+        (width, height): (usize, usize),
+        _: &mut Listener<'_>,
+    ) -> Result<Picture, Error> {
+        let rgb = (0..width * height).flat_map(|i| {
+            let (x, y) = (i % width * picture.width / width, i / width * picture.height / height);
+            picture.rgb[3 * (y * picture.width + x)..][..3].to_vec()
+        });
+        Ok(Picture { width, height, rgb: rgb.collect() })
+    }
+
+    /// The second pass of pixels is the redrawing of the enlarged picture.
+    #[test]
+    fn pixels_are_redrawn_as_a_picture_is() {
+        let mut pipeline = demo();
+        let mut go_on = |_: crate::Event<'_>| ControlFlow::Continue(());
+        let settings = Settings { steps: 6, seeds: vec![3], ..Settings::default() };
+        let small = pipeline.text_to_image("a red apple", "", &settings, &mut go_on).unwrap();
+        let large = twice(&small[0], (128, 96), &mut go_on).unwrap();
+        // The last 6 of 8 steps.
+        let task = Task::ImageToImage { picture: &large, strength: 0.7 };
+        let of_picture = task.sized(Settings { steps: 8, ..settings.clone() }, &pipeline.model);
+        let redrawn = pipeline.draw(&task, "a red apple", "", &of_picture, &mut go_on).unwrap();
+        let hires = Hires { enlarge: Enlarge::Pixels(&twice), ..Hires::new(128, 96) };
+        let second = pipeline.text_to_image_hires("a red apple", "", &settings, &hires, &mut go_on).unwrap();
+        assert_eq!(second, redrawn);
+    }
+
     #[test]
     fn a_picture_of_a_batch_is_that_of_its_seed_in_every_way() {
         let mut pipeline = demo();
-        let pixels = |picture: &Picture, (width, height): (usize, usize), _: &mut Listener<'_>| {
-            let rgb = (0..width * height).flat_map(|i| {
-                let (x, y) = (i % width * picture.width / width, i / width * picture.height / height);
-                picture.rgb[3 * (y * picture.width + x)..][..3].to_vec()
-            });
-            Ok(Picture { width, height, rgb: rgb.collect() })
-        };
         let mut seen = Vec::new();
-        for enlarge in [Enlarge::Bilinear, Enlarge::Nearest, Enlarge::Pixels(&pixels)] {
+        for enlarge in [Enlarge::Bilinear, Enlarge::Nearest, Enlarge::Pixels(&twice)] {
             let hires = Hires { steps: Some(2), enlarge, ..Hires::new(96, 128) };
             let mut steps = 0;
             let mut draw = |pipeline: &mut Pipeline, seeds: Vec<u64>| {

@@ -1,7 +1,11 @@
 //! The sizes of a VAE, read from the shapes of its tensors.
 
+use super::bands::BAND_BYTES;
 use crate::Error;
 use latent_loader::Weights;
+
+/// What bands take, of the input, the hidden tensor and the convolutions' work together.
+const BANDS_BYTES: usize = 4 * BAND_BYTES;
 
 /// Sizes of an `AutoencoderKL`. Shapes do not tell the scale of the latents: that is the family's.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +45,27 @@ impl VaeConfig {
             });
         }
         Ok(config)
+    }
+
+    /// Bytes that a decoder on the CPU takes beside its weights for a picture of that width and height, estimated: whole,
+    /// two tensors of the widest kind at the picture's size; in bands, the picture between the residual blocks, the last
+    /// upsampler's input, and the bands.
+    #[must_use]
+    pub fn decoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
+        let finest = self.block_out_channels[0];
+        let entering = self.block_out_channels.get(1).copied().unwrap_or(finest).max(finest);
+        let (quarters, bands) =
+            if in_bands { (4 * finest + entering, BANDS_BYTES) } else { (8 * entering, 0) };
+        (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
+    }
+
+    /// The same for an encoder: whole, the picture between the residual blocks and what is hidden in one; in bands, the
+    /// former alone, what the next level takes, and the bands.
+    #[must_use]
+    pub fn encoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
+        let finest = self.block_out_channels[0];
+        let (quarters, bands) = if in_bands { (5 * finest, BANDS_BYTES) } else { (8 * finest, 0) };
+        (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
     /// Pixels along the side of one element of a latent.

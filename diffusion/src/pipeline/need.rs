@@ -1,0 +1,98 @@
+//! The memory that a run will take, from sizes alone: known before anything is read.
+
+use super::{Enlarge, Hires, Memory, Pipeline, Settings, Task};
+use crate::Error;
+use crate::families::{Input, Model};
+use crate::text::TextPart;
+use std::collections::BTreeMap;
+
+/// What a stage of a run takes at most on the CPU: the weights that are in memory then, and the numbers that are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// "encoding text", "encoding pictures", "sampling", "enlarging" or "decoding".
+    pub stage: &'static str,
+    /// Bytes, estimated.
+    pub bytes: u64,
+}
+
+/// Tensors of the first level's size that a UNet holds at once: those kept for the way up, of all levels together, and what a
+/// block works on.
+const UNET_TENSORS: usize = 20;
+/// Channels of TAESD, and the tensors of a picture's size that its end holds at once.
+const TAESD_VALUES: usize = 64 * 3;
+
+impl Pipeline {
+    /// The stages of a run in their order. Weights that a file's mapping gives count too, though the system may drop them.
+    ///
+    /// # Errors
+    /// A size that the model cannot draw.
+    pub fn needs(
+        &self,
+        task: &Task<'_>,
+        settings: &Settings,
+        hires: Option<&Hires<'_>>,
+    ) -> Result<Vec<Need>, Error> {
+        let model = &self.model;
+        let weights = |scope: &str| model.weights.scope(scope).total_bytes();
+        let text: u64 = model.text.iter().map(|part: &TextPart| weights(part.scope)).sum();
+        let mut needs = vec![Need { stage: "encoding text", bytes: text }];
+        let mut push = |stage, bytes| needs.push(Need { stage, bytes });
+        let (vae, in_bands) = (weights("vae"), self.memory == Memory::Little);
+        let encoding = |size| vae + model.vae.encoding_bytes(size, in_bands);
+        let decoding = |size| match &self.taesd {
+            Some(taesd) => taesd.weights().total_bytes() + bytes(TAESD_VALUES, size),
+            None => vae + model.vae.decoding_bytes(size, in_bands),
+        };
+        let unet = weights("unet") + self.control_bytes();
+        let encodes = task.picture().is_some() || model.input == Input::Inpaint;
+        let mut size = settings.size(model)?;
+        if encodes {
+            push("encoding pictures", encoding(size));
+        }
+        push("sampling", unet.max(self.refiner_bytes()) + sampling_bytes(model, settings, size));
+        if let Some(hires) = hires {
+            let second = hires.settings(settings, model)?;
+            // The UNet waits for its second pass.
+            let waiting = if in_bands { 0 } else { unet };
+            if let Enlarge::Pixels(_) = hires.enlarge {
+                push("decoding", waiting + decoding(size));
+                push("enlarging", waiting);
+            }
+            size = second.size(model)?;
+            if encodes || matches!(hires.enlarge, Enlarge::Pixels(_)) {
+                push("encoding pictures", waiting + encoding(size));
+            }
+            push("sampling", unet.max(self.refiner_bytes()) + sampling_bytes(model, &second, size));
+        }
+        push("decoding", decoding(size));
+        Ok(needs)
+    }
+
+    fn control_bytes(&self) -> u64 {
+        // One file may steer several times.
+        let nets: BTreeMap<_, _> = self
+            .controls
+            .iter()
+            .map(|control| (std::sync::Arc::as_ptr(&control.net), control.net.weights().total_bytes()))
+            .collect();
+        nets.values().sum()
+    }
+
+    fn refiner_bytes(&self) -> u64 {
+        let of = |refiner: &super::Refiner| refiner.pipeline.model.weights.scope("unet").total_bytes();
+        self.refiner.as_ref().map_or(0, of)
+    }
+}
+
+/// Bytes of so many numbers for each pixel.
+fn bytes(values: usize, (width, height): (usize, usize)) -> u64 {
+    (values * width * height * size_of::<f32>()) as u64
+}
+
+/// What the UNet works on, for all pictures at once, with and without the prompt.
+fn sampling_bytes(model: &Model, settings: &Settings, (width, height): (usize, usize)) -> u64 {
+    let factor = model.vae.factor();
+    let first = model.unet.block_out_channels.first().copied().unwrap_or(0);
+    let batch = settings.seeds.len() * if settings.guidance > 1.0 { 2 } else { 1 };
+    bytes(UNET_TENSORS * first * batch, (width / factor, height / factor))
+}
