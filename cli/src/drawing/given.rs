@@ -12,12 +12,13 @@ use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
 /// Flags that change nothing in a picture, name places, or are told elsewhere: the seed and the words are each picture's.
-pub(crate) const NOT_TOLD: [&str; 21] = [
+pub(crate) const NOT_TOLD: [&str; 22] = [
     "output",
     "batch_count",
     "batch_size",
     "threads",
     "low_memory",
+    "vae_tiling",
     "verbose",
     "device",
     "precision",
