@@ -63,6 +63,10 @@ impl Progress {
                 }
                 self.bar.set_position(picture as u64);
             }
+            Event::InF32 { reason } => {
+                self.finish();
+                eprintln!("latent: {reason}; once more in f32");
+            }
             _ => {}
         }
     }

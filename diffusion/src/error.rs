@@ -80,6 +80,13 @@ impl Error {
         false
     }
 
+    /// Whether a stage computed infinities or what is no number. Where that was in the half precision of a GPU, `f32` may
+    /// hold its values.
+    #[must_use]
+    pub fn is_not_finite(&self) -> bool {
+        matches!(self, Error::NotFinite { .. } | Error::Sampling(SampleError::NotFinite { .. }))
+    }
+
     /// Whether the cause lies in what the user gave: a file or a setting.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {

@@ -62,8 +62,9 @@ pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Enlarge, EnlargePicture, Event, Fill, Hires, Latents, Listener,
-    MAX_SIDE, Margins, Mask, Memory, Need, Picture, PictureSizes, Pipeline, Settings, Source, Task, Told,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Enlarge, EnlargePicture, Event, Fill, Hires,
+    Latents, Listener, MAX_SIDE, Margins, Mask, Memory, Need, Picture, PictureSizes, Pipeline, Request,
+    Settings, Source, Task, Told,
 };
 pub use preview::LatentRgb;
 pub use whole::{Gaps, PartGaps};

@@ -77,6 +77,11 @@ impl Second {
         Ok(self.hires(Enlarge::Bilinear).settings(first, model)?)
     }
 
+    /// Steps of the second pass that are walked.
+    pub(super) fn steps(&self, first: &Settings) -> usize {
+        self.hires(Enlarge::Bilinear).walked(first)
+    }
+
     fn hires<'a>(&self, enlarge: Enlarge<'a>) -> Hires<'a> {
         let (width, height) = self.size;
         Hires { steps: self.steps, strength: self.strength, enlarge, ..Hires::new(width, height) }

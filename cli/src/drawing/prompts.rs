@@ -65,13 +65,13 @@ impl<'a> Prompts<'a> {
         format!("{:?}", (&self.tags, (!args.is_empty()).then_some(&self.words)))
     }
 
-    /// Refuses prompts that cannot be drawn in so many steps.
-    pub(super) fn check(&self, steps: usize) -> Result<(), CliError> {
+    /// Refuses prompts that cannot be drawn in so many steps of a first and a second pass.
+    pub(super) fn check(&self, first: usize, second: usize) -> Result<(), CliError> {
         for [prompt, negative] in &self.words {
             for part in subprompts(prompt)? {
-                PromptSchedule::new(part.text, steps)?;
+                PromptSchedule::of_passes(part.text, first, second)?;
             }
-            PromptSchedule::new(negative, steps)?;
+            PromptSchedule::of_passes(negative, first, second)?;
         }
         Ok(())
     }
@@ -128,12 +128,13 @@ impl<'a> Prompts<'a> {
         start..(start + block).min(self.words.len())
     }
 
-    /// Encodes the prompts of some pictures.
+    /// Encodes the prompts of some pictures, for so many steps of a second pass.
     pub(super) fn encode(
         &self,
         pictures: Range<usize>,
         pipeline: &mut Pipeline,
         settings: &Settings,
+        second: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
         let side = |side: usize| -> Vec<&str> {
@@ -144,7 +145,7 @@ impl<'a> Prompts<'a> {
         if negative.iter().all(|text| text.is_empty()) {
             negative.clear();
         }
-        let conditioning = pipeline.encode(&prompts, &negative, settings, listener)?;
+        let conditioning = pipeline.encode_passes(&prompts, &negative, settings, second, listener)?;
         pipeline.unload_text_encoder();
         Ok(conditioning)
     }

@@ -78,9 +78,10 @@ impl<'a> Studio<'a> {
         let task = job.task();
         settings = task.sized(settings, pipeline.model());
         task.check(&settings, pipeline.model())?;
-        prompts.check(settings.steps)?;
         let models_dir = args.model.models_dir.as_deref();
         let second = Second::of(verb.hires(), &settings, pipeline.model(), models_dir)?;
+        let second_steps = second.as_ref().map_or(0, |second| second.steps(&settings));
+        prompts.check(settings.steps, second_steps)?;
         let mut facts = job.facts();
         facts.extend(second.iter().flat_map(Second::facts));
         facts.extend(control::apply(&args.control, &*job, &settings, access(args), models_dir, pipeline)?);
@@ -125,7 +126,7 @@ impl<'a> Studio<'a> {
             let conditioning = match encoded.take() {
                 Some(conditioning) if first > block.start => conditioning,
                 _ => or_on_cpu(pipeline, auto, |pipeline| {
-                    prompts.encode(block.clone(), pipeline, &settings, &mut listener)
+                    prompts.encode(block.clone(), pipeline, &settings, second_steps, &mut listener)
                 })?,
             };
             let all = &*encoded.insert(conditioning);
@@ -142,7 +143,7 @@ impl<'a> Studio<'a> {
                 let (source, settings) = or_on_cpu(pipeline, auto, enlarge)?;
                 pass.set(1);
                 let sample = |pipeline: &mut Pipeline| {
-                    pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
+                    pipeline.sample_source(&source, &conditioning.second_pass(), &settings, &mut listener)
                 };
                 latents = or_on_cpu(pipeline, auto, sample)?;
                 pass.set(0);

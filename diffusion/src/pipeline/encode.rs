@@ -62,7 +62,7 @@ impl Pipeline {
             steps: Passes(settings.schedule(&self.model)?.steps(), second),
             clip_skip: settings.clip_skip,
         };
-        self.encode_request(&request, listener)
+        self.or_in_f32(listener, |pipeline, listener| pipeline.encode_request(&request, listener))
     }
 
     fn encode_request(

@@ -16,6 +16,11 @@ pub enum Event<'a> {
         /// Bytes of the part in the file.
         total: u64,
     },
+    /// A stage begins once more in `f32`, after values that half precision cannot hold.
+    InF32 {
+        /// What was found.
+        reason: &'a Error,
+    },
     /// The encoding of pictures begins, or one was encoded.
     Encoded {
         /// Pictures done: from 0 to `total`.

@@ -52,6 +52,12 @@ impl Hires<'_> {
         Hires { width, height, steps: None, strength: 0.7, enlarge: Enlarge::Bilinear }
     }
 
+    /// Steps of the second pass that are walked, for a first one.
+    #[must_use]
+    pub fn walked(&self, first: &Settings) -> usize {
+        self.steps.unwrap_or(first.steps)
+    }
+
     /// The settings of the second pass, for a first one. All of its steps are walked, so the schedule that they are the end of
     /// has more. Noise levels that are given one by one are those of the first pass.
     ///
@@ -62,7 +68,7 @@ impl Hires<'_> {
             let reason = format!("{} is not above 0 and at most 1; 0.7 is usual", self.strength);
             return Err(Error::Setting { name: "hires strength", reason });
         }
-        let walked = self.steps.unwrap_or(first.steps);
+        let walked = self.walked(first);
         let steps = walked as f64 / self.strength.min(MAX_STRENGTH);
         if walked == 0 || steps > MAX_STEPS as f64 {
             let strength = self.strength;
@@ -111,11 +117,12 @@ impl Pipeline {
         settings.check(&self.model)?;
         hires.settings(settings, &self.model)?;
         let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
-        let conditioning = self.encode(&[prompt], negative, settings, listener)?;
+        let walked = hires.walked(settings);
+        let conditioning = self.encode_passes(&[prompt], negative, settings, walked, listener)?;
         self.unload_text_encoder();
         let first = self.sample(&conditioning, settings, listener)?;
         let (source, second) = self.enlarge(&first, settings, hires, listener)?;
-        let latents = self.sample_source(&source, &conditioning, &second, listener)?;
+        let latents = self.sample_source(&source, &conditioning.second_pass(), &second, listener)?;
         self.unload_unet();
         let pictures = self.decode(&latents, listener)?;
         self.unload_decoder();

@@ -40,8 +40,10 @@ impl Pipeline {
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
-        self.sample_source_from(source, conditioning, settings, &mut noise, listener)
+        self.or_in_f32(listener, |pipeline, listener| {
+            let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
+            pipeline.sample_source_from(source, conditioning, settings, &mut noise, listener)
+        })
     }
 
     /// As [`Pipeline::sample_source`], with `noise` for all that is drawn; of `settings.seeds` only the number counts.

@@ -1,5 +1,6 @@
 //! Texts as states of the text encoders.
 
+use super::decode::expect_finite;
 use crate::Error;
 use crate::embeddings::Words;
 use crate::prompt::{self, Chunk};
@@ -8,6 +9,8 @@ use crate::tokenizer::CONTEXT;
 
 /// Most chunks of 75 tokens in all texts of a run together: of Stable Diffusion 1.x their states take a gigabyte.
 const MOST_CHUNKS: usize = 4096;
+/// Named in errors.
+const STAGE: &str = "text encoder";
 /// Chunks that are encoded at once.
 const AT_ONCE: usize = 16;
 
@@ -115,6 +118,10 @@ impl Texts {
                 beside(&mut out.empty, &encoded.states);
             }
             left += own;
+        }
+        for text in &out.all {
+            expect_finite(STAGE, &text.states)?;
+            expect_finite(STAGE, text.pooled.as_deref().unwrap_or_default())?;
         }
         Ok(out)
     }
