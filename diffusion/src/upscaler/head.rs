@@ -83,13 +83,14 @@ impl Head {
 
 /// Rows of the trunk that are enlarged at once. An even number, so that bands begin where Winograd's tiles do.
 fn rows_at_once(config: &UpscalerConfig, tile: &Tile) -> usize {
-    let row = config.features * (tile.kept.columns.len() + 2 * REACH) << (2 * config.doublings);
+    let row = (config.features * (tile.kept.columns.len() + 2 * REACH)) << (2 * config.doublings);
     ((MOST_VALUES / row.max(1)).saturating_sub(2 * REACH) / 2 * 2).max(4)
 }
 
 /// Numbers that are held at once while a tile is enlarged: the trunk's, and two of the largest tensors.
 pub(super) fn values(config: &UpscalerConfig, tile: &Tile) -> usize {
     let rows = rows_at_once(config, tile).min(tile.kept.rows.len()) + 2 * REACH;
-    let largest = config.features * rows * (tile.kept.columns.len() + 2 * REACH) << (2 * config.doublings);
+    let columns = tile.kept.columns.len() + 2 * REACH;
+    let largest = (config.features * rows * columns) << (2 * config.doublings);
     config.features * tile.seen.pixels() + 2 * largest + largest / 4
 }
