@@ -164,7 +164,7 @@ fn a_second_pass_is_drawn_and_told_as_the_webui_does() {
 fn tiling_the_vae_changes_no_byte() {
     let room = Room::new();
     room.succeeds(&["txt2img", "a red apple", "--steps", "1", "-s", "7", "-o", "apple.png"]);
-    let start = ["img2img", "apple.png", "a pear", "-s", "7", "--steps", "2", "-W", "456", "-H", "520", "-o"];
+    let start = ["img2img", "apple.png", "a pear", "-s", "7", "--steps", "1", "-W", "512", "-H", "264", "-o"];
     room.succeeds(&[&start[..], &["whole.png"]].concat());
     room.succeeds(&[&start[..], &["bands.png", "--vae-tiling"]].concat());
     let picture = |name: &str| std::fs::read(room.path(name)).unwrap();

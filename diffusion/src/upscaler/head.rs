@@ -90,6 +90,7 @@ fn rows_at_once(config: &UpscalerConfig, tile: &Tile) -> usize {
 /// Numbers that are held at once while a tile is enlarged: the trunk's, and two of the largest tensors.
 pub(super) fn values(config: &UpscalerConfig, tile: &Tile) -> usize {
     let rows = rows_at_once(config, tile).min(tile.kept.rows.len()) + 2 * REACH;
-    let largest = (config.features * rows * (tile.kept.columns.len() + 2 * REACH)) << (2 * config.doublings);
+    let columns = tile.kept.columns.len() + 2 * REACH;
+    let largest = (config.features * rows * columns) << (2 * config.doublings);
     config.features * tile.seen.pixels() + 2 * largest + largest / 4
 }

@@ -59,12 +59,12 @@ impl VaeConfig {
         (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
-    /// The same for an encoder: whole, the picture between the residual blocks and what is hidden in one; in bands, the
-    /// former alone, what the next level takes, and the bands.
+    /// The same for an encoder: whole, the picture between the residual blocks, what is hidden in one, and the next level's;
+    /// in bands, the first alone, what the next level takes, and the bands.
     #[must_use]
     pub fn encoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
         let finest = self.block_out_channels[0];
-        let (quarters, bands) = if in_bands { (5 * finest, BANDS_BYTES) } else { (8 * finest, 0) };
+        let (quarters, bands) = if in_bands { (5 * finest, BANDS_BYTES) } else { (9 * finest, 0) };
         (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
