@@ -44,9 +44,6 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), CliError>
     for applied in conversion.applied() {
         eprintln!("LoRA {applied}");
     }
-    for left_out in conversion.left_out() {
-        eprintln!("left out: {}, {} tensors, {}", left_out.what, left_out.tensors, bytes(left_out.bytes));
-    }
     let mut progress = Progress::new(false);
     place.write(|path| {
         let written = conversion.write(path, &mut |event| {
@@ -67,6 +64,9 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), CliError>
             error => error.into(),
         })
     })?;
+    for left_out in conversion.left_out() {
+        eprintln!("left out: {}, {} tensors, {}", left_out.what, left_out.tensors, bytes(left_out.bytes));
+    }
     let formats: Vec<_> =
         conversion.bytes().iter().map(|(dtype, n)| format!("{dtype} {}", bytes(*n))).collect();
     let path = args.output.display();
