@@ -133,9 +133,12 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
     refuses(&["cut.safetensors", "new"], &["cut.safetensors", "cut short"]);
     // Numbers that are none are found half-way.
     let mut damaged = whole;
-    // In the UNet: at the end of the file is the schedule, which is left out.
-    let middle = damaged.len() / 4 * 2;
-    damaged[middle..middle + 2].copy_from_slice(&[0, 0x7e]);
+    let (length, rest) = damaged.split_first_chunk().unwrap();
+    let start = 8 + u64::from_le_bytes(*length) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&rest[..start - 8]).unwrap();
+    let end = &header["first_stage_model.decoder.conv_out.bias"]["data_offsets"][1];
+    let end = start + end.as_u64().unwrap() as usize;
+    damaged[end - 2..end].copy_from_slice(&[0, 0x7e]);
     room.file("damaged.safetensors", &damaged);
     refuses(&["damaged.safetensors", "new"], &["damaged.safetensors"]);
     refuses(&["damaged.safetensors", "new.safetensors"], &["damaged.safetensors"]);

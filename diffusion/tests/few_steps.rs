@@ -85,7 +85,8 @@ fn shallow_steps_save_what_they_take_over() {
     let saved = [two, three, six].map(|operations| one - operations);
     assert_eq!((saved[0] * 4, saved[0] * 5), (saved[1] * 3, saved[2] * 3));
     let share = 1.0 - (saved[2] as f64 / 5.0) / (one as f64 / 6.0);
-    assert!((0.1..0.45).contains(&share), "a shallow step is {share:.3} of a deep one");
+    // 0.645 of this narrow model, about 0.4 of Stable Diffusion 1.5.
+    assert!((0.5..0.7).contains(&share), "a shallow step is {share:.3} of a deep one");
     // Both together: two deep steps of two evaluations, one of one where the guidance ends, and shallow ones between.
     let both = operations(&settings(0.5, 2));
     assert!(both < two && both < operations(&settings(0.5, 1)));

@@ -109,11 +109,10 @@ pub(crate) struct SamplingArgs {
     /// How much of the contrast that a high cfg scale adds is taken back, 0 to 1; 0.7 is good with --zero-snr
     #[arg(long, value_name = "PART", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) cfg_rescale: f64,
-    /// Part of the steps, 0 to 1, after which the negative prompt is left out, and a step takes half the time: 0.6 is fast
-    /// and changes little
+    /// Part of the steps, 0 to 1, after which there is no guidance, and a step takes half the time
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) cfg_end: f64,
-    /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is more than twice as fast, and changes details
+    /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is 1.7 times as fast, and changes details
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) cache: usize,
     /// Seed of the random numbers [default: random, and printed]

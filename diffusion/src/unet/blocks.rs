@@ -6,7 +6,6 @@ use super::transformer::{KeysValues, SpatialTransformer, TextKeys};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Padding, Tensor, ops};
-use std::ops::Range;
 
 /// A residual block and, where the level has attention, a transformer.
 struct Layer {
@@ -81,23 +80,22 @@ impl DownBlock {
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut states = self.forward_first(self.layers.len(), x, time, text)?;
+        let mut states = self.forward_layers(x, time, text)?;
         if let (Some(downsampler), Some(x)) = (&self.downsampler, states.last()) {
             states.push(ops::conv2d(x, downsampler)?);
         }
         Ok(states)
     }
 
-    /// The states after each of its first `layers` layers.
-    pub(super) fn forward_first(
+    /// The same without the downsampler's.
+    pub(super) fn forward_layers(
         &self,
-        layers: usize,
         mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut states = Vec::new();
-        for layer in &self.layers[..layers] {
+        for layer in &self.layers {
             x = layer.forward(x, time, text)?;
             states.push(x.clone());
         }
@@ -184,38 +182,25 @@ impl UpBlock {
         self.layers.len()
     }
 
-    /// How many keys and values its layers from `first` on take from those of the text.
-    pub(super) fn text_keys(&self, first: usize) -> usize {
-        self.layers[first..].iter().filter_map(|layer| layer.attention.as_ref()).map(|a| a.depth()).sum()
-    }
-
-    /// Some of its layers. They take their states from the end of `skips`.
-    pub(super) fn forward_layers(
-        &self,
-        layers: Range<usize>,
-        mut x: Tensor,
-        time: &Tensor,
-        text: &mut TextKeys<'_>,
-        skips: &mut Vec<Tensor>,
-    ) -> Result<Tensor, Error> {
-        for layer in &self.layers[layers] {
-            if let Some(skip) = skips.pop() {
-                x = ops::concat_channels(&x, &skip)?;
-            }
-            x = layer.forward(x, time, text)?;
-        }
-        Ok(x)
+    /// How many keys and values it takes from those of the text.
+    pub(super) fn text_keys(&self) -> usize {
+        self.layers.iter().filter_map(|layer| layer.attention.as_ref()).map(SpatialTransformer::depth).sum()
     }
 
     /// Takes its states from the end of `skips`.
     pub(super) fn forward(
         &self,
-        x: Tensor,
+        mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
         skips: &mut Vec<Tensor>,
     ) -> Result<Tensor, Error> {
-        let mut x = self.forward_layers(0..self.layers.len(), x, time, text, skips)?;
+        for layer in &self.layers {
+            if let Some(skip) = skips.pop() {
+                x = ops::concat_channels(&x, &skip)?;
+            }
+            x = layer.forward(x, time, text)?;
+        }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 came from one of 5 or 6.
             let (height, width) = (next.dims()[1], next.dims()[2]);

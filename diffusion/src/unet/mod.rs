@@ -118,7 +118,7 @@ impl UNet {
         let time = self.trunk.time(timesteps, condition)?;
         let mut text = condition.text.iter();
         let (mut skips, mut x) = self.trunk.forward(&x, None, &time, &mut text)?;
-        let kept = residuals.as_ref().filter(|_| deep.is_some()).map(|residuals| self.shallow_of(residuals));
+        let kept = residuals.as_ref().filter(|_| deep.is_some()).map(|residuals| self.finest_of(residuals));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
         }
@@ -126,13 +126,16 @@ impl UNet {
         for block in coarser {
             x = block.forward(x, &time, &mut text, &mut skips)?;
         }
-        let deeper = self.deeper_layers();
-        x = finest.forward_layers(0..deeper, x, &time, &mut text, &mut skips)?;
         if let Some(deep) = deep {
             *deep = Some(DeepFeatures { features: x.clone(), residuals: kept.unwrap_or_default() });
         }
-        x = finest.forward_layers(deeper..finest.layers(), x, &time, &mut text, &mut skips)?;
+        x = finest.forward(x, &time, &mut text, &mut skips)?;
         self.out(&x)
+    }
+
+    /// The finest level on the way up, and those before it.
+    fn levels_up(&self) -> (&UpBlock, &[UpBlock]) {
+        self.up_blocks.split_last().expect("a UNet has levels")
     }
 
     /// From the finest level to the prediction.

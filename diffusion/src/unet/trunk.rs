@@ -118,17 +118,15 @@ impl Trunk {
         Ok(ops::silu(time)?)
     }
 
-    /// The first `count` states of the way down, all of the finest level.
-    pub(super) fn forward_first(
+    /// The states of the finest level on the way down.
+    pub(super) fn forward_finest(
         &self,
-        count: usize,
         x: &Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut states = vec![ops::conv2d(x, &self.conv_in)?];
-        let first = self.down_blocks[0].forward_first(count - 1, states[0].clone(), time, text)?;
-        states.extend(first);
+        states.extend(self.down_blocks[0].forward_layers(states[0].clone(), time, text)?);
         Ok(states)
     }
 

@@ -116,7 +116,8 @@ def check_q8_0(model, room):
 
 def check_picture(pipe, model, room):
     side = min(pipe.unet.config.sample_size * pipe.vae_scale_factor, SIDE)
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    # SDXL's configuration is of another sampler, and says nothing of these.
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, set_alpha_to_one=False)
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator("cpu").manual_seed(SEED)
     size = {"width": side, "height": side, "num_inference_steps": STEPS, "guidance_scale": SCALE}
