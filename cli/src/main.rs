@@ -31,6 +31,7 @@ mod samplers;
 mod sheet;
 mod shell;
 mod sources;
+mod terminal;
 mod tokens;
 mod txt2img;
 mod upscale;

@@ -103,6 +103,14 @@ impl Output {
     }
 }
 
+/// A picture as a PNG without texts.
+pub(crate) fn png(picture: &Picture) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let encoded = encode::encode(&mut bytes, Format::Png, picture, &[]);
+    encoded.map_err(|error| CliError::RunTime(format!("a PNG: {error}")))?;
+    Ok(bytes)
+}
+
 /// Temporary files are private; a picture is not.
 fn make_readable(file: &std::fs::File) {
     #[cfg(unix)]

@@ -71,6 +71,11 @@ impl Progress {
         }
     }
 
+    /// Does something that writes to the terminal, with the bar out of its way.
+    pub(crate) fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
+        self.bar.suspend(act)
+    }
+
     /// Ends the bar that runs and starts one for a stage.
     fn begin(&mut self, stage: &'static str, total: u64, template: &str) {
         self.finish();

@@ -121,6 +121,22 @@ fn what_cannot_steer_is_refused() {
 }
 
 #[test]
+fn a_terminal_shows_previews() {
+    let room = Room::new();
+    let args = ["txt2img", "a red apple", "--steps", "2", "-s", "7", "-o", "a.png", "--preview", "terminal"];
+    room.refuses(&args, &["the standard output is no terminal"]);
+    let output = room.command(&args).env("LATENT_TERMINAL", "kitty").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    // One a step; the second in place of the first.
+    assert_eq!(shown.matches("\x1b_Gf=100,a=T").count(), 2, "{shown:?}");
+    assert_eq!(shown.matches("\x1b[16A\x1b7").count(), 2, "{shown:?}");
+    assert!(shown.ends_with("a.png (seed 7)\n"), "{shown:?}");
+    let wrong = room.command(&args).env("LATENT_TERMINAL", "vt52").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn taesd_decodes_and_previews() {
     let room = room();
     let plain = draw(&room, &[]);

@@ -48,8 +48,9 @@ pub(crate) struct PreviewArgs {
     /// Decode with this tiny VAE (TAESD) in place of the model's: much faster, a little less exact
     #[arg(long, value_name = "FILE")]
     pub(crate) taesd: Option<PathBuf>,
-    /// PNG file that shows how a picture is coming on: as --taesd decodes it, or else in rough colours
-    #[arg(long, value_name = "FILE")]
+    /// File that shows how a picture is coming on, or "terminal", to show it there: as --taesd decodes it, or else in rough
+    /// colours
+    #[arg(long, value_name = "FILE|terminal")]
     pub(crate) preview: Option<PathBuf>,
     /// Steps from one preview to the next
     #[arg(long, value_name = "N", default_value_t = 1, requires = "preview",

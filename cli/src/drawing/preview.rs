@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::models;
 use crate::output::Output;
 use crate::picture;
+use crate::terminal::Terminal;
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, LatentRgb, Latents, Picture, Pipeline, Settings};
@@ -26,10 +27,19 @@ pub(super) fn apply(
     Ok((Some(taesd), Some(fact)))
 }
 
-/// A file that shows the last prediction of a run.
+/// Where previews are shown.
+enum Place {
+    /// Whole or not at all, each in place of the last.
+    File(Output, PathBuf),
+    Terminal(Terminal),
+}
+
+/// What `--preview` calls the terminal.
+const TERMINAL: &str = "terminal";
+
+/// Shows the last prediction of a run.
 pub(super) struct Preview {
-    output: Output,
-    path: PathBuf,
+    place: Place,
     interval: usize,
     decoder: Option<TaesdDecoder>,
     rgb: LatentRgb,
@@ -51,8 +61,10 @@ impl Preview {
         let model = pipeline.model();
         let room = settings.check(model)?;
         Ok(Some(Preview {
-            output: Output::new(Some(path), "")?,
-            path: path.clone(),
+            place: match path.to_str() {
+                Some(TERMINAL) => Place::Terminal(Terminal::open()?),
+                _ => Place::File(Output::new(Some(path), "")?, path.clone()),
+            },
             interval: args.preview_interval as usize,
             decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
             rgb: model.family.latent_rgb,
@@ -61,7 +73,7 @@ impl Preview {
         }))
     }
 
-    /// Writes the file, whole or not at all, if it is time.
+    /// Shows it, if it is time.
     pub(super) fn show(&self, event: &Event<'_>) -> Result<(), CliError> {
         let Event::Step { step: step @ 1.., total, denoised, .. } = *event else { return Ok(()) };
         if !step.is_multiple_of(self.interval) && step != total {
@@ -69,7 +81,11 @@ impl Preview {
         }
         let one = self.shape.channels * self.shape.height * self.shape.width;
         let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
-        self.output.write(&self.path, &self.picture(&latents)?, &[])
+        let picture = self.picture(&latents)?;
+        match &self.place {
+            Place::File(output, path) => output.write(path, &picture, &[]),
+            Place::Terminal(terminal) => terminal.show(&picture),
+        }
     }
 
     fn picture(&self, latents: &Latents) -> Result<Picture, CliError> {

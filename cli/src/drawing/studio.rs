@@ -108,7 +108,8 @@ impl<'a> Studio<'a> {
                 hash.begin();
                 files.begin();
             }
-            if let Some(Err(error)) = previews[pass.get()].as_ref().map(|preview| preview.show(&event)) {
+            let preview = previews[pass.get()].as_ref();
+            if let Some(Err(error)) = preview.map(|preview| progress.suspend(|| preview.show(&event))) {
                 eprintln!("latent: preview: {error}; going on without");
                 previews = [None, None];
             }
