@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Room;
+use common::{Room, read_png};
 use serde_json::Value;
 
 /// Flags of a small picture of the built-in model.
@@ -40,7 +40,9 @@ fn every_sampler_draws_under_both_of_its_names() {
     for sampler in list(&room)["samplers"].as_array().unwrap() {
         let picture = |key: &str| {
             let name = sampler[key].as_str().unwrap();
-            draw(&room, &["--steps", "4", "--sampler", name], "picture.png")
+            draw(&room, &["--steps", "4", "--sampler", name], "picture.png");
+            let (pixels, texts) = read_png(&room.path("picture.png"));
+            (pixels, texts.into_iter().find(|(keyword, _)| keyword == "parameters").unwrap())
         };
         assert_eq!(picture("name"), picture("label"), "{sampler}");
     }
