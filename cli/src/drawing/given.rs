@@ -2,6 +2,7 @@
 //!
 //! Files are told by their names and hashes and never by their folders, which are nobody's business.
 
+use super::hires::OWN_WAYS;
 use crate::error::CliError;
 use crate::hash::{Hash, Subject};
 use crate::lora;
@@ -126,6 +127,9 @@ fn is_given(matches: &ArgMatches, id: &str) -> bool {
 
 /// The file that a value is, and what stands behind it.
 pub(crate) fn file_of(arg: &Arg, text: &str) -> Option<(PathBuf, String)> {
+    if arg.get_id() == "hires_upscaler" && OWN_WAYS.contains(&text) {
+        return None;
+    }
     let kind = arg.get_value_parser().type_id();
     if kind == TypeId::of::<lora::Weighted>() {
         let (path, _) = lora::parse(text).ok()?;
@@ -215,5 +219,12 @@ mod tests {
         let want =
             json!({ "image": ["in.png"], "mask": ["m.png"], "only-masked": true, "sigmas": ["9", "1", "0"] });
         assert_eq!(Value::Object(given.flags), want);
+    }
+
+    #[test]
+    fn ways_to_enlarge_are_no_files() {
+        let files =
+            |way: &str| given(&["latent", "txt2img", "a", "--hires", "--hires-upscaler", way]).files.len();
+        assert_eq!((files("latent"), files("4x.safetensors")), (0, 1));
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct Second {
     by: By,
 }
 
+/// Ways to enlarge that are no files, as `--hires-upscaler` names them.
+pub(super) const OWN_WAYS: [&str; 3] = ["latent", "latent-nearest", "lanczos"];
+
 /// How the first pass is enlarged.
 enum By {
     Bilinear,
