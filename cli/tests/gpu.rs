@@ -43,6 +43,30 @@ fn the_picture_of_the_cpu() {
     assert!(difference(&room, "few.png", "least.png") <= 2);
 }
 
+/// Second passes, cached levels, guidance that ends, prompts that change and are joined, pictures that grow.
+#[test]
+fn other_ways_of_drawing_give_the_picture_of_the_cpu() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    room.succeeds(&[PICTURE, &["photo.png", "--steps", "4"]].concat());
+    let words = ["txt2img", "a [red:green:0.5] apple AND a tree :0.5", "--steps", "4"];
+    for args in [
+        &["txt2img", "a red apple", "--steps", "4", "--hires", "--hires-steps", "2"][..],
+        &["txt2img", "a red apple", "--steps", "4", "--cache", "3"],
+        &["txt2img", "a red apple", "--steps", "4", "--cfg-end", "0.5"],
+        &words,
+        &["outpaint", "photo.png", "a red apple", "--left", "16", "--steps", "4"],
+    ] {
+        for device in ["cpu", "gpu"] {
+            let how = ["-s", "3", "--precision", "f32", "--device", device, "-o", &format!("{device}.png")];
+            room.succeeds(&[args, &how].concat());
+        }
+        assert!(difference(&room, "cpu.png", "gpu.png") <= 2, "{args:?}");
+    }
+}
+
 #[test]
 fn devices_are_listed_with_limits_and_features() {
     let room = Room::new();
