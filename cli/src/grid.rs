@@ -6,12 +6,11 @@ pub(crate) use axis::Axis;
 use axis::PROMPT;
 
 use crate::args::{Args, Command, GridArgs, Txt2imgArgs};
-use crate::drawing::{Drawn, Studio, Texts, in_threads, random_seed, tell};
+use crate::drawing::{Drawn, Studio, Texts, in_threads, is_given, random_seed, tell};
 use crate::error::CliError;
 use crate::one_line;
 use crate::output::Output;
 use crate::sheet::Sheet;
-use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory};
 use latent_diffusion::Picture;
 use latent_loader::Plain;
@@ -148,9 +147,7 @@ fn given(matches: &ArgMatches, axes: &[Axis]) -> Vec<OsString> {
         let id = arg.get_id().as_str();
         let added = matches!(arg.get_action(), ArgAction::Append);
         let is_axis = axes.iter().any(|axis| axis.flag == long);
-        let asked =
-            matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine);
-        if !asked || (is_axis && !added) {
+        if !is_given(matches, id) || (is_axis && !added) {
             continue;
         }
         if !arg.get_action().takes_values() {

@@ -120,7 +120,7 @@ impl Given {
 }
 
 /// Whether a person gave a flag.
-fn is_given(matches: &ArgMatches, id: &str) -> bool {
+pub(crate) fn is_given(matches: &ArgMatches, id: &str) -> bool {
     let source = matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
     source == Some(ValueSource::CommandLine)
 }

@@ -12,7 +12,7 @@ mod settings;
 mod studio;
 
 pub(crate) use about::Texts;
-pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of};
+pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of, is_given};
 pub(crate) use job::{Fact, Job};
 pub(crate) use settings::random_seed;
 pub(crate) use studio::Studio;

@@ -52,28 +52,18 @@ impl<'a> Studio<'a> {
     /// Draws the pictures of a command.
     pub(crate) fn draw(&mut self, verb: &dyn Verb, sink: &mut Sink<'_>) -> Result<(), CliError> {
         let (args, prompt) = (verb.args(), verb.prompt());
-        if args.batch_count == 0 || args.batch_count > MAX_COUNT {
-            return Err(CliError::BadInput(format!(
-                "batch count: {} is not in 1 to {MAX_COUNT}",
-                args.batch_count
-            )));
-        }
-        if args.batch_size == 0 {
-            return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
-        }
-        let first_seed = args.sampling.seed.unwrap_or_else(settings::random_seed);
-        let seeds: Vec<u64> = (0..args.batch_count as u64).map(|i| first_seed.wrapping_add(i)).collect();
+        let seeds = seeds(args)?;
         // Every error of the input is found here, before anything is drawn.
         let templates = [prompt, args.sampling.negative_prompt.as_str()];
         let prompts = Prompts::resolve(&args.model.words, templates, &seeds)?;
         let flags = flags(args, &prompts);
         let opened = match self.opened.take() {
             Some(opened) if opened.flags == flags => opened,
-            _ => Opened::new(args, &prompts, flags, args.batch_size.min(args.batch_count))?,
+            _ => Opened::new(args, &prompts, flags, args.batch_size.min(seeds.len()))?,
         };
         let Opened { name, hash, digits, pipeline, taesd, fact, .. } = self.opened.insert(opened);
         let mut settings = settings::settings(&args.sampling, &args.sdxl, pipeline.model());
-        settings.seeds = vec![first_seed; args.batch_size.min(args.batch_count)];
+        settings.seeds = seeds[..args.batch_size.min(seeds.len())].to_vec();
         let job = verb.job(&mut settings, pipeline.model())?;
         let task = job.task();
         settings = task.sized(settings, pipeline.model());
@@ -93,7 +83,7 @@ impl<'a> Studio<'a> {
             eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
         }
         if args.sampling.seed.is_none() {
-            eprintln!("seed {first_seed}");
+            eprintln!("seed {}", seeds[0]);
         }
 
         let of = |settings: &Settings| Preview::new(&args.preview, taesd.as_deref(), settings, pipeline);
@@ -157,7 +147,7 @@ impl<'a> Studio<'a> {
             let pictures = job.finish(source.finish(pictures)?)?;
             let digits = digits.get_or_init(|| hash.wait());
             let files = files_json.get_or_init(|| files.json());
-            for (i, picture) in pictures.iter().enumerate() {
+            for (i, picture) in pictures.into_iter().enumerate() {
                 let index = first + i;
                 let [prompt, negative_prompt] = prompts.told(index);
                 let about = About {
@@ -174,14 +164,27 @@ impl<'a> Studio<'a> {
                     files,
                     device: pipeline.device(),
                 };
-                let texts = about.texts(picture, |json| prompts.tell_templates(json, index));
-                sink(Drawn { index, seed: seeds[i], texts, picture: picture.clone() })?;
+                let texts = about.texts(&picture, |json| prompts.tell_templates(json, index));
+                sink(Drawn { index, seed: seeds[i], texts, picture })?;
             }
         }
         progress.finish();
         device::keep_pipelines(pipeline.device());
         Ok(())
     }
+}
+
+/// The seeds of a command's pictures, counting up.
+fn seeds(args: &DrawingArgs) -> Result<Vec<u64>, CliError> {
+    let count = args.batch_count;
+    if count == 0 || count > MAX_COUNT {
+        return Err(CliError::BadInput(format!("batch count: {count} is not in 1 to {MAX_COUNT}")));
+    }
+    if args.batch_size == 0 {
+        return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
+    }
+    let first = args.sampling.seed.unwrap_or_else(settings::random_seed);
+    Ok((0..count as u64).map(|i| first.wrapping_add(i)).collect())
 }
 
 /// Everything that decides what [`Opened::new`] opens.
