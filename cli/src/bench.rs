@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::{check_environment, check_threads, device, print};
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_diffusion::tensor::{Device, Pool};
-use latent_diffusion::{MAX_SIDE, Memory};
+use latent_diffusion::{MAX_SIDE, VaeTiling};
 use latent_kernels::{parallel, peak};
 use memory::Watch;
 use report::Report;
@@ -66,7 +66,7 @@ struct Measured {
 
 fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, CliError> {
     let &BenchArgs { family, runs, batch, low_memory, .. } = args;
-    let memory = if low_memory { Memory::Little } else { Memory::Plenty };
+    let memory = if low_memory { VaeTiling::Bands } else { VaeTiling::Off };
     let tell = |line: &str| {
         if !args.json {
             eprintln!("{line}");

@@ -1,11 +1,11 @@
-//! `latent edit`: a picture changed by an instruction.
+//! `latent edit`: an image changed by an instruction.
 
 use crate::args::{DrawingArgs, EditArgs};
 use crate::drawing::{Fact, Job, Verb};
 use crate::error::CliError;
-use crate::picture;
+use crate::image_file;
 use latent_diffusion::families::Model;
-use latent_diffusion::{Picture, Settings, Task};
+use latent_diffusion::{Image, Settings, Task};
 
 impl Verb for EditArgs {
     fn name(&self) -> &'static str {
@@ -21,19 +21,19 @@ impl Verb for EditArgs {
     }
 
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
-        let picture = picture::drawn(&self.image, self.size.resize, settings, model)?;
-        Ok(Box::new(Change { picture, guidance: self.img_cfg_scale }))
+        let image = image_file::drawn(&self.image, self.size.resize, settings, model)?;
+        Ok(Box::new(Change { image, guidance: self.img_cfg_scale }))
     }
 }
 
 struct Change {
-    picture: Picture,
+    image: Image,
     guidance: f64,
 }
 
 impl Job for Change {
     fn task(&self) -> Task<'_> {
-        Task::Edit { picture: &self.picture, guidance: self.guidance }
+        Task::Edit { image: &self.image, guidance: self.guidance }
     }
 
     fn facts(&self) -> Vec<Fact> {

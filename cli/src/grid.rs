@@ -1,4 +1,4 @@
-//! `latent grid`: pictures whose settings differ, as one labelled picture.
+//! `latent grid`: images whose settings differ, as one labelled image.
 
 mod axis;
 
@@ -12,16 +12,16 @@ use crate::one_line;
 use crate::output::Output;
 use crate::sheet::Sheet;
 use clap::{ArgAction, ArgMatches, CommandFactory};
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use latent_loader::Plain;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Most pictures of a grid, which are all in memory at its end.
+/// Most images of a grid, which are all in memory at its end.
 const MAX_CELLS: usize = 1024;
 
-/// Flags that say nothing of a single picture.
+/// Flags that say nothing of a single image.
 const NO_AXES: [&str; 7] = ["batch-count", "batch-size", "grid", "output", "preview", "threads", "verbose"];
 
 /// Runs the command. What is wrong in one cell leaves that one empty.
@@ -29,18 +29,18 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), CliError> {
     let refuse = |line: String| Err(CliError::BadInput(format!("grid: {line}")));
     let plain = &args.words.drawing;
     if plain.batch_count != 1 || plain.grid {
-        return refuse("a cell holds one picture; leave --batch-count and --grid out".into());
+        return refuse("a cell holds one image; leave --batch-count and --grid out".into());
     }
     let (x, y) = (args.x.clone().unwrap_or_default(), args.y.clone().unwrap_or_default());
     if x.flag == y.flag {
         return refuse(format!("both sides are {}; give two flags", x.flag));
     }
     if let Some(flag) = [&x, &y].map(|axis| axis.flag.as_str()).iter().find(|flag| NO_AXES.contains(flag)) {
-        return refuse(format!("--{flag} is no setting of a picture"));
+        return refuse(format!("--{flag} is no setting of an image"));
     }
     let count = x.values.len() * y.values.len();
     if count > MAX_CELLS {
-        return refuse(format!("{count} pictures are too many for one; {MAX_CELLS} are the most"));
+        return refuse(format!("{count} images are too many for one; {MAX_CELLS} are the most"));
     }
     let cells = Cells::new(args, [x, y])?;
     let commands = (0..count).map(|i| cells.command(i)).collect::<Result<Vec<_>, _>>()?;
@@ -51,13 +51,13 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), CliError> {
             eprintln!("seed {seed}");
         }
         let mut studio = Studio::new(interrupted);
-        let mut grid = Grid { pictures: vec![None; count], first: None, failed: Vec::new() };
+        let mut grid = Grid { images: vec![None; count], first: None, failed: Vec::new() };
         for (i, command) in commands.iter().enumerate() {
             studio.more = i + 1 < count;
             eprintln!("{} of {count}: {}", i + 1, cells.label(i));
             let mut sink = |drawn: Drawn| {
                 grid.first.get_or_insert((drawn.seed, drawn.texts));
-                grid.pictures[i] = Some(drawn.picture);
+                grid.images[i] = Some(drawn.image);
                 Ok(())
             };
             match studio.draw(command, &mut sink) {
@@ -163,9 +163,9 @@ fn given(matches: &ArgMatches, axes: &[Axis]) -> Vec<OsString> {
     flags
 }
 
-/// The pictures that are there.
+/// The images that are there.
 struct Grid {
-    pictures: Vec<Option<Picture>>,
+    images: Vec<Option<Image>>,
     /// Seed of the first, and what its file would tell.
     first: Option<(u64, Texts)>,
     failed: Vec<CliError>,
@@ -179,7 +179,7 @@ impl Grid {
 
     /// Writes what there is. An error, if anything is lacking.
     fn write(mut self, axes: &[Axis; 2], output: &Output) -> Result<(), CliError> {
-        let count = self.pictures.len();
+        let count = self.images.len();
         if let Some((seed, texts)) = self.first.take() {
             let labels = |axis: &Axis| match axis.flag.as_str() {
                 "" => Vec::new(),
@@ -187,14 +187,14 @@ impl Grid {
             };
             let [above, before] = axes.each_ref().map(labels);
             let columns = axes[0].values.len();
-            let sheet = Sheet { cells: self.pictures, columns, above, before };
+            let sheet = Sheet { cells: self.images, columns, above, before };
             let path = output.path(0, seed);
-            output.write(&path, &sheet.picture(), &told(texts, axes))?;
+            output.write(&path, &sheet.image(), &told(texts, axes))?;
             tell(&path, &format!("seed {seed}"));
         }
         match (self.failed.len(), self.failed.into_iter().next()) {
             (failed, Some(error)) if failed < count => {
-                Err(CliError::RunTime(format!("grid: {failed} of {count} pictures are missing: {error}")))
+                Err(CliError::RunTime(format!("grid: {failed} of {count} images are missing: {error}")))
             }
             (_, Some(error)) => Err(error),
             (_, None) => Ok(()),
@@ -202,7 +202,7 @@ impl Grid {
     }
 }
 
-/// What the file tells: how the first picture was made, and what differs in the others.
+/// What the file tells: how the first image was made, and what differs in the others.
 fn told([(keyword, mut parameters), (own, json)]: Texts, axes: &[Axis; 2]) -> Texts {
     parameters.push_str(", Script: X/Y/Z plot");
     let mut grid = json!({});

@@ -1,11 +1,11 @@
-//! `latent img2img`: a picture redrawn.
+//! `latent img2img`: an image redrawn.
 
 use crate::args::{DrawingArgs, Img2imgArgs};
 use crate::drawing::{Fact, Job, Verb};
 use crate::error::CliError;
-use crate::picture;
+use crate::image_file;
 use latent_diffusion::families::Model;
-use latent_diffusion::{Picture, Settings, Task};
+use latent_diffusion::{Image, Settings, Task};
 
 impl Verb for Img2imgArgs {
     fn name(&self) -> &'static str {
@@ -21,19 +21,19 @@ impl Verb for Img2imgArgs {
     }
 
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
-        let picture = picture::drawn(&self.image, self.size.resize, settings, model)?;
-        Ok(Box::new(Redrawing { picture, strength: self.strength }))
+        let image = image_file::drawn(&self.image, self.size.resize, settings, model)?;
+        Ok(Box::new(Redrawing { image, strength: self.strength }))
     }
 }
 
 struct Redrawing {
-    picture: Picture,
+    image: Image,
     strength: f64,
 }
 
 impl Job for Redrawing {
     fn task(&self) -> Task<'_> {
-        Task::ImageToImage { picture: &self.picture, strength: self.strength }
+        Task::ImageToImage { image: &self.image, strength: self.strength }
     }
 
     fn facts(&self) -> Vec<Fact> {

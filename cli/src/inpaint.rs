@@ -1,12 +1,12 @@
-//! `latent inpaint`: a part of a picture drawn anew.
+//! `latent inpaint`: a part of an image drawn anew.
 
 use crate::args::{DrawingArgs, InpaintArgs};
 use crate::drawing::{Fact, Job, Verb};
 use crate::error::CliError;
-use crate::picture::{self, Given, Resize};
+use crate::image_file::{self, Given, Resize};
 use latent_diffusion::families::Model;
 use latent_diffusion::names::Named;
-use latent_diffusion::{Fill, MAX_SIDE, Mask, Picture, Settings, Task};
+use latent_diffusion::{Fill, Image, MAX_SIDE, Mask, Settings, Task};
 use std::path::{Path, PathBuf};
 
 impl InpaintArgs {
@@ -40,10 +40,10 @@ impl InpaintArgs {
         }
     }
 
-    /// The picture, and what of it is to be drawn.
-    fn read(&self) -> Result<(Picture, Mask, Fill), CliError> {
+    /// The image, and what of it is to be drawn.
+    fn read(&self) -> Result<(Image, Mask, Fill), CliError> {
         self.check_words()?;
-        let given = picture::read(&self.image)?;
+        let given = image_file::read(&self.image)?;
         let (mask, _) = self.mask_and_prompt();
         let (mut mask, usual) = match &mask {
             Some(path) => (mask_of(path, &given)?, Fill::Original),
@@ -62,8 +62,8 @@ impl InpaintArgs {
             return Err(CliError::BadInput(line));
         }
         // Colours under a hole that is a mask's are none to show.
-        let picture = if usual == Fill::Nearest { given.picture } else { given.over(picture::GROUND) };
-        Ok((picture, mask, self.fill.unwrap_or(usual)))
+        let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::GROUND) };
+        Ok((image, mask, self.fill.unwrap_or(usual)))
     }
 
     fn bad(&self, what: &str) -> CliError {
@@ -71,22 +71,22 @@ impl InpaintArgs {
     }
 }
 
-/// The mask of a file, which must be of the picture's size.
+/// The mask of a file, which must be of the image's size.
 fn mask_of(path: &Path, given: &Given) -> Result<Mask, CliError> {
-    let mask = picture::read(path)?.into_mask();
-    let (width, height) = (given.picture.width, given.picture.height);
+    let mask = image_file::read(path)?.into_mask();
+    let (width, height) = (given.image.width, given.image.height);
     if (mask.width, mask.height) == (width, height) {
         return Ok(mask);
     }
     Err(CliError::BadInput(format!(
-        "{}: the mask is {}x{} and the picture {width}x{height}; make them the same size",
+        "{}: the mask is {}x{} and the image {width}x{height}; make them the same size",
         path.display(),
         mask.width,
         mask.height
     )))
 }
 
-/// Refuses a size where the picture's own is drawn.
+/// Refuses a size where the image's own is drawn.
 pub(crate) fn no_size(settings: &Settings, instead: &str) -> Result<(), CliError> {
     match settings.width.or(settings.height) {
         Some(side) => {
@@ -110,38 +110,38 @@ impl Verb for InpaintArgs {
     }
 
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
-        let (picture, mask, fill) = self.read()?;
+        let (image, mask, fill) = self.read()?;
         let &InpaintArgs { strength, mask_blur, padding, .. } = self;
-        let mut job = Repair { picture, mask, fill, strength, mask_blur, whole: None };
+        let mut job = Repair { image, mask, fill, strength, mask_blur, whole: None };
         if padding > MAX_SIDE {
             return Err(CliError::BadInput(format!("padding: {padding} pixels are more than {MAX_SIDE}")));
         }
         if self.only_masked {
             let size =
                 (settings.width.unwrap_or(model.resolution.0), settings.height.unwrap_or(model.resolution.1));
-            // A size that the model cannot draw is refused before the picture is brought to it.
+            // A size that the model cannot draw is refused before the image is brought to it.
             settings.size(model)?;
             job = job.only_masked(padding, size);
         } else {
-            no_size(settings, "the picture's own size is drawn, or with --only-masked a part in any size")?;
+            no_size(settings, "the image's own size is drawn, or with --only-masked a part in any size")?;
         }
         Ok(Box::new(job))
     }
 }
 
 struct Repair {
-    picture: Picture,
+    image: Image,
     mask: Mask,
     fill: Fill,
     strength: f64,
     mask_blur: f64,
-    /// The picture of which the drawn one is a part.
+    /// The image of which the drawn one is a part.
     whole: Option<Whole>,
 }
 
 struct Whole {
     /// What is under the drawn part, and the part's edge.
-    under: Picture,
+    under: Image,
     mask: Mask,
     left: usize,
     top: usize,
@@ -155,7 +155,7 @@ impl Repair {
     fn only_masked(self, padding: usize, size: (usize, usize)) -> Repair {
         let Some([left, top, width, height]) = self.mask.bounds() else { return self };
         let shape = size.0 as f64 / size.1.max(1) as f64;
-        let all = (self.picture.width, self.picture.height);
+        let all = (self.image.width, self.image.height);
         let (mut wanted_width, mut wanted_height) = (width + 2 * padding, height + 2 * padding);
         // Wider or higher, until it has the shape in which it is drawn.
         wanted_width = wanted_width.max((wanted_height as f64 * shape).round() as usize);
@@ -164,12 +164,12 @@ impl Repair {
         let (top, height) = around(top, height, wanted_height, all.1);
         let part = self.mask_part(left, top, width, height);
         let under = match self.fill {
-            Fill::Original => self.picture.clone(),
-            _ => self.picture.with_nearest(&self.mask).expect("sizes were compared"),
+            Fill::Original => self.image.clone(),
+            _ => self.image.with_nearest(&self.mask).expect("sizes were compared"),
         };
         Repair {
-            picture: picture::resized(&self.picture.cropped(left, top, width, height), size.0, size.1),
-            mask: picture::mask_to(&part, size.0, size.1),
+            image: image_file::resized(&self.image.cropped(left, top, width, height), size.0, size.1),
+            mask: image_file::mask_to(&part, size.0, size.1),
             whole: Some(Whole { under, mask: self.mask, left, top, width, height, padding }),
             ..self
         }
@@ -192,15 +192,15 @@ impl Job for Repair {
     fn task(&self) -> Task<'_> {
         // The edge of a part is softened when it is put back.
         let feather = if self.whole.is_some() { 0.0 } else { self.mask_blur };
-        let Repair { picture, mask, fill, strength, .. } = self;
-        Task::Inpaint { picture, mask, strength: *strength, fill: *fill, feather }
+        let Repair { image, mask, fill, strength, .. } = self;
+        Task::Inpaint { image, mask, strength: *strength, fill: *fill, feather }
     }
 
-    fn finish(&self, pictures: Vec<Picture>) -> Result<Vec<Picture>, CliError> {
-        let Some(whole) = &self.whole else { return Ok(pictures) };
+    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, CliError> {
+        let Some(whole) = &self.whole else { return Ok(images) };
         let edge = whole.mask.feathered(self.mask_blur);
-        let one = |part: &Picture| {
-            let part = picture::resized(part, whole.width, whole.height);
+        let one = |part: &Image| {
+            let part = image_file::resized(part, whole.width, whole.height);
             let mut drawn = whole.under.clone();
             let rows = drawn.rgb.chunks_exact_mut(3 * drawn.width).skip(whole.top);
             for (row, part) in rows.zip(part.rgb.chunks_exact(3 * whole.width)) {
@@ -208,12 +208,12 @@ impl Job for Repair {
             }
             Ok(edge.compose(&drawn, &whole.under)?)
         };
-        pictures.iter().map(one).collect()
+        images.iter().map(one).collect()
     }
 
-    fn part(&self, whole: Picture) -> Picture {
+    fn part(&self, whole: Image) -> Image {
         let Some(Whole { under, left, top, width, height, .. }) = &self.whole else { return whole };
-        let whole = picture::to_size(&whole, (under.width, under.height), Resize::Crop);
+        let whole = image_file::to_size(&whole, (under.width, under.height), Resize::Crop);
         whole.cropped(*left, *top, *width, *height)
     }
 

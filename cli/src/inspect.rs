@@ -2,10 +2,10 @@
 
 use crate::args::InspectArgs;
 use crate::error::CliError;
-use crate::memory::{self, Need};
+use crate::memory::{self, MemoryEstimate};
 use crate::{hash, print};
 use latent_diffusion::families::{
-    Base, Component, Facts, Family, Identity, Kind, Misshaped, Model, PartCheck,
+    Base, Component, Facts, Family, Identity, Misshaped, Model, ModelKind, PartCheck,
 };
 use latent_diffusion::lora::Summary;
 use latent_diffusion::names::Named;
@@ -37,7 +37,7 @@ struct Report<'a> {
     problem: Option<String>,
     model: Option<Model>,
     components: Vec<Component>,
-    memory: Vec<Need>,
+    memory: Vec<MemoryEstimate>,
     checks: Vec<PartCheck>,
     /// The sizes of an upscaler, or why it is none that can be used.
     upscaler: Option<Result<UpscalerConfig, String>>,
@@ -55,7 +55,9 @@ impl<'a> Report<'a> {
         };
         let mut components = facts.components();
         let checks = match identity.kind {
-            Kind::Model | Kind::Unet | Kind::TextEncoder | Kind::Vae => PartCheck::all(checkpoint),
+            ModelKind::Model | ModelKind::Unet | ModelKind::TextEncoder | ModelKind::Vae => {
+                PartCheck::all(checkpoint)
+            }
             _ => Vec::new(),
         };
         if let [only] = &mut components[..]
@@ -64,13 +66,13 @@ impl<'a> Report<'a> {
             only.name = identity.kind.label();
         }
         let memory = match identity.kind {
-            Kind::Model | Kind::Unet => {
+            ModelKind::Model | ModelKind::Unet => {
                 memory::needs(&components, checkpoint, facts.model_channels.unwrap_or(320))
             }
             _ => Vec::new(),
         };
         let family = Family::detect(&facts);
-        let upscaler = (identity.kind == Kind::Upscaler).then(|| {
+        let upscaler = (identity.kind == ModelKind::Upscaler).then(|| {
             let file = UpscalerFile::open(checkpoint.clone()).map_err(|error| error.to_string())?;
             Ok(file.config().clone())
         });
@@ -129,7 +131,7 @@ impl<'a> Report<'a> {
             "model": self.model.as_ref().map(sizes),
             "metadata": self.checkpoint.metadata(),
         });
-        if let Some(lora) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
+        if let Some(lora) = Summary::of(self.checkpoint).filter(|_| identity.kind == ModelKind::Lora) {
             report["lora"] = json!({"layers": lora.layers, "kinds": lora.kinds, "ranks": lora.ranks});
         }
         match &self.upscaler {
@@ -170,7 +172,7 @@ impl<'a> Report<'a> {
             Some(Err(problem)) => line("cannot enlarge", problem),
             None => line("family", identity.family_label().as_deref().unwrap_or("unknown")),
         }
-        if let Some(summary) = Summary::of(self.checkpoint).filter(|_| identity.kind == Kind::Lora) {
+        if let Some(summary) = Summary::of(self.checkpoint).filter(|_| identity.kind == ModelKind::Lora) {
             line("changes", &summary.to_string());
         }
         if let Some((name, by)) = identity.distilled {
@@ -183,7 +185,9 @@ impl<'a> Report<'a> {
         if !identity.lacks.is_empty() {
             line("lacks", &identity.lacks.join(", "));
         }
-        if let (Some(problem), Kind::Model | Kind::Unet | Kind::Unknown) = (&self.problem, identity.kind) {
+        if let (Some(problem), ModelKind::Model | ModelKind::Unet | ModelKind::Unknown) =
+            (&self.problem, identity.kind)
+        {
             line("cannot draw", problem);
         }
         for c in &self.components {
@@ -209,7 +213,7 @@ impl<'a> Report<'a> {
         if let Some(model) = &self.model {
             let (width, height) = model.resolution;
             let (unet, vae) = (&model.unet, &model.vae);
-            line("pictures", &format!("{width}x{height}, sides in multiples of {}", vae.factor()));
+            line("images", &format!("{width}x{height}, sides in multiples of {}", vae.factor()));
             line(
                 "UNet widths",
                 &format!("{:?}, text width {}", unet.block_out_channels, unet.cross_attention_dim),

@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! `latent`: draw pictures with Stable Diffusion from the command line.
+//! `latent`: draw images with Stable Diffusion from the command line.
 //!
 //! Exit status: 0 done, 1 a run-time failure, 2 bad input (a file, a flag), 130 interrupted.
 
@@ -12,6 +12,7 @@ mod edit;
 mod error;
 mod grid;
 mod hash;
+mod image_file;
 mod img2img;
 mod inpaint;
 mod inspect;
@@ -23,7 +24,6 @@ mod model;
 mod models;
 mod outpaint;
 mod output;
-mod picture;
 mod place;
 mod progress;
 mod replay;

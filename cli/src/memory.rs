@@ -3,8 +3,8 @@
 use latent_diffusion::families::Component;
 use latent_loader::Checkpoint;
 
-/// Memory needed for square pictures of a size.
-pub(crate) struct Need {
+/// Memory needed for square images of a size.
+pub(crate) struct MemoryEstimate {
     /// Width and height in pixels.
     pub(crate) side: u64,
     /// Bytes.
@@ -13,23 +13,27 @@ pub(crate) struct Need {
 
 /// Sizes for which the need is told.
 const SIDES: [u64; 3] = [512, 768, 1024];
-/// Pixels of a picture along one of the latent.
+/// Pixels of an image along one of the latent.
 const FACTOR: u64 = 8;
 /// Tensors of the first level's size that a UNet holds at once: those kept for the way up, of all levels together, and
 /// what a block works on.
 const UNET_TENSORS: u64 = 20;
 /// Evaluations at once: with and without the prompt.
 const CFG: u64 = 2;
-/// Tensors of a picture's size that the end of a VAE's decoder holds at once.
+/// Tensors of an image's size that the end of a VAE's decoder holds at once.
 const VAE_TENSORS: u64 = 3;
-/// Channels of the published decoder at its end; twice as many where it first has the picture's size.
+/// Channels of the published decoder at its end; twice as many where it first has the image's size.
 const VAE_CHANNELS: usize = 128;
 /// Bytes of a number while it is worked on.
 const NUMBER: u64 = 4;
 
 /// The most that any of the stages takes: each has its own weights in memory, in the file's number format, and its
 /// activations. `model_channels` are the UNet's at its first level.
-pub(crate) fn needs(components: &[Component], checkpoint: &Checkpoint, model_channels: usize) -> Vec<Need> {
+pub(crate) fn needs(
+    components: &[Component],
+    checkpoint: &Checkpoint,
+    model_channels: usize,
+) -> Vec<MemoryEstimate> {
     let bytes = |names: &[&str]| -> u64 {
         components.iter().filter(|c| names.contains(&c.name)).map(|c| c.bytes).sum()
     };
@@ -43,5 +47,5 @@ pub(crate) fn needs(components: &[Component], checkpoint: &Checkpoint, model_cha
         let decoding = (side.pow(2) * VAE_TENSORS * NUMBER).saturating_mul(vae_channels);
         text.max(unet.saturating_add(sampling)).max(vae.saturating_add(decoding))
     };
-    SIDES.iter().map(|side| Need { side: *side, bytes: need(*side) }).collect()
+    SIDES.iter().map(|side| MemoryEstimate { side: *side, bytes: need(*side) }).collect()
 }

@@ -6,10 +6,10 @@ use crate::models;
 use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
 use std::path::{Path, PathBuf};
 
-/// A small Stable Diffusion 1.x model that draws emoji-like pictures of 64x64; `assets/MODEL_CARD.md` tells of it.
+/// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64; `assets/MODEL_CARD.md` tells of it.
 static DEMO: &[u8] = include_bytes!("../../assets/demo.safetensors");
 
-/// Name of the demo model in messages and in pictures.
+/// Name of the demo model in messages and in images.
 const DEMO_NAME: &str = "demo";
 
 /// An opened model, its name, and its hash on the way.

@@ -4,7 +4,7 @@ use crate::args::ModelsArgs;
 use crate::error::CliError;
 use crate::inspect::{bytes, printable};
 use crate::{hash, print};
-use latent_diffusion::families::{Identity, Kind};
+use latent_diffusion::families::{Identity, ModelKind};
 use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::{Checkpoint, cached_snapshot};
 use serde_json::json;
@@ -102,7 +102,7 @@ impl Found {
         match Checkpoint::open(&path) {
             Ok(checkpoint) => {
                 let (bytes, identity) = (checkpoint.file_bytes(), Identity::of(&checkpoint));
-                let is_upscaler = identity.kind == Kind::Upscaler;
+                let is_upscaler = identity.kind == ModelKind::Upscaler;
                 let upscaler = is_upscaler.then(|| UpscalerFile::open(checkpoint)).and_then(Result::ok);
                 let upscaler = upscaler.map(|file| file.config().to_string());
                 Found { path, bytes, identity: Ok(identity), upscaler, sha256: None }
@@ -116,7 +116,8 @@ impl Found {
 
     /// Order of the list: by kind, family and name; damaged files last.
     fn key(&self) -> (usize, String, &Path) {
-        let place = |kind: Kind| Kind::ALL.iter().position(|k| *k == kind).unwrap_or(Kind::ALL.len());
+        let place =
+            |kind: ModelKind| ModelKind::ALL.iter().position(|k| *k == kind).unwrap_or(ModelKind::ALL.len());
         let kind = self.identity.as_ref().map_or(usize::MAX, |i| place(i.kind));
         (kind, self.told(), &self.path)
     }

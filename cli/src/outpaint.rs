@@ -1,12 +1,12 @@
-//! `latent outpaint`: a picture grown past its edges.
+//! `latent outpaint`: an image grown past its edges.
 
 use crate::args::{DrawingArgs, OutpaintArgs};
 use crate::drawing::{Fact, Job, Verb};
 use crate::error::CliError;
+use crate::image_file;
 use crate::inpaint::no_size;
-use crate::picture;
 use latent_diffusion::families::Model;
-use latent_diffusion::{Fill, MAX_SIDE, Margins, Mask, Picture, Settings, Task};
+use latent_diffusion::{Fill, Image, MAX_SIDE, Margins, Mask, Settings, Task};
 
 impl Verb for OutpaintArgs {
     fn name(&self) -> &'static str {
@@ -22,32 +22,32 @@ impl Verb for OutpaintArgs {
     }
 
     fn job(&self, settings: &mut Settings, _: &Model) -> Result<Box<dyn Job>, CliError> {
-        no_size(settings, "the picture grows by --left, --right, --top and --bottom")?;
+        no_size(settings, "the image grows by --left, --right, --top and --bottom")?;
         let &OutpaintArgs { left, right, top, bottom, .. } = self;
         let sides = [("left", left), ("right", right), ("top", top), ("bottom", bottom)];
         if let Some((name, side)) = sides.into_iter().find(|(_, side)| *side > MAX_SIDE) {
             return Err(CliError::BadInput(format!("{name}: {side} pixels are more than {MAX_SIDE}")));
         }
         if sides.iter().all(|(_, side)| *side == 0) {
-            let line = "left, right, top, bottom: all are 0; tell by how many pixels the picture is to grow";
+            let line = "left, right, top, bottom: all are 0; tell by how many pixels the image is to grow";
             return Err(CliError::BadInput(line.into()));
         }
-        let picture = picture::read(&self.image)?.over(picture::GROUND);
-        let grown = [left + picture.width + right, top + picture.height + bottom];
+        let image = image_file::read(&self.image)?.over(image_file::GROUND);
+        let grown = [left + image.width + right, top + image.height + bottom];
         if let Some(side) = grown.into_iter().find(|side| *side > MAX_SIDE) {
             return Err(CliError::BadInput(format!(
-                "the picture would be {side} pixels; {MAX_SIDE} are the most"
+                "the image would be {side} pixels; {MAX_SIDE} are the most"
             )));
         }
         let margins = Margins { left, right, top, bottom };
-        let (canvas, mask) = picture.grown(margins);
+        let (canvas, mask) = image.grown(margins);
         let &OutpaintArgs { strength, mask_blur, .. } = self;
         Ok(Box::new(Growth { canvas, mask, margins, strength, mask_blur }))
     }
 }
 
 struct Growth {
-    canvas: Picture,
+    canvas: Image,
     mask: Mask,
     margins: Margins,
     strength: f64,
@@ -57,7 +57,7 @@ struct Growth {
 impl Job for Growth {
     fn task(&self) -> Task<'_> {
         Task::Inpaint {
-            picture: &self.canvas,
+            image: &self.canvas,
             mask: &self.mask,
             strength: self.strength,
             fill: Fill::Nearest,

@@ -1,18 +1,18 @@
-//! Pictures as files, with the text that tells how they were made.
+//! Images as files, with the text that tells how they were made.
 
 mod encode;
 
 pub(crate) use encode::{Format, QUALITY};
 
 use crate::error::CliError;
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// Longest part of a prompt in a file name.
 const LONGEST_SLUG: usize = 60;
 
-/// Where pictures go.
+/// Where images go.
 pub(crate) struct Output {
     pattern: String,
     /// Of a JPEG.
@@ -21,7 +21,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// `pattern` as the user gave it, or a name made from the prompt. Checks that the folder exists and takes files,
-    /// so that this fails before a picture is drawn, not after.
+    /// so that this fails before an image is drawn, not after.
     pub(crate) fn new(pattern: Option<&Path>, prompt: &str) -> Result<Output, CliError> {
         let pattern = match pattern {
             Some(path) => path
@@ -44,7 +44,7 @@ impl Output {
             let line = format!("{}: cannot be written: {error}; name another file", path.display());
             return Err(CliError::BadInput(line));
         }
-        // The picture would take its name.
+        // The image would take its name.
         if path.exists() && !path.is_file() {
             return Err(CliError::BadInput(format!(
                 "{}: is a device, a pipe or a socket; name a file",
@@ -67,7 +67,7 @@ impl Output {
         Output { quality, ..self }
     }
 
-    /// The file of picture `index`: `%03d` and `{seed}` filled in. Without either, pictures after the first get
+    /// The file of image `index`: `%03d` and `{seed}` filled in. Without either, images after the first get
     /// `_2`, `_3` and so on.
     pub(crate) fn path(&self, index: usize, seed: u64) -> PathBuf {
         let with_seed = self.pattern.replace("{seed}", &seed.to_string());
@@ -81,19 +81,14 @@ impl Output {
         path.with_file_name(format!("{stem}_{}{extension}", index + 1))
     }
 
-    /// Writes a picture whole or not at all: a temporary file beside it takes its name when it is complete.
-    pub(crate) fn write(
-        &self,
-        path: &Path,
-        picture: &Picture,
-        texts: &[(&str, String)],
-    ) -> Result<(), CliError> {
+    /// Writes an image whole or not at all: a temporary file beside it takes its name when it is complete.
+    pub(crate) fn write(&self, path: &Path, image: &Image, texts: &[(&str, String)]) -> Result<(), CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::RunTime(format!("{}: {error}", path.display()));
         let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
         let format = Format::of(path, self.quality).map_err(|error| failed(&error))?;
         let mut buffered = std::io::BufWriter::new(&mut file);
-        encode::encode(&mut buffered, format, picture, texts).map_err(|error| failed(&error))?;
+        encode::encode(&mut buffered, format, image, texts).map_err(|error| failed(&error))?;
         std::io::Write::flush(&mut buffered).map_err(|error| failed(&error))?;
         drop(buffered);
         file.as_file().sync_all().map_err(|error| failed(&error))?;
@@ -103,20 +98,20 @@ impl Output {
     }
 }
 
-/// A picture as a PNG without texts.
-pub(crate) fn png(picture: &Picture) -> Result<Vec<u8>, CliError> {
+/// An image as a PNG without texts.
+pub(crate) fn png(image: &Image) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    let encoded = encode::encode(&mut bytes, Format::Png, picture, &[]);
+    let encoded = encode::encode(&mut bytes, Format::Png, image, &[]);
     encoded.map_err(|error| CliError::RunTime(format!("a PNG: {error}")))?;
     Ok(bytes)
 }
 
-/// Temporary files are private; a picture is not.
+/// Temporary files are private; an image is not.
 fn make_readable(file: &std::fs::File) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // A file system without permissions is no reason to lose the picture.
+        // A file system without permissions is no reason to lose the image.
         let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
     }
     #[cfg(not(unix))]
@@ -159,7 +154,7 @@ fn slug(prompt: &str) -> String {
         }
         slug.push_str(&word);
     }
-    if slug.is_empty() { "picture".to_owned() } else { slug }
+    if slug.is_empty() { "image".to_owned() } else { slug }
 }
 
 #[cfg(test)]
@@ -172,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_pictures() {
+    fn names_of_images() {
         assert_eq!(paths("a.png"), ["a.png", "a_2.png"]);
         assert_eq!(paths("x/%03d.png"), ["x/000.png", "x/001.png"]);
         assert_eq!(paths("%d-{seed}.png"), ["0-40.png", "1-41.png"]);
@@ -184,7 +179,7 @@ mod tests {
     fn slugs_are_safe_file_names() {
         assert_eq!(slug("A red apple, (shiny:1.3)!"), "a-red-apple-shiny-1-3");
         assert_eq!(slug("../../etc/passwd\0"), "etc-passwd");
-        assert_eq!(slug(" ??? "), "picture");
+        assert_eq!(slug(" ??? "), "image");
         assert!(slug(&"word ".repeat(100)).len() <= LONGEST_SLUG + 1);
     }
 }

@@ -35,11 +35,11 @@ impl Progress {
                 }
                 self.bar.set_position(written);
             }
-            Event::Encoded { picture, total } => {
-                if picture == 0 {
+            Event::Encoded { image, total } => {
+                if image == 0 {
                     self.begin("encoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}");
                 }
-                self.bar.set_position(picture as u64);
+                self.bar.set_position(image as u64);
             }
             Event::Upscaled { tile, total } => {
                 if tile == 0 {
@@ -57,11 +57,11 @@ impl Progress {
                 }
                 self.bar.set_position(step as u64);
             }
-            Event::Decoded { picture, total } => {
-                if picture == 0 {
+            Event::Decoded { image, total } => {
+                if image == 0 {
                     self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}");
                 }
-                self.bar.set_position(picture as u64);
+                self.bar.set_position(image as u64);
             }
             Event::InF32 { reason } => {
                 self.finish();

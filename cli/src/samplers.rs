@@ -6,7 +6,7 @@ use crate::print;
 use latent_diffusion::Settings;
 use latent_diffusion::names::Named;
 use latent_diffusion::samplers::ALL;
-use latent_diffusion::schedule::{Churn, Form, Kind};
+use latent_diffusion::schedule::{Churn, Convention, ScheduleKind};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -39,13 +39,13 @@ impl SamplerNumbers {
         settings.sigmas.clone_from(&self.sigmas);
         if let Some(sigmas) = &self.sigmas {
             settings.steps = sigmas.iter().filter(|sigma| **sigma != 0.0).count();
-            settings.form = Some(Form::KDiffusion);
+            settings.convention = Some(Convention::KDiffusion);
         }
         settings
     }
 }
 
-/// What differs from the usual, as the webui writes it into pictures.
+/// What differs from the usual, as the webui writes it into images.
 pub(crate) fn parameters(settings: &Settings) -> String {
     let mut text = String::new();
     let Churn { amount, noise } = settings.churn;
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &SamplersArgs) -> Result<(), CliError> {
         let _ = writeln!(out, "  {:<18}{}", sampler.name(), sampler.about());
     }
     out.push_str("\nschedules (--scheduler)\n");
-    for kind in Kind::ALL {
+    for kind in ScheduleKind::ALL {
         let _ = writeln!(out, "  {:<21}{}", kind.name(), kind.about());
     }
     out.push_str("\nBoth at once, as the webui writes them: --sampler \"DPM++ 2M Karras\".\n");
@@ -101,12 +101,12 @@ fn list() -> Value {
                 "aliases": sampler.aliases(),
                 "about": sampler.about(),
                 "scheduler": sampler.default_kind().name(),
-                "compat": sampler.default_form().name(),
+                "compat": sampler.default_convention().name(),
                 "evaluations": sampler.evaluations(),
             })
         })
         .collect();
-    let schedules: Vec<Value> = Kind::ALL
+    let schedules: Vec<Value> = ScheduleKind::ALL
         .iter()
         .map(|kind| {
             json!({ "name": kind.name(), "label": kind.label(), "aliases": kind.aliases(), "about": kind.about() })

@@ -1,26 +1,26 @@
-//! Several pictures as one: a contact sheet, or a grid with labels.
+//! Several images as one: a contact sheet, or a grid with labels.
 
 use crate::drawing::{Drawn, Texts};
 use crate::error::CliError;
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Most pictures of a contact sheet, which are all in memory at its end.
-const MAX_PICTURES: usize = 256;
-/// Pixels between pictures, and around labels.
+/// Most images of a contact sheet, which are all in memory at its end.
+const MAX_IMAGES: usize = 256;
+/// Pixels between images, and around labels.
 const GAP: usize = 4;
 /// Letters of a label that are shown.
 const LONGEST_LABEL: usize = 32;
-/// Pictures of this side or more are labelled in large letters.
+/// Images of this side or more are labelled in large letters.
 const LARGE: usize = 384;
 
-/// Pictures in rows, with a label above each column and before each row.
+/// Images in rows, with a label above each column and before each row.
 #[derive(Default)]
 pub(crate) struct Sheet {
     /// Row by row; a cell may be empty.
-    pub(crate) cells: Vec<Option<Picture>>,
+    pub(crate) cells: Vec<Option<Image>>,
     pub(crate) columns: usize,
     /// One for each column, or none at all.
     pub(crate) above: Vec<String>,
@@ -29,11 +29,11 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// The sheet as one picture: black letters on white.
-    pub(crate) fn picture(&self) -> Picture {
+    /// The sheet as one image: black letters on white.
+    pub(crate) fn image(&self) -> Image {
         let rows = self.cells.len().div_ceil(self.columns);
-        let sides = |side: fn(&Picture) -> usize| self.cells.iter().flatten().map(side).max().unwrap_or(0);
-        let [width, height] = [sides(|picture| picture.width), sides(|picture| picture.height)];
+        let sides = |side: fn(&Image) -> usize| self.cells.iter().flatten().map(side).max().unwrap_or(0);
+        let [width, height] = [sides(|image| image.width), sides(|image| image.height)];
         let font = if width.min(height) >= LARGE { RasterHeight::Size32 } else { RasterHeight::Size16 };
         let longest = |labels: &[String]| {
             labels
@@ -57,10 +57,10 @@ impl Sheet {
             canvas.write(label, GAP, y(r) + (row - font.val()) / 2, font);
         }
         for (i, cell) in self.cells.iter().enumerate() {
-            if let Some(picture) = cell {
+            if let Some(image) = cell {
                 let (c, r) = (i % self.columns, i / self.columns);
-                let [indent, lower] = [(column - picture.width) / 2, (row - picture.height) / 2];
-                canvas.put(picture, x(c) + indent, y(r) + lower);
+                let [indent, lower] = [(column - image.width) / 2, (row - image.height) / 2];
+                canvas.put(image, x(c) + indent, y(r) + lower);
             }
         }
         canvas.0
@@ -70,40 +70,40 @@ impl Sheet {
 /// A contact sheet on the way.
 #[derive(Default)]
 pub(crate) struct Contact {
-    pictures: Vec<Option<Picture>>,
-    /// The first picture's file, and what it tells.
+    images: Vec<Option<Image>>,
+    /// The first image's file, and what it tells.
     first: Option<(PathBuf, Texts)>,
 }
 
 impl Contact {
-    /// For so many pictures.
+    /// For so many images.
     pub(crate) fn new(count: usize) -> Result<Contact, CliError> {
         match count {
-            ..=MAX_PICTURES => Ok(Contact::default()),
+            ..=MAX_IMAGES => Ok(Contact::default()),
             _ => Err(CliError::BadInput(format!(
-                "grid: {count} pictures are too many for one; {MAX_PICTURES} are the most"
+                "grid: {count} images are too many for one; {MAX_IMAGES} are the most"
             ))),
         }
     }
 
-    /// Adds a picture whose file is that.
-    pub(crate) fn add(&mut self, Drawn { picture, texts, .. }: Drawn, path: &Path) {
-        self.pictures.push(Some(picture));
+    /// Adds an image whose file is that.
+    pub(crate) fn add(&mut self, Drawn { image, texts, .. }: Drawn, path: &Path) {
+        self.images.push(Some(image));
         self.first.get_or_insert_with(|| (path.to_owned(), texts));
     }
 
-    /// The sheet's file, the sheet, and what its file tells: how the first picture was made.
-    pub(crate) fn finish(self) -> Option<(PathBuf, Picture, Texts)> {
+    /// The sheet's file, the sheet, and what its file tells: how the first image was made.
+    pub(crate) fn finish(self) -> Option<(PathBuf, Image, Texts)> {
         let (first, [parameters, (own, json)]) = self.first?;
         // The text is this program's own.
         let mut json: Value = serde_json::from_str(&json).unwrap_or_default();
-        json["sheet"] = self.pictures.len().into();
+        json["sheet"] = self.images.len().into();
         let texts = [parameters, (own, json.to_string())];
-        let columns = (1..).find(|side| side * side >= self.pictures.len())?;
-        let sheet = Sheet { cells: self.pictures, columns, ..Sheet::default() };
+        let columns = (1..).find(|side| side * side >= self.images.len())?;
+        let sheet = Sheet { cells: self.images, columns, ..Sheet::default() };
         let ending = first.extension().map_or(String::new(), |ending| format!(".{}", ending.display()));
         let name = format!("{}-grid{ending}", first.file_stem()?.display());
-        Some((first.with_file_name(name), sheet.picture(), texts))
+        Some((first.with_file_name(name), sheet.image(), texts))
     }
 }
 
@@ -114,16 +114,16 @@ fn shown(label: &str) -> impl Iterator<Item = char> {
     label.chars().take(kept).chain(cut.then_some("..").into_iter().flat_map(str::chars))
 }
 
-/// A picture that is being put together.
-struct Canvas(Picture);
+/// An image that is being put together.
+struct Canvas(Image);
 
 impl Canvas {
     fn white(width: usize, height: usize) -> Canvas {
-        Canvas(Picture { width, height, rgb: vec![255; width * height * 3] })
+        Canvas(Image { width, height, rgb: vec![255; width * height * 3] })
     }
 
-    fn put(&mut self, picture: &Picture, left: usize, top: usize) {
-        for (y, row) in picture.rgb.chunks_exact(picture.width * 3).enumerate() {
+    fn put(&mut self, image: &Image, left: usize, top: usize) {
+        for (y, row) in image.rgb.chunks_exact(image.width * 3).enumerate() {
             let at = ((top + y) * self.0.width + left) * 3;
             self.0.rgb[at..at + row.len()].copy_from_slice(row);
         }
@@ -148,14 +148,14 @@ impl Canvas {
 mod tests {
     use super::*;
 
-    fn grey(width: usize, height: usize, value: u8) -> Picture {
-        Picture { width, height, rgb: vec![value; width * height * 3] }
+    fn grey(width: usize, height: usize, value: u8) -> Image {
+        Image { width, height, rgb: vec![value; width * height * 3] }
     }
 
     #[test]
-    fn pictures_stand_in_rows() {
+    fn images_stand_in_rows() {
         let cells = vec![Some(grey(2, 1, 10)), None, Some(grey(2, 1, 30))];
-        let sheet = Sheet { cells, columns: 2, ..Sheet::default() }.picture();
+        let sheet = Sheet { cells, columns: 2, ..Sheet::default() }.image();
         let (width, height) = (GAP + 2 * (2 + GAP), GAP + 2 * (1 + GAP));
         assert_eq!((sheet.width, sheet.height), (width, height));
         let at = |x: usize, y: usize| sheet.rgb[(y * width + x) * 3];
@@ -165,15 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn labels_have_room_beside_small_pictures() {
+    fn labels_have_room_beside_small_images() {
         let label = |text: &str| vec![text.to_owned()];
         let labelled = |above: &str, before: &str| {
             let (above, before) = (label(above), label(before));
-            Sheet { cells: vec![Some(grey(8, 8, 255))], columns: 1, above, before }.picture()
+            Sheet { cells: vec![Some(grey(8, 8, 255))], columns: 1, above, before }.image()
         };
         let (short, long) = (labelled("a", "b"), labelled("steps 10", "b"));
         assert!(long.width > short.width && long.height == short.height);
-        let inked = |picture: &Picture| picture.rgb.iter().any(|value| *value < 128);
+        let inked = |image: &Image| image.rgb.iter().any(|value| *value < 128);
         assert!(inked(&short) && !inked(&labelled(" ", " ")));
         // Letters that the font lacks, and labels without an end.
         assert!(inked(&labelled("畫", " ")));

@@ -1,16 +1,16 @@
-//! Pictures in a terminal: by kitty's protocol, iTerm's or sixels, or else as coloured half blocks.
+//! Images in a terminal: by kitty's protocol, iTerm's or sixels, or else as coloured half blocks.
 
 use crate::error::CliError;
+use crate::image_file::resized;
 use crate::output;
-use crate::picture::resized;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
-/// Lines that a picture takes.
+/// Lines that an image takes.
 const ROWS: usize = 16;
 /// Pixels of a line: what terminals with sixels usually have.
 const LINE: usize = 18;
@@ -19,7 +19,7 @@ const PIECE: usize = 4096;
 /// Levels of red, green and blue among a sixel's 252 colours.
 const LEVELS: [usize; 3] = [6, 7, 6];
 
-/// How a terminal takes pictures.
+/// How a terminal takes images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     /// <https://sw.kovidgoyal.net/kitty/graphics-protocol/>
@@ -32,7 +32,7 @@ enum Protocol {
     Blocks,
 }
 
-/// A terminal that shows one picture after the other in the same place.
+/// A terminal that shows one image after the other in the same place.
 pub(crate) struct Terminal {
     protocol: Protocol,
     shown: Cell<bool>,
@@ -60,8 +60,8 @@ impl Terminal {
         Ok(Terminal { protocol, shown: Cell::new(false) })
     }
 
-    /// Shows a picture in place of the last one.
-    pub(crate) fn show(&self, picture: &Picture) -> Result<(), CliError> {
+    /// Shows an image in place of the last one.
+    pub(crate) fn show(&self, image: &Image) -> Result<(), CliError> {
         let failed = |error: std::io::Error| CliError::RunTime(format!("standard output: {error}"));
         let mut text = String::new();
         if self.shown.replace(true) {
@@ -71,8 +71,8 @@ impl Terminal {
             text += &"\n".repeat(ROWS);
             let _ = write!(text, "\x1b[{ROWS}A");
         }
-        // The cursor comes back from wherever the picture leaves it.
-        let _ = write!(text, "\x1b7{}\x1b8\x1b[{ROWS}B", encode(self.protocol, picture)?);
+        // The cursor comes back from wherever the image leaves it.
+        let _ = write!(text, "\x1b7{}\x1b8\x1b[{ROWS}B", encode(self.protocol, image)?);
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
     }
@@ -93,16 +93,16 @@ fn guess(variable: impl Fn(&str) -> String) -> Protocol {
     }
 }
 
-/// A picture as what a terminal is sent.
-fn encode(protocol: Protocol, picture: &Picture) -> Result<String, CliError> {
+/// An image as what a terminal is sent.
+fn encode(protocol: Protocol, image: &Image) -> Result<String, CliError> {
     let of_height = |height: usize| {
-        let width = (picture.width * height).div_ceil(picture.height).max(1);
-        resized(picture, width, height)
+        let width = (image.width * height).div_ceil(image.height).max(1);
+        resized(image, width, height)
     };
     Ok(match protocol {
-        Protocol::Kitty => kitty(&STANDARD.encode(output::png(picture)?)),
+        Protocol::Kitty => kitty(&STANDARD.encode(output::png(image)?)),
         Protocol::Iterm => {
-            let png = STANDARD.encode(output::png(picture)?);
+            let png = STANDARD.encode(output::png(image)?);
             format!("\x1b]1337;File=inline=1;height={ROWS};preserveAspectRatio=1:{png}\x07")
         }
         Protocol::Sixel => sixel(&of_height(ROWS * LINE)),
@@ -124,8 +124,8 @@ fn kitty(png: &str) -> String {
 }
 
 /// Bands of six rows; in each, one colour after the other.
-fn sixel(picture: &Picture) -> String {
-    let Picture { width, height, rgb } = picture;
+fn sixel(image: &Image) -> String {
+    let Image { width, height, rgb } = image;
     let nearest = |value: u8, levels: usize| (usize::from(value) * (levels - 1) + 127) / 255;
     let colour = |x: usize, y: usize| {
         let pixel = &rgb[(y * width + x) * 3..];
@@ -163,10 +163,10 @@ fn sixel(picture: &Picture) -> String {
     text + "\x1b\\"
 }
 
-fn blocks(picture: &Picture) -> String {
+fn blocks(image: &Image) -> String {
     let mut text = String::new();
-    for rows in picture.rgb.chunks_exact(picture.width * 6) {
-        let (upper, lower) = rows.split_at(picture.width * 3);
+    for rows in image.rgb.chunks_exact(image.width * 6) {
+        let (upper, lower) = rows.split_at(image.width * 3);
         for (upper, lower) in upper.chunks_exact(3).zip(lower.chunks_exact(3)) {
             let [r, g, b] = [upper[0], upper[1], upper[2]];
             let _ =
@@ -181,10 +181,10 @@ fn blocks(picture: &Picture) -> String {
 mod tests {
     use super::*;
 
-    /// A picture with a red upper and a blue lower half.
-    fn flag() -> Picture {
+    /// An image with a red upper and a blue lower half.
+    fn flag() -> Image {
         let (red, blue) = ([255, 0, 0].repeat(24 * 12), [0, 0, 255].repeat(24 * 12));
-        Picture { width: 24, height: 24, rgb: [red, blue].concat() }
+        Image { width: 24, height: 24, rgb: [red, blue].concat() }
     }
 
     fn decoded(png: &str) -> Vec<u8> {
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn sixels_cover_the_picture() {
+    fn sixels_cover_the_image() {
         let text = sixel(&flag());
         assert!(text.starts_with("\x1bP0;1;0q\"1;1;24;24#0;2;0;0;0#1;2;0;0;20"));
         let body = text.rsplit_once("#251;2;100;100;100").unwrap().1.strip_suffix("\x1b\\").unwrap();
         // The first of the reds is 5 * 42, the last of the blues is 5; all six rows of a band are set.
         let (red, blue) = ("#210!24~$-", "#5!24~$-");
         assert_eq!(body, [red, red, blue, blue].concat());
-        let stripes = Picture { width: 4, height: 2, rgb: [[0, 0, 0], [255; 3]].concat().repeat(4) };
+        let stripes = Image { width: 4, height: 2, rgb: [[0, 0, 0], [255; 3]].concat().repeat(4) };
         assert!(sixel(&stripes).ends_with("#0!1B!1?!1B!1?$#251!1?!1B!1?!1B$-\x1b\\"));
     }
 

@@ -1,4 +1,4 @@
-//! `latent txt2img`: words to pictures.
+//! `latent txt2img`: words to images.
 
 use crate::args::{DrawingArgs, HiresArgs, Txt2imgArgs};
 use crate::drawing::{Job, Verb};

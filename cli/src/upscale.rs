@@ -1,28 +1,28 @@
-//! Making pictures larger: `latent upscale`, and what the second pass of a drawing is given.
+//! Making images larger: `latent upscale`, and what the second pass of a drawing is given.
 
 use crate::args::UpscaleArgs;
 use crate::error::CliError;
 use crate::inspect::bytes;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, interrupt, model, models, picture, print};
+use crate::{check_environment, check_threads, device, image_file, interrupt, model, models, print};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::upscaler::{MAX_PIXELS, Tiling, UpscalerFile};
-use latent_diffusion::{Error, Event, Listener, Picture};
+use latent_diffusion::{Error, Event, Image, Listener};
 use latent_loader::Checkpoint;
 use serde_json::json;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many times as wide and high a picture becomes if nothing is said.
+/// How many times as wide and high an image becomes if nothing is said.
 const USUAL_SCALE: f64 = 2.0;
 /// The most.
 const MAX_SCALE: f64 = 16.0;
-/// How often a network enlarges a picture for a size that once does not reach, as in the webui.
+/// How often a network enlarges an image for a size that once does not reach, as in the webui.
 const MAX_RUNS: usize = 3;
 
-/// Enlarges pictures: an ESRGAN, or Lanczos' filter alone.
+/// Enlarges images: an ESRGAN, or Lanczos' filter alone.
 pub(crate) struct Enlarger {
     /// The network, and what it is called.
     network: Option<(UpscalerFile, String)>,
@@ -49,7 +49,7 @@ impl Enlarger {
         self.network.as_ref().map_or("Lanczos", |(_, name)| name)
     }
 
-    /// How many times as wide and high it makes a picture by itself.
+    /// How many times as wide and high it makes an image by itself.
     fn own_scale(&self) -> f64 {
         self.network.as_ref().map_or(USUAL_SCALE, |(file, _)| file.config().scale() as f64)
     }
@@ -62,15 +62,15 @@ impl Enlarger {
         self.network.as_ref().map_or(0, |(file, _)| of(file))
     }
 
-    /// Makes a picture of a size of it. A network enlarges it until it is as large; the rest is Lanczos' work.
+    /// Makes an image of a size of it. A network enlarges it until it is as large; the rest is Lanczos' work.
     pub(crate) fn enlarge(
         &self,
-        picture: &Picture,
+        image: &Image,
         (width, height): (usize, usize),
         device: &Device,
         listener: &mut Listener<'_>,
-    ) -> Result<Picture, Error> {
-        let mut large = picture.clone();
+    ) -> Result<Image, Error> {
+        let mut large = image.clone();
         if let Some((file, _)) = &self.network {
             for run in 0..MAX_RUNS {
                 let is_done = large.width >= width && large.height >= height;
@@ -80,11 +80,11 @@ impl Enlarger {
                 large = file.upscale(&large, device, self.tiling, listener)?;
             }
         }
-        Ok(picture::resized(&large, width, height))
+        Ok(image_file::resized(&large, width, height))
     }
 }
 
-/// A picture's size times a factor.
+/// An image's size times a factor.
 pub(crate) fn scaled(
     name: &str,
     (width, height): (usize, usize),
@@ -108,9 +108,9 @@ pub(crate) fn run(args: &UpscaleArgs) -> Result<(), CliError> {
 fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
     let enlarger =
         Enlarger::open(args.upscale_model.as_deref(), args.models_dir.as_deref(), args.tiling.tile)?;
-    let picture = picture::read(&args.image)?.over(picture::GROUND);
+    let image = image_file::read(&args.image)?.over(image_file::GROUND);
     let scale = args.scale.unwrap_or(enlarger.own_scale());
-    let size = scaled("scale", (picture.width, picture.height), scale)?;
+    let size = scaled("scale", (image.width, image.height), scale)?;
     if size.0.saturating_mul(size.1) > MAX_PIXELS {
         let (width, height) = size;
         let most = MAX_PIXELS / 1_000_000;
@@ -118,14 +118,14 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError>
         return Err(CliError::BadInput(line));
     }
     if let Some((file, _)) = &enlarger.network {
-        file.config().check(&picture)?;
+        file.config().check(&image)?;
     }
     let output = args.output.clone().unwrap_or_else(|| beside(&args.image, scale));
     let output = Output::new(Some(&output), "")?;
     let auto = args.device.device == device::Choice::Auto;
     let mut place = if enlarger.network.is_some() { device::open(&args.device)? } else { Device::Cpu };
     if args.verbose {
-        let need = enlarger.memory(picture.width, picture.height);
+        let need = enlarger.memory(image.width, image.height);
         eprintln!("memory, estimated: {}", bytes(need));
     }
     let mut progress = Progress::new(args.verbose);
@@ -133,11 +133,11 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError>
         progress.show(&event);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let large = match enlarger.enlarge(&picture, size, &place, &mut listener) {
+    let large = match enlarger.enlarge(&image, size, &place, &mut listener) {
         Err(error) if auto && error.is_gpu_fault() => {
             eprintln!("latent: {error}; going on on the CPU");
             place = Device::Cpu;
-            enlarger.enlarge(&picture, size, &place, &mut listener)?
+            enlarger.enlarge(&image, size, &place, &mut listener)?
         }
         large => large?,
     };
@@ -153,7 +153,7 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError>
     print(&format!("{} ({}x{})\n", path.display(), large.width, large.height))
 }
 
-/// A name in the working folder for an enlarged picture.
+/// A name in the working folder for an enlarged image.
 fn beside(image: &Path, scale: f64) -> PathBuf {
     let stem = image.file_stem().unwrap_or_default().to_string_lossy();
     PathBuf::from(format!("{stem}-{scale}x.png"))

@@ -19,7 +19,7 @@ pub(crate) struct WordsArgs {
     /// Folder of textual inversions; those that a prompt names are opened
     #[arg(long, value_name = "DIR")]
     pub(crate) embd_dir: Option<PathBuf>,
-    /// Folder of text files: __NAME__ in a prompt becomes a line of NAME.txt, {a|b} one of its parts, by the picture's seed
+    /// Folder of text files: __NAME__ in a prompt becomes a line of NAME.txt, {a|b} one of its parts, by the image's seed
     #[arg(long, value_name = "DIR")]
     pub(crate) wildcards: Option<PathBuf>,
 }

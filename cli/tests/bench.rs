@@ -27,7 +27,7 @@ fn a_stage_is_measured_without_a_file() {
     assert_eq!((&json["size"], &json["threads"]), (&64.into(), &2.into()));
     assert!(json["isa"].is_string());
     assert!(json["fma_peak_gflops"].as_f64().unwrap() > 0.0);
-    assert!(json["picture_20_steps_seconds"].is_null(), "only a stage was measured");
+    assert!(json["image_20_steps_seconds"].is_null(), "only a stage was measured");
     let [stage] = &json["stages"].as_array().unwrap()[..] else { panic!("{json}") };
     assert_eq!(stage["name"], "text");
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));

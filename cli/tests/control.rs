@@ -5,7 +5,7 @@ mod common;
 use common::{Room, demo, read_png, synthetic};
 use std::path::Path;
 
-/// A folder with a model, a ControlNet, a TAESD and a picture.
+/// A folder with a model, a ControlNet, a TAESD and an image.
 fn room() -> Room {
     let room = Room::new();
     room.file("model.safetensors", &synthetic("sd15"));
@@ -53,7 +53,7 @@ fn a_control_net_steers_and_the_file_tells_of_it() {
     assert!(texts[0].1.contains(told), "{}", texts[0].1);
     let json: serde_json::Value = serde_json::from_str(&texts[1].1).unwrap();
     assert_eq!((&json["control_0"]["net"], &json["control_0"]["end"]), (&"net".into(), &0.75.into()));
-    // Thresholds that nothing passes leave the network a black picture.
+    // Thresholds that nothing passes leave the network a black image.
     let none = ["--control-preprocess", "canny", "--canny-low", "9000", "--canny-high", "9000"];
     assert_ne!(draw(&room, &[NET, &none[..2]].concat()), draw(&room, &[NET, &none].concat()));
 }
@@ -108,7 +108,7 @@ fn what_cannot_steer_is_refused() {
     refuse(&net("model.safetensors"), &["model.safetensors", "is no ControlNet but a model"]);
     refuse(&net("lora.safetensors"), &["LoRA", "give a ControlNet"]);
     refuse(&net("nothing.safetensors"), &["nothing.safetensors"]);
-    refuse(&["--control-net", "net.safetensors", "--control-image", "model.safetensors"], &["no picture"]);
+    refuse(&["--control-net", "net.safetensors", "--control-image", "model.safetensors"], &["no image"]);
     refuse(&[NET, &["--control-strength", "-1"]].concat(), &["control strength", "1 is usual"]);
     refuse(&[NET, &["--control-start", "0.5", "--control-end", "0.1"]].concat(), &["0 to 1 is all"]);
     let canny = [NET, &["--control-preprocess", "canny", "--canny-low", "300"]].concat();
@@ -143,7 +143,7 @@ fn taesd_decodes_and_previews() {
     let flags = ["--taesd", "taesd.safetensors", "--preview", "preview.png"];
     let fast = draw(&room, &flags);
     assert_ne!(plain, fast);
-    // The last preview is the picture.
+    // The last preview is the image.
     let (preview, texts) = read_png(&room.path("preview.png"));
     assert!(texts.is_empty() && preview.len() == fast.len());
     let largest = preview.iter().zip(&fast).map(|(a, b)| a.abs_diff(*b)).max();
@@ -163,9 +163,9 @@ fn a_preview_without_taesd_is_rough_and_of_the_same_size() {
     room.file("demo.safetensors", &demo());
     let draw = ["txt2img", "a red apple", "-s", "7", "--steps", "5", "-o", "out.png"];
     room.succeeds(&[&draw[..], &["--preview", "preview.png", "--preview-interval", "100"]].concat());
-    let (picture, preview) = (read_png(&room.path("out.png")).0, read_png(&room.path("preview.png")).0);
-    assert_eq!(picture.len(), preview.len());
+    let (image, preview) = (read_png(&room.path("out.png")).0, read_png(&room.path("preview.png")).0);
+    assert_eq!(image.len(), preview.len());
     assert!(preview.iter().any(|value| *value != preview[0]));
     room.succeeds(&draw);
-    assert_eq!(picture, read_png(&room.path("out.png")).0, "a preview changes nothing");
+    assert_eq!(image, read_png(&room.path("out.png")).0, "a preview changes nothing");
 }

@@ -22,7 +22,7 @@ fn room() -> Room {
 }
 
 #[test]
-fn a_folder_and_a_file_draw_the_same_picture() {
+fn a_folder_and_a_file_draw_the_same_image() {
     let room = room();
     let told = room.succeeds(&["convert", "model.safetensors", "folder"]);
     assert!(told.starts_with("folder: 1002 tensors, F16 "), "{told}");
@@ -66,7 +66,7 @@ fn formats_loras_and_parts() {
     assert!(with_vae == pixels(&room, "baked", &[]));
 }
 
-/// A product with a quantized weight is, bit for bit, that with the widened one: so is every picture.
+/// A product with a quantized weight is, bit for bit, that with the widened one: so is every image.
 #[test]
 fn every_command_draws_from_blocks() {
     let room = Room::new();

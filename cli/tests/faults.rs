@@ -1,5 +1,5 @@
 //! What happens to the program while it runs: signals, a full disk, a reader that went away, too little memory. It ends in
-//! one line and status 1, and no picture is ever half there.
+//! one line and status 1, and no image is ever half there.
 
 #![cfg(unix)]
 
@@ -46,7 +46,7 @@ fn a_full_disk_leaves_no_file() {
 }
 
 #[test]
-fn a_picture_that_was_there_stays_when_the_new_one_cannot_be_written() {
+fn a_image_that_was_there_stays_when_the_new_one_cannot_be_written() {
     let room = Room::new();
     room.file("a.png", b"the old one");
     let output =
@@ -72,7 +72,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
-/// A picture whose parts do not fit into the memory that the program may address.
+/// An image whose parts do not fit into the memory that the program may address.
 #[test]
 #[cfg(target_os = "linux")]
 fn too_little_memory_is_told() {
@@ -93,15 +93,15 @@ fn a_polite_end_leaves_no_half_file() {
     assert_eq!(room.files(), [""; 0]);
 }
 
-/// Whenever it is killed, each picture that has its name is whole.
+/// Whenever it is killed, each image that has its name is whole.
 #[test]
-fn a_killed_program_leaves_whole_pictures() {
+fn a_killed_program_leaves_whole_images() {
     let room = Room::new();
     let mut whole = 0;
     for round in 0..6u64 {
         let args = [DRAW, &["--steps", "1", "-W", "8", "-H", "8", "-b", "1000", "-o", "p-%03d.png"]].concat();
         let mut child = room.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // From the first picture on, at moments that are not the same in each round.
+        // From the first image on, at moments that are not the same in each round.
         let started = Instant::now();
         while room.files().is_empty() && started.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(1));

@@ -18,7 +18,7 @@ fn seeds_are_written() {
         ("lora", loras()),
         ("tokenizer", texts()),
         ("prompt", prompts()),
-        ("picture", pictures()),
+        ("image", images()),
     ] {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder).unwrap();
@@ -280,7 +280,7 @@ fn prompts() -> Seeds {
 }
 
 /// The first byte tells the format that the file's name promises: 0 none, 1 TGA.
-fn pictures() -> Seeds {
+fn images() -> Seeds {
     let small =
         RgbaImage::from_fn(9, 5, |x, y| image::Rgba([(x * 28) as u8, (y * 50) as u8, 90, (x * y * 7) as u8]));
     let all = DynamicImage::from(small);
@@ -318,6 +318,9 @@ fn pictures() -> Seeds {
     let exif = b"\xFF\xE1\0\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let turned = [&jpeg[..3], exif, &jpeg[3..]].concat();
     seeds.push(("jpeg-turned".into(), turned));
-    seeds.push(("jpeg-inks".into(), [&[0], &include_bytes!("../src/picture/samples/cmyk.jpg")[..]].concat()));
+    seeds.push((
+        "jpeg-inks".into(),
+        [&[0], &include_bytes!("../src/image_file/samples/cmyk.jpg")[..]].concat(),
+    ));
     seeds
 }

@@ -1,4 +1,4 @@
-//! Pictures and measurements on a GPU, and what is said where there is none.
+//! Images and measurements on a GPU, and what is said where there is none.
 #![cfg(feature = "gpu")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use common::{Room, read_png};
 use serde_json::Value;
 
-const PICTURE: &[&str] = &["txt2img", "a red apple", "-s", "7", "-o"];
+const IMAGE: &[&str] = &["txt2img", "a red apple", "-s", "7", "-o"];
 
 /// Whether there is a GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
 fn has_gpu(room: &Room) -> bool {
@@ -19,7 +19,7 @@ fn has_gpu(room: &Room) -> bool {
     !gpus.is_empty()
 }
 
-/// The largest difference of two pictures' values, of 255.
+/// The largest difference of two images' values, of 255.
 fn difference(room: &Room, a: &str, b: &str) -> u8 {
     let [a, b] = [a, b].map(|name| read_png(&room.path(name)).0);
     assert_eq!(a.len(), b.len());
@@ -27,30 +27,30 @@ fn difference(room: &Room, a: &str, b: &str) -> u8 {
 }
 
 #[test]
-fn the_picture_of_the_cpu() {
+fn the_image_of_the_cpu() {
     let room = Room::new();
     if !has_gpu(&room) {
         return;
     }
-    room.succeeds(&[PICTURE, &["cpu.png", "--device", "cpu"]].concat());
-    room.succeeds(&[PICTURE, &["f32.png", "--device", "gpu", "--precision", "f32"]].concat());
+    room.succeeds(&[IMAGE, &["cpu.png", "--device", "cpu"]].concat());
+    room.succeeds(&[IMAGE, &["f32.png", "--device", "gpu", "--precision", "f32"]].concat());
     assert!(difference(&room, "cpu.png", "f32.png") <= 2);
-    let few = [PICTURE, &["few.png", "--device", "cpu", "--steps", "2"]].concat();
+    let few = [IMAGE, &["few.png", "--device", "cpu", "--steps", "2"]].concat();
     room.succeeds(&few);
-    let least = [PICTURE, &["least.png", "--device", "gpu", "--steps", "2"]].concat();
+    let least = [IMAGE, &["least.png", "--device", "gpu", "--steps", "2"]].concat();
     let output = room.command(&least).env("LATENT_GPU", "minimal").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(difference(&room, "few.png", "least.png") <= 2);
 }
 
-/// Second passes, cached levels, guidance that ends, prompts that change and are joined, pictures that grow.
+/// Second passes, cached levels, guidance that ends, prompts that change and are joined, images that grow.
 #[test]
-fn other_ways_of_drawing_give_the_picture_of_the_cpu() {
+fn other_ways_of_drawing_give_the_image_of_the_cpu() {
     let room = Room::new();
     if !has_gpu(&room) {
         return;
     }
-    room.succeeds(&[PICTURE, &["photo.png", "--steps", "4"]].concat());
+    room.succeeds(&[IMAGE, &["photo.png", "--steps", "4"]].concat());
     let words = ["txt2img", "a [red:green:0.5] apple AND a tree :0.5", "--steps", "4"];
     for args in [
         &["txt2img", "a red apple", "--steps", "4", "--hires", "--hires-steps", "2"][..],
@@ -87,7 +87,7 @@ fn too_little_memory_is_one_clear_line() {
     if !has_gpu(&room) {
         return;
     }
-    let output = room.run(&[PICTURE, &["a.png", "--device", "gpu", "--max-vram", "3"]].concat());
+    let output = room.run(&[IMAGE, &["a.png", "--device", "gpu", "--max-vram", "3"]].concat());
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("latent: the GPU is out of memory"), "{error}");

@@ -1,13 +1,13 @@
-//! Many pictures as one: `latent grid`, and `--grid`.
+//! Many images as one: `latent grid`, and `--grid`.
 
 mod common;
 
 use common::{Room, png_size, read_png};
 
-/// The part of a picture where a smaller one of 64x64 stands.
+/// The part of an image where a smaller one of 64x64 stands.
 fn holds(sheet: &[u8], width: usize, part: &[u8]) -> bool {
-    let row = |picture: &[u8], width: usize, x: usize, y: usize| -> Vec<u8> {
-        picture[(y * width + x) * 3..][..64 * 3].to_vec()
+    let row = |image: &[u8], width: usize, x: usize, y: usize| -> Vec<u8> {
+        image[(y * width + x) * 3..][..64 * 3].to_vec()
     };
     let height = sheet.len() / 3 / width;
     let mut places = (0..=height - 64).flat_map(|y| (0..=width - 64).map(move |x| (x, y)));
@@ -15,7 +15,7 @@ fn holds(sheet: &[u8], width: usize, part: &[u8]) -> bool {
 }
 
 #[test]
-fn a_cell_is_the_picture_of_its_flags() {
+fn a_cell_is_the_image_of_its_flags() {
     let room = Room::new();
     let shared = ["-s", "3", "--cfg-scale", "5"];
     let grid = ["grid", "a red apple", "--x", "steps=2,3", "--y", "sampler=euler,DPM++ 2M", "-o", "grid.png"];
@@ -75,7 +75,7 @@ fn a_cell_that_cannot_be_drawn_is_empty_and_told_of() {
     ]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("clip-skip 99: ") && error.contains("1 of 2 pictures are missing"), "{error}");
+    assert!(error.contains("clip-skip 99: ") && error.contains("1 of 2 images are missing"), "{error}");
     room.succeeds(&["txt2img", "a red apple", "--steps", "2", "-s", "3", "-o", "alone.png"]);
     let width = png_size(&room.path("grid.png")).0;
     let [sheet, alone] = ["grid.png", "alone.png"].map(|name| read_png(&room.path(name)).0);
@@ -83,7 +83,7 @@ fn a_cell_that_cannot_be_drawn_is_empty_and_told_of() {
 }
 
 #[test]
-fn a_contact_sheet_holds_all_pictures() {
+fn a_contact_sheet_holds_all_images() {
     let room = Room::new();
     room.succeeds(&[
         "txt2img",
@@ -117,10 +117,10 @@ fn what_makes_no_grid_is_refused() {
     refuses(&["--x", "steps=1,2", "--y", "steps=3,4"], "both sides are steps");
     refuses(&["--x", "stepz=1,2"], "--steps");
     refuses(&["--x", "steps=1,two"], "two");
-    refuses(&["--x", "output=a.png,b.png"], "no setting of a picture");
+    refuses(&["--x", "output=a.png,b.png"], "no setting of an image");
     refuses(&["--x", "prompt=green,red"], "\"green\" is not in the prompt");
     refuses(&["--x", "steps=1,2", "-b", "2"], "--batch-count");
     let many =
         |flag: &str| format!("{flag}={}", (1..=33).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
-    refuses(&["--x", &many("steps"), "--y", &many("seed")], "1089 pictures are too many");
+    refuses(&["--x", &many("steps"), "--y", &many("seed")], "1089 images are too many");
 }

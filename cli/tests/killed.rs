@@ -98,7 +98,7 @@ fn kill(room: &Room, commands: [&[&str]; 2], took: Duration, mut look: impl FnMu
             longest = longest.mul_f64(0.8).max(Duration::from_millis(5));
         }
         look(&files(room));
-        // The next run sweeps what is left of a conversion, of which there is never more than one; a picture is small.
+        // The next run sweeps what is left of a conversion, of which there is never more than one; an image is small.
         let left = room.files().into_iter().filter(|name| name.starts_with(".latent-convert-")).count();
         assert!(left <= 1, "{:?}", room.files());
         if killed == KILLS {
@@ -109,9 +109,9 @@ fn kill(room: &Room, commands: [&[&str]; 2], took: Duration, mut look: impl FnMu
     }
 }
 
-/// Of pictures each is the old or the new one.
+/// Of images each is the old or the new one.
 #[test]
-fn while_it_draws_each_picture_is_the_old_or_the_new_one() {
+fn while_it_draws_each_image_is_the_old_or_the_new_one() {
     let room = Room::new();
     let draw = |seed| {
         let size = ["-W", "8", "-H", "8", "--steps", "2", "-b", "16", "-t", "1"];
@@ -120,7 +120,7 @@ fn while_it_draws_each_picture_is_the_old_or_the_new_one() {
     };
     let (first, second) = (draw("1"), draw("1000"));
     let outcomes = outcomes(&room, &first, &second);
-    // How often a picture of one was found beside a picture of the other.
+    // How often an image of one was found beside an image of the other.
     let mut mixed = 0;
     kill(&room, [&first, &second], outcomes.took, |found| {
         assert!(found.keys().eq(outcomes.first.keys()), "{:?}", found.keys());
@@ -133,8 +133,8 @@ fn while_it_draws_each_picture_is_the_old_or_the_new_one() {
         assert_eq!((preview.width(), preview.height()), (8, 8));
         mixed += usize::from(of_first > 0 && of_first < found.len() - 1);
     });
-    println!("{mixed} times between two pictures");
-    assert!(mixed >= KILLS / 10, "it was killed between pictures {mixed} times");
+    println!("{mixed} times between two images");
+    assert!(mixed >= KILLS / 10, "it was killed between images {mixed} times");
 }
 
 /// A model in two number formats, written to one name in turn.

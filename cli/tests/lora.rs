@@ -14,7 +14,7 @@ fn room() -> Room {
     room
 }
 
-/// The pixels of a picture drawn with these arguments, and the standard error.
+/// The pixels of an image drawn with these arguments, and the standard error.
 fn draw(room: &Room, prompt: &str, args: &[&str]) -> (Vec<u8>, String) {
     let always = ["txt2img", prompt, "-m", "model.safetensors", "-W", "64", "-H", "64", "--steps", "1"];
     let always = [&always[..], &["-s", "1", "-o", "out.png", "--lora-dir", "loras"], args].concat();

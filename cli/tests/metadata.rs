@@ -1,4 +1,4 @@
-//! What pictures tell of how they were made, in each format, and what the program tells of itself to shells and readers.
+//! What images tell of how they were made, in each format, and what the program tells of itself to shells and readers.
 
 mod common;
 
@@ -46,7 +46,7 @@ fn each_format_tells_the_same() {
 }
 
 #[test]
-fn formats_hold_the_same_picture() {
+fn formats_hold_the_same_image() {
     let room = Room::new();
     draw(&room, "a.png", &[]);
     draw(&room, "a.webp", &[]);

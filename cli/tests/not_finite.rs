@@ -1,4 +1,4 @@
-//! Models whose numbers overflow while they draw: the stage is named, and no black picture is written.
+//! Models whose numbers overflow while they draw: the stage is named, and no black image is written.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn told(names: &[&str]) -> String {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(output.stdout.is_empty());
-    assert_eq!(room.files(), before, "no picture");
+    assert_eq!(room.files(), before, "no image");
     error.lines().last().unwrap().to_owned()
 }
 
@@ -45,7 +45,7 @@ fn a_vae_that_overflows_is_named() {
 }
 
 #[test]
-fn a_text_encoder_that_overflows_is_no_picture() {
+fn a_text_encoder_that_overflows_is_no_image() {
     let line = told(&["cond_stage_model.transformer.text_model.final_layer_norm.weight"]);
     assert!(
         line.starts_with("latent: ") && (line.contains("text encoder") || line.contains("step 1")),

@@ -27,7 +27,7 @@ fn draw(room: &Room, prompt: &str, flags: &[&str], files: &[&str]) -> Vec<(Vec<u
 }
 
 #[test]
-fn each_picture_has_the_prompt_of_its_seed() {
+fn each_image_has_the_prompt_of_its_seed() {
     let room = room();
     let template = "a __fruit__ on {a table|the [floor:roof:1]}";
     let wild = ["--wildcards", "words", "-n", "{fog|rain}"];

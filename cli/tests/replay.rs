@@ -1,4 +1,4 @@
-//! Pictures drawn again from what their files tell.
+//! Images drawn again from what their files tell.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn from_words() {
     again(&room, &sigmas, "s.png", &[]);
 }
 
-/// Each picture of a batch is drawn alone, and JPEG is compared as it is written.
+/// Each image of a batch is drawn alone, and JPEG is compared as it is written.
 #[test]
 fn batches_and_formats() {
     let room = Room::new();
@@ -76,7 +76,7 @@ fn batches_and_formats() {
 }
 
 #[test]
-fn from_pictures() {
+fn from_images() {
     let room = Room::new();
     room.succeeds(&["txt2img", "a red apple", "-s", "1", "--steps", "2", "-o", "in.png"]);
     image::RgbImage::from_fn(64, 64, |x, _| image::Rgb([if x > 40 { 255 } else { 0 }; 3]))
@@ -107,7 +107,7 @@ fn from_pictures() {
     {
         again(&room, &[draw, &same].concat(), &format!("{i}.png"), &[]);
     }
-    // Elsewhere, the pictures are found beside the file or where a flag says.
+    // Elsewhere, the images are found beside the file or where a flag says.
     std::fs::create_dir(room.path("kept")).unwrap();
     for name in ["in.png", "mask.png", "2.png"] {
         std::fs::rename(room.path(name), room.path("kept").join(name)).unwrap();
@@ -115,7 +115,7 @@ fn from_pictures() {
     assert!(room.succeeds(&["replay", "kept/2.png"]).ends_with("kept/2.png has the same pixels\n"));
     room.refuses(&["replay", "0.png"], &["in.png", "image", "not found", "--from"]);
     room.succeeds(&["replay", "0.png", "--from", "kept"]);
-    // Another picture of the same name is none.
+    // Another image of the same name is none.
     image::RgbImage::new(64, 64).save(room.path("in.png")).unwrap();
     room.refuses(&["replay", "0.png"], &["in.png", "another image", "--force"]);
     let told = room.succeeds(&["replay", "0.png", "--force"]);
@@ -197,12 +197,12 @@ fn the_line_is_printed_and_not_run() {
 
 /// A PNG with one text and the pixels of another.
 fn with_text(room: &Room, from: &str, to: &str, keyword: &str, text: &str) {
-    let picture = image::open(room.path(from)).unwrap().into_rgb8();
+    let image = image::open(room.path(from)).unwrap().into_rgb8();
     let file = std::fs::File::create(room.path(to)).unwrap();
-    let mut encoder = png::Encoder::new(file, picture.width(), picture.height());
+    let mut encoder = png::Encoder::new(file, image.width(), image.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.add_itxt_chunk(keyword.to_owned(), text.to_owned()).unwrap();
-    encoder.write_header().unwrap().write_image_data(picture.as_raw()).unwrap();
+    encoder.write_header().unwrap().write_image_data(image.as_raw()).unwrap();
 }
 
 fn own(room: &Room, file: &str) -> Value {
@@ -210,7 +210,7 @@ fn own(room: &Room, file: &str) -> Value {
     told["latent"].clone()
 }
 
-/// The webui's text alone is enough for the same picture where nothing is lost in it.
+/// The webui's text alone is enough for the same image where nothing is lost in it.
 #[test]
 fn the_webui_s_text() {
     let room = Room::new();

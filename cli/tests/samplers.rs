@@ -5,7 +5,7 @@ mod common;
 use common::{Room, read_png};
 use serde_json::Value;
 
-/// Flags of a small picture of the built-in model.
+/// Flags of a small image of the built-in model.
 const SMALL: [&str; 10] = ["txt2img", "a red apple", "-W", "32", "-H", "32", "-s", "3", "-t", "1"];
 
 fn draw(room: &Room, flags: &[&str], file: &str) -> Vec<u8> {
@@ -38,13 +38,13 @@ fn samplers_and_schedules_are_listed_with_a_line_each() {
 fn every_sampler_draws_under_both_of_its_names() {
     let room = Room::new();
     for sampler in list(&room)["samplers"].as_array().unwrap() {
-        let picture = |key: &str| {
+        let image = |key: &str| {
             let name = sampler[key].as_str().unwrap();
-            draw(&room, &["--steps", "4", "--sampler", name], "picture.png");
-            let (pixels, texts) = read_png(&room.path("picture.png"));
+            draw(&room, &["--steps", "4", "--sampler", name], "image.png");
+            let (pixels, texts) = read_png(&room.path("image.png"));
             (pixels, texts.into_iter().find(|(keyword, _)| keyword == "parameters").unwrap())
         };
-        assert_eq!(picture("name"), picture("label"), "{sampler}");
+        assert_eq!(image("name"), image("label"), "{sampler}");
     }
 }
 
@@ -59,7 +59,7 @@ fn every_schedule_draws() {
 }
 
 #[test]
-fn the_flags_change_the_picture_and_stand_in_it() {
+fn the_flags_change_the_image_and_stand_in_it() {
     let room = Room::new();
     let ancestral = ["--sampler", "euler_a", "--steps", "4"];
     let plain = draw(&room, &ancestral, "plain.png");

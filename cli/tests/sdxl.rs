@@ -20,7 +20,7 @@ fn pixels(room: &Room, name: &str, flags: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_refiner_and_sizes_change_the_picture() {
+fn a_refiner_and_sizes_change_the_image() {
     let room = room();
     let alone = pixels(&room, "alone.png", &[]);
     // Sizes that are the drawn ones are the usual ones.

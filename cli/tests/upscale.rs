@@ -1,4 +1,4 @@
-//! Larger pictures: `latent upscale`, and the second pass of `latent txt2img`.
+//! Larger images: `latent upscale`, and the second pass of `latent txt2img`.
 
 mod common;
 
@@ -52,7 +52,7 @@ fn parameters(room: &Room, name: &str) -> String {
 }
 
 #[test]
-fn a_picture_is_enlarged_by_a_network_or_by_a_filter() {
+fn a_image_is_enlarged_by_a_network_or_by_a_filter() {
     let room = Room::new();
     room.file("4x.safetensors", &esrgan(2));
     room.succeeds(&["txt2img", "a red apple", "--steps", "2", "-s", "7", "-o", "apple.png"]);
@@ -89,7 +89,7 @@ fn what_cannot_be_enlarged_is_refused() {
     room.succeeds(&["txt2img", "a red apple", "--steps", "1", "-s", "7", "-o", "apple.png"]);
     for (args, parts) in [
         (&["nothing.png"][..], &["nothing.png", "no such file"][..]),
-        (&["4x.safetensors"], &["4x.safetensors", "no picture"]),
+        (&["4x.safetensors"], &["4x.safetensors", "no image"]),
         (&["apple.png", "--scale", "0.5"], &["scale: 0.5", "1 to 16"]),
         (&["apple.png", "--scale", "nan"], &["scale: NaN"]),
         (&["apple.png", "-o", "no/folder.png"], &["no", "folder does not exist"]),
@@ -118,9 +118,7 @@ fn an_upscaler_is_known() {
     std::fs::create_dir(room.path("models")).unwrap();
     room.file("models/4x-Name.safetensors", &esrgan(2));
     let told = room.succeeds(&["inspect", "models/4x-Name.safetensors"]);
-    assert!(
-        told.contains("upscaler; enlarges pictures") && told.contains("ESRGAN 4x, 2 blocks of 8 channels")
-    );
+    assert!(told.contains("upscaler; enlarges images") && told.contains("ESRGAN 4x, 2 blocks of 8 channels"));
     let told = room.succeeds(&["models", "--models-dir", "models"]);
     assert!(told.starts_with("upscaler\n  4x-Name: ESRGAN 4x, 2 blocks of 8 channels"), "{told}");
     room.succeeds(&["txt2img", "a red apple", "--steps", "1", "-s", "7", "-o", "apple.png"]);
@@ -149,13 +147,13 @@ fn a_second_pass_is_drawn_and_told_as_the_webui_does() {
             "Size: 64x32, Denoising strength: 0.5, Hires upscale: 2, Hires steps: 2, Hires upscaler: {named}"
         );
         assert!(told.contains(&hires), "{told}");
-        let picture = read_png(&room.path("8.png")).0;
+        let image = read_png(&room.path("8.png")).0;
         // In bands and alone: the same bytes.
         let start = ["txt2img", "a red apple", "--steps", "3", "-s", "8", "--hires", "--hires-upscaler", by];
         room.succeeds(&[&start[..], &rest[..8], &["-o", "alone.png", "--vae-tiling"]].concat());
-        assert_eq!(read_png(&room.path("alone.png")).0, picture, "{by}");
-        assert!(!seen.contains(&picture), "{by}");
-        seen.push(picture);
+        assert_eq!(read_png(&room.path("alone.png")).0, image, "{by}");
+        assert!(!seen.contains(&image), "{by}");
+        seen.push(image);
     }
 }
 
@@ -167,8 +165,8 @@ fn tiling_the_vae_changes_no_byte() {
     let start = ["img2img", "apple.png", "a pear", "-s", "7", "--steps", "1", "-W", "512", "-H", "264", "-o"];
     room.succeeds(&[&start[..], &["whole.png"]].concat());
     room.succeeds(&[&start[..], &["bands.png", "--vae-tiling"]].concat());
-    let picture = |name: &str| std::fs::read(room.path(name)).unwrap();
-    assert_eq!(picture("whole.png"), picture("bands.png"));
+    let image = |name: &str| std::fs::read(room.path(name)).unwrap();
+    assert_eq!(image("whole.png"), image("bands.png"));
 }
 
 /// The estimate is told before the sampling, and counts the second pass.

@@ -1,7 +1,7 @@
-//! What can go wrong between a checkpoint and a picture.
+//! What can go wrong between a checkpoint and an image.
 
 use crate::samplers::SampleError;
-use crate::whole::Gaps;
+use crate::whole::MissingTensors;
 use latent_loader::{LoadError, Plain};
 use latent_tensor::TensorError;
 use std::fmt;
@@ -29,7 +29,7 @@ pub enum Error {
         components: Vec<&'static str>,
     },
     /// A model whose layers do not find all of their tensors.
-    Incomplete(Box<Gaps>),
+    Incomplete(Box<MissingTensors>),
     /// A LoRA that is not sound, or not for this model.
     Lora {
         /// The file.

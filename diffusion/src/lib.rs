@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! Stable Diffusion: from a checkpoint and words to pictures.
+//! Stable Diffusion: from a checkpoint and words to images.
 //!
 //! [`Pipeline`] does the whole way; its parts stand alone: the [`tokenizer`], the [`prompt`] syntax, the [`text`]
 //! encoder, the [`unet`], the [`vae`], the random generators ([`rng`]), noise [`schedule`]s and [`samplers`].
@@ -8,14 +8,14 @@
 //! ```
 //! use latent_diffusion::rng::RngKind;
 //! use latent_diffusion::samplers;
-//! use latent_diffusion::schedule::{Form, Kind, Schedule, Training};
+//! use latent_diffusion::schedule::{Convention, ScheduleKind, Schedule, Training};
 //! use latent_diffusion::tokenizer::Tokenizer;
 //!
 //! let ids = Tokenizer::clip().encode("a photo of a cat");
 //! assert_eq!(ids, [320, 1125, 539, 320, 2368]);
 //!
 //! let (sampler, _) = samplers::parse("DPM++ 2M")?;
-//! let schedule = Schedule::new(&Training::scaled_linear(), Form::KDiffusion, Kind::Karras, sampler.grid(), 20)?;
+//! let schedule = Schedule::new(&Training::scaled_linear(), Convention::KDiffusion, ScheduleKind::Karras, sampler.grid(), 20)?;
 //! let mut noise = [0.0; 4 * 64 * 64];
 //! RngKind::Cuda.generator(42).normal(&mut noise);
 //! schedule.scale_noise(&mut noise);
@@ -62,9 +62,9 @@ pub use error::Error;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Enlarge, EnlargePicture, Event, Fill, Hires,
-    Latents, Listener, MAX_SIDE, Margins, Mask, Memory, Need, Picture, PictureSizes, Pipeline, Request,
-    Settings, Source, Task, Told,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Event, Fill, Hires, HiresUpscaler, Image,
+    Latents, Listener, MAX_SIDE, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
+    SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
-pub use whole::{Gaps, PartGaps};
+pub use whole::{MissingPart, MissingTensors};

@@ -208,7 +208,7 @@ impl<'a> Params<'a> {
         Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?.to(&self.device)?)
     }
 
-    /// A 3x3 convolution that keeps the picture's size.
+    /// A 3x3 convolution that keeps the image's size.
     pub fn conv3x3(&self, name: &str, outputs: usize, inputs: usize) -> Result<Conv2d, Error> {
         self.conv(name, [outputs, inputs, 3], 1, Padding::all(1))
     }

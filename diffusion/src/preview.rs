@@ -1,17 +1,17 @@
-//! Rough pictures of latents: a linear function of each element's channels.
+//! Rough images of latents: a linear function of each element's channels.
 
-use crate::{Error, Latents, Picture};
+use crate::{Error, Image, Latents};
 
 /// What the channels of a latent are to red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatentRgb {
-    /// Of each channel of the latent, in a picture of -1..1.
+    /// Of each channel of the latent, in an image of -1..1.
     pub factors: [[f32; 3]; 4],
     /// Added to the sum.
     pub bias: [f32; 3],
 }
 
-/// Latents of SD 1.x and 2.x, whose VAEs share an encoder: the factors that the user keturn found by comparing pictures, in
+/// Latents of SD 1.x and 2.x, whose VAEs share an encoder: the factors that the user keturn found by comparing images, in
 /// "Decoding latents to RGB without upscaling", 2022
 /// (<https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204/2>).
 pub(crate) const SD: LatentRgb = LatentRgb {
@@ -37,24 +37,24 @@ const fn byte(rgb: [f32; 3]) -> [f32; 3] {
 }
 
 impl LatentRgb {
-    /// One of the latents as a picture with a pixel for each element.
+    /// One of the latents as an image with a pixel for each element.
     ///
     /// # Errors
-    /// Latents of other channels, a picture that is not among them.
+    /// Latents of other channels, an image that is not among them.
     ///
     /// ```
     /// use latent_diffusion::{Latents, families};
     /// let family = families::ALL[0];
-    /// let picture = family.latent_rgb.picture(&Latents::zeros(1, 4, 2, 3), 0)?;
-    /// assert_eq!((picture.width, picture.height, picture.rgb[0]), (3, 2, 128));
+    /// let image = family.latent_rgb.image(&Latents::zeros(1, 4, 2, 3), 0)?;
+    /// assert_eq!((image.width, image.height, image.rgb[0]), (3, 2, 128));
     /// # Ok::<(), latent_diffusion::Error>(())
     /// ```
-    pub fn picture(&self, latents: &Latents, index: usize) -> Result<Picture, Error> {
-        let &Latents { pictures, channels, height, width, .. } = latents;
+    pub fn image(&self, latents: &Latents, index: usize) -> Result<Image, Error> {
+        let &Latents { images, channels, height, width, .. } = latents;
         let each = channels * height * width;
         let values = latents.values.get(index * each..(index + 1) * each);
-        let Some(values) = values.filter(|_| channels == self.factors.len() && index < pictures) else {
-            let reason = format!("{pictures} pictures of {channels} channels have no preview {index}");
+        let Some(values) = values.filter(|_| channels == self.factors.len() && index < images) else {
+            let reason = format!("{images} images of {channels} channels have no preview {index}");
             return Err(Error::Setting { name: "latents", reason });
         };
         let area = height * width;
@@ -66,7 +66,7 @@ impl LatentRgb {
                 rgb.push((((sum + bias) / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8);
             }
         }
-        Ok(Picture { width, height, rgb })
+        Ok(Image { width, height, rgb })
     }
 }
 
@@ -82,12 +82,12 @@ mod tests {
             latents.values[4 + channel] = value;
             latents
         };
-        assert_eq!(SD.picture(&one(0, 1.0), 1).unwrap().rgb, [165, 154, 154]);
-        assert_eq!(SD.picture(&one(0, 1.0), 0).unwrap().rgb, [128; 3]);
-        assert_eq!(SD.picture(&one(3, 100.0), 1).unwrap().rgb, [0; 3]);
-        assert_eq!(SDXL.picture(&one(1, 1.0), 1).unwrap().rgb, [90, 135, 140]);
-        assert_eq!(SDXL.picture(&one(1, 0.0), 1).unwrap().rgb, [150, 140, 130]);
-        assert!(SD.picture(&one(0, 1.0), 2).is_err());
-        assert!(SD.picture(&Latents::zeros(1, 16, 1, 1), 0).is_err());
+        assert_eq!(SD.image(&one(0, 1.0), 1).unwrap().rgb, [165, 154, 154]);
+        assert_eq!(SD.image(&one(0, 1.0), 0).unwrap().rgb, [128; 3]);
+        assert_eq!(SD.image(&one(3, 100.0), 1).unwrap().rgb, [0; 3]);
+        assert_eq!(SDXL.image(&one(1, 1.0), 1).unwrap().rgb, [90, 135, 140]);
+        assert_eq!(SDXL.image(&one(1, 0.0), 1).unwrap().rgb, [150, 140, 130]);
+        assert!(SD.image(&one(0, 1.0), 2).is_err());
+        assert!(SD.image(&Latents::zeros(1, 16, 1, 1), 0).is_err());
     }
 }

@@ -16,18 +16,18 @@ const SHOWN: usize = 5;
 
 /// A model that is not whole. Printed, it is one line with the first tensors of each part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gaps {
+pub struct MissingTensors {
     /// The file.
     pub file: String,
     /// The family that it seems to be of.
     pub family: &'static str,
     /// The parts that lack something.
-    pub parts: Vec<PartGaps>,
+    pub parts: Vec<MissingPart>,
 }
 
 /// What a part of a model lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartGaps {
+pub struct MissingPart {
     /// "text encoder", "UNet" or "VAE".
     pub component: &'static str,
     /// Number of tensors that its layers take.
@@ -66,7 +66,7 @@ impl Model {
             return Ok(());
         }
         let (file, family) = (self.weights.label().to_owned(), self.family.label);
-        Err(Error::Incomplete(Box::new(Gaps { file, family, parts })))
+        Err(Error::Incomplete(Box::new(MissingTensors { file, family, parts })))
     }
 }
 
@@ -81,7 +81,11 @@ pub(crate) fn check_part(
     if gaps.is_empty() {
         return Ok(());
     }
-    Err(Error::Incomplete(Box::new(Gaps { file: weights.label().to_owned(), family, parts: vec![gaps] })))
+    Err(Error::Incomplete(Box::new(MissingTensors {
+        file: weights.label().to_owned(),
+        family,
+        parts: vec![gaps],
+    })))
 }
 
 /// What a part lacks. Tensors that no layer takes may be there if they are spare.
@@ -90,7 +94,7 @@ fn gaps(
     component: &'static str,
     load: impl FnOnce(&Params<'_>) -> Result<(), Error>,
     is_spare: impl Fn(&str) -> bool,
-) -> Result<PartGaps, Error> {
+) -> Result<MissingPart, Error> {
     let list = Checklist::of(weights.clone());
     let built = load(&Params::listed(&list, &|_| ()));
     let Asked { found, missing, misshaped, .. } = std::mem::take(&mut *list.asked());
@@ -105,7 +109,7 @@ fn gaps(
         });
     }
     let extra = |name: &String| !found.contains(name) && !is_spare(name);
-    Ok(PartGaps {
+    Ok(MissingPart {
         component,
         asked: found.len() + missing.len(),
         extra: weights.names().map(|name| weights.canonical(name)).filter(extra).collect(),
@@ -114,7 +118,7 @@ fn gaps(
     })
 }
 
-impl Display for Gaps {
+impl Display for MissingTensors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: seems to be a {} model and is not whole", Plain(&self.file), self.family)?;
         for part in &self.parts {
@@ -124,7 +128,7 @@ impl Display for Gaps {
     }
 }
 
-impl PartGaps {
+impl MissingPart {
     /// Whether nothing is lacking.
     fn is_empty(&self) -> bool {
         let in_block = |name: &String| {
@@ -135,7 +139,7 @@ impl PartGaps {
     }
 }
 
-impl Display for PartGaps {
+impl Display for MissingPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |names: &[String]| list(names.iter().map(|name| Quoted(name)), names.len());
         let mut gaps = Vec::new();

@@ -1,7 +1,7 @@
-//! A picture's bytes do not depend on the pictures drawn beside it.
+//! An image's bytes do not depend on the images drawn beside it.
 
 use latent_diffusion::samplers::{self, Sampler};
-use latent_diffusion::schedule::Kind;
+use latent_diffusion::schedule::ScheduleKind;
 use latent_diffusion::{Event, Latents, Pipeline, Settings, loader::Checkpoint};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,7 +10,7 @@ fn latents(seeds: &[u64], sampler: &'static dyn Sampler) -> Latents {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
     let mut pipeline = Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap();
     let mut listener = |_: Event<'_>| ControlFlow::Continue(());
-    let schedule = Kind::Normal;
+    let schedule = ScheduleKind::Normal;
     let settings = Settings { steps: 2, seeds: seeds.to_vec(), sampler, schedule, ..Settings::default() };
     let conditioning = pipeline.encode(&["a red apple"], &[""], &settings, &mut listener).unwrap();
     pipeline.sample(&conditioning, &settings, &mut listener).unwrap()

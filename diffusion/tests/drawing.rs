@@ -1,7 +1,7 @@
 //! Runs as iterators over their steps.
 
 use latent_diffusion::{
-    Drawing, Error, Margins, Mask, Picture, Pipeline, Request, Settings, Task, loader::Checkpoint,
+    Drawing, Error, Image, Margins, Mask, Pipeline, Request, Settings, Task, loader::Checkpoint,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -16,15 +16,15 @@ fn apple() -> Request {
 }
 
 #[test]
-fn the_steps_and_the_picture_are_those_of_a_plain_run() {
+fn the_steps_and_the_image_are_those_of_a_plain_run() {
     let settings = Settings { steps: 3, seeds: vec![7], ..Settings::of(demo().model()) };
     let want = demo()
         .draw(&Task::TextToImage, "a red apple", "", &settings, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     let mut drawing = apple().start(demo());
     let steps: Vec<_> = (&mut drawing).map(|step| (step.step, step.total, step.latents)).collect();
-    let (mut pipeline, pictures) = drawing.finish();
-    assert_eq!(pictures.unwrap(), want);
+    let (mut pipeline, images) = drawing.finish();
+    assert_eq!(images.unwrap(), want);
     assert_eq!(
         steps.iter().map(|(step, total, _)| (*step, *total)).collect::<Vec<_>>(),
         [(1, 3), (2, 3), (3, 3)]
@@ -44,8 +44,8 @@ fn a_run_can_be_cancelled_and_the_pipeline_lives_on() {
     let preview = first.preview(0).unwrap();
     assert_eq!((preview.width, preview.height), (first.latents.width, first.latents.height));
     drawing.cancel();
-    let (pipeline, pictures) = drawing.finish();
-    assert!(matches!(pictures, Err(Error::Cancelled)), "{pictures:?}");
+    let (pipeline, images) = drawing.finish();
+    assert!(matches!(images, Err(Error::Cancelled)), "{images:?}");
     assert_eq!(apple().start(pipeline).finish().1.unwrap().len(), 1);
 }
 
@@ -60,7 +60,7 @@ fn a_run_that_cannot_be_has_no_steps_and_tells_why() {
 #[test]
 fn every_task_is_drawn() {
     let mut pipeline = demo();
-    let mut draw = |request: Request| -> Picture {
+    let mut draw = |request: Request| -> Image {
         request.draw(&mut pipeline, &mut |_| ControlFlow::Continue(())).unwrap().remove(0)
     };
     let first = draw(apple());

@@ -129,7 +129,7 @@ fn a_word_is_cut_only_if_no_chunk_holds_it() {
 }
 
 #[test]
-fn a_picture_follows_a_learned_word_in_both_prompts() {
+fn a_image_follows_a_learned_word_in_both_prompts() {
     let demo = include_bytes!("../../assets/demo.safetensors");
     let mut pipeline = Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap();
     let width = pipeline.model().text[0].config.width;

@@ -9,7 +9,7 @@ use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Sampler};
 use latent_diffusion::tensor::{Tensor, profile};
 use latent_diffusion::unet::UNet;
-use latent_diffusion::{Event, Latents, Picture, Pipeline, Settings};
+use latent_diffusion::{Event, Image, Latents, Pipeline, Settings};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -183,24 +183,24 @@ fn the_same_latents_alone_and_in_a_batch() {
     assert!(with(&[5]) == first && with(&[6]) == second);
 }
 
-fn picture(prompt: &str, settings: &Settings) -> Picture {
+fn image(prompt: &str, settings: &Settings) -> Image {
     let go_on = &mut |_: Event<'_>| ControlFlow::Continue(());
     demo().text_to_image(prompt, "", settings, go_on).unwrap().remove(0)
 }
 
-/// Signal-to-noise ratio of two pictures in dB, where 255 is the signal (PSNR).
-fn likeness(a: &Picture, b: &Picture) -> f64 {
+/// Signal-to-noise ratio of two images in dB, where 255 is the signal (PSNR).
+fn likeness(a: &Image, b: &Image) -> f64 {
     let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
     10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
 }
 
-/// docs/performance.md has the figures over more pictures.
+/// docs/performance.md has the figures over more images.
 #[test]
-fn pictures_stay_near() {
+fn images_stay_near() {
     const PROMPTS: [&str; 3] = ["a red apple", "a yellow star", "a blue book"];
-    let of = |prompt, end, interval| picture(prompt, &Settings { steps: 20, ..settings(end, interval) });
+    let of = |prompt, end, interval| image(prompt, &Settings { steps: 20, ..settings(end, interval) });
     let exact = PROMPTS.map(|prompt| of(prompt, 1.0, 1));
-    // What another picture has in common: most of it is background.
+    // What another image has in common: most of it is background.
     let other = likeness(&exact[0], &exact[1]);
     for (end, interval, least) in [(1.0, 2, 24.0), (1.0, 3, 20.0), (0.7, 1, 20.0)] {
         let all: Vec<f64> = PROMPTS
@@ -209,7 +209,7 @@ fn pictures_stay_near() {
             .map(|(prompt, exact)| likeness(exact, &of(prompt, end, interval)))
             .collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
-        assert!(mean > least && mean > other + 5.0, "{end} {interval}: {all:?}, another picture: {other}");
+        assert!(mean > least && mean > other + 5.0, "{end} {interval}: {all:?}, another image: {other}");
     }
 }
 

@@ -233,15 +233,15 @@ fn case_that_compares_nothing_fails() {
 }
 
 #[test]
-fn pictures_may_differ_by_one() {
+fn images_may_differ_by_one() {
     let (_, cases, context) = committed();
     let case = cases.iter().find(|c| c.id() == "vae/sd15/case0").expect("a case");
-    let Values::U8(golden) = context.golden(case, "decoded_u8").expect("a picture").values else {
-        panic!("the golden is no 8-bit picture");
+    let Values::U8(golden) = context.golden(case, "decoded_u8").expect("an image").values else {
+        panic!("the golden is no 8-bit image");
     };
     let compare = |got: &[u8]| {
         let mut comparison = Comparison::new(case, &context);
-        comparison.picture("decoded_u8", got);
+        comparison.image("decoded_u8", got);
         comparison.finish()
     };
     let shifted =

@@ -1,9 +1,9 @@
-//! A GPU that fails in the middle of a picture, and the next picture.
+//! A GPU that fails in the middle of an image, and the next image.
 #![cfg(feature = "gpu")]
 
 use latent_diffusion::tensor::gpu::{Adapter, Gpu, Options, adapters};
 use latent_diffusion::tensor::{DType, Device};
-use latent_diffusion::{Error, Event, Latents, Picture, Pipeline, Settings, loader::Checkpoint};
+use latent_diffusion::{Error, Event, Image, Latents, Pipeline, Settings, loader::Checkpoint};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -29,7 +29,7 @@ fn open(adapter: &Adapter, options: &Options) -> (Gpu, Device) {
 }
 
 /// Draws; `on_step` hears of each step.
-fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Picture>, Error> {
+fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
     let settings = Settings { steps: 2, seeds: vec![7], ..Settings::default() };
     pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
         if let Event::Step { step, .. } = event {
@@ -39,12 +39,12 @@ fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<P
     })
 }
 
-fn largest_difference(a: &[Picture], b: &[Picture]) -> Option<u8> {
+fn largest_difference(a: &[Image], b: &[Image]) -> Option<u8> {
     a[0].rgb.iter().zip(&b[0].rgb).map(|(a, b)| a.abs_diff(*b)).max()
 }
 
 #[test]
-fn a_lost_gpu_is_a_clean_error_and_the_next_picture_succeeds() {
+fn a_lost_gpu_is_a_clean_error_and_the_next_image_succeeds() {
     let Some(adapter) = adapter() else { return };
     let mut pipeline = pipeline();
     let want = draw(&mut pipeline, |_| ()).unwrap();
@@ -66,9 +66,9 @@ fn a_lost_gpu_is_a_clean_error_and_the_next_picture_succeeds() {
     assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want);
 }
 
-/// Each limit ends a picture elsewhere: while weights are read, while it is sampled, while it is decoded.
+/// Each limit ends an image elsewhere: while weights are read, while it is sampled, while it is decoded.
 #[test]
-fn no_memory_is_a_clean_error_and_the_next_picture_succeeds() {
+fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
     let Some(adapter) = adapter() else { return };
     let mut pipeline = pipeline();
     let want = draw(&mut pipeline, |_| ()).unwrap();
@@ -120,7 +120,7 @@ fn a_decoder_that_passes_the_largest_f16_decodes_in_f32() {
 }
 
 /// The demo model with the first layer of a part so much larger that half precision cannot hold what it gives. The norms behind
-/// it take that back, so that `f32` draws a picture.
+/// it take that back, so that `f32` draws an image.
 fn too_large_for_f16(weight: &str) -> Pipeline {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
     let mut bytes = std::fs::read(demo).unwrap();

@@ -1,4 +1,4 @@
-//! LoRA files that are no plain products, names of all origins, and strengths of their own for text and picture.
+//! LoRA files that are no plain products, names of all origins, and strengths of their own for text and image.
 
 mod made;
 
@@ -163,7 +163,7 @@ fn a_layer_within_a_tensor_of_three_is_changed_alone() {
 }
 
 #[test]
-fn text_and_picture_have_a_strength_each() {
+fn text_and_image_have_a_strength_each() {
     let (text, unet) = (format!("{TEXT}.in_proj_bias"), format!("unet.{BLOCK}.norm.bias"));
     let b = format!("{KEY}_norm.b_norm");
     let entries: [Entry<'_>; 2] = [

@@ -1,6 +1,6 @@
 //! Whole runs with random masks: what lies outside stays, byte for byte.
 
-use latent_diffusion::{Event, Fill, Mask, Picture, Pipeline, Settings, Task, loader::Checkpoint};
+use latent_diffusion::{Event, Fill, Image, Mask, Pipeline, Settings, Task, loader::Checkpoint};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::{Cell, RefCell};
@@ -34,14 +34,14 @@ fn nothing_outside_of_a_mask_changes() {
     let draw = |(mask, strength, feather, fill, seed): (Mask, f64, f64, Fill, u64)| {
         let Mask { width, height, .. } = mask;
         let rgb = (0..3 * width * height).map(|i| (i * 97 % 251) as u8).collect();
-        let picture = Picture { width, height, rgb };
-        let task = Task::Inpaint { picture: &picture, mask: &mask, strength, fill, feather };
+        let image = Image { width, height, rgb };
+        let task = Task::Inpaint { image: &image, mask: &mask, strength, fill, feather };
         let mut pipeline = pipeline.borrow_mut();
         let settings = Settings { steps: 4, seeds: vec![seed], ..Settings::of(pipeline.model()) };
         let settings = task.sized(settings, pipeline.model());
         let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
         let drawn = pipeline.draw(&task, "a red apple", "", &settings, &mut go_on).unwrap();
-        let pixels = drawn[0].rgb.chunks_exact(3).zip(picture.rgb.chunks_exact(3));
+        let pixels = drawn[0].rgb.chunks_exact(3).zip(image.rgb.chunks_exact(3));
         for (i, ((new, old), value)) in pixels.zip(&mask.values).enumerate() {
             prop_assert!(*value > 0 || new == old, "pixel {i}: {old:?} is {new:?}");
             changed.set(changed.get() + usize::from(new != old));

@@ -3,8 +3,8 @@
 use latent_benches::{Manifest, WeightDtype, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
-use latent_diffusion::schedule::Kind;
-use latent_diffusion::{Conditioning, Control, Event, Listener, Picture, Pipeline, Settings, Task, samplers};
+use latent_diffusion::schedule::ScheduleKind;
+use latent_diffusion::{Conditioning, Control, Event, Image, Listener, Pipeline, Settings, Task, samplers};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn quiet() -> Box<Listener<'static>> {
 fn settings(steps: usize) -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
     let (width, height) = (Some(64), Some(64));
-    Settings { width, height, steps, sampler, schedule: Kind::Normal, ..Settings::default() }
+    Settings { width, height, steps, sampler, schedule: ScheduleKind::Normal, ..Settings::default() }
 }
 
 /// The latents after each step.
@@ -58,7 +58,7 @@ fn steps(pipeline: &mut Pipeline, prompt: &str, negative: &str, settings: &Setti
 fn same(pipeline: &mut Pipeline, settings: &Settings, one: &str, other: &str) {
     let drawn = |pipeline: &mut Pipeline, prompt: &str| {
         let drawn = pipeline.text_to_image(prompt, "a blue box", settings, &mut *quiet()).unwrap();
-        drawn.into_iter().flat_map(|picture| picture.rgb).collect::<Vec<u8>>()
+        drawn.into_iter().flat_map(|image| image.rgb).collect::<Vec<u8>>()
     };
     assert!(drawn(pipeline, one) == drawn(pipeline, other), "{one} is not {other}");
 }
@@ -168,8 +168,8 @@ fn bytes_are_the_same_alone_and_in_a_batch_and_on_any_number_of_threads() {
             for (i, seed) in seeds.into_iter().enumerate() {
                 let alone = Settings { seeds: vec![seed], ..settings.clone() };
                 let last = steps(&mut pipeline, all[i], "fog", &alone).pop().unwrap();
-                assert!(together.picture(i) == last, "{family} {guidance} {:?}", all[i]);
-                let part = conditioning.of_pictures(i..i + 1);
+                assert!(together.image(i) == last, "{family} {guidance} {:?}", all[i]);
+                let part = conditioning.of_images(i..i + 1);
                 let part = pipeline.sample(&part, &alone, &mut *quiet()).unwrap();
                 assert!(part.values == last, "{family} {guidance} {:?}", all[i]);
             }
@@ -184,7 +184,7 @@ fn bytes_are_the_same_alone_and_in_a_batch_and_on_any_number_of_threads() {
 #[test]
 fn other_verbs_and_control_nets_take_such_prompts() {
     let rgb: Vec<u8> = (0..64 * 64 * 3).map(|i| (i * 7 % 251) as u8).collect();
-    let picture = Picture { width: 64, height: 64, rgb };
+    let image = Image { width: 64, height: 64, rgb };
     let drawn = |pipeline: &mut Pipeline, task: &Task<'_>, prompt: &str| {
         let settings = task.sized(settings(3), pipeline.model());
         pipeline.draw(task, prompt, "fog", &settings, &mut *quiet()).unwrap().remove(0)
@@ -195,14 +195,14 @@ fn other_verbs_and_control_nets_take_such_prompts() {
         assert!(drawn(pipeline, task, "a [cat:dog:1]") != cat, "{what} does not change");
         assert!(drawn(pipeline, task, "a cat AND a dog :0.5") != cat, "{what} is not joined");
     };
-    let redrawn = Task::ImageToImage { picture: &picture, strength: 1.0 };
+    let redrawn = Task::ImageToImage { image: &image, strength: 1.0 };
     check(&mut open("sd15"), &redrawn, "img2img");
-    let edit = Task::Edit { picture: &picture, guidance: 1.5 };
+    let edit = Task::Edit { image: &image, guidance: 1.5 };
     check(&mut open("sd15-pix2pix"), &edit, "edit");
     let mut steered = open("sd15");
     let plain = drawn(&mut steered, &Task::TextToImage, "a cat AND a dog");
     let net = Arc::new(ControlFile::open(file("controlnet-sd15")).unwrap());
-    steered.set_controls(vec![Control::new(net, picture.clone())]).unwrap();
+    steered.set_controls(vec![Control::new(net, image.clone())]).unwrap();
     check(&mut steered, &Task::TextToImage, "ControlNet");
     assert!(drawn(&mut steered, &Task::TextToImage, "a cat AND a dog") != plain, "it is not steered");
 }
@@ -227,7 +227,7 @@ fn a_second_pass_goes_on_with_the_schedule() {
     let (settings, prompts) = (settings(4), ["[a:b:1.5] AND c"]);
     let both = pipeline.encode_passes(&prompts, &[], &settings, 2, &mut *quiet()).unwrap();
     let plain = pipeline.encode(&["a", "b"], &[], &settings, &mut *quiet()).unwrap();
-    let (a, b) = (told(&plain, 0), told(&plain.of_pictures(1..2), 0));
+    let (a, b) = (told(&plain, 0), told(&plain.of_images(1..2), 0));
     assert!(a != b && (0..4).all(|step| told(&both, step) == a));
     let second = both.second_pass();
     assert!(told(&second, 0) == a && told(&second, 1) == b);
@@ -244,8 +244,8 @@ fn what_cannot_be_is_one_line() {
         (vec!["a AND ".repeat(40)], settings(3), "32 prompts"),
         (vec!["a :2000 AND b".to_owned()], settings(3), "2000"),
         (vec![wide], settings(1000), "4096 chunks"),
-        (vec!["a".to_owned(); 2], settings(3), "2 prompts for 1 pictures"),
-        (vec![], settings(3), "0 prompts for 1 pictures"),
+        (vec!["a".to_owned(); 2], settings(3), "2 prompts for 1 images"),
+        (vec![], settings(3), "0 prompts for 1 images"),
         (vec!["a".to_owned()], settings(0), "steps"),
     ] {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();

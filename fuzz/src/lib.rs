@@ -8,8 +8,8 @@
 pub mod bytes;
 pub mod folder;
 pub mod header;
+pub mod image_file;
 pub mod lora;
-pub mod picture;
 pub mod prompt;
 pub mod tokenizer;
 
@@ -23,7 +23,7 @@ pub const ALL: [Target; 6] = [
     ("lora", lora::run),
     ("tokenizer", tokenizer::run),
     ("prompt", prompt::run),
-    ("picture", picture::run),
+    ("image", image_file::run),
 ];
 
 /// Asserts what holds for the text of every error.

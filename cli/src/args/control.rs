@@ -6,10 +6,10 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(next_help_heading = "ControlNet")]
 pub(crate) struct ControlArgs {
-    /// A network that steers the drawing by a picture; may be repeated
+    /// A network that steers the drawing by an image; may be repeated
     #[arg(long, value_name = "FILE", requires = "control_image")]
     pub(crate) control_net: Vec<PathBuf>,
-    /// The picture that it sees, of any usual format; brought to the drawn size
+    /// The image that it sees, of any usual format; brought to the drawn size
     #[arg(long, value_name = "FILE", requires = "control_net")]
     pub(crate) control_image: Vec<PathBuf>,
     /// How strongly it steers [default: 1]
@@ -21,7 +21,7 @@ pub(crate) struct ControlArgs {
     /// Part of the steps, 0 to 1, after which it ends [default: 1]
     #[arg(long, value_name = "PART", requires = "control_net", allow_negative_numbers = true)]
     pub(crate) control_end: Vec<f64>,
-    /// What is made of the picture before the network sees it [default: none]
+    /// What is made of the image before the network sees it [default: none]
     #[arg(long, value_name = "NAME", value_enum, requires = "control_net")]
     pub(crate) control_preprocess: Vec<Preprocess>,
     /// Contrast of a line that goes on with an edge, for canny; a sharp edge between black and white has about 800
@@ -32,23 +32,23 @@ pub(crate) struct ControlArgs {
     pub(crate) canny_high: f64,
 }
 
-/// What is made of a picture before a ControlNet sees it.
+/// What is made of an image before a ControlNet sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Preprocess {
-    /// Nothing: the picture is such as the network was trained on
+    /// Nothing: the image is such as the network was trained on
     None,
     /// Its edges, white on black
     Canny,
 }
 
-/// How pictures are decoded, and shown on the way.
+/// How images are decoded, and shown on the way.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Previews")]
 pub(crate) struct PreviewArgs {
     /// Decode with this tiny VAE (TAESD) in place of the model's: much faster, a little less exact
     #[arg(long, value_name = "FILE")]
     pub(crate) taesd: Option<PathBuf>,
-    /// File that shows how a picture is coming on, or "terminal", to show it there: as --taesd decodes it, or else in rough
+    /// File that shows how an image is coming on, or "terminal", to show it there: as --taesd decodes it, or else in rough
     /// colours
     #[arg(long, value_name = "FILE|terminal")]
     pub(crate) preview: Option<PathBuf>,

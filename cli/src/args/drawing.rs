@@ -10,7 +10,7 @@ use crate::sources::SourceArgs;
 use crate::words::WordsArgs;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
-use latent_diffusion::schedule::{Form, Kind};
+use latent_diffusion::schedule::{Convention, ScheduleKind};
 use std::path::PathBuf;
 
 /// What every command that draws takes, beside its own.
@@ -28,19 +28,19 @@ pub(crate) struct DrawingArgs {
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
-    /// .png, .jpg or .webp file to write; %03d is the picture's number, {seed} its seed [default: the prompt and the seed]
+    /// .png, .jpg or .webp file to write; %03d is the image's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Quality of a .jpg, 1 to 100
     #[arg(long, value_name = "N", default_value_t = QUALITY, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) quality: u8,
-    /// Number of pictures, with seeds counting up
+    /// Number of images, with seeds counting up
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     pub(crate) batch_count: usize,
-    /// Pictures to draw at once; more take more memory
+    /// Images to draw at once; more take more memory
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) batch_size: usize,
-    /// Write one more picture with all of them in rows, as OUTPUT-grid.png
+    /// Write one more image with all of them in rows, as OUTPUT-grid.png
     #[arg(long)]
     pub(crate) grid: bool,
     /// Number of threads [default: one for each core]
@@ -49,13 +49,13 @@ pub(crate) struct DrawingArgs {
     /// Take less memory: map the model's files, which must not change meanwhile, and decode in bands, which is slower
     #[arg(long)]
     pub(crate) low_memory: bool,
-    /// Encode and decode in bands, which takes less memory and more time: the same picture
+    /// Encode and decode in bands, which takes less memory and more time: the same image
     #[arg(long)]
     pub(crate) vae_tiling: bool,
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// The flags as they were given, which the picture's file tells.
+    /// The flags as they were given, which the image's file tells.
     #[arg(skip)]
     pub(crate) given: Given,
 }
@@ -124,10 +124,10 @@ pub(crate) struct SamplingArgs {
     pub(crate) sampler: Option<NamedSampler>,
     /// Spacing of the noise levels, a name of `latent samplers` [default: the webui's for the sampler]
     #[arg(long, value_name = "NAME", value_parser = parse_schedule)]
-    pub(crate) scheduler: Option<Kind>,
+    pub(crate) scheduler: Option<ScheduleKind>,
     /// Whose conventions the schedule follows: webui or diffusers [default: diffusers for ddim, plms, lcm, tcd, else webui]
     #[arg(long, value_name = "NAME", value_parser = parse_form)]
-    pub(crate) compat: Option<Form>,
+    pub(crate) compat: Option<Convention>,
     #[command(flatten)]
     pub(crate) numbers: SamplerNumbers,
     /// Layers of the text encoder to leave out from the end, plus 1
@@ -159,14 +159,14 @@ pub(crate) struct DeviceArgs {
 }
 
 /// A sampler, and the schedule if one was named with it.
-pub(crate) type NamedSampler = (&'static dyn Sampler, Option<Kind>);
+pub(crate) type NamedSampler = (&'static dyn Sampler, Option<ScheduleKind>);
 
 fn parse_sampler(name: &str) -> Result<NamedSampler, String> {
     samplers::parse(name).map_err(|error| error.to_string())
 }
 
-fn parse_schedule(name: &str) -> Result<Kind, String> {
-    Kind::parse(name).map_err(|error| error.to_string())
+fn parse_schedule(name: &str) -> Result<ScheduleKind, String> {
+    ScheduleKind::parse(name).map_err(|error| error.to_string())
 }
 
 pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
@@ -177,8 +177,8 @@ pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn parse_form(name: &str) -> Result<Form, String> {
-    Form::parse(name).map_err(|error| error.to_string())
+fn parse_form(name: &str) -> Result<Convention, String> {
+    Convention::parse(name).map_err(|error| error.to_string())
 }
 
 fn parse_rng(name: &str) -> Result<RngKind, String> {

@@ -1,4 +1,4 @@
-//! Flags of the commands about what pictures tell, and of those for the shell.
+//! Flags of the commands about what images tell, and of those for the shell.
 
 use clap_complete::Shell;
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 mod control;
 mod convert;
 mod drawing;
+mod images;
 mod metadata;
-mod pictures;
 mod replay;
 mod sdxl;
 mod tokens;
@@ -13,8 +13,8 @@ mod upscaling;
 pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
+pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
-pub(crate) use pictures::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use sdxl::SdxlArgs;
 pub(crate) use tokens::TokensArgs;
@@ -29,7 +29,7 @@ use latent_diffusion::names;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Draw pictures with Stable Diffusion.
+/// Draw images with Stable Diffusion.
 #[derive(Parser)]
 #[command(name = "latent", version, about, max_term_width = 100)]
 pub(crate) struct Args {
@@ -88,23 +88,23 @@ impl Command {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Draw a picture from words
+    /// Draw an image from words
     Txt2img(Box<Txt2imgArgs>),
-    /// Redraw a picture by words
+    /// Redraw an image by words
     Img2img(Box<Img2imgArgs>),
-    /// Draw a part of a picture anew, or fill a hole
+    /// Draw a part of an image anew, or fill a hole
     Inpaint(Box<InpaintArgs>),
-    /// Grow a picture past its edges
+    /// Grow an image past its edges
     Outpaint(Box<OutpaintArgs>),
-    /// Change a picture by an instruction, with a model of InstructPix2Pix
+    /// Change an image by an instruction, with a model of InstructPix2Pix
     Edit(Box<EditArgs>),
-    /// Draw pictures whose settings differ, as one labelled picture
+    /// Draw images whose settings differ, as one labelled image
     Grid(Box<GridArgs>),
-    /// Enlarge a picture, with an ESRGAN or by Lanczos' filter
+    /// HiresUpscaler an image, with an ESRGAN or by Lanczos' filter
     Upscale(Box<UpscaleArgs>),
-    /// Draw a picture again, as its file tells
+    /// Draw an image again, as its file tells
     Replay(ReplayArgs),
-    /// Tell how a picture was made, as its file does: one of this program or of others
+    /// Tell how an image was made, as its file does: one of this program or of others
     Metadata(MetadataArgs),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),

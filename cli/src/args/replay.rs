@@ -6,13 +6,13 @@ use std::path::PathBuf;
 /// `latent replay`
 #[derive(clap::Args)]
 #[command(
-    after_help = "The files that a picture was made with are looked for in the folders of --from, beside the picture, here, \
+    after_help = "The files that an image was made with are looked for in the folders of --from, beside the image, here, \
                   and models by their names where `latent models` finds them. They must be the same by their hashes. Of a \
-                  picture of another program as much is followed as can be, and the rest told.",
+                  image of another program as much is followed as can be, and the rest told.",
     override_usage = "latent replay [OPTIONS] <FILE> [-- FLAGS OF THE DRAWING]"
 )]
 pub(crate) struct ReplayArgs {
-    /// A picture that tells how it was made, as `latent metadata` shows
+    /// An image that tells how it was made, as `latent metadata` shows
     pub(crate) file: PathBuf,
     /// File to write [default: FILE's name with -replay]
     #[arg(short, long, value_name = "FILE")]
@@ -23,10 +23,10 @@ pub(crate) struct ReplayArgs {
     /// Folder in which a model's name is looked for [default: the usual ones]
     #[arg(long, value_name = "DIR")]
     pub(crate) models_dir: Option<PathBuf>,
-    /// Folder of the pictures and add-ons that it was made with; may be repeated
+    /// Folder of the images and add-ons that it was made with; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) from: Vec<PathBuf>,
-    /// The picture that one of another program began with, which such a file does not tell
+    /// The image that one of another program began with, which such a file does not tell
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
     /// Take files of the right names also where their hashes differ

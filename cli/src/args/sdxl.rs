@@ -1,22 +1,22 @@
 //! What only SDXL is told, and its refiner.
 
-use latent_diffusion::PictureSizes;
+use latent_diffusion::SizeConditioning;
 use std::path::PathBuf;
 
-/// Sizes that steer SDXL, and the model that finishes its pictures.
+/// Sizes that steer SDXL, and the model that finishes its images.
 #[derive(clap::Args)]
 #[command(next_help_heading = "SDXL")]
 pub(crate) struct SdxlArgs {
-    /// Size that the picture is to look scaled from; small ones look blurred [default: the drawn size]
+    /// Size that the image is to look scaled from; small ones look blurred [default: the drawn size]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) original_size: Option<[usize; 2]>,
-    /// Where the picture is to look cropped, from the left and from the top
+    /// Where the image is to look cropped, from the left and from the top
     #[arg(long, value_name = "X,Y", default_value = "0,0", value_parser = parse_point)]
     pub(crate) crop: [usize; 2],
-    /// Size that the picture is to be composed for [default: the drawn size]
+    /// Size that the image is to be composed for [default: the drawn size]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) target_size: Option<[usize; 2]>,
-    /// Model that finishes the pictures, such as SDXL's refiner: a file, a folder or a name, as --model takes
+    /// Model that finishes the images, such as SDXL's refiner: a file, a folder or a name, as --model takes
     #[arg(long, value_name = "FILE")]
     pub(crate) refiner: Option<PathBuf>,
     /// Part of the way, 0 to 1, after which the refiner takes over
@@ -26,8 +26,8 @@ pub(crate) struct SdxlArgs {
 
 impl SdxlArgs {
     /// The sizes, heights first.
-    pub(crate) fn sizes(&self) -> PictureSizes {
-        PictureSizes { original: self.original_size, crop: self.crop, target: self.target_size }
+    pub(crate) fn sizes(&self) -> SizeConditioning {
+        SizeConditioning { original: self.original_size, crop: self.crop, target: self.target_size }
     }
 }
 

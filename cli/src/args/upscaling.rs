@@ -1,4 +1,4 @@
-//! Flags of what makes pictures larger: `latent upscale`, and the second pass of `latent txt2img`.
+//! Flags of what makes images larger: `latent upscale`, and the second pass of `latent txt2img`.
 
 use super::DeviceArgs;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 /// `latent upscale`
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without --upscale-model the picture is resized by Lanczos' filter. Transparent parts are white."
+    after_help = "Without --upscale-model the image is resized by Lanczos' filter. Transparent parts are white."
 )]
 pub(crate) struct UpscaleArgs {
-    /// Picture to enlarge, of any usual format
+    /// Image to enlarge, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
     /// An ESRGAN, such as RealESRGAN_x4plus: a file, or a name of `latent models`
@@ -18,7 +18,7 @@ pub(crate) struct UpscaleArgs {
     /// How many times as wide and high it becomes [default: what the model makes, 2 without one]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub(crate) scale: Option<f64>,
-    /// PNG file to write [default: the picture's name and the factor]
+    /// PNG file to write [default: the image's name and the factor]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
@@ -36,11 +36,11 @@ pub(crate) struct UpscaleArgs {
     pub(crate) verbose: bool,
 }
 
-/// How an upscaler sees a large picture.
+/// How an upscaler sees a large image.
 #[derive(clap::Args)]
 pub(crate) struct TilingArgs {
-    /// Side of the tiles in pixels of the picture, beside 64 that overlap on each side; less takes less memory; 0 takes the
-    /// picture whole
+    /// Side of the tiles in pixels of the image, beside 64 that overlap on each side; less takes less memory; 0 takes the
+    /// image whole
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub(crate) tile: usize,
 }
@@ -49,7 +49,7 @@ pub(crate) struct TilingArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Hires fix")]
 pub(crate) struct HiresArgs {
-    /// Draw small, enlarge, and redraw: for pictures larger than the model was made for
+    /// Draw small, enlarge, and redraw: for images larger than the model was made for
     #[arg(long)]
     pub(crate) hires: bool,
     /// How many times as wide and high the second pass is

@@ -5,7 +5,7 @@ use crate::args::BenchArgs;
 use crate::error::CliError;
 use latent_diffusion::tensor::gpu::{Gpu, GpuError, KernelTime, Peak};
 use latent_diffusion::tensor::{Device, Tensor, TensorError};
-use latent_diffusion::{Error, Memory};
+use latent_diffusion::{Error, VaeTiling};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -57,7 +57,7 @@ pub(super) fn measure(args: &BenchArgs, side: usize, gpu: &Gpu, device: &Device)
     for stage in args.stage.stages.iter().copied() {
         let label = stage.label(args.batch);
         tell(&format!("{label}: making weights"));
-        let forward = stage.load(&sizes, side, args.batch, Memory::Plenty, device)?;
+        let forward = stage.load(&sizes, side, args.batch, VaeTiling::Off, device)?;
         let run = || -> Result<f64, CliError> {
             let start = Instant::now();
             for result in forward()? {

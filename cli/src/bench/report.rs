@@ -3,14 +3,14 @@
 use super::Measured;
 use super::memory::Use;
 use super::stage::{CFG, CHOICES};
-use latent_diffusion::Memory;
+use latent_diffusion::VaeTiling;
 use latent_diffusion::families::Published;
 use latent_diffusion::tensor::profile::Class;
 use latent_kernels::Isa;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Steps of the picture that is reckoned up.
+/// Steps of the image that is reckoned up.
 const STEPS: usize = 20;
 
 /// Everything that was measured.
@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) side: usize,
     /// UNet evaluations at once.
     pub(super) batch: usize,
-    pub(super) memory: Memory,
+    pub(super) memory: VaeTiling,
     pub(super) runs: usize,
     pub(super) threads: usize,
     /// Floating-point operations a second that the machine could do before each run, slowest first.
@@ -80,10 +80,10 @@ fn class_name(class: Class) -> &'static str {
 }
 
 impl Report {
-    /// Seconds of a picture: text, steps, decoding; none if a stage was not measured, or the UNet in another batch.
-    fn picture_seconds(&self) -> Option<f64> {
+    /// Seconds of an image: text, steps, decoding; none if a stage was not measured, or the UNet in another batch.
+    fn image_seconds(&self) -> Option<f64> {
         let whole = self.batch == CFG && self.stages.len() == CHOICES[0].stages.len();
-        let seconds = self.stages.iter().map(|m| m.seconds * m.stage.runs_of_picture(STEPS) as f64);
+        let seconds = self.stages.iter().map(|m| m.seconds * m.stage.runs_of_image(STEPS) as f64);
         whole.then(|| seconds.sum())
     }
 
@@ -128,7 +128,7 @@ impl Report {
             "family": self.family.id,
             "size": self.side,
             "batch": self.batch,
-            "low_memory": self.memory == Memory::Little,
+            "low_memory": self.memory == VaeTiling::Bands,
             "runs": self.runs,
             "threads": self.threads,
             "isa": Isa::best().name(),
@@ -137,7 +137,7 @@ impl Report {
             "stages": self.stages.iter().map(|measured| self.json_of_stage(measured)).collect::<Vec<_>>(),
             "peak_rss_mb": self.peak_rss.map(megabytes),
             "peak_anon_mb": self.peak_anonymous().map(megabytes),
-            "picture_20_steps_seconds": self.picture_seconds(),
+            "image_20_steps_seconds": self.image_seconds(),
         })
     }
 
@@ -147,7 +147,7 @@ impl Report {
             let _ = writeln!(out, "{}", text.trim_end());
         };
         let Report { side, threads, runs, .. } = self;
-        let how = if self.memory == Memory::Little { ", decoded in bands" } else { "" };
+        let how = if self.memory == VaeTiling::Bands { ", decoded in bands" } else { "" };
         line(&format!("{}, {side}x{side}, random weights in f16{how}", self.family.label));
         line(&format!("{threads} threads, {}; median of {runs} runs after a warm-up", Isa::best()));
         let (peak, [slowest, fastest]) = (self.fma_peak() / 1e9, self.peak_range());
@@ -167,11 +167,11 @@ impl Report {
             let columns = self.columns(m.figures(), m.seconds);
             line(&row(
                 &m.stage.label(self.batch),
-                with_memory(columns, [memory(|m| m.rss), memory(|m| m.anonymous)]),
+                with_vae_tiling(columns, [memory(|m| m.rss), memory(|m| m.anonymous)]),
             ));
             for (name, figures) in m.ops().filter(|(_, figures)| figures.seconds > 0.0) {
                 let columns = self.columns(figures, m.seconds);
-                line(&row(&format!("  {name}"), with_memory(columns, Default::default())));
+                line(&row(&format!("  {name}"), with_vae_tiling(columns, Default::default())));
             }
         }
         line("");
@@ -183,9 +183,9 @@ impl Report {
             }
             _ => "peak memory: not measured".to_owned(),
         });
-        if let Some(seconds) = self.picture_seconds() {
+        if let Some(seconds) = self.image_seconds() {
             line(&format!(
-                "a picture of {STEPS} steps: {seconds:.1} s (text, {STEPS} CFG steps, decoding; no loading)"
+                "an image of {STEPS} steps: {seconds:.1} s (text, {STEPS} CFG steps, decoding; no loading)"
             ));
         }
         out
@@ -204,7 +204,7 @@ impl Report {
     }
 }
 
-fn with_memory([a, b, c, d, e]: [String; 5], [f, g]: [String; 2]) -> [String; 7] {
+fn with_vae_tiling([a, b, c, d, e]: [String; 5], [f, g]: [String; 2]) -> [String; 7] {
     [a, b, c, d, e, f, g]
 }
 
@@ -229,7 +229,7 @@ mod tests {
             family: latent_diffusion::families::PUBLISHED[0],
             side: 512,
             batch: CFG,
-            memory: Memory::Plenty,
+            memory: VaeTiling::Off,
             runs: 1,
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
@@ -239,19 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_reckoned_up_from_all_stages() {
+    fn a_image_is_reckoned_up_from_all_stages() {
         let mut whole = report(&[(Stage::Text, 0.5), (Stage::UNet, 10.0), (Stage::Vae, 20.0)]);
-        assert_eq!(whole.json()["picture_20_steps_seconds"], 220.5);
-        assert!(whole.text().contains("a picture of 20 steps: 220.5 s"), "{}", whole.text());
+        assert_eq!(whole.json()["image_20_steps_seconds"], 220.5);
+        assert!(whole.text().contains("an image of 20 steps: 220.5 s"), "{}", whole.text());
         assert!(whole.text().contains("UNet, one CFG step"), "{}", whole.text());
         for (batch, label) in [(1, "UNet, batch 1"), (4, "UNet, CFG, batch 4")] {
             whole.batch = batch;
-            assert!(whole.json()["picture_20_steps_seconds"].is_null());
+            assert!(whole.json()["image_20_steps_seconds"].is_null());
             assert!(whole.text().contains(label), "{}", whole.text());
         }
         let part = report(&[(Stage::UNet, 10.0)]);
-        assert!(part.json()["picture_20_steps_seconds"].is_null());
-        assert!(!part.text().contains("a picture of"), "{}", part.text());
+        assert!(part.json()["image_20_steps_seconds"].is_null());
+        assert!(!part.text().contains("an image of"), "{}", part.text());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The stages of a picture, on weights that are made up.
+//! The stages of an image, on weights that are made up.
 
 use latent_diffusion::families::Sizes;
 use latent_diffusion::names::Named;
@@ -9,7 +9,7 @@ use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::UNet;
 use latent_diffusion::vae::VaeDecoder;
-use latent_diffusion::{Error, Memory};
+use latent_diffusion::{Error, VaeTiling};
 
 /// Seed of weights and inputs: the time does not depend on it.
 const SEED: u64 = 1;
@@ -19,7 +19,7 @@ pub(crate) const CFG: usize = 2;
 const TIMESTEP: f32 = 500.0;
 const GUIDANCE: f32 = 7.0;
 
-/// A part of the work on a picture.
+/// A part of the work on an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Text,
@@ -51,19 +51,19 @@ impl Stage {
         }
     }
 
-    /// How often it runs for a picture of so many steps.
-    pub(super) fn runs_of_picture(self, steps: usize) -> usize {
+    /// How often it runs for an image of so many steps.
+    pub(super) fn runs_of_image(self, steps: usize) -> usize {
         if self == Stage::UNet { steps } else { 1 }
     }
 
-    /// Makes up its weights and inputs, for pictures of `side` by `side` pixels and `batch` evaluations of the UNet at
+    /// Makes up its weights and inputs, for images of `side` by `side` pixels and `batch` evaluations of the UNet at
     /// once. An even `batch` has two halves, between which guidance is computed.
     pub(super) fn load(
         self,
         sizes: &Sizes,
         side: usize,
         batch: usize,
-        memory: Memory,
+        memory: VaeTiling,
         device: &Device,
     ) -> Result<Forward, Error> {
         let params = Params::synthetic(SEED, &|_| ()).on(device);
@@ -94,8 +94,8 @@ impl Stage {
                 let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
                 Box::new(move || {
                     Ok(vec![match memory {
-                        Memory::Plenty => decoder.decode(&latent)?,
-                        Memory::Little => decoder.decode_in_bands(&latent)?,
+                        VaeTiling::Off => decoder.decode(&latent)?,
+                        VaeTiling::Bands => decoder.decode_in_bands(&latent)?,
                     }])
                 })
             }

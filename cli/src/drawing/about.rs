@@ -1,11 +1,11 @@
-//! What a picture's file tells of how it was made.
+//! What an image's file tells of how it was made.
 
 use super::Fact;
 use crate::{hash, samplers};
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Picture, Settings};
+use latent_diffusion::{Image, Settings};
 use latent_kernels::Isa;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ fn rng_label(rng: RngKind) -> &'static str {
     }
 }
 
-/// A device as a picture's file tells it: `cpu`, or a GPU's name and the numbers that it stores.
+/// A device as an image's file tells it: `cpu`, or a GPU's name and the numbers that it stores.
 fn device_name(device: &Device) -> String {
     match device {
         #[cfg(feature = "gpu")]
@@ -26,7 +26,7 @@ fn device_name(device: &Device) -> String {
     }
 }
 
-/// How a picture was made.
+/// How an image was made.
 pub(super) struct About<'a> {
     /// The command.
     pub(super) command: &'static str,
@@ -49,23 +49,23 @@ pub(super) struct About<'a> {
     pub(super) device: &'a Device,
 }
 
-/// What a picture's file tells, by keyword.
+/// What an image's file tells, by keyword.
 pub(crate) type Texts = [(&'static str, String); 2];
 
 impl About<'_> {
-    /// All that a picture's file tells; `more` adds to the program's own.
-    pub(super) fn texts(&self, picture: &Picture, more: impl FnOnce(Value) -> Value) -> Texts {
-        [("parameters", self.parameters(picture)), ("latent", more(self.json(picture)).to_string())]
+    /// All that an image's file tells; `more` adds to the program's own.
+    pub(super) fn texts(&self, image: &Image, more: impl FnOnce(Value) -> Value) -> Texts {
+        [("parameters", self.parameters(image)), ("latent", more(self.json(image)).to_string())]
     }
 
-    /// The webui's text, which every reader of such pictures knows.
-    fn parameters(&self, picture: &Picture) -> String {
+    /// The webui's text, which every reader of such images knows.
+    fn parameters(&self, image: &Image) -> String {
         let Settings { steps, guidance, sampler, schedule, clip_skip, rng, .. } = self.settings;
         let mut text = self.prompt.to_owned();
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\nNegative prompt: {}", self.negative_prompt));
         }
-        let (width, height) = self.size(picture);
+        let (width, height) = self.size(image);
         text.push_str(&format!(
             "\nSteps: {steps}, Sampler: {}, Schedule type: {}",
             sampler.label(),
@@ -92,14 +92,14 @@ impl About<'_> {
     }
 
     /// The size to ask for.
-    fn size(&self, picture: &Picture) -> (usize, usize) {
-        self.drawn.unwrap_or((picture.width, picture.height))
+    fn size(&self, image: &Image) -> (usize, usize) {
+        self.drawn.unwrap_or((image.width, image.height))
     }
 
-    /// Everything needed to draw the picture again.
-    fn json(&self, picture: &Picture) -> serde_json::Value {
+    /// Everything needed to draw the image again.
+    fn json(&self, image: &Image) -> serde_json::Value {
         let settings = self.settings;
-        let (width, height) = self.size(picture);
+        let (width, height) = self.size(image);
         let mut json = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "command": self.command,
@@ -115,7 +115,7 @@ impl About<'_> {
             "seed": self.seed,
             "sampler": settings.sampler.name(),
             "scheduler": settings.schedule.name(),
-            "compat": settings.form().name(),
+            "compat": settings.convention().name(),
             "sampling": samplers::json(settings),
             "rng": settings.rng.name(),
             "clip_skip": settings.clip_skip,

@@ -1,9 +1,9 @@
-//! ControlNets of a command: files, pictures, and how they act.
+//! ControlNets of a command: files, images, and how they act.
 
 use super::{Fact, Job};
 use crate::args::{ControlArgs, Preprocess};
 use crate::error::CliError;
-use crate::picture::{self, Resize};
+use crate::image_file::{self, Resize};
 use crate::{model, models};
 use latent_diffusion::controlnet::{Canny, ControlFile, canny};
 use latent_diffusion::{Control, Pipeline, Settings};
@@ -24,7 +24,7 @@ const NAMES: [(&str, &str); 8] = [
     ("ControlNet 7", "control_7"),
 ];
 
-/// Opens the ControlNets of the flags for a pipeline; what the pictures' files tell of them.
+/// Opens the ControlNets of the flags for a pipeline; what the images' files tell of them.
 pub(super) fn apply(
     args: &ControlArgs,
     job: &dyn Job,
@@ -49,8 +49,8 @@ pub(super) fn apply(
             }
         };
         opened.push((path, net.clone()));
-        let Some(image) = own("control image", &args.control_image, i, count)? else {
-            return Err(CliError::BadInput("control image: give the picture that the network sees".into()));
+        let Some(image_path) = own("control image", &args.control_image, i, count)? else {
+            return Err(CliError::BadInput("control image: give the image that the network sees".into()));
         };
         let made = own("control preprocess", &args.control_preprocess, i, count)?;
         let number = |name, values: &[f64], usual| {
@@ -60,10 +60,10 @@ pub(super) fn apply(
             strength: number("control strength", &args.control_strength, 1.0)?,
             start: number("control start", &args.control_start, 0.0)?,
             end: number("control end", &args.control_end, 1.0)?,
-            ..Control::new(net, seen(args, image, made, job, settings, pipeline)?)
+            ..Control::new(net, seen(args, image_path, made, job, settings, pipeline)?)
         };
         let (label, key) = NAMES[i];
-        let file = image.file_name().unwrap_or(image.as_os_str()).to_string_lossy();
+        let file = image_path.file_name().unwrap_or(image_path.as_os_str()).to_string_lossy();
         let mut value = json!({
             "net": models::stem(path),
             "image": file,
@@ -94,25 +94,25 @@ fn own<'a, T>(name: &str, values: &'a [T], i: usize, count: usize) -> Result<Opt
     }
 }
 
-/// The picture as a network sees it: of the size of what is drawn.
+/// The image as a network sees it: of the size of what is drawn.
 fn seen(
     args: &ControlArgs,
-    image: &Path,
+    path: &Path,
     made: Option<&Preprocess>,
     job: &dyn Job,
     settings: &Settings,
     pipeline: &Pipeline,
-) -> Result<latent_diffusion::Picture, CliError> {
+) -> Result<latent_diffusion::Image, CliError> {
     let drawn = settings.size(pipeline.model())?;
-    let size = job.task().picture().map_or(drawn, |picture| (picture.width, picture.height));
-    let picture = job.part(picture::read(image)?.over(picture::GROUND));
-    let picture = picture::to_size(&picture, size, Resize::Crop);
+    let size = job.task().image().map_or(drawn, |image| (image.width, image.height));
+    let image = job.part(image_file::read(path)?.over(image_file::GROUND));
+    let image = image_file::to_size(&image, size, Resize::Crop);
     Ok(match made {
         Some(Preprocess::Canny) => {
             let settings = Canny { low: args.canny_low, high: args.canny_high, ..Canny::default() };
-            canny(&picture, &settings)?
+            canny(&image, &settings)?
         }
-        Some(Preprocess::None) | None => picture,
+        Some(Preprocess::None) | None => image,
     })
 }
 

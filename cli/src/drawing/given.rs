@@ -1,4 +1,4 @@
-//! The flags of a command as they were given, so that a picture's file tells how to draw it again.
+//! The flags of a command as they were given, so that an image's file tells how to draw it again.
 //!
 //! Files are told by their names and hashes and never by their folders, which are nobody's business.
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
-/// Flags that change nothing in a picture, name places, or are told elsewhere: the seed and the words are each picture's.
+/// Flags that change nothing in an image, name places, or are told elsewhere: the seed and the words are each image's.
 pub(crate) const NOT_TOLD: [&str; 22] = [
     "output",
     "batch_count",
@@ -147,7 +147,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// A file that a picture was made with.
+/// A file that an image was made with.
 struct File {
     flag: String,
     name: String,

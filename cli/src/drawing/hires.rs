@@ -1,4 +1,4 @@
-//! The second pass of a picture: its flags, and what its file tells of it.
+//! The second pass of an image: its flags, and what its file tells of it.
 
 use super::Fact;
 use crate::args::HiresArgs;
@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::upscale::{Enlarger, scaled};
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Enlarge, Hires, Listener, Picture, Settings};
+use latent_diffusion::{Hires, HiresUpscaler, Image, Listener, Settings};
 use serde_json::json;
 use std::path::Path;
 
@@ -77,15 +77,15 @@ impl Second {
 
     /// Settings of the second pass.
     pub(super) fn settings(&self, first: &Settings, model: &Model) -> Result<Settings, CliError> {
-        Ok(self.hires(Enlarge::Bilinear).settings(first, model)?)
+        Ok(self.hires(HiresUpscaler::Bilinear).settings(first, model)?)
     }
 
     /// Steps of the second pass that are walked.
     pub(super) fn steps(&self, first: &Settings) -> usize {
-        self.hires(Enlarge::Bilinear).walked(first)
+        self.hires(HiresUpscaler::Bilinear).walked(first)
     }
 
-    fn hires<'a>(&self, enlarge: Enlarge<'a>) -> Hires<'a> {
+    fn hires<'a>(&self, enlarge: HiresUpscaler<'a>) -> Hires<'a> {
         let (width, height) = self.size;
         Hires { steps: self.steps, strength: self.strength, enlarge, ..Hires::new(width, height) }
     }
@@ -93,14 +93,14 @@ impl Second {
     /// Has something done with it, on a device where an upscaler is to run.
     pub(super) fn with<R>(&self, device: &Device, act: impl FnOnce(&Hires<'_>) -> R) -> R {
         let enlarger = match &self.by {
-            By::Bilinear => return act(&self.hires(Enlarge::Bilinear)),
-            By::Nearest => return act(&self.hires(Enlarge::Nearest)),
+            By::Bilinear => return act(&self.hires(HiresUpscaler::Bilinear)),
+            By::Nearest => return act(&self.hires(HiresUpscaler::Nearest)),
             By::Pixels(enlarger) => enlarger,
         };
-        let enlarge = |picture: &Picture, size: (usize, usize), listener: &mut Listener<'_>| {
-            enlarger.enlarge(picture, size, device, listener)
+        let enlarge = |image: &Image, size: (usize, usize), listener: &mut Listener<'_>| {
+            enlarger.enlarge(image, size, device, listener)
         };
-        act(&self.hires(Enlarge::Pixels(&enlarge)))
+        act(&self.hires(HiresUpscaler::Pixels(&enlarge)))
     }
 
     /// Bytes that enlarging a first pass of that size takes.
@@ -111,7 +111,7 @@ impl Second {
         }
     }
 
-    /// What a picture's file tells of it, as the webui does.
+    /// What an image's file tells of it, as the webui does.
     pub(super) fn facts(&self) -> Vec<Fact> {
         let mut facts = vec![
             Fact { label: "Denoising strength", key: "hires_strength", value: json!(self.strength) },

@@ -1,10 +1,10 @@
-//! What a command that draws makes of its flags: the pictures it starts from, and what becomes of the drawn ones.
+//! What a command that draws makes of its flags: the images it starts from, and what becomes of the drawn ones.
 
 use crate::error::CliError;
-use latent_diffusion::{Picture, Task};
+use latent_diffusion::{Image, Task};
 use serde_json::Value;
 
-/// A command's own setting, as a picture's file tells it.
+/// A command's own setting, as an image's file tells it.
 #[derive(Clone)]
 pub(crate) struct Fact {
     /// As the webui names it.
@@ -47,13 +47,13 @@ pub(crate) trait Job {
     /// What to draw, and what of.
     fn task(&self) -> Task<'_>;
 
-    /// Pictures of the task as they are to be written.
-    fn finish(&self, pictures: Vec<Picture>) -> Result<Vec<Picture>, CliError> {
-        Ok(pictures)
+    /// Images of the task as they are to be written.
+    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, CliError> {
+        Ok(images)
     }
 
-    /// What is drawn of a picture that shows the same as the whole result.
-    fn part(&self, whole: Picture) -> Picture {
+    /// What is drawn of an image that shows the same as the whole result.
+    fn part(&self, whole: Image) -> Image {
         whole
     }
 

@@ -23,13 +23,13 @@ use crate::output::Output;
 use crate::sheet::Contact;
 use crate::{check_environment, check_threads, interrupt};
 use latent_diffusion::families::Model;
-use latent_diffusion::{Picture, Settings};
+use latent_diffusion::{Image, Settings};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// A command that draws. What is not its own is done by [`run`].
 pub(crate) trait Verb: Sync {
-    /// Its name, which the pictures' files tell.
+    /// Its name, which the images' files tell.
     fn name(&self) -> &'static str;
 
     /// What to draw.
@@ -47,9 +47,9 @@ pub(crate) trait Verb: Sync {
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError>;
 }
 
-/// A picture, and how it was made.
+/// An image, and how it was made.
 pub(crate) struct Drawn {
-    pub(crate) picture: Picture,
+    pub(crate) image: Image,
     /// Its number in the command.
     pub(crate) index: usize,
     pub(crate) seed: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Drawn {
     pub(crate) texts: Texts,
 }
 
-/// Takes pictures as they are drawn.
+/// Takes images as they are drawn.
 pub(crate) type Sink<'a> = dyn FnMut(Drawn) -> Result<(), CliError> + 'a;
 
 /// Runs a command that draws, until its end or Ctrl-C.
@@ -68,7 +68,7 @@ pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
         let mut contact = args.grid.then(|| Contact::new(args.batch_count)).transpose()?;
         let mut sink = |drawn: Drawn| {
             let path = output.path(drawn.index, drawn.seed);
-            output.write(&path, &drawn.picture, &drawn.texts)?;
+            output.write(&path, &drawn.image, &drawn.texts)?;
             tell(&path, &format!("seed {}", drawn.seed));
             if let Some(contact) = &mut contact {
                 contact.add(drawn, &path);
@@ -78,7 +78,7 @@ pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
         Studio::new(interrupted).draw(verb, &mut sink)?;
         if let Some((path, sheet, texts)) = contact.and_then(Contact::finish) {
             output.write(&path, &sheet, &texts)?;
-            tell(&path, &format!("{} pictures", args.batch_count));
+            tell(&path, &format!("{} images", args.batch_count));
         }
         Ok(())
     })

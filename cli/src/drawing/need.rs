@@ -4,7 +4,7 @@ use super::hires::Second;
 use crate::error::CliError;
 use crate::inspect::bytes;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Need, Pipeline, Settings, Task};
+use latent_diffusion::{MemoryEstimate, Pipeline, Settings, Task};
 
 /// Tells the stage that takes the most, if that is asked for, and warns where this machine has less. On a GPU nothing is known.
 pub(super) fn tell(
@@ -18,8 +18,10 @@ pub(super) fn tell(
         return Ok(());
     }
     let mut needs = match second {
-        None => pipeline.needs(task, settings, None)?,
-        Some(second) => second.with(&Device::Cpu, |hires| pipeline.needs(task, settings, Some(hires)))?,
+        None => pipeline.memory_estimates(task, settings, None)?,
+        Some(second) => {
+            second.with(&Device::Cpu, |hires| pipeline.memory_estimates(task, settings, Some(hires)))?
+        }
     };
     if let Some(second) = second {
         let (width, height) = settings.size(pipeline.model())?;
@@ -37,11 +39,11 @@ pub(super) fn tell(
     Ok(())
 }
 
-fn warning(Need { stage, bytes: needed }: Need, free: u64) -> Option<String> {
+fn warning(MemoryEstimate { stage, bytes: needed }: MemoryEstimate, free: u64) -> Option<String> {
     let advice = match stage {
-        "decoding" | "encoding pictures" => "--vae-tiling takes less",
-        "enlarging" => "a smaller picture takes less",
-        _ => "a smaller picture, or fewer at once, takes less",
+        "decoding" | "encoding images" => "--vae-tiling takes less",
+        "enlarging" => "a smaller image takes less",
+        _ => "a smaller image, or fewer at once, takes less",
     };
     let line =
         || format!("{stage} may take {} of memory, and {} are free; {advice}", bytes(needed), bytes(free));
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_warning_names_the_stage_and_what_helps() {
-        let need = |stage| Need { stage, bytes: 2_000_000_000 };
+        let need = |stage| MemoryEstimate { stage, bytes: 2_000_000_000 };
         assert_eq!(warning(need("decoding"), 2_000_000_000), None);
         let line = warning(need("decoding"), 1_000_000_000).unwrap();
         assert_eq!(

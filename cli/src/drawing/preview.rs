@@ -1,20 +1,20 @@
-//! Pictures on the way: what TAESD, or a linear function, makes of the latents that are predicted.
+//! Images on the way: what TAESD, or a linear function, makes of the latents that are predicted.
 
 use super::Fact;
 use crate::args::PreviewArgs;
 use crate::error::CliError;
+use crate::image_file;
 use crate::models;
 use crate::output::Output;
-use crate::picture;
 use crate::terminal::Terminal;
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Event, LatentRgb, Latents, Picture, Pipeline, Settings};
+use latent_diffusion::{Event, Image, LatentRgb, Latents, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Lets a pipeline decode with the TAESD of the flags; what the pictures' files tell of it.
+/// Lets a pipeline decode with the TAESD of the flags; what the images' files tell of it.
 pub(super) fn apply(
     args: &PreviewArgs,
     access: Access,
@@ -45,12 +45,12 @@ pub(super) struct Preview {
     rgb: LatentRgb,
     /// One latent.
     shape: Latents,
-    /// Width and height of a picture.
+    /// Width and height of an image.
     size: (usize, usize),
 }
 
 impl Preview {
-    /// Of the first picture of each batch.
+    /// Of the first image of each batch.
     pub(super) fn new(
         args: &PreviewArgs,
         taesd: Option<&TaesdFile>,
@@ -68,7 +68,7 @@ impl Preview {
             interval: args.preview_interval as usize,
             decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
             rgb: model.family.latent_rgb,
-            shape: Latents { values: Vec::new(), pictures: 1, ..room },
+            shape: Latents { values: Vec::new(), images: 1, ..room },
             size: settings.size(model)?,
         }))
     }
@@ -81,20 +81,20 @@ impl Preview {
         }
         let one = self.shape.channels * self.shape.height * self.shape.width;
         let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
-        let picture = self.picture(&latents)?;
+        let image = self.image(&latents)?;
         match &self.place {
-            Place::File(output, path) => output.write(path, &picture, &[]),
-            Place::Terminal(terminal) => terminal.show(&picture),
+            Place::File(output, path) => output.write(path, &image, &[]),
+            Place::Terminal(terminal) => terminal.show(&image),
         }
     }
 
-    fn picture(&self, latents: &Latents) -> Result<Picture, CliError> {
+    fn image(&self, latents: &Latents) -> Result<Image, CliError> {
         let Some(decoder) = &self.decoder else {
-            let small = self.rgb.picture(latents, 0)?;
-            return Ok(picture::resized(&small, self.size.0, self.size.1));
+            let small = self.rgb.image(latents, 0)?;
+            return Ok(image_file::resized(&small, self.size.0, self.size.1));
         };
         let pixels = decoder.decode(&latents.channels_last(0..1).map_err(CliError::from)?)?;
         let pixels = pixels.to(&Device::Cpu).map_err(latent_diffusion::Error::from)?;
-        Ok(Picture::from_tensor(&pixels)?.swap_remove(0))
+        Ok(Image::from_tensor(&pixels)?.swap_remove(0))
     }
 }

@@ -1,4 +1,4 @@
-//! The prompts of a command's pictures: one pair for all, or with wildcards one for each.
+//! The prompts of a command's images: one pair for all, or with wildcards one for each.
 
 use super::TAGGED;
 use crate::args::ModelArgs;
@@ -12,16 +12,16 @@ use serde_json::Value;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// Pictures of which the prompts are encoded at once.
+/// Images of which the prompts are encoded at once.
 const AT_ONCE: usize = 64;
 
 /// A prompt and its negative prompt.
 type Pair = [String; 2];
 
-/// The prompts of all pictures.
+/// The prompts of all images.
 pub(super) struct Prompts<'a> {
     templates: [&'a str; 2],
-    /// As the pictures' files tell them: one, or one for each picture.
+    /// As the images' files tell them: one, or one for each image.
     told: Vec<Pair>,
     /// The same as they are encoded, without LoRAs.
     words: Vec<Pair>,
@@ -52,8 +52,8 @@ impl<'a> Prompts<'a> {
             told.iter().map(taken).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         if tags.iter().any(|own| *own != tags[0]) {
             return Err(CliError::BadInput(
-                "wildcards: two of the pictures would get different LoRAs; name LoRAs outside of wildcards, or draw one \
-                 picture at a time"
+                "wildcards: two of the images would get different LoRAs; name LoRAs outside of wildcards, or draw one \
+                 image at a time"
                     .into(),
             ));
         }
@@ -100,16 +100,16 @@ impl<'a> Prompts<'a> {
         all
     }
 
-    /// What the file of a picture tells.
-    pub(super) fn told(&self, picture: usize) -> [&str; 2] {
-        let pair = if self.told.len() == 1 { &self.told[0] } else { &self.told[picture] };
+    /// What the file of an image tells.
+    pub(super) fn told(&self, image: usize) -> [&str; 2] {
+        let pair = if self.told.len() == 1 { &self.told[0] } else { &self.told[image] };
         [&pair[0], &pair[1]]
     }
 
-    /// Adds the templates to what a picture's file tells, where they are others.
-    pub(super) fn tell_templates(&self, mut json: Value, picture: usize) -> Value {
+    /// Adds the templates to what an image's file tells, where they are others.
+    pub(super) fn tell_templates(&self, mut json: Value, image: usize) -> Value {
         let keys = ["prompt_template", "negative_prompt_template"];
-        for ((key, template), told) in keys.into_iter().zip(self.templates).zip(self.told(picture)) {
+        for ((key, template), told) in keys.into_iter().zip(self.templates).zip(self.told(image)) {
             if template != told {
                 json[key] = template.into();
             }
@@ -117,28 +117,28 @@ impl<'a> Prompts<'a> {
         json
     }
 
-    /// The pictures whose prompts are encoded together with those of a batch that begins with `picture`: all of them if
+    /// The images whose prompts are encoded together with those of a batch that begins with `image`: all of them if
     /// they have the same.
-    pub(super) fn block(&self, picture: usize, batch: usize) -> Range<usize> {
+    pub(super) fn block(&self, image: usize, batch: usize) -> Range<usize> {
         if self.words.len() == 1 {
             return 0..1;
         }
         let block = (AT_ONCE / batch).max(1) * batch;
-        let start = picture - picture % block;
+        let start = image - image % block;
         start..(start + block).min(self.words.len())
     }
 
-    /// Encodes the prompts of some pictures, for so many steps of a second pass.
+    /// Encodes the prompts of some images, for so many steps of a second pass.
     pub(super) fn encode(
         &self,
-        pictures: Range<usize>,
+        images: Range<usize>,
         pipeline: &mut Pipeline,
         settings: &Settings,
         second: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
         let side = |side: usize| -> Vec<&str> {
-            self.words[pictures.clone()].iter().map(|pair| pair[side].as_str()).collect()
+            self.words[images.clone()].iter().map(|pair| pair[side].as_str()).collect()
         };
         let (prompts, mut negative) = (side(0), side(1));
         // As without a negative prompt.

@@ -10,7 +10,7 @@ pub(super) fn settings(args: &SamplingArgs, sdxl: &SdxlArgs, model: &Model) -> S
     let own = Settings::of(model);
     let (sampler, named_schedule) = args.sampler.unwrap_or((own.sampler, None));
     // The model's own spacing belongs to its own sampler and form.
-    let is_own = args.sampler.is_none() && (args.compat.is_none() || args.compat == own.form);
+    let is_own = args.sampler.is_none() && (args.compat.is_none() || args.compat == own.convention);
     let usual = if is_own { own.schedule } else { sampler.default_kind() };
     let is_spaced = args.scheduler.is_some() || named_schedule.is_some();
     args.numbers.apply(Settings {
@@ -23,7 +23,7 @@ pub(super) fn settings(args: &SamplingArgs, sdxl: &SdxlArgs, model: &Model) -> S
         cache_interval: args.cache,
         sampler,
         schedule: args.scheduler.or(named_schedule).unwrap_or(usual),
-        form: args.compat.or(own.form.filter(|_| is_own && !is_spaced)),
+        convention: args.compat.or(own.convention.filter(|_| is_own && !is_spaced)),
         rng: args.rng,
         seeds: Vec::new(),
         clip_skip: args.clip_skip,
@@ -48,7 +48,7 @@ mod tests {
     use crate::args::{Args, Command};
     use clap::Parser;
     use latent_diffusion::loader::Checkpoint;
-    use latent_diffusion::schedule::{Form, Kind};
+    use latent_diffusion::schedule::{Convention, ScheduleKind};
     use std::sync::Arc;
 
     /// The demo model under another name, which tells what it was made for.
@@ -64,18 +64,21 @@ mod tests {
 
     #[test]
     fn a_model_for_few_steps_is_drawn_so_unless_flags_say_otherwise() {
-        let told = |s: Settings| (s.steps, s.guidance, s.sampler.name(), s.schedule, s.form);
-        let usual = (20, 7.0, "dpm++2m", Kind::Karras, None);
+        let told = |s: Settings| (s.steps, s.guidance, s.sampler.name(), s.schedule, s.convention);
+        let usual = (20, 7.0, "dpm++2m", ScheduleKind::Karras, None);
         assert_eq!(told(of("demo.safetensors", &[])), usual);
-        let turbo = (4, 1.0, "euler_a", Kind::Trailing, Some(Form::Diffusers));
+        let turbo = (4, 1.0, "euler_a", ScheduleKind::Trailing, Some(Convention::Diffusers));
         assert_eq!(told(of("demo_turbo.safetensors", &[])), turbo);
-        let lightning = (8, 1.0, "euler", Kind::Trailing, Some(Form::Diffusers));
+        let lightning = (8, 1.0, "euler", ScheduleKind::Trailing, Some(Convention::Diffusers));
         assert_eq!(told(of("demo_lightning_8step.safetensors", &[])), lightning);
         let flags = ["--steps", "2", "--cfg-scale", "3", "--sampler", "dpm++2m"];
-        assert_eq!(told(of("demo_turbo.safetensors", &flags)), (2, 3.0, "dpm++2m", Kind::Karras, None));
-        let webui = (4, 1.0, "euler_a", Kind::Normal, Some(Form::KDiffusion));
+        assert_eq!(
+            told(of("demo_turbo.safetensors", &flags)),
+            (2, 3.0, "dpm++2m", ScheduleKind::Karras, None)
+        );
+        let webui = (4, 1.0, "euler_a", ScheduleKind::Normal, Some(Convention::KDiffusion));
         assert_eq!(told(of("demo_turbo.safetensors", &["--compat", "webui"])), webui);
-        let karras = (4, 1.0, "euler_a", Kind::Karras, None);
+        let karras = (4, 1.0, "euler_a", ScheduleKind::Karras, None);
         assert_eq!(told(of("demo_turbo.safetensors", &["--scheduler", "karras"])), karras);
     }
 

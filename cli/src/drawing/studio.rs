@@ -12,14 +12,14 @@ use crate::progress::Progress;
 use crate::{device, model, sources};
 use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Event, Memory, Pipeline, Settings};
+use latent_diffusion::{Event, Pipeline, Settings, VaeTiling};
 use latent_loader::Access;
 use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Most pictures of one command.
+/// Most images of one command.
 const MAX_COUNT: usize = 10_000;
 
 /// Draws what commands say. A model stays open from one to the next, as long as they name the same.
@@ -49,7 +49,7 @@ impl<'a> Studio<'a> {
         Studio { interrupted, more: false, opened: None }
     }
 
-    /// Draws the pictures of a command.
+    /// Draws the images of a command.
     pub(crate) fn draw(&mut self, verb: &dyn Verb, sink: &mut Sink<'_>) -> Result<(), CliError> {
         let (args, prompt) = (verb.args(), verb.prompt());
         let seeds = seeds(args)?;
@@ -121,9 +121,9 @@ impl<'a> Studio<'a> {
                 })?,
             };
             let all = &*encoded.insert(conditioning);
-            let conditioning = all.of_pictures(first - block.start..first - block.start + seeds.len());
+            let conditioning = all.of_images(first - block.start..first - block.start + seeds.len());
             let sample = |pipeline: &mut Pipeline| {
-                pipeline.sample_source(&source, &conditioning, &settings, &mut listener)
+                pipeline.sample_prepared(&source, &conditioning, &settings, &mut listener)
             };
             let mut latents = or_on_cpu(pipeline, auto, sample)?;
             if let Some(second) = &second {
@@ -134,7 +134,7 @@ impl<'a> Studio<'a> {
                 let (source, settings) = or_on_cpu(pipeline, auto, enlarge)?;
                 pass.set(1);
                 let sample = |pipeline: &mut Pipeline| {
-                    pipeline.sample_source(&source, &conditioning.second_pass(), &settings, &mut listener)
+                    pipeline.sample_prepared(&source, &conditioning.second_pass(), &settings, &mut listener)
                 };
                 latents = or_on_cpu(pipeline, auto, sample)?;
                 pass.set(0);
@@ -143,11 +143,11 @@ impl<'a> Studio<'a> {
                 pipeline.unload_unet();
             }
             let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
-            let pictures = or_on_cpu(pipeline, auto, decode)?;
-            let pictures = job.finish(source.finish(pictures)?)?;
+            let images = or_on_cpu(pipeline, auto, decode)?;
+            let images = job.finish(source.finish(images)?)?;
             let digits = digits.get_or_init(|| hash.wait());
             let files = files_json.get_or_init(|| files.json());
-            for (i, picture) in pictures.into_iter().enumerate() {
+            for (i, image) in images.into_iter().enumerate() {
                 let index = first + i;
                 let [prompt, negative_prompt] = prompts.told(index);
                 let about = About {
@@ -164,8 +164,8 @@ impl<'a> Studio<'a> {
                     files,
                     device: pipeline.device(),
                 };
-                let texts = about.texts(&picture, |json| prompts.tell_templates(json, index));
-                sink(Drawn { index, seed: seeds[i], texts, picture })?;
+                let texts = about.texts(&image, |json| prompts.tell_templates(json, index));
+                sink(Drawn { index, seed: seeds[i], texts, image })?;
             }
         }
         progress.finish();
@@ -174,14 +174,14 @@ impl<'a> Studio<'a> {
     }
 }
 
-/// The seeds of a command's pictures, counting up.
+/// The seeds of a command's images, counting up.
 fn seeds(args: &DrawingArgs) -> Result<Vec<u64>, CliError> {
     let count = args.batch_count;
     if count == 0 || count > MAX_COUNT {
         return Err(CliError::BadInput(format!("batch count: {count} is not in 1 to {MAX_COUNT}")));
     }
     if args.batch_size == 0 {
-        return Err(CliError::BadInput("batch size: 0 pictures at once; 1 is usual".into()));
+        return Err(CliError::BadInput("batch size: 0 images at once; 1 is usual".into()));
     }
     let first = args.sampling.seed.unwrap_or_else(settings::random_seed);
     Ok((0..count as u64).map(|i| first.wrapping_add(i)).collect())
@@ -200,7 +200,7 @@ fn access(args: &DrawingArgs) -> Access {
 }
 
 impl Opened {
-    /// Opens what a command names, to draw so many pictures at once. No weight is read yet.
+    /// Opens what a command names, to draw so many images at once. No weight is read yet.
     fn new(
         args: &DrawingArgs,
         prompts: &Prompts<'_>,
@@ -208,10 +208,10 @@ impl Opened {
         at_once: usize,
     ) -> Result<Opened, CliError> {
         let access = access(args);
-        let memory = if args.low_memory || args.vae_tiling { Memory::Little } else { Memory::Plenty };
+        let memory = if args.low_memory || args.vae_tiling { VaeTiling::Bands } else { VaeTiling::Off };
         let models_dir = args.model.models_dir.as_deref();
         let sources = sources::open(args.model.model.as_deref(), &args.model.sources, models_dir, access)?;
-        let mut pipeline = Pipeline::open(sources.checkpoint)?.with_memory(memory);
+        let mut pipeline = Pipeline::open(sources.checkpoint)?.with_vae_tiling(memory);
         if let Some(prediction) = args.model.prediction {
             pipeline = pipeline.with_prediction(prediction);
         }

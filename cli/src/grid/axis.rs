@@ -23,7 +23,7 @@ impl Default for Axis {
 }
 
 impl Axis {
-    /// A value as it stands beside the pictures: of a file its name alone.
+    /// A value as it stands beside the images: of a file its name alone.
     pub(super) fn label(&self, value: &str) -> String {
         let name = value.rsplit(['/', '\\']).next().unwrap_or(value);
         let value = name.strip_suffix(".safetensors").unwrap_or(name);

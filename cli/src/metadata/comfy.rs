@@ -1,4 +1,4 @@
-//! ComfyUI: a graph of nodes. From the picture that was saved one goes back to a sampler, and from there to the texts, the
+//! ComfyUI: a graph of nodes. From the image that was saved one goes back to a sampler, and from there to the texts, the
 //! model and the size.
 //!
 //! `prompt` is the graph as it ran: for each node a class and inputs, which are values or links `["node", slot]`.
@@ -147,7 +147,7 @@ impl<'a> Graph<'a> {
             .map(|node| (node, self.class(node)))
     }
 
-    /// The sampler that began the picture: that behind a node which saves, and of several in a row the first that ran.
+    /// The sampler that began the image: that behind a node which saves, and of several in a row the first that ran.
     fn sampler(&self) -> Option<&'a str> {
         let saves = self.nodes.keys().map(String::as_str).filter(|node| {
             let class = self.class(node).to_lowercase();
@@ -272,7 +272,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The size of an empty latent, or else how much of a picture changed.
+    /// The size of an empty latent, or else how much of an image changed.
     fn size(&self, inputs: &'a Map<String, Value>, told: &mut Told) {
         for node in
             self.behind(inputs, &["latent_image", "latent", "samples"], &["model", "positive", "negative"])
@@ -308,7 +308,7 @@ mod tests {
 
     /// A first pass, a second one at twice the size, and texts behind a ControlNet.
     #[test]
-    fn from_the_saved_picture_to_the_first_sampler() {
+    fn from_the_saved_image_to_the_first_sampler() {
         let graph = json!({
             "9": { "class_type": "SaveImage", "inputs": { "images": ["8", 0], "filename_prefix": "x" } },
             "8": { "class_type": "VAEDecode", "inputs": { "samples": ["20", 0], "vae": ["4", 2] } },

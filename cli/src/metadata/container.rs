@@ -1,4 +1,4 @@
-//! The texts of picture files: chunks of a PNG, EXIF, XMP and comments of a JPEG, EXIF and XMP of a WebP.
+//! The texts of image files: chunks of a PNG, EXIF, XMP and comments of a JPEG, EXIF and XMP of a WebP.
 //!
 //! Pixels are not looked at. What a file claims is compared with what it has before any memory is taken, and compressed
 //! texts are bounded.
@@ -8,7 +8,7 @@ use flate2::Crc;
 use flate2::read::ZlibDecoder;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Most bytes of a text, also after it is decompressed: workflows with pictures in them have some megabytes.
+/// Most bytes of a text, also after it is decompressed: workflows with images in them have some megabytes.
 const MOST_BYTES: usize = 8 << 20;
 /// Most bytes of an EXIF block, whose tags may all lead to the same bytes.
 const MOST_EXIF: usize = 4 << 20;
@@ -16,7 +16,7 @@ const MOST_EXIF: usize = 4 << 20;
 const MOST_IN_ALL: usize = 32 << 20;
 /// Most texts.
 const MOST_TEXTS: usize = 1000;
-/// Most chunks and segments: those of a picture of 8 GB in pieces of 8 KB.
+/// Most chunks and segments: those of an image of 8 GB in pieces of 8 KB.
 const MOST_PIECES: usize = 1_000_000;
 /// What XMP in a JPEG begins with.
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
@@ -67,9 +67,7 @@ pub(crate) fn read(file: &mut (impl Read + Seek)) -> Result<Contents, String> {
         }
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(&mut source, &mut contents)?,
         _ => {
-            return Err(
-                "is no PNG, JPEG or WebP picture, which are those that tell how they were made".into()
-            );
+            return Err("is no PNG, JPEG or WebP image, which are those that tell how they were made".into());
         }
     }
     Ok(contents)
@@ -191,7 +189,7 @@ fn latin1(bytes: &[u8]) -> String {
     }
 }
 
-/// ITU T.81, annex B: segments until the picture itself begins.
+/// ITU T.81, annex B: segments until the image itself begins.
 fn jpeg(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> Result<(), String> {
     for _ in 0..MOST_PIECES {
         let [0xff, marker] = source.take(2)?[..] else {

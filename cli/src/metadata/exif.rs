@@ -1,4 +1,4 @@
-//! EXIF: the block of tags in JPEG and WebP files, which is a TIFF file without a picture (CIPA DC-008, section 4.6).
+//! EXIF: the block of tags in JPEG and WebP files, which is a TIFF file without an image (CIPA DC-008, section 4.6).
 //!
 //! The webui writes its text into `UserComment`, in UTF-16 with the most significant byte first whatever the order of the
 //! block is, as the Python library piexif does. What only this program reads is in `MakerNote`, which EXIF has for that.
@@ -103,7 +103,7 @@ pub(crate) fn read(block: &[u8]) -> Result<Vec<Text>, String> {
     Ok(texts)
 }
 
-/// A tag's text, if it is one that programs for pictures of this kind use.
+/// A tag's text, if it is one that programs for images of this kind use.
 fn text(tag: u16, value: &[u8]) -> Option<(&'static str, String)> {
     let plain = || String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
     match tag {

@@ -1,4 +1,4 @@
-//! `latent metadata`: how a picture was made, as its file tells.
+//! `latent metadata`: how an image was made, as its file tells.
 
 mod comfy;
 pub(crate) mod container;
@@ -32,13 +32,13 @@ pub(crate) struct Text {
     pub(crate) text: String,
 }
 
-/// Tells how a picture was made.
+/// Tells how an image was made.
 pub(crate) fn run(args: &MetadataArgs) -> Result<(), CliError> {
     let told = of(&args.file)?;
     print(&if args.json { format!("{:#}\n", told.json()) } else { shown(&told) })
 }
 
-/// What a picture's file tells.
+/// What an image's file tells.
 ///
 /// # Errors
 /// Bad input, if it cannot be read or tells nothing.
@@ -49,13 +49,13 @@ pub(crate) fn of(path: &Path) -> Result<Told, CliError> {
         _ => refuse(error.to_string()),
     })?;
     if !kind.is_file() {
-        return Err(refuse("is no file; a picture is expected".into()));
+        return Err(refuse("is no file; an image is expected".into()));
     }
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?.texts;
     read::read(&texts).ok_or_else(|| {
         refuse(match &texts[..] {
-            [] => "tells nothing of how it was made; programs that send pictures on often remove it".into(),
+            [] => "tells nothing of how it was made; programs that send images on often remove it".into(),
             texts => format!("has only texts that no known program writes: {}", keywords(texts)),
         })
     })

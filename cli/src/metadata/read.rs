@@ -128,7 +128,7 @@ fn comfy_graph(texts: &[Text]) -> Option<Told> {
         });
         json(text(texts, name).or(in_exif)?)
     };
-    // Civitai's own pictures have the graph itself in a comment.
+    // Civitai's own images have the graph itself in a comment.
     let comment = || json(text(texts, "UserComment")?);
     let ran = named("prompt").or_else(comment).and_then(|graph| comfy::parse(&graph));
     ran.or_else(|| comfy::parse(&workflow::graph(&named("workflow")?)?))

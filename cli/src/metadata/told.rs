@@ -1,4 +1,4 @@
-//! What a file tells of how a picture was made, in the same words whatever program wrote it.
+//! What a file tells of how an image was made, in the same words whatever program wrote it.
 
 use serde_json::{Map, Value, json};
 

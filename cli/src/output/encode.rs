@@ -1,20 +1,20 @@
-//! Pictures as the bytes of a file: PNG, JPEG and WebP, with the texts that tell how they were made.
+//! Images as the bytes of a file: PNG, JPEG and WebP, with the texts that tell how they were made.
 
 use crate::metadata::exif;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use std::io::Write;
 use std::path::Path;
 
 /// Most bytes of an EXIF block in a JPEG: a segment's length has 16 bits, and `Exif\0\0` stands before it.
 const MOST_EXIF: usize = 0xffff - 2 - 6;
 
-/// Quality of a JPEG that nothing was said about: hardly to be told from the picture itself.
+/// Quality of a JPEG that nothing was said about: hardly to be told from the image itself.
 pub(crate) const QUALITY: u8 = 95;
 
-/// How a picture is written.
+/// How an image is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Lossless.
@@ -26,7 +26,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// What a file's name asks for; PNG where its ending is no picture's.
+    /// What a file's name asks for; PNG where its ending is no image's.
     ///
     /// # Errors
     /// A part of a line, if the ending is that of a format which is not written.
@@ -37,38 +37,38 @@ impl Format {
             "jpg" | "jpeg" => Ok(Format::Jpeg(quality)),
             "webp" => Ok(Format::WebP),
             other if other != "png" && image::ImageFormat::from_extension(other).is_some() => {
-                Err(format!("pictures are not written as .{other}; name a .png, .jpg or .webp file"))
+                Err(format!("images are not written as .{other}; name a .png, .jpg or .webp file"))
             }
             _ => Ok(Format::Png),
         }
     }
 }
 
-/// Writes a picture, with `parameters` and `latent` among its texts where readers look for them. What is too much for the
+/// Writes an image, with `parameters` and `latent` among its texts where readers look for them. What is too much for the
 /// format is left out, and told.
 pub(super) fn encode(
     to: impl Write,
     format: Format,
-    picture: &Picture,
+    image: &Image,
     texts: &[(&str, String)],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let (width, height) = (u32::try_from(picture.width)?, u32::try_from(picture.height)?);
+    let (width, height) = (u32::try_from(image.width)?, u32::try_from(image.height)?);
     let rgb = ExtendedColorType::Rgb8;
     match format {
-        Format::Png => png(to, (width, height), &picture.rgb, texts),
+        Format::Png => png(to, (width, height), &image.rgb, texts),
         Format::Jpeg(quality) => {
             let mut encoder = JpegEncoder::new_with_quality(to, quality);
             if let Some(block) = block(texts, MOST_EXIF) {
                 encoder.set_exif_metadata(block)?;
             }
-            Ok(encoder.write_image(&picture.rgb, width, height, rgb)?)
+            Ok(encoder.write_image(&image.rgb, width, height, rgb)?)
         }
         Format::WebP => {
             let mut encoder = WebPEncoder::new_lossless(to);
             if let Some(block) = block(texts, usize::MAX) {
                 encoder.set_exif_metadata(block)?;
             }
-            Ok(encoder.write_image(&picture.rgb, width, height, rgb)?)
+            Ok(encoder.write_image(&image.rgb, width, height, rgb)?)
         }
     }
 }
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_too_long_for_a_jpeg_is_left_out_and_the_picture_written() {
-        let picture = Picture { width: 8, height: 8, rgb: vec![9; 192] };
+    fn a_prompt_too_long_for_a_jpeg_is_left_out_and_the_image_written() {
+        let image = Image { width: 8, height: 8, rgb: vec![9; 192] };
         let texts = |n: usize| [("parameters", "é".repeat(n)), ("latent", "x".repeat(n))];
         let kept = |n: usize| {
             let mut bytes = Vec::new();
-            encode(&mut bytes, Format::Jpeg(95), &picture, &texts(n)).unwrap();
+            encode(&mut bytes, Format::Jpeg(95), &image, &texts(n)).unwrap();
             assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 8);
             let found = crate::metadata::container::read(&mut std::io::Cursor::new(bytes)).unwrap().texts;
             ["UserComment", "latent"].map(|keyword| found.iter().any(|text| text.keyword == keyword))

@@ -1,4 +1,4 @@
-//! The command line of a picture that another program drew: as much as can be followed, and a word on the rest.
+//! The command line of an image that another program drew: as much as can be followed, and a word on the rest.
 
 use super::line::Line;
 use super::search::Search;
@@ -8,7 +8,7 @@ use crate::metadata::{Key, Told};
 use crate::{hash, model, models};
 use latent_diffusion::names::{Named, key};
 use latent_diffusion::samplers;
-use latent_diffusion::schedule::Kind;
+use latent_diffusion::schedule::ScheduleKind;
 use std::path::{Path, PathBuf};
 
 /// Digits from which on a hash is the beginning of a SHA-256. The webui's first form had eight of another one.
@@ -42,7 +42,7 @@ pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>)
         (Some(strength), Some(_)) => line.flag("strength", strength),
         // Of a second pass, which is among the others.
         (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
-        (Some(_), None) => lost.push("strength (it began with a picture: give that by --image)".into()),
+        (Some(_), None) => lost.push("strength (it began with an image: give that by --image)".into()),
         _ => {}
     }
     sampling(told, &mut line, &mut lost);
@@ -69,7 +69,7 @@ fn sampling(told: &Told, line: &mut Line, lost: &mut Vec<String>) {
         }
     }
     if let Some(name) = schedule {
-        match Kind::parse(&name) {
+        match ScheduleKind::parse(&name) {
             Ok(kind) => line.flag("scheduler", kind.name()),
             Err(_) => lost.push(format!("scheduler {name}")),
         }
@@ -82,11 +82,11 @@ fn is_usual(name: &str) -> bool {
 }
 
 /// A sampler by a name of any program: without `k_` before it, and what tells of devices or Karras' schedule behind it.
-fn sampler(name: &str) -> Option<(&'static str, Option<Kind>)> {
+fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
     let plain = name.strip_prefix("k_").unwrap_or(name);
     let plain = plain.strip_suffix("_gpu").unwrap_or(plain);
     let (plain, karras) = match plain.strip_suffix("_k") {
-        Some(plain) => (plain, Some(Kind::Karras)),
+        Some(plain) => (plain, Some(ScheduleKind::Karras)),
         None => (plain, None),
     };
     let renamed = match key(plain).as_str() {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn samplers_by_the_names_of_other_programs() {
-        let karras = Some(Kind::Karras);
+        let karras = Some(ScheduleKind::Karras);
         for (name, want) in [
             ("DPM++ 2M Karras", ("dpm++2m", karras)),
             ("Euler a", ("euler_a", None)),

@@ -1,11 +1,11 @@
-//! A command line that draws a picture.
+//! A command line that draws an image.
 
 use crate::args::Args;
 use clap::{Arg, Command, CommandFactory};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A command, its flags by their long names, and the picture that it begins with.
+/// A command, its flags by their long names, and the image that it begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) command: String,

@@ -1,4 +1,4 @@
-//! `latent replay`: a picture drawn again, as its file tells.
+//! `latent replay`: an image drawn again, as its file tells.
 
 mod foreign;
 mod line;
@@ -10,23 +10,23 @@ use crate::drawing;
 use crate::error::CliError;
 use crate::metadata::{self, Told};
 use crate::output::Output;
-use crate::{picture, print};
-use latent_diffusion::Picture;
+use crate::{image_file, print};
+use latent_diffusion::Image;
 use latent_kernels::Isa;
 use latent_loader::Plain;
 use line::quoted;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Draws a picture again and tells whether it is the same.
+/// Draws an image again and tells whether it is the same.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
     let told = metadata::of(&args.file)?;
     if told.own.as_ref().is_some_and(|own| ["grid", "sheet"].iter().any(|key| own.get(key).is_some())) {
-        let line = format!("{}: is a sheet of several pictures; replay one of them", args.file.display());
+        let line = format!("{}: is a sheet of several images; replay one of them", args.file.display());
         return Err(CliError::BadInput(line));
     }
     // Before they may be written over.
-    let before = picture::read(&args.file)?.picture;
+    let before = image_file::read(&args.file)?.image;
     let (mut line, lost) = match told.own.as_ref().filter(|own| own.get("flags").is_some()) {
         Some(own) => (own::line(own, args)?, Vec::new()),
         None => foreign::line(&told, args)?,
@@ -51,11 +51,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         command.verb().ok_or_else(|| CliError::BadInput("flags: --help and the like draw nothing".into()))?;
     drawing::run(verb)?;
     let path = Output::new(Some(&output), "")?.path(0, verb.args().sampling.seed.unwrap_or(0));
-    let after = picture::read(&path)?.picture;
+    let after = image_file::read(&path)?.image;
     print(&format!("{}\n", Plain(&outcome(&args.file, &before, &after, &told))))
 }
 
-/// A name for the new picture, here: that of the old one with `-replay`.
+/// A name for the new image, here: that of the old one with `-replay`.
 fn beside(file: &Path) -> PathBuf {
     let mut name = file.file_stem().unwrap_or_default().to_owned();
     name.push("-replay");
@@ -66,11 +66,11 @@ fn beside(file: &Path) -> PathBuf {
     name.into()
 }
 
-/// Whether two pictures are the same, and why they may differ.
-fn outcome(file: &Path, before: &Picture, after: &Picture, told: &Told) -> String {
+/// Whether two images are the same, and why they may differ.
+fn outcome(file: &Path, before: &Image, after: &Image, told: &Told) -> String {
     let file = file.display();
     if (before.width, before.height) != (after.width, after.height) {
-        let size = |picture: &Picture| format!("{}x{}", picture.width, picture.height);
+        let size = |image: &Image| format!("{}x{}", image.width, image.height);
         return format!("{file} differs: it is {}, and this {}", size(before), size(after));
     }
     if before.rgb == after.rgb {
@@ -83,7 +83,7 @@ fn outcome(file: &Path, before: &Picture, after: &Picture, told: &Told) -> Strin
     format!("{file} differs in {differing} of {all} pixels, by at most {most} of 255{}", reasons(told))
 }
 
-/// What was not as now when our own picture was drawn.
+/// What was not as now when our own image was drawn.
 fn reasons(told: &Told) -> String {
     let Some(own) = &told.own else { return String::new() };
     let text = |key: &str| own.get(key).and_then(Value::as_str).unwrap_or("");

@@ -1,4 +1,4 @@
-//! The command line of a picture that this program drew.
+//! The command line of an image that this program drew.
 
 use super::line::{Line, argument, command};
 use super::search::Search;
@@ -25,7 +25,7 @@ const USED: [(&str, &str); 8] = [
 /// Those that noise levels given one by one leave no room for.
 const NOT_WITH_SIGMAS: [&str; 3] = ["steps", "scheduler", "compat"];
 
-/// A file that the picture was made with.
+/// A file that the image was made with.
 struct File<'a> {
     flag: &'a str,
     name: &'a str,

@@ -1,4 +1,4 @@
-//! The files that a picture was made with, found by their names and known by their hashes.
+//! The files that an image was made with, found by their names and known by their hashes.
 
 use crate::args::ReplayArgs;
 use crate::error::CliError;
@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
         let Some(first) = found.first() else {
             let hash = sha256.map_or(String::new(), |hash| format!(", SHA-256 {hash}"));
             return Err(CliError::BadInput(format!(
-                "{name}: the {what} that the picture was made with is not found ({what}{hash}); name its folder by --from"
+                "{name}: the {what} that the image was made with is not found ({what}{hash}); name its folder by --from"
             )));
         };
         let Some(wanted) = sha256 else { return Ok(first.clone()) };
@@ -46,18 +46,18 @@ impl<'a> Search<'a> {
             }
         }
         if self.force {
-            eprintln!("latent: {}: is another {what} than the picture was made with", first.display());
+            eprintln!("latent: {}: is another {what} than the image was made with", first.display());
             return Ok(first.clone());
         }
         Err(other(first, what, &others[0], wanted))
     }
 
-    /// Refuses a file that a person named, where it is another one than the picture was made with.
+    /// Refuses a file that a person named, where it is another one than the image was made with.
     pub(super) fn check(&self, what: &str, path: &Path, sha256: &str) -> Result<(), CliError> {
         match hash_of(path)? {
             Some(hash) if !hash.starts_with(&sha256.to_lowercase()) => {
                 if self.force {
-                    eprintln!("latent: {}: is another {what} than the picture was made with", path.display());
+                    eprintln!("latent: {}: is another {what} than the image was made with", path.display());
                     return Ok(());
                 }
                 Err(other(path, what, &hash, sha256))
@@ -75,7 +75,7 @@ fn hash_of(path: &Path) -> Result<Option<String>, CliError> {
 
 fn other(path: &Path, what: &str, hash: &str, wanted: &str) -> CliError {
     CliError::BadInput(format!(
-        "{}: is another {what} than the picture was made with: its hash is {} and not {}; --force takes it",
+        "{}: is another {what} than the image was made with: its hash is {} and not {}; --force takes it",
         path.display(),
         hash::short(hash),
         wanted.get(..10).unwrap_or(wanted)

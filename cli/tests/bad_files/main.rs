@@ -8,10 +8,10 @@ mod case;
 mod flags;
 mod folders;
 mod headers;
+mod images;
 mod kinds;
 mod loras;
 mod models;
-mod pictures;
 
 use case::Case;
 use common::Room;
@@ -26,8 +26,7 @@ const MOST_BYTES: u64 = 64 << 20;
 
 fn all() -> Vec<Case> {
     let mut cases = Vec::new();
-    for group in [kinds::all, headers::all, folders::all, models::all, loras::all, flags::all, pictures::all]
-    {
+    for group in [kinds::all, headers::all, folders::all, models::all, loras::all, flags::all, images::all] {
         cases.extend(group());
     }
     // The peak memory of all programs so far is what the system tells: so those that may take more come last.

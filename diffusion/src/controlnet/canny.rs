@@ -1,4 +1,4 @@
-//! Canny's edges (A Computational Approach to Edge Detection, 1986): thin lines where a picture's brightness changes most.
+//! Canny's edges (A Computational Approach to Edge Detection, 1986): thin lines where an image's brightness changes most.
 //!
 //! 1. Brightness (Rec. 601), smoothed by a Gaussian.
 //! 2. Its gradient, by the 3x3 kernels of Sobel; its length and direction.
@@ -7,7 +7,7 @@
 //! 4. What is longer than the high threshold is an edge, and what is longer than the low one and hangs together with an
 //!    edge (hysteresis).
 
-use crate::{Error, Picture};
+use crate::{Error, Image};
 
 /// How edges are found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,26 +49,26 @@ impl Canny {
     }
 }
 
-/// The edges of a picture, white on black.
+/// The edges of an image, white on black.
 ///
 /// # Errors
 /// [`Error::Setting`]: thresholds or a blur that make no sense.
 ///
 /// ```
-/// use latent_diffusion::{Picture, controlnet::{Canny, canny}};
+/// use latent_diffusion::{Image, controlnet::{Canny, canny}};
 /// // The right half is white.
 /// let rgb = (0..64).flat_map(|i| [if i % 8 < 4 { 0 } else { 255 }; 3]).collect();
-/// let edges = canny(&Picture { width: 8, height: 8, rgb }, &Canny::default())?;
+/// let edges = canny(&Image { width: 8, height: 8, rgb }, &Canny::default())?;
 /// assert_eq!(edges.rgb.iter().filter(|value| **value == 255).count(), 3 * 8);
 /// # Ok::<(), latent_diffusion::Error>(())
 /// ```
-pub fn canny(picture: &Picture, settings: &Canny) -> Result<Picture, Error> {
+pub fn canny(image: &Image, settings: &Canny) -> Result<Image, Error> {
     settings.check()?;
-    let plane = Plane::of(picture).smoothed(settings.blur);
+    let plane = Plane::of(image).smoothed(settings.blur);
     let strength = plane.thin_gradient();
     let edges = strength.joined(settings.low as f32, settings.high as f32);
     let rgb = edges.iter().flat_map(|is_edge| [if *is_edge { 255 } else { 0 }; 3]).collect();
-    Ok(Picture { width: picture.width, height: picture.height, rgb })
+    Ok(Image { width: image.width, height: image.height, rgb })
 }
 
 /// One value a pixel.
@@ -79,14 +79,14 @@ struct Plane {
 }
 
 impl Plane {
-    fn of(picture: &Picture) -> Plane {
+    fn of(image: &Image) -> Plane {
         let brightness =
             |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
-        let values = picture.rgb.chunks_exact(3).map(brightness).collect();
-        Plane { width: picture.width, height: picture.height, values }
+        let values = image.rgb.chunks_exact(3).map(brightness).collect();
+        Plane { width: image.width, height: image.height, values }
     }
 
-    /// The value at a place; outside the picture its nearest.
+    /// The value at a place; outside the image its nearest.
     fn at(&self, x: isize, y: isize) -> f32 {
         let inside = |at: isize, side: usize| at.clamp(0, side as isize - 1) as usize;
         self.values[inside(y, self.height) * self.width + inside(x, self.width)]
@@ -168,16 +168,16 @@ impl Plane {
 mod tests {
     use super::*;
 
-    fn drawn(width: usize, height: usize, grey: impl Fn(usize, usize) -> u8) -> Picture {
+    fn drawn(width: usize, height: usize, grey: impl Fn(usize, usize) -> u8) -> Image {
         let rgb = (0..width * height).flat_map(|i| [grey(i % width, i / width); 3]).collect();
-        Picture { width, height, rgb }
+        Image { width, height, rgb }
     }
 
-    fn edges(picture: &Picture, settings: &Canny) -> Vec<(usize, usize)> {
-        let edges = canny(picture, settings).unwrap();
-        assert_eq!((edges.width, edges.height), (picture.width, picture.height));
-        let white = (0..picture.width * picture.height).filter(|i| edges.rgb[3 * i] == 255);
-        white.map(|i| (i % picture.width, i / picture.width)).collect()
+    fn edges(image: &Image, settings: &Canny) -> Vec<(usize, usize)> {
+        let edges = canny(image, settings).unwrap();
+        assert_eq!((edges.width, edges.height), (image.width, image.height));
+        let white = (0..image.width * image.height).filter(|i| edges.rgb[3 * i] == 255);
+        white.map(|i| (i % image.width, i / image.width)).collect()
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_pictures_have_no_edges_and_tiny_ones_do_not_panic() {
+    fn flat_images_have_no_edges_and_tiny_ones_do_not_panic() {
         for (width, height) in [(1, 1), (1, 9), (9, 1), (2, 2), (0, 0)] {
             assert_eq!(edges(&drawn(width, height, |_, _| 90), &Canny::default()), []);
         }

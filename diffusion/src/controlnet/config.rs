@@ -9,7 +9,7 @@ use latent_loader::Weights;
 pub struct ControlNetConfig {
     /// Those of the UNet whose way down and middle it is a copy of; nothing is told of the way up.
     pub unet: UNetConfig,
-    /// Channels of the picture, of the first convolution that sees it, and of each one after that but the last.
+    /// Channels of the image, of the first convolution that sees it, and of each one after that but the last.
     pub hint_channels: Vec<usize>,
 }
 
@@ -28,7 +28,7 @@ impl ControlNetConfig {
         Ok(ControlNetConfig { unet: UNetConfig::of_way_down(weights, heads)?, hint_channels })
     }
 
-    /// Pixels of the picture on each side of an element of the latent: every other block halves it.
+    /// Pixels of the image on each side of an element of the latent: every other block halves it.
     #[must_use]
     pub fn factor(&self) -> usize {
         let blocks = self.hint_channels.len().saturating_sub(2);

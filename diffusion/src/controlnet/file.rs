@@ -6,7 +6,7 @@ use crate::params::Params;
 use crate::{Error, whole};
 use latent_loader::{Checkpoint, Weights};
 
-/// Channels of a picture.
+/// Channels of an image.
 const RGB: usize = 3;
 
 /// An opened file of a ControlNet, found whole. Its weights are read when they are needed.
@@ -88,7 +88,7 @@ impl ControlFile {
         if own.in_channels != latents || self.config.hint_channels[0] != RGB || self.config.factor() != factor
         {
             return refuse(format!(
-                "is a ControlNet that takes {} channels of latent and {} of a picture {} times as large; those of this \
+                "is a ControlNet that takes {} channels of latent and {} of an image {} times as large; those of this \
                  model take {latents}, {RGB} and {factor}",
                 own.in_channels,
                 self.config.hint_channels[0],

@@ -1,4 +1,4 @@
-//! From the picture that steers to the first level of the network.
+//! From the image that steers to the first level of the network.
 
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Padding, Tensor, ops};
@@ -12,7 +12,7 @@ pub(super) struct HintEmbedding {
 }
 
 impl HintEmbedding {
-    /// `channels` of the picture, of the first convolution and of each block; the last gives `outputs`.
+    /// `channels` of the image, of the first convolution and of each block; the last gives `outputs`.
     pub(super) fn load(
         params: &Params<'_>,
         channels: &[usize],

@@ -1,10 +1,10 @@
-//! ControlNet: a picture of lines, depths or poses steers a UNet (Zhang et al., Adding Conditional Control to Text-to-Image
+//! ControlNet: an image of lines, depths or poses steers a UNet (Zhang et al., Adding Conditional Control to Text-to-Image
 //! Diffusion Models, 2023).
 //!
-//! The network is a copy of the UNet's way down and middle, trained to see the picture beside the latent. Its states pass
+//! The network is a copy of the UNet's way down and middle, trained to see the image beside the latent. Its states pass
 //! through 1x1 convolutions that were zero before training (section 3.1), and are added to the UNet's own before its way
 //! up. [`ControlFile`] is a file of one, [`ControlNet`] the network, [`Residuals`] what it gives; [`canny`] makes lines of
-//! a picture, for networks that were trained with those. [`Pipeline::set_controls`](crate::Pipeline::set_controls) draws
+//! an image, for networks that were trained with those. [`Pipeline::set_controls`](crate::Pipeline::set_controls) draws
 //! with them.
 
 mod canny;
@@ -71,17 +71,17 @@ impl ControlNet {
         self.trunk.condition(text, added)
     }
 
-    /// Embeds the picture that steers: `[batch, height, width, 3]` of 0..1 to `[batch, height / 8, width / 8, channels]` of
+    /// Embeds the image that steers: `[batch, height, width, 3]` of 0..1 to `[batch, height / 8, width / 8, channels]` of
     /// the UNet's first level. It is the same in every step.
     ///
     /// # Errors
-    /// A picture of other channels.
+    /// An image of other channels.
     pub fn embed(&self, hint: &Tensor) -> Result<Tensor, Error> {
         self.controlnet_cond_embedding.forward(&hint.to(self.device())?)
     }
 
     /// What is to be added to the states of the UNet, times `strength`, for a latent `x` `[batch, height, width, 4]`, its
-    /// `timesteps` (one each), the embedded picture, and what steers the network beside it.
+    /// `timesteps` (one each), the embedded image, and what steers the network beside it.
     ///
     /// # Errors
     /// Shapes that do not fit the model, a condition of another one.

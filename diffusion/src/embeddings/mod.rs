@@ -1,4 +1,4 @@
-//! Textual inversion (Gal et al. 2022, <https://arxiv.org/abs/2208.01618>): words that were learned from pictures.
+//! Textual inversion (Gal et al. 2022, <https://arxiv.org/abs/2208.01618>): words that were learned from images.
 //!
 //! A [`TextualInversion`] is a small file of vectors that stand where a word's vectors of the token table would.
 //! [`Words`] are those of a model: their names are found among the tokens of a prompt, and stand there as ids past the

@@ -102,7 +102,7 @@ pub(super) fn base(contents: &Contents<'_>) -> Option<Base> {
     }
 }
 
-/// Variants of a UNet that take something else than text, noise and a picture of the same size.
+/// Variants of a UNet that take something else than text, noise and an image of the same size.
 pub(super) const FOREIGN: [&str; 5] = [VIDEO, ZERO123, UPSCALER, DEPTH, UNCLIP];
 const VIDEO: &str = "Stable Video Diffusion";
 const ZERO123: &str = "Zero123";

@@ -1,7 +1,7 @@
 //! ControlNets: where their tensors are in a file, and the family that they are made for.
 
 use super::contents::{CONTROL, Contents};
-use super::{ALL, Base, Family, Identity, Kind, anatomy};
+use super::{ALL, Base, Family, Identity, ModelKind, anatomy};
 use crate::Error;
 use crate::unet::Heads;
 use latent_loader::{Checkpoint, Weights};
@@ -57,9 +57,11 @@ fn no_control(checkpoint: &Checkpoint) -> String {
     let is_lora = checkpoint.get("lora_controlnet").is_some();
     let what = match kind {
         _ if is_lora => "is a Control-LoRA, which cannot be used here".to_owned(),
-        // Without the part that sees the picture.
-        Kind::ControlNet => "is a part of a ControlNet, without the layers that see the picture".to_owned(),
-        Kind::Unknown => "holds no ControlNet".to_owned(),
+        // Without the part that sees the image.
+        ModelKind::ControlNet => {
+            "is a part of a ControlNet, without the layers that see the image".to_owned()
+        }
+        ModelKind::Unknown => "holds no ControlNet".to_owned(),
         kind => format!("is no ControlNet but a {}, which {}", kind.label(), kind.purpose()),
     };
     format!("{what}; give a ControlNet, such as control_v11p_sd15_canny")

@@ -2,7 +2,7 @@
 
 use super::{Model, identity};
 use crate::samplers::{self, Dpmpp2m, EulerA, Sampler};
-use crate::schedule::{Form, Kind};
+use crate::schedule::{Convention, ScheduleKind};
 use latent_loader::Checkpoint;
 
 /// Steps, guidance and sampler for a model.
@@ -15,14 +15,19 @@ pub struct Defaults {
     /// The sampler.
     pub sampler: &'static dyn Sampler,
     /// How the noise levels are spaced.
-    pub schedule: Kind,
+    pub schedule: ScheduleKind,
     /// Whose conventions the schedule follows; the sampler's own when `None`.
-    pub form: Option<Form>,
+    pub convention: Option<Convention>,
 }
 
 /// What the webui's users expect of a model that is none of the others.
-const USUAL: Defaults =
-    Defaults { steps: 20, guidance: 7.0, sampler: &Dpmpp2m, schedule: Kind::Karras, form: None };
+const USUAL: Defaults = Defaults {
+    steps: 20,
+    guidance: 7.0,
+    sampler: &Dpmpp2m,
+    schedule: ScheduleKind::Karras,
+    convention: None,
+};
 
 /// Steps of a distilled model whose name tells none.
 const FEW_STEPS: usize = 4;
@@ -48,8 +53,8 @@ impl Model {
             steps: self.named_steps.unwrap_or(FEW_STEPS),
             guidance: if self.unet.time_cond_proj_dim.is_some() { LCM_GUIDANCE } else { 1.0 },
             sampler: samplers::parse(sampler).map_or(&EulerA, |(sampler, _)| sampler),
-            schedule: if is_lcm { Kind::Normal } else { Kind::Trailing },
-            form: (!is_lcm).then_some(Form::Diffusers),
+            schedule: if is_lcm { ScheduleKind::Normal } else { ScheduleKind::Trailing },
+            convention: (!is_lcm).then_some(Convention::Diffusers),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::anatomy::{self, Base, FOREIGN};
 use super::contents::{Contents, UNET};
-use super::identity::{Identity, Kind};
+use super::identity::{Identity, ModelKind};
 use super::places::Part;
 use latent_loader::{Checkpoint, TensorInfo};
 
@@ -62,7 +62,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether the UNet takes something else than text, noise and a picture of the same size.
+    /// Whether the UNet takes something else than text, noise and an image of the same size.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.variant.is_some_and(|variant| FOREIGN.contains(&variant))
@@ -73,16 +73,16 @@ impl<'a> Facts<'a> {
     pub fn explain(&self) -> String {
         let identity = Identity::of(self.contents.checkpoint);
         let what = match identity.kind {
-            Kind::Lora => "is a LoRA, an addition to a model",
-            Kind::ControlNet => "is a ControlNet, an addition to a model",
-            Kind::Embedding => "is a textual inversion, a word for a model",
-            Kind::Model | Kind::Unet if self.is_foreign() => {
+            ModelKind::Lora => "is a LoRA, an addition to a model",
+            ModelKind::ControlNet => "is a ControlNet, an addition to a model",
+            ModelKind::Embedding => "is a textual inversion, a word for a model",
+            ModelKind::Model | ModelKind::Unet if self.is_foreign() => {
                 return format!(
                     "is a model of the kind \"{}\", which cannot draw here",
                     self.variant.unwrap_or_default()
                 );
             }
-            Kind::Model | Kind::Unet => {
+            ModelKind::Model | ModelKind::Unet => {
                 return format!(
                     "holds a UNet of an unknown kind ({} input channels, text width {}); this is no Stable Diffusion \
                      model that is known here",
@@ -90,11 +90,11 @@ impl<'a> Facts<'a> {
                     self.context_dim.map_or("unknown".into(), |d| d.to_string()),
                 );
             }
-            Kind::Vae => "holds a VAE and no UNet",
-            Kind::TextEncoder => "holds a text encoder and no UNet",
-            Kind::TinyVae => "is a tiny VAE (TAESD), an addition to a model",
-            Kind::Upscaler => "is an upscaler of pictures",
-            Kind::Unknown => "holds no tensor of a Stable Diffusion model",
+            ModelKind::Vae => "holds a VAE and no UNet",
+            ModelKind::TextEncoder => "holds a text encoder and no UNet",
+            ModelKind::TinyVae => "is a tiny VAE (TAESD), an addition to a model",
+            ModelKind::Upscaler => "is an upscaler of images",
+            ModelKind::Unknown => "holds no tensor of a Stable Diffusion model",
         };
         format!("{what}; give a whole checkpoint, with text encoder, UNet and VAE")
     }

@@ -5,13 +5,13 @@
 
 use super::anatomy::{self, Base};
 use super::contents::{Contents, VAE};
-use super::prediction::{self, Told};
+use super::prediction::{self, DetectedPrediction};
 use latent_loader::Checkpoint;
 use std::path::Path;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ModelKind {
     /// A UNet with a text encoder or a VAE.
     Model,
     /// A UNet alone.
@@ -24,29 +24,29 @@ pub enum Kind {
     TinyVae,
     /// An addition to the weights of a model: LoRA, LoHa, LoKr.
     Lora,
-    /// A network that steers a UNet by a picture.
+    /// A network that steers a UNet by an image.
     ControlNet,
     /// Words that were learned: a textual inversion.
     Embedding,
-    /// A network that enlarges pictures.
+    /// A network that enlarges images.
     Upscaler,
     /// Nothing of Stable Diffusion that is known here.
     Unknown,
 }
 
-impl Kind {
+impl ModelKind {
     /// Every kind, in the order in which they are listed.
-    pub const ALL: &'static [Kind] = &[
-        Kind::Model,
-        Kind::Unet,
-        Kind::TextEncoder,
-        Kind::Vae,
-        Kind::TinyVae,
-        Kind::Lora,
-        Kind::ControlNet,
-        Kind::Embedding,
-        Kind::Upscaler,
-        Kind::Unknown,
+    pub const ALL: &'static [ModelKind] = &[
+        ModelKind::Model,
+        ModelKind::Unet,
+        ModelKind::TextEncoder,
+        ModelKind::Vae,
+        ModelKind::TinyVae,
+        ModelKind::Lora,
+        ModelKind::ControlNet,
+        ModelKind::Embedding,
+        ModelKind::Upscaler,
+        ModelKind::Unknown,
     ];
 
     /// Its short name, as a program writes it.
@@ -69,22 +69,22 @@ impl Kind {
 
     fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Kind::Model => ("model", "model", "draws pictures"),
-            Kind::Unet => ("unet", "UNet alone", "needs text encoder and VAE from another file"),
-            Kind::TextEncoder => {
+            ModelKind::Model => ("model", "model", "draws images"),
+            ModelKind::Unet => ("unet", "UNet alone", "needs text encoder and VAE from another file"),
+            ModelKind::TextEncoder => {
                 ("text-encoder", "text encoder alone", "replaces the text encoder of a model")
             }
-            Kind::Vae => ("vae", "VAE alone", "replaces the VAE of a model"),
-            Kind::TinyVae => {
-                ("taesd", "tiny VAE (TAESD)", "decodes previews, and fast and less exact pictures")
+            ModelKind::Vae => ("vae", "VAE alone", "replaces the VAE of a model"),
+            ModelKind::TinyVae => {
+                ("taesd", "tiny VAE (TAESD)", "decodes previews, and fast and less exact images")
             }
-            Kind::Lora => ("lora", "LoRA", "is added to the weights of a model of its family"),
-            Kind::ControlNet => ("controlnet", "ControlNet", "steers a model of its family by a picture"),
-            Kind::Embedding => {
+            ModelKind::Lora => ("lora", "LoRA", "is added to the weights of a model of its family"),
+            ModelKind::ControlNet => ("controlnet", "ControlNet", "steers a model of its family by an image"),
+            ModelKind::Embedding => {
                 ("embedding", "textual inversion", "is a word for the prompts of models of its family")
             }
-            Kind::Upscaler => ("upscaler", "upscaler", "enlarges pictures"),
-            Kind::Unknown => ("unknown", "unknown", "holds no tensor of a Stable Diffusion model"),
+            ModelKind::Upscaler => ("upscaler", "upscaler", "enlarges images"),
+            ModelKind::Unknown => ("unknown", "unknown", "holds no tensor of a Stable Diffusion model"),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ModelKind,
     /// The family that it is of, or goes with.
     pub base: Option<Base>,
     /// "base", "inpainting", "pix2pix", …; only for what holds a UNet.
@@ -101,7 +101,7 @@ pub struct Identity {
     /// "turbo", "lightning", "lcm" or "hyper", for few steps, and how that was told.
     pub distilled: Option<(&'static str, &'static str)>,
     /// What the UNet predicts.
-    pub prediction: Option<Told>,
+    pub prediction: Option<DetectedPrediction>,
     /// Whether the schedule ends in pure noise (zero terminal SNR).
     pub zero_terminal_snr: bool,
     /// Parts that a whole model has and this one lacks.
@@ -114,12 +114,12 @@ impl Identity {
     pub fn of(checkpoint: &Checkpoint) -> Identity {
         let contents = Contents::of(checkpoint);
         let kind = kind(&contents);
-        let has_unet = matches!(kind, Kind::Model | Kind::Unet);
+        let has_unet = matches!(kind, ModelKind::Model | ModelKind::Unet);
         let base = match kind {
-            Kind::Model | Kind::Unet | Kind::ControlNet => anatomy::base(&contents),
-            Kind::Lora => anatomy::base_of_lora(checkpoint),
-            Kind::Embedding => anatomy::base_of_embedding(checkpoint),
-            Kind::TextEncoder => anatomy::base_of_text_encoder(checkpoint),
+            ModelKind::Model | ModelKind::Unet | ModelKind::ControlNet => anatomy::base(&contents),
+            ModelKind::Lora => anatomy::base_of_lora(checkpoint),
+            ModelKind::Embedding => anatomy::base_of_embedding(checkpoint),
+            ModelKind::TextEncoder => anatomy::base_of_text_encoder(checkpoint),
             _ => None,
         };
         let mut lacks = Vec::new();
@@ -131,7 +131,7 @@ impl Identity {
             kind,
             base,
             variant: if has_unet { anatomy::variant(&contents) } else { None },
-            distilled: if has_unet || kind == Kind::Lora { distilled(&contents) } else { None },
+            distilled: if has_unet || kind == ModelKind::Lora { distilled(&contents) } else { None },
             prediction: if has_unet { prediction::told(&contents, base) } else { None },
             zero_terminal_snr: has_unet && prediction::zero_terminal_snr(checkpoint),
             lacks,
@@ -149,7 +149,7 @@ impl Identity {
     }
 }
 
-fn kind(contents: &Contents<'_>) -> Kind {
+fn kind(contents: &Contents<'_>) -> ModelKind {
     let checkpoint = contents.checkpoint;
     let any = |test: fn(&str) -> bool| checkpoint.tensors().any(|t| test(&t.name));
     let names = checkpoint.tensors().count();
@@ -159,17 +159,17 @@ fn kind(contents: &Contents<'_>) -> Kind {
                 .iter()
                 .any(|p| n.contains(p))
     }) {
-        Kind::Lora
+        ModelKind::Lora
     } else if any(|n| {
         n.contains("input_hint_block")
             || n.contains("controlnet_cond_embedding")
             || n.starts_with("controlnet_")
     }) {
-        Kind::ControlNet
+        ModelKind::ControlNet
     } else if names <= 8 && any(|n| matches!(n, "emb_params" | "clip_l" | "clip_g") || n.starts_with('<')) {
-        Kind::Embedding
+        ModelKind::Embedding
     } else if anatomy::has_unet(contents) {
-        if contents.has_text() || contents.has(VAE) { Kind::Model } else { Kind::Unet }
+        if contents.has_text() || contents.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
     } else if any(|n| {
         let part = n.trim_start_matches("taesd_");
         // The original's halves have no prefix.
@@ -179,15 +179,15 @@ fn kind(contents: &Contents<'_>) -> Kind {
                 .any(|p| part.starts_with(p))
                 && !n.contains("self_attn")
     }) {
-        Kind::TinyVae
+        ModelKind::TinyVae
     } else if contents.has(VAE) {
-        Kind::Vae
+        ModelKind::Vae
     } else if contents.has_text() {
-        Kind::TextEncoder
+        ModelKind::TextEncoder
     } else if any(crate::upscaler::is_upscaler) {
-        Kind::Upscaler
+        ModelKind::Upscaler
     } else {
-        Kind::Unknown
+        ModelKind::Unknown
     }
 }
 

@@ -5,9 +5,9 @@
 pub enum Input {
     /// The latent alone.
     Latent,
-    /// The latent, the mask, and the latent of the picture without what the mask covers: inpainting models.
+    /// The latent, the mask, and the latent of the image without what the mask covers: inpainting models.
     Inpaint,
-    /// The latent, and that of the picture to be changed (Brooks et al., InstructPix2Pix, 2023).
+    /// The latent, and that of the image to be changed (Brooks et al., InstructPix2Pix, 2023).
     Edit,
 }
 

@@ -32,10 +32,10 @@ pub(crate) use control::ControlParts;
 pub use defaults::Defaults;
 pub use facts::{Component, Facts};
 pub(crate) use identity::FILE_NAME;
-pub use identity::{Identity, Kind};
+pub use identity::{Identity, ModelKind};
 pub use input::Input;
 pub use parts::Parts;
-pub use prediction::Told;
+pub use prediction::DetectedPrediction;
 pub use published::{PUBLISHED, Published, Sizes};
 pub use sources::{Joined, Sources};
 
@@ -63,7 +63,7 @@ pub struct Family {
     pub id: &'static str,
     /// Name, as a person writes it.
     pub label: &'static str,
-    /// Side in pixels of the square pictures that it was trained on.
+    /// Side in pixels of the square images that it was trained on.
     pub resolution: usize,
     /// Heads of the UNet's attentions, which shapes do not tell.
     heads: Heads,
@@ -110,7 +110,7 @@ impl Family {
 pub struct Model {
     /// Its family.
     pub family: &'static Family,
-    /// Width and height of its pictures when none is asked for.
+    /// Width and height of its images when none is asked for.
     pub resolution: (usize, usize),
     /// Its text encoders; their states lie side by side.
     pub text: Vec<TextPart>,

@@ -11,7 +11,7 @@ use latent_loader::Checkpoint;
 
 /// What a UNet predicts, and how that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct DetectedPrediction {
     /// What it predicts.
     pub prediction: Prediction,
     /// How that was told.
@@ -21,7 +21,7 @@ pub struct Told {
 /// How something was told that a folder's scheduler tells.
 const CONFIG: &str = "the scheduler's configuration";
 
-impl Told {
+impl DetectedPrediction {
     /// Whether the tensors and their metadata tell it, and neither the file's name nor its neighbours.
     pub(crate) fn is_by_contents(&self) -> bool {
         ![FILE_NAME, CONFIG].contains(&self.by)
@@ -35,9 +35,9 @@ const MOST_OF_EPSILON: f64 = 0.09;
 const MARKS_OF_V: [&str; 2] = ["v_pred", "edm_vpred.sigma_max"];
 
 /// What the UNet of a family predicts. One small tensor is read at most.
-pub(super) fn told(contents: &Contents<'_>, base: Option<Base>) -> Option<Told> {
+pub(super) fn told(contents: &Contents<'_>, base: Option<Base>) -> Option<DetectedPrediction> {
     let checkpoint = contents.checkpoint;
-    let told = |prediction, by| Some(Told { prediction, by });
+    let told = |prediction, by| Some(DetectedPrediction { prediction, by });
     let config = checkpoint.config("scheduler").and_then(|c| c.get("prediction_type")?.as_str());
     if let Some(prediction) = config.and_then(named) {
         return told(prediction, CONFIG);

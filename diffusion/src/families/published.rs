@@ -14,7 +14,7 @@ pub struct Published {
     pub label: &'static str,
     /// Other spellings of the short name.
     pub(super) aliases: &'static [&'static str],
-    /// Side in pixels of the square pictures that it was trained on.
+    /// Side in pixels of the square images that it was trained on.
     pub resolution: usize,
     pub(super) sizes: fn() -> Sizes,
 }

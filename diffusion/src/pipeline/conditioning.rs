@@ -16,7 +16,7 @@ pub struct Conditioning {
     texts: Arc<Texts>,
     /// Those of the negative prompts.
     negative_texts: Arc<Texts>,
-    /// One for all pictures, or one for each.
+    /// One for all images, or one for each.
     positive: Vec<Vec<Sub>>,
     negative: Vec<Arc<Track>>,
     /// Steps of the first pass, where it was encoded for two.
@@ -27,9 +27,9 @@ pub struct Conditioning {
     pub refiner: Option<Box<Conditioning>>,
 }
 
-/// What a picture is told in one step.
+/// What an image is told in one step.
 #[derive(Debug)]
-pub struct Told {
+pub struct StepConditioning {
     /// States of the text, `[1, 77 chunks, width]`.
     pub states: Tensor,
     /// The pooled text `[1, width]`, for models that take it.
@@ -108,22 +108,30 @@ impl Conditioning {
         Ok(Conditioning { texts, negative_texts, positive, negative, first, past: 0, refiner: None })
     }
 
-    /// What a picture is told in a step, both counted from 0: the subprompts of its prompt, and the negative prompt. All
+    /// What an image is told in a step, both counted from 0: the subprompts of its prompt, and the negative prompt. All
     /// are filled up to the length of the longest.
     ///
     /// # Errors
-    /// Memory.
+    /// VaeTiling.
     ///
     /// # Panics
-    /// If there are prompts for fewer pictures.
-    pub fn told(&self, picture: usize, step: usize) -> Result<(Vec<Told>, Told), Error> {
-        let steering = self.steering(picture, step);
-        let told = |sub: Option<usize>| -> Result<Told, Error> {
+    /// If there are prompts for fewer images.
+    pub fn told(
+        &self,
+        image: usize,
+        step: usize,
+    ) -> Result<(Vec<StepConditioning>, StepConditioning), Error> {
+        let steering = self.steering(image, step);
+        let told = |sub: Option<usize>| -> Result<StepConditioning, Error> {
             let (text, weight) = self.text(&steering, sub);
             let states = text.states(steering.chunks);
             let dims = [1, steering.chunks * CONTEXT, self.width()];
             let pooled = text.pooled().map(|pooled| Tensor::from_f32(&[1, pooled.len()], pooled));
-            Ok(Told { states: Tensor::from_f32(&dims, &states)?, pooled: pooled.transpose()?, weight })
+            Ok(StepConditioning {
+                states: Tensor::from_f32(&dims, &states)?,
+                pooled: pooled.transpose()?,
+                weight,
+            })
         };
         let positive = (0..steering.positive.len()).map(|sub| told(Some(sub)));
         Ok((positive.collect::<Result<_, _>>()?, told(None)?))
@@ -153,42 +161,42 @@ impl Conditioning {
         Ok(Conditioning { negative_texts, negative, ..self })
     }
 
-    /// The same for some of the pictures. One prompt for all stays one.
+    /// The same for some of the images. One prompt for all stays one.
     ///
     /// # Panics
-    /// If there are prompts for fewer pictures.
+    /// If there are prompts for fewer images.
     #[must_use]
-    pub fn of_pictures(&self, pictures: std::ops::Range<usize>) -> Conditioning {
-        fn part<T: Clone>(all: &[T], pictures: &std::ops::Range<usize>) -> Vec<T> {
-            if all.len() == 1 { all.to_vec() } else { all[pictures.clone()].to_vec() }
+    pub fn of_images(&self, images: std::ops::Range<usize>) -> Conditioning {
+        fn part<T: Clone>(all: &[T], images: &std::ops::Range<usize>) -> Vec<T> {
+            if all.len() == 1 { all.to_vec() } else { all[images.clone()].to_vec() }
         }
         Conditioning {
             texts: self.texts.clone(),
             negative_texts: self.negative_texts.clone(),
-            positive: part(&self.positive, &pictures),
-            negative: part(&self.negative, &pictures),
+            positive: part(&self.positive, &images),
+            negative: part(&self.negative, &images),
             first: self.first,
             past: self.past,
-            refiner: self.refiner.as_ref().map(|refiner| Box::new(refiner.of_pictures(pictures))),
+            refiner: self.refiner.as_ref().map(|refiner| Box::new(refiner.of_images(images))),
         }
     }
 
-    /// Refuses prompts that are neither one for all pictures nor one for each.
-    pub(super) fn check(&self, pictures: usize) -> Result<(), Error> {
+    /// Refuses prompts that are neither one for all images nor one for each.
+    pub(super) fn check(&self, images: usize) -> Result<(), Error> {
         for prompts in [self.positive.len(), self.negative.len()] {
-            if prompts != 1 && prompts != pictures {
+            if prompts != 1 && prompts != images {
                 let reason =
-                    format!("{prompts} prompts for {pictures} pictures; one for all or one for each can be");
+                    format!("{prompts} prompts for {images} images; one for all or one for each can be");
                 return Err(Error::Setting { name: "prompt", reason });
             }
         }
         Ok(())
     }
 
-    /// Which texts steer a picture in a step, both counted from 0.
-    pub(super) fn steering(&self, picture: usize, step: usize) -> Steering {
-        let positive = if self.positive.len() == 1 { &self.positive[0] } else { &self.positive[picture] };
-        let negative = if self.negative.len() == 1 { &self.negative[0] } else { &self.negative[picture] };
+    /// Which texts steer an image in a step, both counted from 0.
+    pub(super) fn steering(&self, image: usize, step: usize) -> Steering {
+        let positive = if self.positive.len() == 1 { &self.positive[0] } else { &self.positive[image] };
+        let negative = if self.negative.len() == 1 { &self.negative[0] } else { &self.negative[image] };
         let step = self.past + step + 1;
         let positive: Vec<(usize, f64)> =
             positive.iter().map(|sub| (sub.track.at(step), sub.weight)).collect();
@@ -213,7 +221,7 @@ impl Conditioning {
     }
 }
 
-/// Which texts steer a picture in a step.
+/// Which texts steer an image in a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Steering {
     /// The places of the subprompts, and their weights.

@@ -1,7 +1,7 @@
 //! ControlNets of a pipeline.
 
 use super::now::Now;
-use super::{Latents, Listener, Picture, Pipeline, Settings};
+use super::{Image, Latents, Listener, Pipeline, Settings};
 use crate::Error;
 use crate::controlnet::{ControlFile, ControlNet, Residuals};
 use crate::families::Model;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 /// Strongest that a ControlNet can act.
 const MOST_STRENGTH: f64 = 10.0;
 
-/// A ControlNet, the picture that it sees, and how it acts.
+/// A ControlNet, the image that it sees, and how it acts.
 #[derive(Clone)]
 pub struct Control {
     /// The network.
     pub net: Arc<ControlFile>,
-    /// What it sees, of the size that is drawn, or of the task's picture.
-    pub picture: Picture,
+    /// What it sees, of the size that is drawn, or of the task's image.
+    pub image: Image,
     /// How strongly it acts: 1 as it was trained, 0 not at all.
     pub strength: f64,
     /// The part of the steps, from 0 to 1, after which it acts (`control_guidance_start` of diffusers).
@@ -32,8 +32,8 @@ pub struct Control {
 impl Control {
     /// One that acts in every step, as it was trained.
     #[must_use]
-    pub fn new(net: Arc<ControlFile>, picture: Picture) -> Control {
-        Control { net, picture, strength: 1.0, start: 0.0, end: 1.0 }
+    pub fn new(net: Arc<ControlFile>, image: Image) -> Control {
+        Control { net, image, strength: 1.0, start: 0.0, end: 1.0 }
     }
 
     /// Whether it acts in step `index` of `steps`, as in diffusers' pipelines.
@@ -55,21 +55,21 @@ impl Control {
         self.net.check_fits(model)
     }
 
-    /// The picture as a tensor `[1, height, width, 3]` of 0..1, filled up to whole elements of a latent.
+    /// The image as a tensor `[1, height, width, 3]` of 0..1, filled up to whole elements of a latent.
     fn hint(&self, [width, height]: [usize; 2], factor: usize) -> Result<Tensor, Error> {
-        let picture = self.picture.padded_to(factor);
-        if [picture.width, picture.height] != [width, height] || picture.rgb.len() != 3 * width * height {
-            let Picture { width: w, height: h, .. } = self.picture;
+        let image = self.image.padded_to(factor);
+        if [image.width, image.height] != [width, height] || image.rgb.len() != 3 * width * height {
+            let Image { width: w, height: h, .. } = self.image;
             let reason = format!("{w}x{h} pixels are given, and {width}x{height} are drawn");
-            return Err(Error::Setting { name: "control picture", reason });
+            return Err(Error::Setting { name: "control image", reason });
         }
-        let values: Vec<f32> = picture.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+        let values: Vec<f32> = image.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
         Ok(Tensor::from_f32(&[1, height, width, 3], &values)?)
     }
 
     /// As [`Control::hint`], for a larger size.
     fn stretched(&self, [width, height]: [usize; 2], factor: usize) -> Result<Tensor, Error> {
-        let own = [self.picture.width, self.picture.height].map(|side| side.next_multiple_of(factor));
+        let own = [self.image.width, self.image.height].map(|side| side.next_multiple_of(factor));
         let planes = Latents::from_channels_last(&self.hint(own, factor)?)?;
         planes.bilinear([height, width]).channels_last(0..1)
     }
@@ -84,10 +84,10 @@ impl Pipeline {
     ///
     /// # Examples
     /// ```no_run
-    /// # use latent_diffusion::{Control, Picture, Pipeline, loader::Checkpoint};
+    /// # use latent_diffusion::{Control, Image, Pipeline, loader::Checkpoint};
     /// # use latent_diffusion::controlnet::{Canny, ControlFile, canny};
     /// # use std::{path::Path, sync::Arc};
-    /// # let photo = Picture { width: 512, height: 512, rgb: vec![0; 512 * 512 * 3] };
+    /// # let photo = Image { width: 512, height: 512, rgb: vec![0; 512 * 512 * 3] };
     /// let open = |file: &str| Checkpoint::open(Path::new(file));
     /// let mut pipeline = Pipeline::open(open("v1-5-pruned.safetensors")?)?;
     /// let net = Arc::new(ControlFile::open(open("control_v11p_sd15_canny.safetensors")?)?);
@@ -101,14 +101,14 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Refuses pictures that are not of the size that is drawn.
+    /// Refuses images that are not of the size that is drawn.
     pub(super) fn check_controls(&self, settings: &Settings) -> Result<(), Error> {
         let (width, height) = settings.size(&self.model)?;
         let factor = self.model.vae.factor();
         self.controls.iter().try_for_each(|control| control.hint([width, height], factor).map(drop))
     }
 
-    /// The networks that act in a walk, read if they are not there yet, with what they see: for a second pass their pictures
+    /// The networks that act in a walk, read if they are not there yet, with what they see: for a second pass their images
     /// stretched.
     pub(super) fn steering(
         &mut self,
@@ -149,7 +149,7 @@ impl Pipeline {
     }
 }
 
-/// A network and the picture that it sees, embedded, in main memory.
+/// A network and the image that it sees, embedded, in main memory.
 struct Seen {
     net: Arc<ControlNet>,
     hint: Tensor,
@@ -165,7 +165,7 @@ pub(super) struct Steering {
 
 impl Steering {
     /// For a batch that is told these.
-    pub(super) fn told(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Told, Error> {
+    pub(super) fn told(&self, text: &Tensor, added: Option<&Tensor>) -> Result<ControlConditioning, Error> {
         let copies = text.dims()[0];
         let told = |seen: &Seen| -> Result<Acting, Error> {
             let mut dims = seen.hint.dims().to_vec();
@@ -179,7 +179,7 @@ impl Steering {
             })
         };
         let acting = self.seen.iter().map(told).collect::<Result<_, _>>()?;
-        Ok(Told { acting, now: self.now.clone() })
+        Ok(ControlConditioning { acting, now: self.now.clone() })
     }
 }
 
@@ -193,12 +193,12 @@ struct Acting {
 }
 
 /// The networks that steer a batch.
-pub(super) struct Told {
+pub(super) struct ControlConditioning {
     acting: Vec<Acting>,
     now: Rc<Now>,
 }
 
-impl Told {
+impl ControlConditioning {
     /// Which networks act in this step.
     pub(super) fn acting(&self) -> Vec<bool> {
         let Now { step, steps, .. } = &*self.now;

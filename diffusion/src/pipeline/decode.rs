@@ -1,7 +1,7 @@
-//! The third stage: latents to pictures.
+//! The third stage: latents to images.
 
 use super::event::tell;
-use super::{Event, Latents, Listener, Memory, Picture, Pipeline};
+use super::{Event, Image, Latents, Listener, Pipeline, VaeTiling};
 use crate::Error;
 use crate::params::Params;
 use crate::taesd::{TaesdDecoder, TaesdFile};
@@ -23,11 +23,11 @@ impl Decoder {
         }
     }
 
-    /// A picture in main memory.
-    fn pixels(&self, latent: &Tensor, memory: Memory) -> Result<Tensor, Error> {
+    /// An image in main memory.
+    fn pixels(&self, latent: &Tensor, memory: VaeTiling) -> Result<Tensor, Error> {
         let pixels = match (self, memory) {
-            (Decoder::Vae(vae), Memory::Plenty) => vae.decode(latent)?,
-            (Decoder::Vae(vae), Memory::Little) => vae.decode_in_bands(latent)?,
+            (Decoder::Vae(vae), VaeTiling::Off) => vae.decode(latent)?,
+            (Decoder::Vae(vae), VaeTiling::Bands) => vae.decode_in_bands(latent)?,
             (Decoder::Tiny(taesd), _) => taesd.decode(latent)?,
         };
         Ok(pixels.to(&Device::Cpu)?)
@@ -35,33 +35,33 @@ impl Decoder {
 }
 
 impl Pipeline {
-    /// Decodes latents to pictures, one at a time, so that a batch takes the memory of one. A VAE whose values pass the largest
-    /// `f16` of a GPU decodes in `f32` there, from the first such picture on.
+    /// Decodes latents to images, one at a time, so that a batch takes the memory of one. A VAE whose values pass the largest
+    /// `f16` of a GPU decodes in `f32` there, from the first such image on.
     ///
     /// # Errors
     /// Unreadable weights, a cancelled run, values that are no numbers.
-    pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
+    pub fn decode(&mut self, latents: &Latents, listener: &mut Listener<'_>) -> Result<Vec<Image>, Error> {
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => self.load_decoder(&self.device, listener)?,
         };
-        let mut pictures = Vec::new();
-        let total = latents.pictures;
-        tell(listener, Event::Decoded { picture: 0, total })?;
-        for picture in 0..total {
-            let latent = latents.channels_last(picture..picture + 1)?;
-            let mut pixels = decoder.pixels(&latent, self.memory)?;
+        let mut images = Vec::new();
+        let total = latents.images;
+        tell(listener, Event::Decoded { image: 0, total })?;
+        for image in 0..total {
+            let latent = latents.channels_last(image..image + 1)?;
+            let mut pixels = decoder.pixels(&latent, self.vae_tiling)?;
             let is_finite = expect_finite("VAE", pixels.f32s()?).is_ok();
             if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
                 decoder = self.load_decoder(&exact, listener)?;
-                pixels = decoder.pixels(&latent, self.memory)?;
+                pixels = decoder.pixels(&latent, self.vae_tiling)?;
             }
             expect_finite("VAE", pixels.f32s()?)?;
-            pictures.extend(Picture::from_tensor(&pixels)?);
-            tell(listener, Event::Decoded { picture: picture + 1, total })?;
+            images.extend(Image::from_tensor(&pixels)?);
+            tell(listener, Event::Decoded { image: image + 1, total })?;
         }
         self.decoder = Some(decoder);
-        Ok(pictures)
+        Ok(images)
     }
 
     fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Decoder, Error> {
@@ -73,7 +73,7 @@ impl Pipeline {
         Ok(Decoder::Vae(Box::new(vae)))
     }
 
-    /// Decodes with a TAESD in place of the VAE from now on, or with the VAE again. Pictures are a little less exact.
+    /// Decodes with a TAESD in place of the VAE from now on, or with the VAE again. Images are a little less exact.
     ///
     /// # Errors
     /// [`Error::Unsupported`]: one without a decoder, or of other latents. Then nothing has changed.

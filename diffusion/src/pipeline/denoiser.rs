@@ -1,6 +1,6 @@
 //! The UNet as a sampler sees it.
 
-use super::control::{Steering, Told};
+use super::control::{ControlConditioning, Steering};
 use super::guidance::{Copy, Guidance};
 use super::now::Now;
 use super::start::Beside;
@@ -29,7 +29,7 @@ pub(super) struct UNetDenoiser {
     /// What a model that is told of the guidance is told.
     scale: f32,
     conditioning: Conditioning,
-    /// What SDXL is told of the picture, with the negative prompt and with the prompt.
+    /// What SDXL is told of the image, with the negative prompt and with the prompt.
     sizes: [Vec<f32>; 2],
     /// What the UNet takes beside the latents.
     beside: Option<Latents>,
@@ -41,19 +41,19 @@ pub(super) struct UNetDenoiser {
     plans: Vec<Plan>,
 }
 
-/// What the pictures of a batch are told in some steps, and the evaluations of the UNet that this takes.
+/// What the images of a batch are told in some steps, and the evaluations of the UNet that this takes.
 struct Plan {
     steering: Vec<conditioning::Steering>,
     guidance: Guidance,
-    /// Copies of pictures, in the order of the answers.
+    /// Copies of images, in the order of the answers.
     rows: Vec<Row>,
     evaluations: Vec<Evaluation>,
 }
 
-/// A copy of a picture.
+/// A copy of an image.
 #[derive(Clone, Copy)]
 struct Row {
-    picture: usize,
+    image: usize,
     copy: Copy,
 }
 
@@ -62,7 +62,7 @@ struct Evaluation {
     /// Their places among the rows of the plan.
     rows: Vec<usize>,
     condition: Condition,
-    control: Told,
+    control: ControlConditioning,
     /// What the UNet takes beside the latents, channels last.
     beside: Option<Tensor>,
     kept: Option<Kept>,
@@ -77,7 +77,7 @@ struct Kept {
 }
 
 impl UNetDenoiser {
-    /// For latents of the shape of `latents`, whose values do not count. `sizes` are what SDXL is told of the picture, with
+    /// For latents of the shape of `latents`, whose values do not count. `sizes` are what SDXL is told of the image, with
     /// the negative prompt and with the prompt.
     pub(super) fn new(
         (unet, prediction): (Arc<UNet>, Prediction),
@@ -88,7 +88,7 @@ impl UNetDenoiser {
         sizes: [Vec<f32>; 2],
         now: &Rc<Now>,
     ) -> Result<UNetDenoiser, Error> {
-        conditioning.check(latents.pictures)?;
+        conditioning.check(latents.images)?;
         Ok(UNetDenoiser {
             guidance: Guidance::new(&unet, settings, beside.and_then(|beside| beside.guidance)),
             guidance_end: settings.guidance_end,
@@ -117,7 +117,7 @@ impl UNetDenoiser {
         let step = self.now.step.get();
         let guidance = if self.now.part() >= self.guidance_end { Guidance::None } else { self.guidance };
         let steering: Vec<_> =
-            (0..self.shape.pictures).map(|picture| self.conditioning.steering(picture, step)).collect();
+            (0..self.shape.images).map(|image| self.conditioning.steering(image, step)).collect();
         if let Some(at) =
             self.plans.iter().position(|plan| (&plan.steering, plan.guidance) == (&steering, guidance))
         {
@@ -126,11 +126,11 @@ impl UNetDenoiser {
             return Ok(());
         }
         let mut rows: Vec<(usize, Row)> = Vec::new();
-        for (picture, steering) in steering.iter().enumerate() {
+        for (image, steering) in steering.iter().enumerate() {
             let copies = guidance.copies(steering.positive.len(), steering.is_composed());
-            rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, Row { picture, copy })));
+            rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, Row { image, copy })));
         }
-        // The first copy of each picture, the second of each, and so on.
+        // The first copy of each image, the second of each, and so on.
         rows.sort_by_key(|(at, _)| *at);
         let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
         let mut lengths: Vec<usize> = steering.iter().map(|steering| steering.chunks).collect();
@@ -138,9 +138,9 @@ impl UNetDenoiser {
         lengths.dedup();
         let mut evaluations = Vec::new();
         for length in lengths {
-            let same = (0..rows.len()).filter(|row| steering[rows[*row].picture].chunks == length);
+            let same = (0..rows.len()).filter(|row| steering[rows[*row].image].chunks == length);
             let same: Vec<usize> = same.collect();
-            for some in same.chunks(guidance.at_once() * self.shape.pictures) {
+            for some in same.chunks(guidance.at_once() * self.shape.images) {
                 evaluations.push(self.evaluation(some, &rows, &steering)?);
             }
         }
@@ -159,18 +159,18 @@ impl UNetDenoiser {
         steering: &[conditioning::Steering],
     ) -> Result<Evaluation, Error> {
         let (mut states, mut pooled, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut beside = self.beside.as_ref().map(|all| Latents { values: Vec::new(), pictures: 0, ..*all });
+        let mut beside = self.beside.as_ref().map(|all| Latents { values: Vec::new(), images: 0, ..*all });
         let mut chunks = 0;
         for row in some.iter().map(|row| rows[*row]) {
-            let told = &steering[row.picture];
+            let told = &steering[row.image];
             let (text, _) = self.conditioning.text(told, row.copy.sub);
             chunks = told.chunks;
             states.extend(text.states(chunks));
             pooled.extend(text.pooled().into_iter().flatten());
             sizes.extend_from_slice(&self.sizes[usize::from(row.copy.sub.is_some())]);
             if let (Some(beside), Some(all)) = (&mut beside, &self.beside) {
-                let values = all.picture(row.picture);
-                beside.pictures += 1;
+                let values = all.image(row.image);
+                beside.images += 1;
                 if row.copy.sees {
                     beside.values.extend_from_slice(values);
                 } else {
@@ -195,7 +195,7 @@ impl UNetDenoiser {
         })
     }
 
-    /// The network's output under guidance, for its input `[pictures, channels, height, width]`.
+    /// The network's output under guidance, for its input `[images, channels, height, width]`.
     fn predict(&mut self, input: Vec<f32>, timestep: f64) -> Result<Vec<f32>, Error> {
         self.plan()?;
         let UNetDenoiser { unet, interval, now, plans, shape, .. } = self;
@@ -215,25 +215,25 @@ impl UNetDenoiser {
         }
     }
 
-    /// Joins the answers of several evaluations, picture by picture.
+    /// Joins the answers of several evaluations, image by image.
     fn join(&self, plan: &Plan, outputs: &[Tensor]) -> Result<Vec<f32>, Error> {
         let mut answers: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
         for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
             let latents = Latents::from_channels_last(&output.to(&latent_tensor::Device::Cpu)?)?;
             for (place, row) in evaluation.rows.iter().enumerate() {
-                answers[*row] = latents.picture(place).to_vec();
+                answers[*row] = latents.image(place).to_vec();
             }
         }
         let mut joined = Vec::new();
-        for (picture, steering) in plan.steering.iter().enumerate() {
-            let own = plan.rows.iter().zip(&answers).filter(|(row, _)| row.picture == picture);
+        for (image, steering) in plan.steering.iter().enumerate() {
+            let own = plan.rows.iter().zip(&answers).filter(|(row, _)| row.image == image);
             let mut own: Vec<Vec<f32>> = own.map(|(_, answer)| answer.clone()).collect();
             if steering.is_composed() {
                 let weights: Vec<f64> = steering.positive.iter().map(|(_, weight)| *weight).collect();
                 own = plan.guidance.composed(&own, &weights);
             }
-            let copies = Latents { values: own.concat(), pictures: own.len(), ..self.shape };
-            let copies = plan.guidance.join(&copies.channels_last(0..copies.pictures)?)?;
+            let copies = Latents { values: own.concat(), images: own.len(), ..self.shape };
+            let copies = plan.guidance.join(&copies.channels_last(0..copies.images)?)?;
             joined.extend(Latents::from_channels_last(&copies)?.values);
         }
         Ok(joined)
@@ -243,10 +243,10 @@ impl UNetDenoiser {
 impl Evaluation {
     /// The latents of its rows, channels last, and their time steps.
     fn batch(&self, rows: &[Row], input: &Latents, timestep: f64) -> Result<(Tensor, Vec<f32>), Error> {
-        let pictures = self.rows.len();
-        let values = self.rows.iter().flat_map(|row| input.picture(rows[*row].picture));
-        let latents = Latents { values: values.copied().collect(), pictures, ..*input };
-        Ok((latents.channels_last(0..pictures)?, vec![timestep as f32; pictures]))
+        let images = self.rows.len();
+        let values = self.rows.iter().flat_map(|row| input.image(rows[*row].image));
+        let latents = Latents { values: values.copied().collect(), images, ..*input };
+        Ok((latents.channels_last(0..images)?, vec![timestep as f32; images]))
     }
 
     /// The UNet's answers in a step. It goes all the way in every `interval`th, where the last time it did is as long ago,
@@ -284,7 +284,7 @@ impl Evaluation {
 }
 
 impl Denoiser for UNetDenoiser {
-    /// `x` holds `[pictures, channels, height, width]`.
+    /// `x` holds `[images, channels, height, width]`.
     fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
         let input = Prediction::network_input(x, level.sigma);
         let mut output = self.predict(input, level.timestep).map_err(SampleError::model)?;

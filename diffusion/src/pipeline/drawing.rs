@@ -1,6 +1,6 @@
 //! Drawing as an iterator over the steps, beside whatever else a program does.
 
-use super::{Event, Fill, Latents, Listener, Margins, Mask, Picture, Pipeline, Settings, Task};
+use super::{Event, Fill, Image, Latents, Listener, Margins, Mask, Pipeline, Settings, Task};
 use crate::{Error, LatentRgb};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 ///     let preview = step.preview(0)?;
 ///     println!("step {} of {}: {} pixels", step.step, step.total, preview.width * preview.height);
 /// }
-/// let (pipeline, pictures) = drawing.finish();
-/// assert_eq!((pictures?[0].width, pipeline.model().family.label), (64, "Stable Diffusion 1.x"));
+/// let (pipeline, images) = drawing.finish();
+/// assert_eq!((images?[0].width, pipeline.model().family.label), (64, "Stable Diffusion 1.x"));
 /// # Ok::<(), latent_diffusion::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -43,30 +43,30 @@ impl std::fmt::Debug for Change {
     }
 }
 
-/// A [`Task`] with its pictures.
+/// A [`Task`] with its images.
 #[derive(Clone, Debug)]
 enum Work {
     Words,
-    Redraw { picture: Picture, strength: f64 },
-    Inpaint { picture: Picture, mask: Mask, strength: f64, fill: Fill, feather: f64 },
-    Edit { picture: Picture, guidance: f64 },
+    Redraw { image: Image, strength: f64 },
+    Inpaint { image: Image, mask: Mask, strength: f64, fill: Fill, feather: f64 },
+    Edit { image: Image, guidance: f64 },
 }
 
 impl Work {
     fn task(&self) -> Task<'_> {
         match self {
             Work::Words => Task::TextToImage,
-            Work::Redraw { picture, strength } => Task::ImageToImage { picture, strength: *strength },
-            Work::Inpaint { picture, mask, strength, fill, feather } => {
-                Task::Inpaint { picture, mask, strength: *strength, fill: *fill, feather: *feather }
+            Work::Redraw { image, strength } => Task::ImageToImage { image, strength: *strength },
+            Work::Inpaint { image, mask, strength, fill, feather } => {
+                Task::Inpaint { image, mask, strength: *strength, fill: *fill, feather: *feather }
             }
-            Work::Edit { picture, guidance } => Task::Edit { picture, guidance: *guidance },
+            Work::Edit { image, guidance } => Task::Edit { image, guidance: *guidance },
         }
     }
 }
 
 impl Request {
-    /// A picture from words, with the settings that the model was made for.
+    /// An image from words, with the settings that the model was made for.
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Request {
         Request {
@@ -83,14 +83,14 @@ impl Request {
         Request { negative_prompt: negative_prompt.into(), ..self }
     }
 
-    /// A picture for each seed.
+    /// An image for each seed.
     #[must_use]
     pub fn seeds(self, seeds: impl IntoIterator<Item = u64>) -> Request {
         let seeds: Vec<u64> = seeds.into_iter().collect();
         self.with(move |settings| settings.seeds.clone_from(&seeds))
     }
 
-    /// Of that width and height in pixels; a task with a picture has the picture's.
+    /// Of that width and height in pixels; a task with an image has the image's.
     #[must_use]
     pub fn size(self, width: usize, height: usize) -> Request {
         self.with(move |settings| (settings.width, settings.height) = (Some(width), Some(height)))
@@ -103,31 +103,31 @@ impl Request {
         self
     }
 
-    /// A picture redrawn; `strength`, from 0 to 1, is how much may change ([`Task::ImageToImage`]).
+    /// An image redrawn; `strength`, from 0 to 1, is how much may change ([`Task::ImageToImage`]).
     #[must_use]
-    pub fn redraw(self, picture: Picture, strength: f64) -> Request {
-        Request { work: Work::Redraw { picture, strength }, ..self }
+    pub fn redraw(self, image: Image, strength: f64) -> Request {
+        Request { work: Work::Redraw { image, strength }, ..self }
     }
 
-    /// A part of a picture drawn anew, with a soft edge of 4 pixels ([`Task::Inpaint`]).
+    /// A part of an image drawn anew, with a soft edge of 4 pixels ([`Task::Inpaint`]).
     #[must_use]
-    pub fn inpaint(self, picture: Picture, mask: Mask) -> Request {
-        let work = Work::Inpaint { picture, mask, strength: 1.0, fill: Fill::Original, feather: 4.0 };
+    pub fn inpaint(self, image: Image, mask: Mask) -> Request {
+        let work = Work::Inpaint { image, mask, strength: 1.0, fill: Fill::Original, feather: 4.0 };
         Request { work, ..self }
     }
 
-    /// A picture grown past its edges, its last colours first ([`Picture::grown`]).
+    /// An image grown past its edges, its last colours first ([`Image::grown`]).
     #[must_use]
-    pub fn grow(self, picture: &Picture, margins: Margins) -> Request {
-        let (picture, mask) = picture.grown(margins);
-        let work = Work::Inpaint { picture, mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
+    pub fn grow(self, image: &Image, margins: Margins) -> Request {
+        let (image, mask) = image.grown(margins);
+        let work = Work::Inpaint { image, mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
         Request { work, ..self }
     }
 
-    /// A picture changed by the prompt as an instruction ([`Task::Edit`]); `guidance` is how closely to keep to it.
+    /// An image changed by the prompt as an instruction ([`Task::Edit`]); `guidance` is how closely to keep to it.
     #[must_use]
-    pub fn edit(self, picture: Picture, guidance: f64) -> Request {
-        Request { work: Work::Edit { picture, guidance }, ..self }
+    pub fn edit(self, image: Image, guidance: f64) -> Request {
+        Request { work: Work::Edit { image, guidance }, ..self }
     }
 
     /// The settings, for a model.
@@ -141,7 +141,7 @@ impl Request {
     ///
     /// # Errors
     /// As [`Pipeline::draw`].
-    pub fn draw(&self, pipeline: &mut Pipeline, listener: &mut Listener<'_>) -> Result<Vec<Picture>, Error> {
+    pub fn draw(&self, pipeline: &mut Pipeline, listener: &mut Listener<'_>) -> Result<Vec<Image>, Error> {
         let settings = self.settings(pipeline);
         pipeline.draw(&self.work.task(), &self.prompt, &self.negative_prompt, &settings, listener)
     }
@@ -169,8 +169,8 @@ impl Request {
                 let go_on = is_heard && !stop.load(Ordering::Relaxed);
                 if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            let pictures = self.draw(&mut pipeline, &mut listener);
-            (pipeline, pictures)
+            let images = self.draw(&mut pipeline, &mut listener);
+            (pipeline, images)
         });
         Drawing { steps, worker, cancelled }
     }
@@ -181,7 +181,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Drawing {
     steps: Receiver<DrawnStep>,
-    worker: JoinHandle<(Pipeline, Result<Vec<Picture>, Error>)>,
+    worker: JoinHandle<(Pipeline, Result<Vec<Image>, Error>)>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -191,11 +191,11 @@ impl Drawing {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the pictures, and gives the pipeline back, which a run that failed has left as it was.
+    /// Waits for the images, and gives the pipeline back, which a run that failed has left as it was.
     ///
     /// # Panics
     /// If the run did.
-    pub fn finish(self) -> (Pipeline, Result<Vec<Picture>, Error>) {
+    pub fn finish(self) -> (Pipeline, Result<Vec<Image>, Error>) {
         // Nobody looks at the steps that are left.
         self.steps.into_iter().for_each(drop);
         self.worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -227,11 +227,11 @@ pub struct DrawnStep {
 }
 
 impl DrawnStep {
-    /// One of the pictures as it is coming on, in rough colours: a pixel for each element of the latent.
+    /// One of the images as it is coming on, in rough colours: a pixel for each element of the latent.
     ///
     /// # Errors
-    /// A picture that is not among them.
-    pub fn preview(&self, picture: usize) -> Result<Picture, Error> {
-        self.rgb.picture(&self.denoised, picture)
+    /// An image that is not among them.
+    pub fn preview(&self, image: usize) -> Result<Image, Error> {
+        self.rgb.image(&self.denoised, image)
     }
 }

@@ -8,7 +8,7 @@ use crate::params::Params;
 use crate::text::{PartEncoder, TextPart};
 
 impl Pipeline {
-    /// Encodes prompts, one for all pictures or one for each, and as many negative ones. Without negative ones the model is
+    /// Encodes prompts, one for all images or one for each, and as many negative ones. Without negative ones the model is
     /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL). So it is by an empty one
     /// among several.
     ///
@@ -27,7 +27,7 @@ impl Pipeline {
     /// # let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
     /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
     /// let settings = Settings { steps: 20, seeds: vec![1, 2], ..Settings::default() };
-    /// // The first picture turns after five steps; the second is joined of two.
+    /// // The first image turns after five steps; the second is joined of two.
     /// let prompts = ["a [sketch:photo:5] of a fox", "a fox :1.2 AND snow, [dawn|dusk] :0.5"];
     /// let conditioning = pipeline.encode(&prompts, &["blurry"], &settings, &mut go_on)?;
     /// let latents = pipeline.sample(&conditioning, &settings, &mut go_on)?;

@@ -21,11 +21,11 @@ pub enum Event<'a> {
         /// What was found.
         reason: &'a Error,
     },
-    /// The encoding of pictures begins, or one was encoded.
+    /// The encoding of images begins, or one was encoded.
     Encoded {
-        /// Pictures done: from 0 to `total`.
-        picture: usize,
-        /// Pictures in all.
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
         total: usize,
     },
     /// The sampling begins, or a step of it ended.
@@ -48,18 +48,18 @@ pub enum Event<'a> {
         /// Bytes in all.
         total: u64,
     },
-    /// The enlarging of a picture begins, or a tile of it was enlarged.
+    /// The enlarging of an image begins, or a tile of it was enlarged.
     Upscaled {
         /// Tiles done: from 0 to `total`.
         tile: usize,
         /// Tiles in all.
         total: usize,
     },
-    /// The decoding begins, or a picture was decoded.
+    /// The decoding begins, or an image was decoded.
     Decoded {
-        /// Pictures done: from 0 to `total`.
-        picture: usize,
-        /// Pictures in all.
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
         total: usize,
     },
 }

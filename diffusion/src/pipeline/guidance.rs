@@ -1,16 +1,16 @@
-//! Classifier-free guidance: the UNet sees each picture more than once, and its answers are joined.
+//! Classifier-free guidance: the UNet sees each image more than once, and its answers are joined.
 
 use super::Settings;
 use crate::Error;
 use crate::unet::UNet;
 use latent_tensor::{Device, Tensor, ops};
 
-/// A copy of a picture.
+/// A copy of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Copy {
     /// The subprompt that it is told; the negative prompt where there is none.
     pub(super) sub: Option<usize>,
-    /// Whether it sees the picture beside the latents.
+    /// Whether it sees the image beside the latents.
     pub(super) sees: bool,
 }
 
@@ -25,17 +25,17 @@ pub(super) enum Guidance {
         /// As [`Settings::guidance_rescale`].
         rescale: f64,
     },
-    /// The negative prompt without the picture, with it, and both: away from either (Brooks et al. 2023, equation 3).
-    PromptAndPicture { prompt: f32, picture: f32 },
+    /// The negative prompt without the image, with it, and both: away from either (Brooks et al. 2023, equation 3).
+    PromptAndImage { prompt: f32, image: f32 },
 }
 
 impl Guidance {
-    /// `picture` is how closely to keep to the picture beside the latents, for a model that follows instructions.
-    pub(super) fn new(unet: &UNet, settings: &Settings, picture: Option<f64>) -> Guidance {
+    /// `image` is how closely to keep to the image beside the latents, for a model that follows instructions.
+    pub(super) fn new(unet: &UNet, settings: &Settings, image: Option<f64>) -> Guidance {
         let prompt = settings.guidance;
-        match picture {
-            Some(picture) if prompt != 1.0 || picture != 1.0 => {
-                Guidance::PromptAndPicture { prompt: prompt as f32, picture: picture as f32 }
+        match image {
+            Some(image) if prompt != 1.0 || image != 1.0 => {
+                Guidance::PromptAndImage { prompt: prompt as f32, image: image as f32 }
             }
             // A model that is told of the guidance needs no second evaluation for it.
             None if prompt > 1.0 && !unet.takes_guidance() => {
@@ -51,7 +51,7 @@ impl Guidance {
         let negative = match self {
             Guidance::None if !composed => &[][..],
             Guidance::None | Guidance::Prompt { .. } => &[Copy { sub: None, sees: true }],
-            Guidance::PromptAndPicture { .. } => {
+            Guidance::PromptAndImage { .. } => {
                 &[Copy { sub: None, sees: false }, Copy { sub: None, sees: true }]
             }
         };
@@ -59,12 +59,12 @@ impl Guidance {
         negative.iter().copied().chain(positive).collect()
     }
 
-    /// Most copies of a picture that are evaluated at once: as many as a plain prompt has, or two.
+    /// Most copies of an image that are evaluated at once: as many as a plain prompt has, or two.
     pub(super) fn at_once(self) -> usize {
         self.copies(1, false).len().max(2)
     }
 
-    /// The answers of a composed prompt's copies, `[copies, ...]` of one picture, as those of a plain one: in place of what
+    /// The answers of a composed prompt's copies, `[copies, ...]` of one image, as those of a plain one: in place of what
     /// each subprompt answers stands what the negative one does, plus what each changes times its weight (Liu et al.,
     /// Composable Diffusion, 2022, equation 11).
     pub(super) fn composed(self, answers: &[Vec<f32>], weights: &[f64]) -> Vec<Vec<f32>> {
@@ -86,12 +86,12 @@ impl Guidance {
             Guidance::None => Ok(output.to(&Device::Cpu)?),
             Guidance::Prompt { scale, rescale } if rescale > 0.0 => rescaled(output, scale, rescale),
             Guidance::Prompt { scale, .. } => Ok(ops::guidance(output, scale)?.to(&Device::Cpu)?),
-            Guidance::PromptAndPicture { prompt, picture } => {
+            Guidance::PromptAndImage { prompt, image } => {
                 let output = output.to(&Device::Cpu)?;
                 let third = output.f32s()?.len() / 3;
                 let (neither, rest) = output.f32s()?.split_at(third);
                 let joined = neither.iter().zip(rest).zip(&rest[third..]).map(|((neither, seen), told)| {
-                    neither + prompt * (told - seen) + picture * (seen - neither)
+                    neither + prompt * (told - seen) + image * (seen - neither)
                 });
                 let mut dims = output.dims().to_vec();
                 dims[0] /= 3;
@@ -101,9 +101,9 @@ impl Guidance {
     }
 }
 
-/// Predictions under guidance of which each picture's standard deviation is brought back towards that of its prediction
+/// Predictions under guidance of which each image's standard deviation is brought back towards that of its prediction
 /// with the prompt alone: all the way for a `rescale` of 1, not at all for 0 (Lin et al., Common Diffusion Noise Schedules
-/// and Sample Steps are Flawed, 2023, equations 15 and 16). Strong guidance makes pictures too bright and too contrasted
+/// and Sample Steps are Flawed, 2023, equations 15 and 16). Strong guidance makes images too bright and too contrasted
 /// otherwise.
 ///
 /// `output` holds those without the prompt before those with it, `[2 n, ...]`; the result `[n, ...]` is in main memory.
@@ -111,8 +111,8 @@ fn rescaled(output: &Tensor, scale: f32, rescale: f64) -> Result<Tensor, Error> 
     let output = output.to(&Device::Cpu)?;
     let mut guided = ops::guidance(&output, scale)?;
     let values = output.f32s()?;
-    let pictures = (output.dims()[0] / 2).max(1);
-    let each = (values.len() / 2 / pictures).max(1);
+    let images = (output.dims()[0] / 2).max(1);
+    let each = (values.len() / 2 / images).max(1);
     let positive = values[values.len() / 2..].chunks_exact(each);
     for (guided, positive) in guided.f32s_mut()?.chunks_exact_mut(each).zip(positive) {
         let ratio = deviation(positive) / deviation(guided).max(f64::MIN_POSITIVE);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_deviation_comes_back() {
-        // Two pictures of two values; without the prompt all are 0.
+        // Two images of two values; without the prompt all are 0.
         let output = Tensor::from_f32(&[4, 1, 1, 2], &[0.0, 0.0, 0.0, 0.0, 1.0, -1.0, 2.0, 4.0]).unwrap();
         let at = |rescale: f64| rescaled(&output, 3.0, rescale).unwrap().f32s().unwrap().to_vec();
         assert_eq!(at(0.0), [3.0, -3.0, 6.0, 12.0]);

@@ -1,10 +1,10 @@
-//! Pictures larger than a model was made for: drawn small, enlarged, and redrawn (the webui's "hires. fix").
+//! Images larger than a model was made for: drawn small, enlarged, and redrawn (the webui's "hires. fix").
 //!
 //! A model that draws larger than it was trained repeats things: two heads, a second horizon. The first pass has the size at
 //! which it composes well; the second walks the last part of the steps at the large size, which draws the details.
 
 use super::prepare::{Shown, ShownLatents, Walked};
-use super::{Latents, Listener, Memory, Picture, Pipeline, Settings, Source, Task};
+use super::{Image, Latents, Listener, Pipeline, PreparedTask, Settings, Task, VaeTiling};
 use crate::Error;
 use crate::families::Model;
 use latent_tensor::Tensor;
@@ -22,22 +22,21 @@ pub struct Hires<'a> {
     /// begins at. 0.7 is usual for latents, 0.3 to 0.5 for pixels.
     pub strength: f64,
     /// How the first pass is enlarged.
-    pub enlarge: Enlarge<'a>,
+    pub enlarge: HiresUpscaler<'a>,
 }
 
-/// Enlarges a picture to a width and height in pixels.
-pub type EnlargePicture<'a> =
-    dyn Fn(&Picture, (usize, usize), &mut Listener<'_>) -> Result<Picture, Error> + 'a;
+/// Enlarges an image to a width and height in pixels.
+pub type UpscaleImage<'a> = dyn Fn(&Image, (usize, usize), &mut Listener<'_>) -> Result<Image, Error> + 'a;
 
 /// How a first pass is enlarged.
 #[derive(Clone, Copy)]
-pub enum Enlarge<'a> {
+pub enum HiresUpscaler<'a> {
     /// The latents, with values between their neighbours' ("Latent"): quick, and soft unless much may change.
     Bilinear,
     /// The latents, each element repeated ("Latent (nearest)").
     Nearest,
-    /// The decoded picture, which is encoded again.
-    Pixels(&'a EnlargePicture<'a>),
+    /// The decoded image, which is encoded again.
+    Pixels(&'a UpscaleImage<'a>),
 }
 
 /// The webui's limit, which keeps the first noise level in use at full strength.
@@ -49,7 +48,7 @@ impl Hires<'_> {
     /// A second pass of a size, of latents, with the webui's strength.
     #[must_use]
     pub fn new(width: usize, height: usize) -> Hires<'static> {
-        Hires { width, height, steps: None, strength: 0.7, enlarge: Enlarge::Bilinear }
+        Hires { width, height, steps: None, strength: 0.7, enlarge: HiresUpscaler::Bilinear }
     }
 
     /// Steps of the second pass that are walked, for a first one.
@@ -90,7 +89,7 @@ impl Hires<'_> {
 }
 
 impl Pipeline {
-    /// Draws a picture for each seed as [`Pipeline::text_to_image`], enlarges it, and redraws it.
+    /// Draws an image for each seed as [`Pipeline::text_to_image`], enlarges it, and redraws it.
     ///
     /// # Errors
     /// As [`Pipeline::text_to_image`], and [`Hires::settings`].
@@ -102,8 +101,8 @@ impl Pipeline {
     /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
     /// let (settings, hires) = (Settings::default(), Hires { strength: 0.6, ..Hires::new(1024, 1024) });
     /// let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
-    /// let pictures = pipeline.text_to_image_hires("a red fox", "", &settings, &hires, &mut go_on)?;
-    /// assert_eq!((pictures[0].width, pictures[0].height), (1024, 1024));
+    /// let images = pipeline.text_to_image_hires("a red fox", "", &settings, &hires, &mut go_on)?;
+    /// assert_eq!((images[0].width, images[0].height), (1024, 1024));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn text_to_image_hires(
@@ -113,7 +112,7 @@ impl Pipeline {
         settings: &Settings,
         hires: &Hires<'_>,
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<Picture>, Error> {
+    ) -> Result<Vec<Image>, Error> {
         settings.check(&self.model)?;
         hires.settings(settings, &self.model)?;
         let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
@@ -122,62 +121,62 @@ impl Pipeline {
         self.unload_text_encoder();
         let first = self.sample(&conditioning, settings, listener)?;
         let (source, second) = self.enlarge(&first, settings, hires, listener)?;
-        let latents = self.sample_source(&source, &conditioning.second_pass(), &second, listener)?;
+        let latents = self.sample_prepared(&source, &conditioning.second_pass(), &second, listener)?;
         self.unload_unet();
-        let pictures = self.decode(&latents, listener)?;
+        let images = self.decode(&latents, listener)?;
         self.unload_decoder();
-        Ok(pictures)
+        Ok(images)
     }
 
-    /// Enlarges the latents of a first pass: the source and the settings of the second ([`Pipeline::sample_source`]). What
-    /// ControlNets see is stretched to its size. With [`Memory::Little`] the UNet leaves memory while pictures are enlarged.
+    /// Enlarges the latents of a first pass: the source and the settings of the second ([`Pipeline::sample_prepared`]). What
+    /// ControlNets see is stretched to its size. With [`VaeTiling::Bands`] the UNet leaves memory while images are enlarged.
     ///
     /// # Errors
-    /// As [`Hires::settings`], and what [`Pipeline::decode`], the enlarging and [`Pipeline::encode_picture`] fail by.
+    /// As [`Hires::settings`], and what [`Pipeline::decode`], the enlarging and [`Pipeline::encode_image`] fail by.
     pub fn enlarge(
         &mut self,
         first: &Latents,
         settings: &Settings,
         hires: &Hires<'_>,
         listener: &mut Listener<'_>,
-    ) -> Result<(Source, Settings), Error> {
+    ) -> Result<(PreparedTask, Settings), Error> {
         let second = hires.settings(settings, &self.model)?;
         let factor = self.model.vae.factor();
         let size = [hires.height / factor, hires.width / factor];
         let drawn = match hires.enlarge {
-            Enlarge::Bilinear => first.bilinear(size),
-            Enlarge::Nearest => first.nearest(size),
-            Enlarge::Pixels(enlarge) => {
-                if self.memory == Memory::Little {
+            HiresUpscaler::Bilinear => first.bilinear(size),
+            HiresUpscaler::Nearest => first.nearest(size),
+            HiresUpscaler::Pixels(enlarge) => {
+                if self.vae_tiling == VaeTiling::Bands {
                     self.unload_unet();
                 }
-                let pictures = self.decode(first, listener)?;
+                let images = self.decode(first, listener)?;
                 self.unload_decoder();
                 let mut pixels = Vec::new();
-                for picture in &pictures {
-                    pixels.push(enlarge(picture, (hires.width, hires.height), listener)?.to_tensor()?);
+                for image in &images {
+                    pixels.push(enlarge(image, (hires.width, hires.height), listener)?.to_tensor()?);
                 }
                 self.encode_all(&pixels, size, listener)?
             }
         };
         let walked = Walked::Last(hires.steps.unwrap_or(settings.steps));
         let mut source = self.prepare_alone(&Task::TextToImage, &second, listener)?;
-        source.picture = Some(Shown { latents: ShownLatents::Drawn(drawn), walked });
+        source.image = Some(Shown { latents: ShownLatents::Drawn(drawn), walked });
         Ok((source, second))
     }
 
-    /// The middles of the pictures' latents, of that height and width.
+    /// The middles of the images' latents, of that height and width.
     fn encode_all(
         &mut self,
-        pictures: &[Tensor],
+        images: &[Tensor],
         [height, width]: [usize; 2],
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
         let mut all = Latents::zeros(0, self.model.vae.latent_channels, height, width);
-        for moments in self.encode_pixels(pictures, listener)? {
+        for moments in self.encode_pixels(images, listener)? {
             let latent = Latents::from_channels_last(&moments.mode()?)?;
             all.values.extend(latent.values);
-            all.pictures += 1;
+            all.images += 1;
         }
         Ok(all)
     }
@@ -215,40 +214,36 @@ mod tests {
     }
 
     /// Every pixel four times.
-    fn twice(
-        picture: &Picture,
-        (width, height): (usize, usize),
-        _: &mut Listener<'_>,
-    ) -> Result<Picture, Error> {
+    fn twice(image: &Image, (width, height): (usize, usize), _: &mut Listener<'_>) -> Result<Image, Error> {
         let rgb = (0..width * height).flat_map(|i| {
-            let (x, y) = (i % width * picture.width / width, i / width * picture.height / height);
-            picture.rgb[3 * (y * picture.width + x)..][..3].to_vec()
+            let (x, y) = (i % width * image.width / width, i / width * image.height / height);
+            image.rgb[3 * (y * image.width + x)..][..3].to_vec()
         });
-        Ok(Picture { width, height, rgb: rgb.collect() })
+        Ok(Image { width, height, rgb: rgb.collect() })
     }
 
-    /// The second pass of pixels is the redrawing of the enlarged picture.
+    /// The second pass of pixels is the redrawing of the enlarged image.
     #[test]
-    fn pixels_are_redrawn_as_a_picture_is() {
+    fn pixels_are_redrawn_as_a_image_is() {
         let mut pipeline = demo();
         let mut go_on = |_: crate::Event<'_>| ControlFlow::Continue(());
         let settings = Settings { steps: 6, seeds: vec![3], ..Settings::default() };
         let small = pipeline.text_to_image("a red apple", "", &settings, &mut go_on).unwrap();
         let large = twice(&small[0], (128, 96), &mut go_on).unwrap();
         // The last 6 of 8 steps.
-        let task = Task::ImageToImage { picture: &large, strength: 0.7 };
-        let of_picture = task.sized(Settings { steps: 8, ..settings.clone() }, &pipeline.model);
-        let redrawn = pipeline.draw(&task, "a red apple", "", &of_picture, &mut go_on).unwrap();
-        let hires = Hires { enlarge: Enlarge::Pixels(&twice), ..Hires::new(128, 96) };
+        let task = Task::ImageToImage { image: &large, strength: 0.7 };
+        let of_image = task.sized(Settings { steps: 8, ..settings.clone() }, &pipeline.model);
+        let redrawn = pipeline.draw(&task, "a red apple", "", &of_image, &mut go_on).unwrap();
+        let hires = Hires { enlarge: HiresUpscaler::Pixels(&twice), ..Hires::new(128, 96) };
         let second = pipeline.text_to_image_hires("a red apple", "", &settings, &hires, &mut go_on).unwrap();
         assert_eq!(second, redrawn);
     }
 
     #[test]
-    fn a_picture_of_a_batch_is_that_of_its_seed_in_every_way() {
+    fn a_image_of_a_batch_is_that_of_its_seed_in_every_way() {
         let mut pipeline = demo();
         let mut seen = Vec::new();
-        for enlarge in [Enlarge::Bilinear, Enlarge::Nearest, Enlarge::Pixels(&twice)] {
+        for enlarge in [HiresUpscaler::Bilinear, HiresUpscaler::Nearest, HiresUpscaler::Pixels(&twice)] {
             let hires = Hires { steps: Some(2), enlarge, ..Hires::new(96, 128) };
             let mut steps = 0;
             let mut draw = |pipeline: &mut Pipeline, seeds: Vec<u64>| {
@@ -261,10 +256,10 @@ mod tests {
             };
             let both = draw(&mut pipeline, vec![1, 2]);
             assert_eq!((both[0].width, both[0].height), (96, 128));
-            pipeline = pipeline.with_memory(Memory::Little);
+            pipeline = pipeline.with_vae_tiling(VaeTiling::Bands);
             assert_eq!(draw(&mut pipeline, vec![2])[0], both[1]);
             assert_eq!(steps, 2 * (3 + 2));
-            pipeline = pipeline.with_memory(Memory::Plenty);
+            pipeline = pipeline.with_vae_tiling(VaeTiling::Off);
             assert!(!seen.contains(&both[0]));
             seen.push(both[0].clone());
         }

@@ -3,13 +3,13 @@
 use crate::Error;
 use latent_tensor::Tensor;
 
-/// Latents of some pictures.
+/// Latents of some images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latents {
-    /// `[pictures, channels, height, width]`, the order in which random numbers are drawn.
+    /// `[images, channels, height, width]`, the order in which random numbers are drawn.
     pub values: Vec<f32>,
-    /// Number of pictures.
-    pub pictures: usize,
+    /// Number of images.
+    pub images: usize,
     /// Channels of a latent.
     pub channels: usize,
     /// Rows.
@@ -21,8 +21,8 @@ pub struct Latents {
 impl Latents {
     /// Zeros.
     #[must_use]
-    pub fn zeros(pictures: usize, channels: usize, height: usize, width: usize) -> Latents {
-        Latents { values: vec![0.0; pictures * channels * height * width], pictures, channels, height, width }
+    pub fn zeros(images: usize, channels: usize, height: usize, width: usize) -> Latents {
+        Latents { values: vec![0.0; images * channels * height * width], images, channels, height, width }
     }
 
     /// Latents of a tensor `[n, height, width, channels]` in main memory.
@@ -30,11 +30,11 @@ impl Latents {
     /// # Errors
     /// A tensor of another rank.
     pub fn from_channels_last(x: &Tensor) -> Result<Latents, Error> {
-        let &[pictures, height, width, channels] = x.dims() else {
-            let reason = format!("a tensor {} is no picture", x.shape());
+        let &[images, height, width, channels] = x.dims() else {
+            let reason = format!("a tensor {} is no image", x.shape());
             return Err(Error::Setting { name: "latents", reason });
         };
-        let (area, mut out) = (height * width, Latents::zeros(pictures, channels, height, width));
+        let (area, mut out) = (height * width, Latents::zeros(images, channels, height, width));
         let from = x.f32s()?.chunks_exact((area * channels).max(1));
         for (from, to) in from.zip(out.values.chunks_exact_mut((area * channels).max(1))) {
             for (pixel, values) in from.chunks_exact(channels).enumerate() {
@@ -46,14 +46,14 @@ impl Latents {
         Ok(out)
     }
 
-    /// The values of one picture.
+    /// The values of one image.
     ///
     /// # Panics
     /// If it does not exist.
     #[must_use]
-    pub fn picture(&self, picture: usize) -> &[f32] {
+    pub fn image(&self, image: usize) -> &[f32] {
         let len = self.channels * self.height * self.width;
-        &self.values[picture * len..][..len]
+        &self.values[image * len..][..len]
     }
 
     /// Stretched to a height and width, each value between those of its four neighbours (`torch.nn.functional.interpolate`
@@ -88,7 +88,7 @@ impl Latents {
 
     /// Each plane anew, from its old values.
     fn resized(&self, [height, width]: [usize; 2], value: impl Fn(&[f32], usize, usize) -> f32) -> Latents {
-        let mut values = Vec::with_capacity(self.pictures * self.channels * height * width);
+        let mut values = Vec::with_capacity(self.images * self.channels * height * width);
         for plane in self.values.chunks_exact((self.height * self.width).max(1)) {
             for y in 0..height {
                 values.extend((0..width).map(|x| value(plane, y, x)));
@@ -97,14 +97,14 @@ impl Latents {
         Latents { values, height, width, ..*self }
     }
 
-    /// Some of the pictures as a tensor `[n, height, width, channels]`.
+    /// Some of the images as a tensor `[n, height, width, channels]`.
     ///
     /// # Errors
-    /// None for pictures that exist.
-    pub fn channels_last(&self, pictures: std::ops::Range<usize>) -> Result<Tensor, Error> {
+    /// None for images that exist.
+    pub fn channels_last(&self, images: std::ops::Range<usize>) -> Result<Tensor, Error> {
         let (area, channels) = (self.height * self.width, self.channels);
-        let mut out = Tensor::zeros(&[pictures.len(), self.height, self.width, channels])?;
-        let from = self.values[pictures.start * channels * area..].chunks_exact((channels * area).max(1));
+        let mut out = Tensor::zeros(&[images.len(), self.height, self.width, channels])?;
+        let from = self.values[images.start * channels * area..].chunks_exact((channels * area).max(1));
         for (from, to) in from.zip(out.f32s_mut()?.chunks_exact_mut((channels * area).max(1))) {
             for (pixel, to) in to.chunks_exact_mut(channels).enumerate() {
                 for (channel, to) in to.iter_mut().enumerate() {

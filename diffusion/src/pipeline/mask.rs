@@ -1,15 +1,15 @@
-//! Which pixels of a picture are drawn anew.
+//! Which pixels of an image are drawn anew.
 
-use super::Picture;
+use super::Image;
 use crate::Error;
-use crate::schedule::Form;
+use crate::schedule::Convention;
 
 /// From this on, diffusers takes a value of a mask for 1.
 const DIFFUSERS_THRESHOLD: u8 = 128;
 /// A Gaussian is cut off at this many standard deviations, where under 0.3 % are left.
 const GAUSSIAN_REACH: f64 = 3.0;
 
-/// A mask over a picture.
+/// A mask over an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     /// Columns.
@@ -68,18 +68,20 @@ impl Mask {
     }
 
     /// Whether a pixel is hidden from the model. diffusers rounds; else all that changes is hidden.
-    pub(super) fn hides(value: u8, form: Form) -> bool {
-        value >= if form == Form::Diffusers { DIFFUSERS_THRESHOLD } else { 1 }
+    pub(super) fn hides(value: u8, convention: Convention) -> bool {
+        value >= if convention == Convention::Diffusers { DIFFUSERS_THRESHOLD } else { 1 }
     }
 
     /// The mask of a latent, 1 where it is drawn. diffusers takes the first pixel of each element; else an element is drawn if
     /// any of its pixels is. Sides must be multiples of `factor`.
-    pub(super) fn of_latent(&self, factor: usize, form: Form) -> Vec<f32> {
-        let reach = if form == Form::Diffusers { 1 } else { factor };
+    pub(super) fn of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
+        let reach = if convention == Convention::Diffusers { 1 } else { factor };
         let is_drawn = |x: usize, y: usize| {
             let mut rows =
                 (y * factor..y * factor + reach).map(|y| &self.values[y * self.width..][..self.width]);
-            rows.any(|row| row[x * factor..x * factor + reach].iter().any(|value| Mask::hides(*value, form)))
+            rows.any(|row| {
+                row[x * factor..x * factor + reach].iter().any(|value| Mask::hides(*value, convention))
+            })
         };
         let (width, height) = (self.width / factor, self.height / factor);
         (0..width * height).map(|i| f32::from(u8::from(is_drawn(i % width, i / width)))).collect()
@@ -88,8 +90,8 @@ impl Mask {
     /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture between.
     ///
     /// # Errors
-    /// Pictures of another size than the mask's.
-    pub fn compose(&self, drawn: &Picture, under: &Picture) -> Result<Picture, Error> {
+    /// Images of another size than the mask's.
+    pub fn compose(&self, drawn: &Image, under: &Image) -> Result<Image, Error> {
         self.expect_size_of(drawn)?;
         self.expect_size_of(under)?;
         let mut rgb = under.rgb.clone();
@@ -101,17 +103,17 @@ impl Mask {
                     ((u32::from(*drawn) * weight + u32::from(*under) * (255 - weight) + 127) / 255) as u8;
             }
         }
-        Ok(Picture { rgb, ..*under })
+        Ok(Image { rgb, ..*under })
     }
 
-    /// Refuses a picture of another size.
-    pub(super) fn expect_size_of(&self, picture: &Picture) -> Result<(), Error> {
-        if (self.width, self.height) == (picture.width, picture.height) {
+    /// Refuses an image of another size.
+    pub(super) fn expect_size_of(&self, image: &Image) -> Result<(), Error> {
+        if (self.width, self.height) == (image.width, image.height) {
             return Ok(());
         }
         let reason = format!(
-            "is {}x{} pixels and the picture {}x{}; both must be of one size",
-            self.width, self.height, picture.width, picture.height
+            "is {}x{} pixels and the image {}x{}; both must be of one size",
+            self.width, self.height, image.width, image.height
         );
         Err(Error::Setting { name: "mask", reason })
     }
@@ -148,15 +150,15 @@ mod tests {
         })
     }
 
-    fn picture(mask: &Mask, seed: usize) -> Picture {
+    fn image(mask: &Mask, seed: usize) -> Image {
         let rgb = (0..3 * mask.values.len()).map(|i| ((i + seed) * 97 % 251) as u8).collect();
-        Picture { width: mask.width, height: mask.height, rgb }
+        Image { width: mask.width, height: mask.height, rgb }
     }
 
     proptest! {
         #[test]
         fn nothing_outside_the_mask_changes(mask in masks(), deviation in 0.0..6.0_f64) {
-            let (drawn, under) = (picture(&mask, 5), picture(&mask, 0));
+            let (drawn, under) = (image(&mask, 5), image(&mask, 0));
             let out = mask.feathered(deviation).compose(&drawn, &under).unwrap();
             for (i, value) in mask.values.iter().enumerate() {
                 if *value == 0 {
@@ -170,7 +172,7 @@ mod tests {
             let bounds = mask.bounds();
             prop_assert_eq!(bounds.is_none(), mask.is_empty());
             let padded = mask.padded_to(8);
-            let latent = padded.of_latent(8, Form::KDiffusion);
+            let latent = padded.of_latent(8, Convention::KDiffusion);
             for i in (0..mask.values.len()).filter(|i| mask.values[*i] > 0) {
                 let (x, y) = (i % mask.width, i / mask.width);
                 let [left, top, width, height] = bounds.unwrap();
@@ -187,14 +189,14 @@ mod tests {
         let row = &mask.feathered(4.0).values[40..80];
         assert!(row[..20].iter().all(|v| *v == 0) && row[20] < 64 && row[39] == 255, "{row:?}");
         assert!(row.windows(2).all(|pair| pair[0] <= pair[1]), "{row:?}");
-        // At the picture's own edge there is nothing to mix with.
+        // At the image's own edge there is nothing to mix with.
         assert_eq!(Mask::filled(5, 5, 255).feathered(9.0), Mask::filled(5, 5, 255));
     }
 
     #[test]
-    fn where_all_is_drawn_the_drawn_picture_remains() {
+    fn where_all_is_drawn_the_drawn_image_remains() {
         let mask = Mask::filled(7, 5, 255);
-        let (drawn, under) = (picture(&mask, 5), picture(&mask, 0));
+        let (drawn, under) = (image(&mask, 5), image(&mask, 0));
         assert_eq!(mask.compose(&drawn, &under).unwrap(), drawn);
         assert_eq!(mask.inverted().compose(&drawn, &under).unwrap(), under);
     }
@@ -203,14 +205,14 @@ mod tests {
     fn diffusers_looks_at_the_first_pixel_alone() {
         let mut mask = Mask::filled(8, 8, 255);
         mask.values[0] = 127;
-        assert_eq!(mask.of_latent(8, Form::Diffusers), [0.0]);
-        assert_eq!(mask.of_latent(8, Form::KDiffusion), [1.0]);
-        assert_eq!(mask.inverted().of_latent(8, Form::Diffusers), [1.0]);
+        assert_eq!(mask.of_latent(8, Convention::Diffusers), [0.0]);
+        assert_eq!(mask.of_latent(8, Convention::KDiffusion), [1.0]);
+        assert_eq!(mask.inverted().of_latent(8, Convention::Diffusers), [1.0]);
     }
 
     #[test]
     fn sizes_must_agree() {
-        let picture = picture(&Mask::filled(4, 4, 0), 0);
-        assert!(Mask::filled(4, 5, 255).compose(&picture, &picture).is_err());
+        let image = image(&Mask::filled(4, 4, 0), 0);
+        assert!(Mask::filled(4, 5, 255).compose(&image, &image).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! From words to pictures: text encoder, sampler around the UNet, VAE.
+//! From words to images: text encoder, sampler around the UNet, VAE.
 
 mod conditioning;
 mod control;
@@ -11,13 +11,13 @@ mod event;
 mod exact;
 mod guidance;
 mod hires;
+mod image;
 mod latents;
 mod load;
 mod loras;
 mod mask;
-mod need;
+mod memory_estimate;
 mod now;
-mod picture;
 mod prepare;
 mod refine;
 mod sample;
@@ -27,21 +27,21 @@ mod start;
 mod task;
 mod texts;
 
-pub use conditioning::{Conditioning, Told};
+pub use conditioning::{Conditioning, StepConditioning};
 pub use control::Control;
 pub(crate) use decode::expect_finite;
 pub use drawing::{Drawing, DrawnStep, Request};
 pub(crate) use event::tell;
 pub use event::{Event, Listener};
-pub use hires::{Enlarge, EnlargePicture, Hires};
+pub use hires::{Hires, HiresUpscaler, UpscaleImage};
+pub use image::{Image, Margins};
 pub use latents::Latents;
 pub(crate) use load::read;
 pub use mask::Mask;
-pub use need::Need;
-pub use picture::{Margins, Picture};
-pub use prepare::Source;
+pub use memory_estimate::MemoryEstimate;
+pub use prepare::PreparedTask;
 pub use settings::{AestheticScores, MAX_SIDE, Settings};
-pub use sizes::PictureSizes;
+pub use sizes::SizeConditioning;
 pub use task::{Fill, Task};
 
 use crate::Error;
@@ -60,21 +60,21 @@ use latent_tensor::Device;
 use refine::Refiner;
 use std::sync::Arc;
 
-/// How much memory a pipeline may take for its speed. Pictures are the same.
+/// How much memory a pipeline may take for its speed. Images are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Memory {
+pub enum VaeTiling {
     /// As much as the fastest way takes.
     #[default]
-    Plenty,
-    /// Little: a picture is encoded and decoded in bands, which takes longer.
-    Little,
+    Off,
+    /// Little: an image is encoded and decoded in bands, which takes longer.
+    Bands,
 }
 
 /// A model ready to draw. Its parts are read when they are first needed.
 pub struct Pipeline {
     model: Model,
     device: Device,
-    memory: Memory,
+    vae_tiling: VaeTiling,
     merge: Option<Arc<Merge>>,
     words: Words,
     /// Empty, or all.
@@ -100,7 +100,7 @@ impl Pipeline {
         Ok(Pipeline {
             model,
             device: Device::Cpu,
-            memory: Memory::default(),
+            vae_tiling: VaeTiling::default(),
             merge: None,
             words: Words::default(),
             text_encoders: Vec::new(),
@@ -132,8 +132,8 @@ impl Pipeline {
 
     /// With so much memory.
     #[must_use]
-    pub fn with_memory(mut self, memory: Memory) -> Pipeline {
-        self.memory = memory;
+    pub fn with_vae_tiling(mut self, vae_tiling: VaeTiling) -> Pipeline {
+        self.vae_tiling = vae_tiling;
         self
     }
 
@@ -187,7 +187,7 @@ impl Pipeline {
         &self.model
     }
 
-    /// Draws a picture for each seed of `settings`, all in one batch. A picture's bytes are those of its seed drawn
+    /// Draws an image for each seed of `settings`, all in one batch. An image's bytes are those of its seed drawn
     /// alone. Each part of the model leaves memory when its stage is over.
     ///
     /// # Errors
@@ -199,8 +199,8 @@ impl Pipeline {
     /// # use std::{ops::ControlFlow, path::Path};
     /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
     /// let settings = Settings { seeds: vec![42], ..Settings::default() };
-    /// let pictures = pipeline.text_to_image("a red fox", "", &settings, &mut |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(pictures[0].rgb.len(), 512 * 512 * 3);
+    /// let images = pipeline.text_to_image("a red fox", "", &settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(images[0].rgb.len(), 512 * 512 * 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn text_to_image(
@@ -209,28 +209,28 @@ impl Pipeline {
         negative_prompt: &str,
         settings: &Settings,
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<Picture>, Error> {
+    ) -> Result<Vec<Image>, Error> {
         self.draw(&Task::TextToImage, prompt, negative_prompt, settings, listener)
     }
 
-    /// Does a task for each seed of `settings`, whose size must be that of [`Task::sized`]; the pictures are of the size of
-    /// the task's. Outside of a mask they are the given picture, byte for byte.
+    /// Does a task for each seed of `settings`, whose size must be that of [`Task::sized`]; the images are of the size of
+    /// the task's. Outside of a mask they are the given image, byte for byte.
     ///
     /// # Errors
     /// As [`Pipeline::text_to_image`], and a task that the model cannot do.
     ///
     /// # Examples
     /// ```no_run
-    /// # use latent_diffusion::{Margins, Picture, Pipeline, Settings, Task, Fill, loader::Checkpoint};
+    /// # use latent_diffusion::{Margins, Image, Pipeline, Settings, Task, Fill, loader::Checkpoint};
     /// # use std::{ops::ControlFlow, path::Path};
-    /// # let photo = Picture { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
+    /// # let photo = Image { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
     /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
-    /// let (picture, mask) = photo.grown(Margins { left: 128, ..Margins::default() });
+    /// let (image, mask) = photo.grown(Margins { left: 128, ..Margins::default() });
     /// let task =
-    ///     Task::Inpaint { picture: &picture, mask: &mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
+    ///     Task::Inpaint { image: &image, mask: &mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
     /// let settings = task.sized(Settings::default(), pipeline.model());
-    /// let pictures = pipeline.draw(&task, "a beach", "", &settings, &mut |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(pictures[0].cropped(128, 0, 500, 300), photo);
+    /// let images = pipeline.draw(&task, "a beach", "", &settings, &mut |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(images[0].cropped(128, 0, 500, 300), photo);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn draw(
@@ -240,17 +240,17 @@ impl Pipeline {
         negative_prompt: &str,
         settings: &Settings,
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<Picture>, Error> {
+    ) -> Result<Vec<Image>, Error> {
         task.check(settings, &self.model)?;
         self.check_controls(settings)?;
         let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
         let conditioning = self.encode(&[prompt], negative, settings, listener)?;
         self.unload_text_encoder();
         let source = self.prepare(task, settings, listener)?;
-        let latents = self.sample_source(&source, &conditioning, settings, listener)?;
+        let latents = self.sample_prepared(&source, &conditioning, settings, listener)?;
         self.unload_unet();
-        let pictures = self.decode(&latents, listener)?;
+        let images = self.decode(&latents, listener)?;
         self.unload_decoder();
-        source.finish(pictures)
+        source.finish(images)
     }
 }

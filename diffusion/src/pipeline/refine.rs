@@ -18,7 +18,7 @@ pub(super) struct Refiner {
 }
 
 impl Pipeline {
-    /// Lets another model of the same kind of latents finish each picture, or none. `start` is the part of the way, from 0
+    /// Lets another model of the same kind of latents finish each image, or none. `start` is the part of the way, from 0
     /// to 1, after which it takes over: 0.8 is usual for SDXL's refiner. It goes on from the same latents, under the same
     /// sampler; this pipeline's VAE decodes. At no time are both UNets in memory. `start` counts in time steps, as
     /// `denoising_end` and `denoising_start` of diffusers do.
@@ -72,7 +72,7 @@ impl Pipeline {
             return Err(Error::Setting { name: "refiner", reason });
         }
         pipeline.set_device(self.device.clone());
-        pipeline.memory = self.memory;
+        pipeline.vae_tiling = self.vae_tiling;
         self.refiner = Some(Refiner { pipeline: Box::new(pipeline), start });
         Ok(())
     }

@@ -4,10 +4,12 @@ use super::denoiser::UNetDenoiser;
 use super::event::tell;
 use super::now::Now;
 use super::start::{Beside, Start};
-use super::{AestheticScores, Conditioning, Event, Latents, Listener, Pipeline, Settings, Source, Task};
+use super::{
+    AestheticScores, Conditioning, Event, Latents, Listener, Pipeline, PreparedTask, Settings, Task,
+};
 use crate::Error;
 use crate::params::Params;
-use crate::rng::{Noise, PerPicture};
+use crate::rng::{Noise, PerImage};
 use crate::samplers::{Run, Step};
 use crate::unet::UNet;
 use std::cell::RefCell;
@@ -26,33 +28,33 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
         let source = self.prepare(&Task::TextToImage, settings, listener)?;
-        self.sample_source(&source, conditioning, settings, listener)
+        self.sample_prepared(&source, conditioning, settings, listener)
     }
 
     /// Samples latents of a task for each seed of `settings`, which are those that the task was prepared with.
     ///
     /// # Errors
     /// As [`Pipeline::sample`], and a strength that leaves no steps.
-    pub fn sample_source(
+    pub fn sample_prepared(
         &mut self,
-        source: &Source,
+        source: &PreparedTask,
         conditioning: &Conditioning,
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
         self.or_in_f32(listener, |pipeline, listener| {
-            let mut noise = PerPicture::seeded(settings.rng, settings.seeds.iter().copied());
+            let mut noise = PerImage::seeded(settings.rng, settings.seeds.iter().copied());
             pipeline.sample_source_from(source, conditioning, settings, &mut noise, listener)
         })
     }
 
-    /// As [`Pipeline::sample_source`], with `noise` for all that is drawn; of `settings.seeds` only the number counts.
+    /// As [`Pipeline::sample_prepared`], with `noise` for all that is drawn; of `settings.seeds` only the number counts.
     ///
     /// # Errors
-    /// As [`Pipeline::sample_source`].
+    /// As [`Pipeline::sample_prepared`].
     pub fn sample_source_from(
         &mut self,
-        source: &Source,
+        source: &PreparedTask,
         conditioning: &Conditioning,
         settings: &Settings,
         noise: &mut dyn Noise,

@@ -1,16 +1,16 @@
 //! What a user asks for, beside the words.
 
-use super::{Latents, PictureSizes};
+use super::{Latents, SizeConditioning};
 use crate::Error;
 use crate::families::{Defaults, Model};
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
-use crate::schedule::{Churn, Form, Kind, Schedule};
+use crate::schedule::{Churn, Convention, Schedule, ScheduleKind};
 use crate::text::TextPart;
 
-/// Longest side of a picture in pixels. Attention over a larger one would take days.
+/// Longest side of an image in pixels. Attention over a larger one would take days.
 pub const MAX_SIDE: usize = 8192;
-/// Most pictures in one batch.
+/// Most images in one batch.
 const MAX_BATCH: usize = 256;
 
 /// Longest interval of the cache: no run has more steps.
@@ -30,21 +30,21 @@ pub struct Settings {
     /// The sampler.
     pub sampler: &'static dyn Sampler,
     /// How the noise levels are spaced.
-    pub schedule: Kind,
+    pub schedule: ScheduleKind,
     /// Whose conventions the schedule follows; the sampler's own when `None`.
-    pub form: Option<Form>,
+    pub convention: Option<Convention>,
     /// The random generator.
     pub rng: RngKind,
     /// How much noise a sampler that adds noise does add; `None` is its usual.
     pub eta: Option<f64>,
-    /// One picture for each.
+    /// One image for each.
     pub seeds: Vec<u64>,
     /// 1 uses the layers of the text encoder that the model was trained with, 2 leaves out the last, and so on.
     pub clip_skip: usize,
-    /// What SDXL is told about the picture's size.
-    pub sizes: PictureSizes,
+    /// What SDXL is told about the image's size.
+    pub sizes: SizeConditioning,
     /// The same for the negative prompt; as for the prompt when `None`.
-    pub negative_sizes: Option<PictureSizes>,
+    pub negative_sizes: Option<SizeConditioning>,
     /// Noise that is added on the way beyond the sampler's own, and how strong all of it is.
     pub churn: Churn,
     /// Exponent of the spacings that have one (karras, polyexponential); `None` is their usual.
@@ -62,11 +62,11 @@ pub struct Settings {
     /// did (Ma et al., DeepCache, 2024; [`UNet::forward_shallow`](crate::unet::UNet::forward_shallow)). 1 computes them in
     /// all steps.
     pub cache_interval: usize,
-    /// How beautiful SDXL's refiner is told that the picture is, from 1 to 10, and what the negative prompt stands for.
+    /// How beautiful SDXL's refiner is told that the image is, from 1 to 10, and what the negative prompt stands for.
     pub aesthetic_scores: AestheticScores,
 }
 
-/// Scores of the pictures that SDXL's refiner was trained with.
+/// Scores of the images that SDXL's refiner was trained with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AestheticScores {
     /// With the prompt.
@@ -89,13 +89,13 @@ impl Default for Settings {
             steps: 20,
             guidance: 7.0,
             sampler: &samplers::Dpmpp2m,
-            schedule: Kind::Karras,
-            form: None,
+            schedule: ScheduleKind::Karras,
+            convention: None,
             rng: RngKind::Cuda,
             eta: None,
             seeds: vec![0],
             clip_skip: 1,
-            sizes: PictureSizes::default(),
+            sizes: SizeConditioning::default(),
             negative_sizes: None,
             churn: Churn::default(),
             rho: None,
@@ -112,8 +112,8 @@ impl Settings {
     /// The settings that a model was made for: few steps without guidance for a distilled one.
     #[must_use]
     pub fn of(model: &Model) -> Settings {
-        let Defaults { steps, guidance, sampler, schedule, form } = model.recommended();
-        Settings { steps, guidance, sampler, schedule, form, ..Settings::default() }
+        let Defaults { steps, guidance, sampler, schedule, convention } = model.recommended();
+        Settings { steps, guidance, sampler, schedule, convention, ..Settings::default() }
     }
 
     /// Width and height in pixels for a model.
@@ -164,10 +164,7 @@ impl Settings {
             return setting("cache", reason);
         }
         if self.seeds.is_empty() || self.seeds.len() > MAX_BATCH {
-            return setting(
-                "batch",
-                format!("{} pictures at once; 1 to {MAX_BATCH} can be", self.seeds.len()),
-            );
+            return setting("batch", format!("{} images at once; 1 to {MAX_BATCH} can be", self.seeds.len()));
         }
         self.check_texts(model)?;
         self.check_noise()?;
@@ -194,8 +191,8 @@ impl Settings {
 
     /// Whose conventions the schedule follows.
     #[must_use]
-    pub fn form(&self) -> Form {
-        self.form.unwrap_or(self.sampler.default_form())
+    pub fn convention(&self) -> Convention {
+        self.convention.unwrap_or(self.sampler.default_convention())
     }
 
     /// The noise levels.
@@ -205,13 +202,13 @@ impl Settings {
     pub fn schedule(&self, model: &Model) -> Result<Schedule, Error> {
         let (training, grid) = (&model.training, self.sampler.grid());
         let kind = match self.schedule {
-            // Models that are told a picture's size are SDXL's.
-            Kind::AlignYourSteps if model.unet.added_dim.is_some() => Kind::AlignYourStepsXl,
+            // Models that are told an image's size are SDXL's.
+            ScheduleKind::AlignYourSteps if model.unet.added_dim.is_some() => ScheduleKind::AlignYourStepsXl,
             kind => kind,
         };
         let schedule = match &self.sigmas {
             Some(sigmas) => Schedule::from_sigmas(training, sigmas),
-            None => Schedule::with_rho(training, self.form(), kind, grid, self.steps, self.rho),
+            None => Schedule::with_rho(training, self.convention(), kind, grid, self.steps, self.rho),
         };
         let name = if self.sigmas.is_some() { "sigmas" } else { "schedule" };
         let schedule = schedule.map_err(|error| Error::Setting { name, reason: error.to_string() })?;

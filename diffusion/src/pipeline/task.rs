@@ -1,6 +1,6 @@
-//! What is to be done with a picture.
+//! What is to be done with an image.
 
-use super::{Mask, Picture, Settings};
+use super::{Image, Mask, Settings};
 use crate::Error;
 use crate::families::{Input, Model};
 use crate::names::{self, Named, UnknownName};
@@ -8,21 +8,21 @@ use crate::names::{self, Named, UnknownName};
 /// What a run makes, and what of.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Task<'a> {
-    /// A picture from words alone.
+    /// An image from words alone.
     #[default]
     TextToImage,
-    /// A picture redrawn.
+    /// An image redrawn.
     ImageToImage {
-        /// The picture.
-        picture: &'a Picture,
+        /// The image.
+        image: &'a Image,
         /// How much of it may change, from 0 to 1: the part of the steps that is walked.
         strength: f64,
     },
-    /// A part of a picture drawn anew. The rest stays as it is, byte for byte.
+    /// A part of an image drawn anew. The rest stays as it is, byte for byte.
     Inpaint {
-        /// The picture.
-        picture: &'a Picture,
-        /// The part, of the picture's size.
+        /// The image.
+        image: &'a Image,
+        /// The part, of the image's size.
         mask: &'a Mask,
         /// How much of the part may change, from 0 to 1. At 1 it is drawn from noise alone.
         strength: f64,
@@ -31,11 +31,11 @@ pub enum Task<'a> {
         /// Softness of the part's edge in pixels, inside of it ([`Mask::feathered`]).
         feather: f64,
     },
-    /// A picture changed by an instruction, by a model that was trained for that (Brooks et al., InstructPix2Pix, 2023).
+    /// An image changed by an instruction, by a model that was trained for that (Brooks et al., InstructPix2Pix, 2023).
     Edit {
-        /// The picture.
-        picture: &'a Picture,
-        /// How closely to keep to the picture; 1.5 is usual.
+        /// The image.
+        image: &'a Image,
+        /// How closely to keep to the image; 1.5 is usual.
         guidance: f64,
     },
 }
@@ -44,7 +44,7 @@ pub enum Task<'a> {
 /// feathered edge only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fill {
-    /// What the picture has there.
+    /// What the image has there.
     #[default]
     Original,
     /// The nearest colours around.
@@ -80,24 +80,24 @@ impl Named for Fill {
 }
 
 impl<'a> Task<'a> {
-    /// The picture, if there is one.
+    /// The image, if there is one.
     #[must_use]
-    pub fn picture(&self) -> Option<&'a Picture> {
+    pub fn image(&self) -> Option<&'a Image> {
         match *self {
             Task::TextToImage => None,
-            Task::ImageToImage { picture, .. }
-            | Task::Inpaint { picture, .. }
-            | Task::Edit { picture, .. } => Some(picture),
+            Task::ImageToImage { image, .. } | Task::Inpaint { image, .. } | Task::Edit { image, .. } => {
+                Some(image)
+            }
         }
     }
 
-    /// The settings with the size of the task's picture, made larger until the model can draw it. What is too much is cut
+    /// The settings with the size of the task's image, made larger until the model can draw it. What is too much is cut
     /// off in the end.
     #[must_use]
     pub fn sized(&self, mut settings: Settings, model: &Model) -> Settings {
-        if let Some(picture) = self.picture() {
+        if let Some(image) = self.image() {
             let side = |side: usize| Some(side.max(1).next_multiple_of(model.vae.factor()));
-            (settings.width, settings.height) = (side(picture.width), side(picture.height));
+            (settings.width, settings.height) = (side(image.width), side(image.height));
         }
         settings
     }
@@ -109,7 +109,7 @@ impl<'a> Task<'a> {
     pub fn check(&self, settings: &Settings, model: &Model) -> Result<(), Error> {
         let refuse = |name, reason| Err(Error::Setting { name, reason });
         let latents = settings.check(model)?;
-        if let Some(Picture { width, height, rgb }) = self.picture() {
+        if let Some(Image { width, height, rgb }) = self.image() {
             let factor = model.vae.factor();
             let drawn = [latents.width, latents.height].map(|side| side * factor);
             if [width, height].map(|side| side.next_multiple_of(factor)) != drawn
@@ -117,7 +117,7 @@ impl<'a> Task<'a> {
             {
                 let [w, h] = drawn;
                 return refuse(
-                    "picture",
+                    "image",
                     format!("{width}x{height} pixels are given, and {w}x{h} are to be drawn"),
                 );
             }
@@ -128,17 +128,17 @@ impl<'a> Task<'a> {
             {
                 refuse("strength", format!("{strength} is not above 0 and at most 1; 0.75 is usual"))
             }
-            Task::Inpaint { mask, picture, feather, .. } => {
+            Task::Inpaint { mask, image, feather, .. } => {
                 if !(0.0..=MAX_FEATHER).contains(&feather) {
                     return refuse("mask blur", format!("{feather} is not in 0 to {MAX_FEATHER} pixels"));
                 }
-                mask.expect_size_of(picture)
+                mask.expect_size_of(image)
             }
             Task::Edit { .. } if model.input != Input::Edit => refuse(
                 "model",
                 format!(
                     "this is a {} model of {}, which follows no instructions; give one of InstructPix2Pix (8 input \
-                     channels, such as instruct-pix2pix-00-22000), or redraw the picture by a prompt: img2img",
+                     channels, such as instruct-pix2pix-00-22000), or redraw the image by a prompt: img2img",
                     model.family.label,
                     model.input.label()
                 ),

@@ -1,4 +1,4 @@
-//! Prompts that are told apart and joined in the picture: `AND`.
+//! Prompts that are told apart and joined in the image: `AND`.
 
 use crate::Error;
 

@@ -53,7 +53,7 @@ impl Wildcards {
         Ok(Wildcards { folder: real, lines: HashMap::new() })
     }
 
-    /// The prompts that templates become for a picture's seed: the same for the same seed, whatever else is drawn. Each
+    /// The prompts that templates become for an image's seed: the same for the same seed, whatever else is drawn. Each
     /// template has draws of its own.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ fn draws_do_not_depend_on_each_other() {
         assert_eq!(prompt, *expected);
         assert_eq!(wildcards.resolve(["", "{x|y}"], seed).unwrap()[1], negative);
     }
-    // These are the numbers of this version: pictures are drawn again by them.
+    // These are the numbers of this version: images are drawn again by them.
     assert_eq!(expected[..3], ["a orange 2", "e orange 3", "a orange 4"]);
 }
 

@@ -1,6 +1,6 @@
 //! The residual block, some rows at a time: its hidden tensor is never whole.
 //!
-//! A group norm needs the whole picture before its first value is known, so the hidden tensor is computed twice: for the norm
+//! A group norm needs the whole image before its first value is known, so the hidden tensor is computed twice: for the norm
 //! of the second convolution, then for that convolution. A convolution of a band reads one row above and one below it.
 //! Going down, hidden rows are computed a little ahead of the result, and the last ones kept, so that none is computed more
 //! than once each time; and as the result is behind, it can be written over the input.
@@ -23,7 +23,7 @@ pub(crate) trait Stream {
     fn result(&mut self, rows: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error>;
 }
 
-/// A picture that is whole, and whose rows are overwritten. For blocks without a shortcut, which keep the channels.
+/// An image that is whole, and whose rows are overwritten. For blocks without a shortcut, which keep the channels.
 pub(crate) struct InPlace(pub(crate) Window);
 
 impl Stream for InPlace {
@@ -41,13 +41,13 @@ impl Stream for InPlace {
     }
 }
 
-/// The picture's rows from the first, `count` at a time.
+/// The image's rows from the first, `count` at a time.
 fn bands(height: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..height).step_by(count).map(move |row| row..height.min(row + count))
 }
 
 impl ResnetBlock {
-    /// As [`ResnetBlock::forward`] of one picture without a time embedding, `count` rows at a time, a multiple of
+    /// As [`ResnetBlock::forward`] of one image without a time embedding, `count` rows at a time, a multiple of
     /// [`BAND_UNIT`]: the same values, bit for bit.
     pub(crate) fn forward_in_bands(&self, stream: &mut impl Stream, count: usize) -> Result<(), Error> {
         let [height, width, channels] = stream.dims();
@@ -57,9 +57,9 @@ impl ResnetBlock {
         }
         let norm1 = sums.finish()?;
 
-        let picture = [height, width, self.conv1.outputs()];
-        let mut hidden = Window::new(picture, count + BAND_UNIT + 1)?;
-        let mut sums = self.norm2.sums(picture)?;
+        let image = [height, width, self.conv1.outputs()];
+        let mut hidden = Window::new(image, count + BAND_UNIT + 1)?;
+        let mut sums = self.norm2.sums(image)?;
         for rows in bands(height, count) {
             hidden.forget_above(rows.start);
             self.extend_hidden(stream, rows.start, rows.end, &norm1, &mut hidden)?;
@@ -108,7 +108,7 @@ impl ResnetBlock {
 }
 
 impl InPlace {
-    /// The picture.
+    /// The image.
     pub(crate) fn into_tensor(self) -> Result<Tensor, Error> {
         Ok(self.0.into_tensor()?)
     }

@@ -1,6 +1,6 @@
-//! The random numbers that pictures start from.
+//! The random numbers that images start from.
 //!
-//! A seed means the same picture in two programs only if both draw the same numbers from it. Two generators
+//! A seed means the same image in two programs only if both draw the same numbers from it. Two generators
 //! cover what people have seeds for: [`TorchCpu`], torch's generator on the CPU (diffusers' documentation,
 //! ComfyUI), and [`Philox`], torch's generator on an NVIDIA card (the web UI, stable-diffusion.cpp). Both are
 //! computed on the CPU here.
@@ -68,14 +68,14 @@ impl Named for RngKind {
     }
 }
 
-/// The noise of a batch: every picture draws from a generator of its own, so that picture i of a batch is,
-/// bit for bit, the picture that its seed gives alone.
-pub struct PerPicture {
+/// The noise of a batch: every image draws from a generator of its own, so that image i of a batch is,
+/// bit for bit, the image that its seed gives alone.
+pub struct PerImage {
     generators: Vec<Box<dyn Noise + Send>>,
 }
 
-impl PerPicture {
-    /// One generator for each picture, in the order in which the pictures lie in the batch.
+impl PerImage {
+    /// One generator for each image, in the order in which the images lie in the batch.
     #[must_use]
     pub fn new(generators: Vec<Box<dyn Noise + Send>>) -> Self {
         Self { generators }
@@ -88,7 +88,7 @@ impl PerPicture {
     }
 }
 
-impl Noise for PerPicture {
+impl Noise for PerImage {
     /// Fills one equal part of `out` from each generator.
     ///
     /// # Panics
@@ -97,13 +97,9 @@ impl Noise for PerPicture {
         if out.is_empty() {
             return;
         }
-        let pictures = self.generators.len();
-        assert!(
-            pictures > 0 && out.len().is_multiple_of(pictures),
-            "{} numbers for {pictures} pictures",
-            out.len()
-        );
-        let each = out.len() / pictures;
+        let images = self.generators.len();
+        assert!(images > 0 && out.len().is_multiple_of(images), "{} numbers for {images} images", out.len());
+        let each = out.len() / images;
         for (generator, part) in self.generators.iter_mut().zip(out.chunks_exact_mut(each)) {
             generator.normal(part);
         }
@@ -123,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn picture_of_a_batch_has_the_numbers_of_its_seed() {
+    fn image_of_a_batch_has_the_numbers_of_its_seed() {
         for kind in RngKind::ALL {
-            let mut batch = PerPicture::seeded(*kind, [5, 6, 7]);
+            let mut batch = PerImage::seeded(*kind, [5, 6, 7]);
             let mut alone = kind.generator(6);
             for size in [4, 40] {
                 let (mut three, mut one) = (vec![0.0; 3 * size], vec![0.0; size]);
@@ -137,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "7 numbers for 2 pictures")]
+    #[should_panic(expected = "7 numbers for 2 images")]
     fn a_batch_that_does_not_divide_is_a_mistake_of_the_caller() {
-        PerPicture::seeded(RngKind::Cpu, [1, 2]).normal(&mut [0.0; 7]);
+        PerImage::seeded(RngKind::Cpu, [1, 2]).normal(&mut [0.0; 7]);
     }
 }

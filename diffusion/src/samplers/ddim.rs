@@ -7,7 +7,7 @@
 
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Form, Grid};
+use crate::schedule::{Convention, Grid};
 
 /// The usual amount of noise: none.
 const DEFAULT_ETA: f64 = 0.0;
@@ -34,8 +34,8 @@ impl Sampler for Ddim {
         Grid::Ddim
     }
 
-    fn default_form(&self) -> Form {
-        Form::Diffusers
+    fn default_convention(&self) -> Convention {
+        Convention::Diffusers
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

@@ -2,7 +2,7 @@
 //! Dhariwal, "Improved denoising diffusion probabilistic models", 2021, section 4). diffusers' `DDPMScheduler`.
 //!
 //! Its mean and variance (equations 6 and 7) are, divided by sqrt(alpha-bar), the ancestral step of [`super::EulerA`] with all the noise of
-//! the forward process. What is its own are the levels in diffusers' form: [`Grid::Ddpm`].
+//! the forward process. What is its own are the levels in diffusers' convention: [`Grid::Ddpm`].
 
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;

@@ -6,7 +6,7 @@
 use super::run::sum;
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// DPM-Solver-2. Second order, two evaluations a step; noise only if it is churned.
 pub struct Dpm2;
@@ -34,8 +34,8 @@ impl Sampler for Dpm2 {
         Grid::Dpm2
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::Karras
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Karras
     }
 
     fn evaluations(&self) -> usize {

@@ -34,8 +34,8 @@ pub enum Rule {
 /// What is extrapolated from step to step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extrapolated {
-    /// The picture: DPM-Solver++.
-    Picture,
+    /// The image: DPM-Solver++.
+    Image,
     /// The noise: DPM-Solver.
     Noise,
 }
@@ -61,7 +61,7 @@ impl DpmSolver {
         order: 2,
         rule: Rule::Midpoint,
         stochastic: false,
-        extrapolated: Extrapolated::Picture,
+        extrapolated: Extrapolated::Image,
         lower_at_end: true,
     };
 

@@ -6,7 +6,7 @@
 
 use super::{DpmSolver, Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// DPM-Solver++(2M) SDE. Second order, one evaluation a step, noise in each.
 pub struct Dpmpp2mSde;
@@ -23,15 +23,15 @@ impl Sampler for Dpmpp2mSde {
     }
 
     fn about(&self) -> &'static str {
-        "rich detail from 20 to 40 steps; pictures change with the number of steps"
+        "rich detail from 20 to 40 steps; images change with the number of steps"
     }
 
     fn grid(&self) -> Grid {
         Grid::DpmSolver
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::Exponential
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Exponential
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

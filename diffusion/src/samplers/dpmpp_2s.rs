@@ -6,7 +6,7 @@
 
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// DPM-Solver++(2S). Second order, one evaluation for each half step, no noise added.
 pub struct Dpmpp2s;
@@ -30,8 +30,8 @@ impl Sampler for Dpmpp2s {
         Grid::DpmSolver
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::Karras
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Karras
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

@@ -3,7 +3,7 @@
 
 use super::{DpmSolver, Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// DPM-Solver++(3M) SDE. Third order, one evaluation a step, noise in each.
 pub struct Dpmpp3mSde;
@@ -27,8 +27,8 @@ impl Sampler for Dpmpp3mSde {
         Grid::DpmSolver
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::Exponential
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Exponential
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

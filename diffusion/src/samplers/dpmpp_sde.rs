@@ -8,7 +8,7 @@
 use super::run::{ancestral, sum};
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
@@ -35,8 +35,8 @@ impl Sampler for DpmppSde {
         Grid::Euler
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::Karras
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Karras
     }
 
     fn evaluations(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::schedule::Grid;
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
-/// Euler's method with ancestral noise. First order, one evaluation a step; pictures go on changing with more
+/// Euler's method with ancestral noise. First order, one evaluation a step; images go on changing with more
 /// steps.
 pub struct EulerA;
 
@@ -33,7 +33,7 @@ impl Sampler for EulerA {
     }
 
     fn about(&self) -> &'static str {
-        "varied and soft; pictures go on changing with the steps"
+        "varied and soft; images go on changing with the steps"
     }
 
     fn grid(&self) -> Grid {

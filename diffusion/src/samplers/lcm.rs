@@ -1,13 +1,13 @@
 //! Latent consistency models: Luo et al., "Latent consistency models: synthesizing high-resolution images with few-step inference",
 //! 2023, algorithm 1, and Song et al., "Consistency models", 2023. diffusers' `LCMScheduler`.
 //!
-//! Such a model goes to the picture in one step. Each step after that adds fresh noise to the picture and goes again from a lower level.
+//! Such a model goes to the image in one step. Each step after that adds fresh noise to the image and goes again from a lower level.
 //! The model's function is c_skip z + c_out D, with z the variance-preserving latents; both factors follow from the time step t (appendix
 //! B): c_skip is 1 at t = 0, where nothing is left to do, and next to nothing everywhere else.
 
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Form, Grid};
+use crate::schedule::{Convention, Grid};
 
 /// What time steps are multiplied with in the boundary condition.
 const TIMESTEP_SCALING: f64 = 10.0;
@@ -36,8 +36,8 @@ impl Sampler for Lcm {
         Grid::Lcm
     }
 
-    fn default_form(&self) -> Form {
-        Form::Diffusers
+    fn default_convention(&self) -> Convention {
+        Convention::Diffusers
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

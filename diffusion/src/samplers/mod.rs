@@ -1,4 +1,4 @@
-//! Samplers: from noise to a picture by repeatedly asking the model what the picture might be.
+//! Samplers: from noise to an image by repeatedly asking the model what the image might be.
 //!
 //! All work on "variance exploding" latents, x = x0 + sigma n, and see the model as a [`Denoiser`], the
 //! estimate of x0 given x: D(x, sigma) in Karras et al., "Elucidating the design space of diffusion-based
@@ -6,7 +6,7 @@
 //! programs apart is mostly the choice of levels, and that is [`crate::schedule`]'s; a sampler is only the
 //! rule for one step.
 //!
-//! Every sampler works element by element, with coefficients in f64 and latents in f32, so that a picture
+//! Every sampler works element by element, with coefficients in f64 and latents in f32, so that an image
 //! does not depend on what else is in its batch.
 //!
 //! A new sampler is a file with an implementation of [`Sampler`] and a line in [`ALL`].
@@ -67,7 +67,7 @@ pub use tcd::Tcd;
 pub use unipc::{UniPc, Variant};
 
 use crate::names::{self, Named, UnknownName};
-use crate::schedule::{Form, Grid, Kind};
+use crate::schedule::{Convention, Grid, ScheduleKind};
 
 /// A rule for getting from one noise level to the next.
 pub trait Sampler: Named + Sync {
@@ -78,8 +78,8 @@ pub trait Sampler: Named + Sync {
     fn about(&self) -> &'static str;
 
     /// The spacing that the web UI takes with it when none is asked for.
-    fn default_kind(&self) -> Kind {
-        Kind::Normal
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::Normal
     }
 
     /// Evaluations of the network in a step, at most. The last step often takes one.
@@ -91,8 +91,8 @@ pub trait Sampler: Named + Sync {
     fn grid(&self) -> Grid;
 
     /// The form of schedule that people who know this sampler by name expect.
-    fn default_form(&self) -> Form {
-        Form::KDiffusion
+    fn default_convention(&self) -> Convention {
+        Convention::KDiffusion
     }
 
     /// Walks `run.x` down the whole schedule. Afterwards it holds latents as the VAE wants them.
@@ -134,7 +134,7 @@ pub static ALL: &[&dyn Sampler] = &[
 ///
 /// # Errors
 /// [`UnknownName`], with the nearest known one.
-pub fn parse(name: &str) -> Result<(&'static dyn Sampler, Option<Kind>), UnknownName> {
+pub fn parse(name: &str) -> Result<(&'static dyn Sampler, Option<ScheduleKind>), UnknownName> {
     let all = || ALL.iter().copied();
     let unknown = match names::find("sampler", name, all()) {
         Ok(sampler) => return Ok((sampler, None)),
@@ -142,7 +142,7 @@ pub fn parse(name: &str) -> Result<(&'static dyn Sampler, Option<Kind>), Unknown
     };
     let whole = names::key(name);
     let mut nearest = None;
-    for kind in Kind::ALL {
+    for kind in ScheduleKind::ALL {
         let spellings = [kind.name(), kind.label()].into_iter().chain(kind.aliases().iter().copied());
         for spelling in spellings.map(names::key) {
             let Some(rest) = whole.strip_suffix(spelling.as_str()).filter(|rest| !rest.is_empty()) else {

@@ -11,24 +11,24 @@ fn samplers_by_name() {
         assert_eq!(found(name), Ok(("dpm++2m", None)), "{name}");
     }
     for name in ["DPM++ 2M Karras", "dpmpp_2m_karras", "dpm++2m karras"] {
-        assert_eq!(found(name), Ok(("dpm++2m", Some(Kind::Karras))), "{name}");
+        assert_eq!(found(name), Ok(("dpm++2m", Some(ScheduleKind::Karras))), "{name}");
     }
     for name in ["euler_a", "Euler a", "euler_ancestral", "EULER-A"] {
         assert_eq!(found(name), Ok(("euler_a", None)), "{name}");
     }
     for (name, sampler, kind) in [
-        ("Euler Exponential", "euler", Kind::Exponential),
-        ("Euler Polyexponential", "euler", Kind::Polyexponential),
-        ("DPM++ 2M SDE Karras", "dpm++2m_sde", Kind::Karras),
-        ("DPM++ SDE Karras", "dpm++_sde", Kind::Karras),
-        ("DPM++ 2S a Karras", "dpm++2s_a", Kind::Karras),
-        ("DPM2 a Karras", "dpm2_a", Kind::Karras),
-        ("Euler a SGM Uniform", "euler_a", Kind::SgmUniform),
-        ("euler_a_sgm_uniform", "euler_a", Kind::SgmUniform),
-        ("dpmpp_2m align_your_steps", "dpm++2m", Kind::AlignYourSteps),
-        ("UniPC AYS", "unipc", Kind::AlignYourSteps),
-        ("Euler DDIM uniform", "euler", Kind::Ddim),
-        ("Restart", "", Kind::Normal),
+        ("Euler Exponential", "euler", ScheduleKind::Exponential),
+        ("Euler Polyexponential", "euler", ScheduleKind::Polyexponential),
+        ("DPM++ 2M SDE Karras", "dpm++2m_sde", ScheduleKind::Karras),
+        ("DPM++ SDE Karras", "dpm++_sde", ScheduleKind::Karras),
+        ("DPM++ 2S a Karras", "dpm++2s_a", ScheduleKind::Karras),
+        ("DPM2 a Karras", "dpm2_a", ScheduleKind::Karras),
+        ("Euler a SGM Uniform", "euler_a", ScheduleKind::SgmUniform),
+        ("euler_a_sgm_uniform", "euler_a", ScheduleKind::SgmUniform),
+        ("dpmpp_2m align_your_steps", "dpm++2m", ScheduleKind::AlignYourSteps),
+        ("UniPC AYS", "unipc", ScheduleKind::AlignYourSteps),
+        ("Euler DDIM uniform", "euler", ScheduleKind::Ddim),
+        ("Restart", "", ScheduleKind::Normal),
     ] {
         match found(name) {
             Ok(found) => assert_eq!(found, (sampler, Some(kind)), "{name}"),

@@ -11,7 +11,7 @@ use super::ipndm::adams_bashforth;
 use super::run::sum;
 use super::{Prediction, Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Form, Grid, Level};
+use crate::schedule::{Convention, Grid, Level};
 
 /// Slopes that count in a step.
 const MAX_ORDER: usize = 4;
@@ -115,8 +115,8 @@ impl Sampler for Plms {
         Grid::Ddim
     }
 
-    fn default_form(&self) -> Form {
-        Form::Diffusers
+    fn default_convention(&self) -> Convention {
+        Convention::Diffusers
     }
 
     fn evaluations(&self) -> usize {

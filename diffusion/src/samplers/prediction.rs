@@ -69,7 +69,7 @@ mod tests {
 
     /// For a known x0 and n, both predictions lead back to x0.
     #[test]
-    fn both_predictions_give_the_picture_back() {
+    fn both_predictions_give_the_image_back() {
         let (x0, n) = ([0.5, -1.25, 2.0], [1.5, 0.25, -0.75]);
         for sigma in [0.03_f64, 1.0, 14.6] {
             let a = (sigma * sigma + 1.0).recip();

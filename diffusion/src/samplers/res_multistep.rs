@@ -6,7 +6,7 @@
 
 use super::{DpmSolver, Rule, Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Grid, Kind};
+use crate::schedule::{Grid, ScheduleKind};
 
 /// RES, multistep. Second order, one evaluation a step, no noise added.
 pub struct ResMultistep;
@@ -34,8 +34,8 @@ impl Sampler for ResMultistep {
         Grid::DpmSolver
     }
 
-    fn default_kind(&self) -> Kind {
-        Kind::SgmUniform
+    fn default_kind(&self) -> ScheduleKind {
+        ScheduleKind::SgmUniform
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 /// Most that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
 const MAX_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 
-/// The model, seen as an estimate of the picture behind the noise.
+/// The model, seen as an estimate of the image behind the noise.
 pub trait Denoiser {
     /// The estimate of x0 for latents `x` = x0 + `level.sigma` n, of the same length.
     ///
@@ -26,7 +26,7 @@ pub struct Step<'a> {
     pub total: usize,
     /// The noise level of `latents`: that at which the next step begins, 0 after the last.
     pub sigma: f64,
-    /// The latents, x0 + `sigma` n. They may be changed, to keep part of a given picture (inpainting); after
+    /// The latents, x0 + `sigma` n. They may be changed, to keep part of a given image (inpainting); after
     /// the last step they are the result.
     pub latents: &'a mut [f32],
     /// The model's latest estimate of x0, for previews.
@@ -35,14 +35,14 @@ pub struct Step<'a> {
 
 /// One run of a sampler.
 pub struct Run<'a> {
-    /// The latents, all pictures of the batch one after the other. At first noise times
+    /// The latents, all images of the batch one after the other. At first noise times
     /// [`Schedule::initial_scale`], or [`Schedule::add_noise`]; in the end the result.
     pub x: &'a mut [f32],
     /// The noise levels.
     pub schedule: &'a Schedule,
     /// The model.
     pub model: &'a mut dyn Denoiser,
-    /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerPicture`].
+    /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerImage`].
     pub noise: &'a mut dyn Noise,
     /// How much noise, from 0 to 1, samplers that add it do add: 0 none, 1 as much as the forward process.
     /// `None` is the sampler's usual: 0 for DDIM, 0.3 for TCD, 1 for Euler a and the others. Samplers without noise ignore it.

@@ -6,7 +6,7 @@
 
 use super::{Run, SampleError, Sampler};
 use crate::names::Named;
-use crate::schedule::{Form, Grid};
+use crate::schedule::{Convention, Grid};
 
 /// The paper's choice.
 const DEFAULT_ETA: f64 = 0.3;
@@ -33,8 +33,8 @@ impl Sampler for Tcd {
         Grid::Tcd
     }
 
-    fn default_form(&self) -> Form {
-        Form::Diffusers
+    fn default_convention(&self) -> Convention {
+        Convention::Diffusers
     }
 
     fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {

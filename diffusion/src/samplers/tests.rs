@@ -1,9 +1,9 @@
 use super::*;
-use crate::rng::{Noise, PerPicture, RngKind};
+use crate::rng::{Noise, PerImage, RngKind};
 use crate::schedule::{Churn, Level, Schedule, Training};
 use std::ops::ControlFlow;
 
-/// The exact model of pictures whose every value is normal with that mean and deviation.
+/// The exact model of images whose every value is normal with that mean and deviation.
 struct Gaussian {
     mean: f64,
     deviation: f64,
@@ -35,8 +35,8 @@ fn go_on(_: Step<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn schedule(sampler: &dyn Sampler, form: Form, kind: Kind, steps: usize) -> Schedule {
-    Schedule::new(&Training::scaled_linear(), form, kind, sampler.grid(), steps).unwrap()
+fn schedule(sampler: &dyn Sampler, convention: Convention, kind: ScheduleKind, steps: usize) -> Schedule {
+    Schedule::new(&Training::scaled_linear(), convention, kind, sampler.grid(), steps).unwrap()
 }
 
 /// Runs from unit noise `x` to the end.
@@ -58,10 +58,12 @@ fn noise() -> Box<dyn Noise + Send> {
 }
 
 #[test]
-fn a_single_possible_picture_is_found_by_all() {
+fn a_single_possible_image_is_found_by_all() {
     for sampler in ALL {
-        for (form, kind) in [(Form::KDiffusion, Kind::Karras), (Form::Diffusers, Kind::Normal)] {
-            let schedule = schedule(*sampler, form, kind, 7);
+        for (convention, kind) in
+            [(Convention::KDiffusion, ScheduleKind::Karras), (Convention::Diffusers, ScheduleKind::Normal)]
+        {
+            let schedule = schedule(*sampler, convention, kind, 7);
             let mut model = Gaussian::new(0.75, 0.0);
             let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0, -2.0]).unwrap();
             // What remains of the noise where the schedule ends above 0, as variance-preserving latents.
@@ -81,7 +83,7 @@ fn a_single_possible_picture_is_found_by_all() {
 
 /// The error against the exact path at the last level above 0, on an exponential schedule.
 fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
-    let schedule = schedule(sampler, Form::KDiffusion, Kind::Exponential, steps);
+    let schedule = schedule(sampler, Convention::KDiffusion, ScheduleKind::Exponential, steps);
     let mut model = Gaussian::new(0.3, 0.5);
     let first = schedule.levels()[0].sigma;
     let mut x = vec![first as f32];
@@ -119,20 +121,20 @@ fn errors_fall_with_the_order_of_the_method() {
     }
 }
 
-/// With all the noise of the forward process the results have the spread of the pictures, whatever the path.
+/// With all the noise of the forward process the results have the spread of the images, whatever the path.
 #[test]
 fn added_noise_keeps_the_distribution() {
     let noisy =
         ["euler_a", "dpm2_a", "dpm++2s_a", "dpm++2m_sde", "dpm++2m_sde_heun", "dpm++3m_sde", "dpm++_sde"];
     for name in noisy.into_iter().chain(["ddim", "ddpm", "er_sde", "tcd"]) {
         let sampler = parse(name).unwrap().0;
-        let schedule = schedule(sampler, Form::KDiffusion, Kind::Exponential, 100);
+        let schedule = schedule(sampler, Convention::KDiffusion, ScheduleKind::Exponential, 100);
         let (mean, deviation) = result(sampler, &schedule, Some(if name == "tcd" { 0.1 } else { 1.0 }));
         assert!((mean - 0.3).abs() < 0.02 && (deviation - 0.5).abs() < 0.03, "{name} {mean} {deviation}");
     }
 }
 
-/// Mean and deviation of what a sampler makes of pictures of mean 0.3 and deviation 0.5.
+/// Mean and deviation of what a sampler makes of images of mean 0.3 and deviation 0.5.
 fn result(sampler: &dyn Sampler, schedule: &Schedule, eta: Option<f64>) -> (f64, f64) {
     let mut start = vec![0.0; 1 << 14];
     RngKind::Cuda.generator(2).normal(&mut start);
@@ -149,7 +151,7 @@ fn result(sampler: &dyn Sampler, schedule: &Schedule, eta: Option<f64>) -> (f64,
 fn churned_noise_keeps_the_distribution_and_its_strength_counts() {
     for name in ["euler", "heun", "dpm2"] {
         let sampler = parse(name).unwrap().0;
-        let plain = schedule(sampler, Form::KDiffusion, Kind::Karras, 100);
+        let plain = schedule(sampler, Convention::KDiffusion, ScheduleKind::Karras, 100);
         let churned = |noise| plain.clone().with_churn(Churn { amount: 10.0, noise });
         let (mean, deviation) = result(sampler, &churned(1.0), None);
         assert!((mean - 0.3).abs() < 0.02 && (deviation - 0.5).abs() < 0.03, "{name} {mean} {deviation}");
@@ -157,7 +159,7 @@ fn churned_noise_keeps_the_distribution_and_its_strength_counts() {
         assert!(strong > deviation + 0.01, "{name} {strong}");
         assert_ne!(result(sampler, &plain, None), (mean, deviation));
     }
-    let ancestral = schedule(&EulerA, Form::KDiffusion, Kind::Karras, 30);
+    let ancestral = schedule(&EulerA, Convention::KDiffusion, ScheduleKind::Karras, 30);
     let weak = ancestral.clone().with_churn(Churn { amount: 0.0, noise: 0.9 });
     assert!(result(&EulerA, &weak, None).1 < result(&EulerA, &ancestral, None).1 - 0.02);
 }
@@ -192,7 +194,7 @@ fn multistep_formulas_reach_their_order_on_even_levels() {
 /// Each step of LCM leaves the estimate with fresh noise of the next level.
 #[test]
 fn lcm_begins_each_step_anew() {
-    let schedule = schedule(&Lcm, Form::Diffusers, Kind::Normal, 4);
+    let schedule = schedule(&Lcm, Convention::Diffusers, ScheduleKind::Normal, 4);
     let mut x = vec![0.0; 1 << 14];
     RngKind::Cuda.generator(2).normal(&mut x);
     schedule.scale_noise(&mut x);
@@ -229,7 +231,7 @@ fn eta_defaults_to_each_samplers_own() {
     for name in noisy {
         let (sampler, default) = (parse(name).unwrap().0, usual(name));
         let other = 1.0 - default;
-        let schedule = schedule(sampler, Form::KDiffusion, Kind::Normal, 5);
+        let schedule = schedule(sampler, Convention::KDiffusion, ScheduleKind::Normal, 5);
         let result = |eta| {
             run(sampler, &schedule, &mut Gaussian::new(0.0, 0.5), &mut *noise(), eta, vec![1.0; 4]).unwrap()
         };
@@ -239,11 +241,11 @@ fn eta_defaults_to_each_samplers_own() {
 }
 
 #[test]
-fn a_picture_of_a_batch_equals_the_picture_alone() {
+fn a_image_of_a_batch_equals_the_image_alone() {
     for sampler in ALL {
-        let schedule = schedule(*sampler, Form::KDiffusion, Kind::Karras, 6);
+        let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Karras, 6);
         let draw = |seeds: &[u64]| {
-            let mut noise = PerPicture::seeded(RngKind::Cpu, seeds.iter().copied());
+            let mut noise = PerImage::seeded(RngKind::Cpu, seeds.iter().copied());
             let mut x = vec![0.0; 48 * seeds.len()];
             noise.normal(&mut x);
             run(*sampler, &schedule, &mut Gaussian::new(0.1, 0.9), &mut noise, Some(0.7), x).unwrap()
@@ -254,8 +256,8 @@ fn a_picture_of_a_batch_equals_the_picture_alone() {
 
 #[test]
 fn latents_handed_to_the_caller_have_the_level_it_is_told() {
-    // With one possible picture and no noise but the first, x = mean + sigma n exactly, at every level.
-    let schedule = schedule(&Ddim, Form::KDiffusion, Kind::Normal, 6);
+    // With one possible image and no noise but the first, x = mean + sigma n exactly, at every level.
+    let schedule = schedule(&Ddim, Convention::KDiffusion, ScheduleKind::Normal, 6);
     let mut x = vec![2.0];
     schedule.scale_noise(&mut x);
     let mut sigmas = Vec::new();
@@ -276,7 +278,7 @@ fn latents_handed_to_the_caller_have_the_level_it_is_told() {
 /// Where DDIM's steps do not meet, the variance-preserving latents are what goes on.
 #[test]
 fn ddim_goes_on_with_variance_preserving_latents() {
-    let schedule = schedule(&Ddim, Form::Diffusers, Kind::Linspace, 8);
+    let schedule = schedule(&Ddim, Convention::Diffusers, ScheduleKind::Linspace, 8);
     let mut x = vec![1.0];
     schedule.scale_noise(&mut x);
     let start = f64::from(x[0]);
@@ -299,7 +301,7 @@ fn ddim_goes_on_with_variance_preserving_latents() {
 #[test]
 fn the_caller_can_cancel_and_change_latents() {
     for sampler in ALL {
-        let schedule = schedule(*sampler, Form::KDiffusion, Kind::Normal, 5);
+        let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Normal, 5);
         let mut x = vec![1.0; 3];
         let mut model = Gaussian::new(0.0, 1.0);
         let mut on_step = |step: Step<'_>| {
@@ -346,7 +348,7 @@ fn failures_of_the_model_are_reported() {
             (Broken::NotANumber, "step 1 of 4 (time step 999.0, sigma 14.6146)"),
             (Broken::Short, "the model gave 0 values for 2 latents"),
         ] {
-            let schedule = schedule(*sampler, Form::KDiffusion, Kind::Normal, 4);
+            let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Normal, 4);
             let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0; 2]).unwrap_err();
             assert!(got.to_string().contains(message), "{}: {got}", sampler.name());
         }
@@ -356,16 +358,17 @@ fn failures_of_the_model_are_reported() {
 #[test]
 fn every_number_of_steps_gives_finite_latents() {
     for sampler in ALL {
-        for form in [Form::KDiffusion, Form::Diffusers] {
-            for kind in Kind::ALL {
+        for convention in [Convention::KDiffusion, Convention::Diffusers] {
+            for kind in ScheduleKind::ALL {
                 for steps in [1, 2, 3, 7, 49, 50, 600, 998, 1000] {
-                    let made = Schedule::new(&Training::scaled_linear(), form, *kind, sampler.grid(), steps);
+                    let made =
+                        Schedule::new(&Training::scaled_linear(), convention, *kind, sampler.grid(), steps);
                     let Ok(schedule) = made else { continue };
                     let mut model = Gaussian::new(0.2, 0.5);
                     let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0]).unwrap();
                     let name = sampler.name();
                     // Two levels that far apart are too much for methods of the second order, but for none without end.
-                    assert!(got[0].abs() < 50.0, "{name} {form} {kind:?} {steps}: {got:?}");
+                    assert!(got[0].abs() < 50.0, "{name} {convention} {kind:?} {steps}: {got:?}");
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! UniPC: Zhao et al., "UniPC: a unified predictor-corrector framework for fast sampling of diffusion models", 2023, algorithms 5 and 6 for
-//! the estimate of the picture. diffusers' `UniPCMultistepScheduler`.
+//! the estimate of the image. diffusers' `UniPCMultistepScheduler`.
 //!
 //! Each evaluation is used twice: first to correct the step that led to it, then to predict the next. With h the length of a step in
 //! lambda = -log sigma, D the estimate at its beginning, and the differences (D_k - D) / r_k to other levels, each r_k lengths of the step

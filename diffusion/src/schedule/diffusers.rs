@@ -1,6 +1,6 @@
-//! [`Form::Diffusers`]: time steps first, as the scheduler classes of diffusers 0.42 lay them out.
+//! [`Convention::Diffusers`]: time steps first, as the scheduler classes of diffusers 0.42 lay them out.
 //!
-//! The classes differ in details that show in the picture; the grids of this file are those details:
+//! The classes differ in details that show in the image; the grids of this file are those details:
 //!
 //! | grid | time steps | latents start at noise times | ends at |
 //! |---|---|---|---|
@@ -21,7 +21,7 @@
 //! Diffusion folders).
 
 use super::kind::Sigmas;
-use super::{Form, Grid, Kind, Level, Schedule, ScheduleError, Training};
+use super::{Convention, Grid, Level, Schedule, ScheduleError, ScheduleKind, Training};
 
 /// What is added to the time steps of the leading spacing; 1 in all Stable Diffusion folders.
 const STEPS_OFFSET: usize = 1;
@@ -33,23 +33,29 @@ const F32_SHORTFALL: f64 = 1e-5;
 /// Time steps among which a consistency model was distilled (`original_inference_steps`).
 const DISTILLED_STEPS: usize = 50;
 
-const TIME_KINDS: &[Kind] =
-    &[Kind::Normal, Kind::Leading, Kind::Linspace, Kind::Trailing, Kind::SgmUniform, Kind::Ddim];
+const TIME_KINDS: &[ScheduleKind] = &[
+    ScheduleKind::Normal,
+    ScheduleKind::Leading,
+    ScheduleKind::Linspace,
+    ScheduleKind::Trailing,
+    ScheduleKind::SgmUniform,
+    ScheduleKind::Ddim,
+];
 
-const KINDS: &[Kind] = &[
-    Kind::Normal,
-    Kind::Leading,
-    Kind::Linspace,
-    Kind::Trailing,
-    Kind::SgmUniform,
-    Kind::Ddim,
-    Kind::Karras,
-    Kind::Exponential,
-    Kind::Polyexponential,
-    Kind::Beta,
-    Kind::KlOptimal,
-    Kind::AlignYourSteps,
-    Kind::AlignYourStepsXl,
+const KINDS: &[ScheduleKind] = &[
+    ScheduleKind::Normal,
+    ScheduleKind::Leading,
+    ScheduleKind::Linspace,
+    ScheduleKind::Trailing,
+    ScheduleKind::SgmUniform,
+    ScheduleKind::Ddim,
+    ScheduleKind::Karras,
+    ScheduleKind::Exponential,
+    ScheduleKind::Polyexponential,
+    ScheduleKind::Beta,
+    ScheduleKind::KlOptimal,
+    ScheduleKind::AlignYourSteps,
+    ScheduleKind::AlignYourStepsXl,
 ];
 
 /// How a class turns the time step of a level into the one that the model is told.
@@ -61,7 +67,7 @@ enum Rounding {
 
 pub(super) fn schedule(
     training: &Training,
-    kind: Kind,
+    kind: ScheduleKind,
     grid: Grid,
     steps: usize,
     rho: Option<f64>,
@@ -69,7 +75,9 @@ pub(super) fn schedule(
     let made = Plan { training, kind, steps, rho };
     match grid {
         Grid::Euler => made.euler(Rounding::Kept),
-        Grid::Dpm2 => made.euler(if kind == Kind::Karras { Rounding::Nearest } else { Rounding::Kept }),
+        Grid::Dpm2 => {
+            made.euler(if kind == ScheduleKind::Karras { Rounding::Nearest } else { Rounding::Kept })
+        }
         Grid::DpmSolver => made.dpm_solver(0.0),
         Grid::Deis => made.dpm_solver(training.sigma_range().0),
         Grid::Ddim => made.ddim(),
@@ -82,7 +90,7 @@ pub(super) fn schedule(
 /// What a schedule is made of.
 struct Plan<'a> {
     training: &'a Training,
-    kind: Kind,
+    kind: ScheduleKind,
     steps: usize,
     rho: Option<f64>,
 }
@@ -90,11 +98,11 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn euler(&self, rounding: Rounding) -> Result<Schedule, ScheduleError> {
         let Plan { training, kind, steps, .. } = *self;
-        let leads = matches!(kind, Kind::Normal | Kind::Leading | Kind::Ddim);
+        let leads = matches!(kind, ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim);
         let levels = match kind {
             _ if leads => self.at_timesteps(leading(training, steps, steps)?),
-            Kind::Linspace => self.at_timesteps(linspace(training, steps, steps)),
-            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            ScheduleKind::Linspace => self.at_timesteps(linspace(training, steps, steps)),
+            ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
             _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &rounding),
         };
         let first = levels[0].sigma;
@@ -104,14 +112,16 @@ impl Plan<'_> {
     fn dpm_solver(&self, last: f64) -> Result<Schedule, ScheduleError> {
         let Plan { training, kind, steps, .. } = *self;
         let levels = match kind {
-            Kind::Normal | Kind::Leading | Kind::Ddim => {
+            ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim => {
                 self.at_timesteps(leading(training, steps, steps + 1)?)
             }
-            Kind::Linspace => {
+            ScheduleKind::Linspace => {
                 self.at_timesteps(linspace(training, steps, steps + 1).map(f64::round_ties_even))
             }
-            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
-            Kind::Karras => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Nearest),
+            ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            ScheduleKind::Karras => {
+                self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Nearest)
+            }
             _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Cut),
         };
         let last = levels.last().map_or(last, |level| last.min(level.sigma));
@@ -129,8 +139,8 @@ impl Plan<'_> {
     /// The first of each of n parts of the time steps of the distillation: 999, 759, … for 4 steps.
     fn consistency(&self, last: f64) -> Result<Schedule, ScheduleError> {
         let Plan { training, kind, steps, .. } = *self;
-        if kind != Kind::Normal {
-            return Err(self.unknown(&[Kind::Normal]));
+        if kind != ScheduleKind::Normal {
+            return Err(self.unknown(&[ScheduleKind::Normal]));
         }
         if steps > DISTILLED_STEPS {
             return Err(ScheduleError::Steps { steps, max: DISTILLED_STEPS });
@@ -145,9 +155,13 @@ impl Plan<'_> {
     fn whole(&self) -> Result<Vec<Level>, ScheduleError> {
         let Plan { training, kind, steps, .. } = *self;
         Ok(match kind {
-            Kind::Normal | Kind::Leading | Kind::Ddim => self.at_timesteps(leading(training, steps, steps)?),
-            Kind::Linspace => self.at_timesteps(linspace(training, steps, steps).map(f64::round_ties_even)),
-            Kind::Trailing | Kind::SgmUniform => self.at_timesteps(trailing(training, steps)),
+            ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim => {
+                self.at_timesteps(leading(training, steps, steps)?)
+            }
+            ScheduleKind::Linspace => {
+                self.at_timesteps(linspace(training, steps, steps).map(f64::round_ties_even))
+            }
+            ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
             _ => return Err(self.unknown(TIME_KINDS)),
         })
     }
@@ -175,8 +189,8 @@ impl Plan<'_> {
         sigmas(self.training, self.steps, self.rho).into_iter().map(level).collect()
     }
 
-    fn unknown(&self, known: &'static [Kind]) -> ScheduleError {
-        ScheduleError::Kind { kind: self.kind, form: Form::Diffusers, known }
+    fn unknown(&self, known: &'static [ScheduleKind]) -> ScheduleError {
+        ScheduleError::Kind { kind: self.kind, convention: Convention::Diffusers, known }
     }
 }
 /// The highest `steps` of `points` multiples of 1000/`points` (rounded down), counted from 0, plus the
@@ -196,7 +210,7 @@ fn leading(
 
 /// The highest `steps` of `points` evenly spaced numbers from 0 to 999. They are computed upwards, as numpy
 /// does: whether a half is rounded up or down hangs on it. (Of one point numpy takes the 0, from which no
-/// picture comes; here it is 999.)
+/// image comes; here it is 999.)
 fn linspace(training: &Training, steps: usize, points: usize) -> impl Iterator<Item = f64> + use<> {
     let last = training.last_timestep();
     let stride = last / points.saturating_sub(1).max(1) as f64;

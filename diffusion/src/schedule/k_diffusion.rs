@@ -1,38 +1,38 @@
-//! [`Form::KDiffusion`]: sigmas first.
+//! [`Convention::KDiffusion`]: sigmas first.
 //!
 //! n sigmas run from the largest of the training to the smallest, then 0 follows. Each is given to the model
 //! as the time step at which the training's log sigma, linearly interpolated, has that value. The first
 //! latents are noise times the first sigma.
 
-use super::{Form, Kind, Schedule, ScheduleError, Training, spacing};
+use super::{Convention, Schedule, ScheduleError, ScheduleKind, Training, spacing};
 
-const KINDS: &[Kind] = &[
-    Kind::Normal,
-    Kind::Karras,
-    Kind::Exponential,
-    Kind::Polyexponential,
-    Kind::SgmUniform,
-    Kind::Simple,
-    Kind::Ddim,
-    Kind::Beta,
-    Kind::KlOptimal,
-    Kind::AlignYourSteps,
-    Kind::AlignYourStepsXl,
+const KINDS: &[ScheduleKind] = &[
+    ScheduleKind::Normal,
+    ScheduleKind::Karras,
+    ScheduleKind::Exponential,
+    ScheduleKind::Polyexponential,
+    ScheduleKind::SgmUniform,
+    ScheduleKind::Simple,
+    ScheduleKind::Ddim,
+    ScheduleKind::Beta,
+    ScheduleKind::KlOptimal,
+    ScheduleKind::AlignYourSteps,
+    ScheduleKind::AlignYourStepsXl,
 ];
 
 pub(super) fn schedule(
     training: &Training,
-    kind: Kind,
+    kind: ScheduleKind,
     steps: usize,
     rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
     let sigmas = match (kind, kind.sigmas()) {
         (_, Some(sigmas)) => sigmas(training, steps, rho),
-        (Kind::Normal, _) => spacing::normal(training, steps),
-        (Kind::SgmUniform, _) => spacing::sgm_uniform(training, steps),
-        (Kind::Simple, _) => spacing::simple(training, steps),
-        (Kind::Ddim, _) => spacing::ddim(training, steps),
-        _ => return Err(ScheduleError::Kind { kind, form: Form::KDiffusion, known: KINDS }),
+        (ScheduleKind::Normal, _) => spacing::normal(training, steps),
+        (ScheduleKind::SgmUniform, _) => spacing::sgm_uniform(training, steps),
+        (ScheduleKind::Simple, _) => spacing::simple(training, steps),
+        (ScheduleKind::Ddim, _) => spacing::ddim(training, steps),
+        _ => return Err(ScheduleError::Kind { kind, convention: Convention::KDiffusion, known: KINDS }),
     };
     Ok(from_sigmas(training, &sigmas, 0.0))
 }

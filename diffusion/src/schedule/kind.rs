@@ -9,10 +9,10 @@ pub(super) type Sigmas = fn(&Training, usize, Option<f64>) -> Vec<f64>;
 
 /// How the levels are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ScheduleKind {
     /// Evenly in time steps, as the sampler's own program has it by default: from 999 to 0 in
-    /// [`Form::KDiffusion`](super::Form::KDiffusion); [`Kind::Leading`] in
-    /// [`Form::Diffusers`](super::Form::Diffusers), the setting of the Stable Diffusion folders.
+    /// [`Convention::KDiffusion`](super::Convention::KDiffusion); [`ScheduleKind::Leading`] in
+    /// [`Convention::Diffusers`](super::Convention::Diffusers), the setting of the Stable Diffusion folders.
     Normal,
     /// Evenly in sigma^(1/7): more steps at low noise.
     Karras,
@@ -20,11 +20,11 @@ pub enum Kind {
     Exponential,
     /// A power of evenly spaced numbers in log sigma.
     Polyexponential,
-    /// Evenly in time steps, without the last: ends far above the smallest level. [`Kind::Trailing`] in diffusers' form.
+    /// Evenly in time steps, without the last: ends far above the smallest level. [`ScheduleKind::Trailing`] in diffusers' form.
     SgmUniform,
     /// Every so-manieth of the training's levels, from the top.
     Simple,
-    /// Every so-manieth of the training's levels, from the bottom: [`Kind::Leading`], whose levels these are, in
+    /// Every so-manieth of the training's levels, from the bottom: [`ScheduleKind::Leading`], whose levels these are, in
     /// diffusers' form.
     Ddim,
     /// By the quantiles of a beta distribution: most steps at both ends.
@@ -35,15 +35,15 @@ pub enum Kind {
     AlignYourSteps,
     /// Levels that were optimised for SDXL.
     AlignYourStepsXl,
-    /// diffusers' form: whole intervals from the low end, moved up by one step: 876, 751, … 1 for 8 steps.
+    /// diffusers' convention: whole intervals from the low end, moved up by one step: 876, 751, … 1 for 8 steps.
     Leading,
-    /// diffusers' form: both ends included: 999, 856.3, … 0.
+    /// diffusers' convention: both ends included: 999, 856.3, … 0.
     Linspace,
-    /// diffusers' form: whole intervals from the high end: 999, 874, … 124. For distilled models.
+    /// diffusers' convention: whole intervals from the high end: 999, 874, … 124. For distilled models.
     Trailing,
 }
 
-impl Kind {
+impl ScheduleKind {
     /// All kinds.
     pub const ALL: &[Self] = &[
         Self::Normal,
@@ -127,7 +127,7 @@ impl Kind {
     }
 }
 
-impl Named for Kind {
+impl Named for ScheduleKind {
     fn name(&self) -> &'static str {
         match self {
             Self::Normal => "normal",

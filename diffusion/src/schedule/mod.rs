@@ -1,7 +1,7 @@
-//! Which noise levels a picture passes on its way from noise, and which time step the model is told at each.
+//! Which noise levels an image passes on its way from noise, and which time step the model is told at each.
 //!
-//! Programs differ here more than in their samplers, and a seed gives the picture people know only with the
-//! same levels. There are two families, [`Form::KDiffusion`] and [`Form::Diffusers`], each in a file of its
+//! Programs differ here more than in their samplers, and a seed gives the image people know only with the
+//! same levels. There are two families, [`Convention::KDiffusion`] and [`Convention::Diffusers`], each in a file of its
 //! own.
 //!
 //! Latents are "variance exploding" throughout: x = x0 + sigma n. Classes of diffusers that hold sqrt(a) x0 +
@@ -13,7 +13,7 @@ mod kind;
 mod spacing;
 mod training;
 
-pub use kind::Kind;
+pub use kind::ScheduleKind;
 pub(crate) use training::scaled_linear_betas;
 pub use training::{Training, ZERO_SNR_DIFFUSERS, ZERO_SNR_WEBUI};
 
@@ -25,7 +25,7 @@ const MAX_SIGMAS: usize = 1000;
 
 /// Whose conventions a schedule follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Convention {
     /// k-diffusion's, shared by the web UI, ComfyUI and stable-diffusion.cpp. Noise levels come first; the
     /// time step of a level is found by log-linear interpolation, fractions and all. The last level is 0.
     KDiffusion,
@@ -33,7 +33,7 @@ pub enum Form {
     Diffusers,
 }
 
-impl Form {
+impl Convention {
     /// All forms.
     pub const ALL: &[Self] = &[Self::KDiffusion, Self::Diffusers];
 
@@ -42,10 +42,10 @@ impl Form {
     /// # Errors
     /// [`UnknownName`], with the nearest known one.
     pub fn parse(name: &str) -> Result<Self, UnknownName> {
-        names::find("schedule form", name, Self::ALL).copied()
+        names::find("schedule convention", name, Self::ALL).copied()
     }
 
-    /// How many of the first steps a picture-to-picture run leaves out. `strength`, 0 to 1, is the part of
+    /// How many of the first steps an image-to-image run leaves out. `strength`, 0 to 1, is the part of
     /// the way that is walked; the two families round it differently, and the web UI always walks one step
     /// more.
     #[must_use]
@@ -60,7 +60,7 @@ impl Form {
     }
 }
 
-impl Named for Form {
+impl Named for Convention {
     fn name(&self) -> &'static str {
         match self {
             Self::KDiffusion => "webui",
@@ -76,7 +76,7 @@ impl Named for Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for Convention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -145,29 +145,29 @@ impl Default for Churn {
 
 impl Schedule {
     /// The schedule of `steps` steps. `grid` (from [`crate::samplers::Sampler::grid`]) matters to
-    /// [`Form::Diffusers`] only.
+    /// [`Convention::Diffusers`] only.
     ///
     /// # Errors
     /// [`ScheduleError`] if there are no steps or too many, or if the form or the grid has no such kind.
     pub fn new(
         training: &Training,
-        form: Form,
-        kind: Kind,
+        convention: Convention,
+        kind: ScheduleKind,
         grid: Grid,
         steps: usize,
     ) -> Result<Self, ScheduleError> {
-        Self::with_rho(training, form, kind, grid, steps, None)
+        Self::with_rho(training, convention, kind, grid, steps, None)
     }
 
-    /// The same, with the exponent of the spacings that have one: [`Kind::Karras`] (7 is usual) and
-    /// [`Kind::Polyexponential`] (1).
+    /// The same, with the exponent of the spacings that have one: [`ScheduleKind::Karras`] (7 is usual) and
+    /// [`ScheduleKind::Polyexponential`] (1).
     ///
     /// # Errors
     /// As [`Schedule::new`].
     pub fn with_rho(
         training: &Training,
-        form: Form,
-        kind: Kind,
+        convention: Convention,
+        kind: ScheduleKind,
         grid: Grid,
         steps: usize,
         rho: Option<f64>,
@@ -176,9 +176,9 @@ impl Schedule {
         if steps == 0 || steps > max {
             return Err(ScheduleError::Steps { steps, max });
         }
-        match form {
-            Form::KDiffusion => k_diffusion::schedule(training, kind, steps, rho),
-            Form::Diffusers => diffusers::schedule(training, kind, grid, steps, rho),
+        match convention {
+            Convention::KDiffusion => k_diffusion::schedule(training, kind, steps, rho),
+            Convention::Diffusers => diffusers::schedule(training, kind, grid, steps, rho),
         }
     }
 
@@ -269,14 +269,14 @@ impl Schedule {
         noise.iter_mut().for_each(|n| *n = (f64::from(*n) * self.initial_scale) as f32);
     }
 
-    /// The latents to start from when a picture is to show through: `latents` + sigma `noise` at the first
+    /// The latents to start from when an image is to show through: `latents` + sigma `noise` at the first
     /// level, elementwise.
     #[must_use]
     pub fn add_noise(&self, latents: &[f32], noise: &[f32]) -> Vec<f32> {
         add_noise(latents, noise, self.levels[0].sigma)
     }
 
-    /// This schedule without its first `skipped` steps (see [`Form::skipped_steps`]).
+    /// This schedule without its first `skipped` steps (see [`Convention::skipped_steps`]).
     ///
     /// # Errors
     /// [`ScheduleError::NothingLeft`] if that leaves none.
@@ -310,11 +310,11 @@ pub enum ScheduleError {
     /// The spacing does not exist there.
     Kind {
         /// The spacing asked for.
-        kind: Kind,
+        kind: ScheduleKind,
         /// The form it was asked of.
-        form: Form,
+        convention: Convention,
         /// Those that exist there.
-        known: &'static [Kind],
+        known: &'static [ScheduleKind],
     },
     /// Given levels that do not fall.
     Sigmas {
@@ -341,12 +341,12 @@ impl fmt::Display for ScheduleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steps { steps, max } => write!(f, "{steps} steps: give a number from 1 to {max}"),
-            Self::Kind { kind, form, known } => {
+            Self::Kind { kind, convention, known } => {
                 let known: Vec<_> = known.iter().map(Named::name).collect();
                 let (name, known) = (kind.name(), known.join(", "));
                 write!(
                     f,
-                    "this sampler has no \"{name}\" schedule in its {form} form; choose one of: {known}"
+                    "this sampler has no \"{name}\" schedule in the {convention} convention; choose one of: {known}"
                 )
             }
             Self::Sigmas { index, value: Some(value) } => write!(

@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-fn schedule(form: Form, kind: Kind, grid: Grid, steps: usize) -> Schedule {
-    Schedule::new(&Training::scaled_linear(), form, kind, grid, steps).unwrap()
+fn schedule(convention: Convention, kind: ScheduleKind, grid: Grid, steps: usize) -> Schedule {
+    Schedule::new(&Training::scaled_linear(), convention, kind, grid, steps).unwrap()
 }
 
 fn timesteps(schedule: &Schedule) -> Vec<f64> {
@@ -14,13 +14,13 @@ const MAX_STEPS: usize = 1000;
 
 const GRIDS: [Grid; 8] =
     [Grid::Ddim, Grid::Euler, Grid::DpmSolver, Grid::Dpm2, Grid::Deis, Grid::Ddpm, Grid::Lcm, Grid::Tcd];
-const FORMS: [Form; 2] = [Form::KDiffusion, Form::Diffusers];
+const CONVENTIONS: [Convention; 2] = [Convention::KDiffusion, Convention::Diffusers];
 
 #[test]
 fn k_diffusion_runs_from_the_largest_sigma_to_the_smallest_and_then_zero() {
     let (min, max) = Training::scaled_linear().sigma_range();
-    for kind in [Kind::Normal, Kind::Karras, Kind::Exponential] {
-        let schedule = schedule(Form::KDiffusion, kind, Grid::Euler, 20);
+    for kind in [ScheduleKind::Normal, ScheduleKind::Karras, ScheduleKind::Exponential] {
+        let schedule = schedule(Convention::KDiffusion, kind, Grid::Euler, 20);
         let levels = schedule.levels();
         assert!((levels[0].sigma - max).abs() < 1e-9 && (levels[19].sigma - min).abs() < 1e-9, "{kind:?}");
         assert!((levels[0].timestep - 999.0).abs() < 1e-9 && levels[19].timestep.abs() < 1e-9, "{kind:?}");
@@ -34,21 +34,21 @@ fn diffusers_time_steps_of_eight_steps() {
     let leading = [876., 751., 626., 501., 376., 251., 126., 1.];
     let trailing = [999., 874., 749., 624., 499., 374., 249., 124.];
     for (grid, kind, want) in [
-        (Grid::Ddim, Kind::Leading, leading),
-        (Grid::Ddim, Kind::Normal, leading),
-        (Grid::Ddim, Kind::Linspace, [999., 856., 714., 571., 428., 285., 143., 0.]),
-        (Grid::Ddim, Kind::Trailing, trailing),
-        (Grid::Euler, Kind::Leading, leading),
-        (Grid::Euler, Kind::Trailing, trailing),
-        (Grid::DpmSolver, Kind::Leading, [889., 778., 667., 556., 445., 334., 223., 112.]),
-        (Grid::DpmSolver, Kind::Linspace, [999., 874., 749., 624., 500., 375., 250., 125.]),
-        (Grid::DpmSolver, Kind::Trailing, trailing),
-        (Grid::DpmSolver, Kind::Karras, [999., 890., 746., 549., 299., 90., 12., 0.]),
-        (Grid::DpmSolver, Kind::Exponential, [998., 834., 621., 359., 133., 30., 4., 0.]),
+        (Grid::Ddim, ScheduleKind::Leading, leading),
+        (Grid::Ddim, ScheduleKind::Normal, leading),
+        (Grid::Ddim, ScheduleKind::Linspace, [999., 856., 714., 571., 428., 285., 143., 0.]),
+        (Grid::Ddim, ScheduleKind::Trailing, trailing),
+        (Grid::Euler, ScheduleKind::Leading, leading),
+        (Grid::Euler, ScheduleKind::Trailing, trailing),
+        (Grid::DpmSolver, ScheduleKind::Leading, [889., 778., 667., 556., 445., 334., 223., 112.]),
+        (Grid::DpmSolver, ScheduleKind::Linspace, [999., 874., 749., 624., 500., 375., 250., 125.]),
+        (Grid::DpmSolver, ScheduleKind::Trailing, trailing),
+        (Grid::DpmSolver, ScheduleKind::Karras, [999., 890., 746., 549., 299., 90., 12., 0.]),
+        (Grid::DpmSolver, ScheduleKind::Exponential, [998., 834., 621., 359., 133., 30., 4., 0.]),
     ] {
-        assert_eq!(timesteps(&schedule(Form::Diffusers, kind, grid, 8)), want, "{grid:?} {kind:?}");
+        assert_eq!(timesteps(&schedule(Convention::Diffusers, kind, grid, 8)), want, "{grid:?} {kind:?}");
     }
-    let fractions = timesteps(&schedule(Form::Diffusers, Kind::Linspace, Grid::Euler, 8));
+    let fractions = timesteps(&schedule(Convention::Diffusers, ScheduleKind::Linspace, Grid::Euler, 8));
     assert!((fractions[1] - 856.285_714).abs() < 1e-6);
 }
 
@@ -56,13 +56,13 @@ fn diffusers_time_steps_of_eight_steps() {
 fn diffusers_start_scales() {
     let hypot = |s: &Schedule| s.levels()[0].sigma.hypot(1.0);
     for (grid, kind, plain) in [
-        (Grid::Ddim, Kind::Trailing, false),
-        (Grid::DpmSolver, Kind::Karras, false),
-        (Grid::Euler, Kind::Leading, false),
-        (Grid::Euler, Kind::Linspace, true),
-        (Grid::Euler, Kind::Karras, true),
+        (Grid::Ddim, ScheduleKind::Trailing, false),
+        (Grid::DpmSolver, ScheduleKind::Karras, false),
+        (Grid::Euler, ScheduleKind::Leading, false),
+        (Grid::Euler, ScheduleKind::Linspace, true),
+        (Grid::Euler, ScheduleKind::Karras, true),
     ] {
-        let schedule = schedule(Form::Diffusers, kind, grid, 8);
+        let schedule = schedule(Convention::Diffusers, kind, grid, 8);
         let want = if plain { schedule.levels()[0].sigma } else { hypot(&schedule) };
         assert_eq!(schedule.initial_scale(), want, "{grid:?} {kind:?}");
     }
@@ -71,10 +71,10 @@ fn diffusers_start_scales() {
 #[test]
 fn ddim_steps_end_a_fixed_stride_below_and_never_below_time_step_zero() {
     let training = Training::scaled_linear();
-    let linspace = schedule(Form::Diffusers, Kind::Linspace, Grid::Ddim, 8);
+    let linspace = schedule(Convention::Diffusers, ScheduleKind::Linspace, Grid::Ddim, 8);
     assert_eq!(linspace.targets()[0], training.sigmas()[999 - 125]);
     assert_ne!(linspace.targets()[0], linspace.levels()[1].sigma);
-    let leading = schedule(Form::Diffusers, Kind::Leading, Grid::Ddim, 8);
+    let leading = schedule(Convention::Diffusers, ScheduleKind::Leading, Grid::Ddim, 8);
     assert_eq!(leading.targets()[0], leading.levels()[1].sigma);
     for schedule in [linspace, leading] {
         assert_eq!(schedule.targets()[7], training.sigma_range().0);
@@ -84,14 +84,14 @@ fn ddim_steps_end_a_fixed_stride_below_and_never_below_time_step_zero() {
 #[test]
 fn numbers_of_steps_out_of_range_are_refused() {
     let training = Training::scaled_linear();
-    for form in FORMS {
+    for convention in CONVENTIONS {
         for steps in [0, MAX_STEPS + 1, usize::MAX] {
-            let got = Schedule::new(&training, form, Kind::Normal, Grid::Euler, steps);
+            let got = Schedule::new(&training, convention, ScheduleKind::Normal, Grid::Euler, steps);
             assert_eq!(got, Err(ScheduleError::Steps { steps, max: MAX_STEPS }));
         }
     }
     for (grid, max) in [(Grid::Ddim, 999), (Grid::Euler, 999), (Grid::DpmSolver, 998)] {
-        let got = |steps| Schedule::new(&training, Form::Diffusers, Kind::Leading, grid, steps);
+        let got = |steps| Schedule::new(&training, Convention::Diffusers, ScheduleKind::Leading, grid, steps);
         assert_eq!(got(1000), Err(ScheduleError::Steps { steps: 1000, max }));
         assert!(got(max + 1).is_err() && got(max).is_ok(), "{grid:?}");
     }
@@ -100,27 +100,29 @@ fn numbers_of_steps_out_of_range_are_refused() {
 #[test]
 fn kinds_that_do_not_exist_are_refused_with_those_that_do() {
     let training = Training::scaled_linear();
-    let error = Schedule::new(&training, Form::KDiffusion, Kind::Trailing, Grid::Euler, 9).unwrap_err();
+    let error =
+        Schedule::new(&training, Convention::KDiffusion, ScheduleKind::Trailing, Grid::Euler, 9).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this sampler has no \"trailing\" schedule in its webui form; choose one of: normal, karras, exponential, \
+        "this sampler has no \"trailing\" schedule in the webui convention; choose one of: normal, karras, exponential, \
          polyexponential, sgm_uniform, simple, ddim, beta, kl_optimal, align_your_steps, align_your_steps_xl"
     );
-    let error = Schedule::new(&training, Form::Diffusers, Kind::Karras, Grid::Ddim, 9).unwrap_err();
+    let error =
+        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Karras, Grid::Ddim, 9).unwrap_err();
     assert!(error.to_string().contains("leading, linspace, trailing"), "{error}");
 }
 
 #[test]
 fn strength_leaves_out_the_first_steps() {
-    assert_eq!(Form::Diffusers.skipped_steps(10, 0.6), 4);
-    assert_eq!(Form::Diffusers.skipped_steps(8, 0.6), 4);
-    assert_eq!(Form::Diffusers.skipped_steps(5, 1.0), 0);
-    assert_eq!(Form::Diffusers.skipped_steps(5, 0.1), 5);
-    assert_eq!(Form::KDiffusion.skipped_steps(20, 0.75), 4);
-    assert_eq!(Form::KDiffusion.skipped_steps(20, 1.0), 0);
-    assert_eq!(Form::KDiffusion.skipped_steps(20, 0.0), 19);
+    assert_eq!(Convention::Diffusers.skipped_steps(10, 0.6), 4);
+    assert_eq!(Convention::Diffusers.skipped_steps(8, 0.6), 4);
+    assert_eq!(Convention::Diffusers.skipped_steps(5, 1.0), 0);
+    assert_eq!(Convention::Diffusers.skipped_steps(5, 0.1), 5);
+    assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.75), 4);
+    assert_eq!(Convention::KDiffusion.skipped_steps(20, 1.0), 0);
+    assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.0), 19);
 
-    let whole = schedule(Form::Diffusers, Kind::Leading, Grid::Euler, 8);
+    let whole = schedule(Convention::Diffusers, ScheduleKind::Leading, Grid::Euler, 8);
     let rest = whole.clone().after(3).unwrap();
     assert_eq!((rest.levels(), rest.targets()), (&whole.levels()[3..], &whole.targets()[3..]));
     assert_eq!(whole.after(8), Err(ScheduleError::NothingLeft { steps: 8 }));
@@ -130,11 +132,11 @@ fn strength_leaves_out_the_first_steps() {
 
 #[test]
 fn kinds_by_name() {
-    for kind in Kind::ALL {
-        assert_eq!(Kind::parse(kind.name()), Ok(*kind));
+    for kind in ScheduleKind::ALL {
+        assert_eq!(ScheduleKind::parse(kind.name()), Ok(*kind));
     }
-    assert_eq!(Kind::parse("Karras"), Ok(Kind::Karras));
-    assert_eq!(Kind::parse("karass").unwrap_err().nearest, Some("karras"));
+    assert_eq!(ScheduleKind::parse("Karras"), Ok(ScheduleKind::Karras));
+    assert_eq!(ScheduleKind::parse("karass").unwrap_err().nearest, Some("karras"));
 }
 
 #[test]
@@ -142,23 +144,25 @@ fn spacings_have_their_known_levels() {
     let training = Training::scaled_linear();
     let (min, max) = training.sigma_range();
     let sigmas = |kind, steps| -> Vec<f64> {
-        let schedule = schedule(Form::KDiffusion, kind, Grid::Euler, steps);
+        let schedule = schedule(Convention::KDiffusion, kind, Grid::Euler, steps);
         schedule.levels().iter().map(|level| level.sigma).collect()
     };
-    for (got, want) in sigmas(Kind::Polyexponential, 9).iter().zip(sigmas(Kind::Exponential, 9)) {
+    for (got, want) in
+        sigmas(ScheduleKind::Polyexponential, 9).iter().zip(sigmas(ScheduleKind::Exponential, 9))
+    {
         assert!((got / want - 1.0).abs() < 1e-12);
     }
     let table = training.sigmas();
-    assert_eq!(sigmas(Kind::Simple, 4), [table[999], table[749], table[499], table[249]]);
-    assert_eq!(sigmas(Kind::Ddim, 4), [table[751], table[501], table[251], table[1]]);
+    assert_eq!(sigmas(ScheduleKind::Simple, 4), [table[999], table[749], table[499], table[249]]);
+    assert_eq!(sigmas(ScheduleKind::Ddim, 4), [table[751], table[501], table[251], table[1]]);
     // As normal with 5 steps, without the last.
-    for (got, want) in sigmas(Kind::SgmUniform, 4).iter().zip(sigmas(Kind::Normal, 5)) {
+    for (got, want) in sigmas(ScheduleKind::SgmUniform, 4).iter().zip(sigmas(ScheduleKind::Normal, 5)) {
         assert!((got - want).abs() < 1e-12);
     }
-    let optimal = sigmas(Kind::KlOptimal, 3);
+    let optimal = sigmas(ScheduleKind::KlOptimal, 3);
     assert!((optimal[1] - ((max.atan() + min.atan()) / 2.0).tan()).abs() < 1e-12);
     assert!((optimal[0] - max).abs() < 1e-9 && (optimal[2] - min).abs() < 1e-9);
-    let beta = sigmas(Kind::Beta, 3);
+    let beta = sigmas(ScheduleKind::Beta, 3);
     assert!((beta[1] - (max + min) / 2.0).abs() < 1e-9);
 }
 
@@ -166,14 +170,14 @@ fn spacings_have_their_known_levels() {
 fn rho_bends_the_spacings_that_have_it() {
     let training = Training::scaled_linear();
     let middle = |kind, rho| {
-        let made = Schedule::with_rho(&training, Form::KDiffusion, kind, Grid::Euler, 3, rho).unwrap();
+        let made = Schedule::with_rho(&training, Convention::KDiffusion, kind, Grid::Euler, 3, rho).unwrap();
         made.levels()[1].sigma
     };
-    assert_eq!(middle(Kind::Karras, None), middle(Kind::Karras, Some(7.0)));
-    assert!(middle(Kind::Karras, Some(3.0)) > middle(Kind::Karras, None));
-    assert!(middle(Kind::Polyexponential, Some(2.0)) < middle(Kind::Polyexponential, None));
+    assert_eq!(middle(ScheduleKind::Karras, None), middle(ScheduleKind::Karras, Some(7.0)));
+    assert!(middle(ScheduleKind::Karras, Some(3.0)) > middle(ScheduleKind::Karras, None));
+    assert!(middle(ScheduleKind::Polyexponential, Some(2.0)) < middle(ScheduleKind::Polyexponential, None));
     let (min, max) = training.sigma_range();
-    assert!((middle(Kind::Karras, Some(1.0)) - (min + max) / 2.0).abs() < 1e-9);
+    assert!((middle(ScheduleKind::Karras, Some(1.0)) - (min + max) / 2.0).abs() < 1e-9);
 }
 
 #[test]
@@ -206,28 +210,32 @@ fn given_levels_are_taken_as_they_are() {
 fn grids_of_the_other_classes() {
     let training = Training::scaled_linear();
     let (min, _) = training.sigma_range();
-    assert_eq!(timesteps(&schedule(Form::Diffusers, Kind::Normal, Grid::Lcm, 4)), [999., 759., 499., 259.]);
-    let error = Schedule::new(&training, Form::Diffusers, Kind::Normal, Grid::Lcm, 51).unwrap_err();
+    assert_eq!(
+        timesteps(&schedule(Convention::Diffusers, ScheduleKind::Normal, Grid::Lcm, 4)),
+        [999., 759., 499., 259.]
+    );
+    let error =
+        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Normal, Grid::Lcm, 51).unwrap_err();
     assert_eq!(error, ScheduleError::Steps { steps: 51, max: 50 });
-    let karras = |grid| timesteps(&schedule(Form::Diffusers, Kind::Karras, grid, 8));
+    let karras = |grid| timesteps(&schedule(Convention::Diffusers, ScheduleKind::Karras, grid, 8));
     assert_eq!(karras(Grid::Dpm2), karras(Grid::DpmSolver));
     for (grid, kind, end) in [
-        (Grid::Ddpm, Kind::Leading, 0.0),
-        (Grid::Deis, Kind::Karras, min),
-        (Grid::Lcm, Kind::Normal, 0.0),
-        (Grid::Tcd, Kind::Normal, min),
+        (Grid::Ddpm, ScheduleKind::Leading, 0.0),
+        (Grid::Deis, ScheduleKind::Karras, min),
+        (Grid::Lcm, ScheduleKind::Normal, 0.0),
+        (Grid::Tcd, ScheduleKind::Normal, min),
     ] {
-        assert_eq!(schedule(Form::Diffusers, kind, grid, 8).targets()[7], end, "{grid:?}");
+        assert_eq!(schedule(Convention::Diffusers, kind, grid, 8).targets()[7], end, "{grid:?}");
     }
 }
 
 proptest! {
     #[test]
     fn levels_fall_and_stay_in_the_table(
-        steps in 1..=MAX_STEPS, form in 0..FORMS.len(), grid in 0..GRIDS.len(), kind in 0..Kind::ALL.len()
+        steps in 1..=MAX_STEPS, convention in 0..CONVENTIONS.len(), grid in 0..GRIDS.len(), kind in 0..ScheduleKind::ALL.len()
     ) {
         let training = Training::scaled_linear();
-        let made = Schedule::new(&training, FORMS[form], Kind::ALL[kind], GRIDS[grid], steps);
+        let made = Schedule::new(&training, CONVENTIONS[convention], ScheduleKind::ALL[kind], GRIDS[grid], steps);
         if let Ok(schedule) = made {
             let (min, max) = training.sigma_range();
             prop_assert_eq!(schedule.steps(), steps);

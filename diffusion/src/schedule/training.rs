@@ -2,7 +2,7 @@
 //!
 //! At time step t the model saw sqrt(a) x0 + sqrt(1 - a) n, where a is alpha-bar, the running product of 1 -
 //! beta (Ho, Jain, Abbeel, "Denoising diffusion probabilistic models", 2020, equation 4). Divided by sqrt(a)
-//! this is x0 + sigma n with sigma = sqrt((1 - a) / a): the "variance exploding" form, in which the samplers
+//! this is x0 + sigma n with sigma = sqrt((1 - a) / a): the "variance exploding" convention, in which the samplers
 //! here work (Karras et al., "Elucidating the design space of diffusion-based generative models", 2022,
 //! appendix C.3.4).
 

@@ -1,4 +1,4 @@
-//! From a latent to a picture.
+//! From a latent to an image.
 
 use super::block::TinyBlock;
 use super::{BLOCKS, RGB, TaesdConfig};
@@ -15,7 +15,7 @@ pub struct TaesdDecoder {
     levels: Vec<Level>,
 }
 
-/// Blocks, and a convolution to the next level, of twice the size, or to the picture.
+/// Blocks, and a convolution to the next level, of twice the size, or to the image.
 struct Level {
     blocks: Vec<TinyBlock>,
     conv: Conv2d,
@@ -58,7 +58,7 @@ impl TaesdDecoder {
         &self.device
     }
 
-    /// A latent of unit variance `[batch, height, width, latent]` to a picture `[batch, 8 height, 8 width, 3]`, about
+    /// A latent of unit variance `[batch, height, width, latent]` to an image `[batch, 8 height, 8 width, 3]`, about
     /// -1..1, in main memory.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! From a picture to a latent.
+//! From an image to a latent.
 
 use super::block::TinyBlock;
 use super::decoder::each;
@@ -13,7 +13,7 @@ pub struct TaesdEncoder {
     conv_out: Conv2d,
 }
 
-/// A convolution from the picture or to half the size, and blocks.
+/// A convolution from the image or to half the size, and blocks.
 struct Level {
     conv: Conv2d,
     blocks: Vec<TinyBlock>,
@@ -51,13 +51,13 @@ impl TaesdEncoder {
         &self.device
     }
 
-    /// A picture `[batch, height, width, 3]` of -1..1 to a latent of unit variance `[batch, height / 8, width / 8, latent]`,
+    /// An image `[batch, height, width, 3]` of -1..1 to a latent of unit variance `[batch, height / 8, width / 8, latent]`,
     /// in main memory.
     ///
     /// # Errors
-    /// A picture that is no RGB.
-    pub fn encode(&self, picture: &Tensor) -> Result<Tensor, Error> {
-        let mut x = each(picture, |v| (v + 1.0) / 2.0)?.to(&self.device)?;
+    /// An image that is no RGB.
+    pub fn encode(&self, image: &Tensor) -> Result<Tensor, Error> {
+        let mut x = each(image, |v| (v + 1.0) / 2.0)?.to(&self.device)?;
         for Level { conv, blocks } in &self.levels {
             x = ops::conv2d(&x, conv)?;
             for block in blocks {

@@ -1,7 +1,7 @@
 //! Files of TAESD.
 
 use super::{FACTOR, TaesdDecoder, TaesdEncoder, names};
-use crate::families::{Identity, Kind, Model};
+use crate::families::{Identity, Model, ModelKind};
 use crate::params::Params;
 use crate::{Error, whole};
 use latent_loader::{Checkpoint, Weights};
@@ -40,9 +40,9 @@ impl TaesdFile {
             let latent_channels = weights.dim("encoder.layers.14.weight", 0)?;
             config = Some(TaesdConfig { channels, latent_channels });
         }
-        let Some(config) = config.filter(|_| matches!(kind, Kind::TinyVae | Kind::Unknown)) else {
+        let Some(config) = config.filter(|_| matches!(kind, ModelKind::TinyVae | ModelKind::Unknown)) else {
             let what = match kind {
-                Kind::Unknown | Kind::TinyVae => "holds no TAESD".to_owned(),
+                ModelKind::Unknown | ModelKind::TinyVae => "holds no TAESD".to_owned(),
                 kind => format!("is no TAESD but a {}, which {}", kind.label(), kind.purpose()),
             };
             let reason = format!("{what}; give a tiny VAE, such as taesd_decoder");

@@ -1,6 +1,6 @@
 //! TAESD, the tiny autoencoder (Ollin Boer Bohan, <https://github.com/madebyollin/taesd>; `AutoencoderTiny` of diffusers):
 //! a stack of 3x3 convolutions that was taught what the VAE does. It is some twenty times as fast and a little less exact:
-//! for previews, and for pictures in a hurry.
+//! for previews, and for images in a hurry.
 //!
 //! Its latents are those of the sampling; no factor stands between.
 
@@ -16,8 +16,8 @@ pub use file::{TaesdConfig, TaesdFile};
 
 /// Blocks of each level of the decoder, coarsest first. The encoder has as many, finest first.
 const BLOCKS: [usize; 4] = [3, 3, 3, 1];
-/// Channels of a picture.
+/// Channels of an image.
 const RGB: usize = 3;
 
-/// Pixels of a picture on each side of an element of a latent.
+/// Pixels of an image on each side of an element of a latent.
 pub const FACTOR: usize = 1 << (BLOCKS.len() - 1);

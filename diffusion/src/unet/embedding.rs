@@ -35,7 +35,7 @@ pub fn timestep_embedding(timesteps: &[f32], width: usize) -> Result<Tensor, Err
 }
 
 /// SDXL's vector beside the time (`text_time` in diffusers; Podell et al., SDXL, 2023, section 2.2): the pooled text
-/// `[n, width]`, then 256 sinusoids of each of the picture's `sizes`, which has equally many for each of the n:
+/// `[n, width]`, then 256 sinusoids of each of the image's `sizes`, which has equally many for each of the n:
 /// `[n, width + 256 k]`.
 ///
 /// The base model has six sizes: the original's height and width, the crop's top and left, the target's height and
@@ -48,7 +48,7 @@ pub fn added_vector(pooled: &Tensor, sizes: &[f32]) -> Result<Tensor, Error> {
     if n == 0 || !sizes.len().is_multiple_of(n) {
         return Err(Error::Setting {
             name: "sizes",
-            reason: format!("{} are not equally many for each of {n} pictures", sizes.len()),
+            reason: format!("{} are not equally many for each of {n} images", sizes.len()),
         });
     }
     let sinusoids = timestep_embedding(sizes, SIZE_WIDTH)?.reshape(&[n, sizes.len() / n * SIZE_WIDTH])?;

@@ -1,4 +1,4 @@
-//! Attention to the picture itself and to the text (Rombach et al., High-Resolution Image Synthesis with Latent
+//! Attention to the image itself and to the text (Rombach et al., High-Resolution Image Synthesis with Latent
 //! Diffusion Models, 2022, section 3.3).
 
 use super::Heads;
@@ -14,7 +14,7 @@ pub(crate) struct KeysValues {
 /// Those of the attentions that are still to come.
 pub(crate) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
 
-/// A transformer over the pixels of a picture (`Transformer2DModel`).
+/// A transformer over the pixels of an image (`Transformer2DModel`).
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
     proj_in: Linear,
@@ -55,7 +55,7 @@ impl SpatialTransformer {
     /// `x` `[batch, height, width, channels]`; the result as `x`.
     pub(super) fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let &[batch, height, width, channels] = x.dims() else {
-            unreachable!("group norm below takes pictures")
+            unreachable!("group norm below takes images")
         };
         let mut hidden = ops::linear(&ops::group_norm(&x, &self.norm)?, &self.proj_in)?;
         hidden = hidden.reshape(&[batch, height * width, channels])?;

@@ -2,7 +2,7 @@
 
 use super::tiles::Tiling;
 use super::{MAX_PIXELS, RGB, head};
-use crate::{Error, Picture};
+use crate::{Error, Image};
 use latent_loader::Weights;
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct UpscalerConfig {
     /// How often the head doubles the sides: 2.
     pub doublings: usize,
     /// Sides of the squares of pixels that become the channels of one before the trunk: 1, or 2 and 4 where the result is to
-    /// be two times as large and as large as the picture (Wang et al. 2021, figure 4).
+    /// be two times as large and as large as the image (Wang et al. 2021, figure 4).
     pub unshuffle: usize,
 }
 
@@ -60,7 +60,7 @@ impl UpscalerConfig {
         Ok(UpscalerConfig { features, growth, blocks, doublings, unshuffle })
     }
 
-    /// How many times as high and wide a picture becomes.
+    /// How many times as high and wide an image becomes.
     #[must_use]
     pub fn scale(&self) -> usize {
         (1 << self.doublings) / self.unshuffle
@@ -72,13 +72,13 @@ impl UpscalerConfig {
         RGB * self.unshuffle * self.unshuffle
     }
 
-    /// Width and height of the enlarged picture.
+    /// Width and height of the enlarged image.
     ///
     /// # Errors
-    /// A picture without pixels, or whose result has more than [`MAX_PIXELS`].
-    pub fn check(&self, picture: &Picture) -> Result<(usize, usize), Error> {
-        let Picture { width, height, ref rgb } = *picture;
-        let refuse = |reason| Err(Error::Setting { name: "picture", reason });
+    /// An image without pixels, or whose result has more than [`MAX_PIXELS`].
+    pub fn check(&self, image: &Image) -> Result<(usize, usize), Error> {
+        let Image { width, height, ref rgb } = *image;
+        let refuse = |reason| Err(Error::Setting { name: "image", reason });
         if width == 0 || height == 0 || rgb.len() != RGB * width * height {
             return refuse(format!("{width}x{height} pixels with {} values are none", rgb.len()));
         }
@@ -94,8 +94,8 @@ impl UpscalerConfig {
         Ok((large_width, large_height))
     }
 
-    /// Bytes that enlarging a picture of so many pixels takes beside the weights, at most: the numbers of the largest tile,
-    /// and both pictures.
+    /// Bytes that enlarging an image of so many pixels takes beside the weights, at most: the numbers of the largest tile,
+    /// and both images.
     #[must_use]
     pub fn memory(&self, width: usize, height: usize, tiling: Tiling) -> u64 {
         let sides = [height, width].map(|side| side.div_ceil(self.unshuffle));
@@ -103,9 +103,9 @@ impl UpscalerConfig {
         let trunk = tiles.iter().map(|tile| self.trunk_values() * tile.seen.pixels()).max().unwrap_or(0);
         let head = tiles.iter().map(|tile| head::values(self, tile)).max().unwrap_or(0);
         let (pixels, scale) = (width * height, self.scale());
-        // The picture lies there as bytes and as numbers.
-        let pictures = pixels * RGB * (1 + 2 * size_of::<f32>()) + pixels * scale * scale * RGB;
-        (size_of::<f32>() * trunk.max(head) + pictures) as u64
+        // The image lies there as bytes and as numbers.
+        let images = pixels * RGB * (1 + 2 * size_of::<f32>()) + pixels * scale * scale * RGB;
+        (size_of::<f32>() * trunk.max(head) + images) as u64
     }
 
     /// Whether a network of these sizes has a layer of that canonical name.

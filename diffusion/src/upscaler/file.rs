@@ -1,9 +1,9 @@
 //! Files of upscalers.
 
 use super::{Tiling, Upscaler, UpscalerConfig, names};
-use crate::families::{Identity, Kind};
+use crate::families::{Identity, ModelKind};
 use crate::params::Params;
-use crate::{Error, Listener, Picture, pipeline, whole};
+use crate::{Error, Image, Listener, pipeline, whole};
 use latent_loader::{Checkpoint, Quoted, Weights};
 use latent_tensor::Device;
 use std::collections::BTreeSet;
@@ -28,9 +28,9 @@ impl UpscalerFile {
         let weights = Weights::renamed(checkpoint.clone(), names.clone());
         let refuse = |reason| Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
         let advice = "give an ESRGAN, such as RealESRGAN_x4plus";
-        if kind != Kind::Upscaler {
+        if kind != ModelKind::Upscaler {
             let what = match kind {
-                Kind::Unknown => "holds no upscaler".to_owned(),
+                ModelKind::Unknown => "holds no upscaler".to_owned(),
                 kind => format!("is no upscaler but a {}, which {}", kind.label(), kind.purpose()),
             };
             return refuse(format!("{what}; {advice}"));
@@ -42,7 +42,7 @@ impl UpscalerFile {
         let file = UpscalerFile { weights, config };
         let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
         whole::check_part(&file.weights, ("upscaler", "ESRGAN"), load, |_| false)?;
-        // A network with more layers gives another picture.
+        // A network with more layers gives another image.
         let is_known =
             |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
         let known = file.weights.names().filter(|name| is_known(name)).count();
@@ -83,23 +83,23 @@ impl UpscalerFile {
         pipeline::read("upscaler", self.weights.clone(), device, None, load, listener)
     }
 
-    /// Enlarges a picture by [`UpscalerConfig::scale`] on a device. A network whose values pass the largest `f16` of a GPU
+    /// Enlarges an image by [`UpscalerConfig::scale`] on a device. A network whose values pass the largest `f16` of a GPU
     /// begins anew in `f32` there.
     ///
     /// # Errors
     /// As [`UpscalerFile::load`] and [`Upscaler::upscale`].
     pub fn upscale(
         &self,
-        picture: &Picture,
+        image: &Image,
         device: &Device,
         tiling: Tiling,
         listener: &mut Listener<'_>,
-    ) -> Result<Picture, Error> {
-        self.config.check(picture)?;
-        let large = self.load(device, listener)?.upscale(picture, tiling, listener);
+    ) -> Result<Image, Error> {
+        self.config.check(image)?;
+        let large = self.load(device, listener)?.upscale(image, tiling, listener);
         let large = match (large, device.more_exact()) {
             (Err(Error::NotFinite { .. }), Some(exact)) => {
-                self.load(&exact, listener)?.upscale(picture, tiling, listener)
+                self.load(&exact, listener)?.upscale(image, tiling, listener)
             }
             (large, _) => large,
         };

@@ -1,4 +1,4 @@
-//! From what the trunk gives to the pixels of the large picture.
+//! From what the trunk gives to the pixels of the large image.
 //!
 //! The tensors here are the largest: a pixel of the trunk is sixteen of the result, of as many channels. So a few rows are
 //! enlarged at a time. Each result depends on pixels at most [`REACH`] away, and these are given too, so nothing is lost.
@@ -6,7 +6,7 @@
 use super::tiles::{Tile, cut};
 use super::{RGB, UpscalerConfig};
 use crate::params::Params;
-use crate::{Error, Picture};
+use crate::{Error, Image};
 use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
 
 /// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
@@ -48,14 +48,14 @@ impl Head {
         Ok(ops::conv2d(&x, &self.conv_last)?)
     }
 
-    /// Enlarges the part of a tile that is kept, a few rows at a time, into the large picture. `trunk` is that of all that the
+    /// Enlarges the part of a tile that is kept, a few rows at a time, into the large image. `trunk` is that of all that the
     /// tile sees, in main memory; `size` the height and width of all tiles together.
     pub(super) fn put(
         &self,
         trunk: &Tensor,
         tile: &Tile,
         size: [usize; 2],
-        large: &mut Picture,
+        large: &mut Image,
     ) -> Result<(), Error> {
         let scale = 1 << self.config.doublings;
         for kept in tile.kept.bands(rows_at_once(&self.config, tile)) {

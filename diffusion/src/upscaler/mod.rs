@@ -1,15 +1,15 @@
-//! ESRGAN: a network that enlarges pictures (Wang et al., ESRGAN, 2018; Wang et al., Real-ESRGAN, 2021).
+//! ESRGAN: a network that enlarges images (Wang et al., ESRGAN, 2018; Wang et al., Real-ESRGAN, 2021).
 //!
-//! The network is a trunk of residual blocks that works on the pixels of the small picture, and a head that enlarges what the
-//! trunk gives. A large picture is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the head
-//! works on a few rows at a time. So the memory does not grow with the picture.
+//! The network is a trunk of residual blocks that works on the pixels of the small image, and a head that enlarges what the
+//! trunk gives. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the head
+//! works on a few rows at a time. So the memory does not grow with the image.
 //!
 //! ```no_run
 //! use latent_diffusion::upscaler::{Tiling, UpscalerFile};
-//! use latent_diffusion::{Picture, loader::Checkpoint, tensor::Device};
+//! use latent_diffusion::{Image, loader::Checkpoint, tensor::Device};
 //! use std::{ops::ControlFlow, path::Path};
 //!
-//! # let photo = Picture { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
+//! # let photo = Image { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
 //! let file = UpscalerFile::open(Checkpoint::open(Path::new("RealESRGAN_x4plus.safetensors"))?)?;
 //! let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
 //! let large = file.upscale(&photo, &Device::Cpu, Tiling::default(), &mut go_on)?;
@@ -33,14 +33,14 @@ pub(crate) use names::is_upscaler;
 pub use tiles::Tiling;
 
 use crate::params::Params;
-use crate::{Error, Event, Listener, Picture, pipeline};
+use crate::{Error, Event, Image, Listener, pipeline};
 use head::Head;
 use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
 use rrdb::Rrdb;
 
-/// Channels of a picture.
+/// Channels of an image.
 const RGB: usize = 3;
-/// Most pixels of an enlarged picture: 16384x16384.
+/// Most pixels of an enlarged image: 16384x16384.
 pub const MAX_PIXELS: usize = 1 << 28;
 
 /// The generator of ESRGAN (`RRDBNet`).
@@ -95,7 +95,7 @@ impl Upscaler {
         Ok(self.head.forward(&self.trunk(&x)?)?.to(&Device::Cpu)?)
     }
 
-    /// All before the picture is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
+    /// All before the image is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
     fn trunk(&self, x: &Tensor) -> Result<Tensor, Error> {
         let first = ops::conv2d(&x.to(&self.device)?, &self.conv_first)?;
         let mut hidden = first.clone();
@@ -106,23 +106,23 @@ impl Upscaler {
         Ok(ops::conv2d_with(&hidden, &self.conv_body, around)?)
     }
 
-    /// Enlarges a picture by [`UpscalerConfig::scale`], tile by tile.
+    /// Enlarges an image by [`UpscalerConfig::scale`], tile by tile.
     ///
     /// # Errors
-    /// A picture without pixels or whose result has more than [`MAX_PIXELS`], a cancelled run, values that are no numbers.
+    /// An image without pixels or whose result has more than [`MAX_PIXELS`], a cancelled run, values that are no numbers.
     pub fn upscale(
         &self,
-        picture: &Picture,
+        image: &Image,
         tiling: Tiling,
         listener: &mut Listener<'_>,
-    ) -> Result<Picture, Error> {
-        let (width, height) = self.config.check(picture)?;
+    ) -> Result<Image, Error> {
+        let (width, height) = self.config.check(image)?;
         let unshuffle = self.config.unshuffle;
-        let padded = picture.padded_to(unshuffle);
+        let padded = image.padded_to(unshuffle);
         let values: Vec<f32> = padded.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let x = Tensor::from_f32(&[1, padded.height, padded.width, RGB], &values)?;
         let x = unshuffle::unshuffle(&x, unshuffle)?;
-        let mut large = Picture { width, height, rgb: vec![0; RGB * width * height] };
+        let mut large = Image { width, height, rgb: vec![0; RGB * width * height] };
         let tiles = tiling.tiles(x.dims()[1], x.dims()[2]);
         let total = tiles.len();
         pipeline::tell(listener, Event::Upscaled { tile: 0, total })?;

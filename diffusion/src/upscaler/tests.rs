@@ -173,7 +173,7 @@ fn reference(net: &Net, config: &UpscalerConfig, pixels: &Map) -> Map {
     conv("conv_last", &conv("conv_hr", &x).leaky())
 }
 
-fn picture(width: usize, height: usize) -> Picture {
+fn image(width: usize, height: usize) -> Image {
     let mut noise = vec![0.0; 3 * width * height];
     RngKind::Cpu.generator(9).normal(&mut noise);
     let value = |(i, noise): (usize, &f32)| {
@@ -181,11 +181,11 @@ fn picture(width: usize, height: usize) -> Picture {
         let wave = ((x as f32 / 5.0).sin() + (y as f32 / 7.0 + (i % 3) as f32).cos()) * 60.0;
         (128.0 + wave + 8.0 * noise).clamp(0.0, 255.0) as u8
     };
-    Picture { width, height, rgb: noise.iter().enumerate().map(value).collect() }
+    Image { width, height, rgb: noise.iter().enumerate().map(value).collect() }
 }
 
-fn upscale(file: &UpscalerFile, picture: &Picture, tiling: Tiling) -> Picture {
-    file.upscale(picture, &Device::Cpu, tiling, &mut |_| ControlFlow::Continue(())).unwrap()
+fn upscale(file: &UpscalerFile, image: &Image, tiling: Tiling) -> Image {
+    file.upscale(image, &Device::Cpu, tiling, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 const WHOLE: Tiling = Tiling { side: 0, overlap: 0 };
@@ -195,8 +195,8 @@ fn every_scale_in_every_kind_of_file_as_a_plain_computation() {
     for (doublings, unshuffle) in [(2, 1), (2, 2), (2, 4), (1, 1), (0, 1), (3, 1)] {
         let config = UpscalerConfig { features: 12, growth: 5, blocks: 2, doublings, unshuffle };
         let (net, scale) = (random(&config), config.scale());
-        let picture = picture(8, 12);
-        let pixels = Map::make([12, 8], RGB, |y, x, c| f64::from(picture.rgb[(y * 8 + x) * 3 + c]) / 255.0);
+        let image = image(8, 12);
+        let pixels = Map::make([12, 8], RGB, |y, x, c| f64::from(image.rgb[(y * 8 + x) * 3 + c]) / 255.0);
         let want = reference(&net, &config, &pixels);
         let spread = want.values.iter().fold(0.0f64, |most, v| most.max((v - 0.5).abs()));
         assert!((0.05..10.0).contains(&spread), "{config:?}: {spread}");
@@ -213,7 +213,7 @@ fn every_scale_in_every_kind_of_file_as_a_plain_computation() {
             for (got, want) in got.f32s().unwrap().iter().zip(&want.values) {
                 assert!((f64::from(*got) - want).abs() < 1e-5, "{config:?}: {got} {want}");
             }
-            let large = upscale(file, &picture, WHOLE);
+            let large = upscale(file, &image, WHOLE);
             for (got, want) in large.rgb.iter().zip(&want.values) {
                 assert!((f64::from(*got) - want.clamp(0.0, 1.0) * 255.0).abs() < 0.51, "{got} {want}");
             }
@@ -230,11 +230,8 @@ fn the_later_names() {
         let name = name.replace("body.0.rdb", "RRDB_trunk.0.RDB").replace("conv_body", "trunk_conv");
         name.replace("conv_up", "upconv").replace("conv_hr", "HRconv")
     });
-    let words = upscale(&UpscalerFile::open(words).unwrap(), &picture(9, 5), WHOLE);
-    assert_eq!(
-        words,
-        upscale(&UpscalerFile::open(file(&net, str::to_owned)).unwrap(), &picture(9, 5), WHOLE)
-    );
+    let words = upscale(&UpscalerFile::open(words).unwrap(), &image(9, 5), WHOLE);
+    assert_eq!(words, upscale(&UpscalerFile::open(file(&net, str::to_owned)).unwrap(), &image(9, 5), WHOLE));
 }
 
 /// The depth of the published networks, which is what tiles must stand.
@@ -243,13 +240,13 @@ fn tiles_leave_no_seams() {
     for (unshuffle, doublings) in [(1, 1), (2, 2)] {
         let config = UpscalerConfig { features: 8, growth: 4, blocks: 23, doublings, unshuffle };
         let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
-        let picture = picture(131, 77);
-        let whole = upscale(&file, &picture, WHOLE);
+        let image = image(131, 77);
+        let whole = upscale(&file, &image, WHOLE);
         assert_eq!((whole.width, whole.height), (131 * config.scale(), 77 * config.scale()));
         let levels: std::collections::BTreeSet<u8> = whole.rgb.iter().copied().collect();
         assert!(levels.len() > 50, "{} levels", levels.len());
         // A quarter of the usual overlap.
-        let tiles = upscale(&file, &picture, Tiling { side: 16, overlap: 16 });
+        let tiles = upscale(&file, &image, Tiling { side: 16, overlap: 16 });
         let most = whole.rgb.iter().zip(&tiles.rgb).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(most <= Some(2), "{config:?}: {most:?} of 255");
     }
@@ -312,16 +309,16 @@ fn copy(conv: &Conv) -> Conv {
 }
 
 #[test]
-fn pictures_that_cannot_be_enlarged_are_refused_before_anything_is_read() {
+fn images_that_cannot_be_enlarged_are_refused_before_anything_is_read() {
     let config = UpscalerConfig { features: 4, growth: 2, blocks: 1, doublings: 2, unshuffle: 1 };
     let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
-    for picture in [
-        Picture { width: 0, height: 3, rgb: Vec::new() },
-        Picture { width: 2, height: 2, rgb: vec![0; 3] },
-        Picture { width: 8192, height: 8192, rgb: vec![0; 3 * 8192 * 8192] },
+    for image in [
+        Image { width: 0, height: 3, rgb: Vec::new() },
+        Image { width: 2, height: 2, rgb: vec![0; 3] },
+        Image { width: 8192, height: 8192, rgb: vec![0; 3 * 8192 * 8192] },
     ] {
         let mut listener = |_: Event<'_>| panic!("nothing is to be read");
-        assert!(file.upscale(&picture, &Device::Cpu, WHOLE, &mut listener).is_err());
+        assert!(file.upscale(&image, &Device::Cpu, WHOLE, &mut listener).is_err());
     }
     // Cancelled between two tiles.
     let mut listener = |event: Event<'_>| match event {
@@ -329,7 +326,7 @@ fn pictures_that_cannot_be_enlarged_are_refused_before_anything_is_read() {
         _ => ControlFlow::Continue(()),
     };
     let tiling = Tiling { side: 4, overlap: 1 };
-    let cancelled = file.upscale(&picture(20, 20), &Device::Cpu, tiling, &mut listener);
+    let cancelled = file.upscale(&image(20, 20), &Device::Cpu, tiling, &mut listener);
     assert!(matches!(cancelled, Err(Error::Cancelled)));
 }
 
@@ -339,7 +336,7 @@ fn memory_is_bounded_by_the_tiles() {
     let memory = |side, tiling| config.memory(side, side, tiling);
     let whole = memory(4096, WHOLE);
     let tiled = memory(4096, Tiling::default());
-    // The pictures themselves: 16 million pixels as bytes and numbers, 268 million as bytes.
+    // The images themselves: 16 million pixels as bytes and numbers, 268 million as bytes.
     assert!(whole > 10 * tiled / 2 && tiled < 3 << 30, "{whole} {tiled}");
     assert!(memory(512, Tiling { side: 128, overlap: 32 }) < memory(512, WHOLE) / 3);
 }

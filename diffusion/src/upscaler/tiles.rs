@@ -1,14 +1,14 @@
-//! A picture in tiles.
+//! An image in tiles.
 
 use super::head::REACH;
 use crate::Error;
 use latent_tensor::Tensor;
 use std::ops::Range;
 
-/// How a picture is cut for the trunk.
+/// How an image is cut for the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
-    /// Largest side of what a tile gives, in pixels of the trunk. 0: all of the picture is one tile.
+    /// Largest side of what a tile gives, in pixels of the trunk. 0: all of the image is one tile.
     pub side: usize,
     /// Pixels around it that the trunk sees too. They are what keeps seams away: the trunk's 350 convolutions see far, but what
     /// is far counts little.
@@ -23,7 +23,7 @@ impl Default for Tiling {
 }
 
 impl Tiling {
-    /// The tiles of a picture, row by row. Those that are beside each other are of about one size.
+    /// The tiles of an image, row by row. Those that are beside each other are of about one size.
     pub(super) fn tiles(&self, height: usize, width: usize) -> Vec<Tile> {
         let rows = self.cuts(height);
         let columns = self.cuts(width);
@@ -51,7 +51,7 @@ pub(super) struct Tile {
     pub(super) seen: Part,
 }
 
-/// A part of a picture.
+/// A part of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) rows: Range<usize>,
@@ -63,7 +63,7 @@ impl Part {
         self.rows.len() * self.columns.len()
     }
 
-    /// With so many pixels around it, as far as the picture of that height and width goes.
+    /// With so many pixels around it, as far as the image of that height and width goes.
     pub(super) fn grown(&self, by: usize, [height, width]: [usize; 2]) -> Part {
         let grow = |range: &Range<usize>, side: usize| {
             range.start.saturating_sub(by)..range.end.saturating_add(by).min(side)
@@ -71,7 +71,7 @@ impl Part {
         Part { rows: grow(&self.rows, height), columns: grow(&self.columns, width) }
     }
 
-    /// The same part of the picture, as a part of another part that holds it.
+    /// The same part of the image, as a part of another part that holds it.
     pub(super) fn within(&self, other: &Part) -> Part {
         let shift = |range: &Range<usize>, by: usize| range.start - by..range.end - by;
         Part { rows: shift(&self.rows, other.rows.start), columns: shift(&self.columns, other.columns.start) }
@@ -85,7 +85,7 @@ impl Part {
     }
 }
 
-/// A part of a picture `[1, height, width, channels]` in main memory.
+/// A part of an image `[1, height, width, channels]` in main memory.
 pub(super) fn cut(x: &Tensor, part: &Part) -> Result<Tensor, Error> {
     let (width, channels) = (x.dims()[2], x.dims()[3]);
     if part.rows == (0..x.dims()[1]) && part.columns == (0..width) {

@@ -7,13 +7,13 @@ use latent_tensor::Tensor;
 /// square row by row.
 pub(super) fn unshuffle(x: &Tensor, side: usize) -> Result<Tensor, Error> {
     let &[batch, height, width, channels] = x.dims() else {
-        let reason = format!("a tensor {} is no picture", x.shape());
-        return Err(Error::Setting { name: "picture", reason });
+        let reason = format!("a tensor {} is no image", x.shape());
+        return Err(Error::Setting { name: "image", reason });
     };
     if batch != 1 || height == 0 || width == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side)
     {
         let reason = format!("{width}x{height} pixels are no squares of {side}x{side}");
-        return Err(Error::Setting { name: "picture", reason });
+        return Err(Error::Setting { name: "image", reason });
     }
     if side == 1 {
         return Ok(x.clone());

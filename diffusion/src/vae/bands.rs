@@ -1,11 +1,11 @@
 //! The finest level of decoder and encoder in bands of rows, with far less memory and the same bytes.
 //!
-//! The largest tensors of a decoder lie between the last upsampler and the picture. All that is held whole here is the input
-//! of that upsampler, until the first residual block has read it, and the picture that the blocks hand on. What the upsampler
+//! The largest tensors of a decoder lie between the last upsampler and the image. All that is held whole here is the input
+//! of that upsampler, until the first residual block has read it, and the image that the blocks hand on. What the upsampler
 //! gives, which is the largest, is computed a band at a time, once for each pass of the first block over it: the mean and
 //! variance of the first norm, those of the second, the result.
 //!
-//! In an encoder the picture takes the place of the upsampler's input, and its first convolution that of the upsampler's.
+//! In an encoder the image takes the place of the upsampler's input, and its first convolution that of the upsampler's.
 
 use crate::Error;
 use crate::resnet::{InPlace, ResnetBlock, Stream};
@@ -20,11 +20,11 @@ pub(super) const BAND_BYTES: usize = 16 << 20;
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) conv: &'a Conv2d,
-    /// How many times as high and wide the picture becomes before the convolution.
+    /// How many times as high and wide the image becomes before the convolution.
     pub(super) scale: usize,
 }
 
-/// Runs the residual blocks of a level on one picture `[1, height, width, channels]`, which goes through the entry before if
+/// Runs the residual blocks of a level on one image `[1, height, width, channels]`, which goes through the entry before if
 /// there is one, in bands of about so many bytes.
 pub(super) fn level(
     x: Tensor,
@@ -52,7 +52,7 @@ pub(super) fn level(
     stream.into_tensor()
 }
 
-/// A picture that goes through the entry when its rows are asked for.
+/// An image that goes through the entry when its rows are asked for.
 struct Entered<'a> {
     small: Window,
     conv: &'a Conv2d,
@@ -105,7 +105,7 @@ impl Stream for Entered<'_> {
     }
 }
 
-/// Does something for each picture of a batch, one after the other.
+/// Does something for each image of a batch, one after the other.
 pub(super) fn one_by_one(
     x: &Tensor,
     mut each: impl FnMut(&Tensor) -> Result<Tensor, Error>,
@@ -116,8 +116,8 @@ pub(super) fn one_by_one(
     }
     let mut values = Vec::new();
     let mut dims = Vec::new();
-    for picture in x.f32s()?.chunks_exact((height * width * channels).max(1)) {
-        let result = each(&Tensor::from_f32(&[1, height, width, channels], picture)?)?;
+    for image in x.f32s()?.chunks_exact((height * width * channels).max(1)) {
+        let result = each(&Tensor::from_f32(&[1, height, width, channels], image)?)?;
         values.extend_from_slice(result.f32s()?);
         dims = [&[batch], &result.dims()[1..]].concat();
     }

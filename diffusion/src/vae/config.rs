@@ -47,8 +47,8 @@ impl VaeConfig {
         Ok(config)
     }
 
-    /// Bytes that a decoder on the CPU takes beside its weights for a picture of that width and height, estimated: whole,
-    /// two tensors of the widest kind at the picture's size; in bands, the picture between the residual blocks, the last
+    /// Bytes that a decoder on the CPU takes beside its weights for an image of that width and height, estimated: whole,
+    /// two tensors of the widest kind at the image's size; in bands, the image between the residual blocks, the last
     /// upsampler's input, and the bands.
     #[must_use]
     pub fn decoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
@@ -59,7 +59,7 @@ impl VaeConfig {
         (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
-    /// The same for an encoder: whole, the picture between the residual blocks, what is hidden in one, and the next level's;
+    /// The same for an encoder: whole, the image between the residual blocks, what is hidden in one, and the next level's;
     /// in bands, the first alone, what the next level takes, and the bands.
     #[must_use]
     pub fn encoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {

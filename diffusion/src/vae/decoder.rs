@@ -1,4 +1,4 @@
-//! From a latent to a picture.
+//! From a latent to an image.
 
 use super::bands::{self, BAND_BYTES, Entry};
 use super::mid_block::MidBlock;
@@ -54,7 +54,7 @@ impl VaeDecoder {
         &self.device
     }
 
-    /// A latent of unit variance `[batch, height, width, latent]` to a picture `[batch, factor height, factor width,
+    /// A latent of unit variance `[batch, height, width, latent]` to an image `[batch, factor height, factor width,
     /// 3]`, about -1..1, on the decoder's device.
     ///
     /// # Errors
@@ -64,10 +64,10 @@ impl VaeDecoder {
         for block in &self.up_blocks {
             x = block.forward(x)?;
         }
-        self.picture(&x)
+        self.image(&x)
     }
 
-    /// As [`VaeDecoder::decode`], with less than half of the memory, in about a third more time: the same bytes. Pictures are
+    /// As [`VaeDecoder::decode`], with less than half of the memory, in about a third more time: the same bytes. Images are
     /// decoded one after the other.
     ///
     /// A decoder on a GPU decodes whole.
@@ -83,11 +83,11 @@ impl VaeDecoder {
         if latent.dims().len() != 4 || self.device != Device::Cpu {
             return self.decode(latent);
         }
-        bands::one_by_one(latent, |latent| self.picture_in_bands(bytes, latent))
+        bands::one_by_one(latent, |latent| self.image_in_bands(bytes, latent))
     }
 
-    fn picture_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
-        // What sampling or the last picture left would count beside what comes.
+    fn image_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
+        // What sampling or the last image left would count beside what comes.
         Pool::global().release();
         let mut x = self.coarsest(latent)?;
         let mut upsampler = None;
@@ -102,7 +102,7 @@ impl VaeDecoder {
             let entry = upsampler.map(|conv| Entry { conv, scale: 2 });
             x = bands::level(x, entry, &finest.resnets, bytes)?;
         }
-        self.picture(&x)
+        self.image(&x)
     }
 
     /// The input of the first level.
@@ -113,7 +113,7 @@ impl VaeDecoder {
     }
 
     /// The last convolution. It normalises while it reads, and gives three channels: no need for bands.
-    fn picture(&self, x: &Tensor) -> Result<Tensor, Error> {
+    fn image(&self, x: &Tensor) -> Result<Tensor, Error> {
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         Ok(ops::conv2d_with(x, &self.conv_out, around)?)
     }

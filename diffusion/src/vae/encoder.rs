@@ -1,4 +1,4 @@
-//! From a picture to a latent.
+//! From an image to a latent.
 
 use super::bands::{self, BAND_BYTES, Entry};
 use super::mid_block::MidBlock;
@@ -55,37 +55,37 @@ impl VaeEncoder {
         &self.device
     }
 
-    /// A picture `[batch, height, width, 3]` of -1..1 to the distribution of its latents.
+    /// An image `[batch, height, width, 3]` of -1..1 to the distribution of its latents.
     ///
     /// # Errors
-    /// A picture that is no RGB, or smaller than the factor.
-    pub fn encode(&self, picture: &Tensor) -> Result<Moments, Error> {
-        let x = ops::conv2d(&picture.to(&self.device)?, &self.conv_in)?;
+    /// An image that is no RGB, or smaller than the factor.
+    pub fn encode(&self, image: &Tensor) -> Result<Moments, Error> {
+        let x = ops::conv2d(&image.to(&self.device)?, &self.conv_in)?;
         self.moments(self.coarser(x, &self.down_blocks)?)
     }
 
-    /// As [`VaeEncoder::encode`], with about half of the memory, in about a third more time: the same bytes. Pictures are
+    /// As [`VaeEncoder::encode`], with about half of the memory, in about a third more time: the same bytes. Images are
     /// encoded one after the other.
     ///
     /// An encoder on a GPU encodes whole.
     ///
     /// # Errors
     /// As [`VaeEncoder::encode`].
-    pub fn encode_in_bands(&self, picture: &Tensor) -> Result<Moments, Error> {
-        self.encode_in_bands_of(BAND_BYTES, picture)
+    pub fn encode_in_bands(&self, image: &Tensor) -> Result<Moments, Error> {
+        self.encode_in_bands_of(BAND_BYTES, image)
     }
 
     /// As [`VaeEncoder::encode_in_bands`], with bands of about so many bytes.
-    pub(super) fn encode_in_bands_of(&self, bytes: usize, picture: &Tensor) -> Result<Moments, Error> {
-        let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode(picture) };
-        if picture.dims().len() != 4 || self.device != Device::Cpu {
-            return self.encode(picture);
+    pub(super) fn encode_in_bands_of(&self, bytes: usize, image: &Tensor) -> Result<Moments, Error> {
+        let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode(image) };
+        if image.dims().len() != 4 || self.device != Device::Cpu {
+            return self.encode(image);
         }
-        let values = bands::one_by_one(picture, |picture| {
+        let values = bands::one_by_one(image, |image| {
             // What came before would count beside what comes.
             Pool::global().release();
             let entry = Entry { conv: &self.conv_in, scale: 1 };
-            let x = bands::level(picture.clone(), Some(entry), &finest.resnets, bytes)?;
+            let x = bands::level(image.clone(), Some(entry), &finest.resnets, bytes)?;
             let x = finest.downsample(x)?;
             Pool::global().release();
             Ok(self.moments(self.coarser(x, coarser)?)?.values)
@@ -122,7 +122,7 @@ impl Moments {
         &self.values
     }
 
-    /// The most likely latent, of unit variance over pictures: `[batch, height, width, latent]`.
+    /// The most likely latent, of unit variance over images: `[batch, height, width, latent]`.
     ///
     /// # Errors
     /// None: the shapes are the encoder's.

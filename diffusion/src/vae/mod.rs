@@ -1,4 +1,4 @@
-//! The autoencoder between pictures and latents (`AutoencoderKL`; Esser et al., Taming Transformers, 2021; Rombach et
+//! The autoencoder between images and latents (`AutoencoderKL`; Esser et al., Taming Transformers, 2021; Rombach et
 //! al., Latent Diffusion Models, 2022).
 
 mod bands;

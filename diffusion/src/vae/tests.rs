@@ -23,7 +23,7 @@ fn encoder(channels: &[usize]) -> VaeEncoder {
     VaeEncoder::load(&Params::synthetic(1, &|_| ()), &config(channels)).unwrap()
 }
 
-fn picture([batch, height, width]: [usize; 3]) -> Tensor {
+fn image([batch, height, width]: [usize; 3]) -> Tensor {
     let mut values = vec![0.0; batch * height * width * 3];
     RngKind::Cpu.generator(8).normal(&mut values);
     Tensor::from_f32(&[batch, height, width, 3], &values).unwrap()
@@ -43,7 +43,7 @@ fn same_bytes(whole: &Tensor, bands: &Tensor, what: &str) {
     assert!(whole.bytes().unwrap() == bands.bytes().unwrap(), "{what}");
 }
 
-/// From one band of four rows after the other to one that is larger than the picture. No picture here is whole bands; some
+/// From one band of four rows after the other to one that is larger than the image. No image here is whole bands; some
 /// are no whole tiles.
 #[test]
 fn the_same_bytes_in_bands_of_any_height() {
@@ -72,7 +72,7 @@ fn the_same_bytes_on_any_number_of_threads() {
     }
 }
 
-/// A picture of 2 1/2 bands.
+/// An image of 2 1/2 bands.
 #[test]
 fn the_same_bytes_in_bands_of_the_usual_size() {
     let decoder = decoder(&[32, 64, 64]);
@@ -88,18 +88,18 @@ fn the_same_moments_in_bands_of_any_height() {
         let encoder = encoder(channels);
         // Sides that are no multiples of the factor are cut off the same way.
         for size in [[1, 4, 4], [1, 20, 36], [2, 44, 24], [1, 93, 41]] {
-            let picture = picture(size);
-            let whole = encoder.encode(&picture).unwrap();
+            let image = image(size);
+            let whole = encoder.encode(&image).unwrap();
             for rows in [1, 4, 12, 16, 1000] {
-                let bands = encoder.encode_in_bands_of(rows * 4 * size[2] * channels[0], &picture).unwrap();
+                let bands = encoder.encode_in_bands_of(rows * 4 * size[2] * channels[0], &image).unwrap();
                 let what = format!("{channels:?} {size:?} bands of {rows} rows");
                 same_bytes(whole.values(), bands.values(), &what);
             }
         }
     }
-    let (encoder, picture) = (encoder(&[32, 64, 64]), picture([1, 400, 412]));
-    let whole = encoder.encode(&picture).unwrap();
-    let bands = || encoder.encode_in_bands_of(64 * 4 * 412 * 32, &picture).unwrap();
+    let (encoder, image) = (encoder(&[32, 64, 64]), image([1, 400, 412]));
+    let whole = encoder.encode(&image).unwrap();
+    let bands = || encoder.encode_in_bands_of(64 * 4 * 412 * 32, &image).unwrap();
     for threads in [1, 3] {
         let bands = parallel::with_threads(threads, bands).unwrap();
         same_bytes(whole.values(), bands.values(), &format!("{threads} threads"));
@@ -107,11 +107,11 @@ fn the_same_moments_in_bands_of_any_height() {
 }
 
 #[test]
-fn a_picture_that_does_not_fit_is_refused_both_ways() {
+fn a_image_that_does_not_fit_is_refused_both_ways() {
     let encoder = encoder(&[32, 64]);
     for dims in [&[1, 4, 4, 4][..], &[4, 4, 3], &[1, 0, 4, 3]] {
-        let picture = Tensor::zeros(dims).unwrap();
-        assert!(encoder.encode(&picture).is_err() && encoder.encode_in_bands(&picture).is_err(), "{dims:?}");
+        let image = Tensor::zeros(dims).unwrap();
+        assert!(encoder.encode(&image).is_err() && encoder.encode_in_bands(&image).is_err(), "{dims:?}");
     }
 }
 

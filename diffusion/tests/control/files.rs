@@ -1,6 +1,6 @@
 //! Files of ControlNets: every layout is the same network, and what is none is told so.
 
-use crate::{control, control_entries, entries, file, open, picture, renamed};
+use crate::{control, control_entries, entries, file, image, open, renamed};
 use latent_diffusion::Control;
 use latent_diffusion::controlnet::{ControlFile, ControlNet};
 use latent_diffusion::params::Params;
@@ -19,7 +19,7 @@ fn refused(label: &str, entries: Vec<Value>) -> String {
 fn embedded(entries: Vec<Value>) -> Vec<f32> {
     let file = ControlFile::open(file("control", entries)).unwrap();
     let net = ControlNet::load(&Params::new(file.weights().clone(), &|_| ()), file.config()).unwrap();
-    let hint: Vec<f32> = picture(16, 8).rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+    let hint: Vec<f32> = image(16, 8).rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
     let out = net.embed(&Tensor::from_f32(&[1, 8, 16, 3], &hint).unwrap()).unwrap();
     assert_eq!(out.dims(), [1, 1, 2, file.config().unet.block_out_channels[0]]);
     out.f32s().unwrap().to_vec()
@@ -88,7 +88,7 @@ fn every_layout_is_the_same_network() {
 
 #[test]
 fn another_file_is_told_what_it_is() {
-    assert!(refused("model", entries("sd15")).contains("is no ControlNet but a model, which draws pictures"));
+    assert!(refused("model", entries("sd15")).contains("is no ControlNet but a model, which draws images"));
     let lora = refused("lora", entries("lora-sd15-kohya"));
     assert!(lora.contains("LoRA") && lora.contains("give a ControlNet"), "{lora}");
     assert!(refused("taesd", entries("taesd")).contains("tiny VAE (TAESD)"));
@@ -126,7 +126,7 @@ fn a_network_of_another_family_is_refused() {
     ] {
         let net = control(net);
         let mut pipeline = open(model);
-        let error = pipeline.set_controls(vec![Control::new(net, picture(64, 64))]).unwrap_err();
+        let error = pipeline.set_controls(vec![Control::new(net, image(64, 64))]).unwrap_err();
         let line = error.to_string();
         assert!(error.is_bad_input() && parts.iter().all(|part| line.contains(part)), "{line}");
     }

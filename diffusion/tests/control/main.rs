@@ -7,7 +7,7 @@ mod taesd;
 use latent_benches::{Manifest, WeightDtype, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
-use latent_diffusion::{Event, Listener, Picture, Pipeline};
+use latent_diffusion::{Event, Image, Listener, Pipeline};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -85,10 +85,10 @@ fn open(family: &str) -> Pipeline {
     Pipeline::open(file(family, entries(family))).unwrap()
 }
 
-/// A picture of many colours.
-fn picture(width: usize, height: usize) -> Picture {
+/// An image of many colours.
+fn image(width: usize, height: usize) -> Image {
     let rgb = (0..3 * width * height).map(|i| (i * 7919 % 251) as u8).collect();
-    Picture { width, height, rgb }
+    Image { width, height, rgb }
 }
 
 /// Listens and goes on.

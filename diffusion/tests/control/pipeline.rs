@@ -1,9 +1,9 @@
 //! Drawing with ControlNets.
 
-use crate::{control, entries, file, open, picture, quiet};
+use crate::{control, entries, file, image, open, quiet};
 use latent_diffusion::samplers;
-use latent_diffusion::schedule::Kind;
-use latent_diffusion::{Control, Event, Fill, Mask, Picture, Pipeline, Settings, Task};
+use latent_diffusion::schedule::ScheduleKind;
+use latent_diffusion::{Control, Event, Fill, Image, Mask, Pipeline, Settings, Task};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 
@@ -16,18 +16,18 @@ fn settings(seeds: &[u64]) -> Settings {
         height: Some(64),
         steps: STEPS,
         sampler,
-        schedule: Kind::Normal,
+        schedule: ScheduleKind::Normal,
         seeds: seeds.to_vec(),
         ..Settings::default()
     }
 }
 
 fn one(family: &str) -> Control {
-    Control::new(control(family), picture(64, 64))
+    Control::new(control(family), image(64, 64))
 }
 
 /// What a pipeline draws from words.
-fn draw(pipeline: &mut Pipeline, controls: Vec<Control>, seeds: &[u64]) -> Vec<Picture> {
+fn draw(pipeline: &mut Pipeline, controls: Vec<Control>, seeds: &[u64]) -> Vec<Image> {
     pipeline.set_controls(controls).unwrap();
     pipeline.text_to_image("a bridge", "fog", &settings(seeds), &mut *quiet()).unwrap()
 }
@@ -65,8 +65,8 @@ fn the_same_bytes_alone_and_in_a_batch_and_on_any_number_of_threads() {
     let mut pipeline = open("sd15");
     let controls = || vec![one("sd15")];
     let batch = draw(&mut pipeline, controls(), &[3, 4, 5]);
-    for (picture, seed) in batch.iter().zip(3..) {
-        assert!(draw(&mut pipeline, controls(), &[seed])[0] == *picture, "seed {seed}");
+    for (image, seed) in batch.iter().zip(3..) {
+        assert!(draw(&mut pipeline, controls(), &[seed])[0] == *image, "seed {seed}");
     }
     for threads in [1, 3] {
         let drawn = parallel::with_threads(threads, || draw(&mut open("sd15"), controls(), &[3])).unwrap();
@@ -95,7 +95,7 @@ fn several_add_up() {
     let mut pipeline = open("sd15");
     let half = || Control { strength: 0.5, ..one("sd15") };
     let net = control("sd15");
-    let shared = |strength| Control { strength, ..Control::new(net.clone(), picture(64, 64)) };
+    let shared = |strength| Control { strength, ..Control::new(net.clone(), image(64, 64)) };
     let twice = steps(&mut pipeline, vec![half(), half()]);
     let once = steps(&mut pipeline, vec![one("sd15")]);
     let largest = once[3].iter().fold(0.0_f32, |largest, v| largest.max(v.abs()));
@@ -119,20 +119,20 @@ fn several_add_up() {
 
 #[test]
 fn every_task_is_steered() {
-    let given = picture(60, 64);
+    let given = image(60, 64);
     let mask =
         Mask { width: 60, height: 64, values: (0..60 * 64).map(|i| (i % 60 / 30 * 255) as u8).collect() };
     let tasks = [
-        ("sd15", Task::ImageToImage { picture: &given, strength: 0.75 }),
+        ("sd15", Task::ImageToImage { image: &given, strength: 0.75 }),
         (
             "sd15",
-            Task::Inpaint { picture: &given, mask: &mask, strength: 1.0, fill: Fill::Original, feather: 0.0 },
+            Task::Inpaint { image: &given, mask: &mask, strength: 1.0, fill: Fill::Original, feather: 0.0 },
         ),
         (
             "sd15-inpaint",
-            Task::Inpaint { picture: &given, mask: &mask, strength: 1.0, fill: Fill::Original, feather: 0.0 },
+            Task::Inpaint { image: &given, mask: &mask, strength: 1.0, fill: Fill::Original, feather: 0.0 },
         ),
-        ("sd15-pix2pix", Task::Edit { picture: &given, guidance: 1.5 }),
+        ("sd15-pix2pix", Task::Edit { image: &given, guidance: 1.5 }),
     ];
     for (family, task) in tasks {
         let mut pipeline = Pipeline::open(file(family, entries(family))).unwrap();
@@ -142,12 +142,12 @@ fn every_task_is_steered() {
             pipeline.draw(&task, "a bridge", "", &settings, &mut *quiet()).unwrap()
         };
         // Of the task's own size, and of the size that is drawn.
-        let seen = Control::new(control("sd15"), picture(60, 64));
+        let seen = Control::new(control("sd15"), image(60, 64));
         let (plain, steered) = (draw(vec![]), draw(vec![seen]));
         assert!(plain != steered, "{family} {task:?} is not steered");
         draw(vec![one("sd15")]);
         if matches!(task, Task::Inpaint { .. }) {
-            let kept = |picture: &Picture| picture.cropped(0, 0, 30, 64);
+            let kept = |image: &Image| image.cropped(0, 0, 30, 64);
             assert!(kept(&steered[0]) == kept(&given), "{family}");
         }
     }
@@ -167,7 +167,7 @@ fn settings_that_make_no_sense_are_refused_and_change_nothing() {
         let error = pipeline.set_controls(vec![usual(), bad]).unwrap_err();
         assert!(error.is_bad_input() && error.to_string().contains(part), "{error}");
     }
-    let other = Control { picture: picture(64, 72), ..usual() };
+    let other = Control { image: image(64, 72), ..usual() };
     let plain = draw(&mut pipeline, vec![], &[3]);
     pipeline.set_controls(vec![other]).unwrap();
     let mut told = false;

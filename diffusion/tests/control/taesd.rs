@@ -1,9 +1,9 @@
-//! TAESD's files and pictures.
+//! TAESD's files and images.
 
 use crate::{entries, file, open, quiet, renamed};
 use latent_diffusion::taesd::{FACTOR, TaesdFile};
 use latent_diffusion::tensor::{Device, Tensor};
-use latent_diffusion::{Latents, Picture, Settings};
+use latent_diffusion::{Image, Latents, Settings};
 use latent_kernels::parallel;
 use serde_json::Value;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ fn latent() -> Tensor {
 }
 
 fn decoded(file: &TaesdFile) -> Vec<f32> {
-    let picture = file.decoder(&Device::Cpu).unwrap().decode(&latent()).unwrap();
-    assert_eq!(picture.dims(), [1, 5 * FACTOR, 7 * FACTOR, 3]);
-    picture.f32s().unwrap().to_vec()
+    let image = file.decoder(&Device::Cpu).unwrap().decode(&latent()).unwrap();
+    assert_eq!(image.dims(), [1, 5 * FACTOR, 7 * FACTOR, 3]);
+    image.f32s().unwrap().to_vec()
 }
 
 fn encoded(file: &TaesdFile) -> Vec<f32> {
-    let picture = Tensor::from_f32(&[1, 16, 24, 3], &[0.25; 16 * 24 * 3]).unwrap();
-    let latent = file.encoder(&Device::Cpu).unwrap().encode(&picture).unwrap();
+    let image = Tensor::from_f32(&[1, 16, 24, 3], &[0.25; 16 * 24 * 3]).unwrap();
+    let latent = file.encoder(&Device::Cpu).unwrap().encode(&image).unwrap();
     assert_eq!(latent.dims(), [1, 2, 3, 4]);
     latent.f32s().unwrap().to_vec()
 }
@@ -42,15 +42,15 @@ fn original(half: &str, prefix: &str) -> Vec<Value> {
 #[test]
 fn every_layout_is_the_same_network() {
     let folder = taesd(entries("taesd"));
-    let (picture, latent) = (decoded(&folder), encoded(&folder));
+    let (image, latent) = (decoded(&folder), encoded(&folder));
     for (decoder, encoder) in [("", ""), ("taesd_decoder.", "taesd_encoder."), ("decoder.", "encoder.")] {
         let (decoder, encoder) = (original("decoder", decoder), original("encoder", encoder));
-        assert!(decoded(&taesd(decoder.clone())) == picture);
+        assert!(decoded(&taesd(decoder.clone())) == image);
         assert!(encoded(&taesd(encoder.clone())) == latent);
         if decoder[0]["name"] != encoder[0]["name"] && decoder[0]["name"].as_str().unwrap().contains("coder")
         {
             let both = taesd(decoder.into_iter().chain(encoder).collect());
-            assert!(decoded(&both) == picture && encoded(&both) == latent);
+            assert!(decoded(&both) == image && encoded(&both) == latent);
         }
     }
 }
@@ -82,7 +82,7 @@ fn it_decodes_in_place_of_the_vae() {
     assert!(fast != plain && (fast[0].width, fast[0].height) == (56, 40));
     let latents = Latents::from_channels_last(&latent()).unwrap();
     let expected = Tensor::from_f32(&[1, 40, 56, 3], &decoded(&tiny)).unwrap();
-    let expected = Picture::from_tensor(&expected).unwrap();
+    let expected = Image::from_tensor(&expected).unwrap();
     let decode = || {
         let mut pipeline = open("sd15");
         pipeline.set_taesd(Some(tiny.clone())).unwrap();

@@ -45,7 +45,7 @@ fn values_are_rounded_to_the_nearest() {
 }
 
 #[test]
-fn more_digits_draw_the_same_picture() {
+fn more_digits_draw_the_same_image() {
     let room = Room::new();
     let wide = room.convert(model(&room, "sd15"), &to(Numbers::F32), "wide.safetensors");
     assert!(draw(wide) == draw(room.open("sd15.safetensors")));
@@ -88,7 +88,7 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
         let [applied] = conversion.applied() else { panic!() };
         assert!(applied.applied > 100 && applied.applied == applied.total, "{applied}");
         conversion.write(&room.path("merged"), &mut |_| ControlFlow::Continue(())).unwrap();
-        let picture = |checkpoint: Checkpoint, loras: &[(Arc<Lora>, Strength)]| {
+        let image = |checkpoint: Checkpoint, loras: &[(Arc<Lora>, Strength)]| {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
@@ -96,7 +96,7 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
             pipeline.text_to_image("a fox", "", &settings, &mut |_| ControlFlow::Continue(())).unwrap()
         };
         let base = room.open(&format!("{family}.safetensors"));
-        assert!(picture(room.open("merged"), &[]) == picture(base, &open()), "{family}");
+        assert!(image(room.open("merged"), &[]) == image(base, &open()), "{family}");
         let merged_from = room.open("merged").metadata().values().any(|text| text == "lora (0.75)");
         assert!(merged_from);
     }

@@ -16,7 +16,7 @@ fn is_lost(name: &str) -> bool {
         || name.starts_with(&format!("{SD2}transformer.resblocks.23."))
 }
 
-/// Converts there and back, and compares tensors, sizes and pictures.
+/// Converts there and back, and compares tensors, sizes and images.
 fn there_and_back(room: &Room, original: Checkpoint) {
     let label = original.label().to_owned();
     let again = || Checkpoint::open(label.as_ref()).unwrap();
@@ -27,9 +27,9 @@ fn there_and_back(room: &Room, original: Checkpoint) {
     assert_same(&contents(&back), &expected);
     assert_same_sizes(&again(), &folder);
     assert_same_sizes(&again(), &back);
-    let picture = draw(again());
-    assert!(draw(folder) == picture, "{label}: the folder draws another picture");
-    assert!(draw(back) == picture, "{label}: the file draws another picture");
+    let image = draw(again());
+    assert!(draw(folder) == image, "{label}: the folder draws another image");
+    assert!(draw(back) == image, "{label}: the file draws another image");
 }
 
 macro_rules! families {

@@ -1,4 +1,4 @@
-//! Models in other layouts and number formats: the same tensors, and the same pictures.
+//! Models in other layouts and number formats: the same tensors, and the same images.
 
 mod formats;
 mod layouts;
@@ -9,7 +9,7 @@ mod q8_0;
 use latent_diffusion::convert::{Conversion, Layout, Options};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::Checkpoint;
-use latent_diffusion::{Fill, Mask, Picture, Pipeline, Settings, Task};
+use latent_diffusion::{Fill, Image, Mask, Pipeline, Settings, Task};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -75,19 +75,19 @@ fn assert_same(found: &BTreeMap<String, Contents>, expected: &BTreeMap<String, C
     }
 }
 
-/// A small picture that a model draws, in the way that it was made for.
-fn draw(checkpoint: Checkpoint) -> Picture {
+/// A small image that a model draws, in the way that it was made for.
+fn draw(checkpoint: Checkpoint) -> Image {
     const SIDE: usize = 64;
     let mut pipeline = Pipeline::open(checkpoint).unwrap();
     let rgb = (0..SIDE * SIDE * 3).map(|i| (i * 7 % 251) as u8).collect();
-    let picture = &Picture { width: SIDE, height: SIDE, rgb };
+    let image = &Image { width: SIDE, height: SIDE, rgb };
     let mask = &Mask::filled(SIDE, SIDE, 255);
     let task = match pipeline.model().input {
         latent_diffusion::families::Input::Latent => Task::TextToImage,
         latent_diffusion::families::Input::Inpaint => {
-            Task::Inpaint { picture, mask, strength: 1.0, fill: Fill::Noise, feather: 0.0 }
+            Task::Inpaint { image, mask, strength: 1.0, fill: Fill::Noise, feather: 0.0 }
         }
-        latent_diffusion::families::Input::Edit => Task::Edit { picture, guidance: 1.5 },
+        latent_diffusion::families::Input::Edit => Task::Edit { image, guidance: 1.5 },
     };
     let own = Settings::of(pipeline.model());
     let settings = Settings { width: Some(SIDE), height: Some(SIDE), steps: 2, seeds: vec![7], ..own };

@@ -7,7 +7,7 @@ use latent_benches::WeightDtype;
 use latent_diffusion::convert::{Layout, Numbers, Options};
 use latent_diffusion::loader::{Checkpoint, Dtype, q8_0};
 use latent_diffusion::lora::{Lora, Strength};
-use latent_diffusion::{Picture, Pipeline, Settings};
+use latent_diffusion::{Image, Pipeline, Settings};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -72,10 +72,10 @@ fn there_and_back(family: &str) {
             assert!(found.get(name) == Some(tensor), "{family}: {name} came back otherwise");
         }
     }
-    let picture = draw(room.open("blocks.safetensors"));
-    assert!(draw(folder) == picture, "{family}: the folder draws another picture");
-    assert!(draw(back) == picture, "{family}: the file draws another picture");
-    assert!(draw(exact) == picture, "{family}: the same values in f32 draw another picture");
+    let image = draw(room.open("blocks.safetensors"));
+    assert!(draw(folder) == image, "{family}: the folder draws another image");
+    assert!(draw(back) == image, "{family}: the file draws another image");
+    assert!(draw(exact) == image, "{family}: the same values in f32 draw another image");
 }
 
 macro_rules! families {
@@ -123,7 +123,7 @@ fn a_lora_is_merged_onto_blocks() {
             let file = models::write(&room, "lora.safetensors", models::entries(lora), WeightDtype::F16);
             vec![(Arc::new(Lora::open(file).unwrap()), Strength::from(0.75))]
         };
-        let picture = |checkpoint: Checkpoint, loras: &[(Arc<Lora>, Strength)]| -> Picture {
+        let image = |checkpoint: Checkpoint, loras: &[(Arc<Lora>, Strength)]| -> Image {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
@@ -134,9 +134,9 @@ fn a_lora_is_merged_onto_blocks() {
         // Exactly where the sum is kept in f32, and in blocks again where nothing else is asked for.
         let exact = Options { loras: open(), ..to(Numbers::F32) };
         let merged = room.convert(room.open("blocks.safetensors"), &exact, "merged.safetensors");
-        let while_drawing = picture(room.open("blocks.safetensors"), &open());
-        assert!(picture(merged, &[]) == while_drawing, "{family}");
-        assert!(while_drawing != picture(room.open("blocks.safetensors"), &[]), "{family}");
+        let while_drawing = image(room.open("blocks.safetensors"), &open());
+        assert!(image(merged, &[]) == while_drawing, "{family}");
+        assert!(while_drawing != image(room.open("blocks.safetensors"), &[]), "{family}");
         let again = Options { loras: open(), ..Options::to(Layout::Single) };
         let again = room.convert(room.open("blocks.safetensors"), &again, "again.safetensors");
         let (before, exact) = (room.open("blocks.safetensors"), room.open("merged.safetensors"));
@@ -157,21 +157,21 @@ fn a_lora_is_merged_onto_blocks() {
     }
 }
 
-/// Signal-to-noise ratio of two pictures in dB, where 255 is the signal (PSNR).
-fn likeness(a: &Picture, b: &Picture) -> f64 {
+/// Signal-to-noise ratio of two images in dB, where 255 is the signal (PSNR).
+fn likeness(a: &Image, b: &Image) -> f64 {
     let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
     10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
 }
 
 #[test]
-fn the_demo_models_pictures_are_hardly_others() {
+fn the_demo_models_images_are_hardly_others() {
     let room = Room::new();
     let demo = || {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
         Checkpoint::open(&path).unwrap()
     };
     let file = room.convert(demo(), &to(Numbers::Q8_0), "blocks.safetensors");
-    let picture = |checkpoint: Checkpoint, prompt: &str| {
+    let image = |checkpoint: Checkpoint, prompt: &str| {
         let mut pipeline = Pipeline::open(checkpoint).unwrap();
         let settings = Settings { steps: 12, seeds: vec![5], ..Settings::default() };
         let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
@@ -179,8 +179,8 @@ fn the_demo_models_pictures_are_hardly_others() {
     };
     drop(file);
     for prompt in ["a red apple", "a yellow star", "a blue book"] {
-        let like = likeness(&picture(demo(), prompt), &picture(room.open("blocks.safetensors"), prompt));
-        // 40 to 57 dB over 32 pictures of 20 steps: docs/convert.md.
+        let like = likeness(&image(demo(), prompt), &image(room.open("blocks.safetensors"), prompt));
+        // 40 to 57 dB over 32 images of 20 steps: docs/convert.md.
         assert!(like > 36.0 && like.is_finite(), "{prompt}: {like:.1} dB");
     }
 }

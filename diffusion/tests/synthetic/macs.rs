@@ -2,10 +2,10 @@
 
 use latent_diffusion::unet::UNetConfig;
 
-/// A picture's sides at a level.
+/// An image's sides at a level.
 type Sides = [usize; 2];
 
-/// Multiply-adds of the convolutions, linear layers and attentions of one evaluation of one picture, by the direct
+/// Multiply-adds of the convolutions, linear layers and attentions of one evaluation of one image, by the direct
 /// algorithm.
 pub(crate) fn of_unet(config: &UNetConfig, sides: Sides, tokens: usize) -> u64 {
     let channels = &config.block_out_channels;

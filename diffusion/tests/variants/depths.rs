@@ -108,8 +108,8 @@ fn small_models_are_recognised_and_draw() {
         assert_eq!((model.unet.mid_depth, model.unet.mid_resnets), (0, middle));
         let file = Checkpoint::from_bytes("small", bytes(entries)).unwrap();
         let settings = Settings { width: Some(64), height: Some(64), steps: 1, ..Settings::default() };
-        let pictures = Pipeline::open(file).unwrap().text_to_image("a cat", "", &settings, &mut *quiet());
-        assert_eq!(pictures.unwrap()[0].rgb.len(), 64 * 64 * 3);
+        let images = Pipeline::open(file).unwrap().text_to_image("a cat", "", &settings, &mut *quiet());
+        assert_eq!(images.unwrap()[0].rgb.len(), 64 * 64 * 3);
     }
 }
 

@@ -5,7 +5,7 @@ use latent_diffusion::families::{Model, Parts};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
 use latent_diffusion::samplers::Euler;
-use latent_diffusion::schedule::Kind;
+use latent_diffusion::schedule::ScheduleKind;
 use latent_diffusion::tensor::Tensor;
 use latent_diffusion::unet::{UNet, timestep_embedding};
 use latent_diffusion::{Pipeline, Settings};
@@ -85,7 +85,7 @@ fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
             steps: 1,
             guidance,
             sampler: &Euler,
-            schedule: Kind::Normal,
+            schedule: ScheduleKind::Normal,
             width: Some(64),
             height: Some(64),
             ..Settings::default()

@@ -4,7 +4,7 @@ use crate::{bytes, entries, quiet};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
 use latent_diffusion::samplers::{self, Prediction};
-use latent_diffusion::schedule::Kind;
+use latent_diffusion::schedule::ScheduleKind;
 use latent_diffusion::unet::{UNet, added_vector};
 use latent_diffusion::{AestheticScores, Conditioning, Event, Latents, Pipeline, Settings};
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ fn open(family: &str) -> Pipeline {
 
 fn settings() -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
-    let schedule = Kind::Normal;
+    let schedule = ScheduleKind::Normal;
     Settings {
         width: Some(64),
         height: Some(64),
@@ -54,8 +54,8 @@ fn the_refiner_is_told_a_score() {
     assert!(usual == same, "6 is the usual score");
     let (_, ugly) = steps(&mut refiner, &scored(1.0));
     assert!(usual != ugly, "the score does not count");
-    let pictures = refiner.text_to_image("a desert", "sea", &settings(), &mut *quiet()).unwrap();
-    assert_eq!(pictures[0].rgb.len(), 64 * 64 * 3);
+    let images = refiner.text_to_image("a desert", "sea", &settings(), &mut *quiet()).unwrap();
+    assert_eq!(images[0].rgb.len(), 64 * 64 * 3);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_refiner_that_is_the_same_model_changes_nothing() {
         pipeline.set_refiner(Some((open("sdxl"), 0.5))).unwrap();
         let (_, refined) = steps(&mut pipeline, &settings);
         assert!(alone == refined, "{name}");
-        // The next picture begins with the base model again.
+        // The next image begins with the base model again.
         assert!(steps(&mut pipeline, &settings).1 == refined, "{name}");
     }
 }
@@ -85,7 +85,7 @@ fn the_refiner_takes_over_where_the_time_step_falls_below() {
     assert!(alone[..4] == refined[..4], "the base model draws three steps");
     assert!(alone[4] != refined[4], "the refiner draws the last");
 
-    // The last step by hand: Euler's method to 0 is what the network takes for the picture.
+    // The last step by hand: Euler's method to 0 is what the network takes for the image.
     let refiner = open("sdxl-refiner");
     let model = refiner.model();
     let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();

@@ -1,6 +1,6 @@
 //! What UNets of more than four channels take beside the latent, and one evaluation with it.
 
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use latent_diffusion::tensor::{Tensor, ops};
 use latent_diffusion::unet::UNet;
 use latent_diffusion::vae::VaeEncoder;
@@ -22,7 +22,7 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
             comparison.tensor("masked_latent", &nchw(&masked)?);
             ops::concat_channels(&nhwc(case, context, "latent_mask")?, &masked).map_err(|e| e.to_string())?
         } else {
-            let latent = encoder.encode(&picture(case, context)?).and_then(|m| m.mean()).map_err(text)?;
+            let latent = encoder.encode(&image(case, context)?).and_then(|m| m.mean()).map_err(text)?;
             comparison.tensor("image_latent", &nchw(&latent)?);
             latent
         };
@@ -37,10 +37,10 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     })
 }
 
-fn picture(case: &Case, context: &Context) -> Result<Tensor, String> {
+fn image(case: &Case, context: &Context) -> Result<Tensor, String> {
     let &[height, width, 3] = &case.tensors["image_u8"][..] else {
-        return Err("image_u8 is no picture".into());
+        return Err("image_u8 is no image".into());
     };
-    let picture = Picture { width, height, rgb: context.u8s(case, "image_u8")? };
-    picture.to_tensor().map_err(|e| e.to_string())
+    let image = Image { width, height, rgb: context.u8s(case, "image_u8")? };
+    image.to_tensor().map_err(|e| e.to_string())
 }

@@ -122,9 +122,9 @@ fn tensor(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> 
     Tensor::from_f32(&case.tensors[name], &context.f32s(case, name)?).map_err(|e| e.to_string())
 }
 
-/// A golden picture `[n, c, h, w]` as the engine's `[n, h, w, c]`.
+/// A golden image `[n, c, h, w]` as the engine's `[n, h, w, c]`.
 fn nhwc(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> {
-    let &[n, c, h, w] = &case.tensors[name][..] else { return Err(format!("{name} is no picture")) };
+    let &[n, c, h, w] = &case.tensors[name][..] else { return Err(format!("{name} is no image")) };
     let values = context.f32s(case, name)?;
     let at = |i: usize| {
         let (pixel, channel) = (i / c, i % c);
@@ -134,10 +134,10 @@ fn nhwc(case: &Case, context: &Context, name: &str) -> Result<Tensor, String> {
     Tensor::from_f32(&[n, h, w, c], &turned).map_err(|e| e.to_string())
 }
 
-/// A picture `[n, h, w, c]` of the engine in the goldens' order `[n, c, h, w]`.
-fn nchw(picture: &Tensor) -> Result<Vec<f32>, String> {
-    let &[_, h, w, c] = picture.dims() else { return Err(format!("{} is no picture", picture.shape())) };
-    let values = values(picture)?;
+/// An image `[n, h, w, c]` of the engine in the goldens' order `[n, c, h, w]`.
+fn nchw(image: &Tensor) -> Result<Vec<f32>, String> {
+    let &[_, h, w, c] = image.dims() else { return Err(format!("{} is no image", image.shape())) };
+    let values = values(image)?;
     let at = |i: usize| {
         let (plane, pixel) = (i / (h * w), i % (h * w));
         values[(plane / c * h * w + pixel) * c + plane % c]

@@ -1,13 +1,14 @@
-//! Whole runs: prompts and a seed to pictures.
+//! Whole runs: prompts and a seed to images.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use latent_diffusion::rng::TorchCpu;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
-use latent_diffusion::schedule::{Form, Kind};
+use latent_diffusion::schedule::{Convention, ScheduleKind};
 use latent_diffusion::{
-    AestheticScores, Control, Event, Fill, Mask, Picture, PictureSizes, Pipeline, Settings, Task, Told,
+    AestheticScores, Control, Event, Fill, Image, Mask, Pipeline, Settings, SizeConditioning,
+    StepConditioning, Task,
 };
 use latent_loader::Checkpoint;
 use serde_json::Value;
@@ -66,19 +67,19 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
 }
 
 /// The scheduler classes of the pipelines, in the settings that the goldens were made with.
-fn scheduler(name: &str) -> Option<(&'static dyn Sampler, Kind)> {
+fn scheduler(name: &str) -> Option<(&'static dyn Sampler, ScheduleKind)> {
     let (name, kind) = match name {
-        "ddim" => ("ddim", Kind::Leading),
-        "ddim-trailing" => ("ddim", Kind::Trailing),
-        "euler" => ("euler", Kind::Leading),
-        "euler-trailing" => ("euler", Kind::Trailing),
-        "euler-a" => ("euler_a", Kind::Leading),
-        "euler-a-trailing" => ("euler_a", Kind::Trailing),
-        "dpmpp-2m-karras" => ("dpm++2m", Kind::Karras),
-        "pndm" => ("plms", Kind::Leading),
-        "unipc" => ("unipc", Kind::Linspace),
-        "heun" => ("heun", Kind::Linspace),
-        "lcm" => ("lcm", Kind::Normal),
+        "ddim" => ("ddim", ScheduleKind::Leading),
+        "ddim-trailing" => ("ddim", ScheduleKind::Trailing),
+        "euler" => ("euler", ScheduleKind::Leading),
+        "euler-trailing" => ("euler", ScheduleKind::Trailing),
+        "euler-a" => ("euler_a", ScheduleKind::Leading),
+        "euler-a-trailing" => ("euler_a", ScheduleKind::Trailing),
+        "dpmpp-2m-karras" => ("dpm++2m", ScheduleKind::Karras),
+        "pndm" => ("plms", ScheduleKind::Leading),
+        "unipc" => ("unipc", ScheduleKind::Linspace),
+        "heun" => ("heun", ScheduleKind::Linspace),
+        "lcm" => ("lcm", ScheduleKind::Normal),
         _ => return None,
     };
     Some((samplers::parse(name).ok()?.0, kind))
@@ -89,7 +90,7 @@ fn draw(
     context: &Context,
     path: &std::path::Path,
     sampler: &'static dyn Sampler,
-    schedule: Kind,
+    schedule: ScheduleKind,
     comparison: &mut Comparison<'_>,
 ) -> Result<(), String> {
     let params = &case.json["params"];
@@ -105,7 +106,7 @@ fn draw(
         guidance: params["guidance"].as_f64().ok_or("the case has no guidance")?,
         sampler,
         schedule,
-        form: Some(Form::Diffusers),
+        convention: Some(Convention::Diffusers),
         eta: params["eta"].as_f64(),
         seeds: vec![seed; prompts.len()],
         // diffusers counts the layers left out, the webui adds one.
@@ -132,16 +133,16 @@ fn draw(
         conditioning = conditioning.with_negative_of(&plain).map_err(text)?;
     }
     let (mut positive, mut negative) = (Vec::new(), Vec::new());
-    for picture in 0..prompts.len() {
-        let (told, not) = conditioning.told(picture, 0).map_err(text)?;
+    for image in 0..prompts.len() {
+        let (told, not) = conditioning.told(image, 0).map_err(text)?;
         positive.extend(told);
         negative.push(not);
     }
-    let states = |all: &[Told]| -> Result<Vec<f32>, String> {
+    let states = |all: &[StepConditioning]| -> Result<Vec<f32>, String> {
         Ok(all.iter().map(|told| super::values(&told.states)).collect::<Result<Vec<_>, _>>()?.concat())
     };
     if case.tensors.contains_key("unet_context") {
-        // The first call of pix2pix has the prompt first, and the negative one with the picture and without it.
+        // The first call of pix2pix has the prompt first, and the negative one with the image and without it.
         let halves = if params["kind"] == "pix2pix" {
             vec![&positive, &negative, &negative]
         } else {
@@ -155,14 +156,14 @@ fn draw(
         comparison.tensor("unet_pooled", &pooled.map(super::values).collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut noise = TorchCpu::new(seed);
-    let pictures = Pictures::of(case, context)?;
+    let images = Images::of(case, context)?;
     if params["kind"] == "control" {
         let net = Arc::new(super::control::open(case, context)?);
         let strength = params["controlnet_conditioning_scale"].as_f64().unwrap_or(1.0);
-        let control = Control { strength, ..Control::new(net, pictures.picture.clone()) };
+        let control = Control { strength, ..Control::new(net, images.image.clone()) };
         pipeline.set_controls(vec![control]).map_err(text)?;
     }
-    let task = pictures.task(params)?;
+    let task = images.task(params)?;
     let settings = task.sized(settings, pipeline.model());
     let source = pipeline.prepare(&task, &settings, &mut go_on).map_err(text)?;
     let variance_preserving = matches!(sampler.name(), "ddim" | "dpm++2m" | "plms" | "unipc" | "lcm");
@@ -188,39 +189,39 @@ fn draw(
         start.values = context.f32s(case, "init_latents")?;
         pipeline.sample_from(start, &conditioning, &settings, &mut noise, &mut record)
     } else {
-        // All pictures of a batch in one call, as diffusers draws them.
+        // All images of a batch in one call, as diffusers draws them.
         pipeline.sample_source_from(&source, &conditioning, &settings, &mut noise, &mut record)
     };
     let latents = latents.map_err(text)?;
     comparison.tensor("steps", &steps);
     comparison.tensor("latents", &latents.values);
-    let pictures = pipeline.decode(&latents, &mut go_on).map_err(text)?;
-    let bytes: Vec<u8> = pictures.into_iter().flat_map(|picture| picture.rgb).collect();
-    comparison.picture("output_u8", &bytes);
+    let images = pipeline.decode(&latents, &mut go_on).map_err(text)?;
+    let bytes: Vec<u8> = images.into_iter().flat_map(|image| image.rgb).collect();
+    comparison.image("output_u8", &bytes);
     Ok(())
 }
 
 /// The sizes that an SDXL case names, all or none.
-fn sizes(params: &Value, prefix: &str) -> Option<PictureSizes> {
+fn sizes(params: &Value, prefix: &str) -> Option<SizeConditioning> {
     let pair = |name: &str| -> Option<[usize; 2]> {
         let number = |i: usize| usize::try_from(params[format!("{prefix}{name}")][i].as_u64()?).ok();
         Some([number(0)?, number(1)?])
     };
-    Some(PictureSizes {
+    Some(SizeConditioning {
         original: Some(pair("original_size")?),
         crop: pair("crops_coords_top_left")?,
         target: Some(pair("target_size")?),
     })
 }
 
-/// The picture and the mask of a case, empty where there are none.
-struct Pictures {
-    picture: Picture,
+/// The image and the mask of a case, empty where there are none.
+struct Images {
+    image: Image,
     mask: Mask,
 }
 
-impl Pictures {
-    fn of(case: &Case, context: &Context) -> Result<Pictures, String> {
+impl Images {
+    fn of(case: &Case, context: &Context) -> Result<Images, String> {
         let bytes = |name: &str| -> Result<([usize; 2], Vec<u8>), String> {
             match case.tensors.get(name).map(Vec::as_slice) {
                 Some(&[height, width, ..]) => Ok(([width, height], context.u8s(case, name)?)),
@@ -228,21 +229,21 @@ impl Pictures {
             }
         };
         let ([width, height], rgb) = bytes("image_u8")?;
-        let picture = Picture { width, height, rgb };
+        let image = Image { width, height, rgb };
         let ([width, height], values) = bytes("mask_u8")?;
-        Ok(Pictures { picture, mask: Mask { width, height, values } })
+        Ok(Images { image, mask: Mask { width, height, values } })
     }
 
     fn task(&self, params: &Value) -> Result<Task<'_>, String> {
-        let Pictures { picture, mask } = self;
+        let Images { image, mask } = self;
         let number = |name: &str| params[name].as_f64().ok_or_else(|| format!("the case has no {name}"));
         Ok(match params["kind"].as_str() {
-            Some("img2img") => Task::ImageToImage { picture, strength: number("strength")? },
+            Some("img2img") => Task::ImageToImage { image, strength: number("strength")? },
             Some("inpaint") => {
                 let (strength, fill, feather) = (number("strength")?, Fill::Original, 0.0);
-                Task::Inpaint { picture, mask, strength, fill, feather }
+                Task::Inpaint { image, mask, strength, fill, feather }
             }
-            Some("pix2pix") => Task::Edit { picture, guidance: number("image_guidance_scale")? },
+            Some("pix2pix") => Task::Edit { image, guidance: number("image_guidance_scale")? },
             _ => Task::TextToImage,
         })
     }

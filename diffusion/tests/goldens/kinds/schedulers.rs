@@ -69,7 +69,7 @@ fn trajectory(
     let training = training.as_ref().unwrap_or(&original);
     let steps =
         case.json["steps"].as_u64().and_then(|n| usize::try_from(n).ok()).ok_or("the case has no steps")?;
-    let schedule = Schedule::new(training, setup.form, setup.kind, setup.sampler.grid(), steps);
+    let schedule = Schedule::new(training, setup.convention, setup.kind, setup.sampler.grid(), steps);
     let mut schedule = schedule.map_err(|e| e.to_string())?;
     match setup.end {
         Some(End::Zero) => schedule = schedule.ending_at(0.0),

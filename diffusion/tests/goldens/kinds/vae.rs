@@ -1,6 +1,6 @@
 //! The VAE, both ways.
 
-use latent_diffusion::Picture;
+use latent_diffusion::Image;
 use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::vae::{VaeDecoder, VaeEncoder};
@@ -28,9 +28,9 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
         let decoded = decoder.decode(&nhwc(case, context, "latent")?);
         let decoded = decoded.and_then(|x| Ok(x.to(&Device::Cpu)?)).map_err(|e| e.to_string())?;
         comparison.tensor("decoded", &nchw(&decoded)?);
-        let pictures = Picture::from_tensor(&decoded).map_err(|e| e.to_string())?;
-        let bytes: Vec<u8> = pictures.into_iter().flat_map(|picture| picture.rgb).collect();
-        comparison.picture("decoded_u8", &bytes);
+        let images = Image::from_tensor(&decoded).map_err(|e| e.to_string())?;
+        let bytes: Vec<u8> = images.into_iter().flat_map(|image| image.rgb).collect();
+        comparison.image("decoded_u8", &bytes);
         Ok(())
     })
 }

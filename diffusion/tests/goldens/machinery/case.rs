@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The relative error that every tensor must keep, as largest difference over largest value and as L2 norm of the
 /// difference over L2 norm.
 const RELATIVE: f64 = 1e-4;
-/// What 8-bit pictures of deterministic computations may differ by.
+/// What 8-bit images of deterministic computations may differ by.
 const PIXEL: u8 = 1;
 
 /// One line of the index.
@@ -67,7 +67,7 @@ impl Case {
         }
     }
 
-    /// The limit for 8-bit pictures, never looser than [`PIXEL`].
+    /// The limit for 8-bit images, never looser than [`PIXEL`].
     pub(crate) fn pixel_limit(&self) -> u8 {
         let own = self.json["tol"]["u8_max"].as_u64().unwrap_or(u64::from(PIXEL));
         u8::try_from(own).unwrap_or(PIXEL).min(PIXEL)

@@ -22,7 +22,7 @@ pub(crate) struct Errors {
     pub(crate) largest: Worst,
     /// L2 norm of the difference over L2 norm of the golden.
     pub(crate) l2: Worst,
-    /// Largest difference of 8-bit pictures.
+    /// Largest difference of 8-bit images.
     pub(crate) pixel: Worst,
 }
 
@@ -142,14 +142,14 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Compares with the golden 8-bit picture `name`, `[N, H, W, C]`.
-    pub(crate) fn picture(&mut self, name: &str, got: &[u8]) {
+    /// Compares with the golden 8-bit image `name`, `[N, H, W, C]`.
+    pub(crate) fn image(&mut self, name: &str, got: &[u8]) {
         let golden = match self.context.golden(self.case, name) {
             Ok(golden) => golden,
             Err(problem) => return self.problems.push(problem),
         };
         let Values::U8(golden) = golden.values else {
-            return self.problems.push(format!("{name}: the golden is no 8-bit picture"));
+            return self.problems.push(format!("{name}: the golden is no 8-bit image"));
         };
         if golden.len() != got.len() {
             return self.problems.push(format!("{name}: expected {} bytes, got {}", golden.len(), got.len()));

@@ -56,7 +56,7 @@ impl Context {
     }
 
     /// The golden tensor `name` of a case, which must be u8.
-    #[allow(dead_code, reason = "the tests of the machinery have no pictures")]
+    #[allow(dead_code, reason = "the tests of the machinery have no images")]
     pub(crate) fn u8s(&self, case: &Case, name: &str) -> Result<Vec<u8>, String> {
         match self.golden(case, name)?.values {
             Values::U8(values) => Ok(values),

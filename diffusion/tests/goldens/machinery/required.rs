@@ -184,15 +184,15 @@ impl<'a> Checker<'a> {
                 self.problems.push(format!("spec.json: /vae/cases/{i} is not [n, h, w]"));
                 continue;
             };
-            let picture = |name| shaped(name, [Some(n), Some(3), Some(h), Some(w)]);
+            let image = |name| shaped(name, [Some(n), Some(3), Some(h), Some(w)]);
             let latent = |name, channels| shaped(name, [Some(n), Some(channels), Some(h / 8), Some(w / 8)]);
             let bytes = |name| shaped(name, [Some(n), Some(h), Some(w), Some(3)]);
             let wanted = [
                 bytes("image_u8"),
-                picture("image"),
+                image("image"),
                 latent("moments", 8),
                 latent("latent", 4),
-                picture("decoded"),
+                image("decoded"),
                 bytes("decoded_u8"),
             ];
             for family in &families {
@@ -200,7 +200,7 @@ impl<'a> Checker<'a> {
             }
             if i < TAESD_CASES {
                 let wanted =
-                    [picture("image"), latent("latent_of_image", 4), latent("latent", 4), picture("decoded")];
+                    [image("image"), latent("latent_of_image", 4), latent("latent", 4), image("decoded")];
                 self.tensors(&format!("vae/taesd/case{i}"), &wanted);
             }
         }

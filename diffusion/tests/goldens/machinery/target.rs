@@ -9,7 +9,7 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// Where models run.
     pub(crate) device: Device,
-    /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit pictures.
+    /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit images.
     pub(crate) limits: Option<(f64, u8)>,
 }
 

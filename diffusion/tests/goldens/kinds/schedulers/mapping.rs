@@ -3,7 +3,7 @@
 use latent_diffusion::samplers::{
     self, Deis, DpmSolver, Extrapolated, Lms, Plms, Prediction, Rule, Sampler, Start, UniPc, Variant,
 };
-use latent_diffusion::schedule::{Form, Kind, ZERO_SNR_DIFFUSERS};
+use latent_diffusion::schedule::{Convention, ScheduleKind, ZERO_SNR_DIFFUSERS};
 use serde_json::Value;
 
 use crate::machinery::case::Case;
@@ -11,8 +11,8 @@ use crate::machinery::case::Case;
 /// How a case is run.
 pub(super) struct Setup {
     pub(super) sampler: &'static dyn Sampler,
-    pub(super) form: Form,
-    pub(super) kind: Kind,
+    pub(super) convention: Convention,
+    pub(super) kind: ScheduleKind,
     pub(super) prediction: Prediction,
     pub(super) eta: Option<f64>,
     /// The last alpha-bar, where the schedule is rescaled to zero terminal SNR.
@@ -52,7 +52,7 @@ fn diffusers(class: &str, config: &Value, step_args: &Value) -> Option<Setup> {
     let is_ddim = class == "DDIMScheduler";
     let leads = matches!(class, "DDIMScheduler" | "DDPMScheduler" | "PNDMScheduler");
     // What the classes do when the configuration is silent.
-    let (mut spacing, mut offset) = (if leads { Kind::Leading } else { Kind::Linspace }, 0);
+    let (mut spacing, mut offset) = (if leads { ScheduleKind::Leading } else { ScheduleKind::Linspace }, 0);
     let (mut respaced, mut final_alpha_is_one) = (None, true);
     let (mut zero_snr, mut end) = (None, None);
     let mut switches = Switches { runge_kutta: class == "PNDMScheduler", ..Switches::default() };
@@ -74,22 +74,22 @@ fn diffusers(class: &str, config: &Value, step_args: &Value) -> Option<Setup> {
             }
             ("steps_offset", n) => offset = n.as_u64()?,
             ("set_alpha_to_one", b) => final_alpha_is_one = b.as_bool()?,
-            ("timestep_spacing", name) => spacing = Kind::parse(name.as_str()?).ok()?,
-            ("use_karras_sigmas", Value::Bool(true)) => respaced = Some(Kind::Karras),
-            ("use_exponential_sigmas", Value::Bool(true)) => respaced = Some(Kind::Exponential),
-            ("use_beta_sigmas", Value::Bool(true)) => respaced = Some(Kind::Beta),
+            ("timestep_spacing", name) => spacing = ScheduleKind::parse(name.as_str()?).ok()?,
+            ("use_karras_sigmas", Value::Bool(true)) => respaced = Some(ScheduleKind::Karras),
+            ("use_exponential_sigmas", Value::Bool(true)) => respaced = Some(ScheduleKind::Exponential),
+            ("use_beta_sigmas", Value::Bool(true)) => respaced = Some(ScheduleKind::Beta),
             _ => return None,
         }
     }
     let mut kind = respaced.unwrap_or(spacing);
-    if kind == Kind::Leading && offset != 1 {
+    if kind == ScheduleKind::Leading && offset != 1 {
         return None;
     }
     if is_ddim && final_alpha_is_one {
         end = Some(End::Zero);
     }
     if matches!(class, "LCMScheduler" | "TCDScheduler") {
-        kind = Kind::Normal;
+        kind = ScheduleKind::Normal;
     }
     let mut eta = None;
     for (key, value) in step_args.as_object().into_iter().flatten() {
@@ -103,7 +103,16 @@ fn diffusers(class: &str, config: &Value, step_args: &Value) -> Option<Setup> {
     }
     let prediction = Prediction::parse(config.get("prediction_type")?.as_str()?).ok()?;
     let (sampler, variance_preserving) = sampler(class, &switches, prediction)?;
-    Some(Setup { sampler, form: Form::Diffusers, kind, prediction, eta, zero_snr, end, variance_preserving })
+    Some(Setup {
+        sampler,
+        convention: Convention::Diffusers,
+        kind,
+        prediction,
+        eta,
+        zero_snr,
+        end,
+        variance_preserving,
+    })
 }
 
 /// The sampler of a class, and whether the class holds variance-preserving latents.
@@ -160,8 +169,8 @@ fn kept(sampler: impl Sampler + 'static) -> &'static dyn Sampler {
 
 fn multistep(switches: &Switches<'_>, order: usize) -> Option<DpmSolver> {
     let (stochastic, extrapolated) = match switches.algorithm.unwrap_or("dpmsolver++") {
-        "dpmsolver++" => (false, Extrapolated::Picture),
-        "sde-dpmsolver++" => (true, Extrapolated::Picture),
+        "dpmsolver++" => (false, Extrapolated::Image),
+        "sde-dpmsolver++" => (true, Extrapolated::Image),
         "dpmsolver" => (false, Extrapolated::Noise),
         _ => return None,
     };
@@ -178,8 +187,8 @@ fn k_diffusion(group: &str, name: &str) -> Option<Setup> {
     let (sampler, kind) = name.rsplit_once('-')?;
     Some(Setup {
         sampler: samplers::parse(sampler).ok()?.0,
-        form: Form::KDiffusion,
-        kind: Kind::parse(kind).ok()?,
+        convention: Convention::KDiffusion,
+        kind: ScheduleKind::parse(kind).ok()?,
         prediction: Prediction::parse(group.strip_prefix("schedulers/k-")?).ok()?,
         eta: None,
         zero_snr: None,

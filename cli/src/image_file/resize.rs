@@ -1,14 +1,14 @@
-//! Bringing pictures to a size.
+//! Bringing images to a size.
 
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 use latent_diffusion::families::Model;
-use latent_diffusion::{MAX_SIDE, Margins, Mask, Picture};
+use latent_diffusion::{Image, MAX_SIDE, Margins, Mask};
 
 /// Shortest side that is drawn, in elements of a latent: a UNet halves it three times.
 const LEAST_ELEMENTS: usize = 8;
 
-/// What happens to a picture whose shape is not the one that is drawn.
+/// What happens to an image whose shape is not the one that is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Resize {
     /// Its shape changes
@@ -19,13 +19,13 @@ pub(crate) enum Resize {
     Fit,
 }
 
-/// The size to draw a picture in: as asked for, or of the picture's shape and with as many pixels as the model's own.
+/// The size to draw an image in: as asked for, or of the image's shape and with as many pixels as the model's own.
 pub(crate) fn size_for(
-    picture: &Picture,
+    image: &Image,
     asked: (Option<usize>, Option<usize>),
     model: &Model,
 ) -> (usize, usize) {
-    let shape = picture.width as f64 / picture.height as f64;
+    let shape = image.width as f64 / image.height as f64;
     let factor = model.vae.factor();
     let side = |side: f64| {
         let elements = (side / factor as f64).round() as usize;
@@ -40,39 +40,39 @@ pub(crate) fn size_for(
     }
 }
 
-/// The picture in a size, in the way of a mode.
-pub(crate) fn to_size(picture: &Picture, (width, height): (usize, usize), mode: Resize) -> Picture {
-    let (from_width, from_height) = (picture.width as f64, picture.height as f64);
+/// The image in a size, in the way of a mode.
+pub(crate) fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> Image {
+    let (from_width, from_height) = (image.width as f64, image.height as f64);
     let scales = [width as f64 / from_width, height as f64 / from_height];
     let scale = match mode {
-        Resize::Stretch => return resized(picture, width, height),
+        Resize::Stretch => return resized(image, width, height),
         Resize::Crop => scales[0].max(scales[1]),
         Resize::Fit => scales[0].min(scales[1]),
     };
-    // The part of the picture that is shown, before it is scaled: a thin picture is not made huge only to be cut.
+    // The part of the image that is shown, before it is scaled: a thin image is not made huge only to be cut.
     let shown = |from: usize, to: usize| ((to as f64 / scale).round() as usize).clamp(1, from);
-    let part = [shown(picture.width, width), shown(picture.height, height)];
-    let (left, top) = ((picture.width - part[0]) / 2, (picture.height - part[1]) / 2);
-    let picture = picture.cropped(left, top, part[0], part[1]);
+    let part = [shown(image.width, width), shown(image.height, height)];
+    let (left, top) = ((image.width - part[0]) / 2, (image.height - part[1]) / 2);
+    let image = image.cropped(left, top, part[0], part[1]);
     let side = |from: usize, to: usize| match mode {
         Resize::Fit => ((from as f64 * scale).round() as usize).clamp(1, to),
         _ => to,
     };
-    let inner = resized(&picture, side(part[0], width), side(part[1], height));
+    let inner = resized(&image, side(part[0], width), side(part[1], height));
     let (left, top) = ((width - inner.width) / 2, (height - inner.height) / 2);
     let (right, bottom) = (width - inner.width - left, height - inner.height - top);
     inner.grown(Margins { left, right, top, bottom }).0
 }
 
-/// The picture stretched to a size.
-pub(crate) fn resized(picture: &Picture, width: usize, height: usize) -> Picture {
-    if (picture.width, picture.height) == (width, height) {
-        return picture.clone();
+/// The image stretched to a size.
+pub(crate) fn resized(image: &Image, width: usize, height: usize) -> Image {
+    if (image.width, image.height) == (width, height) {
+        return image.clone();
     }
-    let (w, h) = (picture.width as u32, picture.height as u32);
-    let image = RgbImage::from_raw(w, h, picture.rgb.clone()).expect("a picture has three bytes a pixel");
-    let rgb = imageops::resize(&image, width as u32, height as u32, FilterType::Lanczos3).into_raw();
-    Picture { width, height, rgb }
+    let (w, h) = (image.width as u32, image.height as u32);
+    let buffer = RgbImage::from_raw(w, h, image.rgb.clone()).expect("an image has three bytes a pixel");
+    let rgb = imageops::resize(&buffer, width as u32, height as u32, FilterType::Lanczos3).into_raw();
+    Image { width, height, rgb }
 }
 
 /// The mask stretched to a size. Whatever lies under a pixel that is drawn is drawn.
@@ -93,9 +93,9 @@ mod tests {
     use super::*;
 
     /// Columns of rising brightness.
-    fn ramp(width: usize, height: usize) -> Picture {
+    fn ramp(width: usize, height: usize) -> Image {
         let rgb = (0..width * height).flat_map(|i| [(i % width * 255 / width.max(2)) as u8; 3]).collect();
-        Picture { width, height, rgb }
+        Image { width, height, rgb }
     }
 
     #[test]
@@ -113,18 +113,18 @@ mod tests {
 
     #[test]
     fn modes_differ_in_what_they_show() {
-        let picture = ramp(200, 100);
+        let image = ramp(200, 100);
         let ends = |mode| {
-            let out = to_size(&picture, (100, 100), mode);
+            let out = to_size(&image, (100, 100), mode);
             (out.rgb[3 * 100 * 50], out.rgb[3 * 100 * 50 + 3 * 99])
         };
         let ((stretched, _), (cropped, _), (fitted, _)) =
             (ends(Resize::Stretch), ends(Resize::Crop), ends(Resize::Fit));
         assert!(stretched < 8 && fitted < 8, "all is shown: {stretched} {fitted}");
         assert!((56..72).contains(&cropped), "a quarter is cut off on each side: {cropped}");
-        let fitted = to_size(&picture, (100, 100), Resize::Fit);
+        let fitted = to_size(&image, (100, 100), Resize::Fit);
         assert_eq!(fitted.rgb[..300], fitted.rgb[300 * 25..300 * 26], "edges go on");
-        assert_eq!(to_size(&picture, (200, 100), Resize::Crop), picture);
+        assert_eq!(to_size(&image, (200, 100), Resize::Crop), image);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sound pictures of every kind. Those that are refused are in `cli/tests/bad_files/pictures.rs`.
+//! Sound images of every kind. Those that are refused are in `cli/tests/bad_files/images.rs`.
 
 use super::decode::{Given, MAX_PIXELS, decode};
 use image::{
@@ -15,18 +15,18 @@ fn read(bytes: &[u8], named: Option<ImageFormat>) -> Given {
     decode(Cursor::new(bytes), named, MAX_PIXELS).unwrap()
 }
 
-fn write(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+fn write(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut out = Cursor::new(Vec::new());
-    picture.into().write_to(&mut out, format).unwrap();
+    image.into().write_to(&mut out, format).unwrap();
     out.into_inner()
 }
 
 fn size(given: &Given) -> (usize, usize) {
-    (given.picture.width, given.picture.height)
+    (given.image.width, given.image.height)
 }
 
 fn pixel(given: &Given, x: usize, y: usize) -> [u8; 3] {
-    *given.picture.rgb[3 * (y * given.picture.width + x)..].first_chunk().unwrap()
+    *given.image.rgb[3 * (y * given.image.width + x)..].first_chunk().unwrap()
 }
 
 /// The four quarters of 64x32 pixels in colours of their own.
@@ -50,11 +50,11 @@ fn every_format_is_read_with_and_without_its_name() {
     ] {
         let bytes = write(colours.clone(), format);
         let given = read(&bytes, Some(format));
-        assert_eq!((size(&given), &given.picture.rgb), ((5, 3), colours.as_raw()), "{format:?}");
+        assert_eq!((size(&given), &given.image.rgb), ((5, 3), colours.as_raw()), "{format:?}");
         if format != ImageFormat::Tga {
             // A wrong name does no harm.
-            assert_eq!(read(&bytes, None).picture, given.picture, "{format:?}");
-            assert_eq!(read(&bytes, Some(ImageFormat::Jpeg)).picture, given.picture, "{format:?}");
+            assert_eq!(read(&bytes, None).image, given.image, "{format:?}");
+            assert_eq!(read(&bytes, Some(ImageFormat::Jpeg)).image, given.image, "{format:?}");
         }
     }
 }
@@ -95,16 +95,16 @@ fn sixteen_bits_become_eight() {
         image::ImageBuffer::<Rgb<u16>, _>::from_fn(3, 1, |x, _| Rgb([[0, 0x8080, 0xFFFF][x as usize]; 3]));
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
         let given = read(&write(deep.clone(), format), None);
-        assert_eq!(given.picture.rgb, [0, 0, 0, 128, 128, 128, 255, 255, 255], "{format:?}");
+        assert_eq!(given.image.rgb, [0, 0, 0, 128, 128, 128, 255, 255, 255], "{format:?}");
     }
 }
 
 #[test]
 fn grey_is_grey() {
     let given = read(&write(GrayImage::from_pixel(2, 2, Luma([77])), ImageFormat::Png), None);
-    assert_eq!((given.picture.rgb, given.alpha), (vec![77; 12], None));
+    assert_eq!((given.image.rgb, given.alpha), (vec![77; 12], None));
     let given = read(&write(GrayAlphaImage::from_pixel(2, 1, LumaA([77, 9])), ImageFormat::Png), None);
-    assert_eq!((given.picture.rgb, given.alpha), (vec![77; 6], Some(vec![9, 9])));
+    assert_eq!((given.image.rgb, given.alpha), (vec![77; 6], Some(vec![9, 9])));
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn a_palette_is_looked_up() {
     encoder.set_trns(vec![255, 0]);
     encoder.write_header().unwrap().write_image_data(&[0b00_01_10_11]).unwrap();
     let given = read(&bytes, None);
-    assert_eq!(given.picture.rgb, [RED, GREEN, BLUE, WHITE].concat());
+    assert_eq!(given.image.rgb, [RED, GREEN, BLUE, WHITE].concat());
     assert_eq!(given.alpha, Some(vec![255, 0, 255, 255]));
 }
 
 #[test]
 fn what_is_transparent_shows_the_ground_and_is_a_hole() {
-    let picture = RgbaImage::from_fn(3, 1, |x, _| Rgba([100, 0, 200, [255, 128, 0][x as usize]]));
-    let bytes = write(picture, ImageFormat::Png);
+    let image = RgbaImage::from_fn(3, 1, |x, _| Rgba([100, 0, 200, [255, 128, 0][x as usize]]));
+    let bytes = write(image, ImageFormat::Png);
     assert_eq!(read(&bytes, None).hole().unwrap().values, [0, 127, 255]);
     // 128 of 255 of the colour, the rest white.
     assert_eq!(read(&bytes, None).over(255).rgb, [100, 0, 200, 177, 127, 227, 255, 255, 255]);
@@ -143,7 +143,7 @@ fn inks_become_colours() {
 }
 
 #[test]
-fn of_an_animation_the_first_picture_counts() {
+fn of_an_animation_the_first_image_counts() {
     let mut bytes = Vec::new();
     {
         let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);

@@ -1,6 +1,6 @@
-//! A picture that a person gives, through the reader of the program.
+//! An image that a person gives, through the reader of the program.
 
-#[path = "../../cli/src/picture/decode.rs"]
+#[path = "../../cli/src/image_file/decode.rs"]
 mod decode;
 
 use super::assert_one_line;
@@ -9,7 +9,7 @@ use decode::{Given, decode};
 use image::ImageFormat;
 use std::io::Cursor;
 
-/// Most pixels here: large pictures only take time.
+/// Most pixels here: large images only take time.
 const MAX_PIXELS: u64 = 1 << 16;
 /// What the file's name may promise.
 const NAMED: [Option<ImageFormat>; 8] = [
@@ -34,23 +34,23 @@ pub fn run(data: &[u8]) {
     };
     check(&given);
     let again = open().expect("it was read before");
-    assert!(again.picture == given.picture && again.alpha == given.alpha, "read again it is another picture");
+    assert!(again.image == given.image && again.alpha == given.alpha, "read again it is another image");
 
-    let size = (given.picture.width, given.picture.height);
+    let size = (given.image.width, given.image.height);
     if let Some(hole) = given.hole() {
         assert_eq!((hole.width, hole.height, hole.values.len()), (size.0, size.1, size.0 * size.1));
     }
     let mask = again.into_mask();
     assert_eq!((mask.width, mask.height, mask.values.len()), (size.0, size.1, size.0 * size.1));
-    let (opaque, before) = (given.alpha.is_none(), given.picture.clone());
+    let (opaque, before) = (given.alpha.is_none(), given.image.clone());
     let flat = given.over(255);
     assert_eq!((flat.width, flat.height, flat.rgb.len()), (size.0, size.1, 3 * size.0 * size.1));
-    assert!(!opaque || flat == before, "an opaque picture stays");
+    assert!(!opaque || flat == before, "an opaque image stays");
 }
 
 fn check(given: &Given) {
-    let (width, height) = (given.picture.width, given.picture.height);
+    let (width, height) = (given.image.width, given.image.height);
     assert!(width > 0 && height > 0 && (width * height) as u64 <= MAX_PIXELS, "{width}x{height}");
-    assert_eq!(given.picture.rgb.len(), 3 * width * height);
+    assert_eq!(given.image.rgb.len(), 3 * width * height);
     assert!(given.alpha.as_ref().is_none_or(|alpha| alpha.len() == width * height));
 }

@@ -1,30 +1,30 @@
 //! Bytes to pixels: PNG, JPEG, WebP, GIF, BMP, TIFF, QOI, PNM and TGA, of any depth and colour.
 //!
 //! The size is looked at before any memory is taken, as a small file can claim a huge one. A photo is turned as its camera
-//! says (EXIF). Of an animation the first picture counts.
+//! says (EXIF). Of an animation the first image counts.
 //!
 //! Nothing here knows of files or of the program: the fuzzer includes this file by its path.
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use latent_diffusion::{Mask, Picture};
+use latent_diffusion::{Image, Mask};
 use std::io::{BufRead, Seek};
 
-/// Most pixels of a picture: 8192x8192.
+/// Most pixels of an image: 8192x8192.
 pub(crate) const MAX_PIXELS: u64 = 1 << 26;
-/// Most bytes of a file: the largest picture without compression, and a megabyte for what is written of it.
+/// Most bytes of a file: the largest image without compression, and a megabyte for what is written of it.
 pub(crate) const MAX_FILE_BYTES: u64 = MAX_PIXELS * MEMORY_PER_PIXEL + (1 << 20);
-/// Most memory that a decoder may take for a pixel, beside the picture itself: 16 bits for each of four channels.
+/// Most memory that a decoder may take for a pixel, beside the image itself: 16 bits for each of four channels.
 const MEMORY_PER_PIXEL: u64 = 8;
 
-/// A picture as it was given.
+/// An image as it was given.
 pub(crate) struct Given {
     /// Its colours, also where it is transparent.
-    pub(crate) picture: Picture,
+    pub(crate) image: Image,
     /// How opaque each pixel is, if the file tells.
     pub(crate) alpha: Option<Vec<u8>>,
 }
 
-/// Decodes a picture of at most so many pixels. `named` is the format that the file's name promises: what the first bytes
+/// Decodes an image of at most so many pixels. `named` is the format that the file's name promises: what the first bytes
 /// say counts more, but TGA has none to tell it by.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub(crate) fn decode(
     let mut reader = reader.with_guessed_format().map_err(|error| error.to_string())?;
     if reader.format().is_none() {
         let known = "PNG, JPEG, WebP, GIF, BMP, TIFF, QOI, PNM and TGA can be read";
-        return Err(format!("is no picture of a known format; {known}"));
+        return Err(format!("is no image of a known format; {known}"));
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(max_pixels * MEMORY_PER_PIXEL);
@@ -58,40 +58,40 @@ pub(crate) fn decode(
         ));
     }
     let orientation = decoder.orientation().map_err(unreadable)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    picture.apply_orientation(orientation);
-    Ok(Given::of(picture))
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    image.apply_orientation(orientation);
+    Ok(Given::of(image))
 }
 
 fn unreadable(error: image::ImageError) -> String {
-    format!("cannot be read as a picture: {error}")
+    format!("cannot be read as an image: {error}")
 }
 
 impl Given {
-    fn of(picture: DynamicImage) -> Given {
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        let has_alpha = picture.color().has_alpha();
-        let rgba = picture.into_rgba8().into_raw();
+    fn of(image: DynamicImage) -> Given {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let has_alpha = image.color().has_alpha();
+        let rgba = image.into_rgba8().into_raw();
         let rgb = rgba.chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect();
         let alpha = has_alpha.then(|| rgba.iter().copied().skip(3).step_by(4).collect());
-        Given { picture: Picture { width, height, rgb }, alpha }
+        Given { image: Image { width, height, rgb }, alpha }
     }
 
-    /// The picture on a ground of that grey, where it is transparent.
-    pub(crate) fn over(self, ground: u8) -> Picture {
-        let Given { mut picture, alpha } = self;
-        for (pixel, alpha) in picture.rgb.chunks_exact_mut(3).zip(alpha.iter().flatten()) {
+    /// The image on a ground of that grey, where it is transparent.
+    pub(crate) fn over(self, ground: u8) -> Image {
+        let Given { mut image, alpha } = self;
+        for (pixel, alpha) in image.rgb.chunks_exact_mut(3).zip(alpha.iter().flatten()) {
             let (alpha, ground) = (u32::from(*alpha), u32::from(ground));
             for value in pixel {
                 *value = ((u32::from(*value) * alpha + ground * (255 - alpha) + 127) / 255) as u8;
             }
         }
-        picture
+        image
     }
 
-    /// The mask that it is, as a picture: white is drawn, black and transparent are kept.
+    /// The mask that it is, as an image: white is drawn, black and transparent are kept.
     pub(crate) fn into_mask(self) -> Mask {
-        let Picture { width, height, rgb } = self.over(0);
+        let Image { width, height, rgb } = self.over(0);
         // Rec. 601, as most programs turn colours to grey.
         let grey = |pixel: &[u8]| {
             let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
@@ -102,7 +102,7 @@ impl Given {
 
     /// The mask of what is transparent.
     pub(crate) fn hole(&self) -> Option<Mask> {
-        let Picture { width, height, .. } = self.picture;
+        let Image { width, height, .. } = self.image;
         let values = self.alpha.as_ref()?.iter().map(|alpha| 255 - alpha).collect();
         Some(Mask { width, height, values })
     }

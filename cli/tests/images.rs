@@ -1,4 +1,4 @@
-//! Pictures of the built-in model.
+//! Images of the built-in model.
 
 mod common;
 
@@ -46,8 +46,8 @@ fn the_same_bytes_with_little_memory() {
     for model in [&["-m", "model.safetensors"][..], &["-m", "folder"], &[]] {
         draw(&room, &[model, &["-s", "7", "-o", "read.png"]].concat());
         draw(&room, &[model, &["-s", "7", "-o", "mapped.png", "--low-memory"]].concat());
-        let picture = |name: &str| std::fs::read(room.path(name)).unwrap();
-        assert_eq!(picture("read.png"), picture("mapped.png"), "{model:?}");
+        let image = |name: &str| std::fs::read(room.path(name)).unwrap();
+        assert_eq!(image("read.png"), image("mapped.png"), "{model:?}");
     }
 }
 
@@ -58,13 +58,13 @@ fn the_same_bytes_decoded_in_bands() {
     let size = &["txt2img", "a red apple", "--steps", "1", "-s", "7", "-W", "512", "-H", "264", "-o"][..];
     room.succeeds(&[size, &["whole.png"]].concat());
     room.succeeds(&[size, &["bands.png", "--low-memory"]].concat());
-    let picture = |name: &str| std::fs::read(room.path(name)).unwrap();
-    assert_eq!(picture("whole.png"), picture("bands.png"));
+    let image = |name: &str| std::fs::read(room.path(name)).unwrap();
+    assert_eq!(image("whole.png"), image("bands.png"));
 }
 
 /// Winograd's algorithm rounds differently, and no more than the direct sum.
 #[test]
-fn the_same_picture_by_the_direct_convolution() {
+fn the_same_image_by_the_direct_convolution() {
     let room = Room::new();
     for algorithm in ["direct", "winograd"] {
         let args = ["txt2img", "a red apple", "-s", "7", "--steps", "20", "-o", &format!("{algorithm}.png")];
@@ -96,7 +96,7 @@ fn a_file_is_named_by_its_hash_and_a_folder_is_not() {
 }
 
 #[test]
-fn a_picture_tells_how_it_was_made() {
+fn a_image_tells_how_it_was_made() {
     let room = Room::new();
     draw(&room, &["-s", "7", "-n", "blurry", "--sampler", "DPM++ 2M Karras", "-W", "32", "-o", "a.png"]);
     let (pixels, texts) = read_png(&room.path("a.png"));
@@ -129,7 +129,7 @@ fn a_prompt_in_any_writing_is_kept() {
 }
 
 #[test]
-fn a_random_seed_is_told_and_draws_the_picture_again() {
+fn a_random_seed_is_told_and_draws_the_image_again() {
     let room = Room::new();
     let output = room.run(&[&["txt2img", "a red apple"], FAST, &["-o", "a.png"]].concat());
     let told = String::from_utf8(output.stderr).unwrap();
@@ -139,7 +139,7 @@ fn a_random_seed_is_told_and_draws_the_picture_again() {
 }
 
 #[test]
-fn pictures_are_named_after_prompt_and_seed() {
+fn images_are_named_after_prompt_and_seed() {
     let room = Room::new();
     let told = draw(&room, &["-s", "7", "-b", "2"]);
     assert_eq!(room.files(), ["a-red-apple-7.png", "a-red-apple-8.png"]);
@@ -152,7 +152,7 @@ fn an_empty_prompt_and_a_very_long_one_draw() {
     room.succeeds(&["txt2img", "", "--steps", "1", "-s", "1"]);
     let long = "cat ".repeat(200);
     room.succeeds(&["txt2img", &long, "-n", "dog", "--steps", "1", "-s", "1", "-o", "long.png"]);
-    assert_eq!(room.files(), ["long.png", "picture-1.png"]);
+    assert_eq!(room.files(), ["long.png", "image-1.png"]);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use crate::Error;
 use latent_tensor::Tensor;
 use std::collections::VecDeque;
 
-/// An 8-bit RGB picture.
+/// An 8-bit RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct Image {
     /// Columns.
     pub width: usize,
     /// Rows.
@@ -16,22 +16,22 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-impl Picture {
-    /// The pictures of a tensor `[n, height, width, 3]` of -1..1; values outside are clamped.
+impl Image {
+    /// The images of a tensor `[n, height, width, 3]` of -1..1; values outside are clamped.
     ///
     /// # Errors
-    /// A tensor that is no RGB picture.
-    pub fn from_tensor(pixels: &Tensor) -> Result<Vec<Picture>, Error> {
+    /// A tensor that is no RGB image.
+    pub fn from_tensor(pixels: &Tensor) -> Result<Vec<Image>, Error> {
         let &[_, height, width, 3] = pixels.dims() else {
-            let reason = format!("a tensor {} is no RGB picture", pixels.shape());
-            return Err(Error::Setting { name: "picture", reason });
+            let reason = format!("a tensor {} is no RGB image", pixels.shape());
+            return Err(Error::Setting { name: "image", reason });
         };
         let byte = |v: &f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
-        let pictures = pixels.f32s()?.chunks_exact((height * width * 3).max(1));
-        Ok(pictures.map(|values| Picture { width, height, rgb: values.iter().map(byte).collect() }).collect())
+        let images = pixels.f32s()?.chunks_exact((height * width * 3).max(1));
+        Ok(images.map(|values| Image { width, height, rgb: values.iter().map(byte).collect() }).collect())
     }
 
-    /// The picture as a tensor `[1, height, width, 3]` of -1..1.
+    /// The image as a tensor `[1, height, width, 3]` of -1..1.
     ///
     /// # Errors
     /// Fewer or more values than width and height say.
@@ -40,20 +40,20 @@ impl Picture {
         Ok(Tensor::from_f32(&[1, self.height, self.width, 3], &values)?)
     }
 
-    /// A part of the picture.
+    /// A part of the image.
     ///
     /// # Panics
-    /// If the part is not within the picture.
+    /// If the part is not within the image.
     #[must_use]
-    pub fn cropped(&self, left: usize, top: usize, width: usize, height: usize) -> Picture {
+    pub fn cropped(&self, left: usize, top: usize, width: usize, height: usize) -> Image {
         let rows = self.rgb.chunks_exact((3 * self.width).max(1)).skip(top).take(height);
         let rgb = rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
-        Picture { width, height, rgb }
+        Image { width, height, rgb }
     }
 
-    /// The picture with more around it, and the mask of what is new. The nearest colours of the picture go on there.
+    /// The image with more around it, and the mask of what is new. The nearest colours of the image go on there.
     #[must_use]
-    pub fn grown(&self, margins: Margins) -> (Picture, Mask) {
+    pub fn grown(&self, margins: Margins) -> (Image, Mask) {
         let Margins { left, right, top, bottom } = margins;
         let (width, height) = (left + self.width + right, top + self.height + bottom);
         let mut mask = Mask::filled(width, height, 255);
@@ -66,22 +66,22 @@ impl Picture {
             let row = &self.rgb[3 * self.width * inside(y, top, self.height)..][..3 * self.width];
             (0..width).for_each(|x| rgb.extend_from_slice(&row[3 * inside(x, left, self.width)..][..3]));
         }
-        (Picture { width, height, rgb }, mask)
+        (Image { width, height, rgb }, mask)
     }
 
-    /// The picture, to the right and below going on with its last pixels until its sides are multiples.
-    pub(crate) fn padded_to(&self, multiple: usize) -> Picture {
+    /// The image, to the right and below going on with its last pixels until its sides are multiples.
+    pub(crate) fn padded_to(&self, multiple: usize) -> Image {
         let room = |side: usize| side.next_multiple_of(multiple) - side;
         self.grown(Margins { right: room(self.width), bottom: room(self.height), ..Margins::default() }).0
     }
 
-    /// The picture with the nearest kept colour wherever the mask is not 0.
+    /// The image with the nearest kept colour wherever the mask is not 0.
     ///
     /// # Errors
     /// A mask of another size.
-    pub fn with_nearest(&self, mask: &Mask) -> Result<Picture, Error> {
+    pub fn with_nearest(&self, mask: &Mask) -> Result<Image, Error> {
         mask.expect_size_of(self)?;
-        let mut picture = self.clone();
+        let mut image = self.clone();
         let mut known: Vec<bool> = mask.values.iter().map(|value| *value == 0).collect();
         // From all kept pixels at once, a step at a time.
         let mut edge: VecDeque<usize> = (0..known.len()).filter(|i| known[*i]).collect();
@@ -94,11 +94,11 @@ impl Picture {
                 (y + 1 < self.height).then_some(from + self.width),
             ];
             for to in beside.into_iter().flatten().filter(|to| !std::mem::replace(&mut known[*to], true)) {
-                picture.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
+                image.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
                 edge.push_back(to);
             }
         }
-        Ok(picture)
+        Ok(image)
     }
 }
 
@@ -106,13 +106,13 @@ impl Mask {
     /// The mask, to the right and below going on with its last values until its sides are multiples.
     pub(super) fn padded_to(&self, multiple: usize) -> Mask {
         let rgb = self.values.iter().flat_map(|value| [*value; 3]).collect();
-        let Picture { width, height, rgb } =
-            Picture { width: self.width, height: self.height, rgb }.padded_to(multiple);
+        let Image { width, height, rgb } =
+            Image { width: self.width, height: self.height, rgb }.padded_to(multiple);
         Mask { width, height, values: rgb.into_iter().step_by(3).collect() }
     }
 }
 
-/// Pixels that a picture is to grow by, on each side.
+/// Pixels that an image is to grow by, on each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Margins {
     /// To the left.
@@ -129,27 +129,27 @@ pub struct Margins {
 mod tests {
     use super::*;
 
-    fn numbered(width: usize, height: usize) -> Picture {
-        Picture { width, height, rgb: (0..width * height).flat_map(|i| [i as u8; 3]).collect() }
+    fn numbered(width: usize, height: usize) -> Image {
+        Image { width, height, rgb: (0..width * height).flat_map(|i| [i as u8; 3]).collect() }
     }
 
-    fn reds(picture: &Picture) -> Vec<u8> {
-        picture.rgb.iter().copied().step_by(3).collect()
+    fn reds(image: &Image) -> Vec<u8> {
+        image.rgb.iter().copied().step_by(3).collect()
     }
 
     #[test]
     fn a_tensor_gives_the_bytes_again() {
-        let picture = Picture { width: 16, height: 16, rgb: (0..=255).flat_map(|v| [v; 3]).collect() };
-        assert_eq!(Picture::from_tensor(&picture.to_tensor().unwrap()).unwrap(), [picture]);
+        let image = Image { width: 16, height: 16, rgb: (0..=255).flat_map(|v| [v; 3]).collect() };
+        assert_eq!(Image::from_tensor(&image.to_tensor().unwrap()).unwrap(), [image]);
     }
 
     #[test]
-    fn a_grown_picture_holds_the_old_one() {
-        let picture = numbered(2, 2);
-        let (grown, mask) = picture.grown(Margins { left: 1, right: 2, top: 0, bottom: 1 });
+    fn a_grown_image_holds_the_old_one() {
+        let image = numbered(2, 2);
+        let (grown, mask) = image.grown(Margins { left: 1, right: 2, top: 0, bottom: 1 });
         assert_eq!(reds(&grown), [0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 2, 2, 3, 3, 3]);
         assert_eq!(mask.values, [255, 0, 0, 255, 255, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255]);
-        assert_eq!(grown.cropped(1, 0, 2, 2), picture);
+        assert_eq!(grown.cropped(1, 0, 2, 2), image);
     }
 
     #[test]

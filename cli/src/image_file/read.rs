@@ -1,11 +1,11 @@
-//! Reading picture files.
+//! Reading image files.
 
 use super::decode::{Given, MAX_FILE_BYTES, MAX_PIXELS, decode};
 use crate::error::CliError;
 use std::io::BufReader;
 use std::path::Path;
 
-/// Reads a picture.
+/// Reads an image.
 pub(crate) fn read(path: &Path) -> Result<Given, CliError> {
     let refuse = |reason: String| CliError::BadInput(format!("{}: {reason}", path.display()));
     let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
@@ -13,14 +13,12 @@ pub(crate) fn read(path: &Path) -> Result<Given, CliError> {
         _ => refuse(error.to_string()),
     })?;
     if !kind.is_file() {
-        return Err(refuse("is no file; a picture is expected".into()));
+        return Err(refuse("is no file; an image is expected".into()));
     }
     // Some decoders take the whole file into memory.
     if kind.len() > MAX_FILE_BYTES {
         let (bytes, mib) = (kind.len(), MAX_FILE_BYTES >> 20);
-        return Err(refuse(format!(
-            "has {bytes} bytes, more than the {mib} MiB of any picture that is read"
-        )));
+        return Err(refuse(format!("has {bytes} bytes, more than the {mib} MiB of any image that is read")));
     }
     let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
     decode(BufReader::new(file), image::ImageFormat::from_path(path).ok(), MAX_PIXELS).map_err(refuse)

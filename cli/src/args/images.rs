@@ -1,14 +1,14 @@
-//! Flags of the commands that draw from a picture.
+//! Flags of the commands that draw from an image.
 
 use super::DrawingArgs;
-use crate::picture::Resize;
+use crate::image_file::Resize;
 use latent_diffusion::Fill;
 use std::path::PathBuf;
 
-/// How a picture's size becomes the drawn one.
+/// How an image's size becomes the drawn one.
 #[derive(clap::Args)]
 pub(crate) struct SizeArgs {
-    /// What to do with a picture of another shape than the size that is drawn
+    /// What to do with an image of another shape than the size that is drawn
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Resize::Crop)]
     pub(crate) resize: Resize,
 }
@@ -16,11 +16,11 @@ pub(crate) struct SizeArgs {
 /// `latent img2img`
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without -W and -H a picture is drawn in its own shape, with about as many pixels as the model's own \
+    after_help = "Without -W and -H an image is drawn in its own shape, with about as many pixels as the model's own \
                         size has. Transparent parts are white."
 )]
 pub(crate) struct Img2imgArgs {
-    /// Picture to redraw, of any usual format
+    /// Image to redraw, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
     /// What to draw
@@ -44,7 +44,7 @@ pub(crate) struct Img2imgArgs {
     after_help = "The model must be one of InstructPix2Pix, such as instruct-pix2pix-00-22000.safetensors."
 )]
 pub(crate) struct EditArgs {
-    /// Picture to change, of any usual format
+    /// Image to change, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
     /// What to change, as one says it: "make it winter"
@@ -53,7 +53,7 @@ pub(crate) struct EditArgs {
     /// What to change, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "INSTRUCTION", conflicts_with = "prompt")]
     pub(crate) prompt_flag: Option<String>,
-    /// How closely to keep to the picture
+    /// How closely to keep to the image
     #[arg(long, value_name = "SCALE", default_value_t = 1.5, allow_negative_numbers = true)]
     pub(crate) img_cfg_scale: f64,
     #[command(flatten)]
@@ -67,10 +67,10 @@ pub(crate) struct EditArgs {
 #[command(
     override_usage = "latent inpaint [OPTIONS] <IMAGE> [MASK] <PROMPT>",
     after_help = "White in the mask is drawn anew, black stays as it is, byte for byte. Without a mask, what is transparent \
-                  in the picture is drawn. Any model can; those for inpainting do it best."
+                  in the image is drawn. Any model can; those for inpainting do it best."
 )]
 pub(crate) struct InpaintArgs {
-    /// Picture, of any usual format
+    /// Image, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
     /// The mask's file, if there is one, and what to draw
@@ -94,7 +94,7 @@ pub(crate) struct InpaintArgs {
     /// What is in the masked part when the drawing begins, below strength 1 [default: original; nearest for a transparent part]
     #[arg(long, value_name = "NAME", value_parser = parse_fill)]
     pub(crate) fill: Option<Fill>,
-    /// Draw only the surroundings of the mask, in the model's own size or -W and -H: better for small parts of large pictures
+    /// Draw only the surroundings of the mask, in the model's own size or -W and -H: better for small parts of large images
     #[arg(long)]
     pub(crate) only_masked: bool,
     /// Pixels around the mask that --only-masked shows to the model
@@ -107,16 +107,16 @@ pub(crate) struct InpaintArgs {
 /// `latent outpaint`
 #[derive(clap::Args)]
 #[command(
-    after_help = "The picture itself stays as it is, byte for byte. Any model can; those for inpainting do it best."
+    after_help = "The image itself stays as it is, byte for byte. Any model can; those for inpainting do it best."
 )]
 pub(crate) struct OutpaintArgs {
-    /// Picture to grow, of any usual format
+    /// Image to grow, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
-    /// What the whole picture shows
+    /// What the whole image shows
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
     pub(crate) prompt: Option<String>,
-    /// What the whole picture shows, as a flag
+    /// What the whole image shows, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
     pub(crate) prompt_flag: Option<String>,
     /// Pixels to add on the left
@@ -131,10 +131,10 @@ pub(crate) struct OutpaintArgs {
     /// Pixels to add below
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
     pub(crate) bottom: usize,
-    /// How much of the new part may differ from the picture's last colours going on
+    /// How much of the new part may differ from the image's last colours going on
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) strength: f64,
-    /// Softness in pixels of the seam, outside of the picture
+    /// Softness in pixels of the seam, outside of the image
     #[arg(long, value_name = "PIXELS", default_value_t = 4.0, allow_negative_numbers = true)]
     pub(crate) mask_blur: f64,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! The memory that a run will take, from sizes alone: known before anything is read.
 
-use super::{Enlarge, Hires, Memory, Pipeline, Settings, Task};
+use super::{Hires, HiresUpscaler, Pipeline, Settings, Task, VaeTiling};
 use crate::Error;
 use crate::families::{Input, Model};
 use crate::text::TextPart;
@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// What a stage of a run takes at most on the CPU: the weights that are in memory then, and the numbers that are worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
-    /// "encoding text", "encoding pictures", "sampling", "enlarging" or "decoding".
+pub struct MemoryEstimate {
+    /// "encoding text", "encoding images", "sampling", "enlarging" or "decoding".
     pub stage: &'static str,
     /// Bytes, estimated.
     pub bytes: u64,
@@ -18,7 +18,7 @@ pub struct Need {
 /// Tensors of the first level's size that a UNet holds at once: those kept for the way up, of all levels together, and what a
 /// block works on.
 const UNET_TENSORS: usize = 20;
-/// Channels of TAESD, and the tensors of a picture's size that its end holds at once.
+/// Channels of TAESD, and the tensors of an image's size that its end holds at once.
 const TAESD_VALUES: usize = 64 * 3;
 
 impl Pipeline {
@@ -26,41 +26,41 @@ impl Pipeline {
     ///
     /// # Errors
     /// A size that the model cannot draw.
-    pub fn needs(
+    pub fn memory_estimates(
         &self,
         task: &Task<'_>,
         settings: &Settings,
         hires: Option<&Hires<'_>>,
-    ) -> Result<Vec<Need>, Error> {
+    ) -> Result<Vec<MemoryEstimate>, Error> {
         let model = &self.model;
         let weights = |scope: &str| model.weights.scope(scope).total_bytes();
         let text: u64 = model.text.iter().map(|part: &TextPart| weights(part.scope)).sum();
-        let mut needs = vec![Need { stage: "encoding text", bytes: text }];
-        let mut push = |stage, bytes| needs.push(Need { stage, bytes });
-        let (vae, in_bands) = (weights("vae"), self.memory == Memory::Little);
+        let mut needs = vec![MemoryEstimate { stage: "encoding text", bytes: text }];
+        let mut push = |stage, bytes| needs.push(MemoryEstimate { stage, bytes });
+        let (vae, in_bands) = (weights("vae"), self.vae_tiling == VaeTiling::Bands);
         let encoding = |size| vae + model.vae.encoding_bytes(size, in_bands);
         let decoding = |size| match &self.taesd {
             Some(taesd) => taesd.weights().total_bytes() + bytes(TAESD_VALUES, size),
             None => vae + model.vae.decoding_bytes(size, in_bands),
         };
         let unet = weights("unet") + self.control_bytes();
-        let encodes = task.picture().is_some() || model.input == Input::Inpaint;
+        let encodes = task.image().is_some() || model.input == Input::Inpaint;
         let mut size = settings.size(model)?;
         if encodes {
-            push("encoding pictures", encoding(size));
+            push("encoding images", encoding(size));
         }
         push("sampling", unet.max(self.refiner_bytes()) + sampling_bytes(model, settings, size));
         if let Some(hires) = hires {
             let second = hires.settings(settings, model)?;
             // The UNet waits for its second pass.
             let waiting = if in_bands { 0 } else { unet };
-            if let Enlarge::Pixels(_) = hires.enlarge {
+            if let HiresUpscaler::Pixels(_) = hires.enlarge {
                 push("decoding", waiting + decoding(size));
                 push("enlarging", waiting);
             }
             size = second.size(model)?;
-            if encodes || matches!(hires.enlarge, Enlarge::Pixels(_)) {
-                push("encoding pictures", waiting + encoding(size));
+            if encodes || matches!(hires.enlarge, HiresUpscaler::Pixels(_)) {
+                push("encoding images", waiting + encoding(size));
             }
             push("sampling", unet.max(self.refiner_bytes()) + sampling_bytes(model, &second, size));
         }
@@ -89,7 +89,7 @@ fn bytes(values: usize, (width, height): (usize, usize)) -> u64 {
     (values * width * height * size_of::<f32>()) as u64
 }
 
-/// What the UNet works on, for all pictures at once, with and without the prompt.
+/// What the UNet works on, for all images at once, with and without the prompt.
 fn sampling_bytes(model: &Model, settings: &Settings, (width, height): (usize, usize)) -> u64 {
     let factor = model.vae.factor();
     let first = model.unet.block_out_channels.first().copied().unwrap_or(0);
