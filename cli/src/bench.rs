@@ -9,8 +9,8 @@ mod stage;
 pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
-use crate::error::CliError;
 use crate::{check_environment, check_threads, device, print};
+use latent_app::AppError;
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_diffusion::tensor::{Device, Pool};
 use latent_diffusion::{MAX_SIDE, VaeTiling};
@@ -27,20 +27,20 @@ const MAX_BATCH: usize = 64;
 /// The peak is measured this many times in a row, a few milliseconds each, and the fastest counts.
 const PEAK_BURST: usize = 20;
 
-pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
     check_environment()?;
     let threads = check_threads(args.threads)?;
     if args.runs == 0 || args.runs > MAX_RUNS {
-        return Err(CliError::BadInput(format!("runs: {} is not in 1 to {MAX_RUNS}", args.runs)));
+        return Err(AppError::BadInput(format!("runs: {} is not in 1 to {MAX_RUNS}", args.runs)));
     }
     if args.batch == 0 || args.batch > MAX_BATCH {
-        return Err(CliError::BadInput(format!("batch: {} is not in 1 to {MAX_BATCH}", args.batch)));
+        return Err(AppError::BadInput(format!("batch: {} is not in 1 to {MAX_BATCH}", args.batch)));
     }
     let side = args.size.unwrap_or(args.family.resolution);
     let factor = args.family.sizes().vae.factor();
     if side == 0 || side > MAX_SIDE || !side.is_multiple_of(factor) {
         let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
-        return Err(CliError::BadInput(format!("size: {side} is not {good}")));
+        return Err(AppError::BadInput(format!("size: {side} is not {good}")));
     }
     let device = device::open(&args.device)?;
     #[cfg(feature = "gpu")]
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         return print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
     }
     let measure = || measure(args, side, &device);
-    let report = parallel::with_threads(threads, measure).map_err(CliError::RunTime)??;
+    let report = parallel::with_threads(threads, measure).map_err(AppError::RunTime)??;
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
 
@@ -64,7 +64,7 @@ struct Measured {
     memory: Option<memory::Use>,
 }
 
-fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, CliError> {
+fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, AppError> {
     let &BenchArgs { family, runs, batch, low_memory, .. } = args;
     let memory = if low_memory { VaeTiling::Bands } else { VaeTiling::Off };
     let tell = |line: &str| {
@@ -90,7 +90,7 @@ fn measure(args: &BenchArgs, side: usize, device: &Device) -> Result<Report, Cli
             let seconds = start.elapsed().as_secs_f64();
             for result in result? {
                 if !result.f32s().map_err(latent_diffusion::Error::from)?.iter().all(|v| v.is_finite()) {
-                    return Err(CliError::RunTime(format!("{label}: computed no numbers (NaN)")));
+                    return Err(AppError::RunTime(format!("{label}: computed no numbers (NaN)")));
                 }
             }
             if run > 0 {

@@ -1,12 +1,12 @@
 //! `latent convert`: a model in another layout or number format.
 
 use crate::args::ConvertArgs;
-use crate::error::CliError;
 use crate::inspect::bytes;
 use crate::lora::Weighted;
-use crate::place::Place;
 use crate::progress::Progress;
 use crate::{check_environment, check_threads, interrupt, print, sources};
+use latent_app::AppError;
+use latent_app::atomic_output::AtomicOutput;
 use latent_diffusion::Error;
 use latent_diffusion::convert::{Conversion, Options};
 use latent_diffusion::lora::{Lora, Strength};
@@ -16,20 +16,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) fn run(args: &ConvertArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
     check_environment()?;
     let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
     latent_kernels::parallel::with_threads(threads, || convert(args, &interrupted))
-        .map_err(CliError::RunTime)?
+        .map_err(AppError::RunTime)?
 }
 
-fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
-    let place = Place::new(&args.output, args.force)?;
+fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
+    let place = AtomicOutput::new(&args.output, args.force)?;
     let model = crate::model::locate(&args.model, args.models_dir.as_deref())?;
     inputs(args, &model).try_for_each(|input| place.check_input(input))?;
     let sources = sources::open(Some(&model), &args.sources, args.models_dir.as_deref(), Access::Read)?;
-    let open = |(path, weight): &Weighted| -> Result<_, CliError> {
+    let open = |(path, weight): &Weighted| -> Result<_, AppError> {
         Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
     };
     let options = Options {

@@ -1,8 +1,8 @@
 //! Which device draws, and `latent devices`.
 
 use crate::args::{DeviceArgs, DevicesArgs};
-use crate::error::CliError;
 use crate::print;
+use latent_app::AppError;
 use latent_diffusion::tensor::Device;
 use serde_json::json;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ pub(crate) enum Precision {
 
 /// Opens what was asked for.
 #[cfg(feature = "gpu")]
-pub(crate) fn open(args: &DeviceArgs) -> Result<Device, CliError> {
+pub(crate) fn open(args: &DeviceArgs) -> Result<Device, AppError> {
     use latent_diffusion::tensor::gpu;
     let adapters = match args.device {
         Choice::Cpu => return Ok(Device::Cpu),
@@ -56,14 +56,14 @@ pub(crate) fn open(args: &DeviceArgs) -> Result<Device, CliError> {
     let adapter = match args.device {
         Choice::Gpu(Some(number)) => adapters.get(number).ok_or_else(|| {
             let there = format!("there are {}; see latent devices", adapters.len());
-            CliError::BadInput(format!("device: no GPU has the number {number}, {there}"))
+            AppError::BadInput(format!("device: no GPU has the number {number}, {there}"))
         })?,
         choice => {
             let best = adapters.iter().max_by_key(|adapter| adapter.rank());
             match best.filter(|adapter| choice != Choice::Auto || !adapter.is_software()) {
                 Some(adapter) => adapter,
                 None if choice == Choice::Auto => return Ok(Device::Cpu),
-                None => return Err(CliError::BadInput("device: there is no GPU; use --device cpu".into())),
+                None => return Err(AppError::BadInput("device: there is no GPU; use --device cpu".into())),
             }
         }
     };
@@ -81,19 +81,19 @@ pub(crate) fn open(args: &DeviceArgs) -> Result<Device, CliError> {
 fn open_adapter(
     adapter: &latent_diffusion::tensor::gpu::Adapter,
     args: &DeviceArgs,
-) -> Result<Device, CliError> {
+) -> Result<Device, AppError> {
     use latent_diffusion::tensor::{DType, gpu};
     let memory_limit = args.max_vram.map(|mb| mb << 20);
     let cache = dirs::cache_dir().map(|folder| folder.join("latent").join("pipelines"));
     let options = gpu::Options { memory_limit, cache, ..gpu::Options::from_env() };
-    let run_time = |error: String| CliError::RunTime(format!("{}: {error}", adapter.name()));
+    let run_time = |error: String| AppError::RunTime(format!("{}: {error}", adapter.name()));
     let gpu = gpu::Gpu::open(adapter, &options).map_err(|error| run_time(error.to_string()))?;
     let dtype = match args.precision {
         Precision::F32 => DType::F32,
         Precision::Auto if !gpu.has_f16() => DType::F32,
         Precision::Auto | Precision::F16 => DType::F16,
     };
-    Device::gpu(&gpu, dtype).map_err(|error| CliError::BadInput(format!("precision: {error}")))
+    Device::gpu(&gpu, dtype).map_err(|error| AppError::BadInput(format!("precision: {error}")))
 }
 
 /// Keeps what a GPU's driver compiled for the next run.
@@ -112,16 +112,16 @@ pub(crate) fn keep_pipelines(device: &Device) {
 
 /// Opens what was asked for.
 #[cfg(not(feature = "gpu"))]
-pub(crate) fn open(args: &DeviceArgs) -> Result<Device, CliError> {
+pub(crate) fn open(args: &DeviceArgs) -> Result<Device, AppError> {
     match args.device {
-        Choice::Gpu(_) => Err(CliError::BadInput("device: this build has no GPU kernels".into())),
+        Choice::Gpu(_) => Err(AppError::BadInput("device: this build has no GPU kernels".into())),
         Choice::Auto | Choice::Cpu => Ok(Device::Cpu),
     }
 }
 
 /// `latent devices`: every device with its limits and features.
 #[cfg(feature = "gpu")]
-pub(crate) fn list(args: &DevicesArgs) -> Result<(), CliError> {
+pub(crate) fn list(args: &DevicesArgs) -> Result<(), AppError> {
     use latent_diffusion::tensor::gpu;
     let adapters = gpu::adapters();
     let best = adapters.iter().filter(|a| !a.is_software()).map(gpu::Adapter::rank).max();
@@ -184,7 +184,7 @@ fn amount(limit: u64) -> String {
 
 /// `latent devices`: the CPU.
 #[cfg(not(feature = "gpu"))]
-pub(crate) fn list(args: &DevicesArgs) -> Result<(), CliError> {
+pub(crate) fn list(args: &DevicesArgs) -> Result<(), AppError> {
     let cpu = cpu();
     let text = format!("cpu    {cpu}\nno GPU: this build has no GPU kernels\n");
     print(&if args.json { format!("{:#}\n", json!({ "cpu": cpu, "gpus": [] })) } else { text })

@@ -2,8 +2,8 @@
 
 use crate::args::{DrawingArgs, EditArgs};
 use crate::drawing::{Fact, Job, Verb};
-use crate::error::CliError;
 use crate::image_file;
+use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Image, Settings, Task};
 
@@ -20,7 +20,7 @@ impl Verb for EditArgs {
         &self.drawing
     }
 
-    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, AppError> {
         let image = image_file::drawn(&self.image, self.size.resize, settings, model)?;
         Ok(Box::new(Change { image, guidance: self.img_cfg_scale }))
     }

@@ -7,11 +7,11 @@ use axis::PROMPT;
 
 use crate::args::{Args, Command, GridArgs, Txt2imgArgs};
 use crate::drawing::{Drawn, Studio, Texts, in_threads, is_given, random_seed, tell};
-use crate::error::CliError;
 use crate::one_line;
 use crate::output::Output;
-use crate::sheet::Sheet;
 use clap::{ArgAction, ArgMatches, CommandFactory};
+use latent_app::AppError;
+use latent_app::contact_sheet::ImageGrid;
 use latent_diffusion::Image;
 use latent_loader::Plain;
 use serde_json::{Value, json};
@@ -25,8 +25,8 @@ const MAX_CELLS: usize = 1024;
 const NO_AXES: [&str; 7] = ["batch-count", "batch-size", "grid", "output", "preview", "threads", "verbose"];
 
 /// Runs the command. What is wrong in one cell leaves that one empty.
-pub(crate) fn run(args: &GridArgs) -> Result<(), CliError> {
-    let refuse = |line: String| Err(CliError::BadInput(format!("grid: {line}")));
+pub(crate) fn run(args: &GridArgs) -> Result<(), AppError> {
+    let refuse = |line: String| Err(AppError::BadInput(format!("grid: {line}")));
     let plain = &args.words.drawing;
     if plain.batch_count != 1 || plain.grid {
         return refuse("a cell holds one image; leave --batch-count and --grid out".into());
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), CliError> {
                 Ok(())
             };
             match studio.draw(command, &mut sink) {
-                Err(CliError::Interrupted) => return Err(CliError::Interrupted),
+                Err(AppError::Interrupted) => return Err(AppError::Interrupted),
                 Err(error) => grid.fail(cells.label(i), error),
                 Ok(()) => {}
             }
@@ -81,7 +81,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn new(args: &GridArgs, axes: [Axis; 2]) -> Result<Cells, CliError> {
+    fn new(args: &GridArgs, axes: [Axis; 2]) -> Result<Cells, AppError> {
         let words = &args.words;
         let prompt = words.prompt.as_ref().or(words.prompt_flag.as_ref()).cloned().unwrap_or_default();
         if let Some(axis) = axes.iter().find(|axis| axis.flag == PROMPT)
@@ -89,7 +89,7 @@ impl Cells {
         {
             let line =
                 format!("grid: {:?} is not in the prompt; it is what the others stand for", axis.values[0]);
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         let matches = Args::command().get_matches_from(std::env::args_os());
         let grid = matches.subcommand().map(|(_, grid)| grid).expect("the command that runs");
@@ -116,7 +116,7 @@ impl Cells {
     }
 
     /// Reads the command line that draws a cell alone.
-    fn command(&self, cell: usize) -> Result<Txt2imgArgs, CliError> {
+    fn command(&self, cell: usize) -> Result<Txt2imgArgs, AppError> {
         let mut line = vec!["latent".into(), "txt2img".into()];
         line.extend(self.flags.iter().cloned());
         let mut prompt = self.prompt.clone();
@@ -129,9 +129,9 @@ impl Cells {
         line.push(format!("--prompt={prompt}").into());
         match Args::read(line) {
             Ok(Args { command: Command::Txt2img(args) }) => Ok(*args),
-            Ok(_) => Err(CliError::BadInput(format!("grid: {} is no flag of txt2img", self.label(cell)))),
+            Ok(_) => Err(AppError::BadInput(format!("grid: {} is no flag of txt2img", self.label(cell)))),
             Err(error) => {
-                Err(CliError::BadInput(format!("grid: {}: {}", self.label(cell), one_line(&error))))
+                Err(AppError::BadInput(format!("grid: {}: {}", self.label(cell), one_line(&error))))
             }
         }
     }
@@ -168,17 +168,17 @@ struct Grid {
     images: Vec<Option<Image>>,
     /// Seed of the first, and what its file would tell.
     first: Option<(u64, Texts)>,
-    failed: Vec<CliError>,
+    failed: Vec<AppError>,
 }
 
 impl Grid {
-    fn fail(&mut self, label: String, error: CliError) {
+    fn fail(&mut self, label: String, error: AppError) {
         eprintln!("latent: {}", Plain(&format!("{label}: {error}")));
         self.failed.push(error);
     }
 
     /// Writes what there is. An error, if anything is lacking.
-    fn write(mut self, axes: &[Axis; 2], output: &Output) -> Result<(), CliError> {
+    fn write(mut self, axes: &[Axis; 2], output: &Output) -> Result<(), AppError> {
         let count = self.images.len();
         if let Some((seed, texts)) = self.first.take() {
             let labels = |axis: &Axis| match axis.flag.as_str() {
@@ -187,14 +187,14 @@ impl Grid {
             };
             let [above, before] = axes.each_ref().map(labels);
             let columns = axes[0].values.len();
-            let sheet = Sheet { cells: self.images, columns, above, before };
+            let sheet = ImageGrid { cells: self.images, columns, above, before };
             let path = output.path(0, seed);
             output.write(&path, &sheet.image(), &told(texts, axes))?;
             tell(&path, &format!("seed {seed}"));
         }
         match (self.failed.len(), self.failed.into_iter().next()) {
             (failed, Some(error)) if failed < count => {
-                Err(CliError::RunTime(format!("grid: {failed} of {count} images are missing: {error}")))
+                Err(AppError::RunTime(format!("grid: {failed} of {count} images are missing: {error}")))
             }
             (_, Some(error)) => Err(error),
             (_, None) => Ok(()),

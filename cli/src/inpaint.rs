@@ -2,8 +2,8 @@
 
 use crate::args::{DrawingArgs, InpaintArgs};
 use crate::drawing::{Fact, Job, Verb};
-use crate::error::CliError;
 use crate::image_file::{self, Given, Resize};
+use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::names::Named;
 use latent_diffusion::{Fill, Image, MAX_SIDE, Mask, Settings, Task};
@@ -27,9 +27,9 @@ impl InpaintArgs {
     }
 
     /// Refuses a mask or a prompt that stands in both places.
-    fn check_words(&self) -> Result<(), CliError> {
+    fn check_words(&self) -> Result<(), AppError> {
         let twice = |what: &str, flag: &str| {
-            Err(CliError::BadInput(format!(
+            Err(AppError::BadInput(format!(
                 "{what}: is given twice, by its place and by {flag}; leave one out"
             )))
         };
@@ -41,7 +41,7 @@ impl InpaintArgs {
     }
 
     /// The image, and what of it is to be drawn.
-    fn read(&self) -> Result<(Image, Mask, Fill), CliError> {
+    fn read(&self) -> Result<(Image, Mask, Fill), AppError> {
         self.check_words()?;
         let given = image_file::read(&self.image)?;
         let (mask, _) = self.mask_and_prompt();
@@ -59,26 +59,26 @@ impl InpaintArgs {
             let file = self.mask_and_prompt().0.unwrap_or(self.image.clone());
             let what = if self.mask_and_prompt().0.is_some() { "is black" } else { "is opaque" };
             let line = format!("{}: {what} everywhere, so nothing would be drawn; --invert?", file.display());
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         // Colours under a hole that is a mask's are none to show.
         let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::GROUND) };
         Ok((image, mask, self.fill.unwrap_or(usual)))
     }
 
-    fn bad(&self, what: &str) -> CliError {
-        CliError::BadInput(format!("{}: {what}", self.image.display()))
+    fn bad(&self, what: &str) -> AppError {
+        AppError::BadInput(format!("{}: {what}", self.image.display()))
     }
 }
 
 /// The mask of a file, which must be of the image's size.
-fn mask_of(path: &Path, given: &Given) -> Result<Mask, CliError> {
+fn mask_of(path: &Path, given: &Given) -> Result<Mask, AppError> {
     let mask = image_file::read(path)?.into_mask();
     let (width, height) = (given.image.width, given.image.height);
     if (mask.width, mask.height) == (width, height) {
         return Ok(mask);
     }
-    Err(CliError::BadInput(format!(
+    Err(AppError::BadInput(format!(
         "{}: the mask is {}x{} and the image {width}x{height}; make them the same size",
         path.display(),
         mask.width,
@@ -87,10 +87,10 @@ fn mask_of(path: &Path, given: &Given) -> Result<Mask, CliError> {
 }
 
 /// Refuses a size where the image's own is drawn.
-pub(crate) fn no_size(settings: &Settings, instead: &str) -> Result<(), CliError> {
+pub(crate) fn no_size(settings: &Settings, instead: &str) -> Result<(), AppError> {
     match settings.width.or(settings.height) {
         Some(side) => {
-            Err(CliError::BadInput(format!("width, height: {side} cannot be chosen here; {instead}")))
+            Err(AppError::BadInput(format!("width, height: {side} cannot be chosen here; {instead}")))
         }
         None => Ok(()),
     }
@@ -109,12 +109,12 @@ impl Verb for InpaintArgs {
         &self.drawing
     }
 
-    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError> {
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, AppError> {
         let (image, mask, fill) = self.read()?;
         let &InpaintArgs { strength, mask_blur, padding, .. } = self;
         let mut job = Repair { image, mask, fill, strength, mask_blur, whole: None };
         if padding > MAX_SIDE {
-            return Err(CliError::BadInput(format!("padding: {padding} pixels are more than {MAX_SIDE}")));
+            return Err(AppError::BadInput(format!("padding: {padding} pixels are more than {MAX_SIDE}")));
         }
         if self.only_masked {
             let size =
@@ -196,7 +196,7 @@ impl Job for Repair {
         Task::Inpaint { image, mask, strength: *strength, fill: *fill, feather }
     }
 
-    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, CliError> {
+    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, AppError> {
         let Some(whole) = &self.whole else { return Ok(images) };
         let edge = whole.mask.feathered(self.mask_blur);
         let one = |part: &Image| {

@@ -1,9 +1,9 @@
 //! `latent inspect`: what a model file is.
 
 use crate::args::InspectArgs;
-use crate::error::CliError;
 use crate::memory::{self, MemoryEstimate};
 use crate::{hash, print};
+use latent_app::AppError;
 use latent_diffusion::families::{
     Base, Component, Facts, Family, Identity, Misshaped, Model, ModelKind, PartCheck,
 };
@@ -16,14 +16,14 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &InspectArgs) -> Result<(), AppError> {
     let checkpoint = Arc::new(Checkpoint::open(&args.file)?);
     let mut report = Report::of(&checkpoint);
     report.with_tensors = args.tensors;
     if args.hash && checkpoint.layout() == Layout::SingleFile {
         let hash = hash::sha256(&args.file);
         report.sha256 =
-            Some(hash.map_err(|error| CliError::RunTime(format!("{}: {error}", args.file.display())))?);
+            Some(hash.map_err(|error| AppError::RunTime(format!("{}: {error}", args.file.display())))?);
     }
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }

@@ -1,11 +1,11 @@
 //! Ctrl-C.
 
-use crate::error::CliError;
+use latent_app::AppError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A flag that Ctrl-C sets. The second time, the program ends at once.
-pub(crate) fn listen() -> Result<Arc<AtomicBool>, CliError> {
+pub(crate) fn listen() -> Result<Arc<AtomicBool>, AppError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {
@@ -13,6 +13,6 @@ pub(crate) fn listen() -> Result<Arc<AtomicBool>, CliError> {
             std::process::exit(130);
         }
     })
-    .map_err(|error| CliError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
+    .map_err(|error| AppError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
     Ok(interrupted)
 }

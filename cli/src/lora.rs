@@ -1,7 +1,7 @@
 //! LoRAs of a command: `--lora FILE[:WEIGHT]`, and `<lora:name:weight>` in the prompts.
 
 use crate::args::ModelArgs;
-use crate::error::CliError;
+use latent_app::AppError;
 use latent_diffusion::Pipeline;
 use latent_diffusion::lora::{Lora, Strength, Tag, take_tags};
 use latent_loader::Checkpoint;
@@ -24,7 +24,7 @@ pub(crate) fn apply<const N: usize>(
     args: &ModelArgs,
     prompts: [&str; N],
     pipeline: &mut Pipeline,
-) -> Result<[String; N], CliError> {
+) -> Result<[String; N], AppError> {
     let flags = args.lora.iter().map(|(path, weight)| (path.clone(), Strength::from(*weight)));
     let mut files: Vec<(PathBuf, Strength)> = flags.collect();
     let mut words = [const { String::new() }; N];
@@ -38,7 +38,7 @@ pub(crate) fn apply<const N: usize>(
     if files.is_empty() {
         return Ok(words);
     }
-    let open = |(path, strength): &(PathBuf, Strength)| -> Result<_, CliError> {
+    let open = |(path, strength): &(PathBuf, Strength)| -> Result<_, AppError> {
         Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), *strength))
     };
     let loras = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
@@ -49,7 +49,7 @@ pub(crate) fn apply<const N: usize>(
 }
 
 /// The files of the LoRAs that prompts name.
-pub(crate) fn tagged(args: &ModelArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, CliError> {
+pub(crate) fn tagged(args: &ModelArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, AppError> {
     let mut files = Vec::new();
     for prompt in prompts {
         for tag in take_tags(prompt)?.1 {
@@ -61,7 +61,7 @@ pub(crate) fn tagged(args: &ModelArgs, prompts: &[&str]) -> Result<Vec<PathBuf>,
 }
 
 /// The file of a name: in `--lora-dir`, or else beside the model.
-fn find(args: &ModelArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
+fn find(args: &ModelArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, AppError> {
     let beside = args
         .model
         .as_deref()
@@ -76,7 +76,7 @@ fn find(args: &ModelArgs, Tag { name, .. }: &Tag) -> Result<PathBuf, CliError> {
         let places = folders.iter().map(shown).collect::<Vec<_>>().join(" or ");
         let places =
             if places.is_empty() { "no folder, as --lora-dir is not given".to_owned() } else { places };
-        CliError::BadInput(format!("<lora:{name}>: there is no {file} in {places}"))
+        AppError::BadInput(format!("<lora:{name}>: there is no {file} in {places}"))
     })
 }
 

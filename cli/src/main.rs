@@ -9,10 +9,7 @@ mod convert;
 mod device;
 mod drawing;
 mod edit;
-mod error;
 mod grid;
-mod hash;
-mod image_file;
 mod img2img;
 mod inpaint;
 mod inspect;
@@ -23,12 +20,9 @@ mod metadata;
 mod model;
 mod models;
 mod outpaint;
-mod output;
-mod place;
 mod progress;
 mod replay;
 mod samplers;
-mod sheet;
 mod shell;
 mod sources;
 mod terminal;
@@ -39,7 +33,7 @@ mod words;
 
 use args::{Args, Command};
 use clap::error::ErrorKind;
-use error::CliError;
+use latent_app::{AppError, hash, image_file, output};
 use latent_loader::Plain;
 use std::io::Write;
 use std::process::ExitCode;
@@ -101,27 +95,27 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 /// Checks the environment before anything runs.
-fn check_environment() -> Result<(), CliError> {
+fn check_environment() -> Result<(), AppError> {
     let isa = latent_kernels::Isa::from_environment().map(drop);
     let conv = latent_kernels::conv2d::Algorithm::from_environment().map(drop);
-    isa.and(conv).map_err(CliError::BadInput)
+    isa.and(conv).map_err(AppError::BadInput)
 }
 
 /// A number of threads as `parallel::with_threads` takes it: 0 for one on each core.
-fn check_threads(threads: Option<usize>) -> Result<usize, CliError> {
+fn check_threads(threads: Option<usize>) -> Result<usize, AppError> {
     match threads {
         Some(n) if n == 0 || n > MAX_THREADS => {
-            Err(CliError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")))
+            Err(AppError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")))
         }
         threads => Ok(threads.unwrap_or(0)),
     }
 }
 
 /// Writes to standard output. A reader that stops early (`| head`) is no failure.
-fn print(text: &str) -> Result<(), CliError> {
+fn print(text: &str) -> Result<(), AppError> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CliError::RunTime(format!("standard output: {error}")))
+            Err(AppError::RunTime(format!("standard output: {error}")))
         }
         _ => Ok(()),
     }

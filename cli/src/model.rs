@@ -1,8 +1,8 @@
 //! The model that a command works with: a file, or the demo model built into the program.
 
-use crate::error::CliError;
 use crate::hash::{self, Hash, Subject};
 use crate::models;
+use latent_app::AppError;
 use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(crate) fn open(
     path: Option<&Path>,
     models_dir: Option<&Path>,
     access: Access,
-) -> Result<Model, CliError> {
+) -> Result<Model, AppError> {
     let Some(path) = path else {
         let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
         return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
@@ -49,7 +49,7 @@ pub(crate) fn demo_sha256() -> String {
 }
 
 /// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.
-pub(crate) fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, CliError> {
+pub(crate) fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
     if !path.exists() && is_name(path) {
         return models::find(path, models_dir);
     }

@@ -1,9 +1,9 @@
 //! `latent models`: the model files in the usual places, and finding one by its name.
 
 use crate::args::ModelsArgs;
-use crate::error::CliError;
 use crate::inspect::{bytes, printable};
 use crate::{hash, print};
+use latent_app::AppError;
 use latent_diffusion::families::{Identity, ModelKind};
 use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::{Checkpoint, cached_snapshot};
@@ -41,9 +41,9 @@ const DEPTH: usize = 4;
 /// Most entries that are looked at, so that a wrong folder ends.
 const MOST_ENTRIES: usize = 20_000;
 
-pub(crate) fn run(args: &ModelsArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &ModelsArgs) -> Result<(), AppError> {
     if let Some(folder) = args.models_dir.as_ref().filter(|folder| !folder.is_dir()) {
-        return Err(CliError::BadInput(format!("{}: no such folder of models", folder.display())));
+        return Err(AppError::BadInput(format!("{}: no such folder of models", folder.display())));
     }
     let mut found: Vec<Found> = search(args.models_dir.as_deref()).into_iter().map(Found::of).collect();
     found.sort_by(|a, b| a.key().cmp(&b.key()));
@@ -154,18 +154,18 @@ impl Found {
 }
 
 /// The file or folder that `name` is the stem of.
-pub(crate) fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, CliError> {
+pub(crate) fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
     let wanted = name.to_string_lossy().into_owned();
     let mut fits: Vec<PathBuf> = search(models_dir).into_iter().filter(|path| stem(path) == wanted).collect();
     match fits.len() {
         1 => Ok(fits.remove(0)),
-        0 => Err(CliError::BadInput(format!(
+        0 => Err(AppError::BadInput(format!(
             "{wanted}: no such file, and no model of that name; {}",
             advice()
         ))),
         _ => {
             let list: Vec<_> = fits.iter().map(|path| path.display().to_string()).collect();
-            Err(CliError::BadInput(format!("{wanted}: several models have that name: {}", list.join(", "))))
+            Err(AppError::BadInput(format!("{wanted}: several models have that name: {}", list.join(", "))))
         }
     }
 }

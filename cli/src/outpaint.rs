@@ -2,9 +2,9 @@
 
 use crate::args::{DrawingArgs, OutpaintArgs};
 use crate::drawing::{Fact, Job, Verb};
-use crate::error::CliError;
 use crate::image_file;
 use crate::inpaint::no_size;
+use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Fill, Image, MAX_SIDE, Margins, Mask, Settings, Task};
 
@@ -21,21 +21,21 @@ impl Verb for OutpaintArgs {
         &self.drawing
     }
 
-    fn job(&self, settings: &mut Settings, _: &Model) -> Result<Box<dyn Job>, CliError> {
+    fn job(&self, settings: &mut Settings, _: &Model) -> Result<Box<dyn Job>, AppError> {
         no_size(settings, "the image grows by --left, --right, --top and --bottom")?;
         let &OutpaintArgs { left, right, top, bottom, .. } = self;
         let sides = [("left", left), ("right", right), ("top", top), ("bottom", bottom)];
         if let Some((name, side)) = sides.into_iter().find(|(_, side)| *side > MAX_SIDE) {
-            return Err(CliError::BadInput(format!("{name}: {side} pixels are more than {MAX_SIDE}")));
+            return Err(AppError::BadInput(format!("{name}: {side} pixels are more than {MAX_SIDE}")));
         }
         if sides.iter().all(|(_, side)| *side == 0) {
             let line = "left, right, top, bottom: all are 0; tell by how many pixels the image is to grow";
-            return Err(CliError::BadInput(line.into()));
+            return Err(AppError::BadInput(line.into()));
         }
         let image = image_file::read(&self.image)?.over(image_file::GROUND);
         let grown = [left + image.width + right, top + image.height + bottom];
         if let Some(side) = grown.into_iter().find(|side| *side > MAX_SIDE) {
-            return Err(CliError::BadInput(format!(
+            return Err(AppError::BadInput(format!(
                 "the image would be {side} pixels; {MAX_SIDE} are the most"
             )));
         }

@@ -1,8 +1,8 @@
 //! `latent samplers`, and the flags that say how a sampler works.
 
 use crate::args::SamplersArgs;
-use crate::error::CliError;
 use crate::print;
+use latent_app::AppError;
 use latent_diffusion::Settings;
 use latent_diffusion::names::Named;
 use latent_diffusion::samplers::ALL;
@@ -75,7 +75,7 @@ pub(crate) fn json(settings: &Settings) -> Value {
 }
 
 /// Lists samplers and schedules.
-pub(crate) fn run(args: &SamplersArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &SamplersArgs) -> Result<(), AppError> {
     if args.json {
         return print(&format!("{:#}\n", list()));
     }

@@ -1,22 +1,22 @@
 //! `latent completions` and `latent man`: for the shell and for the reader, made of the command line's own description.
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
-use crate::error::CliError;
-use crate::place::Place;
 use crate::print;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use latent_app::AppError;
+use latent_app::atomic_output::AtomicOutput;
 use std::path::Path;
 
 /// Writes a shell's completions to standard output.
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
+pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), AppError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "latent", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes the page of the program to standard output, or all pages into a folder.
-pub(crate) fn man(args: &ManArgs) -> Result<(), CliError> {
+pub(crate) fn man(args: &ManArgs) -> Result<(), AppError> {
     let mut program = Args::command();
     // Names the pages of the commands: latent-txt2img.
     program.build();
@@ -25,7 +25,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), CliError> {
     };
     if !folder.is_dir() {
         let line = format!("{}: the folder does not exist; make it first", folder.display());
-        return Err(CliError::BadInput(line));
+        return Err(AppError::BadInput(line));
     }
     // `latent help` says what the pages say.
     let has_page = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
@@ -37,15 +37,15 @@ pub(crate) fn man(args: &ManArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn page(command: Command) -> Result<Vec<u8>, CliError> {
+fn page(command: Command) -> Result<Vec<u8>, AppError> {
     let mut page = Vec::new();
     let rendered = Man::new(command).render(&mut page);
-    rendered.map_err(|error| CliError::RunTime(format!("man page: {error}")))?;
+    rendered.map_err(|error| AppError::RunTime(format!("man page: {error}")))?;
     Ok(page)
 }
 
-fn write(path: &Path, page: &[u8]) -> Result<(), CliError> {
-    Place::new(path, true)?.write(|new| {
-        std::fs::write(new, page).map_err(|error| CliError::RunTime(format!("{}: {error}", path.display())))
+fn write(path: &Path, page: &[u8]) -> Result<(), AppError> {
+    AtomicOutput::new(path, true)?.write(|new| {
+        std::fs::write(new, page).map_err(|error| AppError::RunTime(format!("{}: {error}", path.display())))
     })
 }

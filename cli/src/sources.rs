@@ -1,7 +1,7 @@
 //! A model whose parts come from several files.
 
-use crate::error::CliError;
 use crate::model::{self, Model};
+use latent_app::AppError;
 use latent_diffusion::families::Sources;
 use latent_loader::{Access, Checkpoint};
 use std::path::{Path, PathBuf};
@@ -37,9 +37,9 @@ pub(crate) fn open(
     args: &SourceArgs,
     models_dir: Option<&Path>,
     access: Access,
-) -> Result<Model, CliError> {
+) -> Result<Model, AppError> {
     let SourceArgs { unet, vae, text_encoder, parts_from } = args;
-    let part = |path: &Path| -> Result<Checkpoint, CliError> {
+    let part = |path: &Path| -> Result<Checkpoint, AppError> {
         Ok(Checkpoint::open_with(&model::locate(path, models_dir)?, access)?)
     };
     let optional = |path: &Option<PathBuf>| path.as_deref().map(part).transpose();
@@ -61,20 +61,4 @@ pub(crate) fn open(
         eprintln!("latent: {doubt}");
     }
     Ok(Model { checkpoint: joined.checkpoint, name, hash })
-}
-
-/// One line for parts that are lacking, with the flags that give them.
-pub(crate) fn tell_lacking(file: &str, components: &[&str]) -> String {
-    let is_text = |component: &&&str| component.starts_with("text encoder");
-    let texts = components.iter().filter(is_text).count();
-    let mut flags = vec!["--text-encoder FILE"; texts];
-    if components.contains(&"VAE") {
-        flags.push("--vae FILE");
-    }
-    let them = if components.len() == 1 { "it" } else { "them" };
-    format!(
-        "{file}: has no {}; give {them} with {}, or take {them} from another model with --parts-from MODEL",
-        components.join(", no "),
-        flags.join(" ")
-    )
 }

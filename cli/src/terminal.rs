@@ -1,10 +1,10 @@
 //! Images in a terminal: by kitty's protocol, iTerm's or sixels, or else as coloured half blocks.
 
-use crate::error::CliError;
 use crate::image_file::resized;
 use crate::output;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use latent_app::AppError;
 use latent_diffusion::Image;
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -40,12 +40,12 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     /// The terminal of the standard output. The variable `LATENT_TERMINAL` names a protocol, where it is not found out.
-    pub(crate) fn open() -> Result<Terminal, CliError> {
+    pub(crate) fn open() -> Result<Terminal, AppError> {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let protocol = match variable("LATENT_TERMINAL").as_str() {
             "" if !std::io::stdout().is_terminal() => {
                 let line = "preview: the standard output is no terminal; name a PNG file";
-                return Err(CliError::BadInput(line.into()));
+                return Err(AppError::BadInput(line.into()));
             }
             "" => guess(variable),
             "kitty" => Protocol::Kitty,
@@ -54,15 +54,15 @@ impl Terminal {
             "blocks" => Protocol::Blocks,
             other => {
                 let line = format!("LATENT_TERMINAL: {other:?} is not kitty, iterm, sixel or blocks");
-                return Err(CliError::BadInput(line));
+                return Err(AppError::BadInput(line));
             }
         };
         Ok(Terminal { protocol, shown: Cell::new(false) })
     }
 
     /// Shows an image in place of the last one.
-    pub(crate) fn show(&self, image: &Image) -> Result<(), CliError> {
-        let failed = |error: std::io::Error| CliError::RunTime(format!("standard output: {error}"));
+    pub(crate) fn show(&self, image: &Image) -> Result<(), AppError> {
+        let failed = |error: std::io::Error| AppError::RunTime(format!("standard output: {error}"));
         let mut text = String::new();
         if self.shown.replace(true) {
             let _ = write!(text, "\x1b[{ROWS}A");
@@ -94,7 +94,7 @@ fn guess(variable: impl Fn(&str) -> String) -> Protocol {
 }
 
 /// An image as what a terminal is sent.
-fn encode(protocol: Protocol, image: &Image) -> Result<String, CliError> {
+fn encode(protocol: Protocol, image: &Image) -> Result<String, AppError> {
     let of_height = |height: usize| {
         let width = (image.width * height).div_ceil(image.height).max(1);
         resized(image, width, height)

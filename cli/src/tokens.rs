@@ -1,8 +1,8 @@
 //! `latent tokens`: what a prompt becomes before a text encoder sees it.
 
 use crate::args::TokensArgs;
-use crate::error::CliError;
 use crate::{model, print, words as learned};
+use latent_app::AppError;
 use latent_diffusion::embeddings::{TextualInversion, Words};
 use latent_diffusion::families::Model;
 use latent_diffusion::lora::{Tag, take_tags};
@@ -52,15 +52,15 @@ struct Encoder {
 }
 
 /// Takes a prompt apart and prints it.
-pub(crate) fn run(args: &TokensArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &TokensArgs) -> Result<(), AppError> {
     let parts = Parts::of(args)?;
     if args.json { print(&format!("{:#}\n", parts.json(args.steps))) } else { print(&parts.text(args.steps)) }
 }
 
 impl Parts {
-    fn of(args: &TokensArgs) -> Result<Parts, CliError> {
+    fn of(args: &TokensArgs) -> Result<Parts, AppError> {
         if args.steps == 0 || args.steps > MAX_STEPS {
-            return Err(CliError::BadInput(format!("steps: {} is not in 1 to {MAX_STEPS}", args.steps)));
+            return Err(AppError::BadInput(format!("steps: {} is not in 1 to {MAX_STEPS}", args.steps)));
         }
         let given = args.prompt.as_ref().or(args.prompt_flag.as_ref()).map_or("", String::as_str);
         let (mut prompt, mut template) = (given.to_owned(), None);
@@ -82,7 +82,7 @@ impl Parts {
             (Some(model), files) => Words::new(files, &model.text, model.family.label)?,
             (None, _) => {
                 let line = "embedding: is for one kind of model; name the model with -m";
-                return Err(CliError::BadInput(line.into()));
+                return Err(AppError::BadInput(line.into()));
             }
         };
         let encoders = model.iter().flat_map(|model| &model.text).map(|part| Encoder {

@@ -2,7 +2,7 @@
 
 use crate::args::{DrawingArgs, HiresArgs, Txt2imgArgs};
 use crate::drawing::{Job, Verb};
-use crate::error::CliError;
+use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Settings, Task};
 
@@ -23,7 +23,7 @@ impl Verb for Txt2imgArgs {
         Some(&self.hires)
     }
 
-    fn job(&self, _: &mut Settings, _: &Model) -> Result<Box<dyn Job>, CliError> {
+    fn job(&self, _: &mut Settings, _: &Model) -> Result<Box<dyn Job>, AppError> {
         Ok(Box::new(Words))
     }
 }

@@ -1,11 +1,11 @@
 //! Making images larger: `latent upscale`, and what the second pass of a drawing is given.
 
 use crate::args::UpscaleArgs;
-use crate::error::CliError;
 use crate::inspect::bytes;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::{check_environment, check_threads, device, image_file, interrupt, model, models, print};
+use latent_app::AppError;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::upscaler::{MAX_PIXELS, Tiling, UpscalerFile};
 use latent_diffusion::{Error, Event, Image, Listener};
@@ -35,8 +35,8 @@ impl Enlarger {
         model: Option<&Path>,
         models_dir: Option<&Path>,
         tile: usize,
-    ) -> Result<Enlarger, CliError> {
-        let open = |path: &Path| -> Result<_, CliError> {
+    ) -> Result<Enlarger, AppError> {
+        let open = |path: &Path| -> Result<_, AppError> {
             let path = model::locate(path, models_dir)?;
             Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
         };
@@ -89,23 +89,23 @@ pub(crate) fn scaled(
     name: &str,
     (width, height): (usize, usize),
     scale: f64,
-) -> Result<(usize, usize), CliError> {
+) -> Result<(usize, usize), AppError> {
     if !(1.0..=MAX_SCALE).contains(&scale) {
-        return Err(CliError::BadInput(format!("{name}: {scale} is not in 1 to {MAX_SCALE}; 2 is usual")));
+        return Err(AppError::BadInput(format!("{name}: {scale} is not in 1 to {MAX_SCALE}; 2 is usual")));
     }
     let side = |side: usize| (side as f64 * scale) as usize;
     Ok((side(width), side(height)))
 }
 
-pub(crate) fn run(args: &UpscaleArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &UpscaleArgs) -> Result<(), AppError> {
     check_environment()?;
     let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
     latent_kernels::parallel::with_threads(threads, || upscale(args, &interrupted))
-        .map_err(CliError::RunTime)?
+        .map_err(AppError::RunTime)?
 }
 
-fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError> {
+fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
     let enlarger =
         Enlarger::open(args.upscale_model.as_deref(), args.models_dir.as_deref(), args.tiling.tile)?;
     let image = image_file::read(&args.image)?.over(image_file::GROUND);
@@ -115,7 +115,7 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), CliError>
         let (width, height) = size;
         let most = MAX_PIXELS / 1_000_000;
         let line = format!("scale: {width}x{height} are more than {most} million pixels; give a smaller one");
-        return Err(CliError::BadInput(line));
+        return Err(AppError::BadInput(line));
     }
     if let Some((file, _)) = &enlarger.network {
         file.config().check(&image)?;

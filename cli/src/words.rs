@@ -1,6 +1,6 @@
 //! Learned words of a command: `--embedding FILE` and `--embd-dir DIR`.
 
-use crate::error::CliError;
+use latent_app::AppError;
 use latent_diffusion::Pipeline;
 use latent_diffusion::embeddings::{TextualInversion, named};
 use latent_loader::Checkpoint;
@@ -32,7 +32,7 @@ impl WordsArgs {
 }
 
 /// Opens the textual inversions that prompts name and tells of them.
-pub(crate) fn apply(args: &WordsArgs, prompts: &[&str], pipeline: &mut Pipeline) -> Result<(), CliError> {
+pub(crate) fn apply(args: &WordsArgs, prompts: &[&str], pipeline: &mut Pipeline) -> Result<(), AppError> {
     let opened = open(args, prompts)?;
     if opened.is_empty() {
         return Ok(());
@@ -50,7 +50,7 @@ pub(crate) fn apply(args: &WordsArgs, prompts: &[&str], pipeline: &mut Pipeline)
 }
 
 /// Opens the textual inversions of the flags, and those of the folder that prompts name.
-pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<TextualInversion>>, CliError> {
+pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<TextualInversion>>, AppError> {
     let mut files: Vec<(String, PathBuf)> =
         args.embedding.iter().map(|path| (stem(path), path.clone())).collect();
     let flags = files.len();
@@ -60,7 +60,7 @@ pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<Textual
     let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
     let wanted = named(prompts, &stems);
     let is_wanted = |index: &usize| *index < flags || wanted.contains(index);
-    let open = |index: usize| -> Result<_, CliError> {
+    let open = |index: usize| -> Result<_, AppError> {
         let (name, path) = &files[index];
         Ok(Arc::new(TextualInversion::open(name, Checkpoint::open(path)?)?))
     };
@@ -68,7 +68,7 @@ pub(crate) fn open(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<Arc<Textual
 }
 
 /// The files of `--embd-dir` that prompts name.
-pub(crate) fn named_files(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, CliError> {
+pub(crate) fn named_files(args: &WordsArgs, prompts: &[&str]) -> Result<Vec<PathBuf>, AppError> {
     let Some(folder) = &args.embd_dir else { return Ok(Vec::new()) };
     let files = listed(folder)?;
     let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
@@ -80,8 +80,8 @@ fn stem(path: &Path) -> String {
 }
 
 /// The files of a folder by stem, in the order of their names.
-fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
-    let cannot = |error: std::io::Error| CliError::BadInput(format!("{}: {error}", folder.display()));
+fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, AppError> {
+    let cannot = |error: std::io::Error| AppError::BadInput(format!("{}: {error}", folder.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();

@@ -320,7 +320,7 @@ fn images() -> Seeds {
     seeds.push(("jpeg-turned".into(), turned));
     seeds.push((
         "jpeg-inks".into(),
-        [&[0], &include_bytes!("../src/image_file/samples/cmyk.jpg")[..]].concat(),
+        [&[0], &include_bytes!("../../app/src/image_file/samples/cmyk.jpg")[..]].concat(),
     ));
     seeds
 }

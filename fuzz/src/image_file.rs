@@ -1,6 +1,6 @@
 //! An image that a person gives, through the reader of the program.
 
-#[path = "../../cli/src/image_file/decode.rs"]
+#[path = "../../app/src/image_file/decode.rs"]
 mod decode;
 
 use super::assert_one_line;

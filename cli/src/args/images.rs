@@ -1,7 +1,7 @@
 //! Flags of the commands that draw from an image.
 
 use super::DrawingArgs;
-use crate::image_file::Resize;
+use latent_app::image_file::Resize;
 use latent_diffusion::Fill;
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct SizeArgs {
     /// What to do with an image of another shape than the size that is drawn
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Resize::Crop)]
+    #[arg(long, value_name = "stretch|crop|fit", default_value = "crop", value_parser = parse_resize)]
     pub(crate) resize: Resize,
 }
 
@@ -139,6 +139,10 @@ pub(crate) struct OutpaintArgs {
     pub(crate) mask_blur: f64,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
+}
+
+fn parse_resize(name: &str) -> Result<Resize, String> {
+    Resize::parse(name).map_err(|error| error.to_string())
 }
 
 fn parse_fill(name: &str) -> Result<Fill, String> {

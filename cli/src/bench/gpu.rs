@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use crate::args::BenchArgs;
-use crate::error::CliError;
+use latent_app::AppError;
 use latent_diffusion::tensor::gpu::{Gpu, GpuError, KernelTime, Peak};
 use latent_diffusion::tensor::{Device, Tensor, TensorError};
 use latent_diffusion::{Error, VaeTiling};
@@ -42,8 +42,8 @@ struct Kernel {
     bytes: u64,
 }
 
-pub(super) fn measure(args: &BenchArgs, side: usize, gpu: &Gpu, device: &Device) -> Result<Report, CliError> {
-    let failed = |error: GpuError| CliError::from(Error::from(TensorError::from(error)));
+pub(super) fn measure(args: &BenchArgs, side: usize, gpu: &Gpu, device: &Device) -> Result<Report, AppError> {
+    let failed = |error: GpuError| AppError::from(Error::from(TensorError::from(error)));
     let Device::Gpu { dtype, .. } = device else { unreachable!("a GPU is measured") };
     let tell = |line: &str| {
         if !args.json {
@@ -58,7 +58,7 @@ pub(super) fn measure(args: &BenchArgs, side: usize, gpu: &Gpu, device: &Device)
         let label = stage.label(args.batch);
         tell(&format!("{label}: making weights"));
         let forward = stage.load(&sizes, side, args.batch, VaeTiling::Off, device)?;
-        let run = || -> Result<f64, CliError> {
+        let run = || -> Result<f64, AppError> {
             let start = Instant::now();
             for result in forward()? {
                 let result = result.to(&Device::Cpu).map_err(Error::from)?;
@@ -92,12 +92,12 @@ pub(super) fn measure(args: &BenchArgs, side: usize, gpu: &Gpu, device: &Device)
     })
 }
 
-fn finite(result: &Tensor, label: &str) -> Result<(), CliError> {
+fn finite(result: &Tensor, label: &str) -> Result<(), AppError> {
     let values = result.f32s().map_err(Error::from)?;
     if values.iter().all(|v| v.is_finite()) {
         return Ok(());
     }
-    Err(CliError::RunTime(format!("{label}: computed no numbers (NaN)")))
+    Err(AppError::RunTime(format!("{label}: computed no numbers (NaN)")))
 }
 
 /// The kernels of a stage, the slowest first.

@@ -2,6 +2,7 @@
 
 use super::Fact;
 use crate::{hash, samplers};
+use latent_app::metadata::Texts;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::tensor::Device;
@@ -48,9 +49,6 @@ pub(super) struct About<'a> {
     /// What drew it.
     pub(super) device: &'a Device,
 }
-
-/// What an image's file tells, by keyword.
-pub(crate) type Texts = [(&'static str, String); 2];
 
 impl About<'_> {
     /// All that an image's file tells; `more` adds to the program's own.

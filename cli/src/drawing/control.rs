@@ -2,9 +2,9 @@
 
 use super::{Fact, Job};
 use crate::args::{ControlArgs, Preprocess};
-use crate::error::CliError;
 use crate::image_file::{self, Resize};
 use crate::{model, models};
+use latent_app::AppError;
 use latent_diffusion::controlnet::{Canny, ControlFile, canny};
 use latent_diffusion::{Control, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};
@@ -32,11 +32,11 @@ pub(super) fn apply(
     access: Access,
     models_dir: Option<&Path>,
     pipeline: &mut Pipeline,
-) -> Result<Vec<Fact>, CliError> {
+) -> Result<Vec<Fact>, AppError> {
     let count = args.control_net.len();
     if count > NAMES.len() {
         let line = format!("control net: {count} are given; {} are the most", NAMES.len());
-        return Err(CliError::BadInput(line));
+        return Err(AppError::BadInput(line));
     }
     let mut opened: Vec<(&Path, Arc<ControlFile>)> = Vec::new();
     let (mut controls, mut facts) = (Vec::new(), Vec::new());
@@ -50,11 +50,11 @@ pub(super) fn apply(
         };
         opened.push((path, net.clone()));
         let Some(image_path) = own("control image", &args.control_image, i, count)? else {
-            return Err(CliError::BadInput("control image: give the image that the network sees".into()));
+            return Err(AppError::BadInput("control image: give the image that the network sees".into()));
         };
         let made = own("control preprocess", &args.control_preprocess, i, count)?;
         let number = |name, values: &[f64], usual| {
-            Ok::<_, CliError>(own(name, values, i, count)?.copied().unwrap_or(usual))
+            Ok::<_, AppError>(own(name, values, i, count)?.copied().unwrap_or(usual))
         };
         let control = Control {
             strength: number("control strength", &args.control_strength, 1.0)?,
@@ -82,14 +82,14 @@ pub(super) fn apply(
 }
 
 /// The value of one of several ControlNets: its own, that of all, or none.
-fn own<'a, T>(name: &str, values: &'a [T], i: usize, count: usize) -> Result<Option<&'a T>, CliError> {
+fn own<'a, T>(name: &str, values: &'a [T], i: usize, count: usize) -> Result<Option<&'a T>, AppError> {
     match values.len() {
         0 | 1 => Ok(values.first()),
         n if n == count => Ok(values.get(i)),
         n => {
             let line =
                 format!("{name}: {n} are given for {count} ControlNets; give one for all, or one for each");
-            Err(CliError::BadInput(line))
+            Err(AppError::BadInput(line))
         }
     }
 }
@@ -102,7 +102,7 @@ fn seen(
     job: &dyn Job,
     settings: &Settings,
     pipeline: &Pipeline,
-) -> Result<latent_diffusion::Image, CliError> {
+) -> Result<latent_diffusion::Image, AppError> {
     let drawn = settings.size(pipeline.model())?;
     let size = job.task().image().map_or(drawn, |image| (image.width, image.height));
     let image = job.part(image_file::read(path)?.over(image_file::GROUND));

@@ -3,11 +3,11 @@
 //! Files are told by their names and hashes and never by their folders, which are nobody's business.
 
 use super::hires::OWN_WAYS;
-use crate::error::CliError;
 use crate::hash::{Hash, Subject};
 use crate::lora;
 use crate::{model, models};
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+use latent_app::AppError;
 use serde_json::{Map, Value, json};
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ impl Given {
         &self,
         used: Vec<(String, PathBuf)>,
         models_dir: Option<&Path>,
-    ) -> Result<Files, CliError> {
+    ) -> Result<Files, AppError> {
         let mut files = Vec::new();
         // The model's own hash is told beside its name.
         let own = self.files.iter().filter(|(flag, _)| flag != "model").cloned();

@@ -2,8 +2,8 @@
 
 use super::Fact;
 use crate::args::HiresArgs;
-use crate::error::CliError;
 use crate::upscale::{Enlarger, scaled};
+use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Hires, HiresUpscaler, Image, Listener, Settings};
@@ -34,7 +34,7 @@ enum By {
 }
 
 impl By {
-    fn open(name: &Path, models_dir: Option<&Path>) -> Result<By, CliError> {
+    fn open(name: &Path, models_dir: Option<&Path>) -> Result<By, AppError> {
         Ok(match name.to_str() {
             Some("latent") => By::Bilinear,
             Some("latent-nearest") => By::Nearest,
@@ -60,7 +60,7 @@ impl Second {
         first: &Settings,
         model: &Model,
         models_dir: Option<&Path>,
-    ) -> Result<Option<Second>, CliError> {
+    ) -> Result<Option<Second>, AppError> {
         let Some(args) = args.filter(|args| args.hires) else { return Ok(None) };
         let (width, height) = scaled("hires scale", first.size(model)?, args.hires_scale)?;
         let factor = model.vae.factor();
@@ -76,7 +76,7 @@ impl Second {
     }
 
     /// Settings of the second pass.
-    pub(super) fn settings(&self, first: &Settings, model: &Model) -> Result<Settings, CliError> {
+    pub(super) fn settings(&self, first: &Settings, model: &Model) -> Result<Settings, AppError> {
         Ok(self.hires(HiresUpscaler::Bilinear).settings(first, model)?)
     }
 

@@ -1,6 +1,6 @@
 //! What a command that draws makes of its flags: the images it starts from, and what becomes of the drawn ones.
 
-use crate::error::CliError;
+use latent_app::AppError;
 use latent_diffusion::{Image, Task};
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub(crate) trait Job {
     fn task(&self) -> Task<'_>;
 
     /// Images of the task as they are to be written.
-    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, CliError> {
+    fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, AppError> {
         Ok(images)
     }
 

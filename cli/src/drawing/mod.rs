@@ -11,17 +11,17 @@ mod prompts;
 mod settings;
 mod studio;
 
-pub(crate) use about::Texts;
 pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of, is_given};
 pub(crate) use job::{Fact, Job};
+pub(crate) use latent_app::metadata::Texts;
 pub(crate) use settings::random_seed;
 pub(crate) use studio::Studio;
 
 use crate::args::{DrawingArgs, HiresArgs};
-use crate::error::CliError;
 use crate::output::Output;
-use crate::sheet::Contact;
 use crate::{check_environment, check_threads, interrupt};
+use latent_app::AppError;
+use latent_app::contact_sheet::ContactSheet;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Image, Settings};
 use std::path::Path;
@@ -44,7 +44,7 @@ pub(crate) trait Verb: Sync {
     }
 
     /// Reads what the command is given beside words, and puts the size to draw into the settings.
-    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, CliError>;
+    fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, AppError>;
 }
 
 /// An image, and how it was made.
@@ -58,25 +58,25 @@ pub(crate) struct Drawn {
 }
 
 /// Takes images as they are drawn.
-pub(crate) type Sink<'a> = dyn FnMut(Drawn) -> Result<(), CliError> + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(Drawn) -> Result<(), AppError> + 'a;
 
 /// Runs a command that draws, until its end or Ctrl-C.
-pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
+pub(crate) fn run(verb: &dyn Verb) -> Result<(), AppError> {
     let args = verb.args();
     in_threads(args, |interrupted| {
         let output = Output::new(args.output.as_deref(), verb.prompt())?.with_quality(args.quality);
-        let mut contact = args.grid.then(|| Contact::new(args.batch_count)).transpose()?;
+        let mut contact = args.grid.then(|| ContactSheet::new(args.batch_count)).transpose()?;
         let mut sink = |drawn: Drawn| {
             let path = output.path(drawn.index, drawn.seed);
             output.write(&path, &drawn.image, &drawn.texts)?;
             tell(&path, &format!("seed {}", drawn.seed));
             if let Some(contact) = &mut contact {
-                contact.add(drawn, &path);
+                contact.add(drawn.image, drawn.texts, &path);
             }
             Ok(())
         };
         Studio::new(interrupted).draw(verb, &mut sink)?;
-        if let Some((path, sheet, texts)) = contact.and_then(Contact::finish) {
+        if let Some((path, sheet, texts)) = contact.and_then(ContactSheet::finish) {
             output.write(&path, &sheet, &texts)?;
             tell(&path, &format!("{} images", args.batch_count));
         }
@@ -87,12 +87,12 @@ pub(crate) fn run(verb: &dyn Verb) -> Result<(), CliError> {
 /// Does the work of a command with as many threads as its flags say. What it is given tells of Ctrl-C.
 pub(crate) fn in_threads(
     args: &DrawingArgs,
-    work: impl FnOnce(&AtomicBool) -> Result<(), CliError> + Send,
-) -> Result<(), CliError> {
+    work: impl FnOnce(&AtomicBool) -> Result<(), AppError> + Send,
+) -> Result<(), AppError> {
     check_environment()?;
     let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
-    latent_kernels::parallel::with_threads(threads, || work(&interrupted)).map_err(CliError::RunTime)?
+    latent_kernels::parallel::with_threads(threads, || work(&interrupted)).map_err(AppError::RunTime)?
 }
 
 /// Tells of a file that was written.

@@ -1,8 +1,8 @@
 //! The memory that a run will take, told before it begins.
 
 use super::hires::Second;
-use crate::error::CliError;
 use crate::inspect::bytes;
+use latent_app::AppError;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{MemoryEstimate, Pipeline, Settings, Task};
 
@@ -13,7 +13,7 @@ pub(super) fn tell(
     settings: &Settings,
     second: Option<&Second>,
     verbose: bool,
-) -> Result<(), CliError> {
+) -> Result<(), AppError> {
     if *pipeline.device() != Device::Cpu {
         return Ok(());
     }

@@ -2,11 +2,11 @@
 
 use super::Fact;
 use crate::args::PreviewArgs;
-use crate::error::CliError;
 use crate::image_file;
 use crate::models;
 use crate::output::Output;
 use crate::terminal::Terminal;
+use latent_app::AppError;
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Image, LatentRgb, Latents, Pipeline, Settings};
@@ -19,7 +19,7 @@ pub(super) fn apply(
     args: &PreviewArgs,
     access: Access,
     pipeline: &mut Pipeline,
-) -> Result<(Option<Arc<TaesdFile>>, Option<Fact>), CliError> {
+) -> Result<(Option<Arc<TaesdFile>>, Option<Fact>), AppError> {
     let Some(path) = &args.taesd else { return Ok((None, None)) };
     let taesd = Arc::new(TaesdFile::open(Checkpoint::open_with(path, access)?)?);
     pipeline.set_taesd(Some(taesd.clone()))?;
@@ -56,7 +56,7 @@ impl Preview {
         taesd: Option<&TaesdFile>,
         settings: &Settings,
         pipeline: &Pipeline,
-    ) -> Result<Option<Preview>, CliError> {
+    ) -> Result<Option<Preview>, AppError> {
         let Some(path) = &args.preview else { return Ok(None) };
         let model = pipeline.model();
         let room = settings.check(model)?;
@@ -74,7 +74,7 @@ impl Preview {
     }
 
     /// Shows it, if it is time.
-    pub(super) fn show(&self, event: &Event<'_>) -> Result<(), CliError> {
+    pub(super) fn show(&self, event: &Event<'_>) -> Result<(), AppError> {
         let Event::Step { step: step @ 1.., total, denoised, .. } = *event else { return Ok(()) };
         if !step.is_multiple_of(self.interval) && step != total {
             return Ok(());
@@ -88,12 +88,12 @@ impl Preview {
         }
     }
 
-    fn image(&self, latents: &Latents) -> Result<Image, CliError> {
+    fn image(&self, latents: &Latents) -> Result<Image, AppError> {
         let Some(decoder) = &self.decoder else {
             let small = self.rgb.image(latents, 0)?;
             return Ok(image_file::resized(&small, self.size.0, self.size.1));
         };
-        let pixels = decoder.decode(&latents.channels_last(0..1).map_err(CliError::from)?)?;
+        let pixels = decoder.decode(&latents.channels_last(0..1).map_err(AppError::from)?)?;
         let pixels = pixels.to(&Device::Cpu).map_err(latent_diffusion::Error::from)?;
         Ok(Image::from_tensor(&pixels)?.swap_remove(0))
     }

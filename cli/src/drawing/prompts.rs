@@ -2,9 +2,9 @@
 
 use super::TAGGED;
 use crate::args::ModelArgs;
-use crate::error::CliError;
 use crate::words::WordsArgs;
 use crate::{lora, words as learned};
+use latent_app::AppError;
 use latent_diffusion::lora::{Tag, take_tags};
 use latent_diffusion::prompt::{PromptSchedule, Wildcards, subprompts};
 use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
@@ -35,7 +35,7 @@ impl<'a> Prompts<'a> {
         args: &WordsArgs,
         templates: [&'a str; 2],
         seeds: &[u64],
-    ) -> Result<Prompts<'a>, CliError> {
+    ) -> Result<Prompts<'a>, AppError> {
         let told = match &args.wildcards {
             None => vec![templates.map(str::to_owned)],
             Some(folder) => {
@@ -51,7 +51,7 @@ impl<'a> Prompts<'a> {
         let (words, tags): (Vec<_>, Vec<_>) =
             told.iter().map(taken).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         if tags.iter().any(|own| *own != tags[0]) {
-            return Err(CliError::BadInput(
+            return Err(AppError::BadInput(
                 "wildcards: two of the images would get different LoRAs; name LoRAs outside of wildcards, or draw one \
                  image at a time"
                     .into(),
@@ -66,7 +66,7 @@ impl<'a> Prompts<'a> {
     }
 
     /// Refuses prompts that cannot be drawn in so many steps of a first and a second pass.
-    pub(super) fn check(&self, first: usize, second: usize) -> Result<(), CliError> {
+    pub(super) fn check(&self, first: usize, second: usize) -> Result<(), AppError> {
         for [prompt, negative] in &self.words {
             for part in subprompts(prompt)? {
                 PromptSchedule::of_passes(part.text, first, second)?;
@@ -77,14 +77,14 @@ impl<'a> Prompts<'a> {
     }
 
     /// Gives a pipeline the LoRAs and the learned words.
-    pub(super) fn open(&self, args: &ModelArgs, pipeline: &mut Pipeline) -> Result<(), CliError> {
+    pub(super) fn open(&self, args: &ModelArgs, pipeline: &mut Pipeline) -> Result<(), AppError> {
         let [prompt, negative] = &self.told[0];
         lora::apply(args, [prompt, negative], pipeline)?;
         learned::apply(&args.words, &self.texts(), pipeline)
     }
 
     /// The files that they name, by the flag that they stand for.
-    pub(super) fn used(&self, args: &ModelArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
+    pub(super) fn used(&self, args: &ModelArgs) -> Result<Vec<(String, PathBuf)>, AppError> {
         let [prompt, negative] = &self.told[0];
         let tagged =
             lora::tagged(args, &[prompt, negative])?.into_iter().map(|path| (TAGGED.to_owned(), path));

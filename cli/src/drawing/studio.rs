@@ -6,10 +6,10 @@ use super::preview::{self, Preview};
 use super::prompts::Prompts;
 use super::{Drawn, Fact, Sink, Verb, control, need, settings};
 use crate::args::DrawingArgs;
-use crate::error::CliError;
 use crate::hash::Hash;
 use crate::progress::Progress;
 use crate::{device, model, sources};
+use latent_app::AppError;
 use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Pipeline, Settings, VaeTiling};
@@ -50,7 +50,7 @@ impl<'a> Studio<'a> {
     }
 
     /// Draws the images of a command.
-    pub(crate) fn draw(&mut self, verb: &dyn Verb, sink: &mut Sink<'_>) -> Result<(), CliError> {
+    pub(crate) fn draw(&mut self, verb: &dyn Verb, sink: &mut Sink<'_>) -> Result<(), AppError> {
         let (args, prompt) = (verb.args(), verb.prompt());
         let seeds = seeds(args)?;
         // Every error of the input is found here, before anything is drawn.
@@ -175,13 +175,13 @@ impl<'a> Studio<'a> {
 }
 
 /// The seeds of a command's images, counting up.
-fn seeds(args: &DrawingArgs) -> Result<Vec<u64>, CliError> {
+fn seeds(args: &DrawingArgs) -> Result<Vec<u64>, AppError> {
     let count = args.batch_count;
     if count == 0 || count > MAX_COUNT {
-        return Err(CliError::BadInput(format!("batch count: {count} is not in 1 to {MAX_COUNT}")));
+        return Err(AppError::BadInput(format!("batch count: {count} is not in 1 to {MAX_COUNT}")));
     }
     if args.batch_size == 0 {
-        return Err(CliError::BadInput("batch size: 0 images at once; 1 is usual".into()));
+        return Err(AppError::BadInput("batch size: 0 images at once; 1 is usual".into()));
     }
     let first = args.sampling.seed.unwrap_or_else(settings::random_seed);
     Ok((0..count as u64).map(|i| first.wrapping_add(i)).collect())
@@ -206,7 +206,7 @@ impl Opened {
         prompts: &Prompts<'_>,
         flags: String,
         at_once: usize,
-    ) -> Result<Opened, CliError> {
+    ) -> Result<Opened, AppError> {
         let access = access(args);
         let memory = if args.low_memory || args.vae_tiling { VaeTiling::Bands } else { VaeTiling::Off };
         let models_dir = args.model.models_dir.as_deref();

@@ -3,9 +3,9 @@
 use super::line::Line;
 use super::search::Search;
 use crate::args::ReplayArgs;
-use crate::error::CliError;
-use crate::metadata::{Key, Told};
 use crate::{hash, model, models};
+use latent_app::AppError;
+use latent_app::metadata::{Key, Told};
 use latent_diffusion::names::{Named, key};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
@@ -17,7 +17,7 @@ const DIGITS: usize = 10;
 const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
 
 /// The line, and what of the told settings it does not follow.
-pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>), CliError> {
+pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>), AppError> {
     let mut line = Line::new(if args.image.is_some() { "img2img" } else { "txt2img" });
     let mut lost = Vec::new();
     line.image.clone_from(&args.image);
@@ -103,7 +103,7 @@ fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
 }
 
 /// The model: that which a person names, or one of the told name, which must have the told hash.
-fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>) -> Result<(), CliError> {
+fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>) -> Result<(), AppError> {
     let hash = told.get(Key::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
@@ -130,8 +130,8 @@ fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>
     Ok(())
 }
 
-fn lacking(args: &ReplayArgs, what: &str) -> CliError {
-    CliError::BadInput(format!("{}: {what}; give the model by --model", args.file.display()))
+fn lacking(args: &ReplayArgs, what: &str) -> AppError {
+    AppError::BadInput(format!("{}: {what}; give the model by --model", args.file.display()))
 }
 
 /// A model's name and hash.

@@ -7,10 +7,10 @@ mod search;
 
 use crate::args::ReplayArgs;
 use crate::drawing;
-use crate::error::CliError;
-use crate::metadata::{self, Told};
 use crate::output::Output;
 use crate::{image_file, print};
+use latent_app::AppError;
+use latent_app::metadata::{self, Told};
 use latent_diffusion::Image;
 use latent_kernels::Isa;
 use latent_loader::Plain;
@@ -19,11 +19,11 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Draws an image again and tells whether it is the same.
-pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
     let told = metadata::of(&args.file)?;
     if told.own.as_ref().is_some_and(|own| ["grid", "sheet"].iter().any(|key| own.get(key).is_some())) {
         let line = format!("{}: is a sheet of several images; replay one of them", args.file.display());
-        return Err(CliError::BadInput(line));
+        return Err(AppError::BadInput(line));
     }
     // Before they may be written over.
     let before = image_file::read(&args.file)?.image;
@@ -45,10 +45,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), CliError> {
         return print(&format!("{}\n", Plain(&quoted(&line.words(&args.flags)))));
     }
     let cannot =
-        |line| CliError::BadInput(format!("{}: what it tells cannot be drawn: {line}", args.file.display()));
+        |line| AppError::BadInput(format!("{}: what it tells cannot be drawn: {line}", args.file.display()));
     let command = line.read(&args.flags).map_err(cannot)?.command;
     let verb =
-        command.verb().ok_or_else(|| CliError::BadInput("flags: --help and the like draw nothing".into()))?;
+        command.verb().ok_or_else(|| AppError::BadInput("flags: --help and the like draw nothing".into()))?;
     drawing::run(verb)?;
     let path = Output::new(Some(&output), "")?.path(0, verb.args().sampling.seed.unwrap_or(0));
     let after = image_file::read(&path)?.image;

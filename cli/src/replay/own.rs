@@ -4,8 +4,8 @@ use super::line::{Line, argument, command};
 use super::search::Search;
 use crate::args::ReplayArgs;
 use crate::drawing::{NOT_TOLD, TAGGED, file_of};
-use crate::error::CliError;
 use crate::{hash, model};
+use latent_app::AppError;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -32,8 +32,8 @@ struct File<'a> {
     sha256: Option<&'a str>,
 }
 
-pub(super) fn line(own: &Value, args: &ReplayArgs) -> Result<Line, CliError> {
-    let bad = |reason: String| CliError::BadInput(format!("{}: {reason}", args.file.display()));
+pub(super) fn line(own: &Value, args: &ReplayArgs) -> Result<Line, AppError> {
+    let bad = |reason: String| AppError::BadInput(format!("{}: {reason}", args.file.display()));
     let text = |key: &str| own.get(key).and_then(Value::as_str);
     let name = text("command").unwrap_or("");
     let command = command(name).filter(|command| argument(command, "negative-prompt").is_some());
@@ -117,7 +117,7 @@ fn files(own: &Value) -> HashMap<&str, Vec<File<'_>>> {
 }
 
 /// The folder of the LoRAs that the prompt names.
-fn lora_folder(files: Vec<File<'_>>, search: &Search<'_>) -> Result<Option<PathBuf>, CliError> {
+fn lora_folder(files: Vec<File<'_>>, search: &Search<'_>) -> Result<Option<PathBuf>, AppError> {
     let mut folder: Option<PathBuf> = None;
     for File { flag, name, sha256 } in files {
         let path = search.find(flag.trim_matches(['<', '>']), name, sha256)?;
@@ -127,7 +127,7 @@ fn lora_folder(files: Vec<File<'_>>, search: &Search<'_>) -> Result<Option<PathB
                 "{}: is in another folder than the other LoRAs of the prompt; put them into one",
                 path.display()
             );
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         folder = Some(parent);
     }
@@ -135,7 +135,7 @@ fn lora_folder(files: Vec<File<'_>>, search: &Search<'_>) -> Result<Option<PathB
 }
 
 /// The model: that which a person names, or that of the same name and hash, or the built-in one.
-fn model(own: &Value, args: &ReplayArgs, search: &Search<'_>, line: &mut Line) -> Result<(), CliError> {
+fn model(own: &Value, args: &ReplayArgs, search: &Search<'_>, line: &mut Line) -> Result<(), AppError> {
     let sha256 = own.get("model_sha256").and_then(Value::as_str);
     let given = own.pointer("/flags/model/0").and_then(Value::as_str);
     if let Some(path) = &args.model {
@@ -150,7 +150,7 @@ fn model(own: &Value, args: &ReplayArgs, search: &Search<'_>, line: &mut Line) -
         && sha256.is_some_and(|sha256| sha256 != model::demo_sha256())
         && !args.force
     {
-        return Err(CliError::BadInput(format!(
+        return Err(AppError::BadInput(format!(
             "{}: was made with another built-in model ({}) than this program's ({}); --force takes this one",
             args.file.display(),
             sha256.map_or("", hash::short),

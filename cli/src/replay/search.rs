@@ -1,8 +1,8 @@
 //! The files that an image was made with, found by their names and known by their hashes.
 
 use crate::args::ReplayArgs;
-use crate::error::CliError;
 use crate::{hash, models};
+use latent_app::AppError;
 use std::path::{Path, PathBuf};
 
 /// Where files are looked for.
@@ -22,7 +22,7 @@ impl<'a> Search<'a> {
     }
 
     /// The file or folder of that name, which `what` tells of in messages, with this SHA-256 if one is known.
-    pub(super) fn find(&self, what: &str, name: &str, sha256: Option<&str>) -> Result<PathBuf, CliError> {
+    pub(super) fn find(&self, what: &str, name: &str, sha256: Option<&str>) -> Result<PathBuf, AppError> {
         // A name that leads elsewhere is none.
         let is_plain = Path::new(name).file_name().is_some_and(|plain| plain == name);
         let here =
@@ -33,7 +33,7 @@ impl<'a> Search<'a> {
         }
         let Some(first) = found.first() else {
             let hash = sha256.map_or(String::new(), |hash| format!(", SHA-256 {hash}"));
-            return Err(CliError::BadInput(format!(
+            return Err(AppError::BadInput(format!(
                 "{name}: the {what} that the image was made with is not found ({what}{hash}); name its folder by --from"
             )));
         };
@@ -53,7 +53,7 @@ impl<'a> Search<'a> {
     }
 
     /// Refuses a file that a person named, where it is another one than the image was made with.
-    pub(super) fn check(&self, what: &str, path: &Path, sha256: &str) -> Result<(), CliError> {
+    pub(super) fn check(&self, what: &str, path: &Path, sha256: &str) -> Result<(), AppError> {
         match hash_of(path)? {
             Some(hash) if !hash.starts_with(&sha256.to_lowercase()) => {
                 if self.force {
@@ -68,13 +68,13 @@ impl<'a> Search<'a> {
 }
 
 /// The SHA-256 of a file; a folder has none.
-fn hash_of(path: &Path) -> Result<Option<String>, CliError> {
+fn hash_of(path: &Path) -> Result<Option<String>, AppError> {
     let hash = path.is_file().then(|| hash::sha256(path)).transpose();
-    hash.map_err(|error| CliError::BadInput(format!("{}: {error}", path.display())))
+    hash.map_err(|error| AppError::BadInput(format!("{}: {error}", path.display())))
 }
 
-fn other(path: &Path, what: &str, hash: &str, wanted: &str) -> CliError {
-    CliError::BadInput(format!(
+fn other(path: &Path, what: &str, hash: &str, wanted: &str) -> AppError {
+    AppError::BadInput(format!(
         "{}: is another {what} than the image was made with: its hash is {} and not {}; --force takes it",
         path.display(),
         hash::short(hash),

@@ -1,8 +1,8 @@
-//! `latent metadata`: how an image was made, as its file tells.
+//! How an image was made, according to the metadata in its file.
 
 mod comfy;
-pub(crate) mod container;
-pub(crate) mod exif;
+pub mod container;
+pub mod exif;
 mod programs;
 mod read;
 #[cfg(test)]
@@ -11,39 +11,34 @@ mod told;
 mod webui;
 mod workflow;
 
-pub(crate) use told::{Key, Told};
+pub use told::{Key, Told};
 
-use crate::args::MetadataArgs;
-use crate::error::CliError;
-use crate::print;
+use crate::AppError;
 use latent_loader::Plain;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-/// Most characters of a value that a line shows.
-const LONGEST_VALUE: usize = 400;
+/// Maximum number of characters of a value in [`summary`].
+const MAX_VALUE_CHARS: usize = 400;
+
+/// The texts of an image file, by keyword: the webui's `parameters`, and this program's own `latent`.
+pub type Texts = [(&'static str, String); 2];
 
 /// A text of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text {
-    pub(crate) keyword: String,
-    pub(crate) text: String,
-}
-
-/// Tells how an image was made.
-pub(crate) fn run(args: &MetadataArgs) -> Result<(), CliError> {
-    let told = of(&args.file)?;
-    print(&if args.json { format!("{:#}\n", told.json()) } else { shown(&told) })
+pub struct Text {
+    pub keyword: String,
+    pub text: String,
 }
 
 /// What an image's file tells.
 ///
 /// # Errors
 /// Bad input, if it cannot be read or tells nothing.
-pub(crate) fn of(path: &Path) -> Result<Told, CliError> {
-    let refuse = |reason: String| CliError::BadInput(format!("{}: {reason}", path.display()));
+pub fn of(path: &Path) -> Result<Told, AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refuse("no such file".into()),
         _ => refuse(error.to_string()),
@@ -67,7 +62,8 @@ fn keywords(texts: &[Text]) -> String {
     some.join(", ") + if texts.len() > some.len() { ", …" } else { "" }
 }
 
-fn clipped(text: &str, most: usize) -> String {
+/// The first characters of a text, with an ellipsis where there are more.
+pub fn clipped(text: &str, most: usize) -> String {
     let mut clipped: String = text.chars().take(most).collect();
     if text.chars().nth(most).is_some() {
         clipped.push('…');
@@ -75,7 +71,8 @@ fn clipped(text: &str, most: usize) -> String {
     clipped
 }
 
-fn shown(told: &Told) -> String {
+/// The settings as lines of text for a person, safe to print on a terminal.
+pub fn summary(told: &Told) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
         // Further lines of a prompt are set in, so that none looks like a setting.
@@ -87,7 +84,7 @@ fn shown(told: &Told) -> String {
         line(&key.name().replace('_', " "), value);
     }
     for (name, value) in &told.others {
-        line(name, &clipped(value, LONGEST_VALUE));
+        line(name, &clipped(value, MAX_VALUE_CHARS));
     }
     let files = told.own.as_ref().and_then(|own| own.get("files")?.as_array());
     for file in files.into_iter().flatten() {

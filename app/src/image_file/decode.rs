@@ -10,18 +10,18 @@ use latent_diffusion::{Image, Mask};
 use std::io::{BufRead, Seek};
 
 /// Most pixels of an image: 8192x8192.
-pub(crate) const MAX_PIXELS: u64 = 1 << 26;
+pub const MAX_PIXELS: u64 = 1 << 26;
 /// Most bytes of a file: the largest image without compression, and a megabyte for what is written of it.
-pub(crate) const MAX_FILE_BYTES: u64 = MAX_PIXELS * MEMORY_PER_PIXEL + (1 << 20);
+pub const MAX_FILE_BYTES: u64 = MAX_PIXELS * MEMORY_PER_PIXEL + (1 << 20);
 /// Most memory that a decoder may take for a pixel, beside the image itself: 16 bits for each of four channels.
 const MEMORY_PER_PIXEL: u64 = 8;
 
 /// An image as it was given.
-pub(crate) struct Given {
+pub struct Given {
     /// Its colours, also where it is transparent.
-    pub(crate) image: Image,
+    pub image: Image,
     /// How opaque each pixel is, if the file tells.
-    pub(crate) alpha: Option<Vec<u8>>,
+    pub alpha: Option<Vec<u8>>,
 }
 
 /// Decodes an image of at most so many pixels. `named` is the format that the file's name promises: what the first bytes
@@ -29,7 +29,7 @@ pub(crate) struct Given {
 ///
 /// # Errors
 /// One line that goes on behind the file's name.
-pub(crate) fn decode(
+pub fn decode(
     bytes: impl BufRead + Seek,
     named: Option<ImageFormat>,
     max_pixels: u64,
@@ -78,7 +78,7 @@ impl Given {
     }
 
     /// The image on a ground of that grey, where it is transparent.
-    pub(crate) fn over(self, ground: u8) -> Image {
+    pub fn over(self, ground: u8) -> Image {
         let Given { mut image, alpha } = self;
         for (pixel, alpha) in image.rgb.chunks_exact_mut(3).zip(alpha.iter().flatten()) {
             let (alpha, ground) = (u32::from(*alpha), u32::from(ground));
@@ -90,7 +90,7 @@ impl Given {
     }
 
     /// The mask that it is, as an image: white is drawn, black and transparent are kept.
-    pub(crate) fn into_mask(self) -> Mask {
+    pub fn into_mask(self) -> Mask {
         let Image { width, height, rgb } = self.over(0);
         // Rec. 601, as most programs turn colours to grey.
         let grey = |pixel: &[u8]| {
@@ -101,7 +101,7 @@ impl Given {
     }
 
     /// The mask of what is transparent.
-    pub(crate) fn hole(&self) -> Option<Mask> {
+    pub fn hole(&self) -> Option<Mask> {
         let Image { width, height, .. } = self.image;
         let values = self.alpha.as_ref()?.iter().map(|alpha| 255 - alpha).collect();
         Some(Mask { width, height, values })

@@ -12,11 +12,11 @@ use std::path::Path;
 const MOST_EXIF: usize = 0xffff - 2 - 6;
 
 /// Quality of a JPEG that nothing was said about: hardly to be told from the image itself.
-pub(crate) const QUALITY: u8 = 95;
+pub const QUALITY: u8 = 95;
 
 /// How an image is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// Lossless.
     Png,
     /// With losses, which the quality from 1 to 100 limits.
@@ -30,7 +30,7 @@ impl Format {
     ///
     /// # Errors
     /// A part of a line, if the ending is that of a format which is not written.
-    pub(crate) fn of(path: &Path, quality: u8) -> Result<Format, String> {
+    pub fn of(path: &Path, quality: u8) -> Result<Format, String> {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let ending = ending.unwrap_or_default();
         match ending.as_str() {

@@ -1,13 +1,13 @@
 //! Reading image files.
 
 use super::decode::{Given, MAX_FILE_BYTES, MAX_PIXELS, decode};
-use crate::error::CliError;
+use crate::AppError;
 use std::io::BufReader;
 use std::path::Path;
 
 /// Reads an image.
-pub(crate) fn read(path: &Path) -> Result<Given, CliError> {
-    let refuse = |reason: String| CliError::BadInput(format!("{}: {reason}", path.display()));
+pub fn read(path: &Path) -> Result<Given, AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refuse("no such file".into()),
         _ => refuse(error.to_string()),

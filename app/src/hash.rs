@@ -12,7 +12,7 @@ const DIGITS: usize = 10;
 const PIECE: usize = 256 << 10;
 
 /// What is hashed.
-pub(crate) enum Subject {
+pub enum Subject {
     File(PathBuf),
     Bytes(&'static [u8]),
     /// A folder has no hash.
@@ -24,14 +24,14 @@ pub(crate) enum Subject {
 /// The SHA-256 of 2 GB takes a core 1.1 s with the processor's own instructions (measured). Beside the loading it would
 /// take that from the start, and after the drawing every image would wait for it. So it begins with the first step and
 /// takes what the kernels' threads leave idle while they wait for each other.
-pub(crate) struct Hash {
+pub struct Hash {
     begin: Sender<()>,
     digits: Receiver<Option<String>>,
 }
 
 impl Hash {
     /// Starts the thread, which waits.
-    pub(crate) fn of(subject: Subject) -> Hash {
+    pub fn of(subject: Subject) -> Hash {
         let (begin, told) = channel();
         let (send, digits) = channel();
         std::thread::spawn(move || {
@@ -46,13 +46,13 @@ impl Hash {
     }
 
     /// Now is a good time. Later calls change nothing.
-    pub(crate) fn begin(&self) {
+    pub fn begin(&self) {
         // A thread that is done needs no word.
         let _ = self.begin.send(());
     }
 
     /// Waits for the SHA-256, which is given once; `None` for a folder and a file that cannot be read any more.
-    pub(crate) fn wait(&self) -> Option<String> {
+    pub fn wait(&self) -> Option<String> {
         self.begin();
         self.digits.recv().ok().flatten()
     }
@@ -69,12 +69,12 @@ impl Subject {
 }
 
 /// The SHA-256 of bytes.
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+pub fn of_bytes(bytes: &[u8]) -> String {
     digits(Sha256::new_with_prefix(bytes))
 }
 
 /// The SHA-256 of a file.
-pub(crate) fn sha256(path: &Path) -> std::io::Result<String> {
+pub fn sha256(path: &Path) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     let mut file = std::fs::File::open(path)?;
     let mut buffer = vec![0; PIECE];
@@ -87,7 +87,7 @@ pub(crate) fn sha256(path: &Path) -> std::io::Result<String> {
 }
 
 /// The webui's short form of a SHA-256.
-pub(crate) fn short(sha256: &str) -> &str {
+pub fn short(sha256: &str) -> &str {
     &sha256[..DIGITS.min(sha256.len())]
 }
 

@@ -1,7 +1,7 @@
 //! Several images as one: a contact sheet, or a grid with labels.
 
-use crate::drawing::{Drawn, Texts};
-use crate::error::CliError;
+use crate::AppError;
+use crate::metadata::Texts;
 use latent_diffusion::Image;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use serde_json::Value;
@@ -18,19 +18,19 @@ const LARGE: usize = 384;
 
 /// Images in rows, with a label above each column and before each row.
 #[derive(Default)]
-pub(crate) struct Sheet {
+pub struct ImageGrid {
     /// Row by row; a cell may be empty.
-    pub(crate) cells: Vec<Option<Image>>,
-    pub(crate) columns: usize,
+    pub cells: Vec<Option<Image>>,
+    pub columns: usize,
     /// One for each column, or none at all.
-    pub(crate) above: Vec<String>,
+    pub above: Vec<String>,
     /// One for each row, or none at all.
-    pub(crate) before: Vec<String>,
+    pub before: Vec<String>,
 }
 
-impl Sheet {
+impl ImageGrid {
     /// The sheet as one image: black letters on white.
-    pub(crate) fn image(&self) -> Image {
+    pub fn image(&self) -> Image {
         let rows = self.cells.len().div_ceil(self.columns);
         let sides = |side: fn(&Image) -> usize| self.cells.iter().flatten().map(side).max().unwrap_or(0);
         let [width, height] = [sides(|image| image.width), sides(|image| image.height)];
@@ -69,38 +69,38 @@ impl Sheet {
 
 /// A contact sheet on the way.
 #[derive(Default)]
-pub(crate) struct Contact {
+pub struct ContactSheet {
     images: Vec<Option<Image>>,
     /// The first image's file, and what it tells.
     first: Option<(PathBuf, Texts)>,
 }
 
-impl Contact {
+impl ContactSheet {
     /// For so many images.
-    pub(crate) fn new(count: usize) -> Result<Contact, CliError> {
+    pub fn new(count: usize) -> Result<ContactSheet, AppError> {
         match count {
-            ..=MAX_IMAGES => Ok(Contact::default()),
-            _ => Err(CliError::BadInput(format!(
+            ..=MAX_IMAGES => Ok(ContactSheet::default()),
+            _ => Err(AppError::BadInput(format!(
                 "grid: {count} images are too many for one; {MAX_IMAGES} are the most"
             ))),
         }
     }
 
     /// Adds an image whose file is that.
-    pub(crate) fn add(&mut self, Drawn { image, texts, .. }: Drawn, path: &Path) {
+    pub fn add(&mut self, image: Image, texts: Texts, path: &Path) {
         self.images.push(Some(image));
         self.first.get_or_insert_with(|| (path.to_owned(), texts));
     }
 
     /// The sheet's file, the sheet, and what its file tells: how the first image was made.
-    pub(crate) fn finish(self) -> Option<(PathBuf, Image, Texts)> {
+    pub fn finish(self) -> Option<(PathBuf, Image, Texts)> {
         let (first, [parameters, (own, json)]) = self.first?;
         // The text is this program's own.
         let mut json: Value = serde_json::from_str(&json).unwrap_or_default();
         json["sheet"] = self.images.len().into();
         let texts = [parameters, (own, json.to_string())];
         let columns = (1..).find(|side| side * side >= self.images.len())?;
-        let sheet = Sheet { cells: self.images, columns, ..Sheet::default() };
+        let sheet = ImageGrid { cells: self.images, columns, ..ImageGrid::default() };
         let ending = first.extension().map_or(String::new(), |ending| format!(".{}", ending.display()));
         let name = format!("{}-grid{ending}", first.file_stem()?.display());
         Some((first.with_file_name(name), sheet.image(), texts))
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn images_stand_in_rows() {
         let cells = vec![Some(grey(2, 1, 10)), None, Some(grey(2, 1, 30))];
-        let sheet = Sheet { cells, columns: 2, ..Sheet::default() }.image();
+        let sheet = ImageGrid { cells, columns: 2, ..ImageGrid::default() }.image();
         let (width, height) = (GAP + 2 * (2 + GAP), GAP + 2 * (1 + GAP));
         assert_eq!((sheet.width, sheet.height), (width, height));
         let at = |x: usize, y: usize| sheet.rgb[(y * width + x) * 3];
@@ -169,7 +169,7 @@ mod tests {
         let label = |text: &str| vec![text.to_owned()];
         let labelled = |above: &str, before: &str| {
             let (above, before) = (label(above), label(before));
-            Sheet { cells: vec![Some(grey(8, 8, 255))], columns: 1, above, before }.image()
+            ImageGrid { cells: vec![Some(grey(8, 8, 255))], columns: 1, above, before }.image()
         };
         let (short, long) = (labelled("a", "b"), labelled("steps 10", "b"));
         assert!(long.width > short.width && long.height == short.height);

@@ -3,28 +3,49 @@
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 use latent_diffusion::families::Model;
+use latent_diffusion::names::{self, Named, UnknownName};
 use latent_diffusion::{Image, MAX_SIDE, Margins, Mask};
 
 /// Shortest side that is drawn, in elements of a latent: a UNet halves it three times.
 const LEAST_ELEMENTS: usize = 8;
 
 /// What happens to an image whose shape is not the one that is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Resize {
-    /// Its shape changes
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resize {
+    /// Its shape changes.
     Stretch,
-    /// It fills the size; what stands over is cut off on both sides
+    /// It fills the size; what does not fit is cut off on both sides.
+    #[default]
     Crop,
-    /// All of it is there; its edges go on beside it
+    /// All of it is visible; its edge pixels are repeated beside it.
     Fit,
 }
 
+impl Resize {
+    /// Every mode.
+    pub const ALL: [Resize; 3] = [Resize::Stretch, Resize::Crop, Resize::Fit];
+
+    /// The mode of that name.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn parse(name: &str) -> Result<Resize, UnknownName> {
+        names::find("resize mode", name, &Resize::ALL).copied()
+    }
+}
+
+impl Named for Resize {
+    fn name(&self) -> &'static str {
+        match self {
+            Resize::Stretch => "stretch",
+            Resize::Crop => "crop",
+            Resize::Fit => "fit",
+        }
+    }
+}
+
 /// The size to draw an image in: as asked for, or of the image's shape and with as many pixels as the model's own.
-pub(crate) fn size_for(
-    image: &Image,
-    asked: (Option<usize>, Option<usize>),
-    model: &Model,
-) -> (usize, usize) {
+pub fn size_for(image: &Image, asked: (Option<usize>, Option<usize>), model: &Model) -> (usize, usize) {
     let shape = image.width as f64 / image.height as f64;
     let factor = model.vae.factor();
     let side = |side: f64| {
@@ -41,7 +62,7 @@ pub(crate) fn size_for(
 }
 
 /// The image in a size, in the way of a mode.
-pub(crate) fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> Image {
+pub fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> Image {
     let (from_width, from_height) = (image.width as f64, image.height as f64);
     let scales = [width as f64 / from_width, height as f64 / from_height];
     let scale = match mode {
@@ -65,7 +86,7 @@ pub(crate) fn to_size(image: &Image, (width, height): (usize, usize), mode: Resi
 }
 
 /// The image stretched to a size.
-pub(crate) fn resized(image: &Image, width: usize, height: usize) -> Image {
+pub fn resized(image: &Image, width: usize, height: usize) -> Image {
     if (image.width, image.height) == (width, height) {
         return image.clone();
     }
@@ -76,7 +97,7 @@ pub(crate) fn resized(image: &Image, width: usize, height: usize) -> Image {
 }
 
 /// The mask stretched to a size. Whatever lies under a pixel that is drawn is drawn.
-pub(crate) fn mask_to(mask: &Mask, width: usize, height: usize) -> Mask {
+pub fn mask_to(mask: &Mask, width: usize, height: usize) -> Mask {
     let values = mask.values.iter().map(|value| if *value > 0 { 255 } else { 0 }).collect();
     let image = GrayImage::from_raw(mask.width as u32, mask.height as u32, values);
     let image = image.expect("a mask has a byte a pixel");

@@ -2,7 +2,7 @@
 
 use super::container::read as contents;
 use super::told::{Key, Told};
-use super::{Text, exif, read, shown};
+use super::{Text, exif, read, summary};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
@@ -236,7 +236,7 @@ fn what_is_printed_cannot_steer_a_terminal() {
         "parameters",
         "\u{1b}[2Ja\nSeed: 1\u{7}\nSteps: 1, Seed: 9\u{1b}]0;x\u{7}, \u{1b}b: c",
     )]));
-    let shown = shown(&told);
+    let shown = summary(&told);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
     // A line of a prompt is none of the settings.
     assert!(shown.contains("\\u{1b}[2Ja\n  Seed: 1"), "{shown:?}");
@@ -246,7 +246,7 @@ fn what_is_printed_cannot_steer_a_terminal() {
 fn long_values_are_cut_on_the_screen_and_not_in_json() {
     let long = "x".repeat(5000);
     let told = told(png(&[text("parameters", &format!("a\nSteps: 1, Odd: {long}, Odd: two"))]));
-    assert!(shown(&told).lines().all(|line| line.chars().count() < 500));
+    assert!(summary(&told).lines().all(|line| line.chars().count() < 500));
     assert_eq!(told.json()["others"]["Odd"], json!([long, "two"]));
     assert_eq!(told.json()["settings"]["steps"], 1);
 }
@@ -339,7 +339,7 @@ fn survives(file: Vec<u8>) {
     match contents(&mut Cursor::new(file)) {
         Ok(contents) => {
             if let Some(told) = read::read(&contents.texts) {
-                assert!(!shown(&told).contains(|c: char| c.is_control() && c != '\n'));
+                assert!(!summary(&told).contains(|c: char| c.is_control() && c != '\n'));
                 assert!(told.json().is_object());
             }
         }

@@ -24,8 +24,8 @@ const CUT_OFF: &str = "is cut off";
 
 /// What a file holds.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
-    pub(crate) texts: Vec<Text>,
+pub struct Contents {
+    pub texts: Vec<Text>,
 }
 
 impl Contents {
@@ -50,7 +50,7 @@ impl Contents {
 ///
 /// # Errors
 /// One line that goes on behind the file's name.
-pub(crate) fn read(file: &mut (impl Read + Seek)) -> Result<Contents, String> {
+pub fn read(file: &mut (impl Read + Seek)) -> Result<Contents, String> {
     let length = file.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     let mut source = Source { file, left: length };

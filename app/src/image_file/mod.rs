@@ -6,26 +6,21 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::Given;
-pub(crate) use read::read;
-pub(crate) use resize::{Resize, mask_to, resized, to_size};
+pub use decode::Given;
+pub use read::read;
+pub use resize::{Resize, mask_to, resized, to_size};
 
-use crate::error::CliError;
+use crate::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Image, Settings};
 use resize::size_for;
 use std::path::Path;
 
 /// What shows through where an image is transparent.
-pub(crate) const GROUND: u8 = 255;
+pub const GROUND: u8 = 255;
 
 /// Reads an image and brings it to the size to draw, which the settings then name.
-pub(crate) fn drawn(
-    path: &Path,
-    mode: Resize,
-    settings: &mut Settings,
-    model: &Model,
-) -> Result<Image, CliError> {
+pub fn drawn(path: &Path, mode: Resize, settings: &mut Settings, model: &Model) -> Result<Image, AppError> {
     let image = read(path)?.over(GROUND);
     let (width, height) = size_for(&image, (settings.width, settings.height), model);
     (settings.width, settings.height) = (Some(width), Some(height));

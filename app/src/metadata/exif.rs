@@ -31,7 +31,7 @@ const MOST_TAGS: usize = 1000;
 const TAG_BYTES: usize = 12;
 
 /// A block, without the `Exif\0\0` that JPEG has before it: the webui's text, and our own.
-pub(crate) fn write(parameters: &str, own: Option<&str>) -> Vec<u8> {
+pub fn write(parameters: &str, own: Option<&str>) -> Vec<u8> {
     let comment =
         [UNICODE, &parameters.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>()].concat();
     let software = format!("latent {}\0", env!("CARGO_PKG_VERSION"));
@@ -83,7 +83,7 @@ fn append(block: &mut Vec<u8>, tags: &[(u16, u16, Vec<u8>)]) {
 ///
 /// # Errors
 /// A part of a line, if it is no such block.
-pub(crate) fn read(block: &[u8]) -> Result<Vec<Text>, String> {
+pub fn read(block: &[u8]) -> Result<Vec<Text>, String> {
     let block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let big = match block.get(..4) {
         Some(b"MM\0\x2a") => true,

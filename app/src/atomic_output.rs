@@ -1,6 +1,6 @@
 //! A place for a file or folder that appears when it is whole, and not before.
 
-use crate::error::CliError;
+use crate::AppError;
 use std::fmt::Display;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,17 +14,17 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 
 /// Where something is to be written.
-pub(crate) struct Place<'a> {
+pub struct AtomicOutput<'a> {
     path: &'a Path,
     /// The folder around it.
     folder: PathBuf,
 }
 
-impl<'a> Place<'a> {
+impl<'a> AtomicOutput<'a> {
     /// Checks that `path` can be written: that its folder is there and takes files, and that nothing of that name is, unless
     /// it may be replaced.
-    pub(crate) fn new(path: &'a Path, may_replace: bool) -> Result<Place<'a>, CliError> {
-        let bad = |reason: &dyn Display| CliError::BadInput(format!("{}: {reason}", path.display()));
+    pub fn new(path: &'a Path, may_replace: bool) -> Result<AtomicOutput<'a>, AppError> {
+        let bad = |reason: &dyn Display| AppError::BadInput(format!("{}: {reason}", path.display()));
         if path.file_name().is_none() {
             return Err(bad(&"is no name of a file or folder"));
         }
@@ -32,7 +32,7 @@ impl<'a> Place<'a> {
         let folder = parent.canonicalize().ok().filter(|folder| folder.is_dir());
         let Some(folder) = folder else {
             let line = format!("{}: the folder does not exist; make it first", parent.display());
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         };
         match path.symlink_metadata() {
             Ok(_) if !may_replace => return Err(bad(&"is there already; --force replaces it")),
@@ -43,28 +43,28 @@ impl<'a> Place<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(bad(&format!("cannot be written: {error}"))),
         }
-        Ok(Place { path, folder })
+        Ok(AtomicOutput { path, folder })
     }
 
     /// Refuses an input that the output would replace: the same file or folder, or one in it.
-    pub(crate) fn check_input(&self, input: &Path) -> Result<(), CliError> {
+    pub fn check_input(&self, input: &Path) -> Result<(), AppError> {
         if let (Ok(output), Ok(read)) = (self.path.canonicalize(), input.canonicalize())
             && read.starts_with(&output)
         {
             let line =
                 format!("{}: is read from, so it cannot be written; name another file", self.path.display());
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         Ok(())
     }
 
     /// Lets `write` make the file or folder beside the place, and moves it there when it is whole. What was there goes
     /// then. After an error nothing is left; what a killed program left in this folder goes first.
-    pub(crate) fn write(&self, write: impl FnOnce(&Path) -> Result<(), CliError>) -> Result<(), CliError> {
-        let failed = |error: io::Error| CliError::RunTime(format!("{}: {error}", self.path.display()));
+    pub fn write(&self, write: impl FnOnce(&Path) -> Result<(), AppError>) -> Result<(), AppError> {
+        let failed = |error: io::Error| AppError::RunTime(format!("{}: {error}", self.path.display()));
         sweep(&self.folder);
         let (beside, _lock) = workplace(&self.folder).map_err(|error| {
-            CliError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
+            AppError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
         })?;
         let new = beside.path().join(NEW);
         write(&new)?;
@@ -128,7 +128,7 @@ fn sweep(folder: &Path) {
     }
 }
 
-/// Whether a folder is there and holds nothing but what [`Place::write`] puts into one.
+/// Whether a folder is there and holds nothing but what [`AtomicOutput::write`] puts into one.
 fn is_ours(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| [NEW, OLD].iter().any(|name| entry.file_name() == *name)))
@@ -163,13 +163,13 @@ mod tests {
     fn what_is_not_whole_is_not_seen() {
         let room = TempDir::new().unwrap();
         let path = room.path().join("model");
-        let place = Place::new(&path, false).unwrap();
+        let place = AtomicOutput::new(&path, false).unwrap();
         let outcome = place.write(|new| {
             std::fs::create_dir(new).unwrap();
             std::fs::write(new.join("a"), "half").unwrap();
-            Err(CliError::Interrupted)
+            Err(AppError::Interrupted)
         });
-        assert!(matches!(outcome, Err(CliError::Interrupted)) && entries(room.path()).is_empty());
+        assert!(matches!(outcome, Err(AppError::Interrupted)) && entries(room.path()).is_empty());
         place
             .write(|new| {
                 std::fs::write(new, "whole").unwrap();
@@ -177,9 +177,9 @@ mod tests {
             })
             .unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
-        assert!(Place::new(&path, false).is_err());
+        assert!(AtomicOutput::new(&path, false).is_err());
         // A folder in place of a file, and a file in place of a folder.
-        let place = Place::new(&path, true).unwrap();
+        let place = AtomicOutput::new(&path, true).unwrap();
         place
             .write(|new| {
                 std::fs::create_dir(new).unwrap();
@@ -209,7 +209,7 @@ mod tests {
             std::fs::write(new.join("whole"), "").unwrap();
             Ok(())
         };
-        Place::new(&path, false).unwrap().write(make).unwrap();
+        AtomicOutput::new(&path, false).unwrap().write(make).unwrap();
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let looked = scope.spawn(|| {
@@ -221,7 +221,7 @@ mod tests {
                 looked
             });
             for _ in 0..300 {
-                Place::new(&path, true).unwrap().write(make).unwrap();
+                AtomicOutput::new(&path, true).unwrap().write(make).unwrap();
             }
             is_over.store(true, Ordering::Relaxed);
             assert!(looked.join().unwrap() > 0);
@@ -243,7 +243,7 @@ mod tests {
             std::fs::write(new, "whole").unwrap();
             Ok(())
         };
-        Place::new(&room.path().join("model"), false).unwrap().write(write).unwrap();
+        AtomicOutput::new(&room.path().join("model"), false).unwrap().write(write).unwrap();
         let written = written.path().file_name().unwrap().to_str().unwrap();
         let mut expected = [".latent-convert-mine", written, "mine", "model"];
         expected.sort_unstable();
@@ -256,7 +256,7 @@ mod tests {
         let (folder, file) = (room.path().join("model"), room.path().join("model/a"));
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&file, "").unwrap();
-        let place = Place::new(&folder, true).unwrap();
+        let place = AtomicOutput::new(&folder, true).unwrap();
         assert!(place.check_input(&folder).is_err() && place.check_input(&file).is_err());
         assert!(place.check_input(room.path()).is_ok());
     }

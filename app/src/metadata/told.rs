@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 /// A setting that programs have in common, by the name that this program's flags have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub enum Key {
     Prompt,
     Negative,
     Seed,
@@ -25,7 +25,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Key::Prompt => "prompt",
             Key::Negative => "negative_prompt",
@@ -53,27 +53,27 @@ impl Key {
 }
 
 /// What a program calls a setting.
-pub(crate) type Name = (&'static str, Key);
+pub type Name = (&'static str, Key);
 
 /// All that is told.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Told {
+pub struct Told {
     /// The program, and its version where that is told.
-    pub(crate) program: String,
+    pub program: String,
     settings: Vec<(Key, String)>,
     /// Settings of the program alone, by its own names.
-    pub(crate) others: Vec<(String, String)>,
+    pub others: Vec<(String, String)>,
     /// Our own text.
-    pub(crate) own: Option<Value>,
+    pub own: Option<Value>,
 }
 
 impl Told {
-    pub(crate) fn by(program: &str) -> Told {
+    pub fn by(program: &str) -> Told {
         Told { program: program.to_owned(), ..Told::default() }
     }
 
     /// Keeps a setting. What is empty is not told, and the first of two counts.
-    pub(crate) fn set(&mut self, key: Key, value: impl Into<String>) {
+    pub fn set(&mut self, key: Key, value: impl Into<String>) {
         let value = value.into();
         let value = value.trim();
         if key == Key::Size {
@@ -88,16 +88,16 @@ impl Told {
         }
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&str> {
+    pub fn get(&self, key: Key) -> Option<&str> {
         self.settings.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn other(&mut self, name: &str, value: impl Into<String>) {
+    pub fn other(&mut self, name: &str, value: impl Into<String>) {
         self.others.push((name.to_owned(), value.into()));
     }
 
     /// Keeps the members of a JSON object, by what the program calls its settings.
-    pub(crate) fn take(&mut self, object: &Map<String, Value>, names: &[Name]) {
+    pub fn take(&mut self, object: &Map<String, Value>, names: &[Name]) {
         // In the order of the names, of which several may be for one setting.
         for (name, key) in names {
             if let Some(text) = object.get(*name).and_then(plain) {
@@ -112,12 +112,12 @@ impl Told {
     }
 
     /// Whether anything was found.
-    pub(crate) fn is_some(&self) -> bool {
+    pub fn is_some(&self) -> bool {
         !self.settings.is_empty()
     }
 
     /// The settings in the order in which a person reads them.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = (Key, &str)> {
+    pub fn settings(&self) -> impl Iterator<Item = (Key, &str)> {
         use Key::{CfgScale, ClipSkip, Height, Model, ModelHash, Negative, Prompt, Rng};
         use Key::{Sampler, Scheduler, Seed, Steps, Strength, Vae, Width};
         let order = [
@@ -128,7 +128,7 @@ impl Told {
     }
 
     /// The same as JSON, numbers as such.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let settings = self.settings().map(|(key, value)| {
             let number = Some(key).filter(|key| key.is_number()).and(serde_json::from_str(value).ok());
             (key.name().to_owned(), number.filter(Value::is_number).unwrap_or_else(|| value.into()))
@@ -152,7 +152,7 @@ impl Told {
 }
 
 /// A text, a number or a switch as text.
-pub(crate) fn plain(value: &Value) -> Option<String> {
+pub fn plain(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),

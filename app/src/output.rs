@@ -2,9 +2,9 @@
 
 mod encode;
 
-pub(crate) use encode::{Format, QUALITY};
+pub use encode::{Format, QUALITY};
 
-use crate::error::CliError;
+use crate::AppError;
 use latent_diffusion::Image;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 const LONGEST_SLUG: usize = 60;
 
 /// Where images go.
-pub(crate) struct Output {
+pub struct Output {
     pattern: String,
     /// Of a JPEG.
     quality: u8,
@@ -22,31 +22,31 @@ pub(crate) struct Output {
 impl Output {
     /// `pattern` as the user gave it, or a name made from the prompt. Checks that the folder exists and takes files,
     /// so that this fails before an image is drawn, not after.
-    pub(crate) fn new(pattern: Option<&Path>, prompt: &str) -> Result<Output, CliError> {
+    pub fn new(pattern: Option<&Path>, prompt: &str) -> Result<Output, AppError> {
         let pattern = match pattern {
             Some(path) => path
                 .to_str()
-                .ok_or_else(|| CliError::BadInput(format!("{}: the name is not UTF-8", path.display())))?
+                .ok_or_else(|| AppError::BadInput(format!("{}: the name is not UTF-8", path.display())))?
                 .to_owned(),
             None => format!("{}-{{seed}}.png", slug(prompt)),
         };
         let output = Output { pattern, quality: QUALITY };
         let path = output.path(0, 0);
         Format::of(&path, QUALITY)
-            .map_err(|reason| CliError::BadInput(format!("{}: {reason}", path.display())))?;
+            .map_err(|reason| AppError::BadInput(format!("{}: {reason}", path.display())))?;
         if path.is_dir() || output.pattern.ends_with('/') || output.pattern.is_empty() {
-            return Err(CliError::BadInput(format!("{}: is a folder; name a file in it", path.display())));
+            return Err(AppError::BadInput(format!("{}: is a folder; name a file in it", path.display())));
         }
         // A name that is too long, for instance.
         if let Err(error) = path.symlink_metadata()
             && error.kind() != std::io::ErrorKind::NotFound
         {
             let line = format!("{}: cannot be written: {error}; name another file", path.display());
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         // The image would take its name.
         if path.exists() && !path.is_file() {
-            return Err(CliError::BadInput(format!(
+            return Err(AppError::BadInput(format!(
                 "{}: is a device, a pipe or a socket; name a file",
                 path.display()
             )));
@@ -54,22 +54,22 @@ impl Output {
         let folder = folder(&path);
         if !folder.is_dir() {
             let line = format!("{}: the folder does not exist; make it first", folder.display());
-            return Err(CliError::BadInput(line));
+            return Err(AppError::BadInput(line));
         }
         NamedTempFile::new_in(folder).map_err(|error| {
-            CliError::BadInput(format!("{}: cannot write there: {error}", folder.display()))
+            AppError::BadInput(format!("{}: cannot write there: {error}", folder.display()))
         })?;
         Ok(output)
     }
 
     /// The same, with JPEGs of this quality, 1 to 100.
-    pub(crate) fn with_quality(self, quality: u8) -> Output {
+    pub fn with_quality(self, quality: u8) -> Output {
         Output { quality, ..self }
     }
 
     /// The file of image `index`: `%03d` and `{seed}` filled in. Without either, images after the first get
     /// `_2`, `_3` and so on.
-    pub(crate) fn path(&self, index: usize, seed: u64) -> PathBuf {
+    pub fn path(&self, index: usize, seed: u64) -> PathBuf {
         let with_seed = self.pattern.replace("{seed}", &seed.to_string());
         let (filled, counted) = fill_counter(&with_seed, index);
         if index == 0 || counted || self.pattern.contains("{seed}") {
@@ -82,9 +82,9 @@ impl Output {
     }
 
     /// Writes an image whole or not at all: a temporary file beside it takes its name when it is complete.
-    pub(crate) fn write(&self, path: &Path, image: &Image, texts: &[(&str, String)]) -> Result<(), CliError> {
+    pub fn write(&self, path: &Path, image: &Image, texts: &[(&str, String)]) -> Result<(), AppError> {
         let failed =
-            |error: &dyn std::fmt::Display| CliError::RunTime(format!("{}: {error}", path.display()));
+            |error: &dyn std::fmt::Display| AppError::RunTime(format!("{}: {error}", path.display()));
         let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
         let format = Format::of(path, self.quality).map_err(|error| failed(&error))?;
         let mut buffered = std::io::BufWriter::new(&mut file);
@@ -99,10 +99,10 @@ impl Output {
 }
 
 /// An image as a PNG without texts.
-pub(crate) fn png(image: &Image) -> Result<Vec<u8>, CliError> {
+pub fn png(image: &Image) -> Result<Vec<u8>, AppError> {
     let mut bytes = Vec::new();
     let encoded = encode::encode(&mut bytes, Format::Png, image, &[]);
-    encoded.map_err(|error| CliError::RunTime(format!("a PNG: {error}")))?;
+    encoded.map_err(|error| AppError::RunTime(format!("a PNG: {error}")))?;
     Ok(bytes)
 }
 
