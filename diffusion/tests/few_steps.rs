@@ -1,14 +1,14 @@
 //! Steps without guidance (`guidance_end`) and steps that take over the coarse levels (`cache_interval`).
 
 use latent_benches::{Manifest, WeightDtype, synth};
-use latent_diffusion::controlnet::Residuals;
+use latent_diffusion::controlnet::ControlNetResiduals;
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Sampler};
 use latent_diffusion::tensor::{Tensor, profile};
-use latent_diffusion::unet::UNet;
+use latent_diffusion::unet::{DeepCache, UNet};
 use latent_diffusion::{Event, Image, Latents, Pipeline, Settings};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -132,12 +132,16 @@ fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
         let added = config.added_dim.map(|dim| normal(&[2, dim], 3));
         let condition = unet.condition(&text, added.as_ref()).unwrap();
         let plain = unet.forward(&x, &timesteps, &condition).unwrap();
-        let (output, deep) = unet.forward_deep(&x, &timesteps, &condition, None).unwrap();
-        let shallow = unet.forward_shallow(&x, &timesteps, &condition, &deep).unwrap();
+        let mut deep = None;
+        let output = unet.forward_with(&x, &timesteps, &condition, None, DeepCache::Keep(&mut deep)).unwrap();
+        let deep = deep.unwrap();
+        let shallow = unet.forward_with(&x, &timesteps, &condition, None, DeepCache::Reuse(&deep)).unwrap();
         assert!(output.f32s().unwrap() == plain.f32s().unwrap(), "{family}: deep");
         assert!(shallow.f32s().unwrap() == plain.f32s().unwrap(), "{family}: shallow");
         // And another where something has.
-        let later = unet.forward_shallow(&normal(x.dims(), 4), &[300.0; 2], &condition, &deep).unwrap();
+        let later = unet
+            .forward(&normal(x.dims(), 4), &[300.0; 2], &condition, None, DeepCache::Reuse(&deep))
+            .unwrap();
         assert!(later.f32s().unwrap() != plain.f32s().unwrap(), "{family}: later");
         // What ControlNets add is taken over as well.
         let mut states = Vec::new();
@@ -154,10 +158,15 @@ fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
             }
         }
         let middle = normal(&[2, height, width, *config.block_out_channels.last().unwrap()], 5);
-        let residuals = Residuals { states, middle };
-        let steered = unet.forward_with(&x, &timesteps, &condition, Some(residuals.clone())).unwrap();
-        let (output, deep) = unet.forward_deep(&x, &timesteps, &condition, Some(residuals)).unwrap();
-        let shallow = unet.forward_shallow(&x, &timesteps, &condition, &deep).unwrap();
+        let residuals = ControlNetResiduals { down_blocks: states, mid_block: middle };
+        let steered =
+            unet.forward_with(&x, &timesteps, &condition, Some(residuals.clone()), DeepCache::Off).unwrap();
+        let mut deep = None;
+        let output = unet
+            .forward_with(&x, &timesteps, &condition, Some(residuals), DeepCache::Keep(&mut deep))
+            .unwrap();
+        let deep = deep.unwrap();
+        let shallow = unet.forward_with(&x, &timesteps, &condition, None, DeepCache::Reuse(&deep)).unwrap();
         assert!(output.f32s().unwrap() == steered.f32s().unwrap(), "{family}: steered");
         assert!(shallow.f32s().unwrap() == steered.f32s().unwrap(), "{family}: shallow and steered");
         assert!(steered.f32s().unwrap() != plain.f32s().unwrap(), "{family}");
@@ -170,9 +179,18 @@ fn features_of_another_batch_are_refused() {
     let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
     let condition =
         |batch| unet.condition(&normal(&[batch, 77, model.unet.cross_attention_dim], 2), None).unwrap();
-    let (_, deep) = unet.forward_deep(&normal(&[2, 8, 8, 4], 1), &[400.0; 2], &condition(2), None).unwrap();
-    assert!(unet.forward_shallow(&normal(&[1, 8, 8, 4], 1), &[400.0], &condition(1), &deep).is_err());
-    assert!(unet.forward_shallow(&normal(&[2, 8, 16, 4], 1), &[400.0; 2], &condition(2), &deep).is_err());
+    let mut deep = None;
+    unet.forward(&normal(&[2, 8, 8, 4], 1), &[400.0; 2], &condition(2), None, DeepCache::Keep(&mut deep))
+        .unwrap();
+    let deep = deep.unwrap();
+    assert!(
+        unet.forward_with(&normal(&[1, 8, 8, 4], 1), &[400.0], &condition(1), None, DeepCache::Reuse(&deep))
+            .is_err()
+    );
+    assert!(
+        unet.forward(&normal(&[2, 8, 16, 4], 1), &[400.0; 2], &condition(2), None, DeepCache::Reuse(&deep))
+            .is_err()
+    );
 }
 
 #[test]

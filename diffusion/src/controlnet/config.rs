@@ -25,7 +25,7 @@ impl ControlNetConfig {
             let Some(shape) = hint.shape(&format!("blocks.{i}.weight")) else { break };
             hint_channels.extend(shape.first());
         }
-        Ok(ControlNetConfig { unet: UNetConfig::of_way_down(weights, heads)?, hint_channels })
+        Ok(ControlNetConfig { unet: UNetConfig::from_encoder_weights(weights, heads)?, hint_channels })
     }
 
     /// Pixels of the image on each side of an element of the latent: every other block halves it.

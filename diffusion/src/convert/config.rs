@@ -22,7 +22,7 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     let levels = unet.block_out_channels.len();
     let up_depths: Vec<Vec<usize>> = (0..levels)
         .rev()
-        .map(|i| (0..=unet.layers_per_block).map(|j| unet.depth_up(i, j)).collect())
+        .map(|i| (0..=unet.layers_per_block).map(|j| unet.up_block_depth(i, j)).collect())
         .collect();
     let up_types = up_depths.iter().map(|d| if d[0] > 0 { "CrossAttnUpBlock2D" } else { "UpBlock2D" });
     let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };

@@ -3,7 +3,7 @@
 use super::now::Now;
 use super::{Image, Latents, Listener, Pipeline, Settings};
 use crate::Error;
-use crate::controlnet::{ControlFile, ControlNet, Residuals};
+use crate::controlnet::{ControlFile, ControlNet, ControlNetResiduals};
 use crate::families::Model;
 use crate::params::Params;
 use crate::unet::Condition;
@@ -206,8 +206,12 @@ impl ControlConditioning {
     }
 
     /// What is added to the UNet in this step for its input without what is beside the latents; nothing where none acts.
-    pub(super) fn residuals(&self, x: &Tensor, timesteps: &[f32]) -> Result<Option<Residuals>, Error> {
-        let mut sum: Option<Residuals> = None;
+    pub(super) fn residuals(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+    ) -> Result<Option<ControlNetResiduals>, Error> {
+        let mut sum: Option<ControlNetResiduals> = None;
         for (Acting { net, hint, condition, control }, acts) in self.acting.iter().zip(self.acting()) {
             if acts {
                 let own = net.forward(x, timesteps, hint, condition, control.strength as f32)?;

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::samplers::{Denoiser, Prediction, SampleError};
 use crate::schedule::Level;
 use crate::tokenizer::CONTEXT;
-use crate::unet::{Condition, DeepFeatures, UNet, added_vector};
+use crate::unet::{Condition, DeepCache, DeepFeatures, UNet, added_vector};
 use latent_tensor::{Tensor, ops};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ impl UNetDenoiser {
             width => Some(added_vector(&Tensor::from_f32(&[count, width], &pooled)?, &sizes)?),
         };
         let mut condition = self.unet.condition(&text, added.as_ref())?;
-        self.unet.tell_guidance(&mut condition, &vec![self.scale; count])?;
+        self.unet.set_guidance(&mut condition, &vec![self.scale; count])?;
         Ok(Evaluation {
             rows: some.to_vec(),
             condition,
@@ -269,16 +269,18 @@ impl Evaluation {
             && step - kept.step < interval
             && kept.acting == acting
         {
-            return unet.forward_shallow(&input, timesteps, &self.condition, &kept.deep);
+            return unet.forward_with(&input, timesteps, &self.condition, None, DeepCache::Reuse(&kept.deep));
         }
         // Not in memory while the next ones are computed.
         self.kept = None;
         let residuals = self.control.residuals(batch, timesteps)?;
         if interval == 1 {
-            return unet.forward_with(&input, timesteps, &self.condition, residuals);
+            return unet.forward_with(&input, timesteps, &self.condition, residuals, DeepCache::Off);
         }
-        let (output, deep) = unet.forward_deep(&input, timesteps, &self.condition, residuals)?;
-        self.kept = Some(Kept { deep, step, acting });
+        let mut deep = None;
+        let output =
+            unet.forward_with(&input, timesteps, &self.condition, residuals, DeepCache::Keep(&mut deep))?;
+        self.kept = deep.map(|deep| Kept { deep, step, acting });
         Ok(output)
     }
 }

@@ -59,7 +59,7 @@ pub struct Settings {
     /// steps.
     pub guidance_end: f64,
     /// Every how many steps the UNet's coarse levels are computed; the steps between take them over from the last one that
-    /// did (Ma et al., DeepCache, 2024; [`UNet::forward_shallow`](crate::unet::UNet::forward_shallow)). 1 computes them in
+    /// did (Ma et al., DeepCache, 2024; [`DeepCache`](crate::unet::DeepCache)). 1 computes them in
     /// all steps.
     pub cache_interval: usize,
     /// How beautiful SDXL's refiner is told that the image is, from 1 to 10, and what the negative prompt stands for.

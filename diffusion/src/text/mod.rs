@@ -9,6 +9,7 @@ use crate::tokenizer::{CONTEXT, VOCABULARY};
 use crate::{Error, params::Params};
 use latent_loader::Weights;
 use latent_tensor::{Device, Embedding, LayerNorm, Linear, Tensor, ops};
+use std::fmt;
 
 /// Channels of a head in every CLIP text model.
 const HEAD_WIDTH: usize = 64;
@@ -73,6 +74,12 @@ pub struct TextEncoder {
     device: Device,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+}
+
+impl fmt::Debug for TextEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextEncoder").field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 impl TextEncoder {

@@ -33,7 +33,8 @@ impl TextPart {
     }
 }
 
-/// What a text encoder gives a model, in main memory.
+/// The output of a text encoder, in main memory.
+#[derive(Clone, Debug)]
 pub struct Encoded {
     /// `[chunks, 77, width]`
     pub states: Tensor,
@@ -42,6 +43,7 @@ pub struct Encoded {
 }
 
 /// A loaded [`TextPart`].
+#[derive(Debug)]
 pub struct PartEncoder {
     part: TextPart,
     encoder: TextEncoder,

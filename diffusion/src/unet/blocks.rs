@@ -1,4 +1,4 @@
-//! The levels of a UNet.
+//! The blocks of a UNet: down, mid and up.
 
 use super::EPS;
 use super::config::UNetConfig;
@@ -8,13 +8,13 @@ use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Padding, Tensor, ops};
 
 /// A residual block and, where the level has attention, a transformer.
-struct Layer {
+struct UNetLayer {
     resnet: ResnetBlock,
     attention: Option<SpatialTransformer>,
 }
 
-impl Layer {
-    /// Layer `index` of a block at `level`, with `depth` transformer blocks.
+impl UNetLayer {
+    /// UNetLayer `index` of a block at `level`, with `depth` transformer blocks.
     fn load(
         params: &Params<'_>,
         config: &UNetConfig,
@@ -22,14 +22,14 @@ impl Layer {
         level: usize,
         inputs: usize,
         depth: usize,
-    ) -> Result<Layer, Error> {
+    ) -> Result<UNetLayer, Error> {
         let outputs = config.block_out_channels[level];
         let time_width = 4 * config.block_out_channels[0];
         let resnet = params.scope("resnets").scope(index);
         let attention = params.scope("attentions").scope(index);
         let transformer =
             || SpatialTransformer::load(&attention, outputs, depth, config.cross_attention_dim, config.heads);
-        Ok(Layer {
+        Ok(UNetLayer {
             resnet: ResnetBlock::load(&resnet, inputs, outputs, Some(time_width), EPS)?,
             attention: (depth > 0).then(transformer).transpose()?,
         })
@@ -44,25 +44,26 @@ impl Layer {
     }
 }
 
-/// A level on the way down (`CrossAttnDownBlock2D`, `DownBlock2D`).
-pub(super) struct DownBlock {
-    layers: Vec<Layer>,
+/// The down block of a level (`CrossAttnDownBlock2D`; without attention `DownBlock2D`).
+pub(super) struct CrossAttnDownBlock {
+    layers: Vec<UNetLayer>,
     downsampler: Option<Conv2d>,
 }
 
-impl DownBlock {
+impl CrossAttnDownBlock {
     pub(super) fn load(
         params: &Params<'_>,
         config: &UNetConfig,
         level: usize,
         inputs: usize,
-    ) -> Result<DownBlock, Error> {
+    ) -> Result<CrossAttnDownBlock, Error> {
         let outputs = config.block_out_channels[level];
         let depth = config.transformer_depth[level];
-        let layer = |i| Layer::load(params, config, i, level, if i == 0 { inputs } else { outputs }, depth);
+        let layer =
+            |i| UNetLayer::load(params, config, i, level, if i == 0 { inputs } else { outputs }, depth);
         let is_last = level + 1 == config.block_out_channels.len();
         let downsampler = || params.conv("downsamplers.0.conv", [outputs, outputs, 3], 2, Padding::all(1));
-        Ok(DownBlock {
+        Ok(CrossAttnDownBlock {
             layers: (0..config.layers_per_block).map(layer).collect::<Result<_, _>>()?,
             downsampler: (!is_last).then(downsampler).transpose()?,
         })
@@ -73,51 +74,55 @@ impl DownBlock {
         keys_values(self.layers.iter().filter_map(|layer| layer.attention.as_ref()), text)
     }
 
-    /// The states after each layer: the last goes on, all come back on the way up.
+    /// The hidden states after each layer. The last one is the input of the next block; all are skip connections.
     pub(super) fn forward(
         &self,
         x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut states = self.forward_layers(x, time, text)?;
-        if let (Some(downsampler), Some(x)) = (&self.downsampler, states.last()) {
-            states.push(ops::conv2d(x, downsampler)?);
+        let mut skips = self.forward_layers(x, time, text)?;
+        if let (Some(downsampler), Some(x)) = (&self.downsampler, skips.last()) {
+            skips.push(ops::conv2d(x, downsampler)?);
         }
-        Ok(states)
+        Ok(skips)
     }
 
-    /// The same without the downsampler's.
+    /// As [`CrossAttnDownBlock::forward`], without the downsampler.
     pub(super) fn forward_layers(
         &self,
         mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut states = Vec::new();
+        let mut skips = Vec::new();
         for layer in &self.layers {
             x = layer.forward(x, time, text)?;
-            states.push(x.clone());
+            skips.push(x.clone());
         }
-        Ok(states)
+        Ok(skips)
     }
 }
 
-/// Beyond the coarsest level (`UNetMidBlock2DCrossAttn`; without attention `UNetMidBlock2D`).
-pub(super) struct MidBlock {
+/// The block between down and up blocks (`UNetMidBlock2DCrossAttn`; without attention `UNetMidBlock2D`).
+pub(super) struct UNetMidBlock {
     resnets: Vec<ResnetBlock>,
     attention: Option<SpatialTransformer>,
 }
 
-impl MidBlock {
-    pub(super) fn load(params: &Params<'_>, config: &UNetConfig, channels: usize) -> Result<MidBlock, Error> {
+impl UNetMidBlock {
+    pub(super) fn load(
+        params: &Params<'_>,
+        config: &UNetConfig,
+        channels: usize,
+    ) -> Result<UNetMidBlock, Error> {
         let time_width = Some(4 * config.block_out_channels[0]);
         let resnet =
             |i| ResnetBlock::load(&params.scope("resnets").scope(i), channels, channels, time_width, EPS);
         let attention = params.scope("attentions.0");
         let (depth, context) = (config.mid_depth, config.cross_attention_dim);
         let transformer = || SpatialTransformer::load(&attention, channels, depth, context, config.heads);
-        Ok(MidBlock {
+        Ok(UNetMidBlock {
             resnets: (0..config.mid_resnets).map(resnet).collect::<Result<_, _>>()?,
             attention: (depth > 0).then(transformer).transpose()?,
         })
@@ -144,29 +149,29 @@ impl MidBlock {
     }
 }
 
-/// A level on the way up (`CrossAttnUpBlock2D`, `UpBlock2D`).
-pub(super) struct UpBlock {
-    layers: Vec<Layer>,
+/// The up block of a level (`CrossAttnUpBlock2D`; without attention `UpBlock2D`).
+pub(super) struct CrossAttnUpBlock {
+    layers: Vec<UNetLayer>,
     upsampler: Option<Conv2d>,
 }
 
-impl UpBlock {
-    /// `skips`: channels of the states that the way down left; this level takes its own from the end.
+impl CrossAttnUpBlock {
+    /// `skips`: channels of the skip connections that are left; this block takes its own from the end.
     pub(super) fn load(
         params: &Params<'_>,
         config: &UNetConfig,
         level: usize,
         inputs: usize,
         skips: &mut Vec<usize>,
-    ) -> Result<UpBlock, Error> {
+    ) -> Result<CrossAttnUpBlock, Error> {
         let outputs = config.block_out_channels[level];
         let layer = |i| {
             let inputs = if i == 0 { inputs } else { outputs };
-            let depth = config.depth_up(level, i);
-            Layer::load(params, config, i, level, inputs + skips.pop().unwrap_or(0), depth)
+            let depth = config.up_block_depth(level, i);
+            UNetLayer::load(params, config, i, level, inputs + skips.pop().unwrap_or(0), depth)
         };
         let upsampler = || params.conv3x3("upsamplers.0.conv", outputs, outputs);
-        Ok(UpBlock {
+        Ok(CrossAttnUpBlock {
             layers: (0..=config.layers_per_block).map(layer).collect::<Result<_, _>>()?,
             upsampler: (level > 0).then(upsampler).transpose()?,
         })
@@ -177,17 +182,17 @@ impl UpBlock {
         keys_values(self.layers.iter().filter_map(|layer| layer.attention.as_ref()), text)
     }
 
-    /// How many layers it has.
+    /// Number of layers.
     pub(super) fn layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// How many keys and values it takes from those of the text.
+    /// Number of cross-attentions, each of which has keys and values of the text.
     pub(super) fn text_keys(&self) -> usize {
         self.layers.iter().filter_map(|layer| layer.attention.as_ref()).map(SpatialTransformer::depth).sum()
     }
 
-    /// Takes its states from the end of `skips`.
+    /// Takes its skip connections from the end of `skips`.
     pub(super) fn forward(
         &self,
         mut x: Tensor,
@@ -202,7 +207,7 @@ impl UpBlock {
             x = layer.forward(x, time, text)?;
         }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
-            // Not always twice the size: a side of 3 came from one of 5 or 6.
+            // Not always twice the size: a side of 3 can come from one of 5 or 6.
             let (height, width) = (next.dims()[1], next.dims()[2]);
             x = ops::conv2d_with(
                 &x,
@@ -214,7 +219,7 @@ impl UpBlock {
     }
 }
 
-/// Keys and values of the text for some attentions, one after the other.
+/// Keys and values of the text for some attentions, in their order.
 fn keys_values<'a>(
     attentions: impl Iterator<Item = &'a SpatialTransformer>,
     text: &Tensor,

@@ -3,17 +3,17 @@
 use crate::Error;
 use latent_loader::Weights;
 
-/// How many heads an attention has.
+/// How the number of heads of an attention is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heads {
     /// The same number everywhere (SD 1.x: 8).
     Count(usize),
-    /// As many as give heads of this width (SD 2.x and SDXL: 64).
+    /// The number that gives heads of this width (SD 2.x and SDXL: 64).
     Width(usize),
 }
 
 impl Heads {
-    /// Number of heads of an attention of that many channels.
+    /// Number of heads of an attention with this many channels.
     #[must_use]
     pub fn count(self, channels: usize) -> usize {
         match self {
@@ -22,38 +22,38 @@ impl Heads {
         }
     }
 
-    /// Whether an attention of that many channels has whole heads.
+    /// Whether this many channels are a whole number of heads.
     fn fit(self, channels: usize) -> bool {
         let (Heads::Count(divisor) | Heads::Width(divisor)) = self;
         channels > 0 && channels.is_multiple_of(divisor)
     }
 }
 
-/// Sizes of a `UNet2DConditionModel`. Shapes do not tell the number of heads: that is the family's.
+/// Sizes of a `UNet2DConditionModel`. The number of heads cannot be read from shapes; the family knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UNetConfig {
-    /// Channels of the latent, with what is appended to it.
+    /// Channels of the input: those of the latents and of what is concatenated to them.
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
     /// Channels of each level, finest first.
     pub block_out_channels: Vec<usize>,
-    /// Residual blocks of a level on the way down; the way up has one more.
+    /// Residual blocks of a down block; an up block has one more.
     pub layers_per_block: usize,
-    /// Transformer blocks of each attention of a level, 0 where there is no attention.
+    /// Transformer blocks of each attention of a level; 0 for a level without attention.
     pub transformer_depth: Vec<usize>,
-    /// The same for each layer of each level on the way up, finest level first, where they are others than on the way
-    /// down (SSD-1B).
+    /// Transformer blocks of each layer of each up block, finest level first, where they differ from those of the down
+    /// blocks (SSD-1B).
     pub up_depth: Option<Vec<Vec<usize>>>,
-    /// Transformer blocks in the middle, 0 where there is no attention (SSD-1B, Vega).
+    /// Transformer blocks of the mid block; 0 for a mid block without attention (SSD-1B, Vega).
     pub mid_depth: usize,
-    /// Residual blocks in the middle: 2; 1 without attention (SSD-1B, Vega); 0 where there is no middle.
+    /// Residual blocks of the mid block: 2; 1 without attention (SSD-1B, Vega); 0 without a mid block.
     pub mid_resnets: usize,
-    /// Width of the text states.
+    /// Width of the text's hidden states.
     pub cross_attention_dim: usize,
-    /// Length of the vector beside the time (SDXL: pooled text and sizes), if there is one.
+    /// Length of the added vector (SDXL: pooled text and sizes), for models that take one.
     pub added_dim: Option<usize>,
-    /// Length of the embedding of the guidance, for models that are told of it (LCM).
+    /// Length of the embedding of the guidance scale, for models that take it (LCM).
     pub time_cond_proj_dim: Option<usize>,
     /// Heads of every attention.
     pub heads: Heads,
@@ -63,18 +63,18 @@ impl UNetConfig {
     /// Reads the sizes from tensors named as diffusers names them.
     ///
     /// # Errors
-    /// A tensor that tells a size is missing.
+    /// A tensor from which a size is read is missing.
     pub fn from_weights(weights: &Weights, heads: Heads) -> Result<UNetConfig, Error> {
         UNetConfig::read(weights, heads, true)
     }
 
-    /// As [`UNetConfig::from_weights`], of weights without a way up (ControlNet): it has no output channels, and no text
-    /// where nothing attends to one.
-    pub(crate) fn of_way_down(weights: &Weights, heads: Heads) -> Result<UNetConfig, Error> {
+    /// As [`UNetConfig::from_weights`], from weights without up blocks (ControlNet): there are no output channels, and no
+    /// text width where nothing attends to a text.
+    pub(crate) fn from_encoder_weights(weights: &Weights, heads: Heads) -> Result<UNetConfig, Error> {
         UNetConfig::read(weights, heads, false)
     }
 
-    fn read(weights: &Weights, heads: Heads, has_way_up: bool) -> Result<UNetConfig, Error> {
+    fn read(weights: &Weights, heads: Heads, has_up_blocks: bool) -> Result<UNetConfig, Error> {
         let dim = |name: &str, axis: usize| -> Result<usize, Error> { Ok(weights.dim(name, axis)?) };
         let count =
             |exists: &dyn Fn(usize) -> String| (0..).take_while(|i| weights.contains(&exists(*i))).count();
@@ -90,14 +90,14 @@ impl UNetConfig {
         let transformer_depth: Vec<usize> = down.iter().filter_map(|level| level.first().copied()).collect();
         let is_depth = |(level, depth): (&Vec<usize>, &usize)| level.iter().all(|layer| layer == depth);
         if !down.iter().zip(&transformer_depth).all(is_depth) {
-            return Err(unsupported(weights, format!("attentions of {down:?} blocks on the way down")));
+            return Err(unsupported(weights, format!("{down:?} transformer blocks in its down blocks")));
         }
-        let is_usual = !has_way_up || up.iter().zip(&transformer_depth).all(is_depth);
+        let is_usual = !has_up_blocks || up.iter().zip(&transformer_depth).all(is_depth);
         let mid_depth = blocks("mid_block.attentions.0");
-        let attends = has_way_up || mid_depth > 0 || transformer_depth.iter().any(|depth| *depth > 0);
+        let attends = has_up_blocks || mid_depth > 0 || transformer_depth.iter().any(|depth| *depth > 0);
         let config = UNetConfig {
             in_channels: dim("conv_in.weight", 1)?,
-            out_channels: if has_way_up { dim("conv_out.weight", 0)? } else { 0 },
+            out_channels: if has_up_blocks { dim("conv_out.weight", 0)? } else { 0 },
             block_out_channels: (0..levels)
                 .map(|i| dim(&format!("down_blocks.{i}.resnets.0.conv1.weight"), 0))
                 .collect::<Result<_, _>>()?,
@@ -117,44 +117,43 @@ impl UNetConfig {
         Ok(config)
     }
 
-    /// Transformer blocks of a layer on the way up.
+    /// Transformer blocks of a layer of the up block of a level.
     #[must_use]
-    pub fn depth_up(&self, level: usize, layer: usize) -> usize {
+    pub fn up_block_depth(&self, level: usize, layer: usize) -> usize {
         match &self.up_depth {
             Some(depths) => depths[level][layer],
             None => self.transformer_depth[level],
         }
     }
 
-    /// Refuses sizes on which an op would divide by nothing.
+    /// Refuses sizes for which an op would divide by zero.
     fn check(&self, weights: &Weights) -> Result<(), Error> {
         let attends = |level: usize| {
             self.transformer_depth[level] > 0
-                || (0..=self.layers_per_block).any(|layer| self.depth_up(level, layer) > 0)
+                || (0..=self.layers_per_block).any(|layer| self.up_block_depth(level, layer) > 0)
                 || (self.mid_depth > 0 && level + 1 == self.block_out_channels.len())
         };
         let fits = |(level, channels): (usize, &usize)| {
             *channels > 0 && (!attends(level) || self.heads.fit(*channels))
         };
         let sides = self.layers_per_block > 0 && !self.block_out_channels.is_empty();
-        // An attention in the middle lies between two residual blocks.
-        let middle = if self.mid_depth > 0 { self.mid_resnets == 2 } else { self.mid_resnets < 2 };
-        if sides && middle && self.block_out_channels.iter().enumerate().all(fits) {
+        // The mid block's attention is between two residual blocks.
+        let mid_fits = if self.mid_depth > 0 { self.mid_resnets == 2 } else { self.mid_resnets < 2 };
+        if sides && mid_fits && self.block_out_channels.iter().enumerate().all(fits) {
             return Ok(());
         }
-        let middle =
-            format!("{} residual and {} transformer blocks in the middle", self.mid_resnets, self.mid_depth);
-        Err(unsupported(weights, format!("widths {:?}, {middle}", self.block_out_channels)))
+        let mid = format!("{} residual and {} transformer blocks", self.mid_resnets, self.mid_depth);
+        Err(unsupported(weights, format!("widths {:?} and a mid block of {mid}", self.block_out_channels)))
     }
 
-    /// The latent's sides must be multiples of this for the way up to meet the way down without resizing.
+    /// The latents' sides must be multiples of this, so that up blocks need no resizing to meet their skip connections.
     #[must_use]
     pub fn size_multiple(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
     }
 }
 
-/// Width of the text states, from the first attention that there is.
+/// Width of the text's hidden states, from the first attention of the model.
 fn text_width(weights: &Weights, depths: &[usize]) -> Result<usize, Error> {
     let level = depths.iter().position(|depth| *depth > 0);
     let block = level.map_or("mid_block".to_owned(), |level| format!("down_blocks.{level}"));

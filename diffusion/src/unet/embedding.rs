@@ -1,4 +1,4 @@
-//! The step's noise level, and SDXL's sizes, as a vector.
+//! Embeddings of the timestep, of SDXL's added vector, and of the guidance scale.
 
 use crate::{Error, params::Params};
 use latent_tensor::{Linear, Tensor, ops};
@@ -6,7 +6,7 @@ use latent_tensor::{Linear, Tensor, ops};
 /// Longest period of the sinusoids (Vaswani et al. 2017, section 3.5).
 const MAX_PERIOD: f32 = 10_000.0;
 
-/// Guidance is multiplied with this, so that its sinusoids are as far apart as those of time steps.
+/// The guidance scale is multiplied by this, so that its sinusoids are as far apart as those of timesteps.
 const GUIDANCE_SCALE: f32 = 1000.0;
 
 /// Width of the sinusoids of one of SDXL's sizes (`addition_time_embed_dim`).
@@ -34,30 +34,30 @@ pub fn timestep_embedding(timesteps: &[f32], width: usize) -> Result<Tensor, Err
     Ok(out)
 }
 
-/// SDXL's vector beside the time (`text_time` in diffusers; Podell et al., SDXL, 2023, section 2.2): the pooled text
-/// `[n, width]`, then 256 sinusoids of each of the image's `sizes`, which has equally many for each of the n:
+/// SDXL's added vector (`text_time` in diffusers; Podell et al., SDXL, 2023, section 2.2): the pooled text
+/// `[n, width]`, then 256 sinusoids of each of the image's `sizes`, of which each of the n images has the same number:
 /// `[n, width + 256 k]`.
 ///
 /// The base model has six sizes: the original's height and width, the crop's top and left, the target's height and
 /// width. The refiner has five: an aesthetic score stands in place of the target.
 ///
 /// # Errors
-/// A `pooled` of another rank, or sizes that are not equally many for each row.
+/// A `pooled` of another rank, or a number of sizes that is not a multiple of the number of images.
 pub fn added_vector(pooled: &Tensor, sizes: &[f32]) -> Result<Tensor, Error> {
     let n = pooled.dims().first().copied().unwrap_or(0);
     if n == 0 || !sizes.len().is_multiple_of(n) {
         return Err(Error::Setting {
             name: "sizes",
-            reason: format!("{} are not equally many for each of {n} images", sizes.len()),
+            reason: format!("{} sizes cannot be shared equally by {n} images", sizes.len()),
         });
     }
     let sinusoids = timestep_embedding(sizes, SIZE_WIDTH)?.reshape(&[n, sizes.len() / n * SIZE_WIDTH])?;
     Ok(ops::concat_channels(pooled, &sinusoids)?)
 }
 
-/// What an LCM is told of the guidance (`get_guidance_scale_embedding` in diffusers; Luo et al., Latent Consistency
-/// Models, 2023, section 4.2): sinusoids of 1000 (`guidance` - 1), `[n, width]`. Other than those of the time step, sines
-/// come first, and the last frequency is 1/10000.
+/// The embedding of the guidance scale that an LCM takes (`get_guidance_scale_embedding` in diffusers; Luo et al., Latent Consistency
+/// Models, 2023, section 4.2): sinusoids of 1000 (`guidance` - 1), `[n, width]`. Unlike in [`timestep_embedding`], sines come
+/// first, and the last frequency is 1/10000.
 ///
 /// # Errors
 /// None for an even `width` within memory.
@@ -79,14 +79,14 @@ pub fn guidance_embedding(guidance: &[f32], width: usize) -> Result<Tensor, Erro
 
 /// Two linear layers with SiLU between (`TimestepEmbedding`).
 pub(super) struct TimestepEmbedding {
-    /// Of the guidance, added to the sinusoids.
+    /// The layer for the guidance's embedding, whose output is added to the sinusoids.
     cond_proj: Option<Linear>,
     linear_1: Linear,
     linear_2: Linear,
 }
 
 impl TimestepEmbedding {
-    /// `cond` is the length of the guidance's embedding, of models that take it.
+    /// `cond` is the length of the guidance's embedding, for models that take it.
     pub(super) fn load(
         params: &Params<'_>,
         inputs: usize,
@@ -100,7 +100,7 @@ impl TimestepEmbedding {
         })
     }
 
-    /// Length of a vector that it takes.
+    /// Length of the input vector.
     pub(super) fn inputs(&self) -> usize {
         self.linear_1.inputs()
     }

@@ -3,31 +3,39 @@
 
 mod blocks;
 mod config;
-mod deep;
+mod deep_cache;
 mod embedding;
+mod encoder;
+mod residuals;
 mod transformer;
-mod trunk;
 
 pub use config::{Heads, UNetConfig};
-pub use deep::DeepFeatures;
+pub use deep_cache::{DeepCache, DeepFeatures};
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
-pub use trunk::Condition;
-pub(crate) use trunk::{Trunk, skip_channels};
+pub use encoder::Condition;
+pub(crate) use encoder::{UNetEncoder, skip_channels};
+pub use residuals::ControlNetResiduals;
 
-use crate::controlnet::Residuals;
 use crate::{Error, params::Params};
-use blocks::UpBlock;
+use blocks::CrossAttnUpBlock;
 use latent_tensor::{Around, Conv2d, GroupNorm, Tensor, ops};
+use std::fmt;
 
 /// Epsilon of the UNet's group norms.
 const EPS: f32 = 1e-5;
 
-/// A UNet.
+/// A loaded UNet.
 pub struct UNet {
-    trunk: Trunk,
-    up_blocks: Vec<UpBlock>,
+    encoder: UNetEncoder,
+    up_blocks: Vec<CrossAttnUpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
+}
+
+impl fmt::Debug for UNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UNet").field("device", self.encoder.device()).finish_non_exhaustive()
+    }
 }
 
 impl UNet {
@@ -43,98 +51,96 @@ impl UNet {
         let mut up_blocks = Vec::new();
         for level in (0..channels.len()).rev() {
             let params = params.scope("up_blocks").scope(up_blocks.len());
-            up_blocks.push(UpBlock::load(&params, config, level, inputs, &mut skips)?);
+            up_blocks.push(CrossAttnUpBlock::load(&params, config, level, inputs, &mut skips)?);
             inputs = channels[level];
         }
         Ok(UNet {
-            trunk: Trunk::load(params, config)?,
+            encoder: UNetEncoder::load(params, config)?,
             up_blocks,
             conv_norm_out: params.group_norm("conv_norm_out", first, EPS)?,
             conv_out: params.conv3x3("conv_out", config.out_channels, first)?,
         })
     }
 
-    /// Prepares what steers the predictions: the states of the text, `[batch, tokens, cross_attention_dim]`, and the vector
-    /// beside the time, `[batch, added_dim]`, of models that have one ([`added_vector`]).
+    /// Computes once what conditions every prediction: from the hidden states of the text,
+    /// `[batch, tokens, cross_attention_dim]`, the keys and values of each cross-attention; from the added vector,
+    /// `[batch, added_dim]`, of models that take one ([`added_vector`]), its embedding.
     ///
     /// # Errors
-    /// Shapes that do not fit the model; a vector beside the time that is missing, or that the model does not take.
+    /// Shapes that do not fit the model; an added vector that is missing, or that the model does not take.
     pub fn condition(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Condition, Error> {
-        let mut condition = self.trunk.condition(text, added)?;
-        let text = &text.to(self.trunk.device())?;
+        let mut condition = self.encoder.condition(text, added)?;
+        let text = &text.to(self.encoder.device())?;
         for block in &self.up_blocks {
             condition.text.extend(block.keys_values(text)?);
         }
         Ok(condition)
     }
 
-    /// Whether it was trained to be told of the guidance (LCM), and needs no second evaluation for it.
+    /// Whether the model takes the guidance scale as an input (LCM), and needs no second evaluation for it.
     #[must_use]
     pub fn takes_guidance(&self) -> bool {
-        self.trunk.takes_guidance()
+        self.encoder.takes_guidance()
     }
 
-    /// Adds how strong the guidance is, one for each of the batch. A model that is not told of it ignores it.
+    /// Adds the guidance scale, one for each image of the batch. A model that does not take it ignores it.
     ///
     /// # Errors
-    /// Memory.
-    pub fn tell_guidance(&self, condition: &mut Condition, guidance: &[f32]) -> Result<(), Error> {
-        self.trunk.tell_guidance(condition, guidance)
+    /// Out of memory.
+    pub fn set_guidance(&self, condition: &mut Condition, guidance: &[f32]) -> Result<(), Error> {
+        self.encoder.set_guidance(condition, guidance)
     }
 
-    /// Predicts from a latent `x` `[batch, height, width, in_channels]`, its `timesteps` (one each, of 0..1000) and
-    /// what steers it: `[batch, height, width, out_channels]`, on the UNet's device.
+    /// Predicts from latents `x` `[batch, height, width, in_channels]`, their `timesteps` (one each, of 0..1000) and the
+    /// condition: `[batch, height, width, out_channels]`, on the UNet's device.
     ///
     /// # Errors
-    /// Shapes that do not fit the model, a condition of another one.
+    /// Shapes that do not fit the model, a condition of another model.
     pub fn forward(&self, x: &Tensor, timesteps: &[f32], condition: &Condition) -> Result<Tensor, Error> {
-        self.forward_with(x, timesteps, condition, None)
+        self.forward_with(x, timesteps, condition, None, DeepCache::Off)
     }
 
-    /// As [`UNet::forward`], with what ControlNets add to the states of the way down and the middle.
+    /// As [`UNet::forward`], with `residuals` of ControlNets; `cache` says which hidden states to keep for later steps, or
+    /// to reuse. A pass that reuses hidden states also reuses the residuals of the pass that kept them, and ignores
+    /// `residuals`.
     ///
     /// # Errors
-    /// As [`UNet::forward`], and residuals of another model or size.
+    /// As [`UNet::forward`], and residuals or kept hidden states of another model or size.
     pub fn forward_with(
         &self,
         x: &Tensor,
         timesteps: &[f32],
         condition: &Condition,
-        residuals: Option<Residuals>,
+        residuals: Option<ControlNetResiduals>,
+        cache: DeepCache<'_>,
     ) -> Result<Tensor, Error> {
-        self.run(x, timesteps, condition, residuals, None)
-    }
-
-    /// Goes all the way. Where `deep` is, what later steps can take over is left there.
-    fn run(
-        &self,
-        x: &Tensor,
-        timesteps: &[f32],
-        condition: &Condition,
-        residuals: Option<Residuals>,
-        deep: Option<&mut Option<DeepFeatures>>,
-    ) -> Result<Tensor, Error> {
-        let x = x.to(self.trunk.device())?;
-        let time = self.trunk.time(timesteps, condition)?;
+        let x = x.to(self.encoder.device())?;
+        let time = self.encoder.time(timesteps, condition)?;
+        let keep = match cache {
+            DeepCache::Reuse(deep) => return self.forward_finest(&x, &time, condition, deep),
+            DeepCache::Keep(keep) => Some(keep),
+            DeepCache::Off => None,
+        };
         let mut text = condition.text.iter();
-        let (mut skips, mut x) = self.trunk.forward(&x, None, &time, &mut text)?;
-        let kept = residuals.as_ref().filter(|_| deep.is_some()).map(|residuals| self.finest_of(residuals));
+        let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text)?;
+        let finest_residuals = residuals.as_ref().filter(|_| keep.is_some()).map(|all| self.finest_of(all));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
         }
-        let (finest, coarser) = self.levels_up();
+        let (finest, coarser) = self.finest_up_block();
         for block in coarser {
             x = block.forward(x, &time, &mut text, &mut skips)?;
         }
-        if let Some(deep) = deep {
-            *deep = Some(DeepFeatures { features: x.clone(), residuals: kept.unwrap_or_default() });
+        if let Some(keep) = keep {
+            *keep =
+                Some(DeepFeatures { features: x.clone(), residuals: finest_residuals.unwrap_or_default() });
         }
         x = finest.forward(x, &time, &mut text, &mut skips)?;
         self.out(&x)
     }
 
-    /// The finest level on the way up, and those before it.
-    fn levels_up(&self) -> (&UpBlock, &[UpBlock]) {
+    /// The up block of the finest level, and those before it.
+    fn finest_up_block(&self) -> (&CrossAttnUpBlock, &[CrossAttnUpBlock]) {
         self.up_blocks.split_last().expect("a UNet has levels")
     }
 

@@ -5,13 +5,13 @@ use super::Heads;
 use crate::{Error, params::Params};
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Tensor, ops};
 
-/// Keys and values of the text for one attention, each `[batch, tokens, channels]`.
+/// Keys and values of the text for one cross-attention, each `[batch, tokens, channels]`.
 pub(crate) struct KeysValues {
     keys: Tensor,
     values: Tensor,
 }
 
-/// Those of the attentions that are still to come.
+/// The keys and values of the cross-attentions that have not run yet.
 pub(crate) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
 
 /// A transformer over the pixels of an image (`Transformer2DModel`).
@@ -47,7 +47,7 @@ impl SpatialTransformer {
         self.transformer_blocks.iter().map(|block| block.attn2.keys_values(text)).collect()
     }
 
-    /// How many keys and values it takes from those of the text.
+    /// Number of transformer blocks, each of which has keys and values of the text.
     pub(super) fn depth(&self) -> usize {
         self.transformer_blocks.len()
     }
@@ -66,7 +66,7 @@ impl SpatialTransformer {
     }
 }
 
-/// Self-attention, cross-attention and feed-forward, each on a layer norm and added to its input.
+/// Self-attention, cross-attention and feed-forward, each applied to a layer norm of its input and added to the input.
 struct BasicTransformerBlock {
     norm1: LayerNorm,
     attn1: CrossAttention,
@@ -98,7 +98,7 @@ impl BasicTransformerBlock {
         let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, x)?;
         let text = text.next().ok_or(Error::Setting {
             name: "condition",
-            reason: "it was prepared for a model of fewer attentions".to_owned(),
+            reason: "was made for a model with fewer cross-attentions".to_owned(),
         })?;
         let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)

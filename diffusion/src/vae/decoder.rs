@@ -6,6 +6,7 @@ use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Pool, Tensor, ops};
+use std::fmt;
 
 /// The decoder of an `AutoencoderKL`.
 pub struct VaeDecoder {
@@ -17,6 +18,12 @@ pub struct VaeDecoder {
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     scaling_factor: f32,
+}
+
+impl fmt::Debug for VaeDecoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaeDecoder").field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 impl VaeDecoder {

@@ -6,6 +6,7 @@ use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Pool, Tensor, ops};
+use std::fmt;
 
 /// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
@@ -20,6 +21,12 @@ pub struct VaeEncoder {
     conv_out: Conv2d,
     quant_conv: Linear,
     scaling_factor: f32,
+}
+
+impl fmt::Debug for VaeEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaeEncoder").field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 impl VaeEncoder {
@@ -109,7 +116,8 @@ impl VaeEncoder {
     }
 }
 
-/// A normal distribution for each element of a latent, in main memory.
+/// A normal distribution for each element of the latents (`DiagonalGaussianDistribution`), in main memory.
+#[derive(Clone, Debug)]
 pub struct Moments {
     values: Tensor,
     scaling_factor: f32,

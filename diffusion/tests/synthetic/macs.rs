@@ -37,7 +37,7 @@ pub(crate) fn of_unet(config: &UNetConfig, sides: Sides, tokens: usize) -> u64 {
         let outputs = channels[level];
         for layer in 0..=config.layers_per_block {
             sum += resnet(config, sides[level], inputs + skips.pop().unwrap(), outputs);
-            sum += transformer(config, sides[level], outputs, config.depth_up(level, layer), tokens);
+            sum += transformer(config, sides[level], outputs, config.up_block_depth(level, layer), tokens);
             inputs = outputs;
         }
         if level > 0 {

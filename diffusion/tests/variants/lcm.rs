@@ -44,7 +44,7 @@ fn unet(file: Vec<u8>) -> UNet {
 fn output(unet: &UNet, timestep: f32, guidance: Option<f32>) -> Tensor {
     let mut condition = unet.condition(&values(&[1, 77, 128]), None).unwrap();
     if let Some(guidance) = guidance {
-        unet.tell_guidance(&mut condition, &[guidance]).unwrap();
+        unet.set_guidance(&mut condition, &[guidance]).unwrap();
     }
     unet.forward(&values(&[1, 8, 8, 4]), &[timestep], &condition).unwrap()
 }

@@ -1,7 +1,7 @@
 //! A ControlNet: what it adds, and the UNet's prediction with it and without.
 
 use latent_diffusion::controlnet::{ControlFile, ControlNet};
-use latent_diffusion::unet::UNet;
+use latent_diffusion::unet::{DeepCache, UNet};
 use latent_loader::Checkpoint;
 
 use super::{nchw, nhwc};
@@ -31,14 +31,14 @@ fn compare(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> R
     let hint = net.embed(&nhwc(case, context, "hint")?).map_err(text)?;
     let condition = net.condition(&states, None).map_err(text)?;
     let residuals = net.forward(&x, &timesteps, &hint, &condition, strength).map_err(text)?;
-    for (i, state) in residuals.states.iter().enumerate() {
+    for (i, state) in residuals.down_blocks.iter().enumerate() {
         comparison.tensor(&format!("down{i}"), &nchw(state)?);
     }
-    comparison.tensor("mid", &nchw(&residuals.middle)?);
+    comparison.tensor("mid", &nchw(&residuals.mid_block)?);
     let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet).map_err(text)?;
     let condition = unet.condition(&states, None).map_err(text)?;
     comparison.tensor("out_without", &nchw(&unet.forward(&x, &timesteps, &condition).map_err(text)?)?);
-    let out = unet.forward_with(&x, &timesteps, &condition, Some(residuals)).map_err(text)?;
+    let out = unet.forward_with(&x, &timesteps, &condition, Some(residuals), DeepCache::Off).map_err(text)?;
     comparison.tensor("out", &nchw(&out)?);
     Ok(())
 }

@@ -1,40 +1,47 @@
-//! The way down and the middle: the part of a UNet that a ControlNet is a copy of.
+//! The encoder of a UNet, its down blocks and mid block: the part that a ControlNet is a copy of.
 
-use super::blocks::{DownBlock, MidBlock};
+use super::blocks::{CrossAttnDownBlock, UNetMidBlock};
 use super::config::UNetConfig;
 use super::embedding::{TimestepEmbedding, guidance_embedding, timestep_embedding};
 use super::transformer::{KeysValues, TextKeys};
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use std::fmt;
 
-/// What steers the predictions of one network, as far as it is the same in every step ([`UNet::condition`](super::UNet)).
+/// What conditions the predictions of one network and is the same in every step ([`UNet::condition`](super::UNet::condition)).
 pub struct Condition {
-    /// Of each attention to the text, in the order in which `forward` meets them.
+    /// Keys and values of the text for each cross-attention, in the order in which `forward` uses them.
     pub(super) text: Vec<KeysValues>,
-    /// The embedded vector beside the time, `[batch, width]`.
+    /// The embedding of the added vector, `[batch, width]`.
     added: Option<Tensor>,
-    /// The embedded guidance, `[batch, channels of the sinusoids]`.
+    /// The embedding of the guidance scale, `[batch, channels of the sinusoids]`.
     guidance: Option<Tensor>,
 }
 
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition").field("cross_attentions", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
 impl Condition {
-    /// Keys and values of the text for the attentions of the way down, and of the middle after them.
+    /// Keys and values of the text for the cross-attentions of the down blocks, then those of the mid block.
     pub(crate) fn text(&self) -> TextKeys<'_> {
         self.text.iter()
     }
 }
 
-/// The way down and the middle, with the embeddings of time and added vector.
-pub(crate) struct Trunk {
+/// Down blocks and mid block, with the embeddings of the timestep and of the added vector.
+pub(crate) struct UNetEncoder {
     device: Device,
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
     add_embedding: Option<TimestepEmbedding>,
-    down_blocks: Vec<DownBlock>,
-    mid_block: MidBlock,
+    down_blocks: Vec<CrossAttnDownBlock>,
+    mid_block: UNetMidBlock,
 }
 
-/// Channels of each state that the way down leaves for the way up.
+/// Channels of each skip connection from the down blocks to the up blocks.
 pub(crate) fn skip_channels(config: &UNetConfig) -> Vec<usize> {
     let channels = &config.block_out_channels;
     let mut skips = vec![channels[0]];
@@ -45,23 +52,23 @@ pub(crate) fn skip_channels(config: &UNetConfig) -> Vec<usize> {
     skips
 }
 
-impl Trunk {
-    pub(crate) fn load(params: &Params<'_>, config: &UNetConfig) -> Result<Trunk, Error> {
+impl UNetEncoder {
+    pub(crate) fn load(params: &Params<'_>, config: &UNetConfig) -> Result<UNetEncoder, Error> {
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let down = |level: usize| {
             let inputs = channels[level.saturating_sub(1)];
-            DownBlock::load(&params.scope("down_blocks").scope(level), config, level, inputs)
+            CrossAttnDownBlock::load(&params.scope("down_blocks").scope(level), config, level, inputs)
         };
         let embedding =
             |name, inputs, cond| TimestepEmbedding::load(&params.scope(name), inputs, 4 * first, cond);
-        Ok(Trunk {
+        Ok(UNetEncoder {
             device: params.device().clone(),
             conv_in: params.conv3x3("conv_in", first, config.in_channels)?,
             time_embedding: embedding("time_embedding", first, config.time_cond_proj_dim)?,
             add_embedding: config.added_dim.map(|dim| embedding("add_embedding", dim, None)).transpose()?,
             down_blocks: (0..channels.len()).map(down).collect::<Result<_, _>>()?,
-            mid_block: MidBlock::load(&params.scope("mid_block"), config, last)?,
+            mid_block: UNetMidBlock::load(&params.scope("mid_block"), config, last)?,
         })
     }
 
@@ -69,7 +76,7 @@ impl Trunk {
         &self.device
     }
 
-    /// As [`UNet::condition`](super::UNet::condition), for the attentions that are here.
+    /// As [`UNet::condition`](super::UNet::condition), for the cross-attentions of the encoder.
     pub(crate) fn condition(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Condition, Error> {
         let text = &text.to(&self.device)?;
         let mut keys_values = Vec::new();
@@ -83,9 +90,9 @@ impl Trunk {
             (layer, _) => {
                 let reason = match layer {
                     Some(layer) => {
-                        format!("this model needs one of {} values beside the time", layer.inputs())
+                        format!("this model needs an added vector of {} values", layer.inputs())
                     }
-                    None => "this model takes none".to_owned(),
+                    None => "this model does not take one".to_owned(),
                 };
                 return Err(Error::Setting { name: "added vector", reason });
             }
@@ -97,7 +104,7 @@ impl Trunk {
         self.time_embedding.cond_proj().is_some()
     }
 
-    pub(super) fn tell_guidance(&self, condition: &mut Condition, guidance: &[f32]) -> Result<(), Error> {
+    pub(super) fn set_guidance(&self, condition: &mut Condition, guidance: &[f32]) -> Result<(), Error> {
         if let Some(layer) = self.time_embedding.cond_proj() {
             let sinusoids = guidance_embedding(guidance, layer.inputs())?.to(&self.device)?;
             condition.guidance = Some(ops::linear(&sinusoids, layer)?);
@@ -105,7 +112,7 @@ impl Trunk {
         Ok(())
     }
 
-    /// The embedding of the time steps and of what is beside them, after SiLU: `[batch, width]`.
+    /// The embedding of the timesteps, with those of the guidance and the added vector, after SiLU: `[batch, width]`.
     pub(crate) fn time(&self, timesteps: &[f32], condition: &Condition) -> Result<Tensor, Error> {
         let mut sinusoids = timestep_embedding(timesteps, self.time_embedding.inputs())?.to(&self.device)?;
         if let Some(guidance) = &condition.guidance {
@@ -118,19 +125,20 @@ impl Trunk {
         Ok(ops::silu(time)?)
     }
 
-    /// The states of the finest level on the way down.
+    /// The skip connections of the finest level.
     pub(super) fn forward_finest(
         &self,
         x: &Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut states = vec![ops::conv2d(x, &self.conv_in)?];
-        states.extend(self.down_blocks[0].forward_layers(states[0].clone(), time, text)?);
-        Ok(states)
+        let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
+        skips.extend(self.down_blocks[0].forward_layers(skips[0].clone(), time, text)?);
+        Ok(skips)
     }
 
-    /// Every state of the way down, finest first, and the middle's. `hint` is added to the first of them.
+    /// The skip connections of all down blocks, finest first, and the output of the mid block. `hint` is added to the first
+    /// skip connection.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
@@ -139,12 +147,12 @@ impl Trunk {
         text: &mut TextKeys<'_>,
     ) -> Result<(Vec<Tensor>, Tensor), Error> {
         let around = Around { residual: hint, ..Around::default() };
-        // The last state goes on.
-        let mut states = vec![ops::conv2d_with(x, &self.conv_in, around)?];
+        // The last one is the input of the next block.
+        let mut skips = vec![ops::conv2d_with(x, &self.conv_in, around)?];
         for block in &self.down_blocks {
-            states.extend(block.forward(states[states.len() - 1].clone(), time, text)?);
+            skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text)?);
         }
-        let middle = self.mid_block.forward(states[states.len() - 1].clone(), time, text)?;
-        Ok((states, middle))
+        let mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        Ok((skips, mid))
     }
 }
