@@ -1,8 +1,8 @@
-//! The residual block that UNet and VAE share.
+//! The residual block of UNet and VAE.
 
 mod bands;
 
-pub(crate) use bands::{InPlace, Stream};
+pub(crate) use bands::{BandStream, InPlace};
 
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
@@ -48,7 +48,7 @@ impl ResnetBlock {
         };
         let around = Around { norm_silu: Some(&self.norm1), vector: time.as_ref(), ..Around::default() };
         let hidden = ops::conv2d_with(&x, &self.conv1, around)?;
-        // The largest tensor of a VAE ends here.
+        // This is where the largest tensor of a VAE is freed.
         let residual = match &self.conv_shortcut {
             Some(layer) => ops::linear_in_place(x, layer)?,
             None => x,

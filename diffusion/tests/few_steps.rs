@@ -140,7 +140,7 @@ fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
         assert!(shallow.f32s().unwrap() == plain.f32s().unwrap(), "{family}: shallow");
         // And another where something has.
         let later = unet
-            .forward(&normal(x.dims(), 4), &[300.0; 2], &condition, None, DeepCache::Reuse(&deep))
+            .forward_with(&normal(x.dims(), 4), &[300.0; 2], &condition, None, DeepCache::Reuse(&deep))
             .unwrap();
         assert!(later.f32s().unwrap() != plain.f32s().unwrap(), "{family}: later");
         // What ControlNets add is taken over as well.
@@ -180,16 +180,28 @@ fn features_of_another_batch_are_refused() {
     let condition =
         |batch| unet.condition(&normal(&[batch, 77, model.unet.cross_attention_dim], 2), None).unwrap();
     let mut deep = None;
-    unet.forward(&normal(&[2, 8, 8, 4], 1), &[400.0; 2], &condition(2), None, DeepCache::Keep(&mut deep))
-        .unwrap();
+    unet.forward_with(
+        &normal(&[2, 8, 8, 4], 1),
+        &[400.0; 2],
+        &condition(2),
+        None,
+        DeepCache::Keep(&mut deep),
+    )
+    .unwrap();
     let deep = deep.unwrap();
     assert!(
         unet.forward_with(&normal(&[1, 8, 8, 4], 1), &[400.0], &condition(1), None, DeepCache::Reuse(&deep))
             .is_err()
     );
     assert!(
-        unet.forward(&normal(&[2, 8, 16, 4], 1), &[400.0; 2], &condition(2), None, DeepCache::Reuse(&deep))
-            .is_err()
+        unet.forward_with(
+            &normal(&[2, 8, 16, 4], 1),
+            &[400.0; 2],
+            &condition(2),
+            None,
+            DeepCache::Reuse(&deep)
+        )
+        .is_err()
     );
 }
 

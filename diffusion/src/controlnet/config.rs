@@ -7,7 +7,7 @@ use latent_loader::Weights;
 /// Sizes of a `ControlNetModel`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlNetConfig {
-    /// Those of the UNet whose way down and middle it is a copy of; nothing is told of the way up.
+    /// Sizes of the UNet whose encoder it is a copy of; those of the up blocks are not known.
     pub unet: UNetConfig,
     /// Channels of the image, of the first convolution that sees it, and of each one after that but the last.
     pub hint_channels: Vec<usize>,
@@ -17,7 +17,7 @@ impl ControlNetConfig {
     /// Reads the sizes from tensors named as diffusers names them.
     ///
     /// # Errors
-    /// A tensor that tells a size is missing; sizes that make no network.
+    /// A tensor from which a size is read is missing, or the sizes do not make a network.
     pub fn from_weights(weights: &Weights, heads: Heads) -> Result<ControlNetConfig, Error> {
         let hint = weights.scope("controlnet_cond_embedding");
         let mut hint_channels = vec![hint.dim("conv_in.weight", 1)?, hint.dim("conv_in.weight", 0)?];

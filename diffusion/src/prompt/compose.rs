@@ -1,4 +1,4 @@
-//! Prompts that are told apart and joined in the image: `AND`.
+//! Composed prompts: `AND`.
 
 use crate::Error;
 

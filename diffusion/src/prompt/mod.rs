@@ -1,10 +1,10 @@
 //! The webui's prompt language: emphasis, and prompts longer than the text encoder.
 //!
-//! `(text)` multiplies the weight of a text by 1.1, `[text]` divides it, `(text:1.3)` sets a factor; a backslash makes
-//! a bracket ordinary; `BREAK` begins a new chunk of 75 tokens.
+//! `(text)` multiplies the weight of a text by 1.1, `[text]` divides it, `(text:1.3)` sets a factor; a backslash escapes a
+//! bracket; `BREAK` starts a new chunk of 75 tokens.
 //!
-//! Above these stand the parts of the language that make several texts of one prompt: `AND` ([`subprompts`]), then
-//! `[from:to:when]` and `[a|b]` ([`PromptSchedule`]). Before all of them, [`Wildcards`] make a prompt of a template.
+//! One prompt can become several texts: first by `AND` ([`subprompts`]), then by `[from:to:when]` and `[a|b]`
+//! ([`PromptSchedule`]). Before all of that, [`Wildcards`] turn a template into a prompt.
 
 mod compose;
 mod parse;
@@ -26,26 +26,26 @@ use crate::embeddings::Words;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};
 use std::ops::Range;
 
-/// Tokens of a prompt in a chunk: all places but the first and the last.
-const ROOM: usize = CONTEXT - 2;
+/// Tokens of a prompt in a chunk: all positions but the first and the last.
+const CHUNK_TOKENS: usize = CONTEXT - 2;
 
-/// What the text encoder takes at once: 75 tokens of a prompt between start and end.
+/// The input of one evaluation of the text encoder: 75 tokens of a prompt between start and end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
     /// The tokens.
     pub ids: [u32; CONTEXT],
-    /// A weight for each; 1 for those that are not of the prompt.
+    /// A weight for each; 1 for start, end and padding.
     pub weights: [f32; CONTEXT],
 }
 
 impl Chunk {
-    /// A chunk without words, filled up with `padding`: [`END`] in CLIP, 0 in OpenCLIP.
+    /// A chunk of an empty prompt. `padding` is [`END`] for OpenAI's CLIP, 0 for OpenCLIP.
     #[must_use]
     pub fn empty(padding: u32) -> Chunk {
         Chunk::new(&[], padding)
     }
 
-    /// At most [`ROOM`] tokens with their weights.
+    /// At most [`CHUNK_TOKENS`] tokens with their weights.
     fn new(tokens: &[(u32, f32)], padding: u32) -> Chunk {
         let mut chunk = Chunk { ids: [padding; CONTEXT], weights: [1.0; CONTEXT] };
         chunk.ids[0] = START;
@@ -64,57 +64,58 @@ pub fn encode(prompt: &str, padding: u32) -> Vec<Chunk> {
     chunks(&parse(prompt), Tokenizer::clip(), padding)
 }
 
-/// As [`encode`], for a prompt with learned words.
+/// As [`encode`], with learned embeddings.
 #[must_use]
 pub fn encode_with(prompt: &str, padding: u32, words: &Words) -> Vec<Chunk> {
     chunks_with(&parse(prompt), Tokenizer::clip(), padding, words)
 }
 
-/// Cuts segments into chunks of 75 tokens, at least one. A break ends a chunk where it stands.
+/// Splits segments into chunks of 75 tokens, at least one. A break ends its chunk.
 #[must_use]
 pub fn chunks(segments: &[Segment], tokenizer: &Tokenizer, padding: u32) -> Vec<Chunk> {
     chunks_with(segments, tokenizer, padding, &Words::default())
 }
 
-/// As [`chunks`], with learned words in place of their names. A word is not cut by the end of a chunk if it fits in one.
+/// As [`chunks`], with learned embeddings in place of their names. An embedding of several tokens is not split by the end of
+/// a chunk if it fits into one.
 #[must_use]
 pub fn chunks_with(segments: &[Segment], tokenizer: &Tokenizer, padding: u32, words: &Words) -> Vec<Chunk> {
-    let mut cutter = Cutter { chunks: Vec::new(), tokens: Vec::with_capacity(ROOM), padding };
+    let mut builder = ChunkBuilder { chunks: Vec::new(), tokens: Vec::with_capacity(CHUNK_TOKENS), padding };
     for segment in segments {
         match segment {
-            Segment::Break => cutter.cut(),
+            Segment::Break => builder.cut(),
             Segment::Text { text, weight } => {
                 let ids = tokenizer.encode(text);
                 let mut rest = &ids[..];
                 while let [id, ..] = rest {
                     let (len, ids) = words.first(rest).unwrap_or((1, *id..id + 1));
-                    cutter.push(ids, *weight as f32);
+                    builder.push(ids, *weight as f32);
                     rest = &rest[len..];
                 }
             }
         }
     }
-    if !cutter.tokens.is_empty() || cutter.chunks.is_empty() {
-        cutter.cut();
+    if !builder.tokens.is_empty() || builder.chunks.is_empty() {
+        builder.cut();
     }
-    cutter.chunks
+    builder.chunks
 }
 
-/// Gathers tokens and cuts them into chunks.
-struct Cutter {
+/// Collects tokens into chunks.
+struct ChunkBuilder {
     chunks: Vec<Chunk>,
     tokens: Vec<(u32, f32)>,
     padding: u32,
 }
 
-impl Cutter {
-    /// Appends tokens that stay together if a chunk has room for all.
+impl ChunkBuilder {
+    /// Appends tokens that stay together if they fit into one chunk.
     fn push(&mut self, ids: Range<u32>, weight: f32) {
-        if ids.len() <= ROOM && self.tokens.len() + ids.len() > ROOM {
+        if ids.len() <= CHUNK_TOKENS && self.tokens.len() + ids.len() > CHUNK_TOKENS {
             self.cut();
         }
         for id in ids {
-            if self.tokens.len() == ROOM {
+            if self.tokens.len() == CHUNK_TOKENS {
                 self.cut();
             }
             self.tokens.push((id, weight));
@@ -128,11 +129,12 @@ impl Cutter {
     }
 }
 
-/// Applies a chunk's weights to its states `[weights.len(), width]`: each token's state times its weight, then all times
-/// what restores their mean (the webui's "original" emphasis). Weights that are all 1 change nothing.
+/// Applies a chunk's weights to its hidden states `[weights.len(), width]`: multiplies those of each token by its weight, then
+/// all of them by the factor that restores their mean (the webui's "original" emphasis). Weights that are all 1 change
+/// nothing.
 ///
 /// # Panics
-/// If the states are not as many rows as there are weights.
+/// If the number of values is not a multiple of the number of weights.
 pub fn emphasize(states: &mut [f32], weights: &[f32]) {
     if weights.iter().all(|weight| *weight == 1.0) {
         return;
@@ -149,7 +151,7 @@ pub fn emphasize(states: &mut [f32], weights: &[f32]) {
         state.iter_mut().for_each(|v| *v *= weight);
     }
     let after = mean(states);
-    // A mean that has become (nearly) nothing cannot be restored: the factor would blow everything up.
+    // A mean of (nearly) zero cannot be restored: the factor would be infinite.
     let restore = (before / after) as f32;
     if restore.is_finite() {
         states.iter_mut().for_each(|v| *v *= restore);

@@ -1,36 +1,36 @@
-//! The brackets of a prompt.
+//! Emphasis: the brackets of a prompt.
 
-/// A piece of a prompt.
+/// A segment of a prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Segment {
-    /// Words that share a weight.
+    /// Text with one weight.
     Text {
-        /// The words.
+        /// The text.
         text: String,
-        /// Their weight.
+        /// Its weight.
         weight: f64,
     },
     /// The end of a chunk.
     Break,
 }
 
-/// What a round bracket multiplies by, and a square one divides by.
+/// A round bracket multiplies the weight by this, a square one divides it.
 const STEP: f64 = 1.1;
-/// Brackets inside as many others have no effect: 1.1 to that power is 4e10. The bound keeps the time linear.
-const DEEPEST: usize = 256;
+/// Brackets nested deeper have no effect: 1.1 to this power is 4e10. The bound keeps the time linear.
+const MAX_DEPTH: usize = 256;
 const BREAK: &str = "BREAK";
-/// The weight by which the webui marks a break. Brackets around one change it, and make it a word.
+/// The weight with which the webui marks a break. Brackets around a break change the weight, and make it a word.
 const BREAK_WEIGHT: f64 = -1.0;
-/// Largest weight: products of many large factors would become infinite, and no number (NaN) where one is 0.
+/// Maximum weight. Without it, products of many large factors would become infinite, or NaN where one is 0.
 const MAX_WEIGHT: f64 = 1e12;
-/// Characters that mean something.
+/// Characters with a meaning.
 const SPECIAL: [char; 6] = ['\\', '(', ')', '[', ']', ':'];
 
-/// Cuts a prompt into segments of one weight each, at least one. Any text is a prompt: a bracket that opens and does not
-/// close reaches to the end, one that closes and never opened is an ordinary character.
+/// Splits a prompt into segments of one weight each, at least one. Any text is a valid prompt: a bracket that is not closed
+/// reaches to the end, a closing bracket without an opening one is an ordinary character.
 #[must_use]
 pub fn parse(prompt: &str) -> Vec<Segment> {
-    let mut parser = Parser::default();
+    let mut parser = EmphasisParser::default();
     let mut rest = prompt;
     while !rest.is_empty() {
         rest = &rest[parser.step(rest)..];
@@ -39,16 +39,16 @@ pub fn parse(prompt: &str) -> Vec<Segment> {
 }
 
 #[derive(Default)]
-struct Parser {
+struct EmphasisParser {
     /// Texts and their weights so far; a break is [`BREAK`] of weight [`BREAK_WEIGHT`].
     out: Vec<(String, f64)>,
-    /// For each open bracket the first segment inside; `None` for one too deep to count.
+    /// For each open bracket, the first segment inside; `None` if it is nested too deeply.
     round: Vec<Option<usize>>,
     square: Vec<Option<usize>>,
 }
 
-impl Parser {
-    /// Takes what stands at the beginning of `rest`, which is not empty; returns its length in bytes.
+impl EmphasisParser {
+    /// Parses the beginning of `rest`, which is not empty; returns its length in bytes.
     fn step(&mut self, rest: &str) -> usize {
         let mut chars = rest.chars();
         match chars.next() {
@@ -83,7 +83,7 @@ impl Parser {
                     self.scale(start, weight);
                     len
                 }
-                // Without a bracket to close it is text, as a whole.
+                // Without a bracket to close, all of it is text.
                 Some((len, _)) => self.text(&rest[..len]),
                 None => self.text(":"),
             },
@@ -93,7 +93,7 @@ impl Parser {
     }
 
     fn start(&self) -> Option<usize> {
-        (self.round.len() + self.square.len() < DEEPEST).then_some(self.out.len())
+        (self.round.len() + self.square.len() < MAX_DEPTH).then_some(self.out.len())
     }
 
     fn scale(&mut self, start: Option<usize>, factor: f64) {
@@ -120,7 +120,7 @@ impl Parser {
         for start in std::mem::take(&mut self.square) {
             self.scale(start, 1.0 / STEP);
         }
-        // Neighbours of one weight are one text.
+        // Adjacent texts of the same weight are one segment.
         let mut joined: Vec<(String, f64)> = Vec::new();
         for (text, weight) in self.out {
             match joined.last_mut() {
@@ -139,7 +139,7 @@ impl Parser {
     }
 }
 
-/// The length and the number of `:1.3)` at the beginning of a text, white space allowed around the number.
+/// The length and the number of `:1.3)` at the beginning of a text; white space is allowed around the number.
 fn weight_and_bracket(text: &str) -> Option<(usize, f64)> {
     let inside = text.strip_prefix(':')?.trim_start();
     let sign = usize::from(inside.starts_with(['+', '-']));
@@ -151,12 +151,12 @@ fn weight_and_bracket(text: &str) -> Option<(usize, f64)> {
     Some((text.len() - after.len(), number))
 }
 
-/// What stands before and behind the first `BREAK` that is a word of its own, without the white space around it.
+/// The text before and after the first `BREAK` that is a word of its own, without the white space around it.
 fn split_break(text: &str) -> Option<(&str, &str)> {
     split_word(text, BREAK).map(|(before, after)| (before.trim_end(), after.trim_start()))
 }
 
-/// What stands before and behind the first `mark` that is a word of its own.
+/// The text before and after the first `mark` that is a word of its own.
 pub(super) fn split_word<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(mark).find_map(|(at, _)| {

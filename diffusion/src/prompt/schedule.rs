@@ -1,25 +1,23 @@
 //! Parts of a prompt that change from step to step.
 //!
-//! The brackets are read as a grammar of balanced brackets would: a bracket whose contents are no schedule stays in the
-//! text, for [`parse`](super::parse) to weigh; one that nothing closes, or that closes nothing, is an ordinary character,
-//! and so are all that are open around it.
+//! Brackets are parsed as balanced pairs. A pair whose contents are not a schedule stays in the text, as emphasis for
+//! [`parse`](super::parse); an unbalanced bracket is an ordinary character, and so are all brackets open around it.
 
 use crate::Error;
 use std::collections::{BTreeSet, HashMap};
 
-/// Schedules inside as many others are text. The bound keeps recursion from the stack's end.
-const DEEPEST: usize = 64;
-/// Most bytes of all the texts that one prompt becomes.
-const MOST_TEXT: usize = 4 << 20;
-/// Characters that mean something.
+/// Schedules nested deeper are text. The bound limits recursion.
+const MAX_DEPTH: usize = 64;
+/// Maximum size in bytes of all the texts of one prompt.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// Characters with a meaning.
 const SPECIAL: [char; 7] = ['\\', '(', ')', '[', ']', ':', '|'];
 
-/// The texts that a prompt is in the steps of a run: `[from:to:when]` becomes another text after a step, `[a|b|c]` with
-/// every step.
+/// The text of a prompt in each step of a run: `[from:to:when]` changes after a step, `[a|b|c]` with every step.
 ///
-/// `when` is a number of steps, or with a point in it a part of all steps: `[a:b:5]` is `a` in five steps, `[a:b:0.5]` in
+/// `when` is a number of steps, or, with a decimal point, a fraction of all steps: `[a:b:5]` is `a` in five steps, `[a:b:0.5]` in
 /// half of them and `[a:b:1.0]` in all, `[a:b:0]` in none. `[to:when]` has no text before, `[from::when]` none after. Texts
-/// may hold weights and further schedules; a backslash makes the next character ordinary.
+/// may contain weights and further schedules; a backslash escapes the next character.
 ///
 /// ```
 /// use latent_diffusion::prompt::PromptSchedule;
@@ -31,30 +29,30 @@ const SPECIAL: [char; 7] = ['\\', '(', ')', '[', ']', ':', '|'];
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptSchedule {
-    /// Each once, in the order in which they come.
+    /// Each text once, in the order of its first step.
     texts: Vec<String>,
-    /// The last step of each span, from 1 on, and the place of its text. The last span has no end.
+    /// The last step of each span, counted from 1, and the index of its text. The last span has no end.
     spans: Vec<(usize, usize)>,
 }
 
 impl PromptSchedule {
-    /// Reads a prompt for a run of `steps`.
+    /// Parses a prompt for a run of `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Setting`]: a prompt that becomes more than four megabytes of different texts. One that does not change may
-    /// have any length.
+    /// [`Error::Setting`]: a prompt with more than four megabytes of different texts. A prompt that does not change may have
+    /// any length.
     pub fn new(prompt: &str, steps: usize) -> Result<PromptSchedule, Error> {
         PromptSchedule::of_passes(prompt, steps, 0)
     }
 
-    /// As [`PromptSchedule::new`], for a run of `first` steps and a second pass of `second` (the webui's hires fix), whose
-    /// steps are counted on. Numbers of steps are those of both together, and parts from 1 to 2 are those of the second pass:
-    /// `[a:b:1.5]` is `a` until half of it is done. What takes turns begins anew.
+    /// As [`PromptSchedule::new`], for a run of `first` steps and a second pass of `second` steps (the webui's hires fix).
+    /// Numbers of steps count both passes, and fractions from 1 to 2 are of the second pass: `[a:b:1.5]` is `a` until half of
+    /// it is done. `[a|b]` starts again with the second pass.
     ///
     /// # Errors
     /// As [`PromptSchedule::new`].
     pub fn of_passes(prompt: &str, first: usize, second: usize) -> Result<PromptSchedule, Error> {
-        let nodes = Parser::default().parse(prompt);
+        let nodes = ScheduleParser::default().parse(prompt);
         let (mut schedule, mut known) =
             (PromptSchedule { texts: Vec::new(), spans: Vec::new() }, HashMap::new());
         let mut bytes = 0;
@@ -76,12 +74,12 @@ impl PromptSchedule {
                 schedule.texts.push(text.clone());
                 next
             });
-            if schedule.texts.len() > 1 && bytes > MOST_TEXT {
+            if schedule.texts.len() > 1 && bytes > MAX_TEXT_BYTES {
                 return Err(Error::Setting {
                     name: "prompt",
                     reason: format!(
-                        "what changes in it makes more than {} MB of texts in {} steps; shorten it",
-                        MOST_TEXT >> 20,
+                        "its changing parts make more than {} MB of texts in {} steps; shorten it",
+                        MAX_TEXT_BYTES >> 20,
                         first + second
                     ),
                 });
@@ -94,13 +92,13 @@ impl PromptSchedule {
         Ok(schedule)
     }
 
-    /// The text in a step, counted from 1. Steps past the end have the last one.
+    /// The text of a step, counted from 1. Steps past the end have the last text.
     #[must_use]
     pub fn at(&self, step: usize) -> &str {
         &self.texts[self.place(step)]
     }
 
-    /// The place in [`PromptSchedule::texts`] of the text in a step.
+    /// The index in [`PromptSchedule::texts`] of the text of a step.
     #[must_use]
     pub fn place(&self, step: usize) -> usize {
         let span = self.spans.iter().find(|(until, _)| step <= *until);
@@ -119,28 +117,28 @@ impl PromptSchedule {
     }
 }
 
-/// A piece of a prompt.
+/// A node of a parsed prompt.
 enum Node<'a> {
     Text(&'a str),
-    /// One text until a step, another one after it.
+    /// One text up to a step, another after it.
     Switch {
         before: Vec<Node<'a>>,
         after: Vec<Node<'a>>,
         when: When,
     },
-    /// One after the other.
+    /// The next text with every step.
     Alternate(Vec<Vec<Node<'a>>>),
 }
 
 #[derive(Clone, Copy)]
 enum When {
     Step(f64),
-    /// A part of all steps.
+    /// A fraction of all steps.
     Part(f64),
 }
 
 impl When {
-    /// A number with white space around it: a part if there is a point in it.
+    /// A number, with white space around it: a fraction if it has a decimal point.
     fn parse(text: &str) -> Option<When> {
         let text = text.trim();
         let is_number = text.contains(|c: char| c.is_ascii_digit())
@@ -149,45 +147,45 @@ impl When {
         Some(if text.contains('.') { When::Part(value) } else { When::Step(value) })
     }
 
-    /// The last step of a pass before the change; 0 if there is none.
+    /// The last step of a pass before the change; 0 if there is no such step.
     fn step(self, pass: &Pass) -> usize {
         let step = match self {
             When::Step(step) => step - pass.past as f64,
             When::Part(part) => (part - pass.parts) * pass.steps as f64,
         };
-        // Cut off as the webui does; what is below 0 becomes 0.
+        // Truncated as in the webui; negative numbers become 0.
         (step as usize).min(pass.steps)
     }
 }
 
-/// Steps of a run that are walked one after the other.
+/// One sampling pass of a run.
 struct Pass {
-    /// Steps before it, and what parts of steps are counted from.
+    /// Number of steps before it, and the fraction at which it starts.
     past: usize,
     parts: f64,
     steps: usize,
 }
 
-/// A bracket that is open.
+/// An open bracket.
 struct Frame {
     is_square: bool,
-    /// The place of its item.
+    /// The index of its item.
     start: usize,
-    /// The places of the signs that divide what is inside, `:` and `|`.
+    /// The indices of the separators inside, `:` and `|`.
     colons: Vec<usize>,
     bars: Vec<usize>,
-    /// How many schedules lie in each other there.
+    /// Depth of the schedules nested inside.
     depth: usize,
 }
 
 #[derive(Default)]
-struct Parser<'a> {
-    /// Nodes so far. Those of open brackets follow each other.
+struct ScheduleParser<'a> {
+    /// Nodes so far, those of open brackets included.
     items: Vec<Node<'a>>,
     open: Vec<Frame>,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> ScheduleParser<'a> {
     fn parse(mut self, prompt: &'a str) -> Vec<Node<'a>> {
         let mut rest = prompt;
         while let Some(first) = rest.chars().next() {
@@ -218,7 +216,7 @@ impl<'a> Parser<'a> {
             (')' | ']', Some(frame)) if frame.is_square == (first == ']') => {
                 is_schedule = self.close();
             }
-            // It closes nothing; so nothing around it is a balanced bracket.
+            // Unbalanced, so no bracket around it is balanced.
             (')' | ']', _) => self.open.clear(),
             _ => {}
         }
@@ -227,10 +225,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Closes the innermost bracket; makes its contents a schedule if they are one and not too deep.
+    /// Closes the innermost bracket, and replaces its contents by a schedule if they are one and not nested too deeply.
     fn close(&mut self) -> bool {
         let Some(frame) = self.open.pop() else { return false };
-        let node = if frame.depth < DEEPEST { self.schedule(&frame) } else { None };
+        let node = if frame.depth < MAX_DEPTH { self.schedule(&frame) } else { None };
         let depth = frame.depth + usize::from(node.is_some());
         if let Some(around) = self.open.last_mut() {
             around.depth = around.depth.max(depth);
@@ -240,7 +238,7 @@ impl<'a> Parser<'a> {
         is_schedule
     }
 
-    /// Takes the contents of a bracket out, and the bracket, if they are a schedule.
+    /// Removes a bracket with its contents from the items if they are a schedule.
     fn schedule(&mut self, frame: &Frame) -> Option<Node<'a>> {
         let when = match (&frame.colons[..], &frame.bars[..]) {
             _ if !frame.is_square => return None,
@@ -262,14 +260,14 @@ impl<'a> Parser<'a> {
             parts.reverse();
             return Some(Node::Alternate(parts));
         };
-        // The last is the number.
+        // The last part is the number.
         let mut parts = parts.into_iter().skip(1);
         let after = parts.next().unwrap_or_default();
         Some(Node::Switch { before: parts.next().unwrap_or_default(), after, when })
     }
 }
 
-/// Adds the steps after which a text may change.
+/// Adds the steps after which the text may change.
 fn collect_ends(nodes: &[Node<'_>], pass: &Pass, ends: &mut BTreeSet<usize>) {
     for node in nodes {
         match node {
@@ -287,7 +285,7 @@ fn collect_ends(nodes: &[Node<'_>], pass: &Pass, ends: &mut BTreeSet<usize>) {
     }
 }
 
-/// The text of a step of a pass.
+/// Writes the text of a step of a pass.
 fn write(nodes: &[Node<'_>], step: usize, pass: &Pass, out: &mut String) {
     for node in nodes {
         match node {

@@ -139,21 +139,21 @@ fn what_is_no_schedule_is_text() {
 
 #[test]
 fn prompts_are_joined_by_and() {
-    let told = |prompt: &str| -> Vec<(String, f64)> {
+    let weighted = |prompt: &str| -> Vec<(String, f64)> {
         subprompts(prompt).unwrap().iter().map(|part| (part.text.to_owned(), part.weight)).collect()
     };
     let one = |text: &str, weight: f64| (text.to_owned(), weight);
-    assert_eq!(told("a cat :0.5"), [one("a cat :0.5", 1.0)]);
-    assert_eq!(told("a AND b"), [one("a", 1.0), one(" b", 1.0)]);
-    assert_eq!(told("a :1.2 AND b: .5 AND c:-1 "), [one("a", 1.2), one(" b", 0.5), one(" c", -1.0)]);
-    assert_eq!(told("a:+2.AND b"), [one("a", 2.0), one(" b", 1.0)]);
-    assert_eq!(told("(a:1.2) AND [b:c:5]"), [one("(a:1.2)", 1.0), one(" [b:c:5]", 1.0)]);
-    assert_eq!(told("a:1.2.3 AND b:. AND c:x"), [one("a:1.2.3", 1.0), one(" b:.", 1.0), one(" c:x", 1.0)]);
-    assert_eq!(told("AND"), [one("", 1.0), one("", 1.0)]);
+    assert_eq!(weighted("a cat :0.5"), [one("a cat :0.5", 1.0)]);
+    assert_eq!(weighted("a AND b"), [one("a", 1.0), one(" b", 1.0)]);
+    assert_eq!(weighted("a :1.2 AND b: .5 AND c:-1 "), [one("a", 1.2), one(" b", 0.5), one(" c", -1.0)]);
+    assert_eq!(weighted("a:+2.AND b"), [one("a", 2.0), one(" b", 1.0)]);
+    assert_eq!(weighted("(a:1.2) AND [b:c:5]"), [one("(a:1.2)", 1.0), one(" [b:c:5]", 1.0)]);
+    assert_eq!(weighted("a:1.2.3 AND b:. AND c:x"), [one("a:1.2.3", 1.0), one(" b:.", 1.0), one(" c:x", 1.0)]);
+    assert_eq!(weighted("AND"), [one("", 1.0), one("", 1.0)]);
     for plain in ["SAND AND_ ANDY and And", "aAND ANDb"] {
-        assert_eq!(told(plain), [one(plain, 1.0)]);
+        assert_eq!(weighted(plain), [one(plain, 1.0)]);
     }
-    assert_eq!(told(&"a AND ".repeat(31)).len(), 32);
+    assert_eq!(weighted(&"a AND ".repeat(31)).len(), 32);
     for wrong in ["a AND ".repeat(32), "a:1e9 AND b:1001 AND c".into(), "a:-2000 AND b".into()] {
         let error = subprompts(&wrong).unwrap_err();
         assert!(error.is_bad_input() && error.to_string().starts_with("prompt: "), "{error}");

@@ -1,25 +1,26 @@
-//! Prompts that are drawn by lot: `__name__` is a line of a file, `{a|b}` one of its parts.
+//! Random prompts: `__name__` becomes a line of a file, `{a|b}` one of its options.
 
 use crate::Error;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Wildcards in wildcards, and choices in choices.
-const DEEPEST: usize = 16;
-/// Most draws of a prompt, and longest result in bytes: lines that name each other grow without end.
-const MOST_DRAWS: usize = 10_000;
-const MOST_TEXT: usize = 1 << 20;
-/// Largest file.
-const MOST_BYTES: u64 = 16 << 20;
+/// Maximum nesting of wildcards and choices.
+const MAX_DEPTH: usize = 16;
+/// Maximum number of random draws of a prompt: lines that name each other could grow without end.
+const MAX_DRAWS: usize = 10_000;
+/// Maximum size in bytes of a resolved prompt.
+const MAX_PROMPT_BYTES: usize = 1 << 20;
+/// Maximum size in bytes of a file.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 const MARK: &str = "__";
 const LORA: &str = "<lora:";
 
-/// A folder of files of which prompts name lines.
+/// A folder of wildcard files.
 ///
 /// `__name__` becomes a line of `name.txt`, `__animals/cats__` one of `cats.txt` in the folder `animals`; blank lines and
-/// those that begin with `#` are none. `{a|b|c}` becomes one of its parts, `{2$$a|b|c}` two different ones with a comma
-/// between. Both may hold further ones. Braces without a bar, and what a backslash stands before, stay as they are.
+/// lines that start with `#` are skipped. `{a|b|c}` becomes one of its options, `{2$$a|b|c}` two different ones, separated by
+/// a comma. Both may be nested. Braces without a bar, and escaped characters, stay as they are.
 ///
 /// ```
 /// use latent_diffusion::prompt::Wildcards;
@@ -35,43 +36,43 @@ const LORA: &str = "<lora:";
 #[derive(Debug)]
 pub struct Wildcards {
     folder: PathBuf,
-    /// The lines of the files that were read, by name.
+    /// The lines of the files read so far, by name.
     lines: HashMap<String, Vec<String>>,
 }
 
 impl Wildcards {
-    /// Opens a folder. Its files are read when prompts name them, and once.
+    /// Opens a folder. A file is read once, when a prompt first names it.
     ///
     /// # Errors
-    /// [`Error::Setting`]: no folder.
+    /// [`Error::Setting`]: not a folder.
     pub fn open(folder: &Path) -> Result<Wildcards, Error> {
         let wrong = |why: String| wrong(format!("{}: {why}", folder.display()));
         let real = folder.canonicalize().map_err(|error| wrong(error.to_string()))?;
         if !real.is_dir() {
-            return Err(wrong("is no folder; give the one that holds the .txt files".into()));
+            return Err(wrong("is not a folder; give the one that contains the .txt files".into()));
         }
         Ok(Wildcards { folder: real, lines: HashMap::new() })
     }
 
-    /// The prompts that templates become for an image's seed: the same for the same seed, whatever else is drawn. Each
-    /// template has draws of its own.
+    /// The prompts of some templates for an image's seed. They depend on the seed and the template alone; each template has
+    /// its own random numbers.
     ///
     /// # Errors
-    /// [`Error::Setting`]: a name without a file, or that leads out of the folder; a file without lines, too large, or not
-    /// UTF-8; wildcards that go round in a circle, or grow beyond a megabyte.
+    /// [`Error::Setting`]: a name without a file, or that leads out of the folder; a file that is empty, too large, or not
+    /// UTF-8; wildcards that refer to each other in a circle, or make a prompt of more than a megabyte.
     pub fn resolve<const N: usize>(&mut self, templates: [&str; N], seed: u64) -> Result<[String; N], Error> {
         let mut out = [const { String::new() }; N];
         for (stream, (out, template)) in (0..).zip(out.iter_mut().zip(templates)) {
-            let mut draws = Draws { state: mix(mix(seed).wrapping_add(stream)), left: MOST_DRAWS };
+            let mut draws = Draws { state: mix(mix(seed).wrapping_add(stream)), left: MAX_DRAWS };
             self.write(template, 0, &mut draws, out)?;
         }
         Ok(out)
     }
 
     fn write(&mut self, text: &str, depth: usize, draws: &mut Draws, out: &mut String) -> Result<(), Error> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(wrong(format!(
-                "they name each other more than {DEEPEST} deep, or go round in a circle"
+                "they are nested more than {MAX_DEPTH} deep, or refer to each other in a circle"
             )));
         }
         let choices = choices(text);
@@ -81,7 +82,7 @@ impl Wildcards {
             let mut len = first.len_utf8();
             match first {
                 '\\' => len += rest[1..].chars().next().map_or(0, char::len_utf8),
-                // Names of files have signs of their own.
+                // A file name may contain such characters.
                 '<' if rest.starts_with(LORA) => len = rest.find('>').unwrap_or(rest.len()),
                 '{' if choices.contains_key(&at) => {
                     let choice = &choices[&at];
@@ -99,8 +100,8 @@ impl Wildcards {
                 }
                 _ => {}
             }
-            if out.len() + len > MOST_TEXT {
-                return Err(wrong(format!("a prompt grows beyond {} MB", MOST_TEXT >> 20)));
+            if out.len() + len > MAX_PROMPT_BYTES {
+                return Err(wrong(format!("a prompt becomes larger than {} MB", MAX_PROMPT_BYTES >> 20)));
             }
             out.push_str(&rest[..len]);
             at += len;
@@ -108,7 +109,7 @@ impl Wildcards {
         Ok(())
     }
 
-    /// One of some parts, or the number of them that stands before the first.
+    /// One of the options, or as many as the number in front of the first one says.
     fn choose(
         &mut self,
         parts: &[&str],
@@ -162,21 +163,21 @@ impl Wildcards {
         }
         let about = fs::metadata(&real).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
         if !about.is_file() {
-            return Err(wrong("is no file"));
+            return Err(wrong("is not a file"));
         }
-        if about.len() > MOST_BYTES {
-            return Err(wrong(&format!("is larger than {} MB", MOST_BYTES >> 20)));
+        if about.len() > MAX_FILE_BYTES {
+            return Err(wrong(&format!("is larger than {} MB", MAX_FILE_BYTES >> 20)));
         }
         let bytes = fs::read(&real).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8"))?;
         let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().map(str::trim);
         let lines: Vec<String> =
             lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
-        if lines.is_empty() { Err(wrong("holds no lines")) } else { Ok(lines) }
+        if lines.is_empty() { Err(wrong("contains no lines")) } else { Ok(lines) }
     }
 }
 
-/// The name of a wildcard that a text begins with. What holds a space or another sign is none.
+/// The name of the wildcard at the beginning of a text. A name has no spaces and no other special characters.
 fn name(text: &str) -> Option<&str> {
     let inside = text.strip_prefix(MARK)?;
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '\\' | ':' | '*');
@@ -185,15 +186,15 @@ fn name(text: &str) -> Option<&str> {
     (!name.is_empty() && !name.starts_with('_')).then_some(name)
 }
 
-/// Braces with bars between.
-struct Choice {
+/// Braces with bars inside.
+struct BracedChoice {
     start: usize,
     bars: Vec<usize>,
-    /// Behind the brace that closes.
+    /// One past the closing brace.
     end: usize,
 }
 
-impl Choice {
+impl BracedChoice {
     /// The texts between the bars.
     fn parts<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let mut from = self.start + 1;
@@ -206,21 +207,21 @@ impl Choice {
     }
 }
 
-/// All choices of a text by their beginnings. A bar between square brackets is theirs.
-fn choices(text: &str) -> HashMap<usize, Choice> {
-    let (mut found, mut open): (_, Vec<(char, Choice)>) = (HashMap::new(), Vec::new());
+/// All choices of a text by their start. A bar between square brackets belongs to those.
+fn choices(text: &str) -> HashMap<usize, BracedChoice> {
+    let (mut found, mut open): (_, Vec<(char, BracedChoice)>) = (HashMap::new(), Vec::new());
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
             '\\' => drop(chars.next()),
-            '{' | '[' => open.push((c, Choice { start: at, bars: Vec::new(), end: 0 })),
+            '{' | '[' => open.push((c, BracedChoice { start: at, bars: Vec::new(), end: 0 })),
             '|' => open.last_mut().into_iter().for_each(|(_, choice)| choice.bars.push(at)),
             ']' if open.last().is_some_and(|(bracket, _)| *bracket == '[') => drop(open.pop()),
             '}' => {
                 while let Some((bracket, choice)) = open.pop() {
                     if bracket == '{' {
                         if !choice.bars.is_empty() {
-                            found.insert(choice.start, Choice { end: at + 1, ..choice });
+                            found.insert(choice.start, BracedChoice { end: at + 1, ..choice });
                         }
                         break;
                     }
@@ -244,7 +245,9 @@ impl Draws {
     /// A number below `limit`, which is not 0.
     fn below(&mut self, limit: usize) -> Result<usize, Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
-            wrong(format!("a prompt takes more than {MOST_DRAWS} draws; they name each other too often"))
+            wrong(format!(
+                "a prompt takes more than {MAX_DRAWS} random draws; they refer to each other too often"
+            ))
         })?;
         let number = mix(self.state);
         self.state = self.state.wrapping_add(GOLDEN_GAMMA);

@@ -1,32 +1,32 @@
-//! The residual block, some rows at a time: its hidden tensor is never whole.
+//! The residual block in bands of rows, so that its hidden tensor is never whole in memory.
 //!
 //! A group norm needs the whole image before its first value is known, so the hidden tensor is computed twice: for the norm
 //! of the second convolution, then for that convolution. A convolution of a band reads one row above and one below it.
-//! Going down, hidden rows are computed a little ahead of the result, and the last ones kept, so that none is computed more
-//! than once each time; and as the result is behind, it can be written over the input.
+//! Hidden rows are computed a little ahead of the result, and the last ones are kept, so that none is computed more than
+//! once in each pass; as the result is behind them, it can be written over the input.
 
 use super::ResnetBlock;
 use crate::Error;
 use latent_tensor::{BAND_UNIT, Before, KnownNorm, Linear, Tensor, Window, ops};
 use std::ops::Range;
 
-/// What a residual block reads, and where it writes.
-pub(crate) trait Stream {
+/// Where a residual block reads its input and writes its result, band by band.
+pub(crate) trait BandStream {
     /// `[height, width, channels]` of the input.
     fn dims(&self) -> [usize; 3];
 
-    /// Rows of the input, and more. Rows above them are not asked for again, until a pass begins anew with the first row.
+    /// At least these rows of the input. Rows above them are not asked for again before a new pass starts at the first row.
     fn input(&mut self, rows: Range<usize>) -> Result<&Window, Error>;
 
-    /// Where rows of the result go. They hold what goes past the convolutions: those rows of the input, through the
-    /// `shortcut` if there is one.
+    /// The rows of the result. They already contain the residual: these rows of the input, through the `shortcut` if there
+    /// is one.
     fn result(&mut self, rows: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error>;
 }
 
-/// An image that is whole, and whose rows are overwritten. For blocks without a shortcut, which keep the channels.
+/// A whole image whose rows are overwritten, for blocks without a shortcut, whose input and output have the same channels.
 pub(crate) struct InPlace(pub(crate) Window);
 
-impl Stream for InPlace {
+impl BandStream for InPlace {
     fn dims(&self) -> [usize; 3] {
         self.0.dims()
     }
@@ -36,7 +36,10 @@ impl Stream for InPlace {
     }
 
     fn result(&mut self, _: Range<usize>, shortcut: Option<&Linear>) -> Result<&mut Window, Error> {
-        debug_assert!(shortcut.is_none(), "other channels do not fit in place");
+        debug_assert!(
+            shortcut.is_none(),
+            "a shortcut changes the channels, so the result does not fit in place"
+        );
         Ok(&mut self.0)
     }
 }
@@ -49,7 +52,7 @@ fn bands(height: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
 impl ResnetBlock {
     /// As [`ResnetBlock::forward`] of one image without a time embedding, `count` rows at a time, a multiple of
     /// [`BAND_UNIT`]: the same values, bit for bit.
-    pub(crate) fn forward_in_bands(&self, stream: &mut impl Stream, count: usize) -> Result<(), Error> {
+    pub(crate) fn forward_in_bands(&self, stream: &mut impl BandStream, count: usize) -> Result<(), Error> {
         let [height, width, channels] = stream.dims();
         let mut sums = self.norm1.sums([height, width, channels])?;
         for rows in bands(height, count) {
@@ -67,7 +70,7 @@ impl ResnetBlock {
         }
         let norm2 = sums.finish()?;
 
-        // Where all of it fits the window, it is not computed again.
+        // If the whole tensor fits the window, it is not computed again.
         if hidden.rows().start > 0 {
             hidden.clear();
         }
@@ -82,10 +85,10 @@ impl ResnetBlock {
         Ok(())
     }
 
-    /// Computes the hidden tensor up to row `end`. Of the input, rows from `first` on are needed now or later.
+    /// Computes the hidden tensor up to row `end`. Rows of the input from `first` on are needed now or later.
     fn extend_hidden(
         &self,
-        stream: &mut impl Stream,
+        stream: &mut impl BandStream,
         first: usize,
         end: usize,
         norm1: &KnownNorm<'_>,

@@ -5,7 +5,7 @@
 //! - Fewer than 16 elements: one after the other, by Box-Muller in f64 from two 53-bit uniforms. A pair of
 //!   uniforms   gives two normals; the second waits for the next call that takes this way.
 //! - 16 or more: the tensor is filled with uniforms, then each block of 16 is transformed in place, element j
-//!   together with element j + 8. If the size is no multiple of 16, the last 16 elements are drawn afresh,
+//!   together with element j + 8. If the size is not a multiple of 16, the last 16 elements are drawn again,
 //!   over   whatever the blocks left there.
 
 use super::Noise;

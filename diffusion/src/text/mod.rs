@@ -28,7 +28,7 @@ pub enum TextActivation {
 pub struct TextConfig {
     /// Rows of the token table.
     pub vocabulary: usize,
-    /// Channels of a state.
+    /// Channels of the hidden states.
     pub width: usize,
     /// Transformer layers.
     pub layers: usize,
@@ -42,7 +42,7 @@ impl TextConfig {
     /// Reads the sizes from tensors named as transformers names them, below `text_model`.
     ///
     /// # Errors
-    /// A tensor that tells a size is missing, or a width that is no multiple of 64.
+    /// A tensor from which a size is read is missing, or a width that is not a multiple of 64.
     pub fn from_weights(weights: &Weights, activation: TextActivation) -> Result<TextConfig, Error> {
         let layer = |i| format!("encoder.layers.{i}.mlp.fc1.weight");
         let config = TextConfig {
@@ -56,7 +56,7 @@ impl TextConfig {
             return Err(Error::Unsupported {
                 file: weights.label().to_owned(),
                 reason: format!(
-                    "a text encoder of width {} has no whole heads of {HEAD_WIDTH}",
+                    "the width of a text encoder must be a multiple of {HEAD_WIDTH}, and this one has {}",
                     config.width
                 ),
             });
@@ -68,7 +68,7 @@ impl TextConfig {
 /// A CLIP text encoder.
 pub struct TextEncoder {
     token_embedding: Embedding,
-    /// Vectors of the ids past the vocabulary, one after the other.
+    /// Embeddings of the ids past the vocabulary, one after the other.
     learned: Vec<f32>,
     position_embedding: Tensor,
     device: Device,
@@ -104,12 +104,13 @@ impl TextEncoder {
         })
     }
 
-    /// Learns words: the vectors of the ids from [`VOCABULARY`] on, one after the other, in place of those it knew.
+    /// Sets the embeddings of the ids from [`VOCABULARY`] on, one after the other (textual inversion). They replace those of
+    /// an earlier call.
     pub fn learn(&mut self, vectors: &[f32]) {
         self.learned = vectors.to_vec();
     }
 
-    /// The vectors of tokens, `[ids.len(), width]`.
+    /// The embeddings of tokens, `[ids.len(), width]`.
     fn embedded(&self, ids: &[u32]) -> Result<Tensor, Error> {
         if self.learned.is_empty() {
             return Ok(ops::embedding(&self.token_embedding, ids)?);
@@ -127,7 +128,7 @@ impl TextEncoder {
         Ok(out)
     }
 
-    /// States of chunks of 77 tokens: `[chunks, 77, width]`, after the final layer norm. `skip` is the webui's clip
+    /// Hidden states of chunks of 77 tokens: `[chunks, 77, width]`, after the final layer norm. `skip` is the webui's CLIP
     /// skip: 1 uses all layers, 2 leaves out the last, and so on. The result is on the encoder's device.
     ///
     /// # Errors
@@ -136,9 +137,9 @@ impl TextEncoder {
         self.normalized(&self.hidden(chunks, skip)?)
     }
 
-    /// States after the final layer norm.
-    fn normalized(&self, states: &Tensor) -> Result<Tensor, Error> {
-        Ok(ops::layer_norm(states, &self.final_layer_norm)?)
+    /// Hidden states after the final layer norm.
+    fn normalized(&self, hidden: &Tensor) -> Result<Tensor, Error> {
+        Ok(ops::layer_norm(hidden, &self.final_layer_norm)?)
     }
 
     /// As [`TextEncoder::encode`], before the final layer norm.
@@ -149,7 +150,7 @@ impl TextEncoder {
         Ok(self.hidden_and_last(chunks, skip, false)?.0)
     }
 
-    /// The states of [`TextEncoder::hidden`], and those of all layers if they are asked for; else the same again.
+    /// The hidden states of [`TextEncoder::hidden`], and those after all layers if `all_layers`; otherwise the same twice.
     fn hidden_and_last(
         &self,
         chunks: &[[u32; CONTEXT]],
@@ -159,10 +160,7 @@ impl TextEncoder {
         let count = (self.layers.len() + 1).checked_sub(skip).filter(|_| skip > 0);
         let count = count.ok_or_else(|| Error::Setting {
             name: "clip skip",
-            reason: format!(
-                "{skip} is not in 1 to {}, the layers of this text encoder",
-                self.layers.len() + 1
-            ),
+            reason: format!("must be 1 to {} with this text encoder, and is {skip}", self.layers.len() + 1),
         })?;
         let width = self.token_embedding.width();
         let mut x = self.embedded(chunks.as_flattened())?.reshape(&[chunks.len(), CONTEXT, width])?;
@@ -184,7 +182,8 @@ impl TextEncoder {
     }
 }
 
-/// Causal self-attention and feed-forward, each on a layer norm and added to its input (`CLIPEncoderLayer`).
+/// Causal self-attention and feed-forward, each applied to a layer norm of its input and added to the input
+/// (`CLIPEncoderLayer`).
 struct EncoderLayer {
     layer_norm1: LayerNorm,
     q_proj: Linear,

@@ -1,4 +1,4 @@
-//! A text encoder as a model uses it: which of its states, and the pooled text.
+//! A text encoder as a model uses it: which of its hidden states, and the pooled text.
 
 use super::{TextConfig, TextEncoder};
 use crate::tokenizer::{CONTEXT, END};
@@ -8,22 +8,22 @@ use latent_tensor::{Device, Linear, Tensor, ops};
 /// One of the text encoders of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextPart {
-    /// Where its weights are, below those of the model.
+    /// Scope of its weights within those of the model.
     pub scope: &'static str,
     /// Its sizes.
     pub config: TextConfig,
     /// Token that fills up a prompt.
     pub padding: u32,
-    /// The clip skip that the model was trained with: 1 where all layers are used. A user's clip skip leaves out more.
+    /// The CLIP skip that the model was trained with; 1 uses all layers. A user's CLIP skip leaves out more.
     pub skip: usize,
-    /// Whether the states go through the final layer norm.
+    /// Whether the hidden states go through the final layer norm.
     pub final_norm: bool,
-    /// Whether the model takes the pooled text too.
+    /// Whether the model takes the pooled text as well.
     pub pooled: bool,
 }
 
 impl TextPart {
-    /// Leaves out the layers after those that `skip` keeps, where nothing needs them: the pooled text needs all.
+    /// Removes the layers that `skip` leaves out, unless the pooled text needs them.
     pub(crate) fn leave_out_unused(&mut self) {
         let unused = self.skip.saturating_sub(1);
         if !self.pooled && unused < self.config.layers {
@@ -36,7 +36,7 @@ impl TextPart {
 /// The output of a text encoder, in main memory.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    /// `[chunks, 77, width]`
+    /// Hidden states, `[chunks, 77, width]`.
     pub states: Tensor,
     /// The pooled text of each chunk, `[chunks, width]`, where the model takes it.
     pub pooled: Option<Tensor>,
@@ -64,7 +64,7 @@ impl PartEncoder {
         })
     }
 
-    /// What it is.
+    /// Its description.
     #[must_use]
     pub fn part(&self) -> &TextPart {
         &self.part
@@ -76,15 +76,15 @@ impl PartEncoder {
         &self.encoder
     }
 
-    /// Learns words, as [`TextEncoder::learn`].
+    /// As [`TextEncoder::learn`].
     pub fn learn(&mut self, vectors: &[f32]) {
         self.encoder.learn(vectors);
     }
 
-    /// Encodes chunks with a user's clip skip, of which 1 is the model's usual.
+    /// Encodes chunks. A `clip_skip` of 1 is the model's own, each further one leaves out one more layer.
     ///
     /// # Errors
-    /// A token past the vocabulary, a clip skip of 0 or beyond the layers.
+    /// A token past the vocabulary, a CLIP skip of 0 or of more than the layers.
     pub fn encode(&self, chunks: &[[u32; CONTEXT]], clip_skip: usize) -> Result<Encoded, Error> {
         let skip = match clip_skip {
             0 => 0,
@@ -99,7 +99,7 @@ impl PartEncoder {
         Ok(Encoded { states: states.to(&Device::Cpu)?, pooled })
     }
 
-    /// The state of all layers at each chunk's first end token, after the final layer norm, times the projection.
+    /// The hidden state after all layers at each chunk's first end token, after the final layer norm, times the projection.
     fn pooled(&self, layer: &Linear, last: &Tensor, chunks: &[[u32; CONTEXT]]) -> Result<Tensor, Error> {
         let width = self.part.config.width;
         let normalized = self.encoder.normalized(last)?.to(&Device::Cpu)?;

@@ -1,23 +1,25 @@
 //! Byte-pair encoding: the bytes of a word, merged pair by pair.
 //!
-//! The vocabulary is 256 bytes within a word, the same 256 at its end, and one piece for each merge, in order. So the
-//! number of a merge tells the piece that it makes, and no table of names is needed.
+//! The vocabulary is 256 bytes within a word, the same 256 at its end, and one piece for each merge, in order. So the rank of
+//! a merge gives the id of its piece, and no table of names is needed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Pieces that are a single byte, and the first that is merged.
+/// Number of pieces that are a single byte.
 const BYTES: u32 = 256;
+/// Id of the first merged piece.
 const FIRST_MERGED: u32 = 2 * BYTES;
-/// What the file writes behind a piece that ends a word.
+/// Suffix in the file of a piece that ends a word.
 pub(super) const END_OF_WORD: &str = "</w>";
 
+#[derive(Debug)]
 pub(super) struct Bpe {
     /// Id of each byte within a word; at the end of a word it is [`BYTES`] more.
     byte_ids: [u32; 256],
     /// The two pieces of each merge, by rank.
     pairs: Vec<[u32; 2]>,
-    /// Rank of each pair of pieces that is merged: the smallest goes first.
+    /// Rank of each pair of pieces that is merged; the lowest rank is merged first.
     ranks: HashMap<[u32; 2], u32>,
 }
 
@@ -25,7 +27,7 @@ impl Bpe {
     /// Reads the merges, a pair of pieces on each line, the first to be merged first.
     ///
     /// # Panics
-    /// If the text is no list of merges. It is part of the program.
+    /// If the text is not a list of merges. It is part of the program.
     pub(super) fn new(merges: &str) -> Bpe {
         let letters = byte_letters();
         let mut byte_ids = [0; 256];
@@ -47,13 +49,13 @@ impl Bpe {
         Bpe { byte_ids, pairs, ranks }
     }
 
-    /// Appends the ids of a word. Takes time of n log n, so that a word of a megabyte is no trap.
+    /// Appends the ids of a word, in O(n log n), so that a word of a megabyte takes no longer than many short ones.
     pub(super) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
         let mut chain = Chain::new(word.iter().map(|byte| self.byte_ids[usize::from(*byte)]));
         if let Some(last) = chain.pieces.last_mut() {
             last.id += BYTES;
         }
-        // The pair of lowest rank is merged first, and of equal ones the leftmost.
+        // The pair of lowest rank is merged first; of equal ones, the leftmost.
         let mut queue = BinaryHeap::new();
         let propose = |queue: &mut BinaryHeap<_>, chain: &Chain, left: usize| {
             if let Some(rank) = chain.pair(left).and_then(|pair| self.ranks.get(&pair)) {
@@ -64,7 +66,7 @@ impl Bpe {
             propose(&mut queue, &chain, left);
         }
         while let Some(Reverse((rank, left))) = queue.pop() {
-            // A pair that was proposed may have gone since.
+            // A queued pair may have been merged into something else since.
             if chain.pair(left) != Some(self.pairs[rank as usize]) {
                 continue;
             }
@@ -89,7 +91,7 @@ impl Bpe {
         self.ranks.get(&pair).copied()
     }
 
-    /// Appends the bytes of a piece, with a space behind one that ends a word.
+    /// Appends the bytes of a piece, and a space if it ends a word.
     pub(super) fn decode(&self, id: u32, bytes: &mut Vec<u8>) {
         if let Some([left, right]) =
             id.checked_sub(FIRST_MERGED).and_then(|rank| self.pairs.get(rank as usize))
@@ -107,8 +109,8 @@ impl Bpe {
     }
 }
 
-/// The bytes in the order of their ids, each with the letter that stands for it in the list of merges: printable
-/// characters of Latin-1 for themselves, then the others as the characters from U+0100 on (GPT-2's `bytes_to_unicode`).
+/// The bytes in the order of their ids, each with the letter that represents it in the list of merges: printable characters
+/// of Latin-1 represent themselves, the others are the characters from U+0100 on (GPT-2's `bytes_to_unicode`).
 pub(super) fn byte_letters() -> impl Iterator<Item = (u8, char)> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let others = (0..=255).filter(move |byte| !printable(byte)).zip('\u{100}'..);
@@ -116,17 +118,17 @@ pub(super) fn byte_letters() -> impl Iterator<Item = (u8, char)> {
 }
 
 /// A piece in a doubly linked list.
-struct Piece {
+struct LinkedPiece {
     id: u32,
     previous: Option<usize>,
     next: Option<usize>,
-    /// False once it was merged into the piece before it.
+    /// False once it has been merged into the piece before it.
     alive: bool,
 }
 
 /// The pieces of a word, linked so that two are merged in constant time.
 struct Chain {
-    pieces: Vec<Piece>,
+    pieces: Vec<LinkedPiece>,
 }
 
 impl Chain {
@@ -134,12 +136,12 @@ impl Chain {
         let len = ids.len();
         let piece = |(at, id): (usize, u32)| {
             let next = (at + 1 < len).then_some(at + 1);
-            Piece { id, previous: at.checked_sub(1), next, alive: true }
+            LinkedPiece { id, previous: at.checked_sub(1), next, alive: true }
         };
         Chain { pieces: ids.enumerate().map(piece).collect() }
     }
 
-    /// The ids of a piece and of the next, if both are there.
+    /// The ids of a piece and of the next, if both exist.
     fn pair(&self, left: usize) -> Option<[u32; 2]> {
         let piece = &self.pieces[left];
         let next = piece.next.filter(|_| piece.alive)?;

@@ -1,10 +1,10 @@
-//! The vocabulary as the files in which transformers keeps it.
+//! The vocabulary in the form of transformers' files.
 
 use super::bpe::{END_OF_WORD, byte_letters};
 use super::{MERGES, SPECIAL, Tokenizer};
 
 impl Tokenizer {
-    /// Every piece in the order of the ids, as `vocab.json` of `CLIPTokenizer` writes it: bytes as letters, `</w>` behind
+    /// Every piece in the order of the ids, as `vocab.json` of `CLIPTokenizer` writes it: bytes as letters, `</w>` after
     /// a piece that ends a word.
     ///
     /// ```
@@ -22,7 +22,7 @@ impl Tokenizer {
         pieces
     }
 
-    /// The pairs that are merged, as `merges.txt` of `CLIPTokenizer` has them.
+    /// The merges, in the form of `CLIPTokenizer`'s `merges.txt`.
     #[must_use]
     pub fn merges() -> String {
         format!("#version: 0.2\n{MERGES}")

@@ -1,8 +1,8 @@
-//! CLIP's tokenizer: text to numbers of a vocabulary of 49,408 pieces of words.
+//! CLIP's tokenizer: text to ids of a vocabulary of 49,408 pieces of words.
 //!
-//! The ids are those of transformers' `CLIPTokenizer`: the text is composed (Unicode NFC), white space joined, letters
-//! made lower-case, words cut off (`words.rs`), and the bytes of each word merged by byte-pair encoding (`bpe.rs`;
-//! Sennrich et al. 2016).
+//! The ids are those of transformers' `CLIPTokenizer`: the text is normalised (Unicode NFC), runs of white space become one
+//! space, letters lower-case; it is split into words (`words.rs`), and the bytes of each word are merged by byte-pair
+//! encoding (`bpe.rs`; Sennrich et al. 2016).
 
 mod bpe;
 mod files;
@@ -13,23 +13,24 @@ mod words;
 use bpe::Bpe;
 use std::sync::OnceLock;
 
-/// Number of tokens. Ids from here on stand for learned words.
+/// Number of tokens. Ids from here on are those of learned embeddings.
 pub const VOCABULARY: u32 = 49408;
-/// The token before a text.
+/// The token in front of a text.
 pub const START: u32 = 49406;
-/// The token behind a text, with which CLIP also fills it up.
+/// The token after a text, which OpenAI's CLIP also uses as padding.
 pub const END: u32 = 49407;
-/// Places of a text encoder, [`START`] and [`END`] included.
+/// Positions of CLIP's text encoder (`model_max_length`), [`START`] and [`END`] included.
 pub const CONTEXT: usize = 77;
 
-/// How the special tokens are written. Unlike all else they are recognised in the text as it was typed: in capitals
-/// they are ordinary characters.
+/// The spelling of the special tokens. Unlike everything else they are recognised before the text is made lower-case: in
+/// capitals they are ordinary characters.
 const SPECIAL: [(&str, u32); 2] = [("<|startoftext|>", START), ("<|endoftext|>", END)];
 
 /// The pairs of pieces that are merged, the first to be merged first.
 const MERGES: &str = include_str!("merges.txt");
 
 /// CLIP's tokenizer.
+#[derive(Debug)]
 pub struct Tokenizer {
     bpe: Bpe,
 }
@@ -42,7 +43,7 @@ impl Tokenizer {
         CLIP.get_or_init(|| Tokenizer { bpe: Bpe::new(MERGES) })
     }
 
-    /// The ids of a text of any length, without [`START`] and [`END`] around it.
+    /// The ids of a text of any length, without [`START`] and [`END`].
     #[must_use]
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
@@ -63,7 +64,7 @@ impl Tokenizer {
         }
     }
 
-    /// The ids of a text between [`START`] and [`END`], cut off where it is too long and filled up with `padding`.
+    /// The ids of a text between [`START`] and [`END`], truncated if it is too long and padded with `padding`.
     #[must_use]
     pub fn encode_padded(&self, text: &str, padding: u32) -> [u32; CONTEXT] {
         let mut ids = self.encode(text);
@@ -75,7 +76,7 @@ impl Tokenizer {
         all
     }
 
-    /// The text of some ids, words joined by spaces; ids outside the vocabulary are left out.
+    /// The text of some ids, words joined by spaces; ids outside the vocabulary are skipped.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
@@ -92,7 +93,7 @@ impl Tokenizer {
     }
 }
 
-/// The special token that comes first in a text: its place, how it is written, its id.
+/// The first special token in a text: its position, its spelling, its id.
 fn first_special(text: &str) -> Option<(usize, &'static str, u32)> {
     let found = SPECIAL.iter().filter_map(|(written, id)| Some((text.find(written)?, *written, *id)));
     found.min_by_key(|(at, ..)| *at)

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Byte-pair encoding as it is usually told: find the best pair, merge it everywhere, begin again.
+/// Byte-pair encoding in its textbook form: find the best pair, merge it everywhere, repeat.
 fn slow(bpe_ranks: impl Fn([u32; 2]) -> Option<u32>, mut ids: Vec<u32>) -> Vec<u32> {
     while let Some(rank) = ids.windows(2).filter_map(|pair| bpe_ranks([pair[0], pair[1]])).min() {
         let mut merged = Vec::new();

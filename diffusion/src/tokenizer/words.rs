@@ -1,12 +1,12 @@
-//! What happens to a text before its words are encoded.
+//! Normalising a text and splitting it into words.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// English endings that are words of their own.
+/// English contractions, which are words of their own.
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
-/// Composes the characters (NFC), joins white space to one space and makes letters lower-case, each by itself.
+/// Normalises to NFC, replaces runs of white space by one space and makes each letter lower-case.
 pub(super) fn normalize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.nfc() {
@@ -19,18 +19,18 @@ pub(super) fn normalize(text: &str) -> String {
     out
 }
 
-/// Cuts a text into words: a contraction, a run of letters, one digit, or a run of other characters. White space lies
-/// between them and is left out.
+/// Splits a text into words: a contraction, a run of letters, one digit, or a run of other characters. White space separates
+/// them and is dropped.
 pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         rest = rest.trim_start();
         let first = rest.chars().next()?;
         let contraction = CONTRACTIONS.iter().find(|ending| rest.starts_with(**ending));
-        let len = match (contraction, Class::of(first)) {
+        let len = match (contraction, CharClass::of(first)) {
             (Some(ending), _) => ending.len(),
-            (None, Class::Number) => first.len_utf8(),
-            (None, class) => rest.find(|c| Class::of(c) != class).unwrap_or(rest.len()),
+            (None, CharClass::Number) => first.len_utf8(),
+            (None, class) => rest.find(|c| CharClass::of(c) != class).unwrap_or(rest.len()),
         };
         let (word, after) = rest.split_at(len);
         rest = after;
@@ -39,20 +39,20 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum CharClass {
     Letter,
     Number,
     Space,
     Other,
 }
 
-impl Class {
-    fn of(c: char) -> Class {
+impl CharClass {
+    fn of(c: char) -> CharClass {
         match c.general_category_group() {
-            GeneralCategoryGroup::Letter => Class::Letter,
-            GeneralCategoryGroup::Number => Class::Number,
-            _ if c.is_whitespace() => Class::Space,
-            _ => Class::Other,
+            GeneralCategoryGroup::Letter => CharClass::Letter,
+            GeneralCategoryGroup::Number => CharClass::Number,
+            _ if c.is_whitespace() => CharClass::Space,
+            _ => CharClass::Other,
         }
     }
 }

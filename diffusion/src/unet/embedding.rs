@@ -39,7 +39,7 @@ pub fn timestep_embedding(timesteps: &[f32], width: usize) -> Result<Tensor, Err
 /// `[n, width + 256 k]`.
 ///
 /// The base model has six sizes: the original's height and width, the crop's top and left, the target's height and
-/// width. The refiner has five: an aesthetic score stands in place of the target.
+/// width. The refiner has five: an aesthetic score in place of the target.
 ///
 /// # Errors
 /// A `pooled` of another rank, or a number of sizes that is not a multiple of the number of images.

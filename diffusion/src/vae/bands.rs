@@ -1,14 +1,14 @@
 //! The finest level of decoder and encoder in bands of rows, with far less memory and the same bytes.
 //!
-//! The largest tensors of a decoder lie between the last upsampler and the image. All that is held whole here is the input
-//! of that upsampler, until the first residual block has read it, and the image that the blocks hand on. What the upsampler
-//! gives, which is the largest, is computed a band at a time, once for each pass of the first block over it: the mean and
-//! variance of the first norm, those of the second, the result.
+//! The largest tensors of a decoder are between the last upsampler and the image. Only two of them are whole here: the input
+//! of that upsampler, until the first residual block has read it, and the tensor that the blocks pass on. The output of the
+//! upsampler, which is the largest, is computed a band at a time, once for each pass of the first block over it: for the
+//! mean and variance of the first norm, for those of the second, and for the result.
 //!
-//! In an encoder the image takes the place of the upsampler's input, and its first convolution that of the upsampler's.
+//! In an encoder the image takes the place of the upsampler's input, and `conv_in` that of the upsampler's convolution.
 
 use crate::Error;
-use crate::resnet::{InPlace, ResnetBlock, Stream};
+use crate::resnet::{BandStream, InPlace, ResnetBlock};
 use latent_tensor::{BAND_UNIT, Before, Conv2d, Linear, Tensor, Window, ops};
 use std::ops::Range;
 
@@ -16,19 +16,19 @@ use std::ops::Range;
 /// tiles, which is enough of them for sixteen threads.
 pub(super) const BAND_BYTES: usize = 16 << 20;
 
-/// What stands before a level.
+/// The convolution in front of a level.
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'a> {
+pub(super) struct BandInput<'a> {
     pub(super) conv: &'a Conv2d,
-    /// How many times as high and wide the image becomes before the convolution.
+    /// Factor by which the image is enlarged before the convolution.
     pub(super) scale: usize,
 }
 
-/// Runs the residual blocks of a level on one image `[1, height, width, channels]`, which goes through the entry before if
-/// there is one, in bands of about so many bytes.
+/// Runs the residual blocks of a level on one image `[1, height, width, channels]`, after the convolution of `entry` if there
+/// is one, in bands of about `bytes` bytes.
 pub(super) fn level(
     x: Tensor,
-    entry: Option<Entry<'_>>,
+    entry: Option<BandInput<'_>>,
     resnets: &[ResnetBlock],
     bytes: usize,
 ) -> Result<Tensor, Error> {
@@ -39,8 +39,8 @@ pub(super) fn level(
     let row = size_of::<f32>() * dims[1] * dims[2];
     let count = (bytes / row / BAND_UNIT).max(1) * BAND_UNIT;
     let (mut stream, rest) = match (entry, resnets) {
-        (Some(Entry { conv, .. }), [first, rest @ ..]) => {
-            let mut stream = Entered::new(x, conv, dims, first.outputs(), count)?;
+        (Some(BandInput { conv, .. }), [first, rest @ ..]) => {
+            let mut stream = UpsampledBands::new(x, conv, dims, first.outputs(), count)?;
             first.forward_in_bands(&mut stream, count)?;
             (InPlace(stream.result), rest)
         }
@@ -52,8 +52,8 @@ pub(super) fn level(
     stream.into_tensor()
 }
 
-/// An image that goes through the entry when its rows are asked for.
-struct Entered<'a> {
+/// The output of the convolution in front of a level, computed when its rows are asked for.
+struct UpsampledBands<'a> {
     small: Window,
     conv: &'a Conv2d,
     /// The last rows that were computed.
@@ -61,7 +61,7 @@ struct Entered<'a> {
     result: Window,
 }
 
-impl<'a> Entered<'a> {
+impl<'a> UpsampledBands<'a> {
     /// `outputs`: channels of the result. Rows are asked for about `count` at a time.
     fn new(
         small: Window,
@@ -69,15 +69,15 @@ impl<'a> Entered<'a> {
         dims: [usize; 3],
         outputs: usize,
         count: usize,
-    ) -> Result<Entered<'a>, Error> {
+    ) -> Result<UpsampledBands<'a>, Error> {
         let [height, width, _] = dims;
-        // First what stays longest: the memory above it goes back in one piece.
+        // What stays longest is allocated first, so that the memory above it is freed in one piece.
         let result = Window::new([height, width, outputs], height)?;
-        Ok(Entered { small, conv, large: Window::new(dims, count + 2 * BAND_UNIT)?, result })
+        Ok(UpsampledBands { small, conv, large: Window::new(dims, count + 2 * BAND_UNIT)?, result })
     }
 }
 
-impl Stream for Entered<'_> {
+impl BandStream for UpsampledBands<'_> {
     fn dims(&self) -> [usize; 3] {
         self.large.dims()
     }
@@ -105,7 +105,7 @@ impl Stream for Entered<'_> {
     }
 }
 
-/// Does something for each image of a batch, one after the other.
+/// Calls `each` with each image of a batch, one after the other.
 pub(super) fn one_by_one(
     x: &Tensor,
     mut each: impl FnMut(&Tensor) -> Result<Tensor, Error>,

@@ -4,10 +4,10 @@ use super::bands::BAND_BYTES;
 use crate::Error;
 use latent_loader::Weights;
 
-/// What bands take, of the input, the hidden tensor and the convolutions' work together.
+/// Bytes of all bands together: of the input, of the hidden tensor and of the convolutions' scratch memory.
 const BANDS_BYTES: usize = 4 * BAND_BYTES;
 
-/// Sizes of an `AutoencoderKL`. Shapes do not tell the scale of the latents: that is the family's.
+/// Sizes of an `AutoencoderKL`. The scale of the latents cannot be read from shapes; the family knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaeConfig {
     /// Channels of each level, finest first.
@@ -16,7 +16,7 @@ pub struct VaeConfig {
     pub layers_per_block: usize,
     /// Channels of a latent.
     pub latent_channels: usize,
-    /// Latents of unit variance are those of the VAE times this.
+    /// The VAE's latents times this have unit variance.
     pub scaling_factor: f32,
 }
 
@@ -24,9 +24,9 @@ impl VaeConfig {
     /// Reads the sizes from tensors named as diffusers names them.
     ///
     /// # Errors
-    /// A tensor that tells a size is missing.
+    /// A tensor from which a size is read is missing.
     pub fn from_weights(weights: &Weights, scaling_factor: f32) -> Result<VaeConfig, Error> {
-        // The decoder tells all: the encoder is not needed to draw from words.
+        // All sizes come from the decoder, because text-to-image models may lack the encoder.
         let count =
             |exists: &dyn Fn(usize) -> String| (0..).take_while(|i| weights.contains(&exists(*i))).count();
         let levels = count(&|i| format!("decoder.up_blocks.{i}.resnets.0.conv1.weight"));
@@ -47,8 +47,8 @@ impl VaeConfig {
         Ok(config)
     }
 
-    /// Bytes that a decoder on the CPU takes beside its weights for an image of that width and height, estimated: whole,
-    /// two tensors of the widest kind at the image's size; in bands, the image between the residual blocks, the last
+    /// Estimated bytes that a decoder on the CPU takes in addition to its weights, for an image of this width and height:
+    /// two tensors of the widest kind at the image's size; in bands, the tensor between the residual blocks, the last
     /// upsampler's input, and the bands.
     #[must_use]
     pub fn decoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
@@ -59,8 +59,8 @@ impl VaeConfig {
         (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
-    /// The same for an encoder: whole, the image between the residual blocks, what is hidden in one, and the next level's;
-    /// in bands, the first alone, what the next level takes, and the bands.
+    /// The same for an encoder: the tensor between the residual blocks, the hidden tensor of one, and the next level's; in
+    /// bands, the first alone, the next level's, and the bands.
     #[must_use]
     pub fn encoding_bytes(&self, (width, height): (usize, usize), in_bands: bool) -> u64 {
         let finest = self.block_out_channels[0];
@@ -68,7 +68,7 @@ impl VaeConfig {
         (quarters * width * height * size_of::<f32>() / 4 + bands) as u64
     }
 
-    /// Pixels along the side of one element of a latent.
+    /// Pixels along the side of one element of the latents (`vae_scale_factor`).
     #[must_use]
     pub fn factor(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)

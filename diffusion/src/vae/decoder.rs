@@ -1,7 +1,7 @@
-//! From a latent to an image.
+//! From latents to an image.
 
-use super::bands::{self, BAND_BYTES, Entry};
-use super::mid_block::MidBlock;
+use super::bands::{self, BAND_BYTES, BandInput};
+use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
@@ -13,8 +13,8 @@ pub struct VaeDecoder {
     device: Device,
     post_quant_conv: Linear,
     conv_in: Conv2d,
-    mid_block: MidBlock,
-    up_blocks: Vec<UpBlock>,
+    mid_block: VaeMidBlock,
+    up_blocks: Vec<UpDecoderBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     scaling_factor: f32,
@@ -40,14 +40,20 @@ impl VaeDecoder {
         let mut up_blocks = Vec::new();
         for (level, outputs) in config.block_out_channels.iter().enumerate().rev() {
             let params = decoder.scope("up_blocks").scope(up_blocks.len());
-            up_blocks.push(UpBlock::load(&params, config.layers_per_block + 1, inputs, *outputs, level > 0)?);
+            up_blocks.push(UpDecoderBlock::load(
+                &params,
+                config.layers_per_block + 1,
+                inputs,
+                *outputs,
+                level > 0,
+            )?);
             inputs = *outputs;
         }
         Ok(VaeDecoder {
             device: params.device().clone(),
             post_quant_conv: params.linear("post_quant_conv", latent, latent)?,
             conv_in: decoder.conv3x3("conv_in", last, latent)?,
-            mid_block: MidBlock::load(&decoder.scope("mid_block"), last)?,
+            mid_block: VaeMidBlock::load(&decoder.scope("mid_block"), last)?,
             up_blocks,
             conv_norm_out: decoder.group_norm("conv_norm_out", first, EPS)?,
             conv_out: decoder.conv3x3("conv_out", 3, first)?,
@@ -61,11 +67,11 @@ impl VaeDecoder {
         &self.device
     }
 
-    /// A latent of unit variance `[batch, height, width, latent]` to an image `[batch, factor height, factor width,
+    /// Latents of unit variance `[batch, height, width, latent]` to an image `[batch, factor height, factor width,
     /// 3]`, about -1..1, on the decoder's device.
     ///
     /// # Errors
-    /// A latent of other channels.
+    /// Latents with another number of channels.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
         let mut x = self.coarsest(latent)?;
         for block in &self.up_blocks {
@@ -74,10 +80,8 @@ impl VaeDecoder {
         self.image(&x)
     }
 
-    /// As [`VaeDecoder::decode`], with less than half of the memory, in about a third more time: the same bytes. Images are
-    /// decoded one after the other.
-    ///
-    /// A decoder on a GPU decodes whole.
+    /// As [`VaeDecoder::decode`], with the same bytes as result, less than half of the memory and about a third more time.
+    /// Images are decoded one after the other. On a GPU this is [`VaeDecoder::decode`].
     ///
     /// # Errors
     /// As [`VaeDecoder::decode`].
@@ -85,7 +89,7 @@ impl VaeDecoder {
         self.decode_in_bands_of(BAND_BYTES, latent)
     }
 
-    /// As [`VaeDecoder::decode_in_bands`], with bands of about so many bytes.
+    /// As [`VaeDecoder::decode_in_bands`], with bands of about `bytes` bytes.
     pub(super) fn decode_in_bands_of(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
         if latent.dims().len() != 4 || self.device != Device::Cpu {
             return self.decode(latent);
@@ -94,19 +98,19 @@ impl VaeDecoder {
     }
 
     fn image_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
-        // What sampling or the last image left would count beside what comes.
+        // Memory that sampling or the last image left would count towards the peak.
         Pool::global().release();
         let mut x = self.coarsest(latent)?;
         let mut upsampler = None;
         if let [coarser @ .., finest] = &self.up_blocks[..] {
             for block in coarser {
                 x = upsample(x, upsampler)?;
-                // What was enlarged leaves a gap that is too small for what comes.
+                // The enlarged tensor leaves a gap that is too small for the next one.
                 Pool::global().release();
                 x = block.resnets(x)?;
                 upsampler = block.upsampler.as_ref();
             }
-            let entry = upsampler.map(|conv| Entry { conv, scale: 2 });
+            let entry = upsampler.map(|conv| BandInput { conv, scale: 2 });
             x = bands::level(x, entry, &finest.resnets, bytes)?;
         }
         self.image(&x)
@@ -119,7 +123,7 @@ impl VaeDecoder {
         self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)
     }
 
-    /// The last convolution. It normalises while it reads, and gives three channels: no need for bands.
+    /// The last convolution. It normalises while it reads and has three output channels, so it needs no bands.
     fn image(&self, x: &Tensor) -> Result<Tensor, Error> {
         let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
         Ok(ops::conv2d_with(x, &self.conv_out, around)?)
@@ -127,25 +131,25 @@ impl VaeDecoder {
 }
 
 /// A level of the decoder (`UpDecoderBlock2D`).
-struct UpBlock {
+struct UpDecoderBlock {
     resnets: Vec<ResnetBlock>,
     upsampler: Option<Conv2d>,
 }
 
-impl UpBlock {
+impl UpDecoderBlock {
     fn load(
         params: &Params<'_>,
         layers: usize,
         inputs: usize,
         outputs: usize,
         upsample: bool,
-    ) -> Result<UpBlock, Error> {
+    ) -> Result<UpDecoderBlock, Error> {
         let resnet = |i| {
             let inputs = if i == 0 { inputs } else { outputs };
             ResnetBlock::load(&params.scope("resnets").scope(i), inputs, outputs, None, EPS)
         };
         let upsampler = || params.conv3x3("upsamplers.0.conv", outputs, outputs);
-        Ok(UpBlock {
+        Ok(UpDecoderBlock {
             resnets: (0..layers).map(resnet).collect::<Result<_, _>>()?,
             upsampler: upsample.then(upsampler).transpose()?,
         })
@@ -163,7 +167,7 @@ impl UpBlock {
     }
 }
 
-/// Twice as high and wide, if there is a convolution for it.
+/// Doubles height and width, if there is a convolution for it.
 fn upsample(x: Tensor, upsampler: Option<&Conv2d>) -> Result<Tensor, Error> {
     let Some(conv) = upsampler else { return Ok(x) };
     let resize = Some([2 * x.dims()[1], 2 * x.dims()[2]]);

@@ -1,22 +1,22 @@
-//! From an image to a latent.
+//! From an image to latents.
 
-use super::bands::{self, BAND_BYTES, Entry};
-use super::mid_block::MidBlock;
+use super::bands::{self, BAND_BYTES, BandInput};
+use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Pool, Tensor, ops};
 use std::fmt;
 
-/// Log-variances are held within these bounds (`DiagonalGaussianDistribution`).
+/// Log-variances are clamped to these bounds (`DiagonalGaussianDistribution`).
 const LOG_VARIANCE: std::ops::RangeInclusive<f32> = -30.0..=20.0;
 
 /// The encoder of an `AutoencoderKL`.
 pub struct VaeEncoder {
     device: Device,
     conv_in: Conv2d,
-    down_blocks: Vec<DownBlock>,
-    mid_block: MidBlock,
+    down_blocks: Vec<DownEncoderBlock>,
+    mid_block: VaeMidBlock,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     quant_conv: Linear,
@@ -42,13 +42,13 @@ impl VaeEncoder {
         let down = |level: usize| {
             let params = encoder.scope("down_blocks").scope(level);
             let (inputs, is_last) = (channels[level.saturating_sub(1)], level + 1 == channels.len());
-            DownBlock::load(&params, config.layers_per_block, inputs, channels[level], !is_last)
+            DownEncoderBlock::load(&params, config.layers_per_block, inputs, channels[level], !is_last)
         };
         Ok(VaeEncoder {
             device: params.device().clone(),
             conv_in: encoder.conv3x3("conv_in", first, 3)?,
             down_blocks: (0..channels.len()).map(down).collect::<Result<_, _>>()?,
-            mid_block: MidBlock::load(&encoder.scope("mid_block"), last)?,
+            mid_block: VaeMidBlock::load(&encoder.scope("mid_block"), last)?,
             conv_norm_out: encoder.group_norm("conv_norm_out", last, EPS)?,
             conv_out: encoder.conv3x3("conv_out", moments, last)?,
             quant_conv: params.linear("quant_conv", moments, moments)?,
@@ -65,16 +65,14 @@ impl VaeEncoder {
     /// An image `[batch, height, width, 3]` of -1..1 to the distribution of its latents.
     ///
     /// # Errors
-    /// An image that is no RGB, or smaller than the factor.
+    /// An image that does not have three channels, or is smaller than the VAE's factor.
     pub fn encode(&self, image: &Tensor) -> Result<Moments, Error> {
         let x = ops::conv2d(&image.to(&self.device)?, &self.conv_in)?;
         self.moments(self.coarser(x, &self.down_blocks)?)
     }
 
-    /// As [`VaeEncoder::encode`], with about half of the memory, in about a third more time: the same bytes. Images are
-    /// encoded one after the other.
-    ///
-    /// An encoder on a GPU encodes whole.
+    /// As [`VaeEncoder::encode`], with the same result, about half of the memory and about a third more time. Images are
+    /// encoded one after the other. On a GPU this is [`VaeEncoder::encode`].
     ///
     /// # Errors
     /// As [`VaeEncoder::encode`].
@@ -82,16 +80,16 @@ impl VaeEncoder {
         self.encode_in_bands_of(BAND_BYTES, image)
     }
 
-    /// As [`VaeEncoder::encode_in_bands`], with bands of about so many bytes.
+    /// As [`VaeEncoder::encode_in_bands`], with bands of about `bytes` bytes.
     pub(super) fn encode_in_bands_of(&self, bytes: usize, image: &Tensor) -> Result<Moments, Error> {
         let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode(image) };
         if image.dims().len() != 4 || self.device != Device::Cpu {
             return self.encode(image);
         }
         let values = bands::one_by_one(image, |image| {
-            // What came before would count beside what comes.
+            // Memory that earlier work left would count towards the peak.
             Pool::global().release();
-            let entry = Entry { conv: &self.conv_in, scale: 1 };
+            let entry = BandInput { conv: &self.conv_in, scale: 1 };
             let x = bands::level(image.clone(), Some(entry), &finest.resnets, bytes)?;
             let x = finest.downsample(x)?;
             Pool::global().release();
@@ -101,7 +99,7 @@ impl VaeEncoder {
     }
 
     /// Levels and the middle block.
-    fn coarser(&self, mut x: Tensor, levels: &[DownBlock]) -> Result<Tensor, Error> {
+    fn coarser(&self, mut x: Tensor, levels: &[DownEncoderBlock]) -> Result<Tensor, Error> {
         for block in levels {
             x = block.forward(x)?;
         }
@@ -179,19 +177,19 @@ impl Moments {
 }
 
 /// A level of the encoder (`DownEncoderBlock2D`).
-struct DownBlock {
+struct DownEncoderBlock {
     resnets: Vec<ResnetBlock>,
     downsampler: Option<Conv2d>,
 }
 
-impl DownBlock {
+impl DownEncoderBlock {
     fn load(
         params: &Params<'_>,
         layers: usize,
         inputs: usize,
         outputs: usize,
         downsample: bool,
-    ) -> Result<DownBlock, Error> {
+    ) -> Result<DownEncoderBlock, Error> {
         let resnet = |i| {
             let inputs = if i == 0 { inputs } else { outputs };
             ResnetBlock::load(&params.scope("resnets").scope(i), inputs, outputs, None, EPS)
@@ -199,7 +197,7 @@ impl DownBlock {
         // The VAE pads below and to the right only.
         let padding = Padding { bottom: 1, right: 1, ..Padding::default() };
         let downsampler = || params.conv("downsamplers.0.conv", [outputs, outputs, 3], 2, padding);
-        Ok(DownBlock {
+        Ok(DownEncoderBlock {
             resnets: (0..layers).map(resnet).collect::<Result<_, _>>()?,
             downsampler: downsample.then(downsampler).transpose()?,
         })
@@ -212,7 +210,7 @@ impl DownBlock {
         self.downsample(x)
     }
 
-    /// Half as high and wide, if there is a convolution for it.
+    /// Halves height and width, if there is a convolution for it.
     fn downsample(&self, x: Tensor) -> Result<Tensor, Error> {
         let Some(conv) = &self.downsampler else { return Ok(x) };
         Ok(ops::conv2d(&x, conv)?)

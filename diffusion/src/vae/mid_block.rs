@@ -6,15 +6,15 @@ use crate::{Error, params::Params};
 use latent_tensor::{GroupNorm, Linear, Tensor, ops};
 
 /// A residual block, attention, and a residual block (`UNetMidBlock2D`).
-pub(super) struct MidBlock {
+pub(super) struct VaeMidBlock {
     resnets: [ResnetBlock; 2],
     attention: PixelAttention,
 }
 
-impl MidBlock {
-    pub(super) fn load(params: &Params<'_>, channels: usize) -> Result<MidBlock, Error> {
+impl VaeMidBlock {
+    pub(super) fn load(params: &Params<'_>, channels: usize) -> Result<VaeMidBlock, Error> {
         let resnet = |i| ResnetBlock::load(&params.scope("resnets").scope(i), channels, channels, None, EPS);
-        Ok(MidBlock {
+        Ok(VaeMidBlock {
             resnets: [resnet(0)?, resnet(1)?],
             attention: PixelAttention::load(&params.scope("attentions.0"), channels)?,
         })
