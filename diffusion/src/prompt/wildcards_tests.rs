@@ -124,10 +124,10 @@ fn what_cannot_be_is_one_line() {
         ("__a//b__", "is not the name"),
         ("__c:\\one__", "is not the name"),
         ("__colour*__", "is not the name"),
-        ("__empty__", "holds no lines"),
+        ("__empty__", "contains no lines"),
         ("__bytes__", "not UTF-8"),
         ("__circle__", "circle"),
-        ("__wide__ __wide__", "10000 draws"),
+        ("__wide__ __wide__", "10000 random draws"),
         ("__large__ __large__ __large__ __large__", "1 MB"),
     ] {
         let error = resolve(template, 1).unwrap_err();
