@@ -14,9 +14,9 @@ use criterion::{
 };
 use latent_kernels::activation::{Activation, activate_with, geglu_with};
 use latent_kernels::attention::{Attention, attention_with};
-use latent_kernels::conv2d::{Algorithm, ConvWeight, Fused, Padding, fused_with};
+use latent_kernels::conv2d::{Algorithm, ConvWeight, FusedConv2d, Padding, conv2d_fused_with};
 use latent_kernels::gemm::{WeightMatrix, gemm_with};
-use latent_kernels::group_norm::{GroupNorm, Statistics, apply_with};
+use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
 use latent_kernels::{DType, WeightBytes, peak};
@@ -115,7 +115,7 @@ fn bench_conv2d(
         let operations = 2 * out.len() * inputs * 9;
         group.throughput(Throughput::Elements(operations as u64));
         let resize = (scale > 1).then_some([size, size]);
-        let conv = Fused { resize, ..Fused::plain(&x, [n, side, side]) };
+        let conv = FusedConv2d { resize, ..FusedConv2d::plain(&x, [n, side, side]) };
         for &algorithm in algorithms {
             for isa in isas(operations) {
                 let how = match algorithm {
@@ -126,7 +126,7 @@ fn bench_conv2d(
                     format!("{how}, {isa}"),
                     format!("{n}x{side}x{side}x{inputs}->{outputs}"),
                 );
-                group.bench_function(id, |b| b.iter(|| fused_with(isa, algorithm, &conv, &packed, &mut out)));
+                group.bench_function(id, |b| b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out)));
             }
         }
     }
@@ -195,7 +195,7 @@ fn bench_group_norm(c: &mut Criterion) {
     // (batch, positions, channels): three of the UNet, two of the VAE.
     let shapes = [(2, 4096, 320), (2, 4096, 960), (2, 256, 2560), (1, 65536, 256), (1, 262_144, 128)];
     for (batch, positions, channels) in shapes {
-        let shape = GroupNorm { batch, positions, channels, groups: 32, eps: 1e-5, silu: true };
+        let shape = GroupNormParams { batch, positions, channels, groups: 32, eps: 1e-5, silu: true };
         let (x, weight) = (values(batch * positions * channels), values(channels));
         let mut out = vec![0.0; x.len()];
         for isa in isas(PER_VALUE * x.len()) {
