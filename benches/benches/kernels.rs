@@ -19,7 +19,8 @@ use latent_kernels::gemm::{WeightMatrix, gemm_with};
 use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
-use latent_kernels::{DType, WeightBytes, peak};
+use latent_kernels::sys::peak;
+use latent_kernels::{DType, WeightBytes};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 
 fn bench_peak(c: &mut Criterion) {
     let mut group = c.benchmark_group("peak");
-    group.throughput(Throughput::Elements(peak::flops()));
+    group.throughput(Throughput::Elements(peak::operations()));
     group.bench_function(format!("fma, all threads, {}", Isa::best()), |b| b.iter(|| black_box(peak::run())));
     group.finish();
 }
@@ -126,7 +127,9 @@ fn bench_conv2d(
                     format!("{how}, {isa}"),
                     format!("{n}x{side}x{side}x{inputs}->{outputs}"),
                 );
-                group.bench_function(id, |b| b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out)));
+                group.bench_function(id, |b| {
+                    b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out))
+                });
             }
         }
     }

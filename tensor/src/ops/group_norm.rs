@@ -69,7 +69,12 @@ impl GroupNorm {
     }
 
     /// What the kernel is told of the norm of so many pictures.
-    fn shape(&self, batch: usize, picture: [usize; 3], silu: bool) -> Result<kernel::GroupNormParams, TensorError> {
+    fn shape(
+        &self,
+        batch: usize,
+        picture: [usize; 3],
+        silu: bool,
+    ) -> Result<kernel::GroupNormParams, TensorError> {
         let [height, width, channels] = picture;
         if channels != self.weight.len() || height * width == 0 {
             let expected = format_args!("pixels of {} channels", self.weight.len()).to_string();
