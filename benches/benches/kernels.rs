@@ -14,7 +14,7 @@ use criterion::{
 };
 use latent_kernels::activation::{Activation, activate_with, geglu_with};
 use latent_kernels::attention::{Attention, attention_with};
-use latent_kernels::conv2d::{Algorithm, ConvWeight, FusedConv2d, Padding, conv2d_fused_with};
+use latent_kernels::conv2d::{Algorithm, ConvWeight, Convolution, Padding, conv2d_fused_with};
 use latent_kernels::gemm::{WeightMatrix, gemm_with};
 use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
@@ -116,7 +116,7 @@ fn bench_conv2d(
         let operations = 2 * out.len() * inputs * 9;
         group.throughput(Throughput::Elements(operations as u64));
         let resize = (scale > 1).then_some([size, size]);
-        let conv = FusedConv2d { resize, ..FusedConv2d::plain(&x, [n, side, side]) };
+        let conv = Convolution { resize, ..Convolution::plain(&x, [n, side, side]) };
         for &algorithm in algorithms {
             for isa in isas(operations) {
                 let how = match algorithm {

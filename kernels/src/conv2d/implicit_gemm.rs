@@ -1,6 +1,6 @@
 //! The convolution as a product whose rows are the pixels of the input, seen through a resize if there is one.
 
-use super::{ConvWeight, FusedConv2d, RowRange};
+use super::{ConvWeight, Convolution, RowRange};
 use crate::elementwise::add_per_channel;
 use crate::gemm::blocking::{Factor, product};
 use crate::gemm::lhs::LhsRows;
@@ -8,7 +8,7 @@ use crate::gemm::single_precision::SinglePrecision;
 use crate::group_norm;
 use crate::simd::Isa;
 
-pub(super) fn conv2d(isa: Isa, conv: &FusedConv2d<'_>, weight: &ConvWeight, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let normalised = conv.norm.map(|norm| {
         let mut out = vec![0.0; conv.x.len()];
         group_norm::apply_with(isa, conv.x, &norm, &mut out);
@@ -17,7 +17,7 @@ pub(super) fn conv2d(isa: Isa, conv: &FusedConv2d<'_>, weight: &ConvWeight, out:
     let [batch, height, width] = conv.size();
     let (wanted, out_width) = conv.wanted(weight);
     let pixels = Pixels {
-        input: &FusedConv2d { x: normalised.as_deref().unwrap_or(conv.x), ..*conv },
+        input: &Convolution { x: normalised.as_deref().unwrap_or(conv.x), ..*conv },
         zeros: &vec![0.0; weight.in_channels()],
         height,
         width,
@@ -31,7 +31,7 @@ pub(super) fn conv2d(isa: Isa, conv: &FusedConv2d<'_>, weight: &ConvWeight, out:
     let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    let &FusedConv2d { residual, accumulate, .. } = conv;
+    let &Convolution { residual, accumulate, .. } = conv;
     let factor = Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, gated: false, out };
     product::<SinglePrecision, _>(isa, &pixels, rows, &mut [factor]);
     if let (None, Some(bias)) = (one_bias, conv.bias) {
@@ -42,7 +42,7 @@ pub(super) fn conv2d(isa: Isa, conv: &FusedConv2d<'_>, weight: &ConvWeight, out:
 /// Row `(image, y, x)` of the unrolled input; its segments are the taps.
 struct Pixels<'a> {
     /// Already normalised.
-    input: &'a FusedConv2d<'a>,
+    input: &'a Convolution<'a>,
     zeros: &'a [f32],
     height: usize,
     width: usize,

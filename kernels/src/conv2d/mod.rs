@@ -104,7 +104,7 @@ impl ConvWeight {
 /// A convolution with its prologue (norm, resize) and epilogue (bias, residual), none of which takes a pass over memory of
 /// its own.
 #[derive(Clone, Copy, Debug)]
-pub struct FusedConv2d<'a> {
+pub struct Convolution<'a> {
     /// The input `[batch, height, width, in]`, or the rows of it that `band` says are held.
     pub x: &'a [f32],
     /// `[batch, height, width]` of the whole input.
@@ -124,11 +124,11 @@ pub struct FusedConv2d<'a> {
     pub band: Option<Band>,
 }
 
-impl<'a> FusedConv2d<'a> {
+impl<'a> Convolution<'a> {
     /// A convolution of an input, and nothing else.
     #[must_use]
-    pub fn plain(x: &'a [f32], shape: [usize; 3]) -> FusedConv2d<'a> {
-        FusedConv2d {
+    pub fn plain(x: &'a [f32], shape: [usize; 3]) -> Convolution<'a> {
+        Convolution {
             x,
             shape,
             norm: None,
@@ -219,14 +219,14 @@ pub fn conv2d(
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    conv2d_fused(&FusedConv2d { bias, residual, ..FusedConv2d::plain(x, shape) }, weight, out);
+    conv2d_fused(&Convolution { bias, residual, ..Convolution::plain(x, shape) }, weight, out);
 }
 
 /// A convolution with its prologue and epilogue. Where the algorithm cannot fuse them, they are passes of their own.
 ///
 /// # Panics
 /// As [`conv2d`], or if a band is off the grid of [`BAND_UNIT`] rows or depends on rows that are not held.
-pub fn conv2d_fused(conv: &FusedConv2d<'_>, weight: &ConvWeight, out: &mut [f32]) {
+pub fn conv2d_fused(conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     conv2d_fused_with(Isa::best(), Algorithm::best(weight), conv, weight, out);
 }
 
@@ -237,7 +237,7 @@ pub fn conv2d_fused(conv: &FusedConv2d<'_>, weight: &ConvWeight, out: &mut [f32]
 pub fn conv2d_fused_with(
     isa: Isa,
     algorithm: Algorithm,
-    conv: &FusedConv2d<'_>,
+    conv: &Convolution<'_>,
     weight: &ConvWeight,
     out: &mut [f32],
 ) {

@@ -53,7 +53,7 @@ impl Case {
         }
         let mut out = vec![f32::NAN; want.len()];
         let residual = residual.then_some(&r[..]);
-        let conv = FusedConv2d { bias, residual, ..FusedConv2d::plain(x, [n, h, w]) };
+        let conv = Convolution { bias, residual, ..Convolution::plain(x, [n, h, w]) };
         conv2d_fused_with(isa, algorithm, &conv, &filter, &mut out);
         (out, want)
     }
@@ -192,19 +192,19 @@ fn a_fused_convolution_equals_its_parts_one_by_one() {
                 *v += bias[i / (oh * ow * out_channels) * out_channels + i % out_channels] + residual[i];
             }
             let statistics = Statistics::with(isa, shape, &x, &weight);
-            let conv = FusedConv2d {
+            let conv = Convolution {
                 norm: Some(statistics.norm(&norm_bias, true)),
                 resize,
                 bias: Some(&bias),
                 residual: Some(&residual),
-                ..FusedConv2d::plain(&x, [n, h, w])
+                ..Convolution::plain(&x, [n, h, w])
             };
             for algorithm in [Algorithm::ImplicitGemm, Algorithm::Winograd] {
                 let mut out = vec![f32::NAN; want.len()];
                 conv2d_fused_with(isa, algorithm, &conv, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?}"));
                 out.copy_from_slice(&residual);
-                let in_place = FusedConv2d { residual: None, accumulate: true, ..conv };
+                let in_place = Convolution { residual: None, accumulate: true, ..conv };
                 conv2d_fused_with(isa, algorithm, &in_place, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?} in place"));
             }
@@ -216,7 +216,7 @@ fn a_fused_convolution_equals_its_parts_one_by_one() {
 fn by_bands(
     isa: Isa,
     algorithm: Algorithm,
-    conv: &FusedConv2d<'_>,
+    conv: &Convolution<'_>,
     filter: &ConvWeight,
     cuts: &[usize],
 ) -> Vec<f32> {
@@ -241,7 +241,7 @@ fn by_bands(
         let residual = conv.residual.map(|residual| rows(residual, out_line, out_height, wanted));
         let band = Some(Band { held, wanted });
         let mut values = vec![f32::NAN; batch * wanted.count() * out_line];
-        let conv = FusedConv2d { x: &x, residual: residual.as_deref(), band, ..*conv };
+        let conv = Convolution { x: &x, residual: residual.as_deref(), band, ..*conv };
         conv2d_fused_with(isa, algorithm, &conv, filter, &mut values);
         for (n, values) in values.chunks_exact(wanted.count() * out_line).enumerate() {
             out[(n * out_height + wanted.start) * out_line..][..values.len()].copy_from_slice(values);
@@ -271,12 +271,12 @@ proptest! {
         let x = random(1, n * h * w * c);
         let (bias, added) = (random(3, n * out_channels), random(4, n * oh * ow * out_channels));
         let (mean, scale, shift) = (random(5, n * c), random(6, n * c), random(7, c));
-        let conv = FusedConv2d {
+        let conv = Convolution {
             norm: norm.then_some(Norm { mean: &mean, scale: &scale, bias: &shift, silu: true }),
             resize,
             bias: Some(&bias),
             residual: residual.then_some(&added),
-            ..FusedConv2d::plain(&x, [n, h, w])
+            ..Convolution::plain(&x, [n, h, w])
         };
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         for isa in Isa::available() {
@@ -298,7 +298,7 @@ fn bands_of_a_real_layer_have_the_bits_of_the_whole() {
     let filter =
         ConvWeight::new(WeightBytes::new(DType::F16, &bytes), out_channels, c, 3, 1, Padding::all(1));
     let x = random(1, h * w * c);
-    let conv = FusedConv2d { resize: Some([2 * h, 2 * w]), ..FusedConv2d::plain(&x, [1, h, w]) };
+    let conv = Convolution { resize: Some([2 * h, 2 * w]), ..Convolution::plain(&x, [1, h, w]) };
     for isa in Isa::available().filter(|isa| *isa != Isa::Scalar) {
         let mut whole = vec![f32::NAN; 4 * h * w * out_channels];
         conv2d_fused_with(isa, Algorithm::Winograd, &conv, &filter, &mut whole);
@@ -332,7 +332,7 @@ fn rows_that_a_band_depends_on() {
 fn a_band_off_the_grid_is_refused() {
     let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
     let band = Some(Band { held: (0..8).into(), wanted: (2..4).into() });
-    conv2d_fused(&FusedConv2d { band, ..FusedConv2d::plain(&[0.0; 16], [1, 8, 2]) }, &filter, &mut [0.0; 4]);
+    conv2d_fused(&Convolution { band, ..Convolution::plain(&[0.0; 16], [1, 8, 2]) }, &filter, &mut [0.0; 4]);
 }
 
 #[test]
@@ -340,5 +340,5 @@ fn a_band_off_the_grid_is_refused() {
 fn a_band_without_its_neighbours_is_refused() {
     let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
     let band = Some(Band { held: (0..4).into(), wanted: (0..4).into() });
-    conv2d_fused(&FusedConv2d { band, ..FusedConv2d::plain(&[0.0; 8], [1, 8, 2]) }, &filter, &mut [0.0; 8]);
+    conv2d_fused(&Convolution { band, ..Convolution::plain(&[0.0; 8], [1, 8, 2]) }, &filter, &mut [0.0; 8]);
 }

@@ -30,7 +30,12 @@ impl OutputElement for f32 {
 /// The triple of types that a product is computed with, and the micro-kernels for it.
 ///
 /// A new arithmetic is an implementation and its list of kernels; the loops of [`super::blocking`] serve all of them.
-pub(crate) trait Arithmetic: Sized + 'static {
+///
+/// # Safety
+/// - The kernels access nothing beyond what [`super::micro::MicroKernel::run`] promises them, in the layouts of their set.
+/// - They have at most [`super::micro::MAX_COLUMNS`] columns.
+/// - A set requires all that its kernels are compiled for; the first set runs on every CPU.
+pub(crate) unsafe trait Arithmetic: Sized + 'static {
     /// What a kernel reads on the left.
     type Lhs: LeftSide;
     /// The element of a panel.
@@ -38,7 +43,7 @@ pub(crate) trait Arithmetic: Sized + 'static {
     /// The element of the output, of the bias and of the residual.
     type Out: OutputElement;
 
-    /// The one list of the kernels, slowest set first. The first runs on every CPU.
+    /// The one list of the kernels, slowest set first.
     fn kernel_sets() -> &'static [KernelSetOf<Self>];
 
     /// Calls `f` with the buffers of the calling thread.

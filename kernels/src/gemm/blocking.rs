@@ -30,8 +30,6 @@ const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
 /// Maximum rows of a task that returns to its part of the output, which then stays in L2: the sum has several parts, or
 /// the gate waits for the end of the sums.
 const MAX_KEPT_ROWS: usize = 4 * BLOCK_ROWS;
-/// Tasks end between tiles: a multiple of the rows of every tile.
-const TILE_ROWS: usize = 24;
 /// Tasks to aim at for each thread, so that none waits long at the end.
 const TASKS_PER_THREAD: usize = 8;
 
@@ -70,17 +68,19 @@ struct OutputTask {
     panels: Range<usize>,
 }
 
-/// Cuts the output of a factor into tasks.
-fn cut(
-    tasks: &mut Vec<OutputTask>,
-    factor: usize,
-    m: usize,
-    panels: usize,
-    is_kept: bool,
-    wanted: usize,
+/// How an output is cut into tasks.
+struct Cut {
+    max_rows: usize,
     max_panels: usize,
-) {
-    let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
+    /// Tasks end at a multiple of this many rows, or with the output.
+    row_step: usize,
+    /// Tasks to aim at.
+    wanted: usize,
+}
+
+/// Cuts the output of a factor into tasks.
+fn cut(tasks: &mut Vec<OutputTask>, factor: usize, m: usize, panels: usize, cut: &Cut) {
+    let &Cut { max_rows, max_panels, row_step, wanted } = cut;
     let mut row_tasks = m.div_ceil(max_rows);
     let mut column_tasks = panels.div_ceil(max_panels);
     // Columns first: the panels are then packed no more often.
@@ -90,7 +90,7 @@ fn cut(
     if row_tasks * column_tasks < wanted {
         row_tasks = wanted.div_ceil(column_tasks).min(m.div_ceil(BLOCK_ROWS));
     }
-    let rows = m.div_ceil(row_tasks).next_multiple_of(TILE_ROWS);
+    let rows = m.div_ceil(row_tasks).next_multiple_of(row_step);
     let columns = panels.div_ceil(column_tasks);
     // Neighbouring tasks share their panels, which stay in the last-level cache.
     for panel in (0..panels).step_by(columns) {
@@ -126,8 +126,11 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
         let can_gate = n.is_multiple_of(2 * width) && !factor.accumulate;
         assert!(!factor.gated || can_gate, "gated outputs in whole panels, without accumulation");
         if m > 0 {
-            let (panels, is_kept) = ((n / halves).div_ceil(width), factor.gated || parts.len() > 1);
-            cut(&mut tasks, index, m, panels, is_kept, wanted, PANELS_PER_TASK / halves);
+            let is_kept = factor.gated || parts.len() > 1;
+            let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
+            let max_panels = PANELS_PER_TASK / halves;
+            let limits = Cut { max_rows, max_panels, row_step: kernels.row_step, wanted };
+            cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
         }
     }
     let outs: Vec<SharedMut<A::Out>> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
@@ -277,7 +280,8 @@ mod tests {
         for (m, panels) in [(1, 1), (2, 80), (154, 48), (512, 640), (8192, 20), (8192, 160), (97, 3)] {
             for wanted in [1, 8, 16, 500] {
                 let mut tasks = Vec::new();
-                cut(&mut tasks, 0, m, panels, false, wanted, PANELS_PER_TASK);
+                let (max_rows, max_panels) = (MAX_TASK_ROWS, PANELS_PER_TASK);
+                cut(&mut tasks, 0, m, panels, &Cut { max_rows, max_panels, row_step: 24, wanted });
                 let mut hits = vec![0u8; m * panels];
                 for task in tasks {
                     assert!(task.panels.len() <= PANELS_PER_TASK && task.rows.len() <= MAX_TASK_ROWS);

@@ -27,14 +27,17 @@ pub(crate) struct SumPart {
 }
 
 /// The left side as a kind of micro-kernel reads it.
-pub(crate) trait LeftSide: Copy + 'static {
+///
+/// # Safety
+/// What `prepare` returns is valid for [`super::micro::MicroKernel::run`] with as many rows, while `source` and `buffer`
+/// are neither changed nor dropped.
+pub(crate) unsafe trait LeftSide: Copy + 'static {
     /// What a set of kernels declares about it, if they differ.
     type Layout: Sync + 'static;
     /// What a thread keeps it in.
     type Buffer: Default;
 
-    /// Prepares a part of the sum of some rows, at least one. The result is valid for [`super::micro::MicroKernel::run`] with
-    /// as many rows while `source` and `buffer` are neither changed nor dropped.
+    /// Prepares a part of the sum of some rows, at least one.
     fn prepare<R: LhsRows>(
         layout: &Self::Layout,
         source: &R,
@@ -61,7 +64,8 @@ pub(crate) struct RowPointers {
     pub(crate) len: usize,
 }
 
-impl LeftSide for RowPointers {
+// SAFETY: each list holds a pointer for each row and more; `LhsRows` guarantees the values behind them.
+unsafe impl LeftSide for RowPointers {
     type Layout = ();
     type Buffer = Vec<*const f32>;
 

@@ -56,21 +56,23 @@ pub(crate) struct MicroKernel<Lhs, Rhs, Out> {
     pub(crate) compute: unsafe fn(&ProductBlock<Lhs, Rhs, Out>),
 }
 
-/// The order of the right side. A panel holds some outputs; for each `k_step` terms of the sum it holds the terms of one
-/// output side by side, output after output.
+/// The order of the right side. A panel holds some outputs: a header, then for each `k_step` terms of the sum the terms of
+/// one output side by side, output after output.
 pub(crate) struct PanelLayout<Rhs> {
     /// Outputs of a panel.
     pub(crate) width: usize,
     /// Neighbouring terms that a kernel multiplies at once. A part of a sum is padded with zeros to a multiple of it.
     pub(crate) k_step: usize,
-    /// Packs a part of a panel of a weight, `terms` (padded) times `width` values.
+    /// Values before the terms, for what a kernel needs besides: the scales of 8-bit values.
+    pub(crate) header: usize,
+    /// Packs a part of a panel of a weight, header and padding included.
     pub(crate) pack: fn(Isa, &WeightMatrix, panel: usize, SumPart, out: &mut [Rhs]),
 }
 
 impl<Rhs> PanelLayout<Rhs> {
-    /// Values of `terms` terms of a panel.
+    /// Values of a panel with `terms` terms.
     pub(crate) fn len(&self, terms: usize) -> usize {
-        terms.next_multiple_of(self.k_step) * self.width
+        self.header + terms.next_multiple_of(self.k_step) * self.width
     }
 }
 
@@ -78,6 +80,8 @@ impl<Rhs> PanelLayout<Rhs> {
 pub(crate) struct KernelSet<Lhs: LeftSide, Rhs: 'static, Out: 'static> {
     /// What the CPU must have.
     pub(crate) requires: Requires,
+    /// A multiple of the rows of every tile: tasks end between tiles.
+    pub(crate) row_step: usize,
     /// The layout of the left side.
     pub(crate) lhs: Lhs::Layout,
     /// The layout of the right side.

@@ -27,6 +27,7 @@ pub use weight::{PANEL, SharedBytes, Weight, WeightMatrix};
 
 use crate::activation::geglu_with;
 use crate::simd::Isa;
+use arithmetic::Arithmetic;
 use blocking::{Factor, product};
 use lhs::MatrixRows;
 use single_precision::SinglePrecision;
@@ -123,7 +124,7 @@ pub fn gemm_geglu(x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &
 pub fn gemm_geglu_with(isa: Isa, x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &mut [f32]) {
     let (n, k) = (weight.outputs(), weight.inputs());
     let rows = MatrixRows::new(x, k);
-    if n.is_multiple_of(2 * PANEL) {
+    if n.is_multiple_of(2 * SinglePrecision::kernels(isa).rhs.width) {
         let factor = Factor { weight, bias, residual: None, accumulate: false, gated: true, out };
         product::<SinglePrecision, _>(isa, &rows, x.len() / k, &mut [factor]);
         return;

@@ -2,8 +2,8 @@
 //! `f32` (bf16, 8-bit integers) or a fixed order of the values (tile registers).
 //!
 //! A block of rows is cut into tiles as tall as the kernels', and a part of the sum into steps of neighbouring terms. A
-//! tile is `[steps][rows][k_step]`: what one step of a kernel reads is contiguous. It is packed once for a part of the sum
-//! and used for all panels of a task.
+//! tile is a header and `[steps][rows][k_step]`: what one step of a kernel reads is contiguous. It is packed once for a
+//! part of the sum and used for all panels of a task.
 
 use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::Element;
@@ -15,7 +15,9 @@ pub(crate) struct TileLayout<T> {
     pub(crate) rows: usize,
     /// Neighbouring terms that a kernel multiplies at once. A part of a sum is padded with zeros to a multiple of it.
     pub(crate) k_step: usize,
-    /// Packs a tile.
+    /// Values before the terms, for what a kernel needs besides: the scales of 8-bit values.
+    pub(crate) header: usize,
+    /// Packs a tile, which is zero before: the header, and all terms but the padding.
     ///
     /// # Safety
     /// - Each pointer of the source is valid for reads of `len` values.
@@ -36,7 +38,7 @@ pub(crate) struct TileSource<'a> {
 pub(crate) struct PackedTiles<T> {
     /// The first value of the first tile.
     pub(crate) tiles: *const T,
-    /// Distance from a tile to the next: its rows times its terms, padding included.
+    /// Distance from a tile to the next: the header, and the rows times the terms, padding included.
     pub(crate) tile_stride: usize,
 }
 
@@ -61,7 +63,8 @@ impl<T> Default for TileBuffer<T> {
     }
 }
 
-impl<T: Element> LeftSide for PackedTiles<T> {
+// SAFETY: the buffer holds as many whole tiles as the rows need.
+unsafe impl<T: Element> LeftSide for PackedTiles<T> {
     type Layout = TileLayout<T>;
     type Buffer = TileBuffer<T>;
 
@@ -75,7 +78,7 @@ impl<T: Element> LeftSide for PackedTiles<T> {
     ) -> PackedTiles<T> {
         let terms = source.segments() * part.len;
         assert!(part.from + part.len <= source.segment_len() && !rows.is_empty(), "a part of the sum");
-        let tile_stride = terms.next_multiple_of(layout.k_step) * layout.rows;
+        let tile_stride = layout.header + terms.next_multiple_of(layout.k_step) * layout.rows;
         buffer.tiles.clear();
         buffer.tiles.resize(rows.len().div_ceil(layout.rows) * tile_stride, T::default());
         for (tile, first) in buffer.tiles.chunks_exact_mut(tile_stride).zip(rows.clone().step_by(layout.rows))

@@ -11,7 +11,8 @@ use std::cell::RefCell;
 #[derive(Debug)]
 pub(crate) struct SinglePrecision;
 
-impl Arithmetic for SinglePrecision {
+// SAFETY: the sets below name the instruction set of their kernels, the first is portable; none has more than 32 columns.
+unsafe impl Arithmetic for SinglePrecision {
     type Lhs = RowPointers;
     type Rhs = f32;
     type Out = f32;
@@ -47,12 +48,14 @@ type F32Block = ProductBlock<RowPointers, f32, f32>;
 static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     KernelSet {
         requires: Requires::isa(Isa::Scalar),
+        row_step: ROW_STEP,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: scalar }],
     },
     KernelSet {
         requires: Requires::isa(Isa::Avx2),
+        row_step: ROW_STEP,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -62,6 +65,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     },
     KernelSet {
         requires: Requires::isa(Isa::Avx512),
+        row_step: ROW_STEP,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -71,16 +75,21 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     },
     KernelSet {
         requires: Requires::isa(Isa::Neon),
+        row_step: ROW_STEP,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: neon::<6, 4, 4> }],
     },
 ];
 
+/// A multiple of 2, 4, 6 and 8: the same for all instruction sets.
+const ROW_STEP: usize = 24;
+
 /// Panels of all instruction sets: `[terms][16]`.
 const PANELS: PanelLayout<f32> = PanelLayout {
     width: PANEL,
     k_step: 1,
+    header: 0,
     pack: |isa, weight, panel, part, out| weight.widen(isa, panel, part.from, part.len, out),
 };
 

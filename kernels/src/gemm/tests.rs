@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::dtype::{DType, WeightBytes};
-use crate::gemm::arithmetic::Arithmetic;
 use crate::gemm::micro::MAX_COLUMNS;
 use crate::parallel;
 use crate::simd::Requires;

@@ -96,20 +96,11 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Mean and scale (`weight` over the standard deviation) of each channel of each image, on the fastest instruction
-    /// set.
+    /// Mean and scale (`weight` over the standard deviation) of each channel of each image, on a given instruction set.
     ///
     /// # Panics
-    /// If the length of a slice disagrees with `shape`, or the groups do not divide the channels.
-    #[must_use]
-    pub fn new(shape: GroupNormParams, x: &[f32], weight: &[f32]) -> Statistics {
-        Statistics::with(Isa::best(), shape, x, weight)
-    }
-
-    /// As [`Statistics::new`], on a given instruction set.
-    ///
-    /// # Panics
-    /// As [`Statistics::new`], and if the CPU lacks the instruction set.
+    /// If the length of a slice disagrees with `shape`, the groups do not divide the channels, or the CPU lacks the
+    /// instruction set.
     #[must_use]
     pub fn with(isa: Isa, shape: GroupNormParams, x: &[f32], weight: &[f32]) -> Statistics {
         let mut sums = GroupNormSums::with(isa, shape);

@@ -46,7 +46,7 @@ pub fn conv2d_add(
     rows: Range<usize>,
     out: &mut Window,
 ) -> Result<(), TensorError> {
-    let conv = kernel::FusedConv2d { accumulate: true, ..fused(x, layer, before, rows.clone(), out)? };
+    let conv = kernel::Convolution { accumulate: true, ..fused(x, layer, before, rows.clone(), out)? };
     run(conv, layer, out.values_mut(rows)?)
 }
 
@@ -77,7 +77,7 @@ fn fused<'a>(
     before: Before<'a>,
     rows: Range<usize>,
     out: &Window,
-) -> Result<kernel::FusedConv2d<'a>, TensorError> {
+) -> Result<kernel::Convolution<'a>, TensorError> {
     let [height, width, channels] = x.dims();
     if channels != layer.inputs() || before.norm_silu.is_some_and(|norm| norm.channels() != channels) {
         return Err(TensorError::shape(OP, format_args!("{} channels", layer.inputs()), channels));
@@ -100,16 +100,16 @@ fn fused<'a>(
     }
     let read = weight.rows_read([height, to_height], wanted);
     let values = x.values(read.start..read.end)?;
-    Ok(kernel::FusedConv2d {
+    Ok(kernel::Convolution {
         norm: before.norm_silu.map(|norm| norm.map(true)),
         resize: before.resize,
         bias,
         band: Some(Band { held: read, wanted }),
-        ..kernel::FusedConv2d::plain(values, [1, height, width])
+        ..kernel::Convolution::plain(values, [1, height, width])
     })
 }
 
-fn run(conv: kernel::FusedConv2d<'_>, layer: &Conv2d, out: &mut [f32]) -> Result<(), TensorError> {
+fn run(conv: kernel::Convolution<'_>, layer: &Conv2d, out: &mut [f32]) -> Result<(), TensorError> {
     let _timer = profile::timer(Class::Conv).multiply_adds(out.len(), layer.multiply_adds);
     kernel::conv2d_fused(&conv, layer.on_cpu()?.0, out);
     Ok(())

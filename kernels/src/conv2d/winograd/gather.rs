@@ -2,7 +2,7 @@
 
 use super::transform::{self, IN, OUT};
 use super::{STRIP, Strip};
-use crate::conv2d::{ConvWeight, FusedConv2d};
+use crate::conv2d::{ConvWeight, Convolution};
 use crate::group_norm::Norm;
 use crate::simd::{Isa, MAX_LANES};
 use crate::simd::{Simd, SimdOp, prefetch, silu};
@@ -36,7 +36,7 @@ pub(super) struct Planes {
 /// - No other task accesses them meanwhile.
 pub(super) unsafe fn strip(
     isa: Isa,
-    conv: &FusedConv2d<'_>,
+    conv: &Convolution<'_>,
     weight: &ConvWeight,
     strip: Strip,
     channel: usize,
@@ -54,7 +54,7 @@ pub(super) unsafe fn strip(
 
 /// The pixels that a strip needs, zeros outside the image.
 struct CopyStrip<'a> {
-    conv: &'a FusedConv2d<'a>,
+    conv: &'a Convolution<'a>,
     weight: &'a ConvWeight,
     strip: Strip,
     channel: usize,

@@ -18,7 +18,7 @@ mod gather;
 mod scatter;
 mod transform;
 
-use super::{ConvWeight, FusedConv2d};
+use super::{ConvWeight, Convolution};
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
 use crate::gemm::lhs::{MAX_ROWS, RowPointers};
@@ -95,7 +95,7 @@ struct Scratch {
 }
 
 /// Convolves. The caller has checked all lengths.
-pub(super) fn conv2d(isa: Isa, conv: &FusedConv2d<'_>, weight: &ConvWeight, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let [batch, ..] = conv.size();
     let (rows, out_width) = conv.wanted(weight);
     let mut strips = Vec::new();
@@ -153,7 +153,7 @@ fn part(len: usize, count: usize, i: usize) -> Range<usize> {
 struct WinogradRun<'a> {
     isa: Isa,
     kernels: &'static KernelSetOf<SinglePrecision>,
-    conv: &'a FusedConv2d<'a>,
+    conv: &'a Convolution<'a>,
     weight: &'a ConvWeight,
     /// Values from a tile of `V` to the next: the channels, rounded up to whole vectors.
     stride: usize,

@@ -75,7 +75,7 @@ impl SimdOp for WriteTiles<'_> {
                 // SAFETY: the tile's sums, at `lane` in each plane, are in `m`, whose length was checked.
                 let sums = unsafe { columns(s, m.as_ptr().add(tile * span + lane), plane) };
                 let bias = s.load(&added[lane..]);
-                let part = TilePart {
+                let part = OutputPart {
                     rows: OUT.min(end - position.y),
                     columns: OUT.min(width - position.x),
                     lanes: S::LANES.min(real - lane),
@@ -105,13 +105,13 @@ impl SimdOp for WriteTiles<'_> {
 
 /// The part of a tile's vectors that is within the output.
 #[derive(Clone, Copy)]
-struct TilePart {
+struct OutputPart {
     rows: usize,
     columns: usize,
     lanes: usize,
 }
 
-impl TilePart {
+impl OutputPart {
     #[inline(always)]
     fn is_whole<S: Simd>(self) -> bool {
         self.rows == OUT && self.columns == OUT && self.lanes == S::LANES
@@ -164,7 +164,7 @@ impl WinogradOutput<'_> {
     /// # Safety
     /// - The pixels and lanes of the part are in the output; no other task accesses them.
     #[inline(always)]
-    unsafe fn store_part_of_row<S: Simd>(&self, s: S, row: [S::F32; OUT], at: usize, part: TilePart) {
+    unsafe fn store_part_of_row<S: Simd>(&self, s: S, row: [S::F32; OUT], at: usize, part: OutputPart) {
         for (x, mut value) in row.into_iter().enumerate().take(part.columns) {
             let at = at + x * self.channels;
             // SAFETY: as the caller promises.

@@ -1,6 +1,6 @@
 //! A second arithmetic through the same loops: bf16 times bf16, summed in `f32`, with a packed left side, panels half as
-//! wide as those of single precision and two terms a step. Its kernel is plain Rust; what is tested is that nothing
-//! outside an arithmetic assumes the types and layouts of single precision.
+//! wide as those of single precision, two terms a step, and headers with a scale for each row and each output. Its kernel
+//! is plain Rust; what is tested is that nothing outside an arithmetic assumes the types and layouts of single precision.
 
 use super::*;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf, Scratch};
@@ -18,7 +18,8 @@ const STEP: usize = 2;
 
 struct Bf16Product;
 
-impl Arithmetic for Bf16Product {
+// SAFETY: the kernels are plain Rust, have 8 and 24 columns, and stay within the block and the layouts below.
+unsafe impl Arithmetic for Bf16Product {
     type Lhs = PackedTiles<bf16>;
     type Rhs = bf16;
     type Out = f32;
@@ -55,22 +56,30 @@ const fn set(
 ) -> KernelSetOf<Bf16Product> {
     KernelSet {
         requires,
-        lhs: TileLayout { rows: TILE, k_step: STEP, pack_lhs },
-        rhs: PanelLayout { width: WIDTH, k_step: STEP, pack: pack_rhs },
+        row_step: TILE,
+        lhs: TileLayout { rows: TILE, k_step: STEP, header: TILE, pack_lhs },
+        rhs: PanelLayout { width: WIDTH, k_step: STEP, header: WIDTH, pack: pack_rhs },
         kernels,
     }
+}
+
+/// A scale that some values are divided by: a power of two, so that it changes no digits.
+fn scale_of(values: impl Iterator<Item = f32>) -> f32 {
+    values.fold(0f32, |max, v| max.max(v.abs())).max(1e-6).log2().ceil().exp2()
 }
 
 /// # Safety
 /// As [`TileLayout::pack_lhs`].
 unsafe fn pack_lhs(source: &TileSource<'_>, out: &mut [bf16]) {
-    for (piece, rows) in source.pointers.chunks_exact(TILE).enumerate() {
-        for (r, row) in rows.iter().enumerate() {
-            for i in 0..source.len {
-                let term = piece * source.len + i;
-                // SAFETY: each pointer is valid for `len` values.
-                out[(term / STEP * TILE + r) * STEP + term % STEP] = bf16::from_f32(unsafe { *row.add(i) });
-            }
+    let (header, terms) = out.split_at_mut(TILE);
+    for (r, header) in header.iter_mut().enumerate() {
+        let rows = source.pointers.iter().skip(r).step_by(TILE);
+        // SAFETY: each pointer is valid for `len` values.
+        let values = || rows.clone().flat_map(|row| (0..source.len).map(move |i| unsafe { *row.add(i) }));
+        let scale = scale_of(values());
+        *header = bf16::from_f32(scale);
+        for (term, value) in values().enumerate() {
+            terms[(term / STEP * TILE + r) * STEP + term % STEP] = bf16::from_f32(value / scale);
         }
     }
 }
@@ -79,10 +88,14 @@ fn pack_rhs(isa: Isa, weight: &WeightMatrix, panel: usize, part: SumPart, out: &
     let mut wide = vec![0.0; weight.taps() * part.len * PANEL];
     let first = panel * WIDTH;
     weight.widen(isa, first / PANEL, part.from, part.len, &mut wide);
-    out.fill(bf16::ZERO);
-    for (term, values) in wide.chunks_exact(PANEL).enumerate() {
-        for (o, value) in values[first % PANEL..][..WIDTH].iter().enumerate() {
-            out[(term / STEP * WIDTH + o) * STEP + term % STEP] = bf16::from_f32(*value);
+    let (header, terms) = out.split_at_mut(WIDTH);
+    terms.fill(bf16::ZERO);
+    for (o, header) in header.iter_mut().enumerate() {
+        let values = || wide.chunks_exact(PANEL).map(|values| values[first % PANEL + o]);
+        let scale = scale_of(values());
+        *header = bf16::from_f32(scale);
+        for (term, value) in values().enumerate() {
+            terms[(term / STEP * WIDTH + o) * STEP + term % STEP] = bf16::from_f32(value / scale);
         }
     }
 }
@@ -90,7 +103,7 @@ fn pack_rhs(isa: Isa, weight: &WeightMatrix, panel: usize, part: SumPart, out: &
 /// # Safety
 /// As [`MicroKernel::run`].
 unsafe fn multiply(block: &ProductBlock<PackedTiles<bf16>, bf16, f32>) {
-    let terms = block.lhs.tile_stride / TILE;
+    let terms = (block.lhs.tile_stride - TILE) / TILE;
     for row in 0..block.row_count {
         for column in 0..block.columns {
             // SAFETY: the tile of the row, the panel of the column and the place in the output exist by the caller's promise.
@@ -100,9 +113,11 @@ unsafe fn multiply(block: &ProductBlock<PackedTiles<bf16>, bf16, f32>) {
                 let mut sum = 0.0;
                 for term in 0..terms {
                     let at = |rows, r| (term / STEP * rows + r) * STEP + term % STEP;
-                    sum += (*a.add(at(TILE, row % TILE))).to_f32()
-                        * (*b.add(at(WIDTH, column % WIDTH))).to_f32();
+                    let (a, b) =
+                        (a.add(TILE + at(TILE, row % TILE)), b.add(WIDTH + at(WIDTH, column % WIDTH)));
+                    sum += (*a).to_f32() * (*b).to_f32();
                 }
+                sum *= (*a.add(row % TILE)).to_f32() * (*b.add(column % WIDTH)).to_f32();
                 let at = row * block.c_stride + column;
                 if block.accumulate {
                     sum += *block.c.add(at);
