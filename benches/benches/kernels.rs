@@ -1,6 +1,6 @@
 //! Each op on the shapes of SD 1.5 at 512x512 (UNet with both halves of CFG, and VAE), every instruction set and every
-//! algorithm side by side, beside the multiply-add peak of the machine measured in the same run. Throughput counts the
-//! floating-point operations of the direct algorithm ("Gelem/s" reads as GFLOP/s), or the bytes read and written where
+//! algorithm side by side, with the multiply-add peak of the machine measured in the same run. Throughput counts the
+//! floating-point operations of the direct algorithm (read "Gelem/s" as GFLOP/s), or the bytes read and written where
 //! memory is the limit.
 //!
 //!     cargo bench -p latent-benches --bench kernels                         all of it, a few minutes
@@ -24,17 +24,17 @@ use latent_kernels::{DType, WeightBytes};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Most operations of a run on the scalar instruction set: about half a second.
-const SCALAR_OPERATIONS: usize = 500_000_000;
-/// Operations for each value of a normalisation or an activation, for that limit.
+/// Maximum operations of a run on the scalar instruction set: about half a second.
+const MAX_SCALAR_OPERATIONS: usize = 500_000_000;
+/// Operations per value of a normalisation or an activation, for that limit.
 const PER_VALUE: usize = 32;
 
-/// The instruction sets to run something of so many operations on.
+/// The instruction sets to run a number of operations on.
 fn isas(operations: usize) -> impl Iterator<Item = Isa> {
-    Isa::available().filter(move |isa| *isa != Isa::Scalar || operations <= SCALAR_OPERATIONS)
+    Isa::available().filter(move |isa| *isa != Isa::Scalar || operations <= MAX_SCALAR_OPERATIONS)
 }
 
-/// f16 weights of small values: zeros would let a CPU clock differently.
+/// f16 weights of small values: zeros would change the clock of some CPUs.
 fn weights(n: usize) -> Vec<u8> {
     (0..n).flat_map(|i| (0x2c00u16 + (i % 977) as u16).to_le_bytes()).collect()
 }
@@ -53,7 +53,7 @@ fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i % 1013) as f32 * 1e-3 - 0.5).collect()
 }
 
-/// A group of few and short samples: they are many benches, and each run takes milliseconds.
+/// A group with few and short samples: there are many benches, and each run takes milliseconds.
 fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -96,16 +96,16 @@ fn bench_gemm(c: &mut Criterion) {
 }
 
 /// A convolution's shape: batch, side of the input, channels in and out.
-type Shape = (usize, usize, usize, usize);
+type ConvShape = (usize, usize, usize, usize);
 
-/// 3x3 convolutions of one stride by some algorithms, of the picture as it is or enlarged twice by nearest neighbour.
+/// 3x3 convolutions of one stride by some algorithms, of the input as it is or enlarged twice by nearest neighbour.
 fn bench_conv2d(
     c: &mut Criterion,
     name: &str,
     algorithms: &[Algorithm],
     stride: usize,
     scale: usize,
-    shapes: &[Shape],
+    shapes: &[ConvShape],
 ) {
     let mut group = group(c, name);
     for &(n, side, inputs, outputs) in shapes {
@@ -159,7 +159,7 @@ fn bench_conv2d_stride_2(c: &mut Criterion) {
 }
 
 fn bench_upsample(c: &mut Criterion) {
-    // Two of the UNet, two of the VAE; the operations are those on the enlarged picture.
+    // Two of the UNet, two of the VAE; the operations are those on the enlarged input.
     let shapes = [(2, 16, 1280, 1280), (2, 32, 640, 640), (1, 64, 512, 512), (1, 256, 256, 256)];
     let algorithms = [Algorithm::Winograd, Algorithm::ImplicitGemm];
     bench_conv2d(c, "upsample, conv2d 3x3", &algorithms, 1, 2, &shapes);
@@ -247,7 +247,7 @@ fn bench_activation(c: &mut Criterion) {
     for kind in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
         for isa in isas(PER_VALUE * x.len()) {
             group.bench_function(BenchmarkId::new(format!("{kind:?}, {isa}"), "154x3072"), |b| {
-                // In place, and over and over again the values would become denormal: a copy for each run.
+                // In place: after many runs the values would become denormal, so each run has a copy.
                 b.iter_batched_ref(|| x.clone(), |x| activate_with(isa, kind, x), BatchSize::LargeInput);
             });
         }

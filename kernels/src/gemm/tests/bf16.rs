@@ -236,7 +236,7 @@ fn gated_products_with_a_packed_left_side() {
 }
 
 #[test]
-fn a_set_is_selected_only_where_its_features_are() {
+fn a_set_is_selected_only_where_its_features_are_available() {
     for isa in Isa::available() {
         let selected = Bf16Product::kernels(isa);
         assert!(selected.requires.features.is_empty(), "{isa}");
