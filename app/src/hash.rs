@@ -1,6 +1,6 @@
 //! The webui's hash of a model file.
 
-use latent_kernels::priority;
+use latent_kernels::sys;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Hash {
         std::thread::spawn(move || {
             // Without a word, the program ended before it needed the hash.
             if told.recv().is_ok() {
-                priority::give_way();
+                sys::lower_thread_priority();
                 // Nobody may be waiting any more.
                 let _ = send.send(subject.hash());
             }

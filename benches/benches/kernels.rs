@@ -1,6 +1,6 @@
 //! Each op on the shapes of SD 1.5 at 512x512 (UNet with both halves of CFG, and VAE), every instruction set and every
-//! algorithm side by side, beside the multiply-add peak of the machine measured in the same run. Throughput counts the
-//! floating-point operations of the direct algorithm ("Gelem/s" reads as GFLOP/s), or the bytes read and written where
+//! algorithm side by side, with the multiply-add peak of the machine measured in the same run. Throughput counts the
+//! floating-point operations of the direct algorithm (read "Gelem/s" as GFLOP/s), or the bytes read and written where
 //! memory is the limit.
 //!
 //!     cargo bench -p latent-benches --bench kernels                         all of it, a few minutes
@@ -14,26 +14,27 @@ use criterion::{
 };
 use latent_kernels::activation::{Activation, activate_with, geglu_with};
 use latent_kernels::attention::{Attention, attention_with};
-use latent_kernels::conv2d::{Algorithm, ConvWeight, Fused, Padding, fused_with};
+use latent_kernels::conv2d::{Algorithm, ConvWeight, Convolution, Padding, conv2d_fused_with};
 use latent_kernels::gemm::{WeightMatrix, gemm_with};
-use latent_kernels::group_norm::{GroupNorm, Statistics, apply_with};
+use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
-use latent_kernels::{DType, WeightBytes, peak};
+use latent_kernels::sys::peak;
+use latent_kernels::{DType, WeightBytes};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Most operations of a run on the scalar instruction set: about half a second.
-const SCALAR_OPERATIONS: usize = 500_000_000;
-/// Operations for each value of a normalisation or an activation, for that limit.
+/// Maximum operations of a run on the scalar instruction set: about half a second.
+const MAX_SCALAR_OPERATIONS: usize = 500_000_000;
+/// Operations per value of a normalisation or an activation, for that limit.
 const PER_VALUE: usize = 32;
 
-/// The instruction sets to run something of so many operations on.
+/// The instruction sets to run a number of operations on.
 fn isas(operations: usize) -> impl Iterator<Item = Isa> {
-    Isa::available().filter(move |isa| *isa != Isa::Scalar || operations <= SCALAR_OPERATIONS)
+    Isa::available().filter(move |isa| *isa != Isa::Scalar || operations <= MAX_SCALAR_OPERATIONS)
 }
 
-/// f16 weights of small values: zeros would let a CPU clock differently.
+/// f16 weights of small values: zeros would change the clock of some CPUs.
 fn weights(n: usize) -> Vec<u8> {
     (0..n).flat_map(|i| (0x2c00u16 + (i % 977) as u16).to_le_bytes()).collect()
 }
@@ -52,7 +53,7 @@ fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i % 1013) as f32 * 1e-3 - 0.5).collect()
 }
 
-/// A group of few and short samples: they are many benches, and each run takes milliseconds.
+/// A group with few and short samples: there are many benches, and each run takes milliseconds.
 fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = c.benchmark_group(name);
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -62,7 +63,7 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 
 fn bench_peak(c: &mut Criterion) {
     let mut group = c.benchmark_group("peak");
-    group.throughput(Throughput::Elements(peak::flops()));
+    group.throughput(Throughput::Elements(peak::operations()));
     group.bench_function(format!("fma, all threads, {}", Isa::best()), |b| b.iter(|| black_box(peak::run())));
     group.finish();
 }
@@ -95,16 +96,16 @@ fn bench_gemm(c: &mut Criterion) {
 }
 
 /// A convolution's shape: batch, side of the input, channels in and out.
-type Shape = (usize, usize, usize, usize);
+type ConvShape = (usize, usize, usize, usize);
 
-/// 3x3 convolutions of one stride by some algorithms, of the picture as it is or enlarged twice by nearest neighbour.
+/// 3x3 convolutions of one stride by some algorithms, of the input as it is or enlarged twice by nearest neighbour.
 fn bench_conv2d(
     c: &mut Criterion,
     name: &str,
     algorithms: &[Algorithm],
     stride: usize,
     scale: usize,
-    shapes: &[Shape],
+    shapes: &[ConvShape],
 ) {
     let mut group = group(c, name);
     for &(n, side, inputs, outputs) in shapes {
@@ -115,7 +116,7 @@ fn bench_conv2d(
         let operations = 2 * out.len() * inputs * 9;
         group.throughput(Throughput::Elements(operations as u64));
         let resize = (scale > 1).then_some([size, size]);
-        let conv = Fused { resize, ..Fused::plain(&x, [n, side, side]) };
+        let conv = Convolution { resize, ..Convolution::plain(&x, [n, side, side]) };
         for &algorithm in algorithms {
             for isa in isas(operations) {
                 let how = match algorithm {
@@ -126,7 +127,9 @@ fn bench_conv2d(
                     format!("{how}, {isa}"),
                     format!("{n}x{side}x{side}x{inputs}->{outputs}"),
                 );
-                group.bench_function(id, |b| b.iter(|| fused_with(isa, algorithm, &conv, &packed, &mut out)));
+                group.bench_function(id, |b| {
+                    b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out))
+                });
             }
         }
     }
@@ -156,7 +159,7 @@ fn bench_conv2d_stride_2(c: &mut Criterion) {
 }
 
 fn bench_upsample(c: &mut Criterion) {
-    // Two of the UNet, two of the VAE; the operations are those on the enlarged picture.
+    // Two of the UNet, two of the VAE; the operations are those on the enlarged input.
     let shapes = [(2, 16, 1280, 1280), (2, 32, 640, 640), (1, 64, 512, 512), (1, 256, 256, 256)];
     let algorithms = [Algorithm::Winograd, Algorithm::ImplicitGemm];
     bench_conv2d(c, "upsample, conv2d 3x3", &algorithms, 1, 2, &shapes);
@@ -195,7 +198,7 @@ fn bench_group_norm(c: &mut Criterion) {
     // (batch, positions, channels): three of the UNet, two of the VAE.
     let shapes = [(2, 4096, 320), (2, 4096, 960), (2, 256, 2560), (1, 65536, 256), (1, 262_144, 128)];
     for (batch, positions, channels) in shapes {
-        let shape = GroupNorm { batch, positions, channels, groups: 32, eps: 1e-5, silu: true };
+        let shape = GroupNormParams { batch, positions, channels, groups: 32, eps: 1e-5, silu: true };
         let (x, weight) = (values(batch * positions * channels), values(channels));
         let mut out = vec![0.0; x.len()];
         for isa in isas(PER_VALUE * x.len()) {
@@ -244,7 +247,7 @@ fn bench_activation(c: &mut Criterion) {
     for kind in [Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
         for isa in isas(PER_VALUE * x.len()) {
             group.bench_function(BenchmarkId::new(format!("{kind:?}, {isa}"), "154x3072"), |b| {
-                // In place, and over and over again the values would become denormal: a copy for each run.
+                // In place: after many runs the values would become denormal, so each run has a copy.
                 b.iter_batched_ref(|| x.clone(), |x| activate_with(isa, kind, x), BatchSize::LargeInput);
             });
         }

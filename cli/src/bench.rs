@@ -14,7 +14,8 @@ use latent_app::AppError;
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_diffusion::tensor::{Device, Pool};
 use latent_diffusion::{MAX_SIDE, VaeTiling};
-use latent_kernels::{parallel, peak};
+use latent_kernels::parallel;
+use latent_kernels::sys::peak;
 use memory::Watch;
 use report::Report;
 use stage::Stage;
@@ -117,7 +118,7 @@ fn fma_peak() -> f64 {
     let one = |_| {
         let start = Instant::now();
         std::hint::black_box(peak::run());
-        peak::flops() as f64 / start.elapsed().as_secs_f64()
+        peak::operations() as f64 / start.elapsed().as_secs_f64()
     };
     (0..PEAK_BURST).map(one).fold(0.0, f64::max)
 }

@@ -1,11 +1,13 @@
-//! Memory that buffers of any size share: what one gives back is joined with its neighbours and serves the next.
+//! Memory that buffers of any size share: a returned range is merged with its free neighbours and reused.
 //!
 //! A model's activations come and go in many sizes. If each size had a free list of its own, memory would be held for all of
-//! them at once. Here buffers are cut from large regions, at the lowest address where they fit, so that the memory that was
-//! ever touched is little more than the most that was ever in use (first fit in order of address; Knuth, The Art of Computer
-//! Programming, volume 1, section 2.5). A region's pages are taken from the system when they are first touched.
+//! them at once. Here buffers are cut from large regions, at the lowest address where they fit, so that the memory ever
+//! touched is little more than the peak ever in use (first fit in order of address; Knuth, The Art of Computer
+//! Programming, volume 1, section 2.5). The system provides a region's pages when they are first touched.
+//!
+//! It is part of this crate because it needs `unsafe`, which the crates above forbid.
 
-use crate::memory;
+use crate::sys;
 use bytemuck::Pod;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +15,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buffers begin and end on cache lines.
 const LINE: usize = 64;
-/// Bytes of a region, unless a buffer needs more or the system has less. Pages that are never touched cost nothing.
+/// Bytes of a region, unless a buffer needs more or the system has less. Untouched pages cost nothing.
 const REGION: usize = 1 << 30;
 
-/// There is no memory for a buffer.
+/// There is not enough memory for a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
-/// Regions of memory, and what of them is free.
-pub struct Arena {
-    state: Mutex<State>,
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
 }
 
-struct State {
+impl std::error::Error for OutOfMemory {}
+
+/// Regions of memory, and their free ranges.
+pub struct Arena {
+    state: Mutex<ArenaState>,
+}
+
+struct ArenaState {
     regions: Vec<Region>,
     used: ArenaUse,
 }
@@ -33,19 +43,19 @@ struct State {
 /// How much memory of an arena is in use, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArenaUse {
-    /// In buffers that live.
+    /// In live buffers.
     pub in_use: usize,
-    /// Most of it since the start.
+    /// Maximum of `in_use` since the start.
     pub peak: usize,
     /// In regions, touched or not.
     pub held: usize,
 }
 
-/// Zeroed when it is made; shared with the buffers that are cut from it.
-struct Memory(Vec<u64>);
+/// Zeroed on creation; shared with the buffers that are cut from it.
+struct RegionMemory(Vec<u64>);
 
 struct Region {
-    memory: Arc<Memory>,
+    memory: Arc<RegionMemory>,
     /// First cache line.
     base: *mut u8,
     bytes: usize,
@@ -62,8 +72,8 @@ impl Region {
         let mut memory = bytemuck::allocation::try_zeroed_vec::<u64>(words).map_err(|()| OutOfMemory)?;
         let start: *mut u8 = memory.as_mut_ptr().cast();
         let base = start.wrapping_add(start.align_offset(LINE));
-        memory::prefer_large_pages(&mut memory);
-        Ok(Region { memory: Arc::new(Memory(memory)), base, bytes, free: BTreeMap::from([(0, bytes)]) })
+        sys::prefer_huge_pages(&mut memory);
+        Ok(Region { memory: Arc::new(RegionMemory(memory)), base, bytes, free: BTreeMap::from([(0, bytes)]) })
     }
 
     /// Cuts off the first range that is long enough.
@@ -76,8 +86,8 @@ impl Region {
         Some(start)
     }
 
-    /// Takes a range back and joins it with its free neighbours.
-    fn give(&mut self, mut start: usize, mut bytes: usize) {
+    /// Takes a range back and merges it with its free neighbours.
+    fn put_back(&mut self, mut start: usize, mut bytes: usize) {
         if let Some(after) = self.free.remove(&(start + bytes)) {
             bytes += after;
         }
@@ -97,18 +107,18 @@ impl Arena {
     #[must_use]
     pub const fn new() -> Arena {
         let used = ArenaUse { in_use: 0, peak: 0, held: 0 };
-        Arena { state: Mutex::new(State { regions: Vec::new(), used }) }
+        Arena { state: Mutex::new(ArenaState { regions: Vec::new(), used }) }
     }
 
-    /// The state is whole between statements: a panic elsewhere cannot leave it broken.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// The state is consistent between statements: a panic elsewhere cannot leave it broken.
+    fn lock(&self) -> MutexGuard<'_, ArenaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A buffer of at least `bytes` bytes on a cache line. Its contents are whatever was there before.
+    /// A buffer of at least `bytes` bytes, aligned to a cache line. Its contents are arbitrary.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// There is not enough memory.
     pub fn take(&'static self, bytes: usize) -> Result<Buffer, OutOfMemory> {
         let bytes = bytes.max(1).checked_next_multiple_of(LINE).ok_or(OutOfMemory)?;
         let state = &mut *self.lock();
@@ -131,20 +141,20 @@ impl Arena {
         Ok(Buffer { arena: self, memory: region.memory.clone(), first, bytes })
     }
 
-    /// Gives regions that no buffer lies in back to the system: at the end of a stage.
+    /// Returns regions without buffers to the system: at the end of a stage.
     pub fn trim(&self) {
         let state = &mut *self.lock();
         state.regions.retain(|region| region.free.get(&0) != Some(&region.bytes));
         state.used.held = state.regions.iter().map(|region| region.bytes).sum();
     }
 
-    /// Gives the pages of free ranges back to the system, where it can: they cost time when they are next touched.
+    /// Returns the pages of free ranges to the system where possible: they cost time when they are next touched.
     pub fn release(&self) {
         for region in &mut self.lock().regions {
             for (&start, &bytes) in &region.free {
-                // SAFETY: the range lies in the region, and no buffer, which alone would rely on its contents; none is cut
-                // from it while the state is locked.
-                unsafe { memory::release_pages(region.base.wrapping_add(start), bytes) };
+                // SAFETY: the range is in the region and in no buffer, and only buffers rely on contents; none is cut from it
+                // while the state is locked.
+                unsafe { sys::release_pages(region.base.wrapping_add(start), bytes) };
             }
         }
     }
@@ -156,17 +166,23 @@ impl Arena {
     }
 }
 
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Arena").field(&self.used()).finish()
+    }
+}
+
 impl Default for Arena {
     fn default() -> Arena {
         Arena::new()
     }
 }
 
-/// A part of an arena's memory, viewed as values of any plain type. It goes back when it is dropped.
+/// A part of an arena's memory, viewed as values of any plain type. It is returned on drop.
 pub struct Buffer {
     arena: &'static Arena,
     /// Keeps the region alive.
-    memory: Arc<Memory>,
+    memory: Arc<RegionMemory>,
     first: *mut u8,
     bytes: usize,
 }
@@ -177,17 +193,17 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// Bytes that it has room for.
+    /// Its size in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes
     }
 
-    /// Gives back what lies beyond the first `bytes` bytes.
+    /// Returns what is beyond the first `bytes` bytes to the arena.
     pub fn shrink(&mut self, bytes: usize) {
         let kept = bytes.max(1).next_multiple_of(LINE);
         if kept < self.bytes {
-            // The rest as a buffer of its own, which goes back.
+            // The rest as a buffer of its own, which is dropped.
             let (arena, memory) = (self.arena, self.memory.clone());
             drop(Buffer { arena, memory, first: self.first.wrapping_add(kept), bytes: self.bytes - kept });
             self.bytes = kept;
@@ -200,7 +216,7 @@ impl Buffer {
     /// If there is no room for them.
     #[must_use]
     pub fn view<T: Pod>(&self, len: usize) -> &[T] {
-        // SAFETY: the range lies in the region's memory, which lives, was zeroed when it was made, and is this buffer's alone.
+        // SAFETY: the range is in the region's memory, which lives, was zeroed on creation, and is this buffer's alone.
         let bytes = unsafe { std::slice::from_raw_parts(self.first, self.bytes) };
         &bytemuck::cast_slice(bytes)[..len]
     }
@@ -221,11 +237,11 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let state = &mut *self.arena.lock();
         state.used.in_use -= self.bytes;
-        // A region stays in its arena while a buffer lies in it.
+        // A region stays in its arena while a buffer is in it.
         if let Some(region) =
             state.regions.iter_mut().find(|region| Arc::ptr_eq(&region.memory, &self.memory))
         {
-            region.give(self.first.addr() - region.base.addr(), self.bytes);
+            region.put_back(self.first.addr() - region.base.addr(), self.bytes);
         }
     }
 }
@@ -247,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn begins_on_a_cache_line_and_is_counted() {
+    fn buffers_are_aligned_and_counted() {
         let arena = arena();
         for bytes in [0, 1, 64, 65, 1000] {
             let mut buffer = arena.take(bytes).unwrap();
@@ -263,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_joined_and_serves_again() {
+    fn returned_ranges_are_merged_and_reused() {
         let arena = arena();
         let at = |buffer: &Buffer| buffer.view::<u8>(0).as_ptr() as usize;
         let [a, b, c] = [1000, 2000, 3000].map(|bytes| arena.take(bytes).unwrap());
@@ -271,7 +287,7 @@ mod tests {
         drop(b);
         drop(a);
         let joined = arena.take(3000).unwrap();
-        assert_eq!(at(&joined), first, "the first two places together");
+        assert_eq!(at(&joined), first, "the first two ranges together");
         let beyond = arena.take(3000).unwrap();
         assert!(at(&beyond) > at(&c));
         arena.trim();
@@ -279,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_serves_the_next() {
+    fn a_shrunk_buffer_returns_the_rest() {
         let arena = arena();
         let mut a = arena.take(1024).unwrap();
         a.view_mut::<u8>(100).fill(9);
@@ -291,11 +307,11 @@ mod tests {
         assert_eq!(a.view::<u8>(100), [9; 100], "nothing to cut off");
         drop((a, b));
         assert_eq!(arena.used().in_use, 0);
-        assert_eq!(arena.take(REGION).unwrap().capacity(), REGION, "all parts are joined again");
+        assert_eq!(arena.take(REGION).unwrap().capacity(), REGION, "all parts are merged again");
     }
 
     #[test]
-    fn what_is_released_can_be_used_again_and_what_lives_stays() {
+    fn released_pages_can_be_reused_and_live_buffers_stay() {
         let arena = arena();
         let [mut a, mut b] = [1 << 20, 3 << 20].map(|bytes| arena.take(bytes).unwrap());
         a.view_mut::<u8>(1 << 20).fill(5);
@@ -303,7 +319,7 @@ mod tests {
         drop(a);
         arena.release();
         let mut c = arena.take(1 << 20).unwrap();
-        // Elsewhere nothing is given back.
+        // Elsewhere nothing is returned.
         let is_zero = c.view::<u8>(1 << 20)[1 << 19] == 0;
         assert_eq!(is_zero, cfg!(target_os = "linux"));
         c.view_mut::<u8>(1 << 20).fill(7);
@@ -313,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_region_has_one_of_its_own_and_too_much_is_an_error() {
+    fn a_large_buffer_has_a_region_of_its_own_and_a_huge_one_is_an_error() {
         let arena = arena();
         let large = arena.take(REGION + 1).unwrap();
         assert!(large.capacity() > REGION && arena.used().held > REGION);

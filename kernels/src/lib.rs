@@ -1,22 +1,22 @@
 //! Kernels for Stable Diffusion on plain slices, for the CPU.
 //!
 //! Products ([`gemm`], [`conv2d`], [`attention`]), norms ([`group_norm`], [`layer_norm`], [`softmax`]), [`activation`]s,
-//! [`elementwise`] arithmetic and nearest [`upsample`]. Pictures are channels-last. Every kernel is written once against
-//! the vector trait of [`simd`] and picks the CPU's best instruction set at run time; each folder holds the
-//! specification (`reference`) beside it. Work is shared between threads by [`parallel`], and the result never depends
-//! on how many there are.
+//! [`elementwise`] arithmetic and nearest-neighbour [`upsample`]. Images are channels-last. Every kernel is written once
+//! against the vector trait of [`simd`] and uses the CPU's best instruction set, detected at run time; each folder holds
+//! the specification (`reference`) too. Work is shared between threads by [`parallel`], and the result never depends on
+//! how many there are. [`arena`] and [`sys`] are the memory and the machine below the kernels.
 //!
 //! ```
 //! use latent_kernels::conv2d::{ConvWeight, Padding, conv2d};
 //! use latent_kernels::{DType, WeightBytes};
 //!
-//! // A 3x3 box filter on one channel, its weight in f32 bytes as a file has it.
+//! // A 3x3 box filter on one channel, its weight in f32 bytes as in a file.
 //! let bytes: Vec<u8> = [1f32; 9].iter().flat_map(|v| v.to_le_bytes()).collect();
 //! let filter = ConvWeight::new(WeightBytes::new(DType::F32, &bytes), 1, 1, 3, 1, Padding::all(1));
 //!
-//! let picture = [1f32; 16]; // [1, 4, 4, 1]
+//! let image = [1f32; 16]; // [1, 4, 4, 1]
 //! let mut out = [0.0; 16];
-//! conv2d(&picture, [1, 4, 4], &filter, Some(&[0.5]), None, &mut out);
+//! conv2d(&image, [1, 4, 4], &filter, Some(&[0.5]), None, &mut out);
 //! assert_eq!(out[..4], [4.5, 6.5, 6.5, 4.5]);
 //! ```
 
@@ -31,13 +31,11 @@ pub mod gemm;
 pub mod gpu;
 pub mod group_norm;
 pub mod layer_norm;
-pub mod memory;
 pub mod parallel;
-pub mod peak;
-pub mod priority;
 pub mod q8_0;
 pub mod simd;
 pub mod softmax;
+pub mod sys;
 pub mod upsample;
 
 pub use dtype::{DType, WeightBytes};

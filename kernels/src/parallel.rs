@@ -5,11 +5,11 @@
 
 use rayon::prelude::*;
 
-/// Values of work (reads or cheap operations) below which a task is not worth handing to another thread: about 10
-/// microseconds, ten times what waking a thread costs.
+/// Values of work (reads or cheap operations) below which a task is not worth another thread: about 10 microseconds, ten
+/// times the cost of waking a thread.
 pub const GRAIN: usize = 16 * 1024;
 
-/// Number of threads that the calls below may use.
+/// Number of threads that parallel calls from here may use.
 #[must_use]
 pub fn threads() -> usize {
     rayon::current_num_threads()
@@ -56,19 +56,27 @@ pub fn grain(unit: usize) -> usize {
 }
 
 /// A pointer that tasks share to write disjoint parts of one output.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedMut(*mut f32);
+#[derive(Debug)]
+pub(crate) struct SharedMut<T = f32>(*mut T);
 
-// SAFETY: a plain address; each use of `get` states why the parts written are disjoint.
-unsafe impl Send for SharedMut {}
+impl<T> Clone for SharedMut<T> {
+    fn clone(&self) -> SharedMut<T> {
+        *self
+    }
+}
+
+impl<T> Copy for SharedMut<T> {}
+
+// SAFETY: a plain address of values that may be sent; each use of `get` states why the parts written are disjoint.
+unsafe impl<T: Send> Send for SharedMut<T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedMut {}
+unsafe impl<T: Send> Sync for SharedMut<T> {}
 
-impl SharedMut {
-    pub(crate) fn new(data: &mut [f32]) -> SharedMut {
+impl<T> SharedMut<T> {
+    pub(crate) fn new(data: &mut [T]) -> SharedMut<T> {
         SharedMut(data.as_mut_ptr())
     }
-    pub(crate) fn get(self) -> *mut f32 {
+    pub(crate) fn get(self) -> *mut T {
         self.0
     }
 }

@@ -25,7 +25,7 @@ impl Pool {
     /// Returns memory that no tensor lies in to the system: at the end of a stage.
     pub fn trim(&self) {
         self.arena.trim();
-        latent_kernels::memory::release_freed();
+        latent_kernels::sys::release_freed_memory();
     }
 
     /// Returns the pages between tensors to the system: for a program that saves memory. The next tensor there begins slower.

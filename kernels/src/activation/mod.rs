@@ -45,7 +45,7 @@ pub fn activate_with(isa: Isa, kind: Activation, x: &mut [f32]) {
 /// `2 width`, a value half before a gate half, to rows of `width`: `value * gelu(gate)`.
 ///
 /// # Panics
-/// If `x` is no whole number of such rows, or `out` is not half as long.
+/// If `x` is not a whole number of such rows, or `out` is not half as long.
 pub fn geglu(x: &[f32], width: usize, out: &mut [f32]) {
     geglu_with(Isa::best(), x, width, out);
 }
@@ -55,19 +55,26 @@ pub fn geglu(x: &[f32], width: usize, out: &mut [f32]) {
 /// # Panics
 /// As [`geglu`], and if the CPU lacks the instruction set.
 pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
-    assert!(width > 0 && x.len().is_multiple_of(2 * width), "{} values are no rows of 2 x {width}", x.len());
+    assert!(
+        width > 0 && x.len().is_multiple_of(2 * width),
+        "{} values are not whole rows of 2 x {width}",
+        x.len()
+    );
     assert_eq!(out.len(), x.len() / 2, "output");
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
         let x = &x[2 * i * piece..][..2 * out.len()];
-        isa.run(simd::Geglu { x, width, out: out.as_mut_ptr(), stride: width });
+        // SAFETY: `out` is borrowed for writing, and is half as long as `x`: a row for each.
+        isa.run(unsafe { simd::Geglu::new(x, width, out.as_mut_ptr(), width) });
     });
 }
 
 /// The gated GELU on the calling thread, where the rows of the result are `stride` apart.
 ///
 /// # Safety
-/// - `out` is valid for writes of a row of `width` values for each row of `x`, `stride` apart.
+/// - `out` is valid for writes of a row of `width` values for each row of `x`, `stride` apart, and nothing else accesses
+///   these rows meanwhile.
 pub(crate) unsafe fn geglu_rows(isa: Isa, x: &[f32], width: usize, out: *mut f32, stride: usize) {
-    isa.run(simd::Geglu { x, width, out, stride });
+    // SAFETY: the caller's promise is the one needed.
+    isa.run(unsafe { simd::Geglu::new(x, width, out, stride) });
 }

@@ -10,7 +10,7 @@ pub fn activate(kind: Activation, x: f32) -> f32 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Gelu => x * normal_distribution(x),
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
-        // A NaN stays one.
+        // NaN stays NaN.
         Activation::Relu if x < 0.0 => 0.0,
         Activation::LeakyRelu if x < 0.0 => f64::from(LEAKY_SLOPE) * x,
         Activation::Relu | Activation::LeakyRelu => x,

@@ -36,6 +36,7 @@ fn value<S: Simd>(s: S, kind: Activation, x: S::F32) -> S::F32 {
     }
 }
 
+/// An activation in place.
 pub(super) struct Activate<'a> {
     pub(super) kind: Activation,
     pub(super) x: &'a mut [f32],
@@ -57,13 +58,21 @@ impl SimdOp for Activate<'_> {
     }
 }
 
-/// Rows of `2 width` values, a value half before a gate half.
+/// The gated GELU of rows of `2 width` values, a value half before a gate half.
 pub(super) struct Geglu<'a> {
-    pub(super) x: &'a [f32],
-    pub(super) width: usize,
-    /// Valid for a row of `width` for each row of `x`, `stride` apart; no other task writes there.
-    pub(super) out: *mut f32,
-    pub(super) stride: usize,
+    x: &'a [f32],
+    width: usize,
+    out: *mut f32,
+    stride: usize,
+}
+
+impl<'a> Geglu<'a> {
+    /// # Safety
+    /// - `out` is valid for writes of a row of `width` values for each row of `x`, `stride` apart.
+    /// - Nothing else accesses these rows until the kernel has run.
+    pub(super) unsafe fn new(x: &'a [f32], width: usize, out: *mut f32, stride: usize) -> Geglu<'a> {
+        Geglu { x, width, out, stride }
+    }
 }
 
 impl SimdOp for Geglu<'_> {
@@ -72,7 +81,7 @@ impl SimdOp for Geglu<'_> {
     fn run<S: Simd>(self, s: S) {
         for (i, row) in self.x.chunks_exact(2 * self.width).enumerate() {
             let (value, gate) = row.split_at(self.width);
-            // SAFETY: who makes a `Geglu` vouches for the row.
+            // SAFETY: `new` requires a valid row of the output for each row of `x`.
             let out = unsafe { std::slice::from_raw_parts_mut(self.out.add(i * self.stride), self.width) };
             let vectors = value.chunks(S::LANES).zip(gate.chunks(S::LANES));
             for ((value, gate), out) in vectors.zip(out.chunks_mut(S::LANES)) {

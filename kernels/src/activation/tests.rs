@@ -48,7 +48,7 @@ fn extremes() {
 }
 
 #[test]
-fn no_number_stays_none() {
+fn nan_stays_nan() {
     for isa in Isa::available() {
         for kind in KINDS {
             let mut x = [f32::NAN; 37];

@@ -1,7 +1,7 @@
 //! Attention with an online softmax (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018; Dao et
-//! al., FlashAttention, 2022): a tile of queries goes along the keys, keeping for each query the largest score so far,
-//! the sum of the exponentials and the weighted sum of the values. When a larger score comes, both sums shrink by
-//! the exponential of the difference.
+//! al., FlashAttention, 2022): a tile of queries goes along the keys and keeps, for each query, the largest score so far,
+//! the sum of the exponentials and the weighted sum of the values. When a larger score arrives, both sums are scaled down
+//! by the exponential of the difference.
 //!
 //! Keys and values of a head are packed once, when they are first needed, into panels for the micro-kernel of the matrix
 //! product: `q kᵀ` takes panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone,
@@ -9,7 +9,10 @@
 
 use super::Attention;
 use crate::gemm::PANEL;
-use crate::gemm::micro::{Block, Kernels, MAX_ROWS};
+use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
+use crate::gemm::lhs::{MAX_ROWS, RowPointers};
+use crate::gemm::micro::ProductBlock;
+use crate::gemm::single_precision::SinglePrecision;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{largest, powers};
@@ -26,25 +29,26 @@ const KEY_TILE: usize = 256;
 pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
     let tiles = shape.queries.div_ceil(QUERY_TILE);
     let heads: Vec<SharedHead> = (0..shape.batch * shape.heads).map(|_| SharedHead::new(tiles)).collect();
-    let context = Context { isa, kernels: Kernels::of(isa), shape, q, out: SharedMut::new(out) };
+    let kernels = SinglePrecision::kernels(isa);
+    let context = FlashAttention { isa, kernels, shape, q, out: SharedMut::new(out) };
     parallel::for_each(heads.len() * tiles, |task| {
         let index = task / tiles;
-        let run = |head: &Head| context.run(head, index, task % tiles * QUERY_TILE);
-        heads[index].with(|| Head::pack(&shape, index, k, v), run);
+        let run = |head: &PackedHead| context.run(head, index, task % tiles * QUERY_TILE);
+        heads[index].with(|| PackedHead::pack(&shape, index, k, v), run);
     });
 }
 
 /// The keys and values of one head of one sequence, in panels.
-struct Head {
+struct PackedHead {
     /// `[keys / 16][head_dim][16]`, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
     keys: Vec<f32>,
     /// `[head_dim / 16][keys][16]`
     values: Vec<f32>,
 }
 
-impl Head {
+impl PackedHead {
     /// Packs head `index % heads` of sequence `index / heads`.
-    fn pack(shape: &Attention, index: usize, k: &[f32], v: &[f32]) -> Head {
+    fn pack(shape: &Attention, index: usize, k: &[f32], v: &[f32]) -> PackedHead {
         let Attention { keys: count, heads, head_dim, .. } = *shape;
         let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
         let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
@@ -58,14 +62,14 @@ impl Head {
                 values[(panel * count + j) * PANEL..][..x.len()].copy_from_slice(x);
             }
         }
-        Head { keys, values }
+        PackedHead { keys, values }
     }
 }
 
-/// A head that is packed by the first task that needs it and dropped by the last: tasks go from head to head, so that only
-/// about one a thread is there at a time.
+/// A head that is packed by the first task that needs it and dropped by the last: tasks go from head to head, so that about
+/// one for each thread exists at a time.
 struct SharedHead {
-    packed: Mutex<Option<Arc<Head>>>,
+    packed: Mutex<Option<Arc<PackedHead>>>,
     /// Tasks that still need it.
     tasks: AtomicUsize,
 }
@@ -75,13 +79,13 @@ impl SharedHead {
         SharedHead { packed: Mutex::new(None), tasks: AtomicUsize::new(tasks) }
     }
 
-    /// What is there is whole at any time: a panic elsewhere cannot leave it broken.
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Head>>> {
+    /// The value is complete at any time: a panic elsewhere cannot leave it broken.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<PackedHead>>> {
         self.packed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` with the head, for one of its tasks.
-    fn with(&self, pack: impl FnOnce() -> Head, f: impl FnOnce(&Head)) {
+    fn with(&self, pack: impl FnOnce() -> PackedHead, f: impl FnOnce(&PackedHead)) {
         let head = self.lock().get_or_insert_with(|| Arc::new(pack())).clone();
         f(&head);
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -94,7 +98,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { scores: Vec::new(), sums: Vec::new() }) };
 }
 
-/// What a tile of queries works in.
+/// Buffers of a thread for a tile of queries.
 struct Scratch {
     /// `[QUERY_TILE][KEY_TILE]`: scores, then their exponentials.
     scores: Vec<f32>,
@@ -102,17 +106,18 @@ struct Scratch {
     sums: Vec<f32>,
 }
 
-struct Context<'a> {
+/// What all tasks of an attention share.
+struct FlashAttention<'a> {
     isa: Isa,
-    kernels: Kernels,
+    kernels: &'static KernelSetOf<SinglePrecision>,
     shape: Attention,
     q: &'a [f32],
     out: SharedMut,
 }
 
-impl Context<'_> {
+impl FlashAttention<'_> {
     /// Attention of the queries `first..first + QUERY_TILE` of one head of one sequence.
-    fn run(&self, head: &Head, head_index: usize, first: usize) {
+    fn run(&self, head: &PackedHead, head_index: usize, first: usize) {
         let Attention { queries, keys, heads, head_dim, causal, .. } = self.shape;
         let rows = QUERY_TILE.min(queries - first);
         let (sequence, h) = (head_index / heads, head_index % heads);
@@ -128,7 +133,7 @@ impl Context<'_> {
             for key in (0..seen(rows - 1)).step_by(KEY_TILE) {
                 let count = KEY_TILE.min(keys - key);
                 self.scores(&queries_list, head, key, count, &mut scratch.scores);
-                self.isa.run(Softmax {
+                self.isa.run(OnlineSoftmax {
                     scores: &mut scratch.scores,
                     sums: &mut scratch.sums,
                     state: &mut state[..rows],
@@ -153,7 +158,7 @@ impl Context<'_> {
     }
 
     /// Scores of the queries with the keys `key..key + count`.
-    fn scores(&self, queries: &RowList, head: &Head, key: usize, count: usize, out: &mut [f32]) {
+    fn scores(&self, queries: &RowList, head: &PackedHead, key: usize, count: usize, out: &mut [f32]) {
         let d = self.shape.head_dim;
         let panels = &head.keys[key * d..][..count.next_multiple_of(PANEL) * d];
         self.multiply(queries, d, panels, PANEL * d, out, KEY_TILE, count.next_multiple_of(PANEL), false);
@@ -163,7 +168,7 @@ impl Context<'_> {
     fn add_values(
         &self,
         weights: &RowList,
-        head: &Head,
+        head: &PackedHead,
         key: usize,
         count: usize,
         sums: &mut [f32],
@@ -193,13 +198,10 @@ impl Context<'_> {
         let mut done = 0;
         while done < columns {
             let kernel = self.kernels.for_columns(columns - done);
-            let block = Block {
-                rows: rows.pointers.as_ptr(),
-                rows_stride: 0,
-                offset: 0,
+            let lists = rows.pointers.as_ptr();
+            let block = ProductBlock {
+                lhs: RowPointers { lists, list_stride: 0, offset: 0, pieces: 1, len },
                 row_count: rows.len,
-                pieces: 1,
-                len,
                 panel: panels[done / PANEL * panel_stride..].as_ptr(),
                 panel_stride,
                 c: out[done..].as_mut_ptr(),
@@ -210,7 +212,7 @@ impl Context<'_> {
                 columns: kernel.columns,
                 prefetch: false,
             };
-            // SAFETY: the list goes on after its rows, each pointer is valid for `len` values; panels and output have room
+            // SAFETY: the list continues after its rows, each pointer is valid for `len` values; panels and output have room
             // for whole panels, and a kernel ends with one or with the last column.
             unsafe { kernel.run(&block) };
             done += kernel.columns;
@@ -218,8 +220,8 @@ impl Context<'_> {
     }
 }
 
-/// The left side of a product: pointers to rows, listed once for all panels. Past the last row they repeat it, so that a
-/// tile always finds its rows.
+/// The left side of a product: pointers to rows, listed once for all panels. Past the last row they repeat it, so that
+/// every row of a tile has a pointer.
 struct RowList {
     pointers: [*const f32; QUERY_TILE + MAX_ROWS],
     len: usize,
@@ -238,7 +240,7 @@ impl RowList {
     }
 }
 
-/// What the online softmax knows of a query.
+/// The state of the online softmax of a query.
 #[derive(Clone, Copy)]
 struct RowState {
     /// Largest score so far.
@@ -247,8 +249,8 @@ struct RowState {
     total: f32,
 }
 
-/// Turns a step's scores into weights, and shrinks the sums where a larger score came.
-struct Softmax<'a, F> {
+/// Replaces a step's scores by their weights, and scales the sums down where a larger score arrived.
+struct OnlineSoftmax<'a, F> {
     scores: &'a mut [f32],
     sums: &'a mut [f32],
     state: &'a mut [RowState],
@@ -259,7 +261,7 @@ struct Softmax<'a, F> {
     sum_width: usize,
 }
 
-impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
+impl<F: Fn(usize) -> usize> SimdOp for OnlineSoftmax<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -274,7 +276,7 @@ impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
             let shrink = if max > state.max { (state.max - max).exp2() } else { 1.0 };
             state.total = state.total * shrink + total;
             if shrink != 1.0 {
-                scale(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);
+                scale_in_place(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);
             }
             state.max = max;
         }
@@ -282,7 +284,7 @@ impl<F: Fn(usize) -> usize> SimdOp for Softmax<'_, F> {
 }
 
 #[inline(always)]
-fn scale<S: Simd>(s: S, x: &mut [f32], by: f32) {
+fn scale_in_place<S: Simd>(s: S, x: &mut [f32], by: f32) {
     // The width is a multiple of a panel, so of any vector.
     for x in x.chunks_exact_mut(S::LANES) {
         let v = s.mul(s.load(x), s.splat(by));

@@ -1,12 +1,14 @@
-//! The convolution as a product whose rows are found in the picture, through a resize if there is one.
+//! The convolution as a product whose rows are the pixels of the input, seen through a resize if there is one.
 
-use super::{ConvWeight, Fused, Rows};
+use super::{ConvWeight, Convolution, RowRange};
 use crate::elementwise::add_per_channel;
-use crate::gemm::blocking::{self, Factor, product};
+use crate::gemm::blocking::{Factor, product};
+use crate::gemm::lhs::LhsRows;
+use crate::gemm::single_precision::SinglePrecision;
 use crate::group_norm;
 use crate::simd::Isa;
 
-pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let normalised = conv.norm.map(|norm| {
         let mut out = vec![0.0; conv.x.len()];
         group_norm::apply_with(isa, conv.x, &norm, &mut out);
@@ -15,7 +17,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     let [batch, height, width] = conv.size();
     let (wanted, out_width) = conv.wanted(weight);
     let pixels = Pixels {
-        picture: &Fused { x: normalised.as_deref().unwrap_or(conv.x), ..*conv },
+        input: &Convolution { x: normalised.as_deref().unwrap_or(conv.x), ..*conv },
         zeros: &vec![0.0; weight.in_channels()],
         height,
         width,
@@ -29,22 +31,22 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    let &Fused { residual, accumulate, .. } = conv;
+    let &Convolution { residual, accumulate, .. } = conv;
     let factor = Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, gated: false, out };
-    product(isa, &pixels, rows, &mut [factor]);
+    product::<SinglePrecision, _>(isa, &pixels, rows, &mut [factor]);
     if let (None, Some(bias)) = (one_bias, conv.bias) {
         add_per_channel(out, bias, batch, outputs);
     }
 }
 
-/// Row `(picture, y, x)` of the unrolled picture; its segments are the taps.
+/// Row `(image, y, x)` of the unrolled input; its segments are the taps.
 struct Pixels<'a> {
-    /// Its norm is done.
-    picture: &'a Fused<'a>,
+    /// Already normalised.
+    input: &'a Convolution<'a>,
     zeros: &'a [f32],
     height: usize,
     width: usize,
-    wanted: Rows,
+    wanted: RowRange,
     out_width: usize,
     kernel: usize,
     stride: usize,
@@ -52,8 +54,8 @@ struct Pixels<'a> {
     left: usize,
 }
 
-// SAFETY: `pointer` slices the picture or the zeros, so it is valid for one pixel's channels, or panics.
-unsafe impl blocking::Rows for Pixels<'_> {
+// SAFETY: `pointer` slices the input or the zeros, so it is valid for one pixel's channels, or panics.
+unsafe impl LhsRows for Pixels<'_> {
     fn segments(&self) -> usize {
         self.kernel * self.kernel
     }
@@ -63,12 +65,12 @@ unsafe impl blocking::Rows for Pixels<'_> {
     #[inline]
     fn pointer(&self, row: usize, tap: usize) -> *const f32 {
         let (line, column) = (row / self.out_width, row % self.out_width);
-        let (picture, line) = (line / self.wanted.count(), self.wanted.start + line % self.wanted.count());
-        // Above or left of the picture these wrap to huge values, and fail the comparison like those below or right.
+        let (image, line) = (line / self.wanted.count(), self.wanted.start + line % self.wanted.count());
+        // Above or left of the image these wrap to huge values, and fail the comparison like those below or right.
         let y = (line * self.stride + tap / self.kernel).wrapping_sub(self.top);
         let x = (column * self.stride + tap % self.kernel).wrapping_sub(self.left);
         if y < self.height && x < self.width {
-            self.picture.pixel(picture, y, x).as_ptr()
+            self.input.pixel(image, y, x).as_ptr()
         } else {
             self.zeros.as_ptr()
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dtype::{DType, WeightBytes};
-use crate::group_norm::{GroupNorm, Statistics, group_norm_with};
+use crate::group_norm::{GroupNormParams, Statistics, group_norm_with};
 use crate::parallel;
 use crate::testing::{assert_close, random, to_bytes};
 use crate::upsample::nearest;
@@ -53,8 +53,8 @@ impl Case {
         }
         let mut out = vec![f32::NAN; want.len()];
         let residual = residual.then_some(&r[..]);
-        let conv = Fused { bias, residual, ..Fused::plain(x, [n, h, w]) };
-        fused_with(isa, algorithm, &conv, &filter, &mut out);
+        let conv = Convolution { bias, residual, ..Convolution::plain(x, [n, h, w]) };
+        conv2d_fused_with(isa, algorithm, &conv, &filter, &mut out);
         (out, want)
     }
 
@@ -167,7 +167,7 @@ fn winograd_is_as_exact_as_a_direct_sum() {
 
 /// A norm, a resize and a bias for each picture, fused, are the same ops one after the other.
 #[test]
-fn what_is_fused_is_what_is_computed_one_by_one() {
+fn a_fused_convolution_equals_its_parts_one_by_one() {
     let (n, c, out_channels) = (2, 72, 40);
     let bytes = to_bytes(&random(2, out_channels * c * 9), DType::BF16);
     let filter =
@@ -176,7 +176,8 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
     for (size, resize) in [([9, 7], None), ([5, 6], Some([10, 12])), ([4, 3], Some([7, 5]))] {
         let [h, w] = size;
         let x = random(1, n * h * w * c);
-        let shape = GroupNorm { batch: n, positions: h * w, channels: c, groups: 8, eps: 1e-5, silu: true };
+        let shape =
+            GroupNormParams { batch: n, positions: h * w, channels: c, groups: 8, eps: 1e-5, silu: true };
         let [oh, ow] = resize.unwrap_or(size);
         let mut normal = vec![0.0; x.len()];
         let mut large = vec![0.0; n * oh * ow * c];
@@ -191,20 +192,20 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
                 *v += bias[i / (oh * ow * out_channels) * out_channels + i % out_channels] + residual[i];
             }
             let statistics = Statistics::with(isa, shape, &x, &weight);
-            let conv = Fused {
+            let conv = Convolution {
                 norm: Some(statistics.norm(&norm_bias, true)),
                 resize,
                 bias: Some(&bias),
                 residual: Some(&residual),
-                ..Fused::plain(&x, [n, h, w])
+                ..Convolution::plain(&x, [n, h, w])
             };
             for algorithm in [Algorithm::ImplicitGemm, Algorithm::Winograd] {
                 let mut out = vec![f32::NAN; want.len()];
-                fused_with(isa, algorithm, &conv, &filter, &mut out);
+                conv2d_fused_with(isa, algorithm, &conv, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?}"));
                 out.copy_from_slice(&residual);
-                let in_place = Fused { residual: None, accumulate: true, ..conv };
-                fused_with(isa, algorithm, &in_place, &filter, &mut out);
+                let in_place = Convolution { residual: None, accumulate: true, ..conv };
+                conv2d_fused_with(isa, algorithm, &in_place, &filter, &mut out);
                 assert_close(&out, &want, 1e-4, &format!("{isa} {algorithm:?} {size:?} {resize:?} in place"));
             }
         }
@@ -215,7 +216,7 @@ fn what_is_fused_is_what_is_computed_one_by_one() {
 fn by_bands(
     isa: Isa,
     algorithm: Algorithm,
-    conv: &Fused<'_>,
+    conv: &Convolution<'_>,
     filter: &ConvWeight,
     cuts: &[usize],
 ) -> Vec<f32> {
@@ -227,21 +228,21 @@ fn by_bands(
     starts.extend([0, out_height]);
     starts.sort_unstable();
     starts.dedup();
-    // The rows of all pictures, one after the other.
-    let rows = |values: &[f32], line: usize, height: usize, rows: Rows| -> Vec<f32> {
-        let picture = |n| values[(n * height + rows.start) * line..(n * height + rows.end) * line].to_vec();
-        (0..batch).flat_map(picture).collect()
+    // The rows of all images, one after the other.
+    let rows = |values: &[f32], line: usize, height: usize, rows: RowRange| -> Vec<f32> {
+        let image = |n| values[(n * height + rows.start) * line..(n * height + rows.end) * line].to_vec();
+        (0..batch).flat_map(image).collect()
     };
     let mut out = vec![f32::NAN; batch * out_height * out_line];
     for band in starts.windows(2) {
-        let wanted = Rows::from(band[0]..band[1]);
+        let wanted = RowRange::from(band[0]..band[1]);
         let held = filter.rows_read([height, to_height], wanted);
         let x = rows(conv.x, line, height, held);
         let residual = conv.residual.map(|residual| rows(residual, out_line, out_height, wanted));
         let band = Some(Band { held, wanted });
         let mut values = vec![f32::NAN; batch * wanted.count() * out_line];
-        let conv = Fused { x: &x, residual: residual.as_deref(), band, ..*conv };
-        fused_with(isa, algorithm, &conv, filter, &mut values);
+        let conv = Convolution { x: &x, residual: residual.as_deref(), band, ..*conv };
+        conv2d_fused_with(isa, algorithm, &conv, filter, &mut values);
         for (n, values) in values.chunks_exact(wanted.count() * out_line).enumerate() {
             out[(n * out_height + wanted.start) * out_line..][..values.len()].copy_from_slice(values);
         }
@@ -270,18 +271,18 @@ proptest! {
         let x = random(1, n * h * w * c);
         let (bias, added) = (random(3, n * out_channels), random(4, n * oh * ow * out_channels));
         let (mean, scale, shift) = (random(5, n * c), random(6, n * c), random(7, c));
-        let conv = Fused {
+        let conv = Convolution {
             norm: norm.then_some(Norm { mean: &mean, scale: &scale, bias: &shift, silu: true }),
             resize,
             bias: Some(&bias),
             residual: residual.then_some(&added),
-            ..Fused::plain(&x, [n, h, w])
+            ..Convolution::plain(&x, [n, h, w])
         };
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         for isa in Isa::available() {
             for &algorithm in case.algorithms() {
                 let mut whole = vec![f32::NAN; n * oh * ow * out_channels];
-                fused_with(isa, algorithm, &conv, &filter, &mut whole);
+                conv2d_fused_with(isa, algorithm, &conv, &filter, &mut whole);
                 let bands = by_bands(isa, algorithm, &conv, &filter, &cuts);
                 prop_assert!(bits(&bands) == bits(&whole), "{isa} {algorithm:?} {case:?} {cuts:?}");
             }
@@ -297,10 +298,10 @@ fn bands_of_a_real_layer_have_the_bits_of_the_whole() {
     let filter =
         ConvWeight::new(WeightBytes::new(DType::F16, &bytes), out_channels, c, 3, 1, Padding::all(1));
     let x = random(1, h * w * c);
-    let conv = Fused { resize: Some([2 * h, 2 * w]), ..Fused::plain(&x, [1, h, w]) };
+    let conv = Convolution { resize: Some([2 * h, 2 * w]), ..Convolution::plain(&x, [1, h, w]) };
     for isa in Isa::available().filter(|isa| *isa != Isa::Scalar) {
         let mut whole = vec![f32::NAN; 4 * h * w * out_channels];
-        fused_with(isa, Algorithm::Winograd, &conv, &filter, &mut whole);
+        conv2d_fused_with(isa, Algorithm::Winograd, &conv, &filter, &mut whole);
         for threads in [1, 3] {
             let bands = || by_bands(isa, Algorithm::Winograd, &conv, &filter, &[4, 36, 48]);
             let bands = parallel::with_threads(threads, bands).unwrap();
@@ -310,12 +311,12 @@ fn bands_of_a_real_layer_have_the_bits_of_the_whole() {
 }
 
 #[test]
-fn rows_that_a_band_follows_from() {
+fn rows_that_a_band_depends_on() {
     let filter = |stride, pad| {
         ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, stride, Padding::all(pad))
     };
     let read = |stride, pad, heights, wanted: Range<usize>| {
-        let Rows { start, end } = filter(stride, pad).rows_read(heights, wanted.into());
+        let RowRange { start, end } = filter(stride, pad).rows_read(heights, wanted.into());
         start..end
     };
     assert_eq!(read(1, 1, [20, 20], 0..8), 0..9);
@@ -323,21 +324,21 @@ fn rows_that_a_band_follows_from() {
     assert_eq!(read(1, 1, [20, 20], 16..20), 15..20);
     assert_eq!(read(1, 0, [20, 20], 8..12), 8..14);
     assert_eq!(read(2, 1, [20, 20], 4..8), 7..16);
-    assert_eq!(read(1, 1, [10, 20], 8..12), 3..7, "rows 7 to 12 of the picture twice as tall");
+    assert_eq!(read(1, 1, [10, 20], 8..12), 3..7, "rows 7 to 12 of the input twice as tall");
 }
 
 #[test]
-#[should_panic(expected = "are no band of 8 rows")]
+#[should_panic(expected = "is not a band of 8 rows")]
 fn a_band_off_the_grid_is_refused() {
     let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
     let band = Some(Band { held: (0..8).into(), wanted: (2..4).into() });
-    fused(&Fused { band, ..Fused::plain(&[0.0; 16], [1, 8, 2]) }, &filter, &mut [0.0; 4]);
+    conv2d_fused(&Convolution { band, ..Convolution::plain(&[0.0; 16], [1, 8, 2]) }, &filter, &mut [0.0; 4]);
 }
 
 #[test]
-#[should_panic(expected = "are held")]
+#[should_panic(expected = "is held")]
 fn a_band_without_its_neighbours_is_refused() {
     let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
     let band = Some(Band { held: (0..4).into(), wanted: (0..4).into() });
-    fused(&Fused { band, ..Fused::plain(&[0.0; 8], [1, 8, 2]) }, &filter, &mut [0.0; 8]);
+    conv2d_fused(&Convolution { band, ..Convolution::plain(&[0.0; 8], [1, 8, 2]) }, &filter, &mut [0.0; 8]);
 }

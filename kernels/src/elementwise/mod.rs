@@ -1,4 +1,4 @@
-//! Elementwise arithmetic, and joining channels. All are bound by memory; the compiler's own vectors serve.
+//! Elementwise arithmetic, and concatenation of channels. All are bound by memory, so the compiler's vectorisation is enough.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -36,8 +36,8 @@ pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: us
         "{} values for {batch} x {channels}",
         x.len()
     );
-    let picture = x.len() / batch.max(1);
-    for (x, vector) in x.chunks_exact_mut(picture.max(1)).zip(vector.chunks_exact(channels)) {
+    let image = x.len() / batch.max(1);
+    for (x, vector) in x.chunks_exact_mut(image.max(1)).zip(vector.chunks_exact(channels)) {
         parallel::chunks_mut(x, parallel::grain(channels), |_, x| {
             for pixel in x.chunks_exact_mut(channels) {
                 pixel.iter_mut().zip(vector).for_each(|(x, v)| *x += v);
@@ -46,13 +46,13 @@ pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: us
     }
 }
 
-/// Joins the channels of `a` `[positions, a_channels]` and `b` `[positions, b_channels]`.
+/// Concatenates the channels of `a` `[positions, a_channels]` and `b` `[positions, b_channels]`.
 ///
 /// # Panics
 /// If the lengths disagree.
 pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usize, out: &mut [f32]) {
     let width = a_channels + b_channels;
-    assert!(a_channels > 0 && b_channels > 0, "no channels to join");
+    assert!(a_channels > 0 && b_channels > 0, "no channels to concatenate");
     let positions = a.len() / a_channels;
     let agree = a.len() == positions * a_channels && b.len() == positions * b_channels;
     assert!(agree && out.len() == positions * width, "{} and {} values to {}", a.len(), b.len(), out.len());

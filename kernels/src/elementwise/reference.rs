@@ -3,8 +3,8 @@
 /// [`super::add_per_channel`], to a new vector.
 #[must_use]
 pub fn add_per_channel(x: &[f32], vector: &[f32], batch: usize, channels: usize) -> Vec<f32> {
-    let picture = x.len() / batch;
-    (0..x.len()).map(|i| x[i] + vector[i / picture * channels + i % channels]).collect()
+    let image = x.len() / batch;
+    (0..x.len()).map(|i| x[i] + vector[i / image * channels + i % channels]).collect()
 }
 
 /// [`super::concat_channels`], to a new vector.

@@ -1,143 +1,119 @@
-//! The loops around the micro-kernel, shared by matrix product and convolution.
+//! The loops around the micro-kernel, shared by matrix product and convolution, for any [`Arithmetic`].
 //!
-//! The output is cut into tasks of some rows by at most [`PANELS_PER_TASK`] panels. A task walks the sum in parts of at
-//! most [`PART`] terms. For each part it widens its panels to `f32` once, then goes down its rows [`BLOCK_ROWS`] at a
+//! The output is cut into tasks of some rows by at most [`PANELS_PER_TASK`] panels. A task walks the sum in parts whose
+//! panels take at most [`PANEL_BYTES`]. For each part it packs its panels once, then goes down its rows [`BLOCK_ROWS`] at a
 //! time; within these, panel by panel, each panel staying in L1 while the rows come from L2 (Goto and van de Geijn, Anatomy
-//! of High-Performance Matrix Multiplication, 2008, without the copy of the left side: the micro-kernel takes row pointers
-//! instead, as in Dukhan, The Indirect Convolution Algorithm, 2019).
+//! of High-Performance Matrix Multiplication, 2008). The left side is prepared for each part and block of rows: single
+//! precision lists pointers to the rows and copies nothing, as in Dukhan, The Indirect Convolution Algorithm, 2019; other
+//! arithmetics may pack tiles.
 //!
 //! Every output element is the sum of its parts in order, whatever the cut into tasks, so the result is the same for any
 //! number of threads and for a row alone or among others.
 
-use super::micro::{Block, Kernels, MAX_COLUMNS, MAX_ROWS};
-use super::weight::{PANEL, WeightMatrix};
-use crate::activation::geglu_rows;
+use super::arithmetic::{Arithmetic, KernelSetOf, OutputElement, Scratch};
+use super::lhs::{LeftSide, LhsRows, SumPart};
+use super::micro::{MAX_COLUMNS, PanelLayout, ProductBlock};
+use super::weight::WeightMatrix;
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
-use std::cell::RefCell;
 use std::ops::Range;
 
-/// Longest part of the sum: a widened panel of 384 x 16 values takes 24 of the 32 KiB of L1. 384 is three taps of 128
-/// channels, and 320, 640, 960, 1280 are cut into parts of 320.
-const PART: usize = 384;
+/// Bytes of a panel's part of the sum: three quarters of an L1 of 32 KiB. In `f32` that is 384 terms of 16 outputs: three
+/// taps of 128 channels, while sums of 320, 640, 960 and 1280 are cut into parts of 320.
+const PANEL_BYTES: usize = 24 << 10;
 /// Rows that share one pass over a task's panels: 96 x 384 values are 147 KiB of L2, which holds the panels too.
 const BLOCK_ROWS: usize = 96;
-/// Panels of a task: 8 x 24 KiB widened, in L2.
+/// Panels of a task: 8 x 24 KiB packed, in L2.
 const PANELS_PER_TASK: usize = 8;
-/// Most rows of a task: widening the panels then costs under 1 % of the product.
+/// Maximum rows of a task: packing the panels then costs under 1 % of the product.
 const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
-/// Most rows of a task that comes back to its part of the output, which stays in L2 so: the sum has several parts, or the
-/// gate waits for the end of the sums.
+/// Maximum rows of a task that returns to its part of the output, which then stays in L2: the sum has several parts, or
+/// the gate waits for the end of the sums.
 const MAX_KEPT_ROWS: usize = 4 * BLOCK_ROWS;
-/// Tasks end between tiles: a multiple of the rows of every tile.
-const TILE_ROWS: usize = 24;
 /// Tasks to aim at for each thread, so that none waits long at the end.
 const TASKS_PER_THREAD: usize = 8;
 
-/// The left side of a product: rows whose terms lie in `segments` runs of `segment_len` values.
-///
-/// # Safety
-/// `pointer` returns pointers valid for reads of `segment_len` values while `self` lives, for every row and segment
-/// that the product has.
-pub(crate) unsafe trait Rows: Sync {
-    /// Number of runs (1 for a matrix, the taps of a convolution).
-    fn segments(&self) -> usize;
-    /// Values in a run.
-    fn segment_len(&self) -> usize;
-    /// First value of a run.
-    fn pointer(&self, row: usize, segment: usize) -> *const f32;
-}
-
-/// A weight to multiply the rows by, and what becomes of the sums.
-pub(crate) struct Factor<'a> {
+/// A weight to multiply the rows by, and what happens to the sums.
+pub(crate) struct Factor<'a, Out> {
     pub(crate) weight: &'a WeightMatrix,
     /// One value an output, added.
-    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) bias: Option<&'a [Out]>,
     /// A value for each output of each row, added.
-    pub(crate) residual: Option<&'a [f32]>,
-    /// Add to what the output holds; not of a gated factor.
+    pub(crate) residual: Option<&'a [Out]>,
+    /// Add to what the output holds; not with a gate.
     pub(crate) accumulate: bool,
     /// The first half of the outputs are values and the second half their gates: the result is `value * gelu(gate)`, half as
     /// wide. Half of the outputs must be whole panels.
     pub(crate) gated: bool,
-    pub(crate) out: &'a mut [f32],
+    pub(crate) out: &'a mut [Out],
 }
 
-/// Inputs `from..from + len`, all their taps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Part {
-    from: usize,
-    len: usize,
+/// The terms of a sum that a part holds at most.
+fn max_terms<Rhs>(panels: &PanelLayout<Rhs>) -> usize {
+    PANEL_BYTES / (panels.width * size_of::<Rhs>())
 }
 
-/// Cuts a sum over `inputs` of some taps into parts of at most [`PART`] terms, or of one input.
-fn parts(inputs: usize, taps: usize) -> Vec<Part> {
-    let most = (PART / taps).max(1);
-    let len = inputs.div_ceil(inputs.div_ceil(most));
-    (0..inputs).step_by(len).map(|from| Part { from, len: len.min(inputs - from) }).collect()
+/// Cuts a sum over `inputs` of some taps into parts of at most `max_terms` terms, or of one input.
+fn parts(inputs: usize, taps: usize, max_terms: usize) -> Vec<SumPart> {
+    let max_len = (max_terms / taps).max(1);
+    let len = inputs.div_ceil(inputs.div_ceil(max_len));
+    (0..inputs).step_by(len).map(|from| SumPart { from, len: len.min(inputs - from) }).collect()
 }
 
 /// Some rows and panels of one factor.
-struct Task {
+struct OutputTask {
     factor: usize,
     rows: Range<usize>,
-    /// Of a gated factor, those of the values; the gates' are as many.
+    /// Of a gated factor, those of the values; there are as many for the gates.
     panels: Range<usize>,
 }
 
-/// Cuts the output of a factor into tasks.
-fn cut(
-    tasks: &mut Vec<Task>,
-    factor: usize,
-    m: usize,
-    panels: usize,
-    is_kept: bool,
+/// How an output is cut into tasks.
+struct Cut {
+    max_rows: usize,
+    max_panels: usize,
+    /// Tasks end at a multiple of this many rows, or with the output.
+    row_step: usize,
+    /// Tasks to aim at.
     wanted: usize,
-    widest: usize,
-) {
-    let most_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
-    let mut row_tasks = m.div_ceil(most_rows);
-    let mut column_tasks = panels.div_ceil(widest);
-    // Columns first: panels are then widened as often as before.
+}
+
+/// Cuts the output of a factor into tasks.
+fn cut(tasks: &mut Vec<OutputTask>, factor: usize, m: usize, panels: usize, cut: &Cut) {
+    let &Cut { max_rows, max_panels, row_step, wanted } = cut;
+    let mut row_tasks = m.div_ceil(max_rows);
+    let mut column_tasks = panels.div_ceil(max_panels);
+    // Columns first: the panels are then packed no more often.
     if row_tasks * column_tasks < wanted {
         column_tasks = wanted.div_ceil(row_tasks).clamp(column_tasks, panels.div_ceil(2).max(column_tasks));
     }
     if row_tasks * column_tasks < wanted {
         row_tasks = wanted.div_ceil(column_tasks).min(m.div_ceil(BLOCK_ROWS));
     }
-    let rows = m.div_ceil(row_tasks).next_multiple_of(TILE_ROWS);
+    let rows = m.div_ceil(row_tasks).next_multiple_of(row_step);
     let columns = panels.div_ceil(column_tasks);
     // Neighbouring tasks share their panels, which stay in the last-level cache.
     for panel in (0..panels).step_by(columns) {
         for row in (0..m).step_by(rows) {
             let (rows, panels) = (row..m.min(row + rows), panel..panels.min(panel + columns));
-            tasks.push(Task { factor, rows, panels });
+            tasks.push(OutputTask { factor, rows, panels });
         }
     }
-}
-
-thread_local! {
-    /// What a thread works in.
-    static SCRATCH: RefCell<Scratch> =
-        const { RefCell::new(Scratch { panels: Vec::new(), pointers: Vec::new(), sums: Vec::new() }) };
-}
-
-struct Scratch {
-    /// Widened panels of the task.
-    panels: Vec<f32>,
-    /// Row pointers of the block.
-    pointers: Vec<*const f32>,
-    /// Sums that wait for their gate, `[rows][panels * 16]`.
-    sums: Vec<f32>,
 }
 
 /// For each factor, `out[m, n] = rows · weightᵀ + bias + residual`, or the gated half of it, for any left side.
 ///
 /// # Panics
 /// If a length disagrees with `m`, a weight's outputs and its inputs.
-pub(crate) fn product<R: Rows>(isa: Isa, rows: &R, m: usize, factors: &mut [Factor<'_>]) {
-    let (inputs, taps) = (rows.segment_len(), rows.segments());
-    let parts = parts(inputs, taps);
+pub(crate) fn product<A: Arithmetic, R: LhsRows>(
+    isa: Isa,
+    rows: &R,
+    m: usize,
+    factors: &mut [Factor<'_, A::Out>],
+) {
+    let kernels = A::kernels(isa);
+    let (inputs, taps, width) = (rows.segment_len(), rows.segments(), kernels.rhs.width);
+    let parts = parts(inputs, taps, max_terms(&kernels.rhs));
     let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(factors.len().max(1));
     let mut tasks = Vec::new();
     for (index, factor) in factors.iter().enumerate() {
@@ -147,84 +123,78 @@ pub(crate) fn product<R: Rows>(isa: Isa, rows: &R, m: usize, factors: &mut [Fact
         assert!(n.is_multiple_of(halves) && factor.out.len() == m * n / halves, "output of {m} x {n}");
         assert!(factor.bias.is_none_or(|b| b.len() == n), "bias of {n}");
         assert!(factor.residual.is_none_or(|r| r.len() == m * n && !factor.gated), "residual of {m} x {n}");
-        let can_gate = n.is_multiple_of(2 * PANEL) && !factor.accumulate;
-        assert!(!factor.gated || can_gate, "gated outputs in whole panels, of their own");
+        let can_gate = n.is_multiple_of(2 * width) && !factor.accumulate;
+        assert!(!factor.gated || can_gate, "gated outputs in whole panels, without accumulation");
         if m > 0 {
-            let (panels, is_kept) = ((n / halves).div_ceil(PANEL), factor.gated || parts.len() > 1);
-            cut(&mut tasks, index, m, panels, is_kept, wanted, PANELS_PER_TASK / halves);
+            let is_kept = factor.gated || parts.len() > 1;
+            let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
+            let max_panels = PANELS_PER_TASK / halves;
+            let limits = Cut { max_rows, max_panels, row_step: kernels.row_step, wanted };
+            cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
         }
     }
-    let outs: Vec<SharedMut> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
-    let product = Product { isa, kernels: Kernels::of(isa), rows, parts: &parts, factors, outs: &outs };
-    parallel::for_each(tasks.len(), |index| {
-        SCRATCH.with_borrow_mut(|scratch| product.run(&tasks[index], scratch));
-    });
+    let outs: Vec<SharedMut<A::Out>> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
+    let product = BlockedProduct::<A, R> { isa, kernels, rows, parts: &parts, factors, outs: &outs };
+    parallel::for_each(tasks.len(), |index| A::with_scratch(|scratch| product.run(&tasks[index], scratch)));
 }
 
 /// What all tasks of a product share.
-struct Product<'a, R> {
+struct BlockedProduct<'a, A: Arithmetic, R> {
     isa: Isa,
-    kernels: Kernels,
+    kernels: &'static KernelSetOf<A>,
     rows: &'a R,
-    parts: &'a [Part],
-    factors: &'a [Factor<'a>],
-    outs: &'a [SharedMut],
+    parts: &'a [SumPart],
+    factors: &'a [Factor<'a, A::Out>],
+    outs: &'a [SharedMut<A::Out>],
 }
 
-/// Where the sums of a task go: the value of a row of the output and a panel of the task.
-struct Place {
-    c: *mut f32,
+/// Where the sums of a task are kept: the value of a row of the output and a panel of the task.
+struct SumsPlace<Out> {
+    c: *mut Out,
     stride: usize,
 }
 
-impl<R: Rows> Product<'_, R> {
-    fn run(&self, task: &Task, scratch: &mut Scratch) {
+impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
+    fn run(&self, task: &OutputTask, scratch: &mut Scratch<A>) {
         let factor = &self.factors[task.factor];
-        let n = factor.weight.outputs();
+        let layout = &self.kernels.rhs;
+        let (n, width) = (factor.weight.outputs(), layout.width);
         let mut panels: Vec<usize> = task.panels.clone().collect();
         if factor.gated {
-            panels.extend(task.panels.clone().map(|panel| panel + n / 2 / PANEL));
+            panels.extend(task.panels.clone().map(|panel| panel + n / 2 / width));
         }
-        scratch.panels.resize(PANELS_PER_TASK * PART * PANEL, 0.0);
-        let width = panels.len() * PANEL;
+        let columns = panels.len() * width;
         let place = if factor.gated {
-            scratch.sums.resize(MAX_KEPT_ROWS * PANELS_PER_TASK * PANEL, 0.0);
-            Place { c: scratch.sums.as_mut_ptr(), stride: width }
+            scratch.sums.resize(MAX_KEPT_ROWS * PANELS_PER_TASK * width, A::Out::default());
+            SumsPlace { c: scratch.sums.as_mut_ptr(), stride: columns }
         } else {
-            // SAFETY: the task's first row and panel lie in the output, whose length was checked.
+            // SAFETY: the task's first row and panel are in the output, whose length was checked.
             let c =
-                unsafe { self.outs[task.factor].get().add(task.rows.start * n + task.panels.start * PANEL) };
-            Place { c, stride: n }
+                unsafe { self.outs[task.factor].get().add(task.rows.start * n + task.panels.start * width) };
+            SumsPlace { c, stride: n }
         };
         for (index, part) in self.parts.iter().enumerate() {
-            let terms = self.rows.segments() * part.len;
-            if scratch.panels.len() < panels.len() * terms * PANEL {
-                scratch.panels.resize(panels.len() * terms * PANEL, 0.0);
+            let panel_len = layout.len(self.rows.segments() * part.len);
+            if scratch.panels.len() < panels.len() * panel_len {
+                scratch.panels.resize(panels.len() * panel_len, A::Rhs::default());
             }
-            for (panel, wide) in panels.iter().zip(scratch.panels.chunks_exact_mut(terms * PANEL)) {
-                factor.weight.widen(self.isa, *panel, part.from, part.len, wide);
+            for (panel, packed) in panels.iter().zip(scratch.panels.chunks_exact_mut(panel_len)) {
+                (layout.pack)(self.isa, factor.weight, *panel, *part, packed);
             }
             for first in task.rows.clone().step_by(BLOCK_ROWS) {
                 let rows = first..task.rows.end.min(first + BLOCK_ROWS);
-                self.point(rows.clone(), &mut scratch.pointers);
-                self.block(task, index, rows, &panels, &place, &scratch.panels, &scratch.pointers);
+                let lhs =
+                    A::Lhs::prepare(&self.kernels.lhs, self.rows, rows.clone(), *part, &mut scratch.lhs);
+                self.block(task, index, rows, lhs, &panels, &scratch.panels, &place);
             }
         }
         if factor.gated {
-            let sums = &scratch.sums[..task.rows.len() * width];
-            let at = task.rows.start * n / 2 + task.panels.start * PANEL;
-            // SAFETY: the task's rows and panels lie in the output, half as wide as the sums; tasks have disjoint ones.
-            unsafe { geglu_rows(self.isa, sums, width / 2, self.outs[task.factor].get().add(at), n / 2) };
-        }
-    }
-
-    /// Lists the row pointers of a block of rows, a list for each segment. Past the end they repeat the last row, whose sums
-    /// are then dropped.
-    fn point(&self, rows: Range<usize>, pointers: &mut Vec<*const f32>) {
-        pointers.clear();
-        for segment in 0..self.rows.segments() {
-            for row in rows.start..rows.end + MAX_ROWS {
-                pointers.push(self.rows.pointer(row.min(rows.end - 1), segment));
+            let sums = &scratch.sums[..task.rows.len() * columns];
+            let at = task.rows.start * n / 2 + task.panels.start * width;
+            // SAFETY: the task's rows and panels are in the output, half as wide as the sums; tasks have disjoint ones.
+            unsafe {
+                let out = self.outs[task.factor].get().add(at);
+                A::Out::gate(self.isa, sums, columns / 2, out, n / 2);
             }
         }
     }
@@ -233,45 +203,40 @@ impl<R: Rows> Product<'_, R> {
     #[expect(clippy::too_many_arguments, reason = "the loops' variables and the buffers")]
     fn block(
         &self,
-        task: &Task,
+        task: &OutputTask,
         index: usize,
         rows: Range<usize>,
+        lhs: A::Lhs,
         panels: &[usize],
-        place: &Place,
-        wide: &[f32],
-        pointers: &[*const f32],
+        packed: &[A::Rhs],
+        place: &SumsPlace<A::Out>,
     ) {
         let factor = &self.factors[task.factor];
-        let n = factor.weight.outputs();
-        let part = &self.parts[index];
-        let terms = self.rows.segments() * part.len;
+        let (n, width) = (factor.weight.outputs(), self.kernels.rhs.width);
+        let panel_len = self.kernels.rhs.len(self.rows.segments() * self.parts[index].len);
         let is_last = index + 1 == self.parts.len();
         let residual = if is_last { factor.residual } else { None };
         let mut done = 0;
         while done < panels.len() {
             let kernel = self.kernels.for_panels(panels.len() - done);
-            let count = kernel.columns / PANEL;
-            let mut bias = [0f32; MAX_COLUMNS];
+            let count = kernel.columns / width;
+            let mut bias = [A::Out::default(); MAX_COLUMNS];
             let mut columns = 0;
-            for (panel, bias) in panels[done..done + count].iter().zip(bias.chunks_exact_mut(PANEL)) {
-                let real = PANEL.min(n - panel * PANEL);
+            for (panel, bias) in panels[done..done + count].iter().zip(bias.chunks_exact_mut(width)) {
+                let real = width.min(n - panel * width);
                 columns += real;
                 if let Some(values) = factor.bias {
-                    bias[..real].copy_from_slice(&values[panel * PANEL..][..real]);
+                    bias[..real].copy_from_slice(&values[panel * width..][..real]);
                 }
             }
-            let at = rows.start * n + panels[done] * PANEL;
-            let block = Block {
-                rows: pointers.as_ptr(),
-                rows_stride: rows.len() + MAX_ROWS,
-                offset: part.from,
+            let at = rows.start * n + panels[done] * width;
+            let block = ProductBlock {
+                lhs,
                 row_count: rows.len(),
-                pieces: self.rows.segments(),
-                len: part.len,
-                panel: wide[done * terms * PANEL..][..count * terms * PANEL].as_ptr(),
-                panel_stride: terms * PANEL,
+                panel: packed[done * panel_len..][..count * panel_len].as_ptr(),
+                panel_stride: panel_len,
                 // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
-                c: unsafe { place.c.add((rows.start - task.rows.start) * place.stride + done * PANEL) },
+                c: unsafe { place.c.add((rows.start - task.rows.start) * place.stride + done * width) },
                 c_stride: place.stride,
                 accumulate: index > 0 || factor.accumulate,
                 bias: if is_last && factor.bias.is_some() { bias.as_ptr() } else { std::ptr::null() },
@@ -280,8 +245,8 @@ impl<R: Rows> Product<'_, R> {
                 // Later panels find the rows in L2.
                 prefetch: done == 0,
             };
-            // SAFETY: the kernel is one that the CPU has; `pointers` holds a list for each segment, valid for the part by the
-            // contract of `Rows`; each panel holds `pieces * len` steps; tasks have disjoint blocks of the output.
+            // SAFETY: the kernel is one that the CPU has; the left side was prepared for these rows and this part; each panel
+            // holds as many terms; tasks have disjoint blocks of the output.
             unsafe { kernel.run(&block) };
             done += count;
         }
@@ -291,16 +256,19 @@ impl<R: Rows> Product<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::single_precision::SinglePrecision;
 
     #[test]
     fn parts_cover_the_sum_in_order() {
+        let max_terms = max_terms(&SinglePrecision::kernels(Isa::Scalar).rhs);
+        assert_eq!(max_terms, 384);
         for (taps, inputs) in
             [(1, 1), (1, 384), (1, 385), (1, 5120), (9, 4), (9, 128), (9, 1920), (4, 200), (900, 3)]
         {
             let mut next = 0;
-            for part in parts(inputs, taps) {
+            for part in parts(inputs, taps, max_terms) {
                 assert_eq!(part.from, next);
-                assert!(part.len * taps <= PART || part.len == 1);
+                assert!(part.len * taps <= max_terms || part.len == 1);
                 next += part.len;
             }
             assert_eq!(next, inputs);
@@ -312,7 +280,8 @@ mod tests {
         for (m, panels) in [(1, 1), (2, 80), (154, 48), (512, 640), (8192, 20), (8192, 160), (97, 3)] {
             for wanted in [1, 8, 16, 500] {
                 let mut tasks = Vec::new();
-                cut(&mut tasks, 0, m, panels, false, wanted, PANELS_PER_TASK);
+                let (max_rows, max_panels) = (MAX_TASK_ROWS, PANELS_PER_TASK);
+                cut(&mut tasks, 0, m, panels, &Cut { max_rows, max_panels, row_step: 24, wanted });
                 let mut hits = vec![0u8; m * panels];
                 for task in tasks {
                     assert!(task.panels.len() <= PANELS_PER_TASK && task.rows.len() <= MAX_TASK_ROWS);

@@ -1,13 +1,24 @@
 //! Matrix products with weights: `out = x · weightᵀ + bias + residual`.
 //!
 //! `x` is `[m, k]`, the weight `[n, k]` as `torch.nn.Linear` keeps it, `out` `[m, n]`, all row-major. The weight stays in the
-//! file's number format and order ([`WeightMatrix`]); sums are in `f32`.
+//! file's dtype and order ([`WeightMatrix`]); sums are in `f32`.
+//!
+//! `blocking` has the loops, `arithmetic` the types that they are generic over, `lhs` and `packed` the two kinds of left
+//! side, `micro` the micro-kernel and how one is selected, `single_precision` the kernels of `f32` and their list.
 
+pub(crate) mod arithmetic;
 pub(crate) mod blocking;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub(crate) mod lhs;
 pub(crate) mod micro;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no kernel of this build packs its left side; tests have one")
+)]
+pub(crate) mod packed;
 pub mod reference;
+pub(crate) mod single_precision;
 #[cfg(test)]
 mod tests;
 pub(crate) mod weight;
@@ -16,9 +27,12 @@ pub use weight::{PANEL, SharedBytes, Weight, WeightMatrix};
 
 use crate::activation::geglu_with;
 use crate::simd::Isa;
-use blocking::{Factor, Rows, product};
+use arithmetic::Arithmetic;
+use blocking::{Factor, product};
+use lhs::MatrixRows;
+use single_precision::SinglePrecision;
 
-/// One of the weights that rows are multiplied by, and where the product goes.
+/// One of the weights that rows are multiplied by, with the epilogue and the output of the product.
 #[derive(Debug)]
 pub struct Product<'a> {
     /// `[n, k]`
@@ -64,8 +78,8 @@ pub fn gemm_with(
     gemm_many_with(isa, x, &mut [Product { weight, bias, residual, accumulate: false, out }]);
 }
 
-/// Several products of the same rows at once: queries, keys and values. Threads then wait for each other once and not each
-/// time.
+/// Several products of the same rows at once: queries, keys and values. Threads then wait for each other once instead of
+/// after each product.
 ///
 /// # Panics
 /// As [`gemm`], or if the weights have different inputs.
@@ -79,7 +93,7 @@ pub fn gemm_many(x: &[f32], products: &mut [Product<'_>]) {
 /// As [`gemm_many`], and if the CPU lacks the instruction set.
 pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
     let Some(k) = products.first().map(|product| product.weight.inputs()) else { return };
-    let mut factors: Vec<Factor<'_>> = products
+    let mut factors: Vec<Factor<'_, f32>> = products
         .iter_mut()
         .map(|Product { weight, bias, residual, accumulate, out }| Factor {
             weight,
@@ -90,12 +104,12 @@ pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
             out,
         })
         .collect();
-    product(isa, &Matrix::new(x, k), x.len() / k, &mut factors);
+    product::<SinglePrecision, _>(isa, &MatrixRows::new(x, k), x.len() / k, &mut factors);
 }
 
 /// The first layer of a gated feed-forward (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020): of
 /// `x · weightᵀ + bias` `[m, 2 width]`, the first half times the GELU of the second, `[m, width]`. Where `width` is whole
-/// panels the product itself never exists.
+/// panels the product itself is never stored.
 ///
 /// # Panics
 /// If the length of a slice disagrees with the weight, or its outputs are odd.
@@ -109,45 +123,14 @@ pub fn gemm_geglu(x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &
 /// As [`gemm_geglu`], and if the CPU lacks the instruction set.
 pub fn gemm_geglu_with(isa: Isa, x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &mut [f32]) {
     let (n, k) = (weight.outputs(), weight.inputs());
-    let rows = Matrix::new(x, k);
-    if n.is_multiple_of(2 * PANEL) {
-        product(
-            isa,
-            &rows,
-            x.len() / k,
-            &mut [Factor { weight, bias, residual: None, accumulate: false, gated: true, out }],
-        );
+    let rows = MatrixRows::new(x, k);
+    if n.is_multiple_of(2 * SinglePrecision::kernels(isa).rhs.width) {
+        let factor = Factor { weight, bias, residual: None, accumulate: false, gated: true, out };
+        product::<SinglePrecision, _>(isa, &rows, x.len() / k, &mut [factor]);
         return;
     }
-    assert!(n.is_multiple_of(2), "{n} outputs have no halves");
+    assert!(n.is_multiple_of(2), "{n} outputs are not two halves");
     let mut both = vec![0.0; x.len() / k * n];
     gemm_with(isa, x, weight, bias, None, &mut both);
     geglu_with(isa, &both, n / 2, out);
-}
-
-/// Rows of a contiguous matrix `[m, k]`.
-struct Matrix<'a> {
-    x: &'a [f32],
-    k: usize,
-}
-
-impl Matrix<'_> {
-    fn new(x: &[f32], k: usize) -> Matrix<'_> {
-        assert_eq!(x.len() % k, 0, "{} values are no rows of {k}", x.len());
-        Matrix { x, k }
-    }
-}
-
-// SAFETY: `pointer` slices `x`, so it is valid for the k values of each row, or panics.
-unsafe impl Rows for Matrix<'_> {
-    fn segments(&self) -> usize {
-        1
-    }
-    fn segment_len(&self) -> usize {
-        self.k
-    }
-    #[inline]
-    fn pointer(&self, row: usize, _segment: usize) -> *const f32 {
-        self.x[row * self.k..][..self.k].as_ptr()
-    }
 }

@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::dtype::{DType, WeightBytes};
+use crate::gemm::micro::MAX_COLUMNS;
 use crate::parallel;
+use crate::simd::Requires;
 use crate::testing::{assert_close, random, to_bytes};
 use proptest::prelude::*;
 
+mod bf16;
 #[cfg(feature = "gpu")]
 mod gpus;
 
@@ -157,7 +160,34 @@ fn same_bytes_for_any_threads_and_any_neighbours() {
 }
 
 #[test]
-#[should_panic(expected = "no rows of 8")]
+fn every_instruction_set_has_kernels_for_any_number_of_panels_and_columns() {
+    for isa in Isa::available() {
+        let set = SinglePrecision::kernels(isa);
+        assert_eq!((set.requires, set.rhs.width), (Requires::isa(isa), PANEL));
+        assert_eq!(set.for_panels(1).columns, PANEL, "{isa}");
+        for remaining in 1..10 {
+            let kernel = set.for_panels(remaining);
+            assert!(kernel.columns.is_multiple_of(PANEL), "{isa}: {remaining} panels");
+            assert!(kernel.columns <= remaining * PANEL, "{isa}: {remaining} panels");
+        }
+        for columns in 1..200 {
+            // They end with a panel or with the last column.
+            let mut done = 0usize;
+            while done < columns {
+                assert!(done.is_multiple_of(PANEL), "{isa}: {columns} columns");
+                done += set.for_columns(columns - done).columns;
+            }
+            assert!(done <= columns.next_multiple_of(PANEL), "{isa}: {columns} columns");
+        }
+    }
+    let sets = SinglePrecision::kernel_sets();
+    assert_eq!(sets[0].requires, Requires::isa(Isa::Scalar), "the first runs everywhere");
+    let columns = sets.iter().flat_map(|set| set.kernels).map(|kernel| kernel.columns);
+    assert_eq!(columns.max(), Some(MAX_COLUMNS));
+}
+
+#[test]
+#[should_panic(expected = "not whole rows of 8")]
 fn ragged_input_is_refused() {
     let matrix = WeightMatrix::new(WeightBytes::new(DType::F32, &[0; 4 * 32]), 4, 8);
     gemm(&[0.0; 9], &matrix, None, None, &mut [0.0; 4]);

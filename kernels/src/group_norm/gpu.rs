@@ -4,7 +4,7 @@
 //! A picture that is larger than a binding is bound in parts, one after the other. Each part has the same pieces, and what
 //! it finds in a piece is joined to what earlier parts found there.
 
-use super::GroupNorm;
+use super::GroupNormParams as GroupNorm;
 use crate::DType;
 use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, shaders};
 use bytemuck::{Pod, Zeroable};

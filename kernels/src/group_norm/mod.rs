@@ -1,4 +1,4 @@
-//! Group normalisation of channels-last pictures (Wu and He, Group Normalization, 2018), with SiLU on the way out.
+//! Group normalisation of channels-last images (Wu and He, Group Normalization, 2018), optionally followed by SiLU.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -7,15 +7,14 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
-use crate::conv2d::Norm;
 use crate::simd::Isa;
 
-/// The shape of a group norm over a picture `[batch, positions, channels]`.
+/// The shape of a group norm over images `[batch, positions, channels]`, and its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GroupNorm {
-    /// Pictures; each has statistics of its own.
+pub struct GroupNormParams {
+    /// Images; each has statistics of its own.
     pub batch: usize,
-    /// Pixels of a picture.
+    /// Pixels of an image.
     pub positions: usize,
     /// Channels of a pixel, a multiple of `groups`.
     pub channels: usize,
@@ -27,7 +26,7 @@ pub struct GroupNorm {
     pub silu: bool,
 }
 
-impl GroupNorm {
+impl GroupNormParams {
     fn assert_sizes(&self) {
         let is_empty = self.groups == 0 || self.positions == 0 || self.channels == 0;
         assert!(!is_empty, "an empty group norm {self:?}");
@@ -35,12 +34,12 @@ impl GroupNorm {
     }
 }
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` with mean and variance over each picture's groups, on the
-/// fastest instruction set.
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` with mean and variance over each image's groups, on the fastest
+/// instruction set.
 ///
 /// # Panics
 /// If the length of a slice disagrees with `shape`, or the groups do not divide the channels.
-pub fn group_norm(shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+pub fn group_norm(shape: GroupNormParams, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
     group_norm_with(Isa::best(), shape, x, weight, bias, out);
 }
 
@@ -48,13 +47,48 @@ pub fn group_norm(shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out
 ///
 /// # Panics
 /// As [`group_norm`], and if the CPU lacks the instruction set.
-pub fn group_norm_with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+pub fn group_norm_with(
+    isa: Isa,
+    shape: GroupNormParams,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+) {
     let statistics = Statistics::with(isa, shape, x, weight);
     apply_with(isa, x, &statistics.norm(bias, shape.silu), out);
 }
 
-/// The part of a group norm that reads the whole picture; what is left is an affine map of each channel, which a
-/// convolution can apply as it reads.
+/// A normalisation to apply: `y = (x - mean) scale + bias` for each channel, then SiLU if asked for. [`Statistics::norm`]
+/// makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[batch, channels]`
+    pub mean: &'a [f32],
+    /// `[batch, channels]`
+    pub scale: &'a [f32],
+    /// `[channels]`
+    pub bias: &'a [f32],
+    /// Apply `y sigmoid(y)`.
+    pub silu: bool,
+}
+
+impl<'a> Norm<'a> {
+    /// The part for `len` channels of one image.
+    pub(crate) fn channels(&self, image: usize, first: usize, len: usize) -> Norm<'a> {
+        let at = image * self.bias.len() + first;
+        let part = |values: &'a [f32], at: usize| &values[at..][..len];
+        Norm {
+            mean: part(self.mean, at),
+            scale: part(self.scale, at),
+            bias: part(self.bias, first),
+            silu: self.silu,
+        }
+    }
+}
+
+/// The part of a group norm that reads the whole image; what remains is an affine map of each channel, which a convolution
+/// can apply while it reads.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     mean: Vec<f32>,
@@ -62,23 +96,14 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Mean and scale (`weight` over the standard deviation) of each channel of each picture, on the fastest instruction
-    /// set.
+    /// Mean and scale (`weight` over the standard deviation) of each channel of each image, on a given instruction set.
     ///
     /// # Panics
-    /// If the length of a slice disagrees with `shape`, or the groups do not divide the channels.
+    /// If the length of a slice disagrees with `shape`, the groups do not divide the channels, or the CPU lacks the
+    /// instruction set.
     #[must_use]
-    pub fn new(shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
-        Statistics::with(Isa::best(), shape, x, weight)
-    }
-
-    /// As [`Statistics::new`], on a given instruction set.
-    ///
-    /// # Panics
-    /// As [`Statistics::new`], and if the CPU lacks the instruction set.
-    #[must_use]
-    pub fn with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32]) -> Statistics {
-        let mut sums = Sums::with(isa, shape);
+    pub fn with(isa: Isa, shape: GroupNormParams, x: &[f32], weight: &[f32]) -> Statistics {
+        let mut sums = GroupNormSums::with(isa, shape);
         sums.add(x);
         sums.statistics(weight)
     }
@@ -93,47 +118,47 @@ impl Statistics {
     }
 }
 
-/// [`Statistics`] of pictures that come a run of pixels at a time. They are the same, bit for bit, for any runs.
+/// [`Statistics`] of images that arrive a run of pixels at a time. They are the same, bit for bit, for any runs.
 #[derive(Clone, Debug)]
-pub struct Sums {
+pub struct GroupNormSums {
     isa: Isa,
-    shape: GroupNorm,
-    state: simd::State,
+    shape: GroupNormParams,
+    state: simd::PixelSums,
 }
 
-impl Sums {
+impl GroupNormSums {
     /// Sums of no pixels yet, to be added up on the fastest instruction set.
     ///
     /// # Panics
     /// If `shape` is empty or the groups do not divide the channels.
     #[must_use]
-    pub fn new(shape: GroupNorm) -> Sums {
-        Sums::with(Isa::best(), shape)
+    pub fn new(shape: GroupNormParams) -> GroupNormSums {
+        GroupNormSums::with(Isa::best(), shape)
     }
 
-    /// As [`Sums::new`], on a given instruction set.
+    /// As [`GroupNormSums::new`], on a given instruction set.
     ///
     /// # Panics
-    /// As [`Sums::new`]; adding panics if the CPU lacks the instruction set.
+    /// As [`GroupNormSums::new`]; adding panics if the CPU lacks the instruction set.
     #[must_use]
-    pub fn with(isa: Isa, shape: GroupNorm) -> Sums {
+    pub fn with(isa: Isa, shape: GroupNormParams) -> GroupNormSums {
         shape.assert_sizes();
-        Sums { isa, shape, state: simd::State::new(shape) }
+        GroupNormSums { isa, shape, state: simd::PixelSums::new(shape) }
     }
 
-    /// Adds the next pixels, as many of each picture: `[batch, pixels, channels]`.
+    /// Adds the next pixels, the same number of each image: `[batch, pixels, channels]`.
     ///
     /// # Panics
-    /// If they are no whole pixels, or more than the pictures have.
+    /// If they are not whole pixels, or more than the images have.
     pub fn add(&mut self, x: &[f32]) {
-        let GroupNorm { batch, positions, channels, .. } = self.shape;
+        let GroupNormParams { batch, positions, channels, .. } = self.shape;
         let pixels = x.len() / (batch * channels).max(1);
         let fits = x.len() == batch * pixels * channels && self.state.seen + pixels <= positions;
         assert!(fits, "{} values after {} pixels of {:?}", x.len(), self.state.seen, self.shape);
         self.state.add(self.isa, self.shape, x);
     }
 
-    /// Mean and scale of each channel, when all pixels were added.
+    /// Mean and scale of each channel, after all pixels were added.
     ///
     /// # Panics
     /// If pixels are missing, or `weight` has another length than the channels.
@@ -146,7 +171,7 @@ impl Sums {
     }
 }
 
-/// `out = (x - mean) scale + bias` for each channel of each picture, then SiLU if asked for, on the fastest instruction
+/// `out = (x - mean) scale + bias` for each channel of each image, then SiLU if asked for, on the fastest instruction
 /// set.
 ///
 /// # Panics

@@ -1,11 +1,11 @@
 //! The specification: two passes in `f64`.
 
-use super::GroupNorm;
+use super::GroupNormParams;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, then SiLU if asked for.
 #[must_use]
-pub fn group_norm(shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let GroupNorm { batch, positions, channels, groups, eps, silu } = shape;
+pub fn group_norm(shape: GroupNormParams, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let GroupNormParams { batch, positions, channels, groups, eps, silu } = shape;
     let width = channels / groups;
     let mut out = vec![0.0; x.len()];
     for n in 0..batch {

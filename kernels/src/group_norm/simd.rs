@@ -1,27 +1,26 @@
-//! Two passes over the picture: sums for each channel, then one multiply-add for each value.
+//! Two passes over the image: sums for each channel, then one multiply-add for each value.
 //!
 //! A group may be a single channel or forty, so vectors run along all channels and groups are formed from the channels'
-//! sums. To keep the digits of data far from zero, sums are of the distance to the picture's first pixel (Chan, Golub
+//! sums. To keep the digits of data far from zero, sums are of the distance to the image's first pixel (Chan, Golub
 //! and LeVeque, Algorithms for Computing the Sample Variance, 1983, on shifted data): `f32` within a piece of the
-//! picture, `f64` between pieces. Pieces have a fixed size, so the result does not depend on the number of threads, nor on
-//! the runs of pixels in which a picture comes: a piece goes on where the run before it ended.
+//! image, `f64` between pieces. Pieces have a fixed size, so the result does not depend on the number of threads, nor on
+//! the runs of pixels in which an image arrives: a piece continues where the previous run ended.
 
-use super::{GroupNorm, Statistics};
-use crate::conv2d::Norm;
+use super::{GroupNormParams, Norm, Statistics};
 use crate::parallel;
 use crate::simd::{Isa, Simd, SimdOp, silu};
 
-/// Pieces of each picture whose sums are kept at a time: 1 MB of them at 512 channels.
+/// Pieces of each image whose sums are kept at a time: 1 MB of them at 512 channels.
 const PIECES: usize = 256;
 /// Vectors of channels that are summed at once, in registers.
 const VECTORS: usize = 4;
 
-/// Sums of the pixels that were seen so far, for each channel of each picture.
+/// Sums of the pixels seen so far, for each channel of each image.
 #[derive(Clone, Debug)]
-pub(super) struct State {
-    /// Pixels of each picture that were seen.
+pub(super) struct PixelSums {
+    /// Pixels of each image seen so far.
     pub(super) seen: usize,
-    /// Each picture's first pixel `[batch][channels]`.
+    /// Each image's first pixel `[batch][channels]`.
     first: Vec<f32>,
     /// Sums, then sums of squares, of the piece that the next pixel belongs to, `[batch][2][channels]`.
     open: Vec<f32>,
@@ -29,15 +28,15 @@ pub(super) struct State {
     totals: Vec<f64>,
 }
 
-impl State {
-    pub(super) fn new(GroupNorm { batch, channels, .. }: GroupNorm) -> State {
+impl PixelSums {
+    pub(super) fn new(GroupNormParams { batch, channels, .. }: GroupNormParams) -> PixelSums {
         let open = vec![0.0; batch * 2 * channels];
-        State { seen: 0, first: vec![0.0; batch * channels], totals: vec![0.0; open.len()], open }
+        PixelSums { seen: 0, first: vec![0.0; batch * channels], totals: vec![0.0; open.len()], open }
     }
 
-    /// Adds the next pixels of each picture, `[batch][pixels][channels]`.
-    pub(super) fn add(&mut self, isa: Isa, shape: GroupNorm, x: &[f32]) {
-        let GroupNorm { batch, channels, .. } = shape;
+    /// Adds the next pixels of each image, `[batch][pixels][channels]`.
+    pub(super) fn add(&mut self, isa: Isa, shape: GroupNormParams, x: &[f32]) {
+        let GroupNormParams { batch, channels, .. } = shape;
         if x.is_empty() {
             return;
         }
@@ -49,15 +48,15 @@ impl State {
         }
     }
 
-    /// Adds a run of pixels of each picture; there is at least one.
-    fn add_run<'a>(&mut self, isa: Isa, shape: GroupNorm, x: &(dyn Fn(usize) -> &'a [f32] + Sync)) {
-        let GroupNorm { batch, channels, .. } = shape;
+    /// Adds a run of pixels of each image; there is at least one.
+    fn add_run<'a>(&mut self, isa: Isa, shape: GroupNormParams, x: &(dyn Fn(usize) -> &'a [f32] + Sync)) {
+        let GroupNormParams { batch, channels, .. } = shape;
         let line = x(0).len();
         if self.seen == 0 {
             let first = self.first.chunks_exact_mut(channels).enumerate();
             first.for_each(|(n, first)| first.copy_from_slice(&x(n)[..channels]));
         }
-        // Pieces are counted from the picture's first pixel; the first of these may be half done.
+        // Pieces are counted from the image's first pixel; the first of these may be half done.
         let piece = parallel::grain(channels);
         let done = self.seen * channels % piece;
         let pieces = (done + line).div_ceil(piece);
@@ -70,7 +69,7 @@ impl State {
             let (n, i) = (index / pieces, index % pieces);
             let x = &x(n)[(i * piece).saturating_sub(done)..line.min((i + 1) * piece - done)];
             let (sum, square) = sums.split_at_mut(channels);
-            isa.run(Sums { first: &self.first[n * channels..][..channels], x, sum, square });
+            isa.run(SumPixels { first: &self.first[n * channels..][..channels], x, sum, square });
         });
         self.seen += line / channels;
         self.open.fill(0.0);
@@ -85,15 +84,15 @@ impl State {
         }
     }
 
-    /// Mean and scale of each channel of each picture.
-    pub(super) fn statistics(&self, shape: GroupNorm, weight: &[f32]) -> Statistics {
+    /// Mean and scale of each channel of each image.
+    pub(super) fn statistics(&self, shape: GroupNormParams, weight: &[f32]) -> Statistics {
         let channels = shape.channels;
         let mut statistics =
             Statistics { mean: vec![0.0; self.first.len()], scale: vec![0.0; self.first.len()] };
         let each =
             statistics.mean.chunks_exact_mut(channels).zip(statistics.scale.chunks_exact_mut(channels));
         for (n, (mean, scale)) in each.enumerate() {
-            // A last piece that is not whole is one too.
+            // The last piece counts even if it is not whole.
             let totals = self.totals[n * 2 * channels..].iter().zip(&self.open[n * 2 * channels..]);
             let totals: Vec<f64> =
                 totals.take(2 * channels).map(|(total, open)| total + f64::from(*open)).collect();
@@ -105,13 +104,13 @@ impl State {
 
 pub(super) fn apply(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
     let channels = norm.bias.len();
-    let picture = x.len() / (norm.mean.len() / channels);
+    let image = x.len() / (norm.mean.len() / channels);
     let piece = parallel::grain(channels);
-    for (n, out) in out.chunks_exact_mut(picture.max(1)).enumerate() {
-        let x = &x[n * picture..][..picture];
+    for (n, out) in out.chunks_exact_mut(image.max(1)).enumerate() {
+        let x = &x[n * image..][..image];
         let (mean, scale) = (&norm.mean[n * channels..][..channels], &norm.scale[n * channels..][..channels]);
         parallel::chunks_mut(out, piece, |i, out| {
-            isa.run(Apply {
+            isa.run(ApplyNorm {
                 x: &x[i * piece..][..out.len()],
                 mean,
                 scale,
@@ -126,14 +125,14 @@ pub(super) fn apply(isa: Isa, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) {
 /// Mean and variance of each group from its channels' sums and sums of squares, for each channel; the scale includes the
 /// weight.
 fn combine(
-    shape: GroupNorm,
+    shape: GroupNormParams,
     first: &[f32],
     totals: &[f64],
     weight: &[f32],
     means: &mut [f32],
     scale: &mut [f32],
 ) {
-    let GroupNorm { positions, channels, groups, eps, .. } = shape;
+    let GroupNormParams { positions, channels, groups, eps, .. } = shape;
     let width = channels / groups;
     for group in 0..groups {
         let range = group * width..(group + 1) * width;
@@ -157,14 +156,14 @@ fn combine(
 }
 
 /// Adds up pixels, for each channel: the distance to `first`, and its square.
-struct Sums<'a> {
+struct SumPixels<'a> {
     first: &'a [f32],
     x: &'a [f32],
     sum: &'a mut [f32],
     square: &'a mut [f32],
 }
 
-impl SimdOp for Sums<'_> {
+impl SimdOp for SumPixels<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -197,9 +196,9 @@ impl SimdOp for Sums<'_> {
     }
 }
 
-/// `(x - mean) * scale + bias` for each pixel, then SiLU if asked for. The mean is taken off first: where a group hardly
-/// varies, the scale is large, and would enlarge the rounding of a single shift.
-struct Apply<'a> {
+/// `(x - mean) * scale + bias` for each pixel, then SiLU if asked for. The mean is subtracted first: where a group hardly
+/// varies, the scale is large, and would amplify the rounding of a single shift.
+struct ApplyNorm<'a> {
     x: &'a [f32],
     mean: &'a [f32],
     scale: &'a [f32],
@@ -208,7 +207,7 @@ struct Apply<'a> {
     out: &'a mut [f32],
 }
 
-impl SimdOp for Apply<'_> {
+impl SimdOp for ApplyNorm<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {

@@ -5,12 +5,12 @@ use crate::parallel;
 use crate::testing::{assert_close, random};
 use proptest::prelude::*;
 
-fn inputs(shape: GroupNorm, mean: f32) -> [Vec<f32>; 3] {
+fn inputs(shape: GroupNormParams, mean: f32) -> [Vec<f32>; 3] {
     let x = random(1, shape.batch * shape.positions * shape.channels).iter().map(|v| v + mean).collect();
     [x, random(2, shape.channels), random(3, shape.channels)]
 }
 
-fn check(shape: GroupNorm, mean: f32, tolerance: f32) {
+fn check(shape: GroupNormParams, mean: f32, tolerance: f32) {
     let [x, weight, bias] = inputs(shape, mean);
     let want = reference::group_norm(shape, &x, &weight, &bias);
     for isa in Isa::available() {
@@ -20,8 +20,8 @@ fn check(shape: GroupNorm, mean: f32, tolerance: f32) {
     }
 }
 
-fn shape(batch: usize, positions: usize, channels: usize, groups: usize, silu: bool) -> GroupNorm {
-    GroupNorm { batch, positions, channels, groups, eps: 1e-5, silu }
+fn shape(batch: usize, positions: usize, channels: usize, groups: usize, silu: bool) -> GroupNormParams {
+    GroupNormParams { batch, positions, channels, groups, eps: 1e-5, silu }
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn data_far_from_zero_keeps_its_digits() {
 }
 
 #[test]
-fn a_constant_picture_gives_the_bias() {
+fn a_constant_image_gives_the_bias() {
     let s = shape(1, 10, 4, 2, false);
     let mut out = vec![0.0; 40];
     group_norm(s, &[5.0; 40], &[1.0; 4], &[0.0, 1.0, 2.0, 3.0], &mut out);
@@ -64,7 +64,7 @@ fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
                 "{isa}, {threads} threads"
             );
         }
-        assert_eq!(all[999 * 96..], run(isa, GroupNorm { batch: 1, ..s }, &x[999 * 96..]), "{isa}");
+        assert_eq!(all[999 * 96..], run(isa, GroupNormParams { batch: 1, ..s }, &x[999 * 96..]), "{isa}");
     }
 }
 
@@ -77,7 +77,7 @@ fn same_bits_in_any_runs_of_pixels() {
         for isa in Isa::available() {
             let whole = Statistics::with(isa, s, &x, &weight);
             for cuts in [&[0, 1, 255, 256, 300, 5000, 6000][..], &[0, 0, 512, 6000], &[0, 3999, 6000]] {
-                let mut sums = Sums::with(isa, s);
+                let mut sums = GroupNormSums::with(isa, s);
                 for cut in cuts.windows(2) {
                     let of = |n: usize| &x[(n * 6000 + cut[0]) * channels..(n * 6000 + cut[1]) * channels];
                     sums.add(&[of(0), of(1)].concat());
@@ -93,8 +93,8 @@ fn same_bits_in_any_runs_of_pixels() {
 
 #[test]
 #[should_panic(expected = "5 pixels")]
-fn sums_of_a_part_are_no_statistics() {
-    let mut sums = Sums::new(shape(1, 6, 4, 2, false));
+fn statistics_of_a_part_are_refused() {
+    let mut sums = GroupNormSums::new(shape(1, 6, 4, 2, false));
     sums.add(&[0.0; 20]);
     let _ = sums.statistics(&[1.0; 4]);
 }
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn any_shape(batch in 1usize..3, positions in 1usize..300, groups in 1usize..9, width in 1usize..40, silu: bool) {
         // Few values may lie close together: eps bounds what their variance amplifies.
-        let s = GroupNorm { eps: 1e-2, ..shape(batch, positions, groups * width, groups, silu) };
+        let s = GroupNormParams { eps: 1e-2, ..shape(batch, positions, groups * width, groups, silu) };
         check(s, 0.5, 2e-5);
     }
 }
@@ -123,7 +123,7 @@ mod gpus {
     use crate::gpu::{Array, Gpu};
 
     /// `x` must be numbers that `f16` holds, so that their rounding is not counted.
-    fn compare(gpu: &Gpu, s: GroupNorm, x: &[f32], tolerance: f32, what: &str) {
+    fn compare(gpu: &Gpu, s: GroupNormParams, x: &[f32], tolerance: f32, what: &str) {
         let (weight, bias) = (random(2, s.channels), random(3, s.channels));
         let run = |x: &[Array]| {
             let weight = Array::upload(gpu, DType::F32, &weight)?;
@@ -136,7 +136,7 @@ mod gpus {
         check(gpu, &[x], &want, tolerance, &format!("{what} {s:?}"), run);
     }
 
-    fn pictures(s: GroupNorm) -> Vec<f32> {
+    fn pictures(s: GroupNormParams) -> Vec<f32> {
         random(1, s.batch * s.positions * s.channels)
             .iter()
             .map(|v| half::f16::from_f32(v + 0.25).to_f32())
@@ -177,7 +177,7 @@ mod gpus {
         for (name, gpu) in gpus() {
             for s in &shapes {
                 // Few values may lie close together: eps bounds what their variance amplifies.
-                let s = GroupNorm { eps: 1e-2, ..*s };
+                let s = GroupNormParams { eps: 1e-2, ..*s };
                 compare(&gpu, s, &pictures(s), 2e-5, name);
             }
         }
@@ -225,7 +225,7 @@ mod gpus {
         let parameters = [random(2, 40), random(3, 40)];
         for (name, gpu) in gpus() {
             compare(&gpu, s, &x, 1e-5, name);
-            let run = |s: GroupNorm, x: &[f32]| {
+            let run = |s: GroupNormParams, x: &[f32]| {
                 let [x, weight, bias] =
                     [x, &parameters[0], &parameters[1]].map(|v| Array::upload(&gpu, DType::F32, v).unwrap());
                 let mut out = Array::scratch(&gpu, DType::F32, x.len()).unwrap();
@@ -234,7 +234,7 @@ mod gpus {
             };
             let all = run(s, &x);
             for n in 0..3 {
-                let alone = run(GroupNorm { batch: 1, ..s }, &x[n * 8000..][..8000]);
+                let alone = run(GroupNormParams { batch: 1, ..s }, &x[n * 8000..][..8000]);
                 assert_eq!(all[n * 8000..][..8000], alone, "{name}, picture {n}");
             }
         }

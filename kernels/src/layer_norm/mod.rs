@@ -26,10 +26,10 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [
 pub fn layer_norm_with(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     assert!(width > 0 && bias.len() == width, "a weight of {width} and a bias of {}", bias.len());
-    assert_eq!(x.len() % width, 0, "{} values are no rows of {width}", x.len());
+    assert_eq!(x.len() % width, 0, "{} values are not whole rows of {width}", x.len());
     assert_eq!(out.len(), x.len(), "output");
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
-        isa.run(simd::LayerNorm { x: &x[i * piece..][..out.len()], weight, bias, eps, out });
+        isa.run(simd::NormaliseRows { x: &x[i * piece..][..out.len()], weight, bias, eps, out });
     });
 }

@@ -1,9 +1,10 @@
 //! Three passes over a row, which stays in L1: mean, variance about it, result. The mean is summed from the distance to
-//! the row's first value, so that data far from zero keeps its digits.
+//! the row's first value, so that data far from zero keep their digits.
 
 use crate::simd::{Simd, SimdOp};
 
-pub(super) struct LayerNorm<'a> {
+/// A layer norm of some rows.
+pub(super) struct NormaliseRows<'a> {
     pub(super) x: &'a [f32],
     pub(super) weight: &'a [f32],
     pub(super) bias: &'a [f32],
@@ -11,7 +12,7 @@ pub(super) struct LayerNorm<'a> {
     pub(super) out: &'a mut [f32],
 }
 
-impl SimdOp for LayerNorm<'_> {
+impl SimdOp for NormaliseRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {

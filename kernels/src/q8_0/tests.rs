@@ -1,7 +1,7 @@
 //! Every instruction set against the specification, and products with quantized weights against those with the widened.
 
 use super::*;
-use crate::conv2d::{Algorithm, ConvWeight, Fused, Padding, fused_with};
+use crate::conv2d::{Algorithm, ConvWeight, Convolution, Padding, conv2d_fused_with};
 use crate::dtype::{DType, WeightBytes};
 use crate::gemm::{PANEL, WeightMatrix, gemm_with};
 use crate::parallel;
@@ -215,7 +215,7 @@ proptest! {
                     let filter = ConvWeight::new(weight, outputs, c, kernel, stride, Padding::all(1));
                     let (h_out, w_out) = filter.output_size(h, w).unwrap();
                     let mut out = vec![f32::NAN; h_out * w_out * outputs];
-                    fused_with(isa, algorithm, &Fused::plain(&x, [1, h, w]), &filter, &mut out);
+                    conv2d_fused_with(isa, algorithm, &Convolution::plain(&x, [1, h, w]), &filter, &mut out);
                     out
                 };
                 let (quantized, widened) = (convolved(DType::Q8_0, &bytes), convolved(DType::F32, &wide));
@@ -240,7 +240,7 @@ fn real_layers() {
             let filter = ConvWeight::new(weight, outputs, c, kernel, 1, Padding::all(1));
             let (h_out, w_out) = filter.output_size(h, h).unwrap();
             let mut out = vec![f32::NAN; h_out * w_out * outputs];
-            fused_with(isa, algorithm, &Fused::plain(&x, [1, h, h]), &filter, &mut out);
+            conv2d_fused_with(isa, algorithm, &Convolution::plain(&x, [1, h, h]), &filter, &mut out);
             bits(&out)
         };
         let winograd = (kernel == 3).then_some(Algorithm::Winograd);

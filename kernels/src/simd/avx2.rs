@@ -27,7 +27,7 @@ impl Avx2 {
         None
     }
 
-    /// The token without the question, for code that runs once a tile.
+    /// The token without detection, for code that runs once for each tile.
     ///
     /// # Safety
     /// - The CPU has the instructions.
@@ -54,7 +54,8 @@ impl Avx2 {
 
 // Each intrinsic below needs only the features that the token proves; loads and stores state what they add.
 #[cfg(target_arch = "x86_64")]
-impl Simd for Avx2 {
+// SAFETY: `new` detects the features and `assume` requires them; loads and stores access eight values.
+unsafe impl Simd for Avx2 {
     type F32 = __m256;
     const LANES: usize = 8;
     const ISA: Isa = Isa::Avx2;
@@ -66,19 +67,19 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> __m256 {
-        // SAFETY: the caller vouches for eight readable values; the load is unaligned.
+        // SAFETY: the caller guarantees eight readable values; the load is unaligned.
         unsafe { _mm256_loadu_ps(p) }
     }
     #[inline(always)]
     unsafe fn store_ptr(self, p: *mut f32, v: __m256) {
-        // SAFETY: the caller vouches for eight writable values; the store is unaligned.
+        // SAFETY: the caller guarantees eight writable values; the store is unaligned.
         unsafe { _mm256_storeu_ps(p, v) }
     }
     #[inline(always)]
     unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for first in [0, 8] {
             let half = std::array::from_fn(|row| rows[first + row]);
-            // SAFETY: the caller vouches for the rows and for sixteen values at each of `to`; the token proves AVX2 and
+            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX2 and
             // F16C.
             unsafe {
                 let columns = match dtype {

@@ -28,7 +28,7 @@ impl Avx512 {
         None
     }
 
-    /// The token without the question, for code that runs once a tile.
+    /// The token without detection, for code that runs once for each tile.
     ///
     /// # Safety
     /// - The CPU has the instructions.
@@ -62,7 +62,8 @@ fn first_lanes(n: usize) -> __mmask16 {
 
 // Each intrinsic below needs only AVX-512F, which the token proves; loads and stores state what they add.
 #[cfg(target_arch = "x86_64")]
-impl Simd for Avx512 {
+// SAFETY: `new` detects the features and `assume` requires them; loads and stores access sixteen values.
+unsafe impl Simd for Avx512 {
     type F32 = __m512;
     const LANES: usize = 16;
     const ISA: Isa = Isa::Avx512;
@@ -74,19 +75,19 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> __m512 {
-        // SAFETY: the caller vouches for sixteen readable values; the load is unaligned.
+        // SAFETY: the caller guarantees sixteen readable values; the load is unaligned.
         unsafe { _mm512_loadu_ps(p) }
     }
     #[inline(always)]
     unsafe fn store_ptr(self, p: *mut f32, v: __m512) {
-        // SAFETY: the caller vouches for sixteen writable values; the store is unaligned.
+        // SAFETY: the caller guarantees sixteen writable values; the store is unaligned.
         unsafe { _mm512_storeu_ps(p, v) }
     }
     #[inline(always)]
     unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         let [top, bottom]: [[*const u8; 8]; 2] =
             std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]));
-        // SAFETY: the caller vouches for the rows and for sixteen values at each of `to`; the token proves AVX-512.
+        // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512.
         unsafe {
             if dtype == DType::F32 {
                 for (half, first) in [(top, 0), (bottom, 8)] {

@@ -1,14 +1,16 @@
-//! Which instruction set to use: detection, the variable `LATENT_ISA`, and running a generic kernel.
+//! Which instruction set to use: detection, [`Isa::set`], the variable `LATENT_ISA`, and running a generic kernel.
 
 use super::{Avx2, Avx512, Neon, Scalar, Simd};
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Environment variable that forces an instruction set, for tests and bug reports.
+/// Environment variable that chooses an instruction set where the program has not called [`Isa::set`], for tests and bug
+/// reports.
 pub const ISA_VARIABLE: &str = "LATENT_ISA";
 
 /// An instruction set that kernels are compiled for, slowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Portable code, one lane.
     Scalar,
@@ -29,6 +31,21 @@ pub trait SimdOp {
     /// The kernel's code.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
+
+/// An instruction set that this CPU lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsaUnavailable(pub Isa);
+
+impl fmt::Display for IsaUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this CPU lacks {}; available: {}", self.0, available_names())
+    }
+}
+
+impl std::error::Error for IsaUnavailable {}
+
+/// What [`Isa::set`] chose, as one more than its place in [`Isa::ALL`]; 0 before that.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
 impl Isa {
     /// Every instruction set of this build's architecture, slowest first.
@@ -62,37 +79,60 @@ impl Isa {
         }
     }
 
+    /// Whether a CPU with this instruction set also runs code for `other`.
+    #[must_use]
+    pub fn includes(self, other: Isa) -> bool {
+        self == other || other == Isa::Scalar || (self, other) == (Isa::Avx512, Isa::Avx2)
+    }
+
     /// The instruction sets that this CPU has, slowest first. Never empty.
     pub fn available() -> impl Iterator<Item = Isa> {
         Isa::ALL.iter().copied().filter(|isa| isa.is_available())
     }
 
-    /// The one to use: what [`ISA_VARIABLE`] names, else the fastest available. Decided once a process.
+    /// Chooses the instruction set of all kernels that start from now on, in this process. It takes precedence over
+    /// [`ISA_VARIABLE`].
     ///
-    /// A name that is unknown or not available is passed over here; a program that wants to tell its user checks
-    /// with [`Isa::from_environment`] first.
+    /// # Errors
+    /// This CPU lacks it.
+    pub fn set(isa: Isa) -> Result<(), IsaUnavailable> {
+        let index = Isa::ALL.iter().position(|other| *other == isa).filter(|_| isa.is_available());
+        let index = index.ok_or(IsaUnavailable(isa))?;
+        CHOSEN.store(index as u8 + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The one to use: what [`Isa::set`] chose, else what [`ISA_VARIABLE`] names, else the fastest available. The variable is
+    /// read once.
+    ///
+    /// A name that is unknown or not available is ignored here; a program that wants to report it calls
+    /// [`Isa::from_environment`] first.
     #[must_use]
     pub fn best() -> Isa {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| match Isa::from_environment() {
-            Ok(Some(isa)) => isa,
-            _ => Isa::available().last().unwrap_or(Isa::Scalar),
+        static DEFAULT: OnceLock<Isa> = OnceLock::new();
+        let chosen = usize::from(CHOSEN.load(Ordering::Relaxed)).checked_sub(1);
+        chosen.and_then(|index| Isa::ALL.get(index).copied()).unwrap_or_else(|| {
+            *DEFAULT.get_or_init(|| match Isa::from_environment() {
+                Ok(Some(isa)) => isa,
+                _ => Isa::available().last().unwrap_or(Isa::Scalar),
+            })
         })
     }
 
-    /// What [`ISA_VARIABLE`] asks for, if it is set.
+    /// What [`ISA_VARIABLE`] names, if it is set.
     ///
     /// # Errors
     /// One line, if the name is unknown or this CPU lacks the instruction set.
     pub fn from_environment() -> Result<Option<Isa>, String> {
         let Ok(name) = std::env::var(ISA_VARIABLE) else { return Ok(None) };
-        let list = || Isa::available().map(Isa::name).collect::<Vec<_>>().join(", ");
         match Isa::ALL.iter().find(|isa| isa.name().eq_ignore_ascii_case(&name)) {
             Some(isa) if isa.is_available() => Ok(Some(*isa)),
-            Some(_) => Err(format!("{ISA_VARIABLE}={name}: this CPU lacks it; available: {}", list())),
+            Some(_) => {
+                Err(format!("{ISA_VARIABLE}={name}: this CPU lacks it; available: {}", available_names()))
+            }
             None => Err(format!(
-                "{ISA_VARIABLE}={name:?} is no instruction set of this build; available: {}",
-                list()
+                "{ISA_VARIABLE}={name:?} is not an instruction set of this build; available: {}",
+                available_names()
             )),
         }
     }
@@ -107,7 +147,7 @@ impl Isa {
             Isa::Scalar => op.run(Scalar),
             Isa::Avx2 => Avx2::new().expect("this CPU lacks AVX2, FMA or F16C").run(op),
             Isa::Avx512 => Avx512::new().expect("this CPU lacks AVX-512 F, BW, DQ or VL").run(op),
-            Isa::Neon => Neon::new().expect("this CPU is no 64-bit Arm").run(op),
+            Isa::Neon => Neon::new().expect("this CPU is not a 64-bit Arm").run(op),
         }
     }
 }
@@ -116,4 +156,8 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+fn available_names() -> String {
+    Isa::available().map(Isa::name).collect::<Vec<_>>().join(", ")
 }

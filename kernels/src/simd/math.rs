@@ -4,8 +4,8 @@ use super::{ROUND, Simd};
 
 /// `2^x`, relative error below 2e-7; 2^-126 (1e-38) below -126, and finite (2e38) above 127.
 ///
-/// `x = n + r` with `|r| <= 1/2`, then a polynomial of degree 5, fitted so that its largest relative error there is least
-/// (9e-8, Remez exchange) under the condition that 2^0 is 1.
+/// `x = n + r` with `|r| <= 1/2`, then a polynomial of degree 5, fitted to minimise the largest relative error there (9e-8,
+/// Remez exchange) under the constraint that 2^0 is 1.
 #[inline(always)]
 pub fn exp2<S: Simd>(s: S, x: S::F32) -> S::F32 {
     // The order of the operands keeps a NaN a NaN.

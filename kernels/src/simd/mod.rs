@@ -1,13 +1,16 @@
 //! The vector trait that every CPU kernel is written against, and its instances.
 //!
 //! A kernel is one generic function over [`Simd`]; [`Isa::run`] instantiates it for each instruction set and picks
-//! one at run time. A token such as [`Avx2`] can be made only where the CPU has the instructions, so its methods
-//! are safe to call: holding the token is the proof.
+//! one at run time. A token such as [`Avx2`] can be constructed only where the CPU has the instructions, so its methods
+//! are safe to call: the token is the proof.
 //!
-//! Adding an instruction set is one file beside `avx2.rs` and its line in [`isa`].
+//! To add an instruction set, write one file like `avx2.rs` and add its line to [`isa`]. Extensions of a set that the
+//! vector trait does not need, such as dot products of bf16, are a [`Feature`] each: micro-kernels of the matrix product
+//! may require them.
 
 mod avx2;
 mod avx512;
+mod feature;
 pub mod isa;
 mod math;
 mod neon;
@@ -20,6 +23,8 @@ use crate::q8_0::{BLOCK, Block};
 
 pub use avx2::Avx2;
 pub use avx512::Avx512;
+pub use feature::Feature;
+pub(crate) use feature::Requires;
 pub use isa::{Isa, SimdOp};
 pub(crate) use math::exp2_below;
 pub use math::{exp2, sigmoid, silu};
@@ -28,9 +33,14 @@ pub use scalar::Scalar;
 
 /// A token for an instruction set with vectors of [`Simd::LANES`] `f32` values.
 ///
-/// Every method is marked `#[inline(always)]`, so that a kernel compiled with the instruction set enabled
-/// contains the instructions themselves and no calls.
-pub trait Simd: Copy + Send + Sync + 'static {
+/// Every method is marked `#[inline(always)]`, so that a kernel compiled with the instruction set enabled contains the
+/// instructions themselves and no calls. The trait is sealed: kernels rely on what its instances promise.
+///
+/// # Safety
+/// - A value of the type exists only where the CPU has the instructions that its methods execute.
+/// - `LANES` divides [`MAX_LANES`].
+/// - Loads and stores access exactly the values that they document.
+pub unsafe trait Simd: sealed::Sealed + Copy + Send + Sync + 'static {
     /// A vector of `LANES` values.
     type F32: Copy;
     /// Number of `f32` values in a vector.
@@ -61,10 +71,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for (r, row) in rows.iter().enumerate() {
-            // SAFETY: the caller vouches for the row.
+            // SAFETY: the caller guarantees the row.
             let bytes = unsafe { std::slice::from_raw_parts(*row, 8 * dtype.size()) };
             for (c, to) in to.iter().enumerate() {
-                // SAFETY: the caller vouches for sixteen values.
+                // SAFETY: the caller guarantees sixteen values.
                 unsafe { *to.add(r) = WeightBytes::new(dtype, bytes).get(c) };
             }
         }
@@ -99,16 +109,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a * b + c`, fused where the instruction set fuses.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// The smaller of the two; if either is NaN, `b`.
+    /// The smaller of the two; `b` if either is NaN.
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The larger of the two; if either is NaN, `b`.
+    /// The larger of the two; `b` if either is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `|a|`
     fn abs(self, a: Self::F32) -> Self::F32;
     /// The magnitude of `a` with the sign of `sign`.
     fn copysign(self, a: Self::F32, sign: Self::F32) -> Self::F32;
-    /// `p 2^n` for normal results, with `n` the whole number whose sum with [`ROUND`] is `shifted`: `n` stands in the lowest
-    /// bits of that sum, from where it is added to the exponent of `p`.
+    /// `p 2^n` for normal results, where `n` is the integer whose sum with [`ROUND`] is `shifted`: `n` is in the lowest bits
+    /// of that sum, and is added to the exponent of `p` from there.
     fn scale_exp2(self, p: Self::F32, shifted: Self::F32) -> Self::F32;
     /// Sum of the lanes, in a fixed order.
     fn reduce_add(self, a: Self::F32) -> f32;
@@ -156,7 +166,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-/// Asks for the `len` values at `p` to be brought to the cache: a hint, without effect on results and safe for any address.
+/// Prefetches the `len` values at `p` into the cache: a hint without effect on results, safe for any address.
 #[inline]
 pub(crate) fn prefetch(p: *const f32, len: usize) {
     const LINE: usize = 64 / size_of::<f32>();
@@ -172,14 +182,26 @@ pub(crate) fn prefetch(p: *const f32, len: usize) {
     }
 }
 
-/// 1.5 times 2^23. A value of magnitude below 2^22 plus this is rounded to a whole number, ties to even.
+/// 1.5 times 2^23. Adding it to a value of magnitude below 2^22 rounds the value to an integer, ties to even.
 pub const ROUND: f32 = 12_582_912.0;
 
 /// Bits of the fraction of an `f32`.
 const FRACTION_BITS: i32 = 23;
 
-/// Lanes of the widest vector that the trait is made for (AVX-512).
+/// Lanes of the widest vector (AVX-512).
 pub const MAX_LANES: usize = 16;
+
+mod sealed {
+    /// Implemented by the tokens of this module only.
+    pub trait Sealed {}
+    impl Sealed for super::Scalar {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx2 {}
+    #[cfg(target_arch = "x86_64")]
+    impl Sealed for super::Avx512 {}
+    #[cfg(target_arch = "aarch64")]
+    impl Sealed for super::Neon {}
+}
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,14 @@ impl Neon {
         None
     }
 
+    /// The token without detection, for code that runs once for each tile.
+    ///
+    /// # Safety
+    /// - The CPU is a 64-bit Arm with NEON.
+    pub(crate) unsafe fn assume() -> Neon {
+        Neon { _proof: () }
+    }
+
     /// Runs `op` compiled for this instruction set.
     #[inline]
     pub(crate) fn run<O: SimdOp>(self, op: O) -> O::Output {
@@ -48,7 +56,7 @@ impl Neon {
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 unsafe fn widen(dtype: DType, row: *const u8) -> [float32x4_t; 2] {
-    // SAFETY: the caller vouches for the row; loads of bytes need no alignment.
+    // SAFETY: the caller guarantees the row; loads of bytes need no alignment.
     unsafe {
         if dtype == DType::F32 {
             return [0, 16].map(|at| vreinterpretq_f32_u8(vld1q_u8(row.add(at))));
@@ -104,7 +112,7 @@ unsafe fn widen_bytes(scale: f32, row: *const u8) -> [float32x4_t; 2] {
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 unsafe fn transpose([r0, r1, r2, r3]: [float32x4_t; 4]) -> [float32x4_t; 4] {
-    // SAFETY: the caller vouches for NEON.
+    // SAFETY: the caller guarantees NEON.
     unsafe {
         let (a, b) = (vtrn1q_f32(r0, r1), vtrn2q_f32(r0, r1));
         let (c, d) = (vtrn1q_f32(r2, r3), vtrn2q_f32(r2, r3));
@@ -121,7 +129,8 @@ unsafe fn transpose([r0, r1, r2, r3]: [float32x4_t; 4]) -> [float32x4_t; 4] {
 
 // Each intrinsic below needs only NEON, which the token proves; loads and stores state what they add.
 #[cfg(target_arch = "aarch64")]
-impl Simd for Neon {
+// SAFETY: `new` detects NEON and `assume` requires it; loads and stores access four values.
+unsafe impl Simd for Neon {
     type F32 = float32x4_t;
     const LANES: usize = 4;
     const ISA: Isa = Isa::Neon;
@@ -133,18 +142,18 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> float32x4_t {
-        // SAFETY: the caller vouches for four readable values; the load needs the alignment of one.
+        // SAFETY: the caller guarantees four readable values; the load needs the alignment of one.
         unsafe { vld1q_f32(p) }
     }
     #[inline(always)]
     unsafe fn store_ptr(self, p: *mut f32, v: float32x4_t) {
-        // SAFETY: the caller vouches for four writable values; the store needs the alignment of one.
+        // SAFETY: the caller guarantees four writable values; the store needs the alignment of one.
         unsafe { vst1q_f32(p, v) }
     }
     #[inline(always)]
     unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for first in (0..16).step_by(4) {
-            // SAFETY: the caller vouches for eight values in each row and sixteen at each of `to`; loads and stores need
+            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; loads and stores need
             // the alignment of a byte.
             unsafe {
                 let four: [[float32x4_t; 2]; 4] = std::array::from_fn(|row| widen(dtype, rows[first + row]));

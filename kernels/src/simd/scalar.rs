@@ -6,7 +6,8 @@ use super::{FRACTION_BITS, Isa, Simd};
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
 
-impl Simd for Scalar {
+// SAFETY: plain Rust; loads and stores access one value.
+unsafe impl Simd for Scalar {
     type F32 = f32;
     const LANES: usize = 1;
     const ISA: Isa = Isa::Scalar;
@@ -17,12 +18,12 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn load_ptr(self, p: *const f32) -> f32 {
-        // SAFETY: the caller vouches for one readable value.
+        // SAFETY: the caller guarantees one readable value.
         unsafe { *p }
     }
     #[inline(always)]
     unsafe fn store_ptr(self, p: *mut f32, v: f32) {
-        // SAFETY: the caller vouches for one writable value.
+        // SAFETY: the caller guarantees one writable value.
         unsafe { *p = v }
     }
     #[inline(always)]

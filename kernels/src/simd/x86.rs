@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 /// - The CPU has SSE2, as every x86-64 has; each row is valid for reads of 16 bytes.
 #[inline(always)]
 pub(super) unsafe fn transpose_16bit(rows: [*const u8; 8]) -> [__m128i; 8] {
-    // SAFETY: the caller vouches for the rows; the loads are unaligned.
+    // SAFETY: the caller guarantees the rows; the loads are unaligned.
     unsafe {
         let [r0, r1, r2, r3, r4, r5, r6, r7] = rows.map(|row| _mm_loadu_si128(row.cast()));
         // Pairs of rows, then fours, then all eight.
@@ -62,7 +62,7 @@ pub(super) unsafe fn transpose_bytes(rows: [*const u8; 8]) -> [__m128i; 4] {
 /// - The CPU has AVX; each row is valid for reads of 32 bytes.
 #[inline(always)]
 pub(super) unsafe fn transpose_f32(rows: [*const u8; 8]) -> [__m256; 8] {
-    // SAFETY: the caller vouches for AVX and the rows; the loads are unaligned.
+    // SAFETY: the caller guarantees AVX and the rows; the loads are unaligned.
     unsafe {
         let [r0, r1, r2, r3, r4, r5, r6, r7] = rows.map(|row| _mm256_loadu_ps(row.cast()));
         // Within each half of a vector: pairs of rows, then fours. Then the halves.

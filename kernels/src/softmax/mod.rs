@@ -16,7 +16,7 @@ use crate::simd::Isa;
 /// infinity becomes about 1e-38; a row of nothing else becomes NaN.
 ///
 /// # Panics
-/// If `x` is no whole number of rows.
+/// If `x` is not a whole number of rows.
 pub fn softmax(x: &mut [f32], width: usize) {
     softmax_with(Isa::best(), x, width);
 }
@@ -26,6 +26,6 @@ pub fn softmax(x: &mut [f32], width: usize) {
 /// # Panics
 /// As [`softmax`], and if the CPU lacks the instruction set.
 pub fn softmax_with(isa: Isa, x: &mut [f32], width: usize) {
-    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are no rows of {width}", x.len());
-    parallel::chunks_mut(x, parallel::grain(width), |_, x| isa.run(simd::Softmax { x, width }));
+    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are not whole rows of {width}", x.len());
+    parallel::chunks_mut(x, parallel::grain(width), |_, x| isa.run(simd::SoftmaxRows { x, width }));
 }

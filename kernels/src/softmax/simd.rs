@@ -1,14 +1,15 @@
-//! Three passes over a row: largest value, exponentials and their sum, division. The attention's online softmax takes
-//! the first two from here.
+//! Three passes over a row: largest value, exponentials and their sum, division. The online softmax of attention uses the
+//! first two.
 
 use crate::simd::{Simd, SimdOp, exp2_below};
 
-pub(super) struct Softmax<'a> {
+/// The softmax of some rows.
+pub(super) struct SoftmaxRows<'a> {
     pub(super) x: &'a mut [f32],
     pub(super) width: usize,
 }
 
-impl SimdOp for Softmax<'_> {
+impl SimdOp for SoftmaxRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -20,20 +21,20 @@ impl SimdOp for Softmax<'_> {
     }
 }
 
-/// Vectors whose maximum is taken side by side: one after the other they would wait for each other.
+/// Vectors whose maximum is taken side by side: a single chain would wait for each result.
 const CHAINS: usize = 4;
 
 /// The largest value; minus infinity for none.
 #[inline(always)]
 pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut most = [s.splat(f32::NEG_INFINITY); CHAINS];
+    let mut maxima = [s.splat(f32::NEG_INFINITY); CHAINS];
     let (blocks, rest) = x.split_at(x.len() / (CHAINS * S::LANES) * (CHAINS * S::LANES));
     for block in blocks.chunks_exact(CHAINS * S::LANES) {
-        for (most, x) in most.iter_mut().zip(block.chunks_exact(S::LANES)) {
-            *most = s.max(*most, s.load(x));
+        for (max, x) in maxima.iter_mut().zip(block.chunks_exact(S::LANES)) {
+            *max = s.max(*max, s.load(x));
         }
     }
-    let mut max = most.into_iter().reduce(|a, b| s.max(a, b)).unwrap_or(s.splat(f32::NEG_INFINITY));
+    let mut max = maxima.into_iter().reduce(|a, b| s.max(a, b)).unwrap_or(s.splat(f32::NEG_INFINITY));
     for x in rest.chunks(S::LANES) {
         max = s.max(max, if x.len() == S::LANES { s.load(x) } else { s.load_partial(x, f32::NEG_INFINITY) });
     }

@@ -1,4 +1,4 @@
-//! Enlarging pictures by repeating the nearest pixel.
+//! Resizing images by repeating the nearest pixel.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -8,24 +8,24 @@ mod tests;
 
 use crate::parallel;
 
-/// Resizes a picture `[batch, height, width, channels]` to `[batch, out_height, out_width, channels]`: pixel `i` of a side
+/// Resizes `[batch, height, width, channels]` to `[batch, out_height, out_width, channels]`: pixel `i` of a side
 /// comes from `floor(i * side / out_side)` (PyTorch's `interpolate` in mode "nearest").
 ///
 /// # Panics
-/// If the length of a slice disagrees, or the input has no pixel.
+/// If the length of a slice disagrees, or the input has no pixels.
 pub fn nearest(
     x: &[f32],
     [batch, height, width, channels]: [usize; 4],
     [out_height, out_width]: [usize; 2],
     out: &mut [f32],
 ) {
-    assert!(height > 0 && width > 0 && channels > 0, "an empty picture");
+    assert!(height > 0 && width > 0 && channels > 0, "an empty image");
     assert_eq!(x.len(), batch * height * width * channels, "input [{batch}, {height}, {width}, {channels}]");
     assert_eq!(out.len(), batch * out_height * out_width * channels, "output {out_height} x {out_width}");
     let line = (out_width * channels).max(1);
     parallel::chunks_mut(out, line, |i, out| {
-        let (picture, y) = (i / out_height, i % out_height * height / out_height);
-        let from = &x[(picture * height + y) * width * channels..][..width * channels];
+        let (image, y) = (i / out_height, i % out_height * height / out_height);
+        let from = &x[(image * height + y) * width * channels..][..width * channels];
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
             out.copy_from_slice(&from[column * width / out_width * channels..][..channels]);
         }

@@ -3,7 +3,7 @@
 use super::{Conv2d, KnownNorm, Linear};
 use crate::profile::{self, Class};
 use crate::{TensorError, Window};
-use latent_kernels::conv2d::{self as kernel, BAND_UNIT, Band, Rows};
+use latent_kernels::conv2d::{self as kernel, BAND_UNIT, Band, RowRange};
 use latent_kernels::gemm;
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ pub fn conv2d_add(
     rows: Range<usize>,
     out: &mut Window,
 ) -> Result<(), TensorError> {
-    let conv = kernel::Fused { accumulate: true, ..fused(x, layer, before, rows.clone(), out)? };
+    let conv = kernel::Convolution { accumulate: true, ..fused(x, layer, before, rows.clone(), out)? };
     run(conv, layer, out.values_mut(rows)?)
 }
 
@@ -77,7 +77,7 @@ fn fused<'a>(
     before: Before<'a>,
     rows: Range<usize>,
     out: &Window,
-) -> Result<kernel::Fused<'a>, TensorError> {
+) -> Result<kernel::Convolution<'a>, TensorError> {
     let [height, width, channels] = x.dims();
     if channels != layer.inputs() || before.norm_silu.is_some_and(|norm| norm.channels() != channels) {
         return Err(TensorError::shape(OP, format_args!("{} channels", layer.inputs()), channels));
@@ -92,25 +92,25 @@ fn fused<'a>(
     if out.dims() != dims {
         return Err(TensorError::shape(OP, format_args!("{dims:?}"), format_args!("{:?}", out.dims())));
     }
-    let wanted = Rows::from(rows);
-    if !wanted.are_band_of(h) {
+    let wanted = RowRange::from(rows);
+    if !wanted.is_band_of(h) {
         let expected = format_args!("a band of {h} rows between multiples of {BAND_UNIT}").to_string();
         let got = format_args!("{:?}", wanted.start..wanted.end).to_string();
         return Err(TensorError::shape(OP, expected, got));
     }
     let read = weight.rows_read([height, to_height], wanted);
     let values = x.values(read.start..read.end)?;
-    Ok(kernel::Fused {
+    Ok(kernel::Convolution {
         norm: before.norm_silu.map(|norm| norm.map(true)),
         resize: before.resize,
         bias,
         band: Some(Band { held: read, wanted }),
-        ..kernel::Fused::plain(values, [1, height, width])
+        ..kernel::Convolution::plain(values, [1, height, width])
     })
 }
 
-fn run(conv: kernel::Fused<'_>, layer: &Conv2d, out: &mut [f32]) -> Result<(), TensorError> {
+fn run(conv: kernel::Convolution<'_>, layer: &Conv2d, out: &mut [f32]) -> Result<(), TensorError> {
     let _timer = profile::timer(Class::Conv).multiply_adds(out.len(), layer.multiply_adds);
-    kernel::fused(&conv, layer.on_cpu()?.0, out);
+    kernel::conv2d_fused(&conv, layer.on_cpu()?.0, out);
     Ok(())
 }

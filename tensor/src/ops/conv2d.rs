@@ -190,15 +190,15 @@ pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Ten
     let summed = around.vector.map(|vector| bias_for_each(bias, vector)).transpose()?;
     let norm = around.norm_silu.map(|norm| norm.of(x)).transpose()?;
     let _timer = profile::timer(Class::Conv).multiply_adds(shape.elements(), layer.multiply_adds);
-    let conv = kernel::Fused {
+    let conv = kernel::Convolution {
         norm: norm.as_ref().map(|norm| norm.map(true)),
         resize: around.resize,
         bias: summed.as_deref().or(bias),
         residual: residual.as_ref().map(Tensor::f32s).transpose()?,
         accumulate,
-        ..kernel::Fused::plain(x.f32s()?, [batch, height, width])
+        ..kernel::Convolution::plain(x.f32s()?, [batch, height, width])
     };
-    kernel::fused(&conv, weight, out.f32s_mut()?);
+    kernel::conv2d_fused(&conv, weight, out.f32s_mut()?);
     Ok(out)
 }
 

@@ -4,8 +4,7 @@ use super::check_len;
 use super::parameter::Vector;
 use crate::profile::{self, Class};
 use crate::{Device, Shape, Tensor, TensorError, Window};
-use latent_kernels::conv2d::Norm;
-use latent_kernels::group_norm as kernel;
+use latent_kernels::group_norm::{self as kernel, Norm};
 use std::ops::Range;
 
 const OP: &str = "group_norm";
@@ -66,18 +65,23 @@ impl GroupNorm {
     fn sums_of(&self, batch: usize, picture: [usize; 3]) -> Result<NormSums<'_>, TensorError> {
         let (shape, left) = (self.shape(batch, picture, false)?, batch * picture.iter().product::<usize>());
         let (weight, bias) = (self.weight.values()?, self.bias.values()?);
-        Ok(NormSums { weight, bias, left, sums: kernel::Sums::new(shape) })
+        Ok(NormSums { weight, bias, left, sums: kernel::GroupNormSums::new(shape) })
     }
 
     /// What the kernel is told of the norm of so many pictures.
-    fn shape(&self, batch: usize, picture: [usize; 3], silu: bool) -> Result<kernel::GroupNorm, TensorError> {
+    fn shape(
+        &self,
+        batch: usize,
+        picture: [usize; 3],
+        silu: bool,
+    ) -> Result<kernel::GroupNormParams, TensorError> {
         let [height, width, channels] = picture;
         if channels != self.weight.len() || height * width == 0 {
             let expected = format_args!("pixels of {} channels", self.weight.len()).to_string();
             return Err(TensorError::shape(OP, expected, Shape::new(&[batch, height, width, channels])?));
         }
         let (groups, eps) = (self.groups, self.eps);
-        Ok(kernel::GroupNorm { batch, positions: height * width, channels, groups, eps, silu })
+        Ok(kernel::GroupNormParams { batch, positions: height * width, channels, groups, eps, silu })
     }
 }
 
@@ -88,7 +92,7 @@ pub struct NormSums<'a> {
     bias: &'a [f32],
     /// Values that have not come yet.
     left: usize,
-    sums: kernel::Sums,
+    sums: kernel::GroupNormSums,
 }
 
 impl<'a> NormSums<'a> {

@@ -1,13 +1,13 @@
 //! 3x3 convolution of stride 1 as fused Winograd F(4x4, 3x3): 36 products for 16 outputs where the direct sum takes 144.
 //!
-//! The picture is cut into tiles of 4x4 outputs, and the tiles into blocks that fit the last-level cache. Where there are
-//! enough tiles each thread takes blocks of its own, else all threads share a block. For a block:
+//! The output is cut into tiles of 4x4, and the tiles into blocks that fit the last-level cache. Where there are enough
+//! tiles each thread takes blocks of its own, else all threads share a block. For a block:
 //!
 //! 1. **Input** ([`gather`]): each strip of tiles is copied with its border, normalised on the way if asked for, and
 //!    transformed to `V` `[36][tiles][channels]`.
 //! 2. **Products**: a task takes one panel of 16 outputs, or two where the micro-kernel multiplies two at once. For a part
-//!    of the channels it transforms the filters from their own number format to `U` `[36][channels][16]`, which fits L2 (all
-//!    of them, transformed, would take 4 times the model's memory and more), and adds `V U` to `M` `[36][tiles][16]` with
+//!    of the channels it transforms the filters from their own dtype to `U` `[36][channels][16]`, which fits L2 (all
+//!    filters, transformed, would take 4 times the model's memory and more), and adds `V U` to `M` `[36][tiles][16]` with
 //!    the micro-kernel of the matrix product.
 //! 3. **Output**: the same task transforms `M`, adds bias and residual and writes pixels.
 //!
@@ -18,65 +18,69 @@ mod gather;
 mod scatter;
 mod transform;
 
-use super::{ConvWeight, Fused};
+use super::{ConvWeight, Convolution};
 use crate::gemm::PANEL;
-use crate::gemm::micro::{Block, Kernels, MAX_ROWS};
+use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
+use crate::gemm::lhs::{MAX_ROWS, RowPointers};
+use crate::gemm::micro::ProductBlock;
+use crate::gemm::single_precision::SinglePrecision;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
+use gather::Planes;
 use std::cell::RefCell;
 use std::ops::Range;
 pub(super) use transform::OUT;
 use transform::{IN, POINTS};
 
 /// Channels below which the direct sum is as fast: the transforms cost as much as the products they save.
-const LEAST_CHANNELS: usize = 16;
-/// Bytes of `V` of a block that all threads share: a part of the last-level cache that other processes leave.
+const MIN_CHANNELS: usize = 16;
+/// Bytes of `V` of a block that all threads share: the part of the last-level cache that other processes leave.
 const V_BYTES: usize = 8 << 20;
 /// Bytes of `V` of a block that a thread has for itself: about a core's share of the last-level cache.
 const OWN_BYTES: usize = 4 << 20;
-/// Most tiles of a block: `M` takes 2.3 KB for each and each panel. A multiple of the tile's rows on every instruction set; 128, which is
-/// none of 6, took up to a fifth more time.
-const MOST_TILES: usize = 96;
-/// Fewest tiles of a block: a filter's transform costs as much as its products with about five tiles.
-const LEAST_TILES: usize = 48;
-/// Most channels of a part of the sum, for all panels together: `U` takes 2.3 KB for each.
+/// Maximum tiles of a block: `M` takes 2.3 KB for each tile and panel. A multiple of the rows of the micro-kernel's tile on
+/// every instruction set; 128, which is not a multiple of 6, took up to a fifth more time.
+const MAX_TILES: usize = 96;
+/// Minimum tiles of a block: a filter's transform costs as much as its products with about five tiles.
+const MIN_TILES: usize = 48;
+/// Maximum channels of a part of the sum, for all panels together: `U` takes 2.3 KB for each.
 const PART: usize = 160;
-/// Fewest tiles of a block that a thread has for itself. With fewer it is better to share a block and to transform each
+/// Minimum tiles of a block that a thread has for itself. With fewer it is better to share a block and to transform each
 /// filter once.
-const LEAST_OWN_TILES: usize = 64;
+const MIN_OWN_TILES: usize = 64;
 /// Taps of a filter.
 const TAPS: usize = 9;
 /// Tiles of a strip; its copy of 64 channels takes 100 KB.
 const STRIP: usize = 16;
-/// Values between neighbouring points' planes beyond what they hold. Without them the 36 lines that a transform writes
-/// at once would lie 4096 bytes apart or a multiple of it, in the same set of L1.
+/// Unused values between the planes of neighbouring points. Without them the 36 lines that a transform writes at once would
+/// be a multiple of 4096 bytes apart, in the same set of L1.
 const PLANE_GAP: usize = 16;
 
 /// Whether this is the faster way for a convolution.
 pub(super) fn fits(weight: &ConvWeight) -> bool {
-    weight.kernel == 3 && weight.stride == 1 && weight.in_channels() >= LEAST_CHANNELS
+    weight.kernel == 3 && weight.stride == 1 && weight.in_channels() >= MIN_CHANNELS
 }
 
-/// Where a tile lies.
-#[derive(Clone, Copy)]
-struct Place {
-    picture: usize,
+/// The position of a tile in the output.
+#[derive(Clone, Copy, Debug)]
+struct TilePosition {
+    image: usize,
     /// First row and column of its outputs.
     y: usize,
     x: usize,
 }
 
 /// Neighbouring tiles of one row of tiles.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Strip {
-    first: Place,
+    first: TilePosition,
     tiles: usize,
 }
 
 thread_local! {
-    /// `V` of the block that a thread leads.
+    /// `V` of the block that a thread has started.
     static V: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    /// What a thread computes products in.
+    /// Buffers of a thread for products.
     static SCRATCH: RefCell<Scratch> =
         const { RefCell::new(Scratch { filters: Vec::new(), u: Vec::new(), m: Vec::new(), rows: Vec::new() }) };
 }
@@ -86,34 +90,34 @@ struct Scratch {
     filters: Vec<f32>,
     u: Vec<f32>,
     m: Vec<f32>,
-    /// Where the tiles of a point begin in `V`.
+    /// The start of each tile of a point in `V`.
     rows: Vec<*const f32>,
 }
 
 /// Convolves. The caller has checked all lengths.
-pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut [f32]) {
+pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let [batch, ..] = conv.size();
     let (rows, out_width) = conv.wanted(weight);
     let mut strips = Vec::new();
-    for picture in 0..batch {
+    for image in 0..batch {
         for y in (rows.start..rows.end).step_by(OUT) {
             let tiles = out_width.div_ceil(OUT);
             for tile in (0..tiles).step_by(STRIP) {
                 strips.push(Strip {
-                    first: Place { picture, y, x: tile * OUT },
+                    first: TilePosition { image, y, x: tile * OUT },
                     tiles: STRIP.min(tiles - tile),
                 });
             }
         }
     }
     let stride = weight.in_channels().next_multiple_of(PANEL);
-    let task = Task {
+    let run = WinogradRun {
         isa,
-        kernels: Kernels::of(isa),
+        kernels: SinglePrecision::kernels(isa),
         conv,
         weight,
         stride,
-        output: scatter::Output {
+        output: scatter::WinogradOutput {
             out: SharedMut::new(out),
             rows,
             width: out_width,
@@ -127,15 +131,15 @@ pub(super) fn conv2d(isa: Isa, conv: &Fused<'_>, weight: &ConvWeight, out: &mut 
     let tile_bytes = POINTS * stride * size_of::<f32>();
     let threads = parallel::threads();
     // A block for each thread: what a thread gathers stays in its own caches.
-    let own = (OWN_BYTES / tile_bytes).min(MOST_TILES);
-    if own >= LEAST_OWN_TILES && tiles >= threads * LEAST_OWN_TILES {
+    let own = (OWN_BYTES / tile_bytes).min(MAX_TILES);
+    if own >= MIN_OWN_TILES && tiles >= threads * MIN_OWN_TILES {
         let count = tiles.div_ceil(own).next_multiple_of(threads).min(strips.len());
-        parallel::for_each(count, |i| task.block(&strips[part(strips.len(), count, i)], 1));
+        parallel::for_each(count, |i| run.block(&strips[part(strips.len(), count, i)], 1));
     } else {
-        let most = (V_BYTES / tile_bytes).clamp(LEAST_TILES, MOST_TILES);
-        let count = tiles.div_ceil(most).min(strips.len());
+        let max_tiles = (V_BYTES / tile_bytes).clamp(MIN_TILES, MAX_TILES);
+        let count = tiles.div_ceil(max_tiles).min(strips.len());
         for i in 0..count {
-            task.block(&strips[part(strips.len(), count, i)], threads);
+            run.block(&strips[part(strips.len(), count, i)], threads);
         }
     }
 }
@@ -146,24 +150,26 @@ fn part(len: usize, count: usize, i: usize) -> Range<usize> {
 }
 
 /// What all blocks share.
-struct Task<'a> {
+struct WinogradRun<'a> {
     isa: Isa,
-    kernels: Kernels,
-    conv: &'a Fused<'a>,
+    kernels: &'static KernelSetOf<SinglePrecision>,
+    conv: &'a Convolution<'a>,
     weight: &'a ConvWeight,
     /// Values from a tile of `V` to the next: the channels, rounded up to whole vectors.
     stride: usize,
-    output: scatter::Output<'a>,
+    output: scatter::WinogradOutput<'a>,
 }
 
-impl Task<'_> {
-    /// Convolves some strips, on this thread alone or on so many.
+impl WinogradRun<'_> {
+    /// Convolves some strips, on this thread alone or on `threads` threads.
     fn block(&self, strips: &[Strip], threads: usize) {
-        let places: Vec<Place> = strips
+        let positions: Vec<TilePosition> = strips
             .iter()
-            .flat_map(|strip| (0..strip.tiles).map(|i| Place { x: strip.first.x + i * OUT, ..strip.first }))
+            .flat_map(|strip| {
+                (0..strip.tiles).map(|i| TilePosition { x: strip.first.x + i * OUT, ..strip.first })
+            })
             .collect();
-        let plane = places.len() * self.stride + PLANE_GAP;
+        let plane = positions.len() * self.stride + PLANE_GAP;
         let for_each = |tasks: usize, f: &(dyn Fn(usize) + Sync)| {
             if threads > 1 { parallel::for_each(tasks, f) } else { (0..tasks).for_each(f) }
         };
@@ -185,20 +191,23 @@ impl Task<'_> {
             let (strip, part) = (index / parts, index % parts);
             let channel = part * gather::CHANNELS;
             // SAFETY: each task has tiles or channels of its own, within the buffer sized above.
-            let to = unsafe { shared.get().add(starts[strip] * self.stride + channel) };
-            gather::strip(self.isa, self.conv, self.weight, strips[strip], channel, to, self.stride, plane);
+            unsafe {
+                let first = shared.get().add(starts[strip] * self.stride + channel);
+                let to = Planes { first, stride: self.stride, plane };
+                gather::strip(self.isa, self.conv, self.weight, strips[strip], channel, to);
+            }
         });
-        // As many panels as the kernel multiplies at once. Where threads are more than these groups, each takes a part of
-        // the tiles, and transforms the filters again.
+        // As many panels as the kernel multiplies at once. Where there are more threads than groups, each takes a part of the
+        // tiles, and transforms the filters again.
         let panels = self.weight.out_channels().div_ceil(PANEL);
         let group = self.kernels.for_panels(panels).columns / PANEL;
         let groups = panels.div_ceil(group);
-        let splits = threads.div_ceil(groups).min(places.len().div_ceil(MAX_ROWS));
+        let splits = threads.div_ceil(groups).min(positions.len().div_ceil(MAX_ROWS));
         for_each(groups * splits, &|index| {
             let first = index / splits * group;
             let panels = first..panels.min(first + group);
-            let tiles = part(places.len(), splits, index % splits);
-            SCRATCH.with_borrow_mut(|scratch| self.outputs(panels, &places, tiles, plane, &v, scratch));
+            let tiles = part(positions.len(), splits, index % splits);
+            SCRATCH.with_borrow_mut(|scratch| self.outputs(panels, &positions, tiles, plane, &v, scratch));
         });
         V.set(v);
     }
@@ -207,7 +216,7 @@ impl Task<'_> {
     fn outputs(
         &self,
         panels: Range<usize>,
-        places: &[Place],
+        positions: &[TilePosition],
         tiles: Range<usize>,
         v_plane: usize,
         v: &[f32],
@@ -231,19 +240,16 @@ impl Task<'_> {
             for (i, panel) in panels.clone().enumerate() {
                 self.weight.matrix.widen(self.isa, panel, from, len, filters);
                 let u = &mut u[i * len * PANEL..];
-                self.isa.run(Filters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
+                self.isa.run(TransformFilters { filters: &filters[..TAPS * len * PANEL], u, plane: u_plane });
             }
             for point in 0..POINTS {
                 let (u, m) = (&u[point * u_plane..][..u_plane], &mut m[point * m_plane..][..m_plane]);
                 let width = panels.len() * PANEL;
                 assert!(u.len() >= len * width && m.len() >= tiles.len() * width);
-                let block = Block {
-                    rows: rows.as_ptr(),
-                    rows_stride: 0,
-                    offset: point * v_plane + from,
+                let offset = point * v_plane + from;
+                let block = ProductBlock {
+                    lhs: RowPointers { lists: rows.as_ptr(), list_stride: 0, offset, pieces: 1, len },
                     row_count: tiles.len(),
-                    pieces: 1,
-                    len,
                     panel: u.as_ptr(),
                     panel_stride: len * PANEL,
                     c: m.as_mut_ptr(),
@@ -254,29 +260,31 @@ impl Task<'_> {
                     columns: width,
                     prefetch: true,
                 };
-                // SAFETY: at the offset each row points to `len` values of `v`, and the list goes on after the last; each
-                // panel holds `len` times 16, the sums 16 for each tile and panel: all checked above. The kernel is for so
-                // many panels.
+                // SAFETY: at the offset each row points to `len` values of `v`, and the list continues after the last; each
+                // panel holds `len` times 16, the sums 16 for each tile and panel: all checked above. The kernel is for this
+                // number of panels.
                 unsafe { self.kernels.for_panels(panels.len()).run(&block) };
             }
         }
-        self.output.write(self.isa, &places[tiles], panels, m, m_plane);
+        // SAFETY: the positions are in the output, whose lengths the caller of `conv2d` has checked; tasks have tiles or
+        // channels of their own.
+        unsafe { self.output.write(self.isa, &positions[tiles], panels, m, m_plane) };
     }
 }
 
 /// The transform of the filters of one panel.
-struct Filters<'a> {
+struct TransformFilters<'a> {
     /// `[9][len][16]`
     filters: &'a [f32],
     u: &'a mut [f32],
     plane: usize,
 }
 
-impl SimdOp for Filters<'_> {
+impl SimdOp for TransformFilters<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Filters { filters, u, plane } = self;
+        let TransformFilters { filters, u, plane } = self;
         let count = filters.len() / TAPS;
         assert!(u.len() >= (POINTS - 1) * plane + count && count.is_multiple_of(PANEL));
         let u = u.as_mut_ptr();
@@ -294,7 +302,7 @@ impl SimdOp for Filters<'_> {
             for (y, ((left, middle), right)) in left.into_iter().zip(middle).zip(right).enumerate() {
                 let row = transform::filter(s, [left, middle, right]);
                 for (x, value) in row.into_iter().enumerate() {
-                    // SAFETY: a vector at `at` in plane `6 y + x`, all of which lie in `u`.
+                    // SAFETY: a vector at `at` in plane `6 y + x`, all of which are in `u`.
                     unsafe { s.store_ptr(u.add((y * IN + x) * plane + at), value) };
                 }
             }

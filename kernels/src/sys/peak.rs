@@ -1,4 +1,4 @@
-//! The most multiply-adds that this machine does: what a kernel's speed is compared with.
+//! The peak of multiply-adds of this machine, which the speed of a kernel is compared with.
 
 use crate::parallel;
 use crate::simd::{Isa, Simd, SimdOp};
@@ -10,7 +10,7 @@ const ROUNDS: u32 = 1_000_000;
 
 /// Floating-point operations of one [`run`] with the current number of threads.
 #[must_use]
-pub fn flops() -> u64 {
+pub fn operations() -> u64 {
     2 * CHAINS as u64 * u64::from(ROUNDS) * Isa::best().run(Lanes) as u64 * parallel::threads() as u64
 }
 
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn the_sums_converge() {
         // x = 0.999 x + 0.999 has the fixed point 999.
-        let per_lane = super::run() / (super::flops() / (2 * u64::from(super::ROUNDS))) as f32;
+        let per_lane = super::run() / (super::operations() / (2 * u64::from(super::ROUNDS))) as f32;
         assert!((per_lane - 999.0).abs() < 1.0, "{per_lane}");
     }
 }

@@ -1,0 +1,99 @@
+//! A left side that is packed before it is multiplied, for micro-kernels whose instructions need another element than
+//! `f32` (bf16, 8-bit integers) or a fixed order of the values (tile registers).
+//!
+//! A block of rows is cut into tiles as tall as the kernels', and a part of the sum into steps of neighbouring terms. A
+//! tile is a header and `[steps][rows][k_step]`: what one step of a kernel reads is contiguous. It is packed once for a
+//! part of the sum and used for all panels of a task.
+
+use super::lhs::{LeftSide, LhsRows, SumPart};
+use super::micro::Element;
+use std::ops::Range;
+
+/// How a set of kernels wants its tiles.
+pub(crate) struct TileLayout<T> {
+    /// Rows of a tile.
+    pub(crate) rows: usize,
+    /// Neighbouring terms that a kernel multiplies at once. A part of a sum is padded with zeros to a multiple of it.
+    pub(crate) k_step: usize,
+    /// Values before the terms, for what a kernel needs besides: the scales of 8-bit values.
+    pub(crate) header: usize,
+    /// Packs a tile, which is zero before: the header, and all terms but the padding.
+    ///
+    /// # Safety
+    /// - Each pointer of the source is valid for reads of `len` values.
+    pub(crate) pack_lhs: unsafe fn(&TileSource<'_>, out: &mut [T]),
+}
+
+/// The rows of one tile.
+#[derive(Debug)]
+pub(crate) struct TileSource<'a> {
+    /// `[pieces][rows]`
+    pub(crate) pointers: &'a [*const f32],
+    /// Length of each piece.
+    pub(crate) len: usize,
+}
+
+/// Packed tiles of a block of rows.
+#[derive(Debug)]
+pub(crate) struct PackedTiles<T> {
+    /// The first value of the first tile.
+    pub(crate) tiles: *const T,
+    /// Distance from a tile to the next: the header, and the rows times the terms, padding included.
+    pub(crate) tile_stride: usize,
+}
+
+impl<T> Clone for PackedTiles<T> {
+    fn clone(&self) -> PackedTiles<T> {
+        *self
+    }
+}
+
+impl<T> Copy for PackedTiles<T> {}
+
+/// What a thread packs tiles in.
+#[derive(Debug)]
+pub(crate) struct TileBuffer<T> {
+    tiles: Vec<T>,
+    pointers: Vec<*const f32>,
+}
+
+impl<T> Default for TileBuffer<T> {
+    fn default() -> TileBuffer<T> {
+        TileBuffer { tiles: Vec::new(), pointers: Vec::new() }
+    }
+}
+
+// SAFETY: the buffer holds as many whole tiles as the rows need.
+unsafe impl<T: Element> LeftSide for PackedTiles<T> {
+    type Layout = TileLayout<T>;
+    type Buffer = TileBuffer<T>;
+
+    /// Past the end the last tile repeats the last row, whose sums are then dropped.
+    fn prepare<R: LhsRows>(
+        layout: &TileLayout<T>,
+        source: &R,
+        rows: Range<usize>,
+        part: SumPart,
+        buffer: &mut TileBuffer<T>,
+    ) -> PackedTiles<T> {
+        let terms = source.segments() * part.len;
+        assert!(part.from + part.len <= source.segment_len() && !rows.is_empty(), "a part of the sum");
+        let tile_stride = layout.header + terms.next_multiple_of(layout.k_step) * layout.rows;
+        buffer.tiles.clear();
+        buffer.tiles.resize(rows.len().div_ceil(layout.rows) * tile_stride, T::default());
+        for (tile, first) in buffer.tiles.chunks_exact_mut(tile_stride).zip(rows.clone().step_by(layout.rows))
+        {
+            buffer.pointers.clear();
+            for segment in 0..source.segments() {
+                for row in first..first + layout.rows {
+                    let start = source.pointer(row.min(rows.end - 1), segment);
+                    // SAFETY: the part is within the segment, for whose values `LhsRows` guarantees the pointer.
+                    buffer.pointers.push(unsafe { start.add(part.from) });
+                }
+            }
+            // SAFETY: each pointer is valid for the rest of its segment, which holds the part.
+            unsafe { (layout.pack_lhs)(&TileSource { pointers: &buffer.pointers, len: part.len }, tile) };
+        }
+        PackedTiles { tiles: buffer.tiles.as_ptr(), tile_stride }
+    }
+}
