@@ -36,6 +36,8 @@ pub mod parallel;
 pub mod peak;
 pub mod priority;
 pub mod q8_0;
+#[cfg(feature = "gpu")]
+pub mod shaders;
 pub mod simd;
 pub mod softmax;
 pub mod upsample;

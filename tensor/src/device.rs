@@ -1,5 +1,7 @@
-//! Where tensors are.
+//! Where tensors are stored.
 
+#[cfg(feature = "gpu")]
+use crate::error::TensorOp;
 #[cfg(feature = "gpu")]
 use crate::{DType, TensorError};
 #[cfg(feature = "gpu")]
@@ -15,21 +17,21 @@ pub enum Device {
     /// A GPU.
     #[cfg(feature = "gpu")]
     Gpu {
-        /// Which.
+        /// The opened GPU.
         gpu: Gpu,
-        /// The number format of tensors there, `F32` or `F16`. Sums are `f32` in both.
+        /// The dtype of tensors there, `F32` or `F16`. Sums are `f32` in both.
         dtype: DType,
     },
 }
 
 impl Device {
-    /// Returns memory that no tensor lies in to the system, here and on the device: at the end of a stage. A GPU first
-    /// finishes what was recorded.
+    /// Returns memory that no tensor uses to the system, in main memory and on the device. Call it at the end of a stage. A
+    /// GPU first finishes all recorded commands.
     pub fn trim(&self) {
         crate::Pool::global().trim();
         #[cfg(feature = "gpu")]
         if let Device::Gpu { gpu, .. } = self {
-            // A fault is told by whatever is asked of the GPU next.
+            // The next call to the GPU reports a fault.
             drop(gpu.trim());
         }
     }
@@ -53,12 +55,8 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub fn gpu(gpu: &Gpu, dtype: DType) -> Result<Device, TensorError> {
         if !matches!(dtype, DType::F32 | DType::F16) || (dtype == DType::F16 && !gpu.has_f16()) {
-            let expected = if gpu.has_f16() { "f32 or f16" } else { "f32, all that this GPU computes with" };
-            return Err(TensorError::DType {
-                op: "device",
-                expected: expected.into(),
-                got: dtype.to_string(),
-            });
+            let expected: &[DType] = if gpu.has_f16() { &[DType::F32, DType::F16] } else { &[DType::F32] };
+            return Err(TensorError::DType { op: TensorOp::Device, expected, got: dtype });
         }
         Ok(Device::Gpu { gpu: gpu.clone(), dtype })
     }

@@ -1,4 +1,4 @@
-//! Memory that tensors share: what a tensor that is dropped leaves serves the next.
+//! The memory of tensors: what a dropped tensor leaves serves the next.
 
 use crate::TensorError;
 use latent_kernels::arena::{Arena, ArenaUse, Buffer};
@@ -22,13 +22,14 @@ impl Pool {
         self.arena.take(bytes).map_err(|_| TensorError::OutOfMemory { bytes })
     }
 
-    /// Returns memory that no tensor lies in to the system: at the end of a stage.
+    /// Returns memory that no tensor uses to the system. Call it at the end of a stage.
     pub fn trim(&self) {
         self.arena.trim();
         latent_kernels::memory::release_freed();
     }
 
-    /// Returns the pages between tensors to the system: for a program that saves memory. The next tensor there begins slower.
+    /// Returns the pages between tensors to the system, for a program that saves memory. The next tensor there is slower to
+    /// begin with.
     pub fn release(&self) {
         self.arena.release();
     }

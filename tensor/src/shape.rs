@@ -1,9 +1,10 @@
 //! Sizes of a tensor's dimensions.
 
+use crate::error::TensorOp;
 use crate::{DType, TensorError};
 use std::fmt;
 
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_RANK: usize = 4;
 
 /// Up to four dimensions; the last is contiguous.
@@ -19,11 +20,7 @@ impl Shape {
     pub fn new(dims: &[usize]) -> Result<Shape, TensorError> {
         let bytes = dims.iter().try_fold(size_of::<f32>(), |product, dim| product.checked_mul(*dim));
         if dims.len() > MAX_RANK || bytes.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-            return Err(TensorError::shape(
-                "shape",
-                "at most 4 dimensions within memory",
-                format_args!("{dims:?}"),
-            ));
+            return Err(TensorError::shape(TensorOp::Shape, "at most 4 dimensions within memory", dims));
         }
         let mut all = [1; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
@@ -43,12 +40,12 @@ impl Shape {
     }
 }
 
-/// Checks that a row of a weight is whole blocks of its number format.
-pub(crate) fn expect_blocks(op: &'static str, dtype: DType, row: usize) -> Result<(), TensorError> {
+/// Checks that a row of a weight is whole blocks of its dtype.
+pub(crate) fn expect_blocks(op: TensorOp, dtype: DType, row: usize) -> Result<(), TensorError> {
     if row.is_multiple_of(dtype.block()) {
         return Ok(());
     }
-    let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block()).to_string();
+    let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block());
     Err(TensorError::shape(op, expected, row))
 }
 

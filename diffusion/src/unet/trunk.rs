@@ -5,7 +5,7 @@ use super::config::UNetConfig;
 use super::embedding::{TimestepEmbedding, guidance_embedding, timestep_embedding};
 use super::transformer::{KeysValues, TextKeys};
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 
 /// What steers the predictions of one network, as far as it is the same in every step ([`UNet::condition`](super::UNet)).
 pub struct Condition {
@@ -138,9 +138,9 @@ impl Trunk {
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<(Vec<Tensor>, Tensor), Error> {
-        let around = Around { residual: hint, ..Around::default() };
+        let hint = Epilogue { residual: hint, ..Epilogue::none() };
         // The last state goes on.
-        let mut states = vec![ops::conv2d_with(x, &self.conv_in, around)?];
+        let mut states = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
         for block in &self.down_blocks {
             states.extend(block.forward(states[states.len() - 1].clone(), time, text)?);
         }

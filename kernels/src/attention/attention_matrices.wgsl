@@ -15,34 +15,6 @@
 // flags SIDE_8: matrices are of 8x8, else of 16x16; DOWN_4: four matrices of queries, else two; ACROSS_2: two matrices of
 // columns for each subgroup, else one.
 
-// Less than every score, and finite also after a difference.
-const LEAST = -1e38;
-
-struct Params {
-    queries: u32,   // of a sequence, in this command
-    keys: u32,      // the same
-    heads: u32,
-    head_dim: u32,  // elements
-    tiles: u32,     // of queries
-    groups: u32,    // workgroups with work
-    shift: i32,     // query i sees the keys up to i + shift
-    scale: f32,     // of scores, for powers of two
-    q_first: u32,   // vectors
-    k_first: u32,
-    v_first: u32,
-    out_first: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-    pad3: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Elems>;
-@group(0) @binding(2) var<storage, read> k: array<Elems>;
-@group(0) @binding(3) var<storage, read> v: array<Elems>;
-@group(0) @binding(4) var<storage, read_write> out: array<Elems>;
-
 // Vector `e` of the tile that begins at key `start`: zeros past the last column, and past the last key that again.
 fn a_key(first: u32, start: u32, e: u32, width: u32) -> vec4<f16> {
     let columns = params.head_dim / 4u;

@@ -1,11 +1,11 @@
-//! On a GPU.
+//! The kernel for GPUs.
 
 mod matrices;
 
 use super::Attention;
 use crate::DType;
 use crate::gemm::gpu::tile::Method;
-use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
+use crate::gpu::{Array, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 use matrices::MatrixTile;
 use std::f32::consts::LOG2_E;
@@ -14,7 +14,10 @@ use std::f32::consts::LOG2_E;
 const FLOPS: usize = 150_000_000_000;
 
 /// Columns of the output of one command: wider heads take several.
-const WIDEST: usize = 512;
+const MAX_COLUMNS: usize = 512;
+
+/// What both shaders share.
+const PARAMS: &str = include_str!("params.wgsl");
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -39,8 +42,8 @@ struct Params {
 /// All keys in one command.
 pub(crate) static ATTENTION: Shader = Shader {
     name: "attention",
-    sources: &[include_str!("attention.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    sources: &[PARAMS, include_str!("attention.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<Params>(),
     variants: || variants(false),
 };
@@ -48,8 +51,13 @@ pub(crate) static ATTENTION: Shader = Shader {
 /// All keys in one command, by cooperative matrices.
 pub(crate) static ATTENTION_MATRICES: Shader = Shader {
     name: "attention_matrices",
-    sources: &[include_str!("tiles.wgsl"), include_str!("attention_matrices.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    sources: &[
+        PARAMS,
+        prelude::MATRICES,
+        include_str!("tiles.wgsl"),
+        include_str!("attention_matrices.wgsl"),
+    ],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<Params>(),
     variants: matrices::variants,
 };
@@ -57,8 +65,8 @@ pub(crate) static ATTENTION_MATRICES: Shader = Shader {
 /// A part of the keys, with what is carried from one to the next instead of the output.
 pub(crate) static ATTENTION_PART: Shader = Shader {
     name: "attention_part",
-    sources: &[include_str!("attention.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    sources: &[PARAMS, include_str!("attention.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<Params>(),
     variants: || variants(true),
 };
@@ -76,7 +84,7 @@ struct EndParams {
 pub(crate) static ATTENTION_END: Shader = Shader {
     name: "attention_end",
     sources: &[include_str!("attention_end.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<EndParams>(),
     variants: || {
         let of = |dtype| [4, 1].map(|head_dim| of_head(dtype, head_dim));
@@ -84,13 +92,13 @@ pub(crate) static ATTENTION_END: Shader = Shader {
     },
 };
 
-fn of_head(dtype: DType, head_dim: usize) -> Variant {
-    Variant::of_width(dtype, head_dim).flag("SCALAR", !head_dim.is_multiple_of(4))
+fn of_head(dtype: DType, head_dim: usize) -> ShaderVariant {
+    ShaderVariant::of_width(dtype, head_dim).flag("SCALAR", !head_dim.is_multiple_of(4))
 }
 
 /// How a workgroup shares its work, as `attention.wgsl` tells; columns are vectors of four.
 #[derive(Clone, Copy, Debug)]
-struct Tile {
+struct AttentionTile {
     query_threads: usize,
     key_threads: usize,
     keys_each: usize,
@@ -99,13 +107,13 @@ struct Tile {
     step: usize,
 }
 
-impl Tile {
+impl AttentionTile {
     /// For heads of `head_dim` and workgroup memory of `room` bytes.
     ///
     /// 64 queries where four of them and a share of the columns, 64 numbers at most, are a thread's: up to 160 columns. Of
     /// wider heads 32 queries.
-    fn new(head_dim: usize, room: usize) -> Tile {
-        let columns = head_dim.min(WIDEST).div_ceil(4);
+    fn new(head_dim: usize, room: usize) -> AttentionTile {
+        let columns = head_dim.min(MAX_COLUMNS).div_ceil(4);
         let [query_threads, key_threads, keys_each] = match columns {
             // The multiples of 40 that Stable Diffusion has fill ten threads' columns.
             10 | 20 | 30 | 33..=40 => [16, 10, 4],
@@ -122,14 +130,14 @@ impl Tile {
             keys.is_multiple_of(step) && keys * query_threads + step * columns_each * key_threads <= room
         };
         let step = (1..=20).rev().find(|step| fits(*step)).expect("a step of one value fits");
-        Tile { query_threads, key_threads, keys_each, columns_each, chunk, step }
+        AttentionTile { query_threads, key_threads, keys_each, columns_each, chunk, step }
     }
 
     fn queries(&self) -> usize {
         4 * self.query_threads
     }
 
-    fn variant(&self, dtype: DType, head_dim: usize, part: bool) -> Variant {
+    fn variant(&self, dtype: DType, head_dim: usize, part: bool) -> ShaderVariant {
         of_head(dtype, head_dim)
             .flag("PART", part)
             .constant("QUERY_THREADS", self.query_threads as u32)
@@ -141,12 +149,12 @@ impl Tile {
     }
 }
 
-fn variants(part: bool) -> Vec<Variant> {
+fn variants(part: bool) -> Vec<ShaderVariant> {
     let mut all = Vec::new();
     for dtype in [DType::F32, DType::F16] {
         for head_dim in [1, 8, 40, 64, 80, 97, 128, 160, 200, 511, 512] {
             for room in [16352, 32 << 10] {
-                let variant = Tile::new(head_dim, room).variant(dtype, head_dim, part);
+                let variant = AttentionTile::new(head_dim, room).variant(dtype, head_dim, part);
                 if !all.contains(&variant) {
                     all.push(variant);
                 }
@@ -163,7 +171,7 @@ fn variants(part: bool) -> Vec<Variant> {
 /// binding.
 ///
 /// # Panics
-/// As [`super::attention`], and if a number format disagrees.
+/// As [`super::attention`], and if a dtype disagrees.
 pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Array) -> Result<(), GpuError> {
     by(Method::best(q.gpu()), shape, q, k, v, out)
 }
@@ -177,26 +185,21 @@ pub(crate) fn by(
     v: &Array,
     out: &mut Array,
 ) -> Result<(), GpuError> {
-    let Attention { batch, queries, keys, heads, head_dim, causal } = shape;
+    let Attention { batch, queries, keys, heads, head_dim, .. } = shape;
     let width = heads * head_dim;
-    assert!(width > 0 && keys > 0, "an empty attention {shape:?}");
-    assert_eq!(q.len(), batch * queries * width, "queries of {shape:?}");
-    assert_eq!(k.len(), batch * keys * width, "keys of {shape:?}");
-    assert_eq!(v.len(), batch * keys * width, "values of {shape:?}");
-    assert_eq!(out.len(), q.len(), "output of {shape:?}");
-    assert!(!causal || queries <= keys, "a causal mask over fewer keys than queries: {shape:?}");
+    shape.assert_lengths(q.len(), k.len(), v.len(), out.len());
     for array in [k, v, out] {
-        assert_eq!(array.dtype(), q.dtype(), "number formats of {shape:?}");
+        assert_eq!(array.dtype(), q.dtype(), "dtypes of {shape:?}");
     }
 
     let gpu = q.gpu().clone();
-    let tile = Tile::new(head_dim, gpu.workgroup_memory() as usize);
+    let tile = AttentionTile::new(head_dim, gpu.workgroup_memory() as usize);
     let fit = gpu.rows_at_once(width * q.dtype().size());
     let in_parts = keys > fit;
     let matrices = if in_parts { None } else { MatrixTile::of(method, q.dtype(), head_dim) };
-    let call = Call { gpu: &gpu, shape, tile, matrices, q, k, v, out };
+    let call = AttentionCall { gpu: &gpu, shape, tile, matrices, q, k, v, out };
     let busy = FLOPS / (4 * keys * width);
-    let all = Range { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };
+    let all = AttentionRange { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };
     if batch * queries.max(keys) <= fit && batch * queries <= busy {
         return call.run(&all);
     }
@@ -212,7 +215,7 @@ pub(crate) fn by(
     for b in 0..batch {
         for i in (0..queries).step_by(piece) {
             let queries = [i, piece.min(queries - i)];
-            let range = Range { batch: b, batches: 1, queries, keys: [0, keys] };
+            let range = AttentionRange { batch: b, batches: 1, queries, keys: [0, keys] };
             match &carry {
                 Some(carry) => call.run_in_parts(&range, fit, carry)?,
                 None => call.run(&range)?,
@@ -230,17 +233,17 @@ fn carried(shape: &Attention) -> usize {
 
 /// The sequences, queries and keys of a command; of queries and keys the first and their number.
 #[derive(Clone, Copy)]
-struct Range {
+struct AttentionRange {
     batch: usize,
     batches: usize,
     queries: [usize; 2],
     keys: [usize; 2],
 }
 
-struct Call<'a> {
+struct AttentionCall<'a> {
     gpu: &'a Gpu,
     shape: Attention,
-    tile: Tile,
+    tile: AttentionTile,
     /// Instead of `tile`.
     matrices: Option<MatrixTile>,
     q: &'a Array,
@@ -249,25 +252,31 @@ struct Call<'a> {
     out: &'a Array,
 }
 
-impl Call<'_> {
+impl AttentionCall<'_> {
     /// Of a tile.
     fn queries(&self) -> usize {
         self.matrices.map_or(self.tile.queries(), MatrixTile::queries)
     }
 
     /// All of the range's keys at once.
-    fn run(&self, range: &Range) -> Result<(), GpuError> {
-        (0..self.shape.head_dim).step_by(WIDEST).try_for_each(|column| self.dispatch(range, column, None))
+    fn run(&self, range: &AttentionRange) -> Result<(), GpuError> {
+        (0..self.shape.head_dim)
+            .step_by(MAX_COLUMNS)
+            .try_for_each(|column| self.dispatch(range, column, None))
     }
 
     /// The range's keys, `piece` at a time.
-    fn run_in_parts(&self, range: &Range, piece: usize, carry: &Array) -> Result<(), GpuError> {
+    fn run_in_parts(&self, range: &AttentionRange, piece: usize, carry: &Array) -> Result<(), GpuError> {
         let head_dim = self.shape.head_dim;
         let ([_, queries], [_, keys]) = (range.queries, range.keys);
         // Columns outside: each goes through the sums anew.
-        for column in (0..head_dim).step_by(WIDEST) {
+        for column in (0..head_dim).step_by(MAX_COLUMNS) {
             for j in (0..keys).step_by(piece) {
-                self.dispatch(&Range { keys: [j, piece.min(keys - j)], ..*range }, column, Some(carry))?;
+                self.dispatch(
+                    &AttentionRange { keys: [j, piece.min(keys - j)], ..*range },
+                    column,
+                    Some(carry),
+                )?;
             }
         }
         let (from, _) = carry.window(0, queries * carried(&self.shape));
@@ -287,7 +296,7 @@ impl Call<'_> {
     }
 
     /// Where the range's queries and output begin, and their length.
-    fn output(&self, range: &Range) -> (usize, usize) {
+    fn output(&self, range: &AttentionRange) -> (usize, usize) {
         let width = self.shape.heads * self.shape.head_dim;
         let [query, queries] = range.queries;
         ((range.batch * self.shape.queries + query) * width, range.batches * queries * width)
@@ -295,7 +304,7 @@ impl Call<'_> {
 
     /// One command: 512 columns of the output at most, from `column` on. With a carry, a range whose keys begin at 0 begins
     /// it, and others go on.
-    fn dispatch(&self, range: &Range, column: usize, carry: Option<&Array>) -> Result<(), GpuError> {
+    fn dispatch(&self, range: &AttentionRange, column: usize, carry: Option<&Array>) -> Result<(), GpuError> {
         let Attention { heads, head_dim, causal, .. } = self.shape;
         let width = heads * head_dim;
         let ([query, queries], [key, keys]) = (range.queries, range.keys);

@@ -89,7 +89,7 @@ mod gpus {
     use super::*;
     use crate::gemm::gpu::tile::Method;
     use crate::gpu::testing::gpus;
-    use crate::gpu::{Adapter, Array, Gpu, Options, adapters};
+    use crate::gpu::{Adapter, Array, Gpu, GpuOptions, adapters};
     use half::f16;
 
     fn check(name: &str, gpu: &Gpu, shape: Attention, sharpness: f32) {
@@ -179,7 +179,7 @@ mod gpus {
     #[test]
     fn keys_in_parts() {
         let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else { return };
-        let options = Options { binding_limit: Some(16 << 10), ..Options::default() };
+        let options = GpuOptions { binding_limit: Some(16 << 10), ..GpuOptions::default() };
         let gpu = Gpu::open(&adapter, &options).unwrap();
         for head_dim in [20, 40, 63] {
             check("small bindings", &gpu, shape(2, 21, 250, 2, head_dim, false), 3.0);

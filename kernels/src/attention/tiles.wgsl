@@ -1,23 +1,8 @@
 // The tiles of `attention_matrices.wgsl` in workgroup memory, and the matrices that subgroups make of them.
 //
-// COOPERATIVE multiplies by cooperative matrices. Without, each thread computes its elements by itself, slowly, so that
-// tests on any adapter check all but the loads, products and stores of matrices.
-//
 // Matrices in workgroup memory are row by row, with strides in elements of the array. Drivers ask that rows begin at
 // multiples of 16 bytes, and rows of neighbours should not begin in the same bank: hence the more values of each.
 
-#if SIDE_8
-// Metal loads from arrays of scalars only.
-const PACK = 1u;
-const SIDE = 8u;
-alias Half = f16;
-alias Float = f32;
-#else
-const PACK = 4u;
-const SIDE = 16u;
-alias Half = vec4<f16>;
-alias Float = vec4<f32>;
-#endif
 #if DOWN_4
 const DOWN = 4u;
 #else
@@ -129,19 +114,7 @@ fn weight_index(query: u32, key: u32) -> u32 {
 }
 
 #if COOPERATIVE
-#if SIDE_8
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
 #else
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
-#else
-// A thread's elements: every SUBGROUP-th, row by row.
-alias Matrix = array<f32, SIDE * SIDE / SUBGROUP>;
-
 // It is SIDE, but compilers do not see that, and so do not unroll the loops, which would take them long.
 fn side() -> u32 {
     return min(SIDE, SIDE + params.keys);

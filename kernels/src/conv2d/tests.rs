@@ -235,7 +235,7 @@ fn by_bands(
     let mut out = vec![f32::NAN; batch * out_height * out_line];
     for band in starts.windows(2) {
         let wanted = Rows::from(band[0]..band[1]);
-        let held = filter.rows_read([height, to_height], wanted);
+        let held = filter.geometry.rows_read([height, to_height], wanted);
         let x = rows(conv.x, line, height, held);
         let residual = conv.residual.map(|residual| rows(residual, out_line, out_height, wanted));
         let band = Some(Band { held, wanted });
@@ -315,7 +315,7 @@ fn rows_that_a_band_follows_from() {
         ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, stride, Padding::all(pad))
     };
     let read = |stride, pad, heights, wanted: Range<usize>| {
-        let Rows { start, end } = filter(stride, pad).rows_read(heights, wanted.into());
+        let Rows { start, end } = filter(stride, pad).geometry.rows_read(heights, wanted.into());
         start..end
     };
     assert_eq!(read(1, 1, [20, 20], 0..8), 0..9);
@@ -327,7 +327,7 @@ fn rows_that_a_band_follows_from() {
 }
 
 #[test]
-#[should_panic(expected = "are no band of 8 rows")]
+#[should_panic(expected = "are not a band of 8 rows")]
 fn a_band_off_the_grid_is_refused() {
     let filter = ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, 1, Padding::all(1));
     let band = Some(Band { held: (0..8).into(), wanted: (2..4).into() });

@@ -11,18 +11,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 
-#if SIDE_8
-const SIDE = 8u;
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
-#else
-const SIDE = 16u;
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
-
 const SUBGROUPS = 8u;
 const SIZE = SIDE * SIDE;
 

@@ -4,14 +4,14 @@ use crate::DType;
 
 /// How a shader uses an array that is bound to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum BindingAccess {
     /// `var<storage, read>`
     Read,
     /// `var<storage, read_write>`
     Write,
 }
 
-/// A shader, of which each [`Variant`] is a pipeline.
+/// A shader, of which each [`ShaderVariant`] is a pipeline.
 ///
 /// Group 0 binds its parameters, a `var<uniform>`, at 0 and its arrays from 1 on.
 pub struct Shader {
@@ -20,16 +20,16 @@ pub struct Shader {
     /// The text, in parts: what several shaders share, then the shader's own.
     pub sources: &'static [&'static str],
     /// How it uses its arrays.
-    pub bindings: &'static [Access],
+    pub bindings: &'static [BindingAccess],
     /// Bytes of its parameters.
     pub params: usize,
     /// Every variant that is used, as far as what is compiled depends on it.
-    pub variants: fn() -> Vec<Variant>,
+    pub variants: fn() -> Vec<ShaderVariant>,
 }
 
 /// Of what kind a pipeline is, beyond its shader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Variant {
+pub struct ShaderVariant {
     /// The numbers in arrays of activations: `F32` or `F16`. The shader calls one `Elem`.
     pub dtype: DType,
     /// Elements of one access, 1 or 4: `Elems` in memory, `Floats` in registers.
@@ -42,26 +42,26 @@ pub struct Variant {
     pub overrides: Vec<(&'static str, u32)>,
 }
 
-impl Variant {
+impl ShaderVariant {
     /// A variant without flags.
     #[must_use]
-    pub fn new(dtype: DType, vector: u32) -> Variant {
+    pub fn new(dtype: DType, vector: u32) -> ShaderVariant {
         assert!(
             matches!(dtype, DType::F32 | DType::F16) && matches!(vector, 1 | 4),
             "no variant of {vector} {dtype}"
         );
-        Variant { dtype, vector, flags: Vec::new(), constants: Vec::new(), overrides: Vec::new() }
+        ShaderVariant { dtype, vector, flags: Vec::new(), constants: Vec::new(), overrides: Vec::new() }
     }
 
     /// Four elements at once where `width` allows it.
     #[must_use]
-    pub fn of_width(dtype: DType, width: usize) -> Variant {
-        Variant::new(dtype, if width.is_multiple_of(4) { 4 } else { 1 })
+    pub fn of_width(dtype: DType, width: usize) -> ShaderVariant {
+        ShaderVariant::new(dtype, if width.is_multiple_of(4) { 4 } else { 1 })
     }
 
     /// With a flag.
     #[must_use]
-    pub fn flag(mut self, name: &'static str, set: bool) -> Variant {
+    pub fn flag(mut self, name: &'static str, set: bool) -> ShaderVariant {
         if set {
             self.flags.push(name);
         }
@@ -70,24 +70,24 @@ impl Variant {
 
     /// With a constant.
     #[must_use]
-    pub fn constant(mut self, name: &'static str, value: u32) -> Variant {
+    pub fn constant(mut self, name: &'static str, value: u32) -> ShaderVariant {
         self.constants.push((name, value));
         self
     }
 
     /// With an override constant.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: u32) -> Variant {
+    pub fn with(mut self, name: &'static str, value: u32) -> ShaderVariant {
         self.overrides.push((name, value));
         self
     }
 
-    /// Both number formats by both widths, for a shader's list.
+    /// Both dtypes by both widths, for a shader's list.
     #[must_use]
-    pub fn basic() -> Vec<Variant> {
+    pub fn basic() -> Vec<ShaderVariant> {
         [DType::F32, DType::F16]
             .into_iter()
-            .flat_map(|dtype| [Variant::new(dtype, 1), Variant::new(dtype, 4)])
+            .flat_map(|dtype| [ShaderVariant::new(dtype, 1), ShaderVariant::new(dtype, 4)])
             .collect()
     }
 }

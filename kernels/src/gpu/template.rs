@@ -3,7 +3,7 @@
 //! Before the text stand the enabled extensions, the types that depend on the variant, and its constants. In the text
 //! itself a line `#if NAME`, `#else` or `#endif` chooses by the variant's flags; nothing else is replaced.
 
-use super::shader::{Shader, Variant};
+use super::shader::{Shader, ShaderVariant};
 use crate::DType;
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ pub(crate) const COOPERATIVE: &str = "COOPERATIVE";
 ///
 /// # Panics
 /// If an `#if` is not closed, or closed twice.
-pub(super) fn expand(shader: &Shader, variant: &Variant) -> String {
+pub(super) fn expand(shader: &Shader, variant: &ShaderVariant) -> String {
     let mut out = String::new();
     let has = |name: &str| variant.flags.contains(&name);
     if variant.dtype == DType::F16 || has(COOPERATIVE) {

@@ -1,22 +1,26 @@
 //! The GPUs that this crate's tests run on.
 
-use super::{Array, Gpu, GpuError, Options, adapters};
+use super::{Array, FeatureLevel, Gpu, GpuError, GpuOptions, adapters};
 use crate::DType;
 use crate::testing::assert_close;
 
-/// Every way in which the tests open this machine's first adapter, with its name: with all that it has, and with the
-/// least that any has and bindings so small that arrays are cut.
+/// Every way in which the tests open the best adapter of this machine, each with a name: with all its features, and with
+/// [`FeatureLevel::Minimal`] and bindings so small that arrays are split.
 ///
-/// Without an adapter there is none, which is told on the standard error, or, where the variable `LATENT_GPU_REQUIRED` is
-/// set, a failure.
+/// Without an adapter the list is empty, which is reported on the standard error, or, if the variable `LATENT_GPU_REQUIRED`
+/// is set, a failure.
 pub(crate) fn gpus() -> Vec<(&'static str, Gpu)> {
     let Some(adapter) = adapters().into_iter().max_by_key(super::Adapter::rank) else {
         assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
         eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
         return Vec::new();
     };
-    let minimal = Options { minimal: true, binding_limit: Some(16 << 10), ..Options::default() };
-    [("full", Options::default()), ("minimal", minimal)]
+    let minimal = GpuOptions {
+        features: FeatureLevel::Minimal,
+        binding_limit: Some(16 << 10),
+        ..GpuOptions::default()
+    };
+    [("full", GpuOptions::default()), ("minimal", minimal)]
         .map(|(name, options)| (name, Gpu::open(&adapter, &options).expect("an adapter opens")))
         .into()
 }

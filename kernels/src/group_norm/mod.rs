@@ -28,6 +28,14 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
+    /// Checks the lengths of the arrays, on either device.
+    fn assert_lengths(&self, x: usize, weight: usize, bias: usize, out: usize) {
+        self.assert_sizes();
+        assert_eq!(x, self.batch * self.positions * self.channels, "input of {self:?}");
+        assert_eq!(out, x, "output of {self:?}");
+        assert!(weight == self.channels && bias == self.channels, "weight and bias of {self:?}");
+    }
+
     fn assert_sizes(&self) {
         let is_empty = self.groups == 0 || self.positions == 0 || self.channels == 0;
         assert!(!is_empty, "an empty group norm {self:?}");
@@ -49,6 +57,7 @@ pub fn group_norm(shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out
 /// # Panics
 /// As [`group_norm`], and if the CPU lacks the instruction set.
 pub fn group_norm_with(isa: Isa, shape: GroupNorm, x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+    shape.assert_lengths(x.len(), weight.len(), bias.len(), out.len());
     let statistics = Statistics::with(isa, shape, x, weight);
     apply_with(isa, x, &statistics.norm(bias, shape.silu), out);
 }

@@ -2,10 +2,10 @@
 
 use crate::DType;
 use crate::gemm::gpu::tile::Method;
-use crate::gpu::{COOPERATIVE, Variant};
+use crate::gpu::{COOPERATIVE, ShaderVariant};
 
 /// Heads of more columns leave no room in 32 KiB of workgroup memory.
-const WIDEST: usize = 160;
+const MAX_COLUMNS: usize = 160;
 
 /// Threads of a workgroup, at most.
 const THREADS: u32 = 256;
@@ -40,7 +40,7 @@ impl MatrixTile {
 
     /// For heads of `head_dim`, or none if it does not suit them.
     fn new(side: u32, subgroup: u32, head_dim: usize) -> Option<MatrixTile> {
-        if head_dim > WIDEST || !head_dim.is_multiple_of(4) {
+        if head_dim > MAX_COLUMNS || !head_dim.is_multiple_of(4) {
             return None;
         }
         let columns = (head_dim as u32).div_ceil(side);
@@ -58,8 +58,8 @@ impl MatrixTile {
         (self.down * self.side) as usize
     }
 
-    pub(super) fn variant(self) -> Variant {
-        Variant::new(DType::F16, 4)
+    pub(super) fn variant(self) -> ShaderVariant {
+        ShaderVariant::new(DType::F16, 4)
             .flag(COOPERATIVE, self.cooperative)
             .flag("SIDE_8", self.side == 8)
             .flag("DOWN_4", self.down == 4)
@@ -70,10 +70,10 @@ impl MatrixTile {
 }
 
 /// Of every width and kind of GPU.
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants() -> Vec<ShaderVariant> {
     let mut all = Vec::new();
     for (side, subgroup) in [(16, 32), (16, 16), (8, 32), (8, 8)] {
-        for head_dim in (4..=WIDEST).step_by(4) {
+        for head_dim in (4..=MAX_COLUMNS).step_by(4) {
             let Some(tile) = MatrixTile::new(side, subgroup, head_dim) else { continue };
             for cooperative in [true, false] {
                 let variant = MatrixTile { cooperative, ..tile }.variant();
@@ -90,7 +90,9 @@ pub(super) fn variants() -> Vec<Variant> {
 #[test]
 fn tiles_fit() {
     for (side, subgroup) in [(16, 32), (16, 16), (16, 8), (8, 32), (8, 16), (8, 8)] {
-        for tile in (4..=WIDEST).step_by(4).filter_map(|head_dim| MatrixTile::new(side, subgroup, head_dim)) {
+        for tile in
+            (4..=MAX_COLUMNS).step_by(4).filter_map(|head_dim| MatrixTile::new(side, subgroup, head_dim))
+        {
             let MatrixTile { subgroups, down, across, .. } = tile;
             let (queries, width) = (down * side, subgroups * across * side);
             let scores = (queries * 36).max(subgroups * side * side);

@@ -7,7 +7,7 @@ use crate::gpu::{Array, Gpu};
 use gpu::PackedConv;
 
 /// A convolution with all that can be around it.
-struct Around {
+struct Fusion {
     resize: Option<[usize; 2]>,
     bias: bool,
     vector: bool,
@@ -15,13 +15,13 @@ struct Around {
     accumulate: bool,
 }
 
-const ALONE: Around = Around { resize: None, bias: true, vector: false, residual: false, accumulate: false };
+const ALONE: Fusion = Fusion { resize: None, bias: true, vector: false, residual: false, accumulate: false };
 
-fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
+fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Fusion) {
     check_by(Method::best(gpu), name, gpu, case, dtype, half, around);
 }
 
-fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
+fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Fusion) {
     let [n, h, w, c] = case.input;
     let Case { out_channels, kernel, stride, padding, .. } = case;
     let bytes = to_bytes(&random(2, out_channels * c * kernel * kernel), dtype);
@@ -34,15 +34,15 @@ fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, hal
     let large = crate::upsample::reference::nearest(&x, [n, h, w, c], [th, tw]);
     let shape = [out_channels, kernel, stride];
     let mut want = reference::conv2d(&large, [n, th, tw, c], &values.to_f32(), shape, padding);
-    let (oh, ow) = packed.output_size(th, tw).unwrap();
+    let (oh, ow) = packed.geometry().output_size(th, tw).unwrap();
     assert_eq!(want.len(), n * oh * ow * out_channels);
     let (b, v) = (random(3, out_channels), random(4, n * out_channels));
     let (r, before) = (random(5, want.len()), random(6, want.len()));
     for (i, value) in want.iter_mut().enumerate() {
         let channel = i % out_channels;
-        let picture = i / (oh * ow * out_channels);
+        let image = i / (oh * ow * out_channels);
         *value += if around.bias { b[channel] } else { 0.0 };
-        *value += if around.vector { v[picture * out_channels + channel] } else { 0.0 };
+        *value += if around.vector { v[image * out_channels + channel] } else { 0.0 };
         *value += if around.residual { r[i] } else { 0.0 };
         *value += if around.accumulate { before[i] } else { 0.0 };
     }
@@ -52,7 +52,7 @@ fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, hal
     let what = format!("{name} {case:?} {dtype} half {half} resize {:?} by {method:?}", around.resize);
     check(gpu, &[&x, &v, &r, &before], &want, tolerance, &what, |arrays| {
         let mut out = arrays[3].clone();
-        let conv = gpu::Fused {
+        let conv = gpu::GpuConvolution {
             x: &arrays[0],
             shape: [n, h, w],
             resize: around.resize,
@@ -62,9 +62,9 @@ fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, hal
             accumulate: around.accumulate,
         };
         if method == Method::best(gpu) {
-            gpu::fused(&conv, &packed, &mut out)?;
+            gpu::conv2d(&conv, &packed, &mut out)?;
         } else {
-            gpu::fused_by(method, &conv, &packed, &mut out)?;
+            gpu::conv2d_by(method, &conv, &packed, &mut out)?;
         }
         Ok(out)
     });
@@ -115,7 +115,7 @@ fn convolutions_of_any_shape_with_all_around() {
                 let out_channels = [1, 4, 10, 24, 68, 130][i % 6];
                 let [_, h, w, _] = input;
                 let resize = [None, Some([2 * h, 2 * w]), Some([h + 3, w - 1]), None, Some([h - 1, w])];
-                let around = Around {
+                let around = Fusion {
                     resize: resize[i % 5],
                     bias: i % 2 == 0,
                     vector: i % 3 != 0,
@@ -131,11 +131,11 @@ fn convolutions_of_any_shape_with_all_around() {
     }
 }
 
-/// A picture larger than what can be bound, in bands; a vector for each of several; sums long enough to be split.
+/// A image larger than what can be bound, in bands; a vector for each of several; sums long enough to be split.
 #[test]
 fn large_pictures_and_long_sums() {
-    let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
-    let enlarged = Around { resize: Some([40, 44]), ..all };
+    let all = Fusion { resize: None, bias: true, vector: true, residual: true, accumulate: true };
+    let enlarged = Fusion { resize: Some([40, 44]), ..all };
     for (name, gpu) in gpus() {
         for around in [&all, &enlarged] {
             check_case(
@@ -156,8 +156,8 @@ fn large_pictures_and_long_sums() {
 /// What is around the cooperative matrices, on any GPU.
 #[test]
 fn convolutions_by_emulated_matrices() {
-    let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
-    let enlarged = Around { resize: Some([16, 14]), ..all };
+    let all = Fusion { resize: None, bias: true, vector: true, residual: true, accumulate: true };
+    let enlarged = Fusion { resize: Some([16, 14]), ..all };
     for (name, gpu) in gpus() {
         for (side, subgroup) in [(16, 32), (8, 8)] {
             let method = Method::Matrices { side, subgroup, cooperative: false };

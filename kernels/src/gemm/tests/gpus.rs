@@ -58,7 +58,7 @@ fn check_by(
             let addends = Addends { bias, vector: None, residual, accumulate };
             gpu::matrices(method, &arrays[0], &packed, &addends, usize::MAX, &mut out)?;
         } else {
-            let product = gpu::Product { x: &arrays[0], weight: &packed, bias, residual, accumulate };
+            let product = gpu::GpuProduct { x: &arrays[0], weight: &packed, bias, residual, accumulate };
             gpu::gemm(&product, &mut out)?;
         }
         Ok(out)
@@ -128,7 +128,7 @@ fn no_rows_are_no_work() {
         let (packed, _) = weight(&gpu, DType::F32, 8, 4, false);
         let (x, mut out) = (Array::upload(&gpu, DType::F32, &[]), Array::upload(&gpu, DType::F32, &[]));
         let x = x.as_ref().unwrap();
-        let product = gpu::Product { x, weight: &packed, bias: None, residual: None, accumulate: false };
+        let product = gpu::GpuProduct { x, weight: &packed, bias: None, residual: None, accumulate: false };
         gpu::gemm(&product, out.as_mut().unwrap()).unwrap();
     }
 }
