@@ -7,7 +7,7 @@ use crate::{DType, TensorError};
 #[cfg(feature = "gpu")]
 use latent_kernels::gpu::Gpu;
 
-/// Where a tensor's memory is, and where ops on it run.
+/// Where the memory of a tensor is, and where ops on it run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
@@ -25,8 +25,8 @@ pub enum Device {
 }
 
 impl Device {
-    /// Returns memory that no tensor uses to the system, in main memory and on the device. Call it at the end of a stage. A
-    /// GPU first finishes all recorded commands.
+    /// Returns memory that no tensor uses to the system, in main memory and on the device. Call it at the end of a
+    /// stage. A GPU first finishes all recorded commands.
     pub fn trim(&self) {
         crate::Pool::global().trim();
         #[cfg(feature = "gpu")]
@@ -36,7 +36,7 @@ impl Device {
         }
     }
 
-    /// The same GPU with tensors of `F32`, if these are of `F16`.
+    /// The same GPU with tensors of `F32`, if they are now of `F16`.
     #[must_use]
     pub fn more_exact(&self) -> Option<Device> {
         match self {
@@ -51,7 +51,7 @@ impl Device {
     /// A GPU, with tensors of `F16` or `F32`.
     ///
     /// # Errors
-    /// `BF16`, `Q8_0`, or `F16` where the GPU has none.
+    /// `BF16`, `Q8_0`, or `F16` on a GPU without it.
     #[cfg(feature = "gpu")]
     pub fn gpu(gpu: &Gpu, dtype: DType) -> Result<Device, TensorError> {
         if !matches!(dtype, DType::F32 | DType::F16) || (dtype == DType::F16 && !gpu.has_f16()) {

@@ -1,4 +1,4 @@
-//! What can be wrong with the arguments of an op.
+//! Errors of ops.
 
 use crate::{DType, Shape};
 #[cfg(feature = "gpu")]
@@ -19,16 +19,16 @@ pub enum TensorError {
         /// What it was given.
         got: ShapeFound,
     },
-    /// A tensor has another dtype than the op computes with.
+    /// The op does not compute with the dtype of a tensor.
     DType {
         /// The op.
         op: TensorOp,
-        /// The dtypes that it computes with.
+        /// The dtypes with which it computes.
         expected: &'static [DType],
         /// The dtype of the tensor.
         got: DType,
     },
-    /// A tensor or a layer is on another device than the op needs it on.
+    /// A tensor or a layer is not on the device on which the op needs it.
     Device {
         /// The op.
         op: TensorOp,
@@ -42,7 +42,7 @@ pub enum TensorError {
     Gpu(GpuError),
     /// There is not enough memory.
     OutOfMemory {
-        /// Bytes that were asked for.
+        /// Bytes that were requested.
         bytes: usize,
     },
 }
@@ -81,7 +81,7 @@ pub enum TensorOp {
     Reshape,
     /// [`Shape::new`]
     Shape,
-    /// Giving back the end of a tensor
+    /// Freeing the end of a tensor
     Shrink,
     /// [`crate::ops::softmax`]
     Softmax,
@@ -149,7 +149,7 @@ pub enum ShapeRequirement {
     },
     /// A vector of channels for each image: `[batch, channels]`.
     VectorPerImage([usize; 2]),
-    /// Rows of these.
+    /// Rows within these.
     RowsWithin(Range<usize>),
     /// Something else, in words.
     Other(String),
@@ -281,8 +281,10 @@ impl fmt::Display for TensorError {
         match self {
             TensorError::Shape { op, expected, got } => write!(f, "{op}: expected {expected}, got {got}"),
             TensorError::DType { op, expected, got } => {
-                let expected: Vec<_> = expected.iter().map(DType::to_string).collect();
-                write!(f, "{op}: expected {}, got {got}", expected.join(" or "))
+                let names: Vec<_> = expected.iter().map(DType::to_string).collect();
+                let is_limit = *op == TensorOp::Device && expected.len() == 1;
+                let reason = if is_limit { ", the only dtype of this GPU" } else { "" };
+                write!(f, "{op}: expected {}{reason}, got {got}", names.join(" or "))
             }
             TensorError::Device { op, expected, got } => {
                 write!(f, "{op}: expected memory of {expected}, got that of {got}")

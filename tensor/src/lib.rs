@@ -4,7 +4,7 @@
 //!
 //! Tensors are contiguous and row-major. Images are channels-last, `[batch, height, width, channels]`, sequences
 //! `[batch, length, channels]`. Ops take references and return new tensors, whose memory comes from a [`Pool`] and
-//! goes back to it, so that a model's forward pass allocates only once. Shapes are checked before a kernel runs; a
+//! returns to it, so the forward pass of a model allocates only once. Shapes are checked before a kernel runs; a
 //! mismatch is a [`TensorError`] that names the op.
 //!
 //! ```

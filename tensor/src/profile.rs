@@ -1,11 +1,11 @@
-//! Where the time of a forward pass goes, and how much work it is.
+//! Time and operations of a forward pass, by kind of op.
 //!
 //! While [`record`] runs a function, every op that the function calls adds its time and its operations to the account
-//! of its [`OpClass`]. At all other times an op looks at one flag of its thread and that is all.
+//! of its [`OpClass`]. At all other times an op only reads one flag of its thread.
 //!
 //! Operations are those of the *direct* algorithm, two for each multiply-add of a convolution, a linear layer or the two
-//! products of attention, whatever a kernel does instead: an algorithm that needs fewer is faster, not smaller. Norms
-//! and elementwise ops count none.
+//! products of attention, even if a kernel uses another: an algorithm that needs fewer operations is faster, not less
+//! work. Norms and elementwise ops count as no operations.
 //!
 //! ```
 //! use latent_tensor::profile::{self, OpClass};
@@ -43,7 +43,7 @@ impl OpClass {
         [OpClass::Conv, OpClass::Linear, OpClass::Attention, OpClass::Norm, OpClass::Elementwise];
 }
 
-/// What the ops of a class took.
+/// The time and the operations of the ops of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpWork {
     /// Time in the ops.
@@ -59,13 +59,13 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// What the ops of a class took.
+    /// The time and the operations of the ops of a class.
     #[must_use]
     pub fn work(&self, class: OpClass) -> OpWork {
         self.work[class as usize]
     }
 
-    /// What all ops took.
+    /// The time and the operations of all ops.
     #[must_use]
     pub fn total(&self) -> OpWork {
         let add =
@@ -75,18 +75,19 @@ impl Profile {
 }
 
 thread_local! {
-    /// The account of the record that runs on this thread, if one does.
+    /// The account of the innermost [`record`] on this thread, if there is one.
     static CURRENT: RefCell<Option<Profile>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` and accounts for the ops that it calls on this thread. Those of a record within count there and not here.
+/// Runs `f` and accounts for the ops that it calls on this thread. Ops inside a nested `record` count only there.
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Profile) {
     let outer = CURRENT.replace(Some(Profile::default()));
     let result = f();
     (result, CURRENT.replace(outer).unwrap_or_default())
 }
 
-/// Accounts for an op until it is dropped; made just before the kernel is called. Ops that call other ops need none.
+/// Accounts for an op until it is dropped. It is made just before the kernel is called; an op that calls other ops
+/// needs none.
 #[must_use]
 pub(crate) struct Timer {
     class: OpClass,
@@ -102,7 +103,7 @@ pub(crate) fn timer(class: OpClass) -> Timer {
 }
 
 impl Timer {
-    /// The op computes so many values by so many multiply-adds each.
+    /// Sets the work of the op: a number of values, and the multiply-adds of each.
     pub(crate) fn multiply_adds(mut self, values: usize, each: usize) -> Timer {
         self.flops = 2 * values as u64 * each as u64;
         self

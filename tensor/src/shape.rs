@@ -40,7 +40,7 @@ impl Shape {
     }
 }
 
-/// Checks that a row of a weight is whole blocks of its dtype.
+/// Checks that a row of a weight consists of whole blocks of its dtype.
 pub(crate) fn expect_blocks(op: TensorOp, dtype: DType, row: usize) -> Result<(), TensorError> {
     if row.is_multiple_of(dtype.block()) {
         return Ok(());

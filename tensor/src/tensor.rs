@@ -17,7 +17,7 @@ pub struct Tensor {
     storage: Storage,
 }
 
-/// A tensor's memory.
+/// The memory of a tensor.
 #[derive(Clone)]
 enum Storage {
     Cpu(Arc<Buffer>),
@@ -169,7 +169,7 @@ impl Tensor {
     /// The array of a tensor on a GPU, to write.
     ///
     /// # Errors
-    /// No memory for a copy of one that is shared.
+    /// No memory for a copy of a shared array.
     #[cfg(feature = "gpu")]
     pub(crate) fn array_mut(&mut self) -> Result<Option<&mut Array>, TensorError> {
         match &mut self.storage {
@@ -198,7 +198,7 @@ impl Tensor {
     /// The values, to write.
     ///
     /// # Errors
-    /// As [`Tensor::f32s`]; no memory for a copy of one that is shared.
+    /// As [`Tensor::f32s`], or no memory for a copy of a shared tensor.
     pub fn f32s_mut(&mut self) -> Result<&mut [f32], TensorError> {
         self.buffer()?;
         self.expect_f32()?;
@@ -206,7 +206,7 @@ impl Tensor {
         Ok(self.buffer_mut()?.view_mut(elements))
     }
 
-    /// The values' bytes, in the machine's order.
+    /// The bytes of the values, in the byte order of the machine.
     ///
     /// # Errors
     /// A tensor that is not in main memory.
@@ -221,7 +221,7 @@ impl Tensor {
         Err(TensorError::DType { op: TensorOp::Tensor, expected: &[DType::F32], got: self.dtype })
     }
 
-    /// Memory of the CPU.
+    /// The memory of a tensor on the CPU.
     fn buffer(&self) -> Result<&Buffer, TensorError> {
         match &self.storage {
             Storage::Cpu(buffer) => Ok(buffer),
@@ -240,7 +240,7 @@ impl Tensor {
         Tensor::from_f32(self.dims(), &WeightBytes::new(self.dtype, self.bytes()?).to_f32())
     }
 
-    /// The same values in another shape of as many elements.
+    /// The same values in another shape with the same number of elements.
     ///
     /// # Errors
     /// A shape of another number of elements.
@@ -272,7 +272,7 @@ impl Tensor {
         Ok(self)
     }
 
-    /// `N` dimensions of an op's argument.
+    /// The dimensions of an argument of an op, if there are `N`.
     pub(crate) fn rank<const N: usize>(&self, op: TensorOp) -> Result<[usize; N], TensorError> {
         <[usize; N]>::try_from(self.dims())
             .map_err(|_| TensorError::shape(op, ShapeRequirement::Rank(N), self.shape))
@@ -287,7 +287,7 @@ impl Tensor {
         }
     }
 
-    /// Memory of the CPU that no other tensor shares.
+    /// The memory of a tensor on the CPU, if no other tensor shares it.
     fn unique_buffer(&mut self) -> Option<&mut Buffer> {
         match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer),

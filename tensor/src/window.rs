@@ -6,8 +6,8 @@ use std::ops::Range;
 
 const OP: TensorOp = TensorOp::Window;
 
-/// Neighbouring rows of one image `[height, width, channels]`. Rows are appended at the bottom and dropped at the top, so a
-/// window that moves down an image takes only the memory of its own rows.
+/// Neighbouring rows of one image `[height, width, channels]`. Rows are appended at the bottom and dropped at the top,
+/// so a window that moves down an image takes only the memory of its own rows.
 ///
 /// ```
 /// use latent_tensor::Window;
@@ -132,7 +132,7 @@ impl Window {
         self.values_mut(rows)
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     fn line(&self) -> usize {
         let [_, width, channels] = self.dims();
         (width * channels).max(1)

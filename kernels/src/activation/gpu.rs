@@ -72,7 +72,7 @@ pub(crate) fn scale(x: &mut Array, factor: f32) -> Result<(), GpuError> {
 fn in_place(kind: u32, factor: f32, x: &mut Array) -> Result<(), GpuError> {
     let gpu = x.gpu().clone();
     let (len, size) = (x.len(), x.dtype().size());
-    // Memory is a whole number of vectors, so the last may be computed past the end.
+    // The memory is whole vectors, so the last one may be computed past the end.
     let variant = ShaderVariant::new(x.dtype(), 4).with("KIND", kind);
     let piece = gpu.rows_at_once(4 * size) * 4;
     for start in (0..len).step_by(piece) {

@@ -10,10 +10,10 @@ use bytemuck::{Pod, Zeroable};
 use matrices::MatrixTile;
 use std::f32::consts::LOG2_E;
 
-/// Operations of one command: drivers reset what takes longer than two seconds, and a small GPU may.
+/// Maximum operations of one command: drivers reset a GPU that takes longer than two seconds, and a small GPU may.
 const FLOPS: usize = 150_000_000_000;
 
-/// Columns of the output of one command: wider heads take several.
+/// Maximum columns of the output of one command: wider heads take several.
 const MAX_COLUMNS: usize = 512;
 
 /// What both shaders share.
@@ -62,7 +62,7 @@ pub(crate) static ATTENTION_MATRICES: Shader = Shader {
     variants: matrices::variants,
 };
 
-/// A part of the keys, with what is carried from one to the next instead of the output.
+/// A part of the keys. Instead of the output it writes the state that is carried to the next part.
 pub(crate) static ATTENTION_PART: Shader = Shader {
     name: "attention_part",
     sources: &[PARAMS, include_str!("attention.wgsl")],
@@ -80,7 +80,7 @@ struct EndParams {
     pad: u32,
 }
 
-/// The output of what was carried.
+/// The output, from the carried state.
 pub(crate) static ATTENTION_END: Shader = Shader {
     name: "attention_end",
     sources: &[include_str!("attention_end.wgsl")],
@@ -96,7 +96,7 @@ fn of_head(dtype: DType, head_dim: usize) -> ShaderVariant {
     ShaderVariant::of_width(dtype, head_dim).flag("SCALAR", !head_dim.is_multiple_of(4))
 }
 
-/// How a workgroup shares its work, as `attention.wgsl` tells; columns are vectors of four.
+/// How a workgroup divides its work, as described in `attention.wgsl`; columns are vectors of four.
 #[derive(Clone, Copy, Debug)]
 struct AttentionTile {
     query_threads: usize,
@@ -110,12 +110,12 @@ struct AttentionTile {
 impl AttentionTile {
     /// For heads of `head_dim` and workgroup memory of `room` bytes.
     ///
-    /// 64 queries where four of them and a share of the columns, 64 numbers at most, are a thread's: up to 160 columns. Of
-    /// wider heads 32 queries.
+    /// Up to 160 columns, 64 queries: a thread has four of them and a share of the columns, at most 64 values. For wider
+    /// heads, 32 queries.
     fn new(head_dim: usize, room: usize) -> AttentionTile {
         let columns = head_dim.min(MAX_COLUMNS).div_ceil(4);
         let [query_threads, key_threads, keys_each] = match columns {
-            // The multiples of 40 that Stable Diffusion has fill ten threads' columns.
+            // The head sizes of Stable Diffusion that are multiples of 40 fill the columns of ten threads.
             10 | 20 | 30 | 33..=40 => [16, 10, 4],
             ..=32 => [16, 8, 4],
             _ => [8, 32, 2],
@@ -124,7 +124,7 @@ impl AttentionTile {
         let all = head_dim.div_ceil(4);
         let chunk = all.div_ceil(all.div_ceil(8));
         let keys = key_threads * keys_each;
-        // Wide rows of values need more than 16 KiB lest a step be short; more than a few are no gain.
+        // Wide rows of values need more than 16 KiB, else a step would be short; long steps gain nothing.
         let room = room.min(if key_threads == 32 { 24 << 10 } else { 16 << 10 }) / 16;
         let fits = |step: usize| {
             keys.is_multiple_of(step) && keys * query_threads + step * columns_each * key_threads <= room
@@ -166,9 +166,8 @@ fn variants(part: bool) -> Vec<ShaderVariant> {
 
 /// As [`super::attention`].
 ///
-/// # Errors
-/// A lost GPU, a command that it refused, no memory for what is carried between parts of keys that are too many for one
-/// binding.
+/// # Errors A lost GPU, a command that it refused, no memory for the state between parts of the keys, if these are too
+/// many for one binding.
 ///
 /// # Panics
 /// As [`super::attention`], and if a dtype disagrees.
@@ -176,7 +175,7 @@ pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Ar
     by(Method::best(q.gpu()), shape, q, k, v, out)
 }
 
-/// As [`attention`], by a method where it suits.
+/// As [`attention`], by a given method where it is suitable.
 pub(crate) fn by(
     method: Method,
     shape: Attention,
@@ -205,7 +204,7 @@ pub(crate) fn by(
     }
     let carry_fit = gpu.rows_at_once(carried(&shape) * size_of::<f32>());
     let piece = fit.min(busy).min(if in_parts { carry_fit } else { fit });
-    // Whole tiles where there is one.
+    // Whole tiles, if at least one fits.
     let of_tile = call.queries();
     let piece = if piece < of_tile { piece.max(1) } else { piece / of_tile * of_tile };
     let carry = match in_parts {
@@ -225,13 +224,13 @@ pub(crate) fn by(
     Ok(())
 }
 
-/// Numbers that parts of the keys hand on for a query: for each head four, of which two are the largest score and the sum
-/// of the weights, and the weighted sum of values.
+/// Values that one part of the keys hands to the next for a query: for each head a vector of four, of which two are the
+/// largest score and the sum of the weights, then the weighted sum of values.
 fn carried(shape: &Attention) -> usize {
     shape.heads * (4 + shape.head_dim.next_multiple_of(4))
 }
 
-/// The sequences, queries and keys of a command; of queries and keys the first and their number.
+/// The sequences, queries and keys of a command: `queries` and `keys` are `[first, count]`.
 #[derive(Clone, Copy)]
 struct AttentionRange {
     batch: usize,
@@ -244,7 +243,7 @@ struct AttentionCall<'a> {
     gpu: &'a Gpu,
     shape: Attention,
     tile: AttentionTile,
-    /// Instead of `tile`.
+    /// Used instead of `tile`, if there is one.
     matrices: Option<MatrixTile>,
     q: &'a Array,
     k: &'a Array,
@@ -253,7 +252,7 @@ struct AttentionCall<'a> {
 }
 
 impl AttentionCall<'_> {
-    /// Of a tile.
+    /// Number of queries of a tile.
     fn queries(&self) -> usize {
         self.matrices.map_or(self.tile.queries(), MatrixTile::queries)
     }
@@ -269,7 +268,7 @@ impl AttentionCall<'_> {
     fn run_in_parts(&self, range: &AttentionRange, piece: usize, carry: &Array) -> Result<(), GpuError> {
         let head_dim = self.shape.head_dim;
         let ([_, queries], [_, keys]) = (range.queries, range.keys);
-        // Columns outside: each goes through the sums anew.
+        // Columns are the outer loop: each pass computes the sums again.
         for column in (0..head_dim).step_by(MAX_COLUMNS) {
             for j in (0..keys).step_by(piece) {
                 self.dispatch(
@@ -302,8 +301,8 @@ impl AttentionCall<'_> {
         ((range.batch * self.shape.queries + query) * width, range.batches * queries * width)
     }
 
-    /// One command: 512 columns of the output at most, from `column` on. With a carry, a range whose keys begin at 0 begins
-    /// it, and others go on.
+    /// One command: at most [`MAX_COLUMNS`] columns of the output, from `column` on. A carry is started by the range
+    /// whose keys begin at 0, and continued by the others.
     fn dispatch(&self, range: &AttentionRange, column: usize, carry: Option<&Array>) -> Result<(), GpuError> {
         let Attention { heads, head_dim, causal, .. } = self.shape;
         let width = heads * head_dim;
@@ -328,7 +327,7 @@ impl AttentionCall<'_> {
         let groups = range.batches * heads * tiles;
         // Without a mask each query sees every key.
         let shift = if causal { query as i32 - key as i32 } else { 1 << 30 };
-        // As on the CPU, what the mask leaves out counts. Scores that are computed anew for further columns count once.
+        // As on the CPU, masked scores count. Scores that are computed again for further columns count once.
         let pairs = (queries * keys) as u64;
         let flops = if column == 0 { 4 * (range.batches * width) as u64 * pairs } else { 0 };
         let params = Params {

@@ -1,7 +1,7 @@
 // What both attention shaders share: parameters and arrays.
 
 // Less than every score, and finite also after a difference.
-const LEAST = -1e38;
+const MIN_SCORE = -1e38;
 
 struct Params {
     queries: u32,   // of a sequence, in this command

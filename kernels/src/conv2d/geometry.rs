@@ -51,8 +51,8 @@ impl ConvGeometry {
         self.kernel == 1 && self.stride == 1 && self.padding == Padding::default()
     }
 
-    /// The rows of an image on which some rows of the output depend. The image has `height` rows and is resized to `to_height`
-    /// before it is convolved.
+    /// The rows of an image on which some rows of the output depend. The image has `height` rows and is resized to
+    /// `to_height` before it is convolved.
     ///
     /// # Panics
     /// If no row is wanted, or the image has none.

@@ -90,9 +90,8 @@ impl<'a> GpuConvolution<'a> {
 /// # Errors
 /// No memory, a lost GPU, a refused command.
 ///
-/// # Panics
-/// If the length of an array disagrees with the shapes, the bias is not `f32`, another array has another dtype than `x`, or
-/// the kernel is larger than the padded input.
+/// # Panics If the length of an array disagrees with the shapes, the bias is not `f32`, another array has another dtype
+/// than `x`, or the kernel is larger than the padded input.
 pub fn conv2d(conv: &GpuConvolution<'_>, weight: &PackedConv, out: &mut Array) -> Result<(), GpuError> {
     conv2d_by(Method::best(out.gpu()), conv, weight, out)
 }

@@ -1,9 +1,9 @@
 //! The kernel for GPUs.
 //!
-//! A product is computed in tiles (`tile.wgsl`), a workgroup each, that gather their left side by functions of their own:
-//! `rows.wgsl` for matrices, `pixels.wgsl` for convolutions. The sums are in registers of each thread (`fma.wgsl`), or in
-//! cooperative matrices where the GPU has them and both sides are `f16` (`matrices.wgsl`). What is added to the sums is added
-//! as they are stored.
+//! A product is computed in tiles (`tile.wgsl`), one for each workgroup. The left side is gathered by `rows.wgsl` for
+//! matrices and by `pixels.wgsl` for convolutions. The sums are in registers of each thread (`fma.wgsl`), or in
+//! cooperative matrices if the GPU has them and both sides are `f16` (`matrices.wgsl`). The epilogue is applied as the
+//! sums are stored.
 
 mod pack;
 pub(crate) mod run;
@@ -15,7 +15,7 @@ use crate::gpu::{Array, GpuError, Shader, ShaderVariant, prelude};
 use run::{Addends, ImageParams, Params, ProductRun};
 use tile::Method;
 
-/// What all products share.
+/// What all shaders for products share.
 const PARAMS: &str = include_str!("params.wgsl");
 
 pub(crate) static GEMM: Shader = Shader {
@@ -26,7 +26,7 @@ pub(crate) static GEMM: Shader = Shader {
     variants: tile::variants,
 };
 
-/// The shader that gathers its left side by `left`.
+/// The text of a shader that gathers its left side by `left`.
 pub(crate) const fn sources(left: &'static str) -> [&'static str; 10] {
     [
         PARAMS,
@@ -42,7 +42,7 @@ pub(crate) const fn sources(left: &'static str) -> [&'static str; 10] {
     ]
 }
 
-/// The second part of a product whose sums are split.
+/// The second half of a product whose sums are split.
 pub(crate) static SUM: Shader = Shader {
     name: "gemm_sum",
     sources: &[PARAMS, include_str!("sum.wgsl")],
@@ -64,7 +64,7 @@ pub struct GpuProduct<'a> {
     pub bias: Option<&'a Array>,
     /// `[rows, outputs]`, added.
     pub residual: Option<&'a Array>,
-    /// Add to what the output holds.
+    /// Add the previous contents of the output.
     pub accumulate: bool,
 }
 
@@ -92,16 +92,16 @@ pub(crate) fn matrices(
     out: &mut Array,
 ) -> Result<(), GpuError> {
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
-    assert!(x.len().is_multiple_of(inputs), "{} values are no rows of {inputs}", x.len());
+    assert!(x.len().is_multiple_of(inputs), "{} values are not rows of {inputs}", x.len());
     let rows = x.len() / inputs;
     addends.assert_lengths(x, rows, rows.div_ceil(pixels), outputs, out);
-    let most = run::rows_at_once(x.gpu(), inputs.max(outputs) * x.dtype().size(), weight);
-    // A vector belongs to whole images.
-    let most = if addends.vector.is_none() || most >= rows { most } else { most.min(pixels) };
+    let max_rows = run::rows_at_once(x.gpu(), inputs.max(outputs) * x.dtype().size(), weight);
+    // A vector belongs to a whole image.
+    let max_rows = if addends.vector.is_none() || max_rows >= rows { max_rows } else { max_rows.min(pixels) };
     let mut row = 0;
     while row < rows {
-        let mut here = most.min(rows - row);
-        if addends.vector.is_some() && most < rows {
+        let mut here = max_rows.min(rows - row);
+        if addends.vector.is_some() && max_rows < rows {
             here = here.min(pixels - row % pixels);
         }
         let run = ProductRun {

@@ -1,9 +1,9 @@
 #if MATRICES
-// Tiles of `f16`, and matrices of `SIDE` by `SIDE` sums that a subgroup holds together: four down by two across for each of
-// DOWN by ACROSS subgroups of SUBGROUP threads.
+// Tiles of `f16`, and matrices of `SIDE` by `SIDE` sums that a subgroup holds together: four down by two across for
+// each of DOWN by ACROSS subgroups of SUBGROUP threads.
 //
-// Loads and stores are "T", row by row, with a stride in elements of the array. Drivers ask that rows begin at multiples of
-// 16 bytes, and rows of neighbours should not begin in the same bank: hence the eight more values of each.
+// Loads and stores are "T", row by row, with a stride in elements of the array. Drivers ask that rows begin at
+// multiples of 16 bytes, and neighbouring rows should not begin in the same bank: hence the eight more values in each.
 
 const THREADS = SUBGROUP * DOWN * ACROSS;
 const ROWS = 4u * SIDE * DOWN;
@@ -16,7 +16,7 @@ const MATRIX = SIDE * RESULT_STRIDE;
 
 var<workgroup> left_tile: array<Half, ROWS * LEFT_STRIDE>;
 var<workgroup> right_tile: array<Half, DEPTH * RIGHT_STRIDE>;
-// A matrix of each subgroup, on its way out.
+// A matrix of each subgroup, on its way to the result.
 var<workgroup> results: array<Float, DOWN * ACROSS * MATRIX>;
 
 // `term` and `column` are multiples of four.
@@ -52,7 +52,7 @@ fn put_right(term: u32, column4: u32, values: Four) {
 #endif
 }
 
-// Stores the matrices in `results`, of which this subgroup's goes to a place in this run.
+// Stores the matrices in `results`; that of this subgroup begins at the given row and column of this run.
 fn store_matrix(part: u32, first_row: u32, first_column: u32, local: u32) {
     workgroupBarrier();
     let first = local / SUBGROUP * MATRIX;
@@ -76,7 +76,7 @@ fn store_matrix(part: u32, first_row: u32, first_column: u32, local: u32) {
 // What coopMultiplyAdd(coopLoadT(&left_tile[left], ..), coopLoadT(&right_tile[right], ..), sums) is.
 fn multiply_add(lane: u32, left: u32, right: u32, sums: Matrix) -> Matrix {
     var result = sums;
-    // It is SIDE, but compilers do not see that, and so do not unroll the loop, which would take them long.
+    // This is SIDE, but compilers cannot tell, and so do not unroll the loop, which would take them long.
     let terms = min(SIDE, params.depth);
     for (var i = 0u; i < SIDE * SIDE / SUBGROUP; i++) {
         let row = (lane + i * SUBGROUP) / SIDE;

@@ -14,8 +14,8 @@ pub fn adapters() -> Vec<Adapter> {
     adapters.into_iter().map(Adapter).collect()
 }
 
-/// The GPUs of this machine without software adapters, in the order of the drivers. Where the machine clearly has none, no
-/// driver is loaded.
+/// The GPUs of this machine without software adapters, in the order of the drivers. Where the machine clearly has none,
+/// no driver is loaded.
 #[must_use]
 pub fn hardware_adapters() -> Vec<Adapter> {
     let all = if may_have_hardware() { adapters() } else { Vec::new() };

@@ -19,7 +19,8 @@ const MINIMAL_BINDING: u64 = 8 << 20;
 /// An opened GPU. A clone is the same GPU.
 ///
 /// Kernels record commands, which run in their order when an array is read or [`Gpu::submit`] is called. Every call may
-/// report an error of an earlier command. After [`GpuError::Lost`] or [`GpuError::Failed`] all further calls fail: open it anew.
+/// report an error of an earlier command. After [`GpuError::Lost`] or [`GpuError::Failed`] all further calls fail: open
+/// it anew.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
 

@@ -33,8 +33,8 @@ pub(super) fn may_have_hardware() -> bool {
 }
 
 /// Whether one of the device nodes in `/dev` or `/dev/dri` belongs to a GPU: a render node of the kernel (AMD, Intel,
-/// nouveau and others), or a node of a driver of its own (NVIDIA, AMD's compute driver, Windows' subsystem for Linux, Mali,
-/// Adreno, PowerVR, Tegra).
+/// nouveau and others), or a node of a driver of its own (NVIDIA, AMD's compute driver, Windows' subsystem for Linux,
+/// Mali, Adreno, PowerVR, Tegra).
 fn has_device_node(dev: &[String], dri: &[String]) -> bool {
     const NODES: [&str; 9] = ["nvidia", "kfd", "dxg", "mali", "kgsl", "pvr", "nvhost", "nvmap", "nvgpu"];
     dri.iter().any(|name| name.starts_with("renderD") || name.starts_with("card"))
@@ -70,9 +70,9 @@ mod wayland {
         let remove: Box<hal::vulkan::CreateInstanceCallback<'_>> = Box::new(|arguments| {
             arguments.extensions.retain(|name| *name != c"VK_KHR_wayland_surface");
         });
-        // SAFETY: the callback adds nothing that the drivers may lack. wgpu asks that it remove nothing, for the sake of code
-        // that takes an extension for enabled without looking; of this one it makes use only to create a surface for Wayland,
-        // where it looks into the very list that was changed, and no surface is ever created here.
+        // SAFETY: the callback adds nothing that the drivers may lack. wgpu asks that it remove nothing, for the sake
+        // of code that takes an extension for enabled without looking; of this one it makes use only to create a
+        // surface for Wayland, where it looks into the very list that was changed, and no surface is ever created here.
         let instance =
             unsafe { hal::vulkan::Instance::init_with_callback(&descriptor, Some(remove)) }.ok()?;
         // SAFETY: the instance was just made, by the same version of wgpu, and nothing else uses or destroys it.

@@ -52,7 +52,7 @@ impl BufferPool {
     }
 }
 
-/// The size of a pooled buffer for so many bytes.
+/// The size of a pooled buffer for `bytes` bytes.
 fn rounded(bytes: u64) -> u64 {
     bytes.next_multiple_of((bytes.next_power_of_two() / (2 * STEPS)).max(256))
 }
@@ -119,7 +119,7 @@ impl GpuBuffer {
         &self.buffer
     }
 
-    /// A number that no other buffer of the GPU ever has.
+    /// A number that identifies the buffer: no other of the GPU ever has it.
     pub(super) fn id(&self) -> u64 {
         self.id
     }

@@ -1,8 +1,8 @@
 //! GPUs, through Vulkan, Metal or DirectX 12.
 //!
-//! [`adapters`] lists the GPUs of the machine, [`Gpu::open`] opens one. An [`Array`] is memory there. The kernels are beside
-//! their twins for the CPU, a `.wgsl` and a `gpu.rs` in the folder of each op; [`crate::shaders::ALL`] lists them. A kernel only
-//! records a command: the GPU starts when an array is read back, or when enough work has gathered.
+//! [`adapters`] lists the GPUs of the machine, [`Gpu::open`] opens one. An [`Array`] is memory there. The kernels are
+//! beside their twins for the CPU, a `.wgsl` and a `gpu.rs` in the folder of each op; [`crate::shaders::ALL`] lists
+//! them. A kernel only records a command: the GPU starts when an array is read back, or when enough work has gathered.
 //!
 //! ```
 //! use latent_kernels::DType;

@@ -21,8 +21,8 @@ pub enum FeatureLevel {
     /// All features that make kernels faster.
     #[default]
     Full,
-    /// Only what every adapter has: neither `f16` nor subgroups nor cooperative matrices, and the lowest limits. Each access
-    /// to memory is checked. Slow; it shows whether a fault lies in an optional feature of a driver.
+    /// Only what every adapter has: neither `f16` nor subgroups nor cooperative matrices, and the lowest limits. Each
+    /// access to memory is checked. Slow; it shows whether a fault lies in an optional feature of a driver.
     Minimal,
 }
 
@@ -30,8 +30,8 @@ pub enum FeatureLevel {
 pub const FEATURE_LEVEL_VARIABLE: &str = "LATENT_GPU";
 
 impl FeatureLevel {
-    /// The level that [`FEATURE_LEVEL_VARIABLE`] asks for, if it is set. Nothing in this crate reads the variable by itself:
-    /// [`super::Gpu::open`] follows its options.
+    /// The level that [`FEATURE_LEVEL_VARIABLE`] asks for, if it is set. Nothing in this crate reads the variable by
+    /// itself: [`super::Gpu::open`] follows its options.
     ///
     /// # Errors
     /// One line, if the value is unknown.

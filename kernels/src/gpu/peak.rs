@@ -1,4 +1,4 @@
-//! What an adapter can do at most, as measured: its arithmetic and its memory.
+//! The measured peak performance of an adapter: of its arithmetic and of its memory.
 
 use super::{
     Array, BindingAccess, COOPERATIVE, Dispatch, Gpu, GpuError, KernelTime, Shader, ShaderVariant, in_rows,
@@ -13,10 +13,10 @@ const RUNS: usize = 5;
 const GROUPS: u32 = 2048;
 /// Multiply-adds of a thread in a round.
 const PER_ROUND: u64 = 8 * 4;
-/// Bytes that are copied at most: more than any cache holds.
+/// Maximum number of bytes to copy: more than fit in any cache.
 const COPIED: u64 = 256 << 20;
 
-/// The limits of an adapter.
+/// The peak performance of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
     /// Multiply-adds of `f32` in registers, in floating-point operations a second.
@@ -76,7 +76,7 @@ pub(crate) static STREAM: Shader = Shader {
 };
 
 impl Gpu {
-    /// Measures what the adapter can do at most. Takes about a tenth of a second on a GPU, some seconds on a software
+    /// Measures the peak performance of the adapter. Takes about a tenth of a second on a GPU, some seconds on a software
     /// adapter.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Gpu {
         self.rounds(&MULTIPLY_MATRICES, &matrices(side, subgroup), &out, flops)
     }
 
-    /// Operations a second of a shader of which each workgroup does so many `flops` in a round.
+    /// Operations a second of a shader whose workgroups do `flops` operations each in a round.
     fn rounds(
         &self,
         shader: &'static Shader,

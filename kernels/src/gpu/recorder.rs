@@ -88,7 +88,8 @@ impl Recorder {
         encoder.finish()
     }
 
-    /// Keeps the parameters of a command for the next submission. Returns the index of their buffer, and their slot in it.
+    /// Keeps the parameters of a command for the next submission. Returns the index of their buffer, and their slot in
+    /// it.
     fn stage(&mut self, gpu: &Gpu, params: &[u8]) -> (usize, usize) {
         let slot = self.staged.len() / SLOT as usize;
         let (chunk, slot) = (slot / SLOTS, slot % SLOTS);
@@ -199,8 +200,8 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<Comput
     let module = if gpu.is_checked() {
         device.create_shader_module(descriptor)
     } else {
-        // SAFETY: the shaders of this crate stay within the arrays that their `gpu.rs` binds, and their loops end. Tests run
-        // each of them with the checks too and compare with a reference.
+        // SAFETY: the shaders of this crate stay within the arrays that their `gpu.rs` binds, and their loops end.
+        // Tests run each of them with the checks too and compare with a reference.
         unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     };
     let constants: Vec<(&str, f64)> =

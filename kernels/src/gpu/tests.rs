@@ -83,7 +83,7 @@ fn every_variant_becomes_spirv_msl_and_hlsl() {
             let metal = msl::write_string(&module, &info, &options, &pipeline);
             metal.unwrap_or_else(|error| panic!("{what}: {error}"));
             if variant.flags.contains(&COOPERATIVE) {
-                // DirectX 12 has none.
+                // DirectX 12 has no cooperative matrices.
                 continue;
             }
             let mut text = String::new();
@@ -125,7 +125,7 @@ fn memory_is_used_again_and_given_back() {
     }
 }
 
-/// What is dropped while commands that use it wait must not be overwritten by what comes later.
+/// Memory that is dropped while commands that use it wait must not be overwritten by later commands.
 #[test]
 fn commands_keep_their_order_when_memory_is_used_again() {
     for (name, gpu) in gpus() {
@@ -188,7 +188,7 @@ fn pipelines_are_kept_on_disk() {
         assert_eq!(files, usize::from(has_cache));
     }
     let file = std::fs::read_dir(&folder).into_iter().flatten().next().map(|entry| entry.unwrap().path());
-    // What is broken counts as nothing.
+    // A broken file counts as an empty one.
     if let Some(file) = file {
         std::fs::write(&file, b"no cache").unwrap();
         let gpu = Gpu::open(&adapter, &options).unwrap();

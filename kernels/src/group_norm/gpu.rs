@@ -1,28 +1,29 @@
-//! On a GPU, by three shaders: mean and spread of each channel in pieces of the image; of each group, from its channels'
-//! pieces; and the affine map of each channel that is left.
+//! The kernel for GPUs, in three shaders: mean and spread of each channel in pieces of the image; the same of each group,
+//! from the pieces of its channels; and the remaining affine map of each channel.
 //!
-//! A image that is larger than a binding is bound in parts, one after the other. Each part has the same pieces, and what
-//! it finds in a piece is joined to what earlier parts found there.
+//! An image that is larger than a binding is bound in parts, one after the other. All parts have the same pieces, and the
+//! statistics of a piece are merged with those of the same piece in earlier parts.
 
 use super::GroupNorm;
 use crate::DType;
 use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, prelude};
 use bytemuck::{Pod, Zeroable};
 
-/// Vectors of a pixel that a workgroup takes, and pixels that it takes at once.
+/// Vectors of a pixel that a workgroup takes.
 const LANES: usize = 16;
+/// Pixels that a workgroup takes at once.
 const ROWS: usize = 16;
 
-/// Pixels of a piece, at least: fewer are not worth a workgroup.
+/// Minimum pixels of a piece: fewer are not worth a workgroup.
 const MIN_PIECE: usize = 128;
 
-/// Pieces of an image, at most: enough for the largest GPUs, and few enough for one workgroup to join them.
+/// Maximum pieces of an image: enough for the largest GPUs, and few enough for one workgroup to merge.
 const MAX_PIECES: usize = 512;
 
 /// Pixels that a workgroup of the map takes.
 const TILE: usize = ROWS * 4;
 
-/// Workgroups of a dimension, at most.
+/// Maximum workgroups in one dimension.
 const MAX_GROUPS: usize = 65535;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -100,7 +101,7 @@ pub(crate) static APPLY: Shader = Shader {
 /// No memory, a lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the length of an array disagrees with `shape`, the groups do not divide the channels, or a dtype is another.
+/// If the length of an array disagrees with `shape`, the groups do not divide the channels, or the dtypes differ.
 pub fn group_norm(
     shape: GroupNorm,
     x: &Array,
@@ -202,11 +203,11 @@ fn statistics(shape: GroupNorm, parts: &ImageParts, x: &Array, weight: &Array) -
     Ok(out)
 }
 
-/// How images are cut: into runs of whole images, or each into parts of so many pixels.
+/// How images are split: into runs of whole images, or each into parts.
 struct ImageParts {
-    /// Images that are bound at once; one if it is cut.
+    /// Images that are bound at once; one if it is split.
     images: usize,
-    /// Pixels of each part of an image but the last, which may have fewer.
+    /// Pixels of each part of an image; the last may have fewer.
     pixels: usize,
     /// Pixels of each piece of a part.
     piece: usize,
@@ -214,13 +215,13 @@ struct ImageParts {
     pieces: usize,
 }
 
-/// What is bound at once.
+/// The images, or the part of one, that are bound at once.
 struct ImagePart {
     image: usize,
     images: usize,
-    /// Its number in the image.
+    /// Its index in the image.
     index: usize,
-    /// Pixels of each image.
+    /// Pixels of each image that are bound.
     pixels: usize,
     start: usize,
     len: usize,

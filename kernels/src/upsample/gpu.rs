@@ -52,7 +52,7 @@ pub fn nearest(
     let gpu = x.gpu().clone();
     let variant = ShaderVariant::of_width(x.dtype(), channels);
     let pixel_bytes = channels * x.dtype().size();
-    // A side that is `n` pixels in the output takes at most `n` times as many of the input as one pixel steps on.
+    // `n` pixels along a side of the output cover at most `n` times the input pixels that one output pixel advances by.
     let column_bytes = pixel_bytes * width.div_ceil(out_width);
     let columns = gpu.rows_at_once(column_bytes).min(out_width);
     let line_bytes = pixel_bytes * out_width.max(width * height.div_ceil(out_height));

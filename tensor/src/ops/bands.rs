@@ -10,7 +10,7 @@ use std::ops::Range;
 
 const OP: TensorOp = TensorOp::Conv2d;
 
-/// Convolves `x` to the rows of `out` that follow on those that it has, up to `end`, and appends them. Bands end at a
+/// Computes the next rows of `out` from `x`, up to row `end`, and appends them. Bands end at a
 /// multiple of [`BAND_UNIT`] rows or with the image.
 ///
 /// # Errors
@@ -27,7 +27,7 @@ pub fn conv2d_append(
     run(conv, layer, out.extend(rows.len())?)
 }
 
-/// Convolves `x` to some rows of `out`, and adds the result to what they hold.
+/// Convolves `x` to some rows of `out`, and adds the result to their contents.
 ///
 /// # Errors
 /// As [`conv2d_append`], and rows that are not in `out`.
@@ -42,7 +42,7 @@ pub fn conv2d_add(
     run(conv, layer, out.values_mut(rows)?)
 }
 
-/// Applies a layer to the rows of `x` that follow on those that `out` has, up to `end`, and appends them to `out`.
+/// Computes the next rows of `out` by applying a layer to those of `x`, up to row `end`, and appends them.
 ///
 /// # Errors
 /// Images of other sizes, rows that are not in `x`, no room in `out`.

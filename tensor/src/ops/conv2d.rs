@@ -72,7 +72,7 @@ impl Conv2d {
         Ok(Conv2d { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()?, ..self })
     }
 
-    /// Channels that it takes.
+    /// Channels of the input.
     #[must_use]
     pub fn inputs(&self) -> usize {
         match &self.weight {
@@ -82,7 +82,7 @@ impl Conv2d {
         }
     }
 
-    /// Channels that it gives.
+    /// Channels of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match &self.weight {

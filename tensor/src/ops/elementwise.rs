@@ -87,8 +87,8 @@ pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     }
 }
 
-/// Classifier-free guidance (Ho and Salimans 2022): of a batch whose first half was predicted without the prompt and
-/// whose second half with it, `without + k (with - without)`: `[2 n, ..]` to `[n, ..]`.
+/// Classifier-free guidance (Ho and Salimans 2022): `without + k (with - without)`, where the first half of the batch
+/// was predicted without the prompt and the second half with it: `[2 n, ..]` to `[n, ..]`.
 ///
 /// # Errors
 /// A batch without two halves.

@@ -29,7 +29,7 @@ impl Embedding {
         Ok(Embedding { weight, rows, width })
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
@@ -39,7 +39,7 @@ impl Embedding {
 /// Row `ids[i]` of a table, for each `i`: `[ids.len(), width]`.
 ///
 /// # Errors
-/// An id past the table's end.
+/// An id past the end of the table.
 pub fn embedding(table: &Embedding, ids: &[u32]) -> Result<Tensor, TensorError> {
     let &Embedding { rows, width, .. } = table;
     let weight = table.weight.view();

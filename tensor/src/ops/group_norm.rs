@@ -45,7 +45,7 @@ impl GroupNorm {
         Ok(GroupNorm { weight: self.weight.to(device)?, bias: self.bias.to(device)?, ..self })
     }
 
-    /// The norm of images `[batch, height, width, channels]`, whose mean and variance are computed here.
+    /// The norm of images `[batch, height, width, channels]`, with the mean and variance computed from them.
     ///
     /// # Errors
     /// Other channels, an image without pixels.
@@ -56,7 +56,7 @@ impl GroupNorm {
         Ok(sums.known())
     }
 
-    /// Begins to sum up mean and variance of one image `[height, width, channels]`, whose rows come one after the other.
+    /// Starts the mean and variance of one image `[height, width, channels]` whose rows are added one after the other.
     ///
     /// # Errors
     /// Other channels, an image without pixels.
@@ -70,7 +70,7 @@ impl GroupNorm {
         Ok(NormSums { weight, bias, left, sums: kernel::Sums::new(shape) })
     }
 
-    /// What the kernel is told of the norm of so many images.
+    /// The shape for the kernel, of a batch of images.
     fn shape(&self, batch: usize, image: [usize; 3], silu: bool) -> Result<kernel::GroupNorm, TensorError> {
         let [height, width, channels] = image;
         if channels != self.weight.len() || height * width == 0 {
@@ -82,12 +82,12 @@ impl GroupNorm {
     }
 }
 
-/// Mean and variance on the way: the same, bit for bit, as if they were computed from the whole image.
+/// Unfinished mean and variance: in the end the same, bit for bit, as if they were computed from the whole image.
 #[derive(Clone, Debug)]
 pub struct NormSums<'a> {
     weight: &'a [f32],
     bias: &'a [f32],
-    /// Values that have not come yet.
+    /// Number of values that are still to be added.
     left: usize,
     sums: kernel::Sums,
 }
@@ -96,7 +96,7 @@ impl<'a> NormSums<'a> {
     /// Adds the next rows of the image.
     ///
     /// # Errors
-    /// Rows that the window has not, more than the image has.
+    /// Rows that are not in the window, or more than the image has.
     pub fn add_rows(&mut self, x: &Window, rows: Range<usize>) -> Result<(), TensorError> {
         let values = x.values(rows)?;
         if values.len() > self.left || x.dims()[2] != self.weight.len() {
@@ -113,7 +113,7 @@ impl<'a> NormSums<'a> {
         self.left -= values.len();
     }
 
-    /// The norm, when the last row was added.
+    /// The norm, once the last row was added.
     ///
     /// # Errors
     /// Rows are missing.
@@ -130,7 +130,7 @@ impl<'a> NormSums<'a> {
     }
 }
 
-/// A group norm with the mean and variance of the images that it is for.
+/// A group norm with the mean and variance of the images to which it is applied.
 #[derive(Clone, Debug)]
 pub struct PrecomputedNorm<'a> {
     bias: &'a [f32],
@@ -142,7 +142,7 @@ impl PrecomputedNorm<'_> {
         self.bias.len()
     }
 
-    /// What is left to do.
+    /// The affine map that is left to apply.
     pub(super) fn map(&self, silu: bool) -> Norm<'_> {
         self.statistics.norm(self.bias, silu)
     }

@@ -64,7 +64,7 @@ impl Linear {
         Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()? })
     }
 
-    /// Channels that it takes.
+    /// Channels of the input.
     #[must_use]
     pub fn inputs(&self) -> usize {
         match &self.weight {
@@ -74,7 +74,7 @@ impl Linear {
         }
     }
 
-    /// Channels that it gives.
+    /// Channels of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match &self.weight {
@@ -115,7 +115,8 @@ pub fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
     Ok(out)
 }
 
-/// `x Wᵀ + b + residual`, the residual of the result's shape; written into it where nothing else shares its memory.
+/// `x Wᵀ + b + residual`, where the residual has the shape of the result. The result is written into it unless its
+/// memory is shared.
 ///
 /// # Errors
 /// Another last dimension, another shape of the residual.
@@ -136,8 +137,8 @@ pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Te
 /// Bytes of the result that [`linear_in_place`] computes before it writes them over the input.
 const BAND_BYTES: usize = 8 << 20;
 
-/// `x Wᵀ + b` of at most as many outputs as inputs, written over `x` where nothing else shares its memory: a band of rows is
-/// computed, and then takes the place of rows that were read. What `x` took beyond the result goes back.
+/// `x Wᵀ + b` of at most as many outputs as inputs, written over `x` unless its memory is shared: a band of rows is
+/// computed, and then replaces rows that were read. Memory of `x` that the result does not need is freed.
 ///
 /// # Errors
 /// Another last dimension.
@@ -162,7 +163,7 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
     x.shrink(&dims)
 }
 
-/// Several layers of the same input at once, such as queries, keys and values: threads wait for each other once.
+/// Several layers of the same input at once, such as queries, keys and values: threads synchronise only once.
 ///
 /// # Errors
 /// Another last dimension than a layer's.

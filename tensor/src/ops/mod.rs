@@ -34,12 +34,12 @@ pub use upsample::upsample_nearest;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::{Tensor, TensorError};
 
-/// Checks that two tensors have one shape.
+/// Checks that two tensors have the same shape.
 fn same_shape(op: TensorOp, a: &Tensor, b: &Tensor) -> Result<(), TensorError> {
     if a.shape() == b.shape() { Ok(()) } else { Err(TensorError::shape(op, a.shape(), b.shape())) }
 }
 
-/// Checks a parameter's length.
+/// Checks the length of a parameter.
 fn check_len(op: TensorOp, name: &'static str, values: &[f32], expected: usize) -> Result<(), TensorError> {
     if values.len() == expected {
         return Ok(());

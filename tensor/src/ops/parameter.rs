@@ -1,4 +1,4 @@
-//! A layer's vectors, on the layer's device.
+//! The vectors of a layer, on the device of the layer.
 
 use crate::error::TensorOp;
 use crate::{Device, TensorError};
@@ -22,7 +22,7 @@ impl Vector {
         }
     }
 
-    /// On a device. Where a layer was before does not matter: none is moved back.
+    /// Moves it to a device. A layer on a GPU stays there: layers are never moved back.
     pub(super) fn to(self, device: &Device) -> Result<Vector, TensorError> {
         match (self, device) {
             #[cfg(feature = "gpu")]

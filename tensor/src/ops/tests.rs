@@ -100,7 +100,7 @@ fn linear_layers_and_tables() {
     refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
     let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
     refuses(bias, "linear: expected a bias of 2, got 3");
-    // More rows than a band has; the result lies where the input lay.
+    // More rows than a band has; the result is at the address of the input.
     let bytes_of_one = weight(&[1., 2.]);
     let narrow = Linear::new(WeightBytes::new(DType::F32, &bytes_of_one), [1, 2], None).unwrap();
     let rows = 3 << 20;
@@ -129,7 +129,7 @@ fn linear_layers_and_tables() {
     refuses(embedding(&table, &[2]), "embedding: expected an id below 2, got 2");
 }
 
-/// Layers of blocks are those of the widened values, bit for bit.
+/// A quantized layer gives the results of the dequantized one, bit for bit.
 #[test]
 fn quantized_layers() {
     let values: Vec<f32> = (0..4 * 72 * 4).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect();
@@ -222,7 +222,7 @@ fn attention_of_two_heads() {
     );
 }
 
-/// Values that no op treats alike.
+/// Values that differ.
 fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 % 1013) as f32 - 506.0) / 300.0).collect()
 }
@@ -278,7 +278,7 @@ fn an_image_has_the_same_bytes_alone_and_in_a_batch() {
     }
 }
 
-/// A norm over rows that come in parts, a convolution appended and one added, and a linear layer: all as over the whole.
+/// A norm over rows that are added in parts, a convolution that is appended and one that is added, and a linear layer.
 #[test]
 fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
     const CHANNELS: usize = 64;

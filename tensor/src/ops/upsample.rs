@@ -5,11 +5,11 @@ use crate::profile::{self, OpClass};
 use crate::{Tensor, TensorError};
 use latent_kernels::upsample as kernel;
 
-/// Nearest-neighbour resize of `[batch, height, width, channels]` to `height` by `width`, as
-/// `torch.nn.functional.interpolate` has it.
+/// Nearest-neighbour resize of `[batch, height, width, channels]` to `height` by `width`, like
+/// `torch.nn.functional.interpolate`.
 ///
 /// # Errors
-/// A image without pixels or channels.
+/// An image without pixels or channels.
 pub fn upsample_nearest(x: &Tensor, height: usize, width: usize) -> Result<Tensor, TensorError> {
     const OP: TensorOp = TensorOp::UpsampleNearest;
     let [batch, h, w, channels] = x.rank(OP)?;

@@ -30,7 +30,7 @@ pub(crate) static ADD_PER_CHANNEL: Shader = Shader {
     },
 };
 
-/// The flag for a vector of `f32` beside images of `f16`.
+/// The flag for a vector of `f32` that is added to images of `f16`.
 const F32_VECTOR: &str = "F32_VECTOR";
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -69,7 +69,7 @@ pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: us
     let width = channels / variant.vector as usize;
     let pixels = x.len() / channels;
     let positions = pixels / batch.max(1);
-    // So many pixels lie in no more images, so the vectors of these fit too.
+    // There are no more images than pixels, so their vectors fit too.
     let piece = gpu.rows_at_once(channels * vector.dtype().size());
     for pixel in (0..pixels).step_by(piece) {
         let here = piece.min(pixels - pixel);

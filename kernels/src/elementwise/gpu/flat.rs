@@ -1,4 +1,4 @@
-//! Operations that do not know of shapes.
+//! Operations that do not depend on shapes.
 
 use super::super::assert_sum_lengths;
 use super::THREADS;
@@ -79,7 +79,7 @@ pub fn add_assign(a: &mut Array, b: &Array) -> Result<(), GpuError> {
     for [start, here] in pieces(&gpu, a.len(), a.dtype().size()) {
         let (to, a_first) = a.window(start, here);
         let (from, b_first) = b.window(start, here);
-        // Memory is a whole number of vectors, so the last may be computed past the end.
+        // The memory is whole vectors, so the last one may be computed past the end.
         let count = here.div_ceil(4);
         gpu.dispatch(&Dispatch {
             shader: &ADD,
@@ -169,7 +169,7 @@ pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
 pub fn repeat(x: &Array, times: usize, out: &mut Array) -> Result<(), GpuError> {
     assert_eq!(x.len() * times, out.len(), "{times} copies");
     assert_eq!(x.dtype(), out.dtype(), "copies in another dtype");
-    // Only the first copy surely begins with a whole vector.
+    // Only the first copy is certain to begin with a whole vector.
     let variant = if times == 1 {
         ShaderVariant::new(x.dtype(), 4)
     } else {

@@ -1,4 +1,4 @@
-//! Runs of the shaders for products.
+//! Recording of the shaders for products.
 
 use super::pack::{COLUMNS, TERMS};
 use super::tile::{MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
@@ -119,7 +119,7 @@ pub(crate) struct ProductRun<'a> {
 }
 
 impl ProductRun<'_> {
-    /// Records it, in as many pieces as the limit of bindings asks for.
+    /// Records the product, in pieces that fit the binding limit.
     pub(crate) fn record(&self, out: &Array) -> Result<(), GpuError> {
         let ProductRun { weight, x, .. } = *self;
         let gpu = x.gpu();
@@ -132,7 +132,7 @@ impl ProductRun<'_> {
                 self.piece(column..outputs.min(column + columns), 0..depth, out)?;
             }
         } else {
-            // Not even a panel can be bound at once.
+            // Not even one panel can be bound at once.
             let terms = (terms / TERMS * TERMS).max(TERMS);
             for column in (0..outputs).step_by(COLUMNS) {
                 for from in (0..depth).step_by(terms) {
@@ -149,7 +149,7 @@ impl ProductRun<'_> {
         let (gpu, outputs, depth) = (x.gpu(), weight.outputs(), weight.depth());
         let method = self.method_for(terms.len());
         let (tile, parts) = ProductTile::choose(method, rows.len(), columns.len(), terms.len());
-        // Sums in parts are of whole rows, and all parts are bound at once.
+        // Split sums are of whole rows, and all parts are bound at once.
         let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
         let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(MATRIX_TERMS);
         let parts = terms.len().div_ceil(part);
@@ -193,7 +193,7 @@ impl ProductRun<'_> {
         self.add_parts(&sums, parts, params, out)
     }
 
-    /// The method for sums of so many terms.
+    /// The method for sums of `terms` terms.
     fn method_for(&self, terms: usize) -> Method {
         let ProductRun { x, weight, .. } = self;
         let is_half = x.dtype() == DType::F16 && weight.data.dtype() == DType::F16;
@@ -223,8 +223,8 @@ impl ProductRun<'_> {
         self.x.window(self.x_part.start, 1).0
     }
 
-    /// Binds the result and the addends. Only the run with the `first` terms of the sums has addends; the others add to the
-    /// contents of the result.
+    /// Binds the result and the addends. Only the run with the `first` terms of the sums has addends; the others add to
+    /// the contents of the result.
     fn ends(&self, params: &mut Params, first: bool, out: &Array) -> [Binding; 4] {
         let ProductRun { addends, rows, weight, .. } = self;
         let outputs = weight.outputs();

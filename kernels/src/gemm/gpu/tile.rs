@@ -1,4 +1,4 @@
-//! Which tile suits which product.
+//! The choice of a tile for a product.
 
 use crate::DType;
 use crate::gpu::{COOPERATIVE, Gpu, ShaderVariant};
@@ -7,14 +7,14 @@ use crate::gpu::{COOPERATIVE, Gpu, ShaderVariant};
 pub(crate) const WIDE: &str = "WIDE";
 /// The result is sums of parts, to be summed.
 pub(crate) const PARTIAL: &str = "PARTIAL";
-/// The number of channels is no multiple of four.
+/// The number of channels is not a multiple of four.
 const SCALAR: &str = "SCALAR";
 /// Subgroups hold the sums as matrices.
 const MATRICES: &str = "MATRICES";
-/// They are of 8x8.
+/// The matrices are 8x8, not 16x16.
 const SIDE_8: &str = "SIDE_8";
 
-/// How products are summed.
+/// How the sums of products are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     /// Each thread multiplies and adds in `f32`.
@@ -22,23 +22,23 @@ pub(crate) enum Method {
     /// Subgroups multiply matrices of `f16`, where the weight and `x` are both `f16` and sums are of a multiple of
     /// [`MATRIX_TERMS`] terms.
     Matrices {
-        /// Of a matrix, 8 or 16.
+        /// Rows and columns of a matrix, 8 or 16.
         side: u32,
         /// Threads of a subgroup.
         subgroup: u32,
-        /// By cooperative matrices, and not by an emulation for tests of what is around them.
+        /// Whether cooperative matrices are used, or an emulation for tests of the code around them.
         cooperative: bool,
     },
 }
 
-/// The terms that matrices load at once.
+/// The terms that are loaded at once for matrices.
 pub(crate) const MATRIX_TERMS: usize = 32;
 
 impl Method {
-    /// The fastest for `f16` on a GPU.
+    /// The fastest method for `f16` on a GPU.
     ///
-    /// That a thread's subgroup is its number over the size of subgroups is so where all of them have one size, so cooperative
-    /// matrices are used only there.
+    /// The shaders compute the subgroup of a thread as its number divided by the subgroup size. That holds only if all
+    /// subgroups have the same size, so cooperative matrices are used only then.
     pub(crate) fn best(gpu: &Gpu) -> Method {
         let size = gpu.subgroup_size().filter(|size| gpu.has_f16() && [8, 16, 32].contains(size));
         match (gpu.cooperative_matrix(), size) {
@@ -50,10 +50,10 @@ impl Method {
     }
 }
 
-/// How a workgroup shares its part of a product.
+/// How a workgroup divides its part of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProductTile {
-    /// By threads.
+    /// Among threads.
     Threads {
         threads_across: u32,
         threads_down: u32,
@@ -64,7 +64,7 @@ pub(crate) enum ProductTile {
         /// Terms that are loaded at once.
         depth: u32,
     },
-    /// By subgroups, of which each has four matrices down by two across.
+    /// Among subgroups, each with four matrices down by two across.
     Subgroups { side: u32, subgroup: u32, cooperative: bool, across: u32, down: u32 },
 }
 
@@ -84,10 +84,10 @@ const SMALL: ProductTile = tile(16, 8, 1, 4, 16);
 /// 128 x 16
 const NARROW: ProductTile = tile(4, 32, 1, 4, 16);
 
-/// Workgroups that keep a large GPU busy: two for each of 128 processors.
+/// Enough workgroups to keep a large GPU busy: two for each of 128 processors.
 const ENOUGH: usize = 256;
 
-/// The terms of a part of a split sum, at least.
+/// Minimum terms of a part of a split sum.
 const MIN_PART: usize = 256;
 
 impl ProductTile {
@@ -105,13 +105,13 @@ impl ProductTile {
         }) as usize
     }
 
-    /// How many there are of a product.
+    /// The number of tiles of a product.
     pub(crate) fn count(self, rows: usize, outputs: usize) -> usize {
         rows.div_ceil(self.rows()) * outputs.div_ceil(self.columns())
     }
 
-    /// The tile for a product, and how many parts its sums are split into: the largest tile of which there are enough, or
-    /// the smallest, split.
+    /// The tile for a product, and the number of parts into which its sums are split: the largest tile that gives
+    /// [`ENOUGH`] workgroups, or the smallest with split sums.
     pub(crate) fn choose(method: Method, rows: usize, outputs: usize, terms: usize) -> (ProductTile, usize) {
         // A wide tile must not leave more than an eighth of its columns empty.
         let fits = |tile: &ProductTile| {
@@ -120,7 +120,7 @@ impl ProductTile {
         let split = |tile: ProductTile| (tile, parts(tile.count(rows, outputs), terms));
         if let Method::Matrices { side, subgroup, cooperative } = method {
             let [large, small] = ProductTile::of_matrices(side, subgroup, cooperative);
-            // A processor has room for one of the large.
+            // A processor has room for only one large tile.
             let is_large = fits(&large) && 2 * large.count(rows, outputs) >= ENOUGH;
             return if is_large { (large, 1) } else { split(small) };
         }
@@ -135,7 +135,7 @@ impl ProductTile {
         }
     }
 
-    /// Of 16 x 16: 128 x 128 in 27 KiB of workgroup memory, and 64 x 64.
+    /// With 16 x 16 matrices: 128 x 128 in 27 KiB of workgroup memory, and 64 x 64.
     fn of_matrices(side: u32, subgroup: u32, cooperative: bool) -> [ProductTile; 2] {
         [(2, 4), (1, 2)].map(|(down, across)| ProductTile::Subgroups {
             side,
@@ -160,7 +160,7 @@ impl ProductTile {
             DType::F32 => "WEIGHT_F32",
             DType::F16 => "WEIGHT_F16",
             DType::BF16 => "WEIGHT_BF16",
-            DType::Q8_0 => unreachable!("widened when it was packed"),
+            DType::Q8_0 => unreachable!("dequantized when it was packed"),
         };
         let variant = variant.flag(SCALAR, scalar).flag(WIDE, outputs.is_multiple_of(4));
         match self {
@@ -183,13 +183,13 @@ impl ProductTile {
     }
 }
 
-/// Into how many parts to split sums so that `tiles` become enough.
+/// The number of parts into which to split sums so that there are [`ENOUGH`] workgroups.
 fn parts(tiles: usize, terms: usize) -> usize {
     let wanted = ENOUGH.div_ceil(tiles.max(1));
     wanted.min(terms / MIN_PART).max(1)
 }
 
-/// Of every kind of tile, dtype and width.
+/// The variants for every kind of tile, dtype and width.
 pub(crate) fn variants() -> Vec<ShaderVariant> {
     let mut all = Vec::new();
     for dtype in [DType::F32, DType::F16] {
