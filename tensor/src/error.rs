@@ -1,6 +1,6 @@
 //! Errors of ops.
 
-use crate::{DType, Shape};
+use crate::{DType, InvalidShape, Shape};
 #[cfg(feature = "gpu")]
 use latent_kernels::gpu::GpuError;
 use std::fmt;
@@ -151,6 +151,8 @@ pub enum ShapeRequirement {
     VectorPerImage([usize; 2]),
     /// Rows within these.
     RowsWithin(Range<usize>),
+    /// Not more dimensions, nor more elements, than a [`Shape`] can have.
+    ValidShape,
     /// Something else, in words.
     Other(String),
 }
@@ -189,6 +191,7 @@ impl fmt::Display for ShapeRequirement {
             },
             ShapeRequirement::VectorPerImage(dims) => write!(f, "a vector {dims:?}"),
             ShapeRequirement::RowsWithin(rows) => write!(f, "rows of {rows:?}"),
+            ShapeRequirement::ValidShape => f.write_str("at most 4 dimensions within memory"),
             ShapeRequirement::Other(words) => f.write_str(words),
         }
     }
@@ -270,6 +273,15 @@ impl TensorError {
         TensorError::Shape { op, expected: expected.into(), got: got.into() }
     }
 
+    /// Checks that a row of a weight consists of whole blocks of its dtype.
+    pub(crate) fn expect_blocks(op: TensorOp, dtype: DType, row: usize) -> Result<(), TensorError> {
+        if row.is_multiple_of(dtype.block()) {
+            return Ok(());
+        }
+        let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block());
+        Err(TensorError::shape(op, expected, row))
+    }
+
     #[cfg(feature = "gpu")]
     pub(crate) fn wrong_device(op: TensorOp, expected: &str, got: &str) -> TensorError {
         TensorError::Device { op, expected: expected.to_owned(), got: got.to_owned() }
@@ -304,9 +316,44 @@ impl fmt::Display for TensorError {
 
 impl std::error::Error for TensorError {}
 
+impl From<InvalidShape> for TensorError {
+    fn from(InvalidShape { dims }: InvalidShape) -> TensorError {
+        TensorError::shape(TensorOp::Shape, ShapeRequirement::ValidShape, &dims[..])
+    }
+}
+
 #[cfg(feature = "gpu")]
 impl From<GpuError> for TensorError {
     fn from(error: GpuError) -> TensorError {
         TensorError::Gpu(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Linear, Tensor, WeightBytes, ops};
+
+    #[test]
+    fn a_program_can_match_on_what_is_wrong() {
+        let layer =
+            Linear::new(WeightBytes::new(DType::F32, &[0; 24]), [3, 2], Some(vec![0.0; 2])).unwrap_err();
+        let expected = ShapeRequirement::Parameter { name: "bias", dims: vec![3] };
+        assert_eq!(layer, TensorError::Shape { op: TensorOp::Linear, expected, got: ShapeFound::Size(2) });
+        let (a, b) = (Tensor::zeros(&[2, 3]).unwrap(), Tensor::zeros(&[3, 2]).unwrap());
+        match ops::add(a.clone(), &b).unwrap_err() {
+            TensorError::Shape {
+                op: TensorOp::Add,
+                expected: ShapeRequirement::Exactly(expected),
+                got: ShapeFound::Shape(got),
+            } => assert_eq!((expected, got), (a.shape(), b.shape())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn memory_is_rounded_up() {
+        let error = TensorError::OutOfMemory { bytes: 1 };
+        assert_eq!(error.to_string(), "out of memory: 1 MB more were needed; try a smaller image or batch");
     }
 }

@@ -43,6 +43,6 @@ pub use ops::{
     Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prologue,
 };
 pub use pool::Pool;
-pub use shape::Shape;
+pub use shape::{InvalidShape, Shape};
 pub use tensor::Tensor;
 pub use window::Window;

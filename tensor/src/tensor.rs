@@ -1,7 +1,6 @@
 //! The tensor.
 
 use crate::error::{ShapeRequirement, TensorOp};
-use crate::shape::expect_blocks;
 use crate::{DType, Device, Pool, Shape, TensorError, WeightBytes};
 use latent_kernels::arena::Buffer;
 #[cfg(feature = "gpu")]
@@ -86,7 +85,7 @@ impl Tensor {
             [rows, _, ..] => weight.len() / (*rows).max(1),
             _ => weight.len(),
         };
-        expect_blocks(TensorOp::Tensor, weight.dtype(), row)?;
+        TensorError::expect_blocks(TensorOp::Tensor, weight.dtype(), row)?;
         tensor.buffer_mut()?.view_mut::<u8>(weight.bytes().len()).copy_from_slice(weight.bytes());
         Ok(tensor)
     }

@@ -4,7 +4,6 @@ use super::parameter::Vector;
 use super::{Epilogue, Prologue, check_len};
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::shape::expect_blocks;
 use crate::{Device, Padding, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::conv2d::gpu::{self, PackedConv};
@@ -48,7 +47,7 @@ impl Conv2d {
                 ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs, kernel, kernel] };
             return Err(TensorError::shape(TensorOp::Conv2d, expected, values));
         }
-        expect_blocks(TensorOp::Conv2d, weight.view().dtype(), inputs * kernel * kernel)?;
+        TensorError::expect_blocks(TensorOp::Conv2d, weight.view().dtype(), inputs * kernel * kernel)?;
         if let Some(bias) = &bias {
             check_len(TensorOp::Conv2d, "bias", bias, outputs)?;
         }

@@ -2,7 +2,6 @@
 
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::shape::expect_blocks;
 use crate::{Tensor, TensorError, Weight};
 
 /// A table of vectors (`torch.nn.Embedding`).
@@ -25,7 +24,7 @@ impl Embedding {
             let expected = ShapeRequirement::Parameter { name: "table", dims: vec![rows, width] };
             return Err(TensorError::shape(TensorOp::Embedding, expected, values));
         }
-        expect_blocks(TensorOp::Embedding, weight.view().dtype(), width)?;
+        TensorError::expect_blocks(TensorOp::Embedding, weight.view().dtype(), width)?;
         Ok(Embedding { weight, rows, width })
     }
 

@@ -4,7 +4,6 @@ use super::check_len;
 use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::shape::expect_blocks;
 use crate::{Device, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
@@ -41,7 +40,7 @@ impl Linear {
             let expected = ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs] };
             return Err(TensorError::shape(TensorOp::Linear, expected, values));
         }
-        expect_blocks(TensorOp::Linear, weight.view().dtype(), inputs)?;
+        TensorError::expect_blocks(TensorOp::Linear, weight.view().dtype(), inputs)?;
         if let Some(bias) = &bias {
             check_len(TensorOp::Linear, "bias", bias, outputs)?;
         }

@@ -280,7 +280,7 @@ fn an_image_has_the_same_bytes_alone_and_in_a_batch() {
 
 /// A norm over rows that are added in parts, a convolution that is appended and one that is added, and a linear layer.
 #[test]
-fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
+fn ops_on_bands_have_the_bytes_of_those_on_images() {
     const CHANNELS: usize = 64;
     let (height, width) = (22, 7);
     let bytes = f16_weight(CHANNELS * CHANNELS * 9);
