@@ -51,7 +51,9 @@ pub(crate) fn open(args: &DeviceArgs) -> Result<Device, AppError> {
     use latent_diffusion::tensor::gpu;
     let adapters = match args.device {
         Choice::Cpu => return Ok(Device::Cpu),
-        _ => gpu::adapters(),
+        // No driver is loaded where there is clearly no GPU.
+        Choice::Auto => gpu::hardware_adapters(),
+        Choice::Gpu(_) => gpu::adapters(),
     };
     let adapter = match args.device {
         Choice::Gpu(Some(number)) => adapters.get(number).ok_or_else(|| {
@@ -60,7 +62,7 @@ pub(crate) fn open(args: &DeviceArgs) -> Result<Device, AppError> {
         })?,
         choice => {
             let best = adapters.iter().max_by_key(|adapter| adapter.rank());
-            match best.filter(|adapter| choice != Choice::Auto || !adapter.is_software()) {
+            match best {
                 Some(adapter) => adapter,
                 None if choice == Choice::Auto => return Ok(Device::Cpu),
                 None => return Err(AppError::BadInput("device: there is no GPU; use --device cpu".into())),
@@ -85,7 +87,8 @@ fn open_adapter(
     use latent_diffusion::tensor::{DType, gpu};
     let memory_limit = args.max_vram.map(|mb| mb << 20);
     let cache = dirs::cache_dir().map(|folder| folder.join("latent").join("pipelines"));
-    let options = gpu::Options { memory_limit, cache, ..gpu::Options::from_env() };
+    let features = gpu::FeatureLevel::from_environment().map_err(AppError::BadInput)?.unwrap_or_default();
+    let options = gpu::GpuOptions { memory_limit, cache, features, ..gpu::GpuOptions::default() };
     let run_time = |error: String| AppError::RunTime(format!("{}: {error}", adapter.name()));
     let gpu = gpu::Gpu::open(adapter, &options).map_err(|error| run_time(error.to_string()))?;
     let dtype = match args.precision {

@@ -5,7 +5,7 @@ mod bands;
 pub(crate) use bands::{BandStream, InPlace};
 
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, GroupNorm, Linear, Tensor, ops};
+use latent_tensor::{Conv2d, Epilogue, GroupNorm, Linear, Prologue, Tensor, ops};
 
 /// `x + conv(silu(norm(conv(silu(norm(x))) + time)))` (`ResnetBlock2D`; He et al. 2016, with the time embedding of
 /// Ho et al. 2020).
@@ -46,14 +46,14 @@ impl ResnetBlock {
             (Some(layer), Some(time)) => Some(ops::linear(time, layer)?),
             _ => None,
         };
-        let around = Around { norm_silu: Some(&self.norm1), vector: time.as_ref(), ..Around::default() };
-        let hidden = ops::conv2d_with(&x, &self.conv1, around)?;
+        let vector = Epilogue::vector(time.as_ref());
+        let hidden = ops::conv2d_fused(&x, &self.conv1, Prologue::norm_silu(&self.norm1), vector)?;
         // This is where the largest tensor of a VAE is freed.
         let residual = match &self.conv_shortcut {
             Some(layer) => ops::linear_in_place(x, layer)?,
             None => x,
         };
-        let around = Around { norm_silu: Some(&self.norm2), residual: Some(residual), ..Around::default() };
-        Ok(ops::conv2d_with(&hidden, &self.conv2, around)?)
+        let residual = Epilogue::residual(residual);
+        Ok(ops::conv2d_fused(&hidden, &self.conv2, Prologue::norm_silu(&self.norm2), residual)?)
     }
 }

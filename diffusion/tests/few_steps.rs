@@ -52,7 +52,7 @@ fn operations(settings: &Settings) -> u64 {
     let sample = || -> Latents { pipeline.sample(&conditioning, settings, &mut go_on).unwrap() };
     let (latents, profile) = profile::record(sample);
     assert!(latents.values.iter().all(|value| value.is_finite()));
-    profile::Class::ALL.iter().map(|class| profile.work(*class).flops).sum()
+    profile::OpClass::ALL.iter().map(|class| profile.work(*class).flops).sum()
 }
 
 #[test]

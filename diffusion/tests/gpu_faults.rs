@@ -1,7 +1,7 @@
 //! A GPU that fails in the middle of an image, and the next image.
 #![cfg(feature = "gpu")]
 
-use latent_diffusion::tensor::gpu::{Adapter, Gpu, Options, adapters};
+use latent_diffusion::tensor::gpu::{Adapter, Gpu, GpuOptions, adapters};
 use latent_diffusion::tensor::{DType, Device};
 use latent_diffusion::{Error, Event, Image, Latents, Pipeline, Settings, loader::Checkpoint};
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ fn pipeline() -> Pipeline {
     Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap()
 }
 
-fn open(adapter: &Adapter, options: &Options) -> (Gpu, Device) {
+fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
     let gpu = Gpu::open(adapter, options).unwrap();
     let device = Device::gpu(&gpu, DType::F32).unwrap();
     (gpu, device)
@@ -48,7 +48,7 @@ fn a_lost_gpu_is_a_clean_error_and_the_next_image_succeeds() {
     let Some(adapter) = adapter() else { return };
     let mut pipeline = pipeline();
     let want = draw(&mut pipeline, |_| ()).unwrap();
-    let (gpu, device) = open(&adapter, &Options::default());
+    let (gpu, device) = open(&adapter, &GpuOptions::default());
     pipeline.set_device(device);
     let lose = |step| {
         if step == 1 {
@@ -60,7 +60,7 @@ fn a_lost_gpu_is_a_clean_error_and_the_next_image_succeeds() {
     assert!(error.to_string().contains("the GPU was lost"), "{error}");
     // It stays lost.
     assert!(draw(&mut pipeline, |_| ()).unwrap_err().is_gpu_fault());
-    pipeline.set_device(open(&adapter, &Options::default()).1);
+    pipeline.set_device(open(&adapter, &GpuOptions::default()).1);
     assert!(largest_difference(&draw(&mut pipeline, |_| ()).unwrap(), &want) <= Some(2));
     pipeline.set_device(Device::Cpu);
     assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want);
@@ -72,12 +72,12 @@ fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
     let Some(adapter) = adapter() else { return };
     let mut pipeline = pipeline();
     let want = draw(&mut pipeline, |_| ()).unwrap();
-    let (gpu, device) = open(&adapter, &Options::default());
+    let (gpu, device) = open(&adapter, &GpuOptions::default());
     pipeline.set_device(device);
     draw(&mut pipeline, |_| ()).unwrap();
     let peak = gpu.memory().peak;
     for share in [5, 50, 90] {
-        let options = Options { memory_limit: Some(peak / 100 * share), ..Options::default() };
+        let options = GpuOptions { memory_limit: Some(peak / 100 * share), ..GpuOptions::default() };
         pipeline.set_device(open(&adapter, &options).1);
         let error = draw(&mut pipeline, |_| ()).unwrap_err();
         assert!(error.is_gpu_fault(), "{share} %: {error:?}");
@@ -85,7 +85,7 @@ fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
         pipeline.set_device(Device::Cpu);
         assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want, "{share} %");
     }
-    pipeline.set_device(open(&adapter, &Options::default()).1);
+    pipeline.set_device(open(&adapter, &GpuOptions::default()).1);
     assert!(largest_difference(&draw(&mut pipeline, |_| ()).unwrap(), &want) <= Some(2));
 }
 
@@ -93,7 +93,7 @@ fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
 #[test]
 fn a_decoder_that_passes_the_largest_f16_decodes_in_f32() {
     let Some(adapter) = adapter() else { return };
-    let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+    let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
     let Ok(half) = Device::gpu(&gpu, DType::F16) else { return };
     let mut pipeline = pipeline();
     let mut latents = Latents::zeros(2, 4, 2, 2);
@@ -146,7 +146,7 @@ fn too_large_for_f16(weight: &str) -> Pipeline {
 #[test]
 fn a_unet_that_passes_the_largest_f16_draws_once_more_in_f32() {
     let Some(adapter) = adapter() else { return };
-    let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+    let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
     let Ok(half) = Device::gpu(&gpu, DType::F16) else { return };
     let mut pipeline = too_large_for_f16("model.diffusion_model.input_blocks.0.0.weight");
     let want = draw(&mut pipeline, |_| ()).unwrap();

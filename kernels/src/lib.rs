@@ -33,6 +33,8 @@ pub mod group_norm;
 pub mod layer_norm;
 pub mod parallel;
 pub mod q8_0;
+#[cfg(feature = "gpu")]
+pub mod shaders;
 pub mod simd;
 pub mod softmax;
 pub mod sys;

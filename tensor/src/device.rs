@@ -1,11 +1,13 @@
-//! Where tensors are.
+//! Where tensors are stored.
 
+#[cfg(feature = "gpu")]
+use crate::error::TensorOp;
 #[cfg(feature = "gpu")]
 use crate::{DType, TensorError};
 #[cfg(feature = "gpu")]
 use latent_kernels::gpu::Gpu;
 
-/// Where a tensor's memory is, and where ops on it run.
+/// Where the memory of a tensor is, and where ops on it run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
@@ -15,26 +17,26 @@ pub enum Device {
     /// A GPU.
     #[cfg(feature = "gpu")]
     Gpu {
-        /// Which.
+        /// The opened GPU.
         gpu: Gpu,
-        /// The number format of tensors there, `F32` or `F16`. Sums are `f32` in both.
+        /// The dtype of tensors there, `F32` or `F16`. Sums are `f32` in both.
         dtype: DType,
     },
 }
 
 impl Device {
-    /// Returns memory that no tensor lies in to the system, here and on the device: at the end of a stage. A GPU first
-    /// finishes what was recorded.
+    /// Returns memory that no tensor uses to the system, in main memory and on the device. Call it at the end of a
+    /// stage. A GPU first finishes all recorded commands.
     pub fn trim(&self) {
         crate::Pool::global().trim();
         #[cfg(feature = "gpu")]
         if let Device::Gpu { gpu, .. } = self {
-            // A fault is told by whatever is asked of the GPU next.
+            // The next call to the GPU reports a fault.
             drop(gpu.trim());
         }
     }
 
-    /// The same GPU with tensors of `F32`, if these are of `F16`.
+    /// The same GPU with tensors of `F32`, if they are now of `F16`.
     #[must_use]
     pub fn more_exact(&self) -> Option<Device> {
         match self {
@@ -49,16 +51,12 @@ impl Device {
     /// A GPU, with tensors of `F16` or `F32`.
     ///
     /// # Errors
-    /// `BF16`, `Q8_0`, or `F16` where the GPU has none.
+    /// `BF16`, `Q8_0`, or `F16` on a GPU without it.
     #[cfg(feature = "gpu")]
     pub fn gpu(gpu: &Gpu, dtype: DType) -> Result<Device, TensorError> {
         if !matches!(dtype, DType::F32 | DType::F16) || (dtype == DType::F16 && !gpu.has_f16()) {
-            let expected = if gpu.has_f16() { "f32 or f16" } else { "f32, all that this GPU computes with" };
-            return Err(TensorError::DType {
-                op: "device",
-                expected: expected.into(),
-                got: dtype.to_string(),
-            });
+            let expected: &[DType] = if gpu.has_f16() { &[DType::F32, DType::F16] } else { &[DType::F32] };
+            return Err(TensorError::DType { op: TensorOp::Device, expected, got: dtype });
         }
         Ok(Device::Gpu { gpu: gpu.clone(), dtype })
     }

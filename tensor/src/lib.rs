@@ -1,10 +1,10 @@
 #![forbid(unsafe_code)]
-//! A minimal tensor for diffusion models: a shape, a number format, storage from a pool, a device, and one checked
+//! A minimal tensor for diffusion models: a shape, a dtype, storage from a pool, a device, and one checked
 //! function per op.
 //!
-//! Tensors are contiguous and row-major. Pictures are channels-last, `[batch, height, width, channels]`, sequences
+//! Tensors are contiguous and row-major. Images are channels-last, `[batch, height, width, channels]`, sequences
 //! `[batch, length, channels]`. Ops take references and return new tensors, whose memory comes from a [`Pool`] and
-//! goes back to it, so that a model's forward pass allocates only once. Shapes are checked before a kernel runs; a
+//! returns to it, so the forward pass of a model allocates only once. Shapes are checked before a kernel runs; a
 //! mismatch is a [`TensorError`] that names the op.
 //!
 //! ```
@@ -33,14 +33,16 @@ mod tensor;
 mod window;
 
 pub use device::Device;
-pub use error::TensorError;
+pub use error::{ShapeFound, ShapeRequirement, TensorError, TensorOp};
 pub use latent_kernels::arena::ArenaUse;
 pub use latent_kernels::conv2d::{BAND_UNIT, Padding};
 #[cfg(feature = "gpu")]
 pub use latent_kernels::gpu;
 pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
-pub use ops::{Around, Before, Conv2d, Embedding, GroupNorm, KnownNorm, LayerNorm, Linear, NormSums};
+pub use ops::{
+    Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prologue,
+};
 pub use pool::Pool;
-pub use shape::Shape;
+pub use shape::{InvalidShape, Shape};
 pub use tensor::Tensor;
 pub use window::Window;

@@ -1,21 +1,21 @@
-//! Where the time of a forward pass goes, and how much work it is.
+//! Time and operations of a forward pass, by kind of op.
 //!
 //! While [`record`] runs a function, every op that the function calls adds its time and its operations to the account
-//! of its [`Class`]. At all other times an op looks at one flag of its thread and that is all.
+//! of its [`OpClass`]. At all other times an op only reads one flag of its thread.
 //!
 //! Operations are those of the *direct* algorithm, two for each multiply-add of a convolution, a linear layer or the two
-//! products of attention, whatever a kernel does instead: an algorithm that needs fewer is faster, not smaller. Norms
-//! and elementwise ops count none.
+//! products of attention, even if a kernel uses another: an algorithm that needs fewer operations is faster, not less
+//! work. Norms and elementwise ops count as no operations.
 //!
 //! ```
-//! use latent_tensor::profile::{self, Class};
+//! use latent_tensor::profile::{self, OpClass};
 //! use latent_tensor::{DType, Linear, Tensor, WeightBytes, ops};
 //!
 //! let layer = Linear::new(WeightBytes::new(DType::F32, &[0; 4 * 3 * 2]), [3, 2], None)?;
 //! let x = Tensor::zeros(&[5, 2])?;
 //! let (y, profile) = profile::record(|| ops::linear(&x, &layer));
 //! assert_eq!(y?.dims(), [5, 3]);
-//! assert_eq!(profile.work(Class::Linear).flops, 2 * 5 * 3 * 2);
+//! assert_eq!(profile.work(OpClass::Linear).flops, 2 * 5 * 3 * 2);
 //! # Ok::<(), latent_tensor::TensorError>(())
 //! ```
 
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// A kind of op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum OpClass {
     /// Convolutions; those of 1x1 are linear layers.
     Conv,
     /// Linear layers.
@@ -37,15 +37,15 @@ pub enum Class {
     Elementwise,
 }
 
-impl Class {
+impl OpClass {
     /// Every class.
-    pub const ALL: [Class; 5] =
-        [Class::Conv, Class::Linear, Class::Attention, Class::Norm, Class::Elementwise];
+    pub const ALL: [OpClass; 5] =
+        [OpClass::Conv, OpClass::Linear, OpClass::Attention, OpClass::Norm, OpClass::Elementwise];
 }
 
-/// What the ops of a class took.
+/// The time and the operations of the ops of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct OpWork {
     /// Time in the ops.
     pub time: Duration,
     /// Floating-point operations of the direct algorithm.
@@ -55,53 +55,55 @@ pub struct Work {
 /// The account of a [`record`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    work: [Work; Class::ALL.len()],
+    work: [OpWork; OpClass::ALL.len()],
 }
 
 impl Profile {
-    /// What the ops of a class took.
+    /// The time and the operations of the ops of a class.
     #[must_use]
-    pub fn work(&self, class: Class) -> Work {
+    pub fn work(&self, class: OpClass) -> OpWork {
         self.work[class as usize]
     }
 
-    /// What all ops took.
+    /// The time and the operations of all ops.
     #[must_use]
-    pub fn total(&self) -> Work {
-        let add = |sum: Work, work: &Work| Work { time: sum.time + work.time, flops: sum.flops + work.flops };
-        self.work.iter().fold(Work::default(), add)
+    pub fn total(&self) -> OpWork {
+        let add =
+            |sum: OpWork, work: &OpWork| OpWork { time: sum.time + work.time, flops: sum.flops + work.flops };
+        self.work.iter().fold(OpWork::default(), add)
     }
 }
 
 thread_local! {
-    /// The account of the record that runs on this thread, if one does.
+    /// The account of the innermost [`record`] on this thread, if there is one.
     static CURRENT: RefCell<Option<Profile>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` and accounts for the ops that it calls on this thread. Those of a record within count there and not here.
+/// Runs `f` and accounts for the ops that it calls on this thread. Ops inside a nested `record` count only there.
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Profile) {
     let outer = CURRENT.replace(Some(Profile::default()));
     let result = f();
     (result, CURRENT.replace(outer).unwrap_or_default())
 }
 
-/// Accounts for an op until it is dropped; made just before the kernel is called. Ops that call other ops need none.
+/// Accounts for an op until it is dropped. It is made just before the kernel is called; an op that calls other ops
+/// needs none.
 #[must_use]
 pub(crate) struct Timer {
-    class: Class,
+    class: OpClass,
     flops: u64,
     /// `None` while nothing is recorded.
     start: Option<Instant>,
 }
 
 /// Starts the account of an op.
-pub(crate) fn timer(class: Class) -> Timer {
+pub(crate) fn timer(class: OpClass) -> Timer {
     let start = CURRENT.with_borrow(Option::is_some).then(Instant::now);
     Timer { class, flops: 0, start }
 }
 
 impl Timer {
-    /// The op computes so many values by so many multiply-adds each.
+    /// Sets the work of the op: a number of values, and the multiply-adds of each.
     pub(crate) fn multiply_adds(mut self, values: usize, each: usize) -> Timer {
         self.flops = 2 * values as u64 * each as u64;
         self
@@ -131,9 +133,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn counts(class: Class, flops: u64, op: impl FnOnce() -> Tensor) {
+    fn counts(class: OpClass, flops: u64, op: impl FnOnce() -> Tensor) {
         let (_, profile) = record(op);
-        for other in Class::ALL {
+        for other in OpClass::ALL {
             let work = profile.work(other);
             assert_eq!(work.flops, if other == class { flops } else { 0 }, "{other:?}");
             assert!(work.time == Duration::ZERO || other == class, "{other:?}");
@@ -149,20 +151,20 @@ mod tests {
             let conv =
                 Conv2d::new(weight(7 * 5 * 9), [7, 5, 3], stride, Padding::all(padding), None).unwrap();
             let flops = 2 * 2 * pixels * 7 * 5 * 9;
-            counts(Class::Conv, flops, || ops::conv2d(&zeros(&[2, 6, 4, 5]), &conv).unwrap());
+            counts(OpClass::Conv, flops, || ops::conv2d(&zeros(&[2, 6, 4, 5]), &conv).unwrap());
         }
         let linear = Linear::new(weight(7 * 5), [7, 5], None).unwrap();
-        counts(Class::Linear, 2 * 12 * 7 * 5, || ops::linear(&zeros(&[3, 4, 5]), &linear).unwrap());
+        counts(OpClass::Linear, 2 * 12 * 7 * 5, || ops::linear(&zeros(&[3, 4, 5]), &linear).unwrap());
         let (q, k) = (zeros(&[2, 3, 8]), zeros(&[2, 7, 8]));
-        // q k and p v, for two pictures, each of two heads of width 4.
+        // q k and p v, for two images, each of two heads of width 4.
         let flops = 2 * (2 * 2 * 3 * 7 * 4) * 2;
-        counts(Class::Attention, flops, || ops::attention(&q, &k, &k, 2, false).unwrap());
+        counts(OpClass::Attention, flops, || ops::attention(&q, &k, &k, 2, false).unwrap());
         let norm = GroupNorm::new(vec![1.0; 4], vec![0.0; 4], 2, 1e-5).unwrap();
-        counts(Class::Norm, 0, || ops::group_norm(&zeros(&[1, 2, 2, 4]), &norm).unwrap());
+        counts(OpClass::Norm, 0, || ops::group_norm(&zeros(&[1, 2, 2, 4]), &norm).unwrap());
         let norm = LayerNorm::new(vec![1.0; 4], vec![0.0; 4], 1e-5).unwrap();
-        counts(Class::Norm, 0, || ops::layer_norm(&zeros(&[2, 4]), &norm).unwrap());
-        counts(Class::Elementwise, 0, || ops::add(q.clone(), &q).unwrap());
-        counts(Class::Elementwise, 0, || ops::silu(zeros(&[1000])).unwrap());
+        counts(OpClass::Norm, 0, || ops::layer_norm(&zeros(&[2, 4]), &norm).unwrap());
+        counts(OpClass::Elementwise, 0, || ops::add(q.clone(), &q).unwrap());
+        counts(OpClass::Elementwise, 0, || ops::silu(zeros(&[1000])).unwrap());
     }
 
     #[test]

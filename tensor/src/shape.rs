@@ -1,9 +1,8 @@
 //! Sizes of a tensor's dimensions.
 
-use crate::{DType, TensorError};
 use std::fmt;
 
-/// Most dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_RANK: usize = 4;
 
 /// Up to four dimensions; the last is contiguous.
@@ -13,17 +12,22 @@ pub struct Shape {
     rank: usize,
 }
 
+/// Dimensions that are not a [`Shape`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidShape {
+    /// The dimensions, outermost first.
+    pub dims: Vec<usize>,
+}
+
 impl Shape {
+    /// A shape with these dimensions.
+    ///
     /// # Errors
     /// More than four dimensions, or more elements than memory can address.
-    pub fn new(dims: &[usize]) -> Result<Shape, TensorError> {
+    pub fn new(dims: &[usize]) -> Result<Shape, InvalidShape> {
         let bytes = dims.iter().try_fold(size_of::<f32>(), |product, dim| product.checked_mul(*dim));
         if dims.len() > MAX_RANK || bytes.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-            return Err(TensorError::shape(
-                "shape",
-                "at most 4 dimensions within memory",
-                format_args!("{dims:?}"),
-            ));
+            return Err(InvalidShape { dims: dims.to_vec() });
         }
         let mut all = [1; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
@@ -43,15 +47,6 @@ impl Shape {
     }
 }
 
-/// Checks that a row of a weight is whole blocks of its number format.
-pub(crate) fn expect_blocks(op: &'static str, dtype: DType, row: usize) -> Result<(), TensorError> {
-    if row.is_multiple_of(dtype.block()) {
-        return Ok(());
-    }
-    let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block()).to_string();
-    Err(TensorError::shape(op, expected, row))
-}
-
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.dims())
@@ -63,3 +58,11 @@ impl fmt::Display for Shape {
         write!(f, "{:?}", self.dims())
     }
 }
+
+impl fmt::Display for InvalidShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected at most {MAX_RANK} dimensions within memory, got {:?}", self.dims)
+    }
+}
+
+impl std::error::Error for InvalidShape {}

@@ -1,6 +1,6 @@
 //! The tensor.
 
-use crate::shape::expect_blocks;
+use crate::error::{ShapeRequirement, TensorOp};
 use crate::{DType, Device, Pool, Shape, TensorError, WeightBytes};
 use latent_kernels::arena::Buffer;
 #[cfg(feature = "gpu")]
@@ -8,8 +8,7 @@ use latent_kernels::gpu::Array;
 use std::fmt;
 use std::sync::Arc;
 
-/// A contiguous, row-major array of numbers. A clone shares its memory; what writes into a tensor that is shared writes into a
-/// copy.
+/// A contiguous, row-major array. A clone shares its memory; an op that writes into a shared tensor writes into a copy.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
@@ -17,7 +16,7 @@ pub struct Tensor {
     storage: Storage,
 }
 
-/// A tensor's memory.
+/// The memory of a tensor.
 #[derive(Clone)]
 enum Storage {
     Cpu(Arc<Buffer>),
@@ -34,8 +33,8 @@ impl Tensor {
         Tensor::allocate(dims, DType::F32)
     }
 
-    /// As [`Tensor::scratch`], on the device of another tensor and in its number format.
-    pub(crate) fn scratch_beside(x: &Tensor, dims: &[usize]) -> Result<Tensor, TensorError> {
+    /// As [`Tensor::scratch`], on the device of another tensor and in its dtype.
+    pub(crate) fn scratch_like(x: &Tensor, dims: &[usize]) -> Result<Tensor, TensorError> {
         match &x.storage {
             Storage::Cpu(_) => Tensor::scratch(dims),
             #[cfg(feature = "gpu")]
@@ -74,11 +73,11 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A copy of a weight, in its own number format.
+    /// A copy of a weight, in its own dtype.
     ///
     /// # Errors
-    /// A shape of another number of elements, or whose rows (the values of all dimensions after the first) are no whole
-    /// blocks of the format.
+    /// A shape of another number of elements, or whose rows (the values of all dimensions after the first) are not
+    /// whole blocks of the dtype.
     pub fn from_weight(dims: &[usize], weight: WeightBytes<'_>) -> Result<Tensor, TensorError> {
         let mut tensor = Tensor::allocate(dims, weight.dtype())?;
         tensor.expect_elements(weight.len())?;
@@ -86,7 +85,7 @@ impl Tensor {
             [rows, _, ..] => weight.len() / (*rows).max(1),
             _ => weight.len(),
         };
-        expect_blocks("tensor", weight.dtype(), row)?;
+        TensorError::expect_blocks(TensorOp::Tensor, weight.dtype(), row)?;
         tensor.buffer_mut()?.view_mut::<u8>(weight.bytes().len()).copy_from_slice(weight.bytes());
         Ok(tensor)
     }
@@ -96,7 +95,7 @@ impl Tensor {
             return Ok(());
         }
         Err(TensorError::shape(
-            "tensor",
+            TensorOp::Tensor,
             format_args!("{} values for {}", self.shape.elements(), self.shape),
             got,
         ))
@@ -114,7 +113,7 @@ impl Tensor {
         self.shape
     }
 
-    /// The number format.
+    /// The dtype.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -130,8 +129,8 @@ impl Tensor {
         }
     }
 
-    /// The same values on a device, rounded to its number format; a clone where they are there already. From a GPU to the
-    /// CPU it waits for all that was recorded.
+    /// The same values on a device, rounded to its dtype; a clone if they are already there. From a GPU to the CPU, waits
+    /// for all recorded commands.
     ///
     /// # Errors
     /// No memory there, a lost GPU, a tensor on the CPU that is not `f32`.
@@ -169,13 +168,13 @@ impl Tensor {
     /// The array of a tensor on a GPU, to write.
     ///
     /// # Errors
-    /// No memory for a copy of one that is shared.
+    /// No memory for a copy of a shared array.
     #[cfg(feature = "gpu")]
     pub(crate) fn array_mut(&mut self) -> Result<Option<&mut Array>, TensorError> {
         match &mut self.storage {
             Storage::Cpu(_) => Ok(None),
             Storage::Gpu(array) => {
-                if !array.is_own() {
+                if !array.is_unique() {
                     let mut copy = Array::scratch(array.gpu(), array.dtype(), array.len())?;
                     latent_kernels::elementwise::gpu::convert(array, &mut copy)?;
                     *array = copy;
@@ -198,7 +197,7 @@ impl Tensor {
     /// The values, to write.
     ///
     /// # Errors
-    /// As [`Tensor::f32s`]; no memory for a copy of one that is shared.
+    /// As [`Tensor::f32s`], or no memory for a copy of a shared tensor.
     pub fn f32s_mut(&mut self) -> Result<&mut [f32], TensorError> {
         self.buffer()?;
         self.expect_f32()?;
@@ -206,7 +205,7 @@ impl Tensor {
         Ok(self.buffer_mut()?.view_mut(elements))
     }
 
-    /// The values' bytes, in the machine's order.
+    /// The bytes of the values, in the byte order of the machine.
     ///
     /// # Errors
     /// A tensor that is not in main memory.
@@ -218,19 +217,21 @@ impl Tensor {
         if self.dtype == DType::F32 {
             return Ok(());
         }
-        Err(TensorError::DType { op: "tensor", expected: "f32".into(), got: self.dtype.to_string() })
+        Err(TensorError::DType { op: TensorOp::Tensor, expected: &[DType::F32], got: self.dtype })
     }
 
-    /// Memory of the CPU.
+    /// The memory of a tensor on the CPU.
     fn buffer(&self) -> Result<&Buffer, TensorError> {
         match &self.storage {
             Storage::Cpu(buffer) => Ok(buffer),
             #[cfg(feature = "gpu")]
-            Storage::Gpu(array) => Err(TensorError::elsewhere("tensor", "the CPU", array.gpu().name())),
+            Storage::Gpu(array) => {
+                Err(TensorError::wrong_device(TensorOp::Tensor, "the CPU", array.gpu().name()))
+            }
         }
     }
 
-    /// A copy widened to `f32`.
+    /// A copy, converted or dequantized to `f32`.
     ///
     /// # Errors
     /// No memory.
@@ -238,58 +239,55 @@ impl Tensor {
         Tensor::from_f32(self.dims(), &WeightBytes::new(self.dtype, self.bytes()?).to_f32())
     }
 
-    /// The same values in another shape of as many elements.
+    /// The same values in another shape with the same number of elements.
     ///
     /// # Errors
     /// A shape of another number of elements.
     pub fn reshape(mut self, dims: &[usize]) -> Result<Tensor, TensorError> {
         let shape = Shape::new(dims)?;
         if shape.elements() != self.shape.elements() {
-            return Err(TensorError::shape(
-                "reshape",
-                format_args!("as many elements as {}", self.shape),
-                shape,
-            ));
+            let expected = ShapeRequirement::ElementsOf(self.shape);
+            return Err(TensorError::shape(TensorOp::Reshape, expected, shape));
         }
         self.shape = shape;
         Ok(self)
     }
 
-    /// The first values in a shape of fewer elements; the rest of the memory goes back where it is not shared.
+    /// The first values in a shape of fewer elements. The rest of the memory is freed unless it is shared.
     pub(crate) fn shrink(mut self, dims: &[usize]) -> Result<Tensor, TensorError> {
         let shape = Shape::new(dims)?;
         if shape.elements() > self.shape.elements() {
             return Err(TensorError::shape(
-                "shrink",
+                TensorOp::Shrink,
                 format_args!("at most the elements of {}", self.shape),
                 shape,
             ));
         }
         self.shape = shape;
         let bytes = self.dtype.bytes(shape.elements());
-        if let Some(buffer) = self.own_buffer() {
+        if let Some(buffer) = self.unique_buffer() {
             buffer.shrink(bytes);
         }
         Ok(self)
     }
 
-    /// `N` dimensions of an op's argument.
-    pub(crate) fn rank<const N: usize>(&self, op: &'static str) -> Result<[usize; N], TensorError> {
+    /// The dimensions of an argument of an op, if there are `N`.
+    pub(crate) fn rank<const N: usize>(&self, op: TensorOp) -> Result<[usize; N], TensorError> {
         <[usize; N]>::try_from(self.dims())
-            .map_err(|_| TensorError::shape(op, format_args!("{N} dimensions"), self.shape))
+            .map_err(|_| TensorError::shape(op, ShapeRequirement::Rank(N), self.shape))
     }
 
     /// Whether no other tensor shares the memory.
-    pub(crate) fn is_own(&mut self) -> bool {
+    pub(crate) fn is_unique(&mut self) -> bool {
         match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer).is_some(),
             #[cfg(feature = "gpu")]
-            Storage::Gpu(array) => array.is_own(),
+            Storage::Gpu(array) => array.is_unique(),
         }
     }
 
-    /// Memory of the CPU that no other tensor shares.
-    fn own_buffer(&mut self) -> Option<&mut Buffer> {
+    /// The memory of a tensor on the CPU, if no other tensor shares it.
+    fn unique_buffer(&mut self) -> Option<&mut Buffer> {
         match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer),
             #[cfg(feature = "gpu")]
@@ -299,13 +297,13 @@ impl Tensor {
 
     fn buffer_mut(&mut self) -> Result<&mut Buffer, TensorError> {
         self.buffer()?;
-        if !self.is_own() {
+        if !self.is_unique() {
             let mut copy = Tensor::allocate(self.dims(), self.dtype)?;
             let bytes = self.bytes()?;
             copy.buffer_mut()?.view_mut::<u8>(bytes.len()).copy_from_slice(bytes);
             *self = copy;
         }
-        Ok(self.own_buffer().expect("just made"))
+        Ok(self.unique_buffer().expect("just made"))
     }
 }
 
@@ -320,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sixteen_bit_storage_widens_and_is_no_activation() {
+    fn sixteen_bit_storage_widens_and_is_not_an_activation() {
         let values = [1.0f32, -2.5, 0.125, 65504.0];
         let bytes: Vec<u8> = values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
         let tensor = Tensor::from_weight(&[2, 2], WeightBytes::new(DType::F16, &bytes)).unwrap();

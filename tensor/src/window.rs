@@ -1,12 +1,13 @@
-//! Some rows of a picture, for what is computed a band at a time.
+//! Some rows of an image, for ops that run on one band of rows at a time.
 
+use crate::error::{ShapeRequirement, TensorOp};
 use crate::{Tensor, TensorError};
 use std::ops::Range;
 
-const OP: &str = "window";
+const OP: TensorOp = TensorOp::Window;
 
-/// Neighbouring rows of one picture `[height, width, channels]`. Rows are appended below and forgotten above, so that a
-/// window that moves down over a picture takes the memory of its own rows only.
+/// Neighbouring rows of one image `[height, width, channels]`. Rows are appended at the bottom and dropped at the top,
+/// so a window that moves down an image takes only the memory of its own rows.
 ///
 /// ```
 /// use latent_tensor::Window;
@@ -22,32 +23,32 @@ const OP: &str = "window";
 pub struct Window {
     height: usize,
     rows: Range<usize>,
-    /// `[1, most rows, width, channels]`; the first row is that of `rows`.
+    /// `[1, max_rows, width, channels]`; its first row is the first of `rows`.
     tensor: Tensor,
 }
 
 impl Window {
-    /// A window of at most `most` rows, that has none yet: the first to come is row 0.
+    /// An empty window of at most `max_rows` rows: the first to be appended is row 0.
     ///
     /// # Errors
     /// No memory for it.
-    pub fn new([height, width, channels]: [usize; 3], most: usize) -> Result<Window, TensorError> {
-        let tensor = Tensor::scratch(&[1, most.min(height), width, channels])?;
+    pub fn new([height, width, channels]: [usize; 3], max_rows: usize) -> Result<Window, TensorError> {
+        let tensor = Tensor::scratch(&[1, max_rows.min(height), width, channels])?;
         Ok(Window { height, rows: 0..0, tensor })
     }
 
-    /// All rows of a picture `[1, height, width, channels]`.
+    /// All rows of an image `[1, height, width, channels]`.
     ///
     /// # Errors
     /// A tensor of another shape.
     pub fn whole(tensor: Tensor) -> Result<Window, TensorError> {
         match tensor.rank(OP)? {
             [1, height, _, _] => Ok(Window { height, rows: 0..height, tensor }),
-            _ => Err(TensorError::shape(OP, "one picture", tensor.shape())),
+            _ => Err(TensorError::shape(OP, "one image", tensor.shape())),
         }
     }
 
-    /// The picture.
+    /// The image.
     ///
     /// # Errors
     /// Rows are missing.
@@ -56,31 +57,31 @@ impl Window {
         if rows == (0..height) {
             return Ok(tensor);
         }
-        Err(TensorError::shape(OP, format_args!("all {height} rows"), format_args!("{rows:?}")))
+        Err(TensorError::shape(OP, format_args!("all {height} rows"), rows))
     }
 
-    /// `[height, width, channels]` of the whole picture.
+    /// `[height, width, channels]` of the whole image.
     #[must_use]
     pub fn dims(&self) -> [usize; 3] {
         let dims = self.tensor.dims();
         [self.height, dims[2], dims[3]]
     }
 
-    /// Rows that it has.
+    /// The rows in the window.
     #[must_use]
     pub fn rows(&self) -> Range<usize> {
         self.rows.clone()
     }
 
-    /// Forgets all rows: the next to come is row 0.
+    /// Drops all rows: the next to be appended is row 0.
     pub fn clear(&mut self) {
         self.rows = 0..0;
     }
 
-    /// Forgets the rows above `row`; at most all that it has.
+    /// Drops the rows above `row`, at most all.
     ///
     /// # Panics
-    /// Never: a window that is moved has its own memory.
+    /// Never: the tensor of a window that moves is not shared.
     pub fn forget_above(&mut self, row: usize) {
         let row = row.clamp(self.rows.start, self.rows.end);
         let (from, to) = (self.offset(row), self.offset(self.rows.end));
@@ -94,7 +95,7 @@ impl Window {
     /// Appends rows.
     ///
     /// # Errors
-    /// No whole rows, more than there is room for or than the picture has.
+    /// Not whole rows, or more than there is room for or than the image has.
     pub fn append(&mut self, values: &[f32]) -> Result<(), TensorError> {
         let line = self.line();
         if !values.len().is_multiple_of(line) {
@@ -104,16 +105,16 @@ impl Window {
         Ok(())
     }
 
-    /// The values of rows that it has.
+    /// The values of rows in the window.
     ///
     /// # Errors
-    /// Rows that it has not.
+    /// Rows that are not in the window.
     pub fn values(&self, rows: Range<usize>) -> Result<&[f32], TensorError> {
         let range = self.range(rows)?;
         Ok(&self.tensor.f32s()?[range])
     }
 
-    /// The values of rows that it has, to write.
+    /// The values of rows in the window, to write.
     pub(crate) fn values_mut(&mut self, rows: Range<usize>) -> Result<&mut [f32], TensorError> {
         let range = self.range(rows)?;
         Ok(&mut self.tensor.f32s_mut()?[range])
@@ -124,28 +125,28 @@ impl Window {
         let rows = self.rows.end..self.rows.end + count;
         let room = self.tensor.dims()[1];
         if rows.end > self.height || rows.end - self.rows.start > room {
-            let expected = format_args!("at most {room} of {} rows", self.height).to_string();
-            return Err(TensorError::shape(OP, expected, format_args!("{:?}", self.rows.start..rows.end)));
+            let expected = format_args!("at most {room} of {} rows", self.height);
+            return Err(TensorError::shape(OP, expected, self.rows.start..rows.end));
         }
         self.rows.end = rows.end;
         self.values_mut(rows)
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     fn line(&self) -> usize {
         let [_, width, channels] = self.dims();
         (width * channels).max(1)
     }
 
-    /// Where a row begins that is not above the first.
+    /// Where a row begins. It must not be above the first.
     fn offset(&self, row: usize) -> usize {
         (row - self.rows.start) * self.line()
     }
 
     fn range(&self, rows: Range<usize>) -> Result<Range<usize>, TensorError> {
         if rows.start > rows.end || rows.start < self.rows.start || rows.end > self.rows.end {
-            let expected = format_args!("rows of {:?}", self.rows).to_string();
-            return Err(TensorError::shape(OP, expected, format_args!("{rows:?}")));
+            let expected = ShapeRequirement::RowsWithin(self.rows.clone());
+            return Err(TensorError::shape(OP, expected, rows));
         }
         Ok(self.offset(rows.start)..self.offset(rows.end))
     }

@@ -5,7 +5,7 @@ use super::memory::Use;
 use super::stage::{CFG, CHOICES};
 use latent_diffusion::VaeTiling;
 use latent_diffusion::families::Published;
-use latent_diffusion::tensor::profile::Class;
+use latent_diffusion::tensor::profile::OpClass;
 use latent_kernels::Isa;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -59,7 +59,7 @@ impl Measured {
 
     /// Names and figures of the classes of ops, and of what is in none of them.
     fn ops(&self) -> impl Iterator<Item = (&'static str, Figures)> {
-        let classes = Class::ALL.into_iter().map(|class| {
+        let classes = OpClass::ALL.into_iter().map(|class| {
             let work = self.profile.work(class);
             (class_name(class), Figures { seconds: work.time.as_secs_f64(), flops: work.flops })
         });
@@ -69,13 +69,13 @@ impl Measured {
 }
 
 /// Every convolution of these models that is none of 1x1 is one of 3x3.
-fn class_name(class: Class) -> &'static str {
+fn class_name(class: OpClass) -> &'static str {
     match class {
-        Class::Conv => "conv3x3",
-        Class::Linear => "linear",
-        Class::Attention => "attention",
-        Class::Norm => "norm",
-        Class::Elementwise => "elementwise",
+        OpClass::Conv => "conv3x3",
+        OpClass::Linear => "linear",
+        OpClass::Attention => "attention",
+        OpClass::Norm => "norm",
+        OpClass::Elementwise => "elementwise",
     }
 }
 

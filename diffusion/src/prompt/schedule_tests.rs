@@ -148,7 +148,10 @@ fn prompts_are_joined_by_and() {
     assert_eq!(weighted("a :1.2 AND b: .5 AND c:-1 "), [one("a", 1.2), one(" b", 0.5), one(" c", -1.0)]);
     assert_eq!(weighted("a:+2.AND b"), [one("a", 2.0), one(" b", 1.0)]);
     assert_eq!(weighted("(a:1.2) AND [b:c:5]"), [one("(a:1.2)", 1.0), one(" [b:c:5]", 1.0)]);
-    assert_eq!(weighted("a:1.2.3 AND b:. AND c:x"), [one("a:1.2.3", 1.0), one(" b:.", 1.0), one(" c:x", 1.0)]);
+    assert_eq!(
+        weighted("a:1.2.3 AND b:. AND c:x"),
+        [one("a:1.2.3", 1.0), one(" b:.", 1.0), one(" c:x", 1.0)]
+    );
     assert_eq!(weighted("AND"), [one("", 1.0), one("", 1.0)]);
     for plain in ["SAND AND_ ANDY and And", "aAND ANDb"] {
         assert_eq!(weighted(plain), [one(plain, 1.0)]);

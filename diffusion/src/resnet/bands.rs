@@ -7,7 +7,7 @@
 
 use super::ResnetBlock;
 use crate::Error;
-use latent_tensor::{BAND_UNIT, Before, KnownNorm, Linear, Tensor, Window, ops};
+use latent_tensor::{BAND_UNIT, Linear, PrecomputedNorm, Prologue, Tensor, Window, ops};
 use std::ops::Range;
 
 /// Where a residual block reads its input and writes its result, band by band.
@@ -74,13 +74,13 @@ impl ResnetBlock {
         if hidden.rows().start > 0 {
             hidden.clear();
         }
-        let before = Before { norm_silu: Some(&norm2), ..Before::default() };
+        let prologue = Prologue::norm_silu(&norm2);
         for rows in bands(height, count) {
             hidden.forget_above(rows.start.saturating_sub(1));
             let end = height.min(rows.end + BAND_UNIT);
             self.extend_hidden(stream, rows.start, end, &norm1, &mut hidden)?;
             let result = stream.result(rows.clone(), self.conv_shortcut.as_ref())?;
-            ops::conv2d_add(&hidden, &self.conv2, before, rows, result)?;
+            ops::conv2d_add(&hidden, &self.conv2, prologue, rows, result)?;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl ResnetBlock {
         stream: &mut impl BandStream,
         first: usize,
         end: usize,
-        norm1: &KnownNorm<'_>,
+        norm1: &PrecomputedNorm<'_>,
         hidden: &mut Window,
     ) -> Result<(), Error> {
         let start = hidden.rows().end;
@@ -100,8 +100,8 @@ impl ResnetBlock {
         }
         let height = hidden.dims()[0];
         let input = stream.input(first.min(start.saturating_sub(1))..height.min(end + 1))?;
-        let before = Before { norm_silu: Some(norm1), ..Before::default() };
-        Ok(ops::conv2d_append(input, &self.conv1, before, end, hidden)?)
+        let prologue = Prologue::norm_silu(norm1);
+        Ok(ops::conv2d_append(input, &self.conv1, prologue, end, hidden)?)
     }
 
     /// Channels of the result.

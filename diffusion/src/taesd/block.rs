@@ -1,7 +1,7 @@
 //! The block that encoder and decoder are made of.
 
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Tensor, ops};
+use latent_tensor::{Conv2d, Epilogue, Prologue, Tensor, ops};
 
 /// `relu(conv(relu(conv(relu(conv(x))))) + x)` (`AutoencoderTinyBlock`).
 pub(super) struct TinyBlock {
@@ -30,7 +30,7 @@ impl TinyBlock {
         let [first, second, third] = &self.conv;
         let hidden = ops::relu(ops::conv2d(&x, first)?)?;
         let hidden = ops::relu(ops::conv2d(&hidden, second)?)?;
-        let around = Around { residual: Some(x), ..Around::default() };
-        Ok(ops::relu(ops::conv2d_with(&hidden, third, around)?)?)
+        let residual = Epilogue::residual(x);
+        Ok(ops::relu(ops::conv2d_fused(&hidden, third, Prologue::none(), residual)?)?)
     }
 }

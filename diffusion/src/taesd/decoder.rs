@@ -3,7 +3,7 @@
 use super::block::TinyBlock;
 use super::{BLOCKS, RGB, TaesdConfig};
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, Padding, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, Padding, Prologue, Tensor, ops};
 
 /// Latents are held within this by a hyperbolic tangent.
 const LARGEST: f32 = 3.0;
@@ -72,7 +72,7 @@ impl TaesdDecoder {
             }
             let is_last = level + 1 == self.levels.len();
             let resize = (!is_last).then(|| [2 * x.dims()[1], 2 * x.dims()[2]]);
-            x = ops::conv2d_with(&x, conv, Around { resize, ..Around::default() })?;
+            x = ops::conv2d_fused(&x, conv, Prologue::resize(resize), Epilogue::none())?;
         }
         each(&x, |v| 2.0 * v - 1.0)
     }

@@ -5,7 +5,7 @@ use super::config::UNetConfig;
 use super::transformer::{KeysValues, SpatialTransformer, TextKeys};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Padding, Tensor, ops};
+use latent_tensor::{Conv2d, Epilogue, Padding, Prologue, Tensor, ops};
 
 /// A residual block and, where the level has attention, a transformer.
 struct UNetLayer {
@@ -209,11 +209,8 @@ impl CrossAttnUpBlock {
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 can come from one of 5 or 6.
             let (height, width) = (next.dims()[1], next.dims()[2]);
-            x = ops::conv2d_with(
-                &x,
-                upsampler,
-                Around { resize: Some([height, width]), ..Around::default() },
-            )?;
+            let resize = Prologue::resize(Some([height, width]));
+            x = ops::conv2d_fused(&x, upsampler, resize, Epilogue::none())?;
         }
         Ok(x)
     }

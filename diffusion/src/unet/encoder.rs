@@ -5,7 +5,7 @@ use super::config::UNetConfig;
 use super::embedding::{TimestepEmbedding, guidance_embedding, timestep_embedding};
 use super::transformer::{KeysValues, TextKeys};
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use std::fmt;
 
 /// What conditions the predictions of one network and is the same in every step ([`UNet::condition`](super::UNet::condition)).
@@ -146,9 +146,9 @@ impl UNetEncoder {
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<(Vec<Tensor>, Tensor), Error> {
-        let around = Around { residual: hint, ..Around::default() };
+        let hint = Epilogue { residual: hint, ..Epilogue::none() };
         // The last one is the input of the next block.
-        let mut skips = vec![ops::conv2d_with(x, &self.conv_in, around)?];
+        let mut skips = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
         for block in &self.down_blocks {
             skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text)?);
         }

@@ -18,7 +18,7 @@ pub use residuals::ControlNetResiduals;
 
 use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
-use latent_tensor::{Around, Conv2d, GroupNorm, Tensor, ops};
+use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};
 use std::fmt;
 
 /// Epsilon of the UNet's group norms.
@@ -146,7 +146,7 @@ impl UNet {
 
     /// From the finest level to the prediction.
     fn out(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
-        Ok(ops::conv2d_with(x, &self.conv_out, around)?)
+        let norm = Prologue::norm_silu(&self.conv_norm_out);
+        Ok(ops::conv2d_fused(x, &self.conv_out, norm, Epilogue::none())?)
     }
 }

@@ -7,7 +7,7 @@ use super::tiles::{Tile, cut};
 use super::{RGB, UpscalerConfig};
 use crate::params::Params;
 use crate::{Error, Image};
-use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 
 /// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
 /// for each doubling, whose pixels are half as large.
@@ -42,7 +42,8 @@ impl Head {
         let mut x = x.to(&self.device)?;
         for conv in &self.conv_up {
             let resize = Some([2 * x.dims()[1], 2 * x.dims()[2]]);
-            x = ops::leaky_relu(ops::conv2d_with(&x, conv, Around { resize, ..Around::default() })?)?;
+            let resize = Prologue::resize(resize);
+            x = ops::leaky_relu(ops::conv2d_fused(&x, conv, resize, Epilogue::none())?)?;
         }
         let x = ops::leaky_relu(ops::conv2d(&x, &self.conv_hr)?)?;
         Ok(ops::conv2d(&x, &self.conv_last)?)

@@ -35,7 +35,7 @@ pub use tiles::Tiling;
 use crate::params::Params;
 use crate::{Error, Event, Image, Listener, pipeline};
 use head::Head;
-use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use rrdb::Rrdb;
 
 /// Channels of an image.
@@ -102,8 +102,8 @@ impl Upscaler {
         for block in &self.body {
             hidden = block.forward(hidden)?;
         }
-        let around = Around { residual: Some(first), ..Around::default() };
-        Ok(ops::conv2d_with(&hidden, &self.conv_body, around)?)
+        let residual = Epilogue::residual(first);
+        Ok(ops::conv2d_fused(&hidden, &self.conv_body, Prologue::none(), residual)?)
     }
 
     /// Enlarges an image by [`UpscalerConfig::scale`], tile by tile.

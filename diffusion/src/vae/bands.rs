@@ -9,7 +9,7 @@
 
 use crate::Error;
 use crate::resnet::{BandStream, InPlace, ResnetBlock};
-use latent_tensor::{BAND_UNIT, Before, Conv2d, Linear, Tensor, Window, ops};
+use latent_tensor::{BAND_UNIT, Conv2d, Linear, Prologue, Tensor, Window, ops};
 use std::ops::Range;
 
 /// Bytes of a band of the level's first tensor: small beside what is held whole, and at 256 channels a thousand of Winograd's
@@ -90,8 +90,8 @@ impl BandStream for UpsampledBands<'_> {
         if rows.end > self.large.rows().end {
             let [height, width, _] = self.large.dims();
             let end = height.min(rows.end.next_multiple_of(BAND_UNIT));
-            let before = Before { resize: Some([height, width]), ..Before::default() };
-            ops::conv2d_append(&self.small, self.conv, before, end, &mut self.large)?;
+            let resize = Prologue::resize(Some([height, width]));
+            ops::conv2d_append(&self.small, self.conv, resize, end, &mut self.large)?;
         }
         Ok(&self.large)
     }

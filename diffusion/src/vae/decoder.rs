@@ -5,7 +5,7 @@ use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Pool, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Linear, Pool, Prologue, Tensor, ops};
 use std::fmt;
 
 /// The decoder of an `AutoencoderKL`.
@@ -125,8 +125,8 @@ impl VaeDecoder {
 
     /// The last convolution. It normalises while it reads and has three output channels, so it needs no bands.
     fn image(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
-        Ok(ops::conv2d_with(x, &self.conv_out, around)?)
+        let norm = Prologue::norm_silu(&self.conv_norm_out);
+        Ok(ops::conv2d_fused(x, &self.conv_out, norm, Epilogue::none())?)
     }
 }
 
@@ -171,5 +171,5 @@ impl UpDecoderBlock {
 fn upsample(x: Tensor, upsampler: Option<&Conv2d>) -> Result<Tensor, Error> {
     let Some(conv) = upsampler else { return Ok(x) };
     let resize = Some([2 * x.dims()[1], 2 * x.dims()[2]]);
-    Ok(ops::conv2d_with(&x, conv, Around { resize, ..Around::default() })?)
+    Ok(ops::conv2d_fused(&x, conv, Prologue::resize(resize), Epilogue::none())?)
 }

@@ -5,7 +5,7 @@ use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{Around, Conv2d, Device, GroupNorm, Linear, Padding, Pool, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Linear, Padding, Pool, Prologue, Tensor, ops};
 use std::fmt;
 
 /// Log-variances are clamped to these bounds (`DiagonalGaussianDistribution`).
@@ -107,8 +107,8 @@ impl VaeEncoder {
     }
 
     fn moments(&self, x: Tensor) -> Result<Moments, Error> {
-        let around = Around { norm_silu: Some(&self.conv_norm_out), ..Around::default() };
-        let x = ops::conv2d_with(&x, &self.conv_out, around)?;
+        let norm = Prologue::norm_silu(&self.conv_norm_out);
+        let x = ops::conv2d_fused(&x, &self.conv_out, norm, Epilogue::none())?;
         let values = ops::linear(&x, &self.quant_conv)?.to(&Device::Cpu)?;
         Ok(Moments { values, scaling_factor: self.scaling_factor })
     }

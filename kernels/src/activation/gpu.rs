@@ -1,7 +1,7 @@
-//! On a GPU.
+//! The kernel for GPUs.
 
 use super::{Activation, LEAKY_SLOPE};
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 /// Threads of a workgroup.
@@ -18,11 +18,14 @@ struct Params {
 
 pub(crate) static ACTIVATION: Shader = Shader {
     name: "activation",
-    sources: &[shaders::ELEMENTS, include_str!("activation.wgsl")],
-    bindings: &[Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("activation.wgsl")],
+    bindings: &[BindingAccess::Write],
     params: size_of::<Params>(),
     variants: || {
-        Variant::basic().into_iter().flat_map(|v| (0..6).map(move |k| v.clone().with("KIND", k))).collect()
+        ShaderVariant::basic()
+            .into_iter()
+            .flat_map(|v| (0..6).map(move |k| v.clone().with("KIND", k)))
+            .collect()
     },
 };
 
@@ -37,10 +40,10 @@ struct GegluParams {
 
 pub(crate) static GEGLU: Shader = Shader {
     name: "geglu",
-    sources: &[shaders::ELEMENTS, include_str!("geglu.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("geglu.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<GegluParams>(),
-    variants: Variant::basic,
+    variants: ShaderVariant::basic,
 };
 
 /// As [`super::activate`].
@@ -69,8 +72,8 @@ pub(crate) fn scale(x: &mut Array, factor: f32) -> Result<(), GpuError> {
 fn in_place(kind: u32, factor: f32, x: &mut Array) -> Result<(), GpuError> {
     let gpu = x.gpu().clone();
     let (len, size) = (x.len(), x.dtype().size());
-    // Memory is a whole number of vectors, so the last may be computed past the end.
-    let variant = Variant::new(x.dtype(), 4).with("KIND", kind);
+    // The memory is whole vectors, so the last one may be computed past the end.
+    let variant = ShaderVariant::new(x.dtype(), 4).with("KIND", kind);
     let piece = gpu.rows_at_once(4 * size) * 4;
     for start in (0..len).step_by(piece) {
         let here = piece.min(len - start);
@@ -96,10 +99,9 @@ fn in_place(kind: u32, factor: f32, x: &mut Array) -> Result<(), GpuError> {
 /// # Panics
 /// As [`super::geglu`].
 pub fn geglu(x: &Array, width: usize, out: &mut Array) -> Result<(), GpuError> {
-    assert!(width > 0 && x.len().is_multiple_of(2 * width), "{} values are no rows of 2 x {width}", x.len());
-    assert_eq!(out.len(), x.len() / 2, "output");
+    super::assert_geglu_lengths(x.len(), width, out.len());
     let gpu = x.gpu().clone();
-    let variant = Variant::of_width(x.dtype(), width);
+    let variant = ShaderVariant::of_width(x.dtype(), width);
     let vector = variant.vector as usize;
     let rows = out.len() / width;
     let piece = gpu.rows_at_once(2 * width * x.dtype().size());

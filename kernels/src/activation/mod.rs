@@ -55,12 +55,7 @@ pub fn geglu(x: &[f32], width: usize, out: &mut [f32]) {
 /// # Panics
 /// As [`geglu`], and if the CPU lacks the instruction set.
 pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
-    assert!(
-        width > 0 && x.len().is_multiple_of(2 * width),
-        "{} values are not whole rows of 2 x {width}",
-        x.len()
-    );
-    assert_eq!(out.len(), x.len() / 2, "output");
+    assert_geglu_lengths(x.len(), width, out.len());
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
         let x = &x[2 * i * piece..][..2 * out.len()];
@@ -77,4 +72,10 @@ pub fn geglu_with(isa: Isa, x: &[f32], width: usize, out: &mut [f32]) {
 pub(crate) unsafe fn geglu_rows(isa: Isa, x: &[f32], width: usize, out: *mut f32, stride: usize) {
     // SAFETY: the caller's promise is the one needed.
     isa.run(unsafe { simd::Geglu::new(x, width, out, stride) });
+}
+
+/// Checks the lengths of the arrays of a gated GELU, on either device.
+fn assert_geglu_lengths(x: usize, width: usize, out: usize) {
+    assert!(width > 0 && x.is_multiple_of(2 * width), "{x} values are not rows of 2 x {width}");
+    assert_eq!(out, x / 2, "output");
 }

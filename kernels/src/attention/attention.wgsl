@@ -1,12 +1,12 @@
-// Attention without the score matrix: Dao et al., FlashAttention, 2022; the running sums of a softmax are those of Milakov
-// and Gimelshein, Online normalizer calculation for softmax, 2018.
+// Attention without the score matrix: Dao et al., FlashAttention, 2022; the running sums of a softmax are those of
+// Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 //
 // A workgroup takes a tile of queries of one head and walks over the keys tile by tile. Thread `(tq, td)` has the four
-// queries `tq + QUERY_THREADS * (0..4)`, as the components of a vector: the scores of `KEYS_EACH` keys, and
-// `COLUMNS_EACH` vectors of each query's output, `td + KEY_THREADS * (0..COLUMNS_EACH)`. `tq` runs faster than `td`, so
-// that a subgroup reads few keys and few values, and its queries from places that share no bank.
+// queries `tq + QUERY_THREADS * (0..4)`, as the components of a vector. It computes the scores of `KEYS_EACH` keys, and
+// `COLUMNS_EACH` vectors of the output of each query, `td + KEY_THREADS * (0..COLUMNS_EACH)`. `tq` runs faster than
+// `td`, so that a subgroup reads few keys and few values, and its queries from different banks.
 //
-// Constants of a variant, all numbers of vectors of four where they count columns:
+// Constants of a variant; columns are counted in vectors of four:
 // QUERY_THREADS, KEY_THREADS, KEYS_EACH, COLUMNS_EACH;
 // CHUNK: columns of queries and keys that are in workgroup memory at once, for scores;
 // STEP: values that are in workgroup memory at once, a divisor of the keys of a tile.
@@ -16,51 +16,18 @@ const QUERIES = 4u * QUERY_THREADS;
 const KEYS = KEYS_EACH * KEY_THREADS;
 const COLUMNS = COLUMNS_EACH * KEY_THREADS;
 
-// An odd distance of rows: those of neighbouring threads share no bank.
+// An odd distance between rows, so that the rows of neighbouring threads are in different banks.
 const STRIDE = CHUNK | 1u;
 
-// Workgroup memory holds queries and keys, then weights and either values or what threads tell each other.
+// Workgroup memory holds queries and keys, then weights and either values or what threads exchange.
 const KEYS_AT = QUERIES * STRIDE;
 const VALUES_AT = KEYS * QUERY_THREADS;
 const MEMORY = max(KEYS_AT + KEYS * STRIDE, VALUES_AT + max(STEP * COLUMNS, THREADS));
 
-// Vectors that a thread brings to workgroup memory at once: of queries, keys and values.
+// Vectors that a thread loads into workgroup memory at once: of queries, keys and values.
 const QUERY_LOADS = (QUERIES * CHUNK + THREADS - 1u) / THREADS;
 const KEY_LOADS = (KEYS * CHUNK + THREADS - 1u) / THREADS;
 const VALUE_LOADS = (STEP * COLUMNS + THREADS - 1u) / THREADS;
-
-// Less than every score, and finite also after a difference.
-const LEAST = -1e38;
-
-struct Params {
-    queries: u32,   // of a sequence, in this command
-    keys: u32,      // the same
-    heads: u32,
-    head_dim: u32,  // elements
-    tiles: u32,     // of queries
-    groups: u32,    // workgroups with work
-    shift: i32,     // query i sees the keys up to i + shift
-    scale: f32,     // of scores, for powers of two
-    q_first: u32,   // vectors
-    k_first: u32,
-    v_first: u32,
-    out_first: u32,
-    column: u32,    // first vector of four columns of the output
-    begins: u32,    // whether nothing is carried from a command over earlier keys
-    pad0: u32,
-    pad1: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Elems>;
-@group(0) @binding(2) var<storage, read> k: array<Elems>;
-@group(0) @binding(3) var<storage, read> v: array<Elems>;
-#if PART
-// For each query and head a vector of the largest score and the sum of the weights, then the weighted sum of values.
-@group(0) @binding(4) var<storage, read_write> carried: array<vec4<f32>>;
-#else
-@group(0) @binding(4) var<storage, read_write> out: array<Elems>;
-#endif
 
 var<workgroup> memory: array<vec4<f32>, MEMORY>;
 
@@ -151,8 +118,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let last_query = min(tile + QUERIES, params.queries) - 1u;
     let seen = u32(clamp(i32(last_query) + params.shift + 1, 0, i32(params.keys)));
 
-    var most = vec4<f32>(LEAST);
-    // Over this thread's keys; the threads' are added at the end.
+    var most = vec4<f32>(MIN_SCORE);
+    // Over the keys of this thread; the sums of the threads are added at the end.
     var sum = vec4<f32>();
     // Vector `4 j + i` is of query i.
     var o: array<vec4<f32>, 4u * COLUMNS_EACH>;
@@ -227,7 +194,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var now = most;
         for (var j = 0u; j < KEYS_EACH; j++) {
             let at = i32(start + td * KEYS_EACH + j);
-            s[j] = select(vec4<f32>(LEAST), s[j], vec4<i32>(at) <= last);
+            s[j] = select(vec4<f32>(MIN_SCORE), s[j], vec4<i32>(at) <= last);
             now = max(now, s[j]);
         }
         workgroupBarrier();
@@ -237,7 +204,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             now = max(now, memory[VALUES_AT + t * QUERY_THREADS + tq]);
         }
 
-        // Weights, and what there is so far by the new largest.
+        // Weights, and the sums so far rescaled to the new largest score.
         let factor = exp2(most - now);
         most = now;
         sum *= factor;

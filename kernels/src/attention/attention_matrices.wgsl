@@ -1,49 +1,22 @@
 // Attention as in `attention.wgsl`, with both products by cooperative matrices.
 //
 // A workgroup takes a tile of queries of one head and walks over the keys twice. First it finds the largest score of each
-// query. Then it computes the scores once more, and of these the weights, which are final, so that the weighted sums of
-// values stay in matrices and are never rescaled: matrices give no access to single elements, and what storing and loading
-// them would cost is more than the scores.
+// query. Then it computes the scores again, and from them the final weights, so that the weighted sums of values stay in
+// matrices and are never rescaled: matrices give no access to single elements, and storing and loading them would cost
+// more than computing the scores twice.
 //
-// Scores and weights are matrix by matrix shared among subgroups. Of the weighted sums a subgroup has all queries and
-// ACROSS matrices of columns. The threads make weights of scores in workgroup memory, each of the same queries for every
-// tile of keys, so that it has the largest score and the sum of what it sees in registers, and others' only at the end.
+// The matrices of scores and weights are divided among the subgroups. Of the weighted sums, a subgroup has all queries
+// and ACROSS matrices of columns. The threads turn scores into weights in workgroup memory. For every tile of keys a
+// thread has the same queries, so it keeps their largest score and the sum of its weights in registers, and combines
+// them with those of other threads only at the end.
 //
 // Constants of a variant:
 // SUBGROUP: threads of a subgroup;
-// SUBGROUPS_ACROSS: subgroups of a workgroup, all beside each other;
+// SUBGROUPS_ACROSS: subgroups of a workgroup, side by side;
 // flags SIDE_8: matrices are of 8x8, else of 16x16; DOWN_4: four matrices of queries, else two; ACROSS_2: two matrices of
 // columns for each subgroup, else one.
 
-// Less than every score, and finite also after a difference.
-const LEAST = -1e38;
-
-struct Params {
-    queries: u32,   // of a sequence, in this command
-    keys: u32,      // the same
-    heads: u32,
-    head_dim: u32,  // elements
-    tiles: u32,     // of queries
-    groups: u32,    // workgroups with work
-    shift: i32,     // query i sees the keys up to i + shift
-    scale: f32,     // of scores, for powers of two
-    q_first: u32,   // vectors
-    k_first: u32,
-    v_first: u32,
-    out_first: u32,
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-    pad3: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Elems>;
-@group(0) @binding(2) var<storage, read> k: array<Elems>;
-@group(0) @binding(3) var<storage, read> v: array<Elems>;
-@group(0) @binding(4) var<storage, read_write> out: array<Elems>;
-
-// Vector `e` of the tile that begins at key `start`: zeros past the last column, and past the last key that again.
+// Vector `e` of the tile that begins at key `start`: zeros past the last column; past the last key, that key again.
 fn a_key(first: u32, start: u32, e: u32, width: u32) -> vec4<f16> {
     let columns = params.head_dim / 4u;
     let row = min(start + e / WIDTH4, params.keys - 1u);
@@ -58,14 +31,14 @@ fn a_value(first: u32, start: u32, e: u32, width: u32) -> vec4<f16> {
     return select(vec4<f16>(), x, e % WIDTH4 < columns);
 }
 
-// Of a tile that begins at key `start`, the scores of a thread's unit: LEAST where the query does not see the key.
+// The scores of a unit, in the tile that begins at key `start`: MIN_SCORE where the query does not see the key.
 fn unit_scores(unit: u32, start: u32, last: i32) -> vec4<f32> {
     let s = four_scores(score_index(unit / UNITS_ACROSS, unit % UNITS_ACROSS * 4u)) * params.scale;
     let key = vec4<i32>(i32(start + unit % UNITS_ACROSS * 4u)) + vec4<i32>(0, 1, 2, 3);
-    return select(vec4<f32>(LEAST), s, key <= vec4<i32>(last));
+    return select(vec4<f32>(MIN_SCORE), s, key <= vec4<i32>(last));
 }
 
-// The matrices of scores that are this subgroup's, from `queries` and the keys in `others`.
+// Computes the matrices of scores of this subgroup, from `queries` and the keys in `others`.
 fn compute_scores(local: u32) {
     let subgroup = local / SUBGROUP;
     let lane = local % SUBGROUP;
@@ -93,7 +66,7 @@ fn compute_scores(local: u32) {
     }
 }
 
-// Brings the matrix of each subgroup that is in `scores` to its place in the output, whose row of query 0 begins at `to`.
+// Stores the matrix of each subgroup, which is in `scores`, in the output. The row of query 0 begins at `to`.
 fn store_matrix(to: u32, width: u32, tile: u32, first_row: u32, first_column: u32, local: u32) {
     workgroupBarrier();
     let first = local / SUBGROUP * RESULT;
@@ -137,13 +110,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         put_query(e, select(vec4<f16>(), x, e % WIDTH4 < columns));
     }
 
-    // Of each unit the last key that its query sees, and the largest score.
+    // For each unit, the last key that its query sees, and the largest score.
     var last: array<i32, OWN>;
     var most: array<f32, OWN>;
     for (var n = 0u; n < OWN; n++) {
         let query = tile + (local + n * THREADS) / UNITS_ACROSS;
         last[n] = min(i32(query) + params.shift, i32(params.keys) - 1);
-        most[n] = LEAST;
+        most[n] = MIN_SCORE;
     }
 
     // Loads are under way while scores are computed.
@@ -182,7 +155,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var n = 0u; n < OWN; n++) {
         let unit = min(local + n * THREADS, UNITS - 1u);
         for (var i = 0u; i < UNITS_ACROSS; i++) {
-            most[n] = max(most[n], told(unit / UNITS_ACROSS * UNITS_ACROSS + i));
+            most[n] = max(most[n], unit_value(unit / UNITS_ACROSS * UNITS_ACROSS + i));
         }
         sum[n] = 0.0;
     }
@@ -293,7 +266,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var query = local; query < QUERIES; query += THREADS) {
         var all = 0.0;
         for (var i = 0u; i < UNITS_ACROSS; i++) {
-            all += told(query * UNITS_ACROSS + i);
+            all += unit_value(query * UNITS_ACROSS + i);
         }
         sums[query] = all;
     }

@@ -29,13 +29,14 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn assert_lengths(&self, q: &[f32], k: &[f32], v: &[f32], out: &[f32]) {
+    /// Checks the lengths of the arrays, on either device.
+    fn assert_lengths(&self, q: usize, k: usize, v: usize, out: usize) {
         let width = self.heads * self.head_dim;
         assert!(width > 0 && self.keys > 0, "an empty attention {self:?}");
-        assert_eq!(q.len(), self.batch * self.queries * width, "queries of {self:?}");
-        assert_eq!(k.len(), self.batch * self.keys * width, "keys of {self:?}");
-        assert_eq!(v.len(), self.batch * self.keys * width, "values of {self:?}");
-        assert_eq!(out.len(), q.len(), "output of {self:?}");
+        assert_eq!(q, self.batch * self.queries * width, "queries of {self:?}");
+        assert_eq!(k, self.batch * self.keys * width, "keys of {self:?}");
+        assert_eq!(v, self.batch * self.keys * width, "values of {self:?}");
+        assert_eq!(out, q, "output of {self:?}");
         assert!(
             !self.causal || self.queries <= self.keys,
             "a causal mask over fewer keys than queries: {self:?}"
@@ -57,6 +58,6 @@ pub fn attention(shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f
 /// # Panics
 /// As [`attention`], and if the CPU lacks the instruction set.
 pub fn attention_with(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
-    shape.assert_lengths(q, k, v, out);
+    shape.assert_lengths(q.len(), k.len(), v.len(), out.len());
     flash::attention(isa, shape, q, k, v, out);
 }

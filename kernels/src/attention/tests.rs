@@ -89,7 +89,7 @@ mod gpus {
     use super::*;
     use crate::gemm::gpu::tile::Method;
     use crate::gpu::testing::gpus;
-    use crate::gpu::{Adapter, Array, Gpu, Options, adapters};
+    use crate::gpu::{Adapter, Array, Gpu, GpuOptions, adapters};
     use half::f16;
 
     fn check(name: &str, gpu: &Gpu, shape: Attention, sharpness: f32) {
@@ -142,7 +142,7 @@ mod gpus {
                 check(name, &gpu, shape(2, 33, 41, 2, head_dim, false), 2.0);
                 check(name, &gpu, shape(1, 5, 7, 3, head_dim, true), 2.0);
             }
-            // In the end more than the columns of a command.
+            // The last ones have more columns than a command computes.
             for head_dim in [200, 511, 513, 1028] {
                 check(name, &gpu, shape(1, 5, 7, 1, head_dim, true), 2.0);
                 check(name, &gpu, shape(2, 3, 7, 1, head_dim, false), 2.0);
@@ -162,8 +162,8 @@ mod gpus {
         }
     }
 
-    /// Each size, number of rows and of columns, with rests, without cooperative matrices: what remains untested where there
-    /// are none is that they load, multiply and store as they are said to.
+    /// Each size, number of rows and of columns, with remainders, without cooperative matrices: on adapters that
+    /// lack them, only their loads, products and stores remain untested.
     #[test]
     fn emulated_matrices() {
         for (name, gpu) in gpus() {
@@ -175,11 +175,11 @@ mod gpus {
         }
     }
 
-    /// Also of `f16`, which the GPU with small bindings among [`gpus`] has not.
+    /// Also in `f16`, which the GPU with small bindings among [`gpus`] lacks.
     #[test]
     fn keys_in_parts() {
         let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else { return };
-        let options = Options { binding_limit: Some(16 << 10), ..Options::default() };
+        let options = GpuOptions { binding_limit: Some(16 << 10), ..GpuOptions::default() };
         let gpu = Gpu::open(&adapter, &options).unwrap();
         for head_dim in [20, 40, 63] {
             check("small bindings", &gpu, shape(2, 21, 250, 2, head_dim, false), 3.0);

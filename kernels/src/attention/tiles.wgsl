@@ -1,23 +1,8 @@
-// The tiles of `attention_matrices.wgsl` in workgroup memory, and the matrices that subgroups make of them.
-//
-// COOPERATIVE multiplies by cooperative matrices. Without, each thread computes its elements by itself, slowly, so that
-// tests on any adapter check all but the loads, products and stores of matrices.
+// The tiles of `attention_matrices.wgsl` in workgroup memory, and the matrices that subgroups load from them.
 //
 // Matrices in workgroup memory are row by row, with strides in elements of the array. Drivers ask that rows begin at
-// multiples of 16 bytes, and rows of neighbours should not begin in the same bank: hence the more values of each.
+// multiples of 16 bytes, and neighbouring rows should not begin in the same bank: hence the padding of each row.
 
-#if SIDE_8
-// Metal loads from arrays of scalars only.
-const PACK = 1u;
-const SIDE = 8u;
-alias Half = f16;
-alias Float = f32;
-#else
-const PACK = 4u;
-const SIDE = 16u;
-alias Half = vec4<f16>;
-alias Float = vec4<f32>;
-#endif
 #if DOWN_4
 const DOWN = 4u;
 #else
@@ -32,7 +17,7 @@ const ACROSS = 1u;
 const THREADS = SUBGROUP * SUBGROUPS_ACROSS;
 const QUERIES = DOWN * SIDE;
 const KEYS = 32u;
-// Of a head's row, with zeros behind it.
+// Columns of a row of a head, with zeros at the end.
 const WIDTH = SUBGROUPS_ACROSS * ACROSS * SIDE;
 const WIDTH4 = WIDTH / 4u;
 
@@ -45,10 +30,10 @@ const RESULT = SIDE * RESULT_STRIDE;
 // Matrices of scores of a tile.
 const SCORES_ACROSS = KEYS / SIDE;
 const SCORES = DOWN * SCORES_ACROSS;
-// Vectors of four keys' or values' columns that a thread brings: all have as many.
+// Vectors of four columns of keys or values that a thread loads: all threads load the same number.
 const LOADS = KEYS * WIDTH4 / THREADS;
 const QUERY_LOADS = QUERIES * WIDTH4 / THREADS;
-// Vectors of four keys' scores of a query, and those of a thread.
+// A unit is the scores of four keys for a query. UNITS is their number, and OWN that of a thread.
 const UNITS_ACROSS = KEYS / 4u;
 const UNITS = QUERIES * UNITS_ACROSS;
 const OWN = (UNITS + THREADS - 1u) / THREADS;
@@ -56,10 +41,10 @@ const OWN = (UNITS + THREADS - 1u) / THREADS;
 var<workgroup> queries: array<Half, QUERIES * STRIDE>;
 // Keys, then values.
 var<workgroup> others: array<Half, KEYS * STRIDE>;
-// Or a number of each unit that threads tell each other, or a matrix of each subgroup on its way out.
+// Also a value of each unit, which threads exchange, or a matrix of each subgroup on its way to the output.
 var<workgroup> scores: array<Float, max(QUERIES * SCORES_STRIDE, SUBGROUPS_ACROSS * RESULT)>;
 var<workgroup> weights: array<Half, QUERIES * WEIGHTS_STRIDE>;
-// Of each query's weights.
+// The sum of the weights of each query.
 var<workgroup> sums: array<f32, QUERIES>;
 
 // Vector `e` of the tile of queries, row by row.
@@ -107,7 +92,7 @@ fn four_scores(at: u32) -> vec4<f32> {
 #endif
 }
 
-fn told(unit: u32) -> f32 {
+fn unit_value(unit: u32) -> f32 {
 #if SIDE_8
     return scores[unit];
 #else
@@ -115,7 +100,7 @@ fn told(unit: u32) -> f32 {
 #endif
 }
 
-// Where an element is: columns are multiples of four.
+// The index of an element: columns are multiples of four.
 fn tile_index(row: u32, column: u32) -> u32 {
     return row * STRIDE + column / PACK;
 }
@@ -129,20 +114,8 @@ fn weight_index(query: u32, key: u32) -> u32 {
 }
 
 #if COOPERATIVE
-#if SIDE_8
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
 #else
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
-#else
-// A thread's elements: every SUBGROUP-th, row by row.
-alias Matrix = array<f32, SIDE * SIDE / SUBGROUP>;
-
-// It is SIDE, but compilers do not see that, and so do not unroll the loops, which would take them long.
+// This is SIDE, but compilers cannot tell, and so do not unroll the loops, which would take them long.
 fn side() -> u32 {
     return min(SIDE, SIDE + params.keys);
 }

@@ -1,7 +1,7 @@
-//! On a GPU: an implicit matrix product, whose tiles gather their pixels (`pixels.wgsl`).
+//! The kernel for GPUs: an implicit matrix product, whose tiles gather their pixels (`pixels.wgsl`).
 
-use super::{ConvWeight, Padding};
-use crate::gemm::gpu::run::{Addends, BINDINGS, Params, Pictures, Run, rows_at_once};
+use super::{ConvGeometry, ConvWeight, RowRange};
+use crate::gemm::gpu::run::{Addends, BINDINGS, ImageParams, Params, ProductRun, rows_at_once};
 use crate::gemm::gpu::tile::{self, Method};
 use crate::gemm::gpu::{PackedWeight, matrices, sources};
 use crate::gpu::{Array, Gpu, GpuError, Shader};
@@ -15,20 +15,11 @@ pub(crate) static CONV2D: Shader = Shader {
     variants: tile::variants,
 };
 
-/// A convolution's weight, packed for the GPU.
+/// The weight of a convolution, packed for the GPU.
 #[derive(Clone, Debug)]
 pub struct PackedConv {
     weight: PackedWeight,
-    /// Without its values.
-    shape: Shape,
-}
-
-/// How a kernel walks over a picture.
-#[derive(Clone, Copy, Debug)]
-struct Shape {
-    kernel: usize,
-    stride: usize,
-    padding: Padding,
+    geometry: ConvGeometry,
 }
 
 impl PackedConv {
@@ -37,172 +28,197 @@ impl PackedConv {
     /// # Errors
     /// No memory, a lost GPU.
     pub fn new(gpu: &Gpu, weight: &ConvWeight, half: bool) -> Result<PackedConv, GpuError> {
-        let ConvWeight { matrix, kernel, stride, padding } = weight;
-        let weight = PackedWeight::new(gpu, matrix, half)?;
-        Ok(PackedConv { weight, shape: Shape { kernel: *kernel, stride: *stride, padding: *padding } })
+        let geometry = weight.geometry();
+        Ok(PackedConv { weight: PackedWeight::new(gpu, &weight.matrix, half)?, geometry })
     }
 
-    /// Channels that it takes.
+    /// Channels of the input.
     #[must_use]
     pub fn in_channels(&self) -> usize {
         self.weight.inputs()
     }
 
-    /// Channels that it gives.
+    /// Channels of the output.
     #[must_use]
     pub fn out_channels(&self) -> usize {
         self.weight.outputs()
     }
 
-    /// Bytes of the GPU's memory that it takes.
+    /// Bytes of GPU memory that it takes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.weight.bytes()
     }
 
-    /// As [`ConvWeight::output_size`].
+    /// How its kernel walks over an image.
     #[must_use]
-    pub fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
-        self.shape.output_size(height, width)
+    pub fn geometry(&self) -> ConvGeometry {
+        self.geometry
     }
 }
 
-/// A convolution on a GPU, with what stands before and after it.
+/// A convolution on a GPU, with the work that is fused with it.
 #[derive(Clone, Copy, Debug)]
-pub struct Fused<'a> {
-    /// The picture `[batch, height, width, in]`.
+pub struct GpuConvolution<'a> {
+    /// The images `[batch, height, width, in]`.
     pub x: &'a Array,
-    /// Its `[batch, height, width]`.
+    /// Their `[batch, height, width]`.
     pub shape: [usize; 3],
-    /// Resize it to this height and width first, by nearest neighbour. The resized picture never exists.
+    /// Resize them to this height and width first, by nearest neighbour. The resized images are never stored.
     pub resize: Option<[usize; 2]>,
     /// Add this to the result: `[out]` of `f32`.
     pub bias: Option<&'a Array>,
-    /// And this to all pixels of a picture: `[batch, out]`.
+    /// Add this to all pixels of an image: `[batch, out]`.
     pub vector: Option<&'a Array>,
-    /// And this: the result's shape.
+    /// Add this, of the shape of the result.
     pub residual: Option<&'a Array>,
-    /// Add to what the output holds.
+    /// Add the previous contents of the output.
     pub accumulate: bool,
 }
 
-impl<'a> Fused<'a> {
-    /// A convolution of a picture, and nothing else.
+impl<'a> GpuConvolution<'a> {
+    /// A convolution of images and nothing else.
     #[must_use]
-    pub fn plain(x: &'a Array, shape: [usize; 3]) -> Fused<'a> {
-        Fused { x, shape, resize: None, bias: None, vector: None, residual: None, accumulate: false }
+    pub fn plain(x: &'a Array, shape: [usize; 3]) -> GpuConvolution<'a> {
+        GpuConvolution { x, shape, resize: None, bias: None, vector: None, residual: None, accumulate: false }
     }
 }
 
-/// Convolves a picture to `out` `[batch, height', width', out]`, with sums in `f32`; `height'` and `width'` are
-/// [`ConvWeight::output_size`] of the resized picture.
+/// Convolves images to `out` `[batch, height', width', out]`, with sums in `f32`; `height'` and `width'` are
+/// [`ConvGeometry::output_size`] of the resized images.
 ///
 /// # Errors
-/// No memory, a lost GPU, a command that it refused.
+/// No memory, a lost GPU, a refused command.
 ///
-/// # Panics
-/// If the length of an array disagrees with the shapes, the bias is not of `f32`, another array is of another number format
+/// # Panics If the length of an array disagrees with the shapes, the bias is not `f32`, another array has another dtype
 /// than `x`, or the kernel is larger than the padded input.
-pub fn fused(conv: &Fused<'_>, weight: &PackedConv, out: &mut Array) -> Result<(), GpuError> {
-    fused_by(Method::best(out.gpu()), conv, weight, out)
+pub fn conv2d(conv: &GpuConvolution<'_>, weight: &PackedConv, out: &mut Array) -> Result<(), GpuError> {
+    conv2d_by(Method::best(out.gpu()), conv, weight, out)
 }
 
-/// As [`fused`], by a given method.
-pub(crate) fn fused_by(
+/// As [`conv2d`], by a given method.
+pub(crate) fn conv2d_by(
     method: Method,
-    conv: &Fused<'_>,
-    weight: &PackedConv,
+    conv: &GpuConvolution<'_>,
+    packed: &PackedConv,
     out: &mut Array,
 ) -> Result<(), GpuError> {
-    let Fused { x, shape: [batch, height, width], resize, bias, vector, residual, accumulate } = *conv;
-    let PackedConv { weight, shape } = weight;
+    let GpuConvolution { x, shape, resize, bias, vector, residual, accumulate } = *conv;
+    let PackedConv { weight, geometry } = packed;
+    let [batch, height, width] = shape;
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
     let addends = Addends { bias, vector, residual, accumulate };
-    assert!(batch * height * width > 0, "an empty picture {:?}", conv.shape);
-    assert_eq!(x.len(), batch * height * width * inputs, "input {:?} of {inputs} channels", conv.shape);
-    let [to_height, to_width] = resize.unwrap_or([height, width]);
-    let (out_height, out_width) =
-        shape.output_size(to_height, to_width).expect("a kernel within the padded input");
-    let pixels = out_height * out_width;
+    let out_size = geometry.assert_output_size(shape, resize);
+    assert_eq!(x.len(), batch * height * width * inputs, "input {shape:?} of {inputs} channels");
+    let pixels = out_size[0] * out_size[1];
     addends.assert_lengths(x, batch * pixels, batch, outputs, out);
-    if shape.is_pointwise() && [to_height, to_width] == [height, width] {
+    if geometry.is_pointwise() && resize.is_none_or(|size| size == [height, width]) {
         return matrices(method, x, weight, &addends, pixels, out);
     }
 
-    let channels = if inputs.is_multiple_of(4) { inputs / 4 } else { inputs };
-    let pictures = Pictures {
-        pixels: pixels as u32,
-        channels: channels as u32,
-        kernel: shape.kernel as u32,
-        stride: shape.stride as u32,
-        out_width: out_width as u32,
-        height: height as u32,
-        width: width as u32,
-        to_height: to_height as u32,
-        to_width: to_width as u32,
-        top: (shape.padding.top as u32).wrapping_neg(),
-        left: (shape.padding.left as u32).wrapping_neg(),
-        picture: (height * width * channels) as u32,
-        ..Pictures::default()
-    };
-    let run = |x_part, rows, first_picture, pictures| {
-        Run { shader: &CONV2D, method, x, x_part, weight, addends: &addends, rows, first_picture, pictures }
-            .record(out)
-    };
-    let size = x.dtype().size();
-    let rows = rows_at_once(x.gpu(), outputs * size, weight);
-    let lines = x.gpu().rows_at_once(width * inputs * size);
+    let convolution = ImplicitProduct { method, conv, packed, addends, out_size };
+    let rows = rows_at_once(x.gpu(), outputs * x.dtype().size(), weight);
+    let lines = x.gpu().rows_at_once(width * inputs * x.dtype().size());
     if batch * pixels <= rows && batch * height <= lines {
-        return run(0..x.len(), 0..batch * pixels, 0, pictures);
+        let images = convolution.image_params();
+        return convolution.run(0..x.len(), 0..batch * pixels, 0, images, out);
     }
-    // In bands of whole lines of a picture, with the lines of `x` that they need.
-    for picture in 0..batch {
+    (0..batch).try_for_each(|image| convolution.run_in_bands(image, rows, lines, out))
+}
+
+/// A convolution as a product whose left side is gathered from images.
+struct ImplicitProduct<'a> {
+    method: Method,
+    conv: &'a GpuConvolution<'a>,
+    packed: &'a PackedConv,
+    addends: Addends<'a>,
+    /// Height and width of an image of the output.
+    out_size: [usize; 2],
+}
+
+impl ImplicitProduct<'_> {
+    /// The parameters for whole images.
+    fn image_params(&self) -> ImageParams {
+        let [_, height, width] = self.conv.shape;
+        let [to_height, to_width] = self.conv.resize.unwrap_or([height, width]);
+        let [out_height, out_width] = self.out_size;
+        let ConvGeometry { kernel, stride, padding } = self.packed.geometry;
+        let inputs = self.packed.in_channels();
+        let channels = if inputs.is_multiple_of(4) { inputs / 4 } else { inputs };
+        ImageParams {
+            pixels: (out_height * out_width) as u32,
+            channels: channels as u32,
+            kernel: kernel as u32,
+            stride: stride as u32,
+            out_width: out_width as u32,
+            height: height as u32,
+            width: width as u32,
+            to_height: to_height as u32,
+            to_width: to_width as u32,
+            top: (padding.top as u32).wrapping_neg(),
+            left: (padding.left as u32).wrapping_neg(),
+            source: 0,
+            image: (height * width * channels) as u32,
+        }
+    }
+
+    /// Records some rows of the product, from a part of `x`.
+    fn run(
+        &self,
+        x_part: Range<usize>,
+        rows: Range<usize>,
+        first_image: usize,
+        images: ImageParams,
+        out: &Array,
+    ) -> Result<(), GpuError> {
+        let run = ProductRun {
+            shader: &CONV2D,
+            method: self.method,
+            x: self.conv.x,
+            x_part,
+            weight: &self.packed.weight,
+            addends: &self.addends,
+            rows,
+            first_image,
+            images,
+        };
+        run.record(out)
+    }
+
+    /// Records one image in bands of whole lines, each with the lines of `x` that it needs: at most `rows` pixels of the
+    /// output, and at most `lines` lines of the input unless one line needs more.
+    fn run_in_bands(&self, image: usize, rows: usize, lines: usize, out: &Array) -> Result<(), GpuError> {
+        let [_, height, width] = self.conv.shape;
+        let [to_height, _] = self.conv.resize.unwrap_or([height, width]);
+        let [out_height, out_width] = self.out_size;
+        let geometry = self.packed.geometry;
+        let whole = self.image_params();
+        let line_len = width * self.packed.in_channels();
         let mut line = 0;
         while line < out_height {
             let mut count = (rows / out_width).clamp(1, out_height - line);
-            let needed = |count| shape.source(line..line + count, height, to_height);
-            while count > 1 && needed(count).len() > lines {
+            let needed =
+                |count| geometry.rows_read([height, to_height], RowRange { start: line, end: line + count });
+            while count > 1 && needed(count).count() > lines {
                 count -= 1;
             }
             let source = needed(count);
-            let first_row = picture * pixels + line * out_width;
-            let first_line = picture * height;
-            run(
-                (first_line + source.start) * width * inputs..(first_line + source.end) * width * inputs,
+            let first_row = (image * out_height + line) * out_width;
+            let first_line = image * height;
+            self.run(
+                (first_line + source.start) * line_len..(first_line + source.end) * line_len,
                 first_row..first_row + count * out_width,
-                picture,
-                Pictures {
+                image,
+                ImageParams {
                     pixels: (count * out_width) as u32,
-                    top: pictures.top.wrapping_add((line * shape.stride) as u32),
+                    top: whole.top.wrapping_add((line * geometry.stride) as u32),
                     source: source.start as u32,
-                    ..pictures
+                    ..whole
                 },
+                out,
             )?;
             line += count;
         }
-    }
-    Ok(())
-}
-
-impl Shape {
-    fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
-        let length =
-            |input: usize, pad: usize| Some((input + pad).checked_sub(self.kernel)? / self.stride + 1);
-        let Padding { top, bottom, left, right } = self.padding;
-        Some((length(height, top + bottom)?, length(width, left + right)?))
-    }
-
-    /// Whether each pixel of the result is a product of one of the picture.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == Padding::default()
-    }
-
-    /// The lines of a picture of `height`, resized to `to_height`, that lines of the result need; one at least.
-    fn source(&self, lines: Range<usize>, height: usize, to_height: usize) -> Range<usize> {
-        let top = self.padding.top;
-        let first = (lines.start * self.stride).saturating_sub(top).min(to_height - 1);
-        let last =
-            ((lines.end - 1) * self.stride + self.kernel - 1).saturating_sub(top).clamp(first, to_height - 1);
-        first * height / to_height..last * height / to_height + 1
+        Ok(())
     }
 }

@@ -23,10 +23,10 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
         width,
         wanted,
         out_width,
-        kernel: weight.kernel,
-        stride: weight.stride,
-        top: weight.padding.top,
-        left: weight.padding.left,
+        kernel: weight.geometry.kernel,
+        stride: weight.geometry.stride,
+        top: weight.geometry.padding.top,
+        left: weight.geometry.padding.left,
     };
     let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();

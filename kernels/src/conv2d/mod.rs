@@ -8,6 +8,7 @@
 
 mod algorithm;
 mod band;
+mod geometry;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod implicit_gemm;
@@ -18,39 +19,17 @@ mod winograd;
 
 pub use algorithm::{ALGORITHM_VARIABLE, Algorithm, set_algorithm};
 pub use band::{BAND_UNIT, Band, RowRange};
+pub use geometry::{ConvGeometry, Padding};
 
 use crate::gemm::{Weight, WeightMatrix};
 use crate::group_norm::Norm;
 use crate::simd::Isa;
 
-/// Rows and columns of zeros around the input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Padding {
-    /// Above.
-    pub top: usize,
-    /// Below.
-    pub bottom: usize,
-    /// To the left.
-    pub left: usize,
-    /// To the right.
-    pub right: usize,
-}
-
-impl Padding {
-    /// The same on all four sides.
-    #[must_use]
-    pub fn all(n: usize) -> Padding {
-        Padding { top: n, bottom: n, left: n, right: n }
-    }
-}
-
 /// A convolution's weight, as it is in its file.
 #[derive(Clone, Debug)]
 pub struct ConvWeight {
     matrix: WeightMatrix,
-    kernel: usize,
-    stride: usize,
-    padding: Padding,
+    geometry: ConvGeometry,
 }
 
 impl ConvWeight {
@@ -69,7 +48,7 @@ impl ConvWeight {
     ) -> ConvWeight {
         assert!(kernel > 0 && stride > 0, "a convolution of kernel {kernel}, stride {stride}");
         let matrix = WeightMatrix::with_taps(weight.into(), out_channels, in_channels, kernel * kernel);
-        ConvWeight { matrix, kernel, stride, padding }
+        ConvWeight { matrix, geometry: ConvGeometry { kernel, stride, padding } }
     }
 
     /// Channels of the input.
@@ -84,14 +63,16 @@ impl ConvWeight {
         self.matrix.outputs()
     }
 
-    /// Height and width of the output for an input of `height` x `width`; `None` if the kernel is larger than the
-    /// padded input.
+    /// How its kernel walks over an image.
+    #[must_use]
+    pub fn geometry(&self) -> ConvGeometry {
+        self.geometry
+    }
+
+    /// As [`ConvGeometry::output_size`].
     #[must_use]
     pub fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
-        let length =
-            |input: usize, pad: usize| Some((input + pad).checked_sub(self.kernel)? / self.stride + 1);
-        let Padding { top, bottom, left, right } = self.padding;
-        Some((length(height, top + bottom)?, length(width, left + right)?))
+        self.geometry.output_size(height, width)
     }
 
     /// Bytes of memory that the weight takes.
@@ -176,12 +157,9 @@ impl<'a> Convolution<'a> {
     fn assert_lengths(&self, weight: &ConvWeight, out: &[f32]) {
         let [batch, height, width] = self.shape;
         let channels = weight.in_channels();
-        assert!(batch * height * width > 0, "an empty input {:?}", self.shape);
-        let [_, to_height, to_width] = self.size();
-        let (out_height, out_width) =
-            weight.output_size(to_height, to_width).expect("a kernel within the padded input");
+        let [out_height, out_width] = weight.geometry.assert_output_size(self.shape, self.resize);
         if let Some(band) = self.band {
-            weight.assert_band([height, to_height], out_height, band);
+            weight.geometry.assert_band([height, self.size()[1]], out_height, band);
         }
         let held = self.held().count();
         assert_eq!(
@@ -244,7 +222,10 @@ pub fn conv2d_fused_with(
     conv.assert_lengths(weight, out);
     match algorithm {
         Algorithm::Winograd => {
-            assert!(weight.kernel == 3 && weight.stride == 1, "Winograd is for 3x3 of stride 1");
+            assert!(
+                weight.geometry.kernel == 3 && weight.geometry.stride == 1,
+                "Winograd is for 3x3 of stride 1"
+            );
             winograd::conv2d(isa, conv, weight, out);
         }
         Algorithm::ImplicitGemm => implicit_gemm::conv2d(isa, conv, weight, out),

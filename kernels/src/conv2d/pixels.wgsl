@@ -1,9 +1,10 @@
-// The left side of a convolution: for each pixel of the result the pixels below its kernel. Terms are in the order
-// (row of the kernel, column of the kernel, channel). Outside the picture is zero.
+// The left side of a convolution: for each pixel of the result the pixels under its kernel. Terms are in the order
+// (row of the kernel, column of the kernel, channel). Outside the image is zero.
 
 @group(0) @binding(5) var<storage, read> x: array<Elems>;
 
-// A pixel of the result: its picture's start, and where its kernel begins. Less than zero wraps to what is outside too.
+// A pixel of the result: the start of its image, and where its kernel begins. Negative values wrap to large ones, which
+// are outside too.
 struct Place { first: u32, y: u32, x: u32 }
 
 // A term of the sums: its index, and its channel and tap.
@@ -13,7 +14,7 @@ fn place(row: u32) -> Place {
     let pixel = row % params.pixels;
     let y = pixel / params.out_width * params.stride + params.top;
     let x = pixel % params.out_width * params.stride + params.left;
-    return Place(params.x_first + row / params.pixels * params.picture, y, x);
+    return Place(params.x_first + row / params.pixels * params.image, y, x);
 }
 
 fn term(index: u32) -> Term {

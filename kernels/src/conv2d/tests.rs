@@ -236,7 +236,7 @@ fn by_bands(
     let mut out = vec![f32::NAN; batch * out_height * out_line];
     for band in starts.windows(2) {
         let wanted = RowRange::from(band[0]..band[1]);
-        let held = filter.rows_read([height, to_height], wanted);
+        let held = filter.geometry.rows_read([height, to_height], wanted);
         let x = rows(conv.x, line, height, held);
         let residual = conv.residual.map(|residual| rows(residual, out_line, out_height, wanted));
         let band = Some(Band { held, wanted });
@@ -316,7 +316,7 @@ fn rows_that_a_band_depends_on() {
         ConvWeight::new(WeightBytes::new(DType::F32, &[0; 36]), 1, 1, 3, stride, Padding::all(pad))
     };
     let read = |stride, pad, heights, wanted: Range<usize>| {
-        let RowRange { start, end } = filter(stride, pad).rows_read(heights, wanted.into());
+        let RowRange { start, end } = filter(stride, pad).geometry.rows_read(heights, wanted.into());
         start..end
     };
     assert_eq!(read(1, 1, [20, 20], 0..8), 0..9);

@@ -1,12 +1,12 @@
-// Adds a picture's vector of channels to each of its pixels.
+// Adds the vector of an image to each of its pixels.
 
 struct Params {
     count: u32,        // of vectors of four or one
     width: u32,        // of them in a pixel
-    positions: u32,    // pixels of a picture
-    skipped: u32,      // pixels of the first picture that lie before
+    positions: u32,    // pixels of an image
+    skipped: u32,      // pixels of the first image before the binding
     x_first: u32,
-    vector_first: u32, // of the first picture
+    vector_first: u32, // of the first image
     pad_0: u32,
     pad_1: u32,
 }
@@ -27,8 +27,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let pixel = i / params.width;
     let channel = i - pixel * params.width;
-    let picture = (params.skipped + pixel) / params.positions;
+    let image = (params.skipped + pixel) / params.positions;
     let at = params.x_first + i;
-    let shift = Floats(vector[params.vector_first + picture * params.width + channel]);
+    let shift = Floats(vector[params.vector_first + image * params.width + channel]);
     x[at] = Elems(Floats(x[at]) + shift);
 }

@@ -1,4 +1,4 @@
-// Copies, into another number format if asked for: `Elem` is that of the result.
+// Copies, converting if the dtypes differ: `Elem` is that of the result.
 
 struct Params {
     count: u32,   // of vectors

@@ -13,7 +13,7 @@ use crate::parallel;
 /// # Panics
 /// If the lengths differ.
 pub fn add_assign(a: &mut [f32], b: &[f32]) {
-    assert_eq!(a.len(), b.len(), "sum of different lengths");
+    assert_sum_lengths(a.len(), b.len());
     parallel::chunks_mut(a, parallel::GRAIN, |i, a| {
         let b = &b[i * parallel::GRAIN..][..a.len()];
         a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
@@ -30,12 +30,7 @@ pub fn scale(x: &mut [f32], k: f32) {
 /// # Panics
 /// If the lengths disagree.
 pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: usize) {
-    assert_eq!(vector.len(), batch * channels, "a vector [{batch}, {channels}]");
-    assert!(
-        channels > 0 && x.len().is_multiple_of((batch * channels).max(1)),
-        "{} values for {batch} x {channels}",
-        x.len()
-    );
+    assert_vector_lengths(x.len(), vector.len(), batch, channels);
     let image = x.len() / batch.max(1);
     for (x, vector) in x.chunks_exact_mut(image.max(1)).zip(vector.chunks_exact(channels)) {
         parallel::chunks_mut(x, parallel::grain(channels), |_, x| {
@@ -52,10 +47,7 @@ pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: us
 /// If the lengths disagree.
 pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usize, out: &mut [f32]) {
     let width = a_channels + b_channels;
-    assert!(a_channels > 0 && b_channels > 0, "no channels to concatenate");
-    let positions = a.len() / a_channels;
-    let agree = a.len() == positions * a_channels && b.len() == positions * b_channels;
-    assert!(agree && out.len() == positions * width, "{} and {} values to {}", a.len(), b.len(), out.len());
+    assert_concat_lengths([a.len(), b.len()], [a_channels, b_channels], out.len());
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
         let first = i * piece / width;
@@ -78,4 +70,24 @@ pub fn guidance(without: &[f32], with: &[f32], k: f32, out: &mut [f32]) {
     for ((out, without), with) in out.iter_mut().zip(without).zip(with) {
         *out = without + k * (with - without);
     }
+}
+
+/// Checks the lengths of two summands, on either device.
+fn assert_sum_lengths(a: usize, b: usize) {
+    assert_eq!(a, b, "sum of different lengths");
+}
+
+/// Checks the lengths of images and of a vector for each of them, on either device.
+fn assert_vector_lengths(x: usize, vector: usize, batch: usize, channels: usize) {
+    assert_eq!(vector, batch * channels, "a vector [{batch}, {channels}]");
+    let fits = channels > 0 && x.is_multiple_of((batch * channels).max(1));
+    assert!(fits, "{x} values for {batch} x {channels}");
+}
+
+/// Checks the lengths of two arrays with so many channels that are joined, on either device.
+fn assert_concat_lengths([a, b]: [usize; 2], [a_channels, b_channels]: [usize; 2], out: usize) {
+    assert!(a_channels > 0 && b_channels > 0, "no channels to join");
+    let positions = a / a_channels;
+    let agree = a == positions * a_channels && b == positions * b_channels;
+    assert!(agree && out == positions * (a_channels + b_channels), "{a} and {b} values to {out}");
 }

@@ -1,8 +1,8 @@
 #if MATRICES
 #else
-// Tiles of `f32`, and a thread's own `DOWN` rows by `ACROSS` times four columns of the sums. They are spread over the tile,
-// so that neighbours read and write side by side. THREADS_ACROSS, THREADS_DOWN, ACROSS, DOWN and DEPTH are constants of the
-// variant.
+// Tiles of `f32`. Each thread has `DOWN` rows by `ACROSS` times four columns of the sums, spread over the tile so that
+// neighbouring threads read and write neighbouring memory. THREADS_ACROSS, THREADS_DOWN, ACROSS, DOWN and DEPTH are
+// constants of the variant.
 
 const THREADS = THREADS_ACROSS * THREADS_DOWN;
 const ROWS = THREADS_DOWN * DOWN;

@@ -1,9 +1,9 @@
-//! On a GPU.
+//! The kernel for GPUs.
 //!
-//! A product is computed in tiles (`tile.wgsl`), a workgroup each, that gather their left side by functions of their own:
-//! `rows.wgsl` for matrices, `pixels.wgsl` for convolutions. The sums are in registers of each thread (`fma.wgsl`), or in
-//! cooperative matrices where the GPU has them and both sides are `f16` (`matrices.wgsl`). What is added to the sums is added
-//! as they are stored.
+//! A product is computed in tiles (`tile.wgsl`), one for each workgroup. The left side is gathered by `rows.wgsl` for
+//! matrices and by `pixels.wgsl` for convolutions. The sums are in registers of each thread (`fma.wgsl`), or in
+//! cooperative matrices if the GPU has them and both sides are `f16` (`matrices.wgsl`). The epilogue is applied as the
+//! sums are stored.
 
 mod pack;
 pub(crate) mod run;
@@ -11,11 +11,11 @@ pub(crate) mod tile;
 
 pub use pack::PackedWeight;
 
-use crate::gpu::{Array, GpuError, Shader, Variant};
-use run::{Addends, Params, Pictures, Run};
+use crate::gpu::{Array, GpuError, Shader, ShaderVariant, prelude};
+use run::{Addends, ImageParams, Params, ProductRun};
 use tile::Method;
 
-/// What all products share.
+/// What all shaders for products share.
 const PARAMS: &str = include_str!("params.wgsl");
 
 pub(crate) static GEMM: Shader = Shader {
@@ -26,31 +26,36 @@ pub(crate) static GEMM: Shader = Shader {
     variants: tile::variants,
 };
 
-/// The shader that gathers its left side by `left`.
-pub(crate) const fn sources(left: &'static str) -> [&'static str; 7] {
+/// The text of a shader that gathers its left side by `left`.
+pub(crate) const fn sources(left: &'static str) -> [&'static str; 10] {
     [
         PARAMS,
         include_str!("weight.wgsl"),
         left,
         include_str!("fma.wgsl"),
+        "#if MATRICES",
+        prelude::MATRICES,
+        "#endif",
         include_str!("matrices.wgsl"),
         include_str!("store.wgsl"),
         include_str!("tile.wgsl"),
     ]
 }
 
-/// The second part of a product whose sums are split.
+/// The second half of a product whose sums are split.
 pub(crate) static SUM: Shader = Shader {
     name: "gemm_sum",
     sources: &[PARAMS, include_str!("sum.wgsl")],
     bindings: run::BINDINGS.split_at(5).0,
     params: size_of::<Params>(),
-    variants: || Variant::basic().into_iter().map(|v| v.clone().flag(tile::WIDE, v.vector == 4)).collect(),
+    variants: || {
+        ShaderVariant::basic().into_iter().map(|v| v.clone().flag(tile::WIDE, v.vector == 4)).collect()
+    },
 };
 
 /// A matrix product on a GPU: `out = x · weightᵀ + bias + residual`.
 #[derive(Clone, Copy, Debug)]
-pub struct Product<'a> {
+pub struct GpuProduct<'a> {
     /// `[rows, inputs]`
     pub x: &'a Array,
     /// `[outputs, inputs]`
@@ -59,7 +64,7 @@ pub struct Product<'a> {
     pub bias: Option<&'a Array>,
     /// `[rows, outputs]`, added.
     pub residual: Option<&'a Array>,
-    /// Add to what the output holds.
+    /// Add the previous contents of the output.
     pub accumulate: bool,
 }
 
@@ -69,9 +74,9 @@ pub struct Product<'a> {
 /// No memory, a lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the length of an array disagrees, the bias is not of `f32`, or another array is of another number format than `x`.
-pub fn gemm(product: &Product<'_>, out: &mut Array) -> Result<(), GpuError> {
-    let Product { x, weight, bias, residual, accumulate } = *product;
+/// If the length of an array disagrees, the bias is not of `f32`, or another array is of another dtype than `x`.
+pub fn gemm(product: &GpuProduct<'_>, out: &mut Array) -> Result<(), GpuError> {
+    let GpuProduct { x, weight, bias, residual, accumulate } = *product;
     assert_eq!(weight.terms(), weight.inputs(), "the weight of a convolution");
     let addends = Addends { bias, vector: None, residual, accumulate };
     matrices(Method::best(x.gpu()), x, weight, &addends, usize::MAX, out)
@@ -87,19 +92,19 @@ pub(crate) fn matrices(
     out: &mut Array,
 ) -> Result<(), GpuError> {
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
-    assert!(x.len().is_multiple_of(inputs), "{} values are no rows of {inputs}", x.len());
+    assert!(x.len().is_multiple_of(inputs), "{} values are not rows of {inputs}", x.len());
     let rows = x.len() / inputs;
     addends.assert_lengths(x, rows, rows.div_ceil(pixels), outputs, out);
-    let most = run::rows_at_once(x.gpu(), inputs.max(outputs) * x.dtype().size(), weight);
-    // A vector belongs to whole pictures.
-    let most = if addends.vector.is_none() || most >= rows { most } else { most.min(pixels) };
+    let max_rows = run::rows_at_once(x.gpu(), inputs.max(outputs) * x.dtype().size(), weight);
+    // A vector belongs to a whole image.
+    let max_rows = if addends.vector.is_none() || max_rows >= rows { max_rows } else { max_rows.min(pixels) };
     let mut row = 0;
     while row < rows {
-        let mut here = most.min(rows - row);
-        if addends.vector.is_some() && most < rows {
+        let mut here = max_rows.min(rows - row);
+        if addends.vector.is_some() && max_rows < rows {
             here = here.min(pixels - row % pixels);
         }
-        let run = Run {
+        let run = ProductRun {
             shader: &GEMM,
             method,
             x,
@@ -107,8 +112,8 @@ pub(crate) fn matrices(
             weight,
             addends,
             rows: row..row + here,
-            first_picture: row / pixels,
-            pictures: Pictures { pixels: pixels.min(u32::MAX as usize) as u32, ..Pictures::default() },
+            first_image: row / pixels,
+            images: ImageParams { pixels: pixels.min(u32::MAX as usize) as u32, ..ImageParams::default() },
         };
         run.record(out)?;
         row += here;

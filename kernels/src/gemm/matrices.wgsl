@@ -1,29 +1,13 @@
 #if MATRICES
-// Tiles of `f16`, and matrices of `SIDE` by `SIDE` sums that a subgroup holds together: four down by two across for each of
-// DOWN by ACROSS subgroups of SUBGROUP threads. SIDE is 16 or, with the flag SIDE_8, 8.
+// Tiles of `f16`, and matrices of `SIDE` by `SIDE` sums that a subgroup holds together: four down by two across for
+// each of DOWN by ACROSS subgroups of SUBGROUP threads.
 //
-// COOPERATIVE multiplies them by cooperative matrices. Without, each thread computes its elements by itself, slowly, so
-// that tests on any adapter check all but the loads, products and stores of matrices.
-//
-// Loads and stores are "T", row by row, with a stride in elements of the array. Drivers ask that rows begin at multiples of
-// 16 bytes, and rows of neighbours should not begin in the same bank: hence the eight more values of each.
+// Loads and stores are "T", row by row, with a stride in elements of the array. Drivers ask that rows begin at
+// multiples of 16 bytes, and neighbouring rows should not begin in the same bank: hence the eight more values in each.
 
 const THREADS = SUBGROUP * DOWN * ACROSS;
 const ROWS = 4u * SIDE * DOWN;
 const COLUMNS = 2u * SIDE * ACROSS;
-
-#if SIDE_8
-// Metal loads from arrays of scalars only.
-const PACK = 1u;
-const SIDE = 8u;
-alias Half = f16;
-alias Float = f32;
-#else
-const PACK = 4u;
-const SIDE = 16u;
-alias Half = vec4<f16>;
-alias Float = vec4<f32>;
-#endif
 
 const LEFT_STRIDE = (DEPTH + 8u) / PACK;
 const RIGHT_STRIDE = (COLUMNS + 8u) / PACK;
@@ -32,7 +16,7 @@ const MATRIX = SIDE * RESULT_STRIDE;
 
 var<workgroup> left_tile: array<Half, ROWS * LEFT_STRIDE>;
 var<workgroup> right_tile: array<Half, DEPTH * RIGHT_STRIDE>;
-// A matrix of each subgroup, on its way out.
+// A matrix of each subgroup, on its way to the result.
 var<workgroup> results: array<Float, DOWN * ACROSS * MATRIX>;
 
 // `term` and `column` are multiples of four.
@@ -68,7 +52,7 @@ fn put_right(term: u32, column4: u32, values: Four) {
 #endif
 }
 
-// Stores the matrices in `results`, of which this subgroup's goes to a place in this run.
+// Stores the matrices in `results`; that of this subgroup begins at the given row and column of this run.
 fn store_matrix(part: u32, first_row: u32, first_column: u32, local: u32) {
     workgroupBarrier();
     let first = local / SUBGROUP * MATRIX;
@@ -88,23 +72,11 @@ fn store_matrix(part: u32, first_row: u32, first_column: u32, local: u32) {
 }
 
 #if COOPERATIVE
-#if SIDE_8
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
 #else
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
-#else
-// A thread's elements: every SUBGROUP-th, row by row.
-alias Matrix = array<f32, SIDE * SIDE / SUBGROUP>;
-
 // What coopMultiplyAdd(coopLoadT(&left_tile[left], ..), coopLoadT(&right_tile[right], ..), sums) is.
 fn multiply_add(lane: u32, left: u32, right: u32, sums: Matrix) -> Matrix {
     var result = sums;
-    // It is SIDE, but compilers do not see that, and so do not unroll the loop, which would take them long.
+    // This is SIDE, but compilers cannot tell, and so do not unroll the loop, which would take them long.
     let terms = min(SIDE, params.depth);
     for (var i = 0u; i < SIDE * SIDE / SUBGROUP; i++) {
         let row = (lane + i * SUBGROUP) / SIDE;

@@ -1,25 +1,25 @@
-// What products of matrices and convolutions share: parameters, arrays, and what is added to a sum.
+// What matrix products and convolutions share: parameters, arrays, and the epilogue.
 //
-// Places in arrays of activations are counted in accesses: of `V` values in `x`, of four values (or of one, if the number
-// of outputs is no multiple of four) in the result and what is added to it.
+// Indices into arrays of activations are counted in accesses: of `V` values in `x`, of four values (or of one, if the
+// number of outputs is not a multiple of four) in the result and its addends.
 
 struct Params {
     rows: u32,         // of the result
     outputs: u32,      // columns of the result
-    column: u32,       // the first that this run computes
-    columns: u32,      // how many it computes
+    column: u32,       // the first column that this run computes
+    columns: u32,      // the number of columns that it computes
     depth: u32,        // terms of a sum: taps times channels
-    begin: u32,       // the first term of this run
-    end: u32,          // the first that is not of this run; a multiple of 16, so terms past `depth` are zero
+    begin: u32,        // the first term of this run
+    end: u32,          // one past the last term of this run; a multiple of 16, so terms past `depth` are zero
     part: u32,         // terms of each part, if the sum is split
-    panel: u32,        // four values each, of a panel of the weight
+    panel: u32,        // accesses of four values in a panel of the weight
     weight_first: u32,
     x_first: u32,
     vector_first: u32,
     residual_first: u32,
     out_first: u32,
     addends: u32,      // a set of BIAS, VECTOR, RESIDUAL, OUT
-    pixels: u32,       // rows of the result for each picture
+    pixels: u32,       // rows of the result for each image
     // Of a convolution:
     channels: u32,     // accesses
     kernel: u32,
@@ -27,12 +27,12 @@ struct Params {
     out_width: u32,
     height: u32,       // of `x`
     width: u32,
-    to_height: u32,    // to which it is resized
+    to_height: u32,    // the size to which it is resized
     to_width: u32,
-    top: u32,          // where the first output's kernel begins; less than zero wraps
+    top: u32,          // where the kernel of the first output begins; negative values wrap
     left: u32,
-    source: u32,       // the first row of a picture that `x` holds
-    picture: u32,      // accesses of a picture of `x`
+    source: u32,       // the first row of an image that `x` holds
+    image: u32,      // accesses of an image of `x`
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -60,7 +60,7 @@ const W = 1u;
 #else
 @group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
-// Adds what is to be added to a sum, and stores it.
+// Applies the epilogue to a sum and stores it.
 fn finish(row: u32, column: u32, sum: Sum) {
     let width = params.outputs / W;
     let at = params.out_first + row * width + column;

@@ -1,6 +1,6 @@
-// Where sums of a product go.
+// The destination of the sums of a product.
 
-// Stores four columns of this run, as far as they are there.
+// Stores four columns of this run, as far as they exist.
 fn store(part: u32, row: u32, column: u32, sum: vec4<f32>) {
 #if WIDE
     if (column < params.columns) {

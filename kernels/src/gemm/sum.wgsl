@@ -1,4 +1,5 @@
-// Sums of a split product: `[parts][rows][outputs]` to `[rows][outputs]`, with what is added. `part` is how many there are.
+// Adds the parts of a split product, `[parts][rows][outputs]` to `[rows][outputs]`, with the epilogue. `part` is the
+// number of parts.
 
 @group(0) @binding(5) var<storage, read> parts: array<Sum>;
 

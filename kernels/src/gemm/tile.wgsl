@@ -1,8 +1,8 @@
 // A tile of `left . weight^T` for each workgroup: `ROWS` rows by `COLUMNS` columns, summed in `f32`.
 //
 // For `DEPTH` terms at a time, the threads load both sides into workgroup memory, and then add their products to sums in
-// registers, while the loads for the next terms are under way. `fma.wgsl` and `matrices.wgsl` say how tiles lie in
-// workgroup memory, and what is a thread's part of the sums.
+// registers, while the loads for the next terms are under way. `fma.wgsl` and `matrices.wgsl` define the layout of tiles
+// in workgroup memory, and the sums of a thread.
 
 const DEPTH4 = DEPTH / 4u;
 const COLUMNS4 = COLUMNS / 4u;
@@ -11,7 +11,7 @@ const RIGHT = DEPTH * COLUMNS4;
 // Loads of a thread.
 const LEFT_LOADS = LEFT / THREADS;
 const RIGHT_LOADS = (RIGHT + THREADS - 1u) / THREADS;
-// Rows of tiles that are neighbours in the order of workgroups, so that those which run together share what they read.
+// Rows of tiles that are consecutive in the order of workgroups, so that workgroups that run together share their reads.
 const BAND = 8u;
 
 @compute @workgroup_size(THREADS)
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(begin + params.part, params.end);
     let steps = (end - begin + DEPTH - 1u) / DEPTH;
 
-    // What this thread loads. Rows and panels that are not there are replaced by the last: what comes of it is not stored.
+    // What this thread loads. Rows and panels past the end are replaced by the last one: their sums are not stored.
     let last_panel = (params.columns - 1u) / 64u;
     var places: array<Place, LEFT_LOADS>;
     for (var i = 0u; i < LEFT_LOADS; i++) {
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
 #if MATRICES
-    // Of this subgroup: four matrices down by two across.
+    // The matrices of this subgroup: four down by two across.
     let subgroup = local / SUBGROUP;
     let down = subgroup / ACROSS * 4u * SIDE;
     let across = subgroup % ACROSS * 2u * SIDE;

@@ -1,4 +1,4 @@
-// A packed weight, `[panels][depth][64]`, four values at a time, and how tiles hold four values of either side.
+// A packed weight, `[panels][depth][64]`, four values at a time, and the type of four values of either side in a tile.
 
 #if MATRICES
 alias Four = vec4<f16>;

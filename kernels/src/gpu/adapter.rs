@@ -1,12 +1,12 @@
 //! The GPUs of this machine.
 
-use std::sync::OnceLock;
+use super::instance::{instance, may_have_hardware};
 
 /// A GPU that can be opened.
 #[derive(Clone, Debug)]
 pub struct Adapter(pub(super) wgpu::Adapter);
 
-/// Every GPU of this machine, software adapters included, in the order of the drivers.
+/// All GPUs of this machine, including software adapters, in the order of the drivers.
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
@@ -14,14 +14,12 @@ pub fn adapters() -> Vec<Adapter> {
     adapters.into_iter().map(Adapter).collect()
 }
 
-fn instance() -> &'static wgpu::Instance {
-    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
-    INSTANCE.get_or_init(|| {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        // No validation layers: they would slow debug builds down, and naga checks the shaders.
-        descriptor.flags = wgpu::InstanceFlags::empty();
-        wgpu::Instance::new(descriptor)
-    })
+/// The GPUs of this machine without software adapters, in the order of the drivers. Where the machine clearly has none,
+/// no driver is loaded.
+#[must_use]
+pub fn hardware_adapters() -> Vec<Adapter> {
+    let all = if may_have_hardware() { adapters() } else { Vec::new() };
+    all.into_iter().filter(|adapter| !adapter.is_software()).collect()
 }
 
 impl Adapter {
@@ -37,7 +35,7 @@ impl Adapter {
         self.0.get_info().backend.to_str()
     }
 
-    /// Driver and version, as the driver tells it.
+    /// Driver and version, as the driver reports them.
     #[must_use]
     pub fn driver(&self) -> String {
         let info = self.0.get_info();
@@ -56,13 +54,13 @@ impl Adapter {
         }
     }
 
-    /// Whether the CPU does its work: such an adapter serves tests.
+    /// Whether it runs on the CPU: such an adapter is for tests.
     #[must_use]
     pub fn is_software(&self) -> bool {
         self.0.get_info().device_type == wgpu::DeviceType::Cpu
     }
 
-    /// How well it suits, for a choice between several: a discrete GPU before an integrated one before the rest.
+    /// For a choice between several, the higher the better: a discrete GPU before an integrated one before the rest.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self.0.get_info().device_type {
@@ -74,7 +72,7 @@ impl Adapter {
         }
     }
 
-    /// The features that kernels are chosen by, and whether it has them.
+    /// The features by which kernels are chosen, and whether it has them.
     #[must_use]
     pub fn features(&self) -> Vec<(&'static str, bool)> {
         let features = self.0.features();
@@ -87,7 +85,7 @@ impl Adapter {
         ]
     }
 
-    /// The limits that matter here; bytes but for the threads.
+    /// The limits that matter to this crate, in bytes except for the threads.
     #[must_use]
     pub fn limits(&self) -> Vec<(&'static str, u64)> {
         let limits = self.0.limits();
@@ -99,7 +97,7 @@ impl Adapter {
         ]
     }
 
-    /// The side of the matrices of `f16` that it multiplies into `f32`, where it has cooperative matrices: 16 (NVIDIA, AMD,
+    /// The side of the `f16` matrices that it multiplies into `f32`, if it has cooperative matrices: 16 (NVIDIA, AMD,
     /// Intel), or else 8 (Apple, Mesa's software adapter).
     #[must_use]
     pub fn cooperative_matrix(&self) -> Option<u32> {

@@ -1,6 +1,6 @@
-//! Numbers in the memory of a GPU.
+//! Arrays in the memory of a GPU.
 
-use super::memory::Memory;
+use super::memory::GpuBuffer;
 use super::{Gpu, GpuError};
 use crate::DType;
 use crate::dtype::WeightBytes;
@@ -15,14 +15,14 @@ pub(super) const ALIGNMENT: u64 = 256;
 #[derive(Clone)]
 pub struct Array {
     gpu: Gpu,
-    memory: Arc<Memory>,
+    buffer: Arc<GpuBuffer>,
     dtype: DType,
     len: usize,
 }
 
 /// A part of an array as a shader sees it.
 pub(crate) struct Binding {
-    pub(super) memory: Arc<Memory>,
+    pub(super) buffer: Arc<GpuBuffer>,
     pub(super) offset: u64,
     pub(super) size: u64,
 }
@@ -33,8 +33,8 @@ impl Array {
     /// # Errors
     /// No memory, a lost GPU.
     pub fn scratch(gpu: &Gpu, dtype: DType, len: usize) -> Result<Array, GpuError> {
-        let memory = gpu.pooled(bytes_of(dtype, len))?;
-        Ok(Array { gpu: gpu.clone(), memory, dtype, len })
+        let buffer = gpu.pooled(bytes_of(dtype, len))?;
+        Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
     /// A copy of `values`, rounded to `dtype`, from the pool.
@@ -46,30 +46,30 @@ impl Array {
     /// If `dtype` is `BF16` or `Q8_0`.
     pub fn upload(gpu: &Gpu, dtype: DType, values: &[f32]) -> Result<Array, GpuError> {
         let array = Array::scratch(gpu, dtype, values.len())?;
-        gpu.write(&array.memory, &encode(dtype, values))?;
+        gpu.write(&array.buffer, &encode(dtype, values))?;
         Ok(array)
     }
 
-    /// A copy of a weight's bytes, in memory that the pool does not take back: weights stay for long.
+    /// A copy of the bytes of a weight, in memory that does not return to the pool: weights stay for long.
     ///
     /// # Errors
     /// As [`Array::scratch`].
     ///
     /// # Panics
-    /// If it is of `Q8_0`: shaders read no blocks.
+    /// If it is `Q8_0`: shaders do not read blocks.
     pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
         let (dtype, len) = (weight.dtype(), weight.len());
-        let memory = gpu.allocate(bytes_of(dtype, len))?;
-        gpu.write(&memory, weight.bytes())?;
-        Ok(Array { gpu: gpu.clone(), memory, dtype, len })
+        let buffer = gpu.allocate(bytes_of(dtype, len))?;
+        gpu.write(&buffer, weight.bytes())?;
+        Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
-    /// The values, after all that was recorded.
+    /// The values, after all recorded commands.
     ///
     /// # Errors
     /// A lost GPU, a command that it refused.
     pub fn read(&self) -> Result<Vec<f32>, GpuError> {
-        let bytes = self.gpu.read(&self.memory, bytes_of(self.dtype, self.len))?;
+        let bytes = self.gpu.read(&self.buffer, bytes_of(self.dtype, self.len))?;
         let mut values = WeightBytes::new(self.dtype, &bytes[..self.len * self.dtype.size()]).to_f32();
         values.truncate(self.len);
         Ok(values)
@@ -81,7 +81,7 @@ impl Array {
         &self.gpu
     }
 
-    /// The number format.
+    /// The dtype of the values.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -100,8 +100,8 @@ impl Array {
     }
 
     /// Whether no other array shares the memory.
-    pub fn is_own(&mut self) -> bool {
-        Arc::get_mut(&mut self.memory).is_some()
+    pub fn is_unique(&mut self) -> bool {
+        Arc::get_mut(&mut self.buffer).is_some()
     }
 
     /// All of it, for a shader.
@@ -109,10 +109,10 @@ impl Array {
         self.window(0, self.len).0
     }
 
-    /// `len` values from `start` on, for a shader, and the index at which the shader finds the first.
+    /// `len` values from `start` on, for a shader, and the index of the first in the binding.
     ///
     /// # Panics
-    /// If there are not as many values.
+    /// If the array does not have these values.
     pub(crate) fn window(&self, start: usize, len: usize) -> (Binding, u32) {
         assert!(start + len <= self.len, "values {start}..{} of {}", start + len, self.len);
         let size = self.dtype.size() as u64;
@@ -120,12 +120,12 @@ impl Array {
         let offset = first / ALIGNMENT * ALIGNMENT;
         // Shaders read whole vectors; the memory is long enough.
         let end = (first + len as u64 * size).next_multiple_of(16).max(offset + 16);
-        let binding = Binding { memory: Arc::clone(&self.memory), offset, size: end - offset };
+        let binding = Binding { buffer: Arc::clone(&self.buffer), offset, size: end - offset };
         (binding, ((first - offset) / size) as u32)
     }
 }
 
-/// Bytes of memory for so many values: whole vectors of four `f32`, and never none.
+/// Bytes of memory for `len` values: whole vectors of four `f32`, at least one.
 fn bytes_of(dtype: DType, len: usize) -> u64 {
     ((len * dtype.size()) as u64).next_multiple_of(16).max(16)
 }
@@ -134,7 +134,7 @@ fn encode(dtype: DType, values: &[f32]) -> Vec<u8> {
     match dtype {
         DType::F32 => bytemuck::cast_slice(values).to_vec(),
         DType::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_ne_bytes()).collect(),
-        DType::BF16 | DType::Q8_0 => panic!("activations are no {dtype}"),
+        DType::BF16 | DType::Q8_0 => panic!("activations cannot be {dtype}"),
     }
 }
 

@@ -21,10 +21,10 @@ impl PipelineCache {
             return None;
         }
         let file = folder.join(format!("{}.bin", wgpu::util::pipeline_cache_key(info)?));
-        // One that is not there yet, or cannot be read, is an empty one.
+        // A file that does not exist or cannot be read counts as an empty one.
         let data = fs::read(&file).ok();
         let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
-        // SAFETY: the file is written by `save` alone, whole or not at all, from what the driver gave for the same
+        // SAFETY: only `save` writes the file, whole or not at all, with the data that the driver returned for the same
         // adapter; wgpu checks its header, and drivers check theirs.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         Some(PipelineCache { cache, file })

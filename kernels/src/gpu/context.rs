@@ -1,47 +1,26 @@
 //! An opened GPU.
 
 use super::cache::PipelineCache;
-use super::memory::{Memory, MemoryUse, Pool};
+use super::memory::{BufferPool, GpuBuffer, MemoryUse};
+use super::options::{FeatureLevel, GpuOptions};
 use super::profile::Profiler;
 use super::recorder::Recorder;
 use super::{Adapter, GpuError};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// Bytes that may wait in the driver's staging memory while weights are uploaded.
 const STAGED: u64 = 64 << 20;
 
-/// How a GPU is opened.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Bytes of its memory that may be used; `None` for all.
-    pub memory_limit: Option<u64>,
-    /// Bytes of an array that a shader may see at once, where less than the adapter allows: larger arrays are cut.
-    pub binding_limit: Option<u64>,
-    /// Folder for compiled pipelines, which a later process need not compile again; `None` to keep none.
-    pub cache: Option<PathBuf>,
-    /// Use neither `f16` nor subgroups nor cooperative matrices nor more than the smallest limits, and check each
-    /// access to memory: the least that any adapter has.
-    pub minimal: bool,
-}
-
-/// The binding limit of [`Options::minimal`]. No adapter has less than 128 MiB; this is small so that tests cut arrays.
+/// The binding limit of [`FeatureLevel::Minimal`]. No adapter has less than 128 MiB; this is small enough that arrays are
+/// split.
 const MINIMAL_BINDING: u64 = 8 << 20;
-
-impl Options {
-    /// The options that the variable `LATENT_GPU` asks for: `minimal`, or none.
-    #[must_use]
-    pub fn from_env() -> Options {
-        let minimal = std::env::var("LATENT_GPU").is_ok_and(|value| value == "minimal");
-        Options { minimal, ..Options::default() }
-    }
-}
 
 /// An opened GPU. A clone is the same GPU.
 ///
 /// Kernels record commands, which run in their order when an array is read or [`Gpu::submit`] is called. Every call may
-/// report an error of an earlier command. After [`GpuError::Lost`] or [`GpuError::Failed`] all further calls fail: open it anew.
+/// report an error of an earlier command. After [`GpuError::Lost`] or [`GpuError::Failed`] all further calls fail: open
+/// it anew.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
 
@@ -56,14 +35,14 @@ struct Inner {
     binding_limit: u64,
     checked: bool,
     cache: Option<PipelineCache>,
-    /// What went wrong, once something did.
+    /// The first error, if there was one.
     fault: Arc<Mutex<Option<GpuError>>>,
-    state: Mutex<State>,
+    state: Mutex<GpuState>,
 }
 
-/// What changes while a GPU is used.
-pub(super) struct State {
-    pub(super) pool: Pool,
+/// The part of a GPU that changes while it is used.
+pub(super) struct GpuState {
+    pub(super) pool: BufferPool,
     pub(super) recorder: Recorder,
     pub(super) profiler: Option<Profiler>,
     /// Bytes written since the last submission.
@@ -74,56 +53,31 @@ impl Gpu {
     /// Opens an adapter.
     ///
     /// # Errors
-    /// What the driver answers.
-    pub fn open(adapter: &Adapter, options: &Options) -> Result<Gpu, GpuError> {
-        let (has, limits) = (adapter.0.features(), adapter.0.limits());
-        let mut features = has & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
-        let mut required = limits.clone();
-        let cooperative_matrix = adapter.cooperative_matrix().filter(|_| !options.minimal);
-        if options.minimal {
-            required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
-            required.max_buffer_size = limits.max_buffer_size;
-            // WebGPU grants these everywhere, and the adapters that have less belong to backends that are not used here.
-            required.max_storage_buffers_per_shader_stage =
-                8.min(limits.max_storage_buffers_per_shader_stage);
-        } else {
-            features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
-        }
-        let mut experimental = wgpu::ExperimentalFeatures::disabled();
-        if cooperative_matrix.is_some() {
-            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: the flag acknowledges that wgpu may have defects in experimental features; the shaders that use
-            // cooperative matrices are validated by naga and compared with a reference in this crate's tests.
-            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
-        }
-        let descriptor = wgpu::DeviceDescriptor {
-            label: None,
-            required_features: features,
-            required_limits: required.clone(),
-            experimental_features: experimental,
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        };
+    /// The driver refuses.
+    pub fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Gpu, GpuError> {
+        let is_minimal = options.features == FeatureLevel::Minimal;
+        let cooperative_matrix = adapter.cooperative_matrix().filter(|_| !is_minimal);
+        let descriptor = device_descriptor(adapter, is_minimal, cooperative_matrix.is_some());
         let (device, queue) = pollster::block_on(adapter.0.request_device(&descriptor))
             .map_err(|error| GpuError::Failed { message: error.to_string() })?;
         let fault = Arc::new(Mutex::new(None));
         report_to(&device, &fault);
         let info = adapter.0.get_info();
         let cache = options.cache.as_ref().and_then(|folder| PipelineCache::open(&device, &info, folder));
-        let most = required.max_storage_buffer_binding_size;
-        let least = if options.minimal { MINIMAL_BINDING } else { most };
+        let max_binding = descriptor.required_limits.max_storage_buffer_binding_size;
+        let default_binding = if is_minimal { MINIMAL_BINDING } else { max_binding };
         Ok(Gpu(Arc::new(Inner {
             name: adapter.name(),
-            features,
+            features: descriptor.required_features,
             cooperative_matrix,
             subgroups: [info.subgroup_min_size, info.subgroup_max_size],
             memory_limit: options.memory_limit.unwrap_or(u64::MAX),
-            binding_limit: options.binding_limit.unwrap_or(least).min(most),
-            checked: options.minimal,
+            binding_limit: options.binding_limit.unwrap_or(default_binding).min(max_binding),
+            checked: is_minimal,
             cache,
             fault,
-            state: Mutex::new(State {
-                pool: Pool::default(),
+            state: Mutex::new(GpuState {
+                pool: BufferPool::default(),
                 recorder: Recorder::new(),
                 profiler: None,
                 staged: 0,
@@ -145,14 +99,14 @@ impl Gpu {
         self.0.features.contains(wgpu::Features::SHADER_F16)
     }
 
-    /// The size of its subgroups, where shaders may use them and all have one size.
+    /// The size of its subgroups, if shaders may use them and all have the same size.
     #[must_use]
     pub fn subgroup_size(&self) -> Option<u32> {
-        let [least, most] = self.0.subgroups;
-        (self.0.features.contains(wgpu::Features::SUBGROUP) && least == most).then_some(least)
+        let [min, max] = self.0.subgroups;
+        (self.0.features.contains(wgpu::Features::SUBGROUP) && min == max).then_some(min)
     }
 
-    /// The side of the matrices of `f16` that shaders may multiply into `f32`: 16 or 8.
+    /// The side of the `f16` matrices that shaders may multiply into `f32`: 16 or 8.
     #[must_use]
     pub fn cooperative_matrix(&self) -> Option<u32> {
         self.0.cooperative_matrix
@@ -170,7 +124,7 @@ impl Gpu {
         self.0.device.limits().max_compute_workgroup_storage_size
     }
 
-    /// Writes the pipelines that were compiled to the folder of [`Options::cache`].
+    /// Writes the compiled pipelines to the folder of [`GpuOptions::cache`].
     ///
     /// # Errors
     /// A folder that cannot be made or written.
@@ -182,19 +136,19 @@ impl Gpu {
         self.0.cache.as_ref().map(PipelineCache::get)
     }
 
-    /// Memory that is allocated.
+    /// The memory that is allocated.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
         self.state().pool.usage
     }
 
-    /// How many of `rows` rows can be bound at once, if the widest array takes `row_bytes` for each.
+    /// How many rows can be bound at once, if a row of the widest array takes `row_bytes`.
     pub(crate) fn rows_at_once(&self, row_bytes: usize) -> usize {
         let room = self.0.binding_limit.saturating_sub(2 * super::array::ALIGNMENT) as usize;
         (room / row_bytes.max(1)).max(1)
     }
 
-    /// Starts what was recorded.
+    /// Starts all recorded commands.
     ///
     /// # Errors
     /// A lost GPU, a command that it refused.
@@ -203,7 +157,7 @@ impl Gpu {
         self.check()
     }
 
-    /// Starts what was recorded and waits for it.
+    /// Starts all recorded commands and waits for them.
     ///
     /// # Errors
     /// As [`Gpu::submit`].
@@ -213,7 +167,7 @@ impl Gpu {
         self.check()
     }
 
-    /// Waits for what was recorded and gives all free memory back to the driver.
+    /// Waits for all recorded commands and gives all free memory back to the driver.
     ///
     /// # Errors
     /// As [`Gpu::submit`].
@@ -227,7 +181,8 @@ impl Gpu {
         waited
     }
 
-    /// Takes the GPU away, as a reset of the driver does: for tests of what happens then.
+    /// Takes the GPU away, as a reset of the driver does, for tests of what happens then.
+    #[cfg(any(test, feature = "testing"))]
     pub fn lose(&self) {
         self.0.device.destroy();
         self.poll();
@@ -245,7 +200,7 @@ impl Gpu {
         self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, GpuState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -270,8 +225,8 @@ impl Gpu {
         self.0.features.contains(features)
     }
 
-    /// Submits what was recorded.
-    pub(super) fn flush(&self, state: &mut State) {
+    /// Submits all recorded commands.
+    pub(super) fn flush(&self, state: &mut GpuState) {
         if state.recorder.is_empty() {
             return;
         }
@@ -289,18 +244,18 @@ impl Gpu {
         }
     }
 
-    /// Writes bytes to the start of a buffer, after all that was recorded.
-    pub(super) fn write(&self, memory: &Memory, bytes: &[u8]) -> Result<(), GpuError> {
+    /// Writes bytes to the start of a buffer, after all recorded commands.
+    pub(super) fn write(&self, buffer: &GpuBuffer, bytes: &[u8]) -> Result<(), GpuError> {
         let mut state = self.state();
         // The queue writes before it runs what is submitted later.
         self.flush(&mut state);
         let whole = bytes.len() / 4 * 4;
         let queue = self.queue();
-        queue.write_buffer(memory.buffer(), 0, &bytes[..whole]);
+        queue.write_buffer(buffer.raw(), 0, &bytes[..whole]);
         if whole < bytes.len() {
             let mut last = [0; 4];
             last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            queue.write_buffer(memory.buffer(), whole as u64, &last);
+            queue.write_buffer(buffer.raw(), whole as u64, &last);
         }
         state.staged += bytes.len() as u64;
         if state.staged > STAGED {
@@ -312,8 +267,8 @@ impl Gpu {
         self.check()
     }
 
-    /// The first bytes of a buffer, after all that was recorded.
-    pub(super) fn read(&self, memory: &Memory, bytes: u64) -> Result<Vec<u8>, GpuError> {
+    /// The first bytes of a buffer, after all recorded commands.
+    pub(super) fn read(&self, buffer: &GpuBuffer, bytes: u64) -> Result<Vec<u8>, GpuError> {
         self.submit()?;
         let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -322,28 +277,65 @@ impl Gpu {
             mapped_at_creation: false,
         });
         let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(memory.buffer(), 0, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, bytes);
         self.0.queue.submit([encoder.finish()]);
         self.map(&staging)
     }
 
     /// The contents of a buffer that can be mapped.
     pub(super) fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>, GpuError> {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // The receiver is gone only if this function returned early.
-            let _ = tell.send(result);
+            let _ = sender.send(result);
         });
         self.poll();
         self.check()?;
         let lost = |reason: String| GpuError::Lost { reason };
-        told.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+        receiver
+            .try_recv()
+            .map_err(|error| lost(error.to_string()))?
+            .map_err(|error| lost(error.to_string()))?;
         let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
         Ok(view.to_vec())
     }
 }
 
-/// Keeps what the driver complains about, instead of the panic that is wgpu's default.
+/// The features and limits that are asked of a driver.
+fn device_descriptor(
+    adapter: &Adapter,
+    is_minimal: bool,
+    has_matrices: bool,
+) -> wgpu::DeviceDescriptor<'static> {
+    let (has, limits) = (adapter.0.features(), adapter.0.limits());
+    let mut features = has & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+    let mut required = limits.clone();
+    if is_minimal {
+        required = wgpu::Limits::downlevel_defaults().using_alignment(limits.clone());
+        required.max_buffer_size = limits.max_buffer_size;
+        // WebGPU guarantees 8 everywhere; adapters that have fewer belong to backends that are not used here.
+        required.max_storage_buffers_per_shader_stage = 8.min(limits.max_storage_buffers_per_shader_stage);
+    } else {
+        features |= has & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+    }
+    let mut experimental = wgpu::ExperimentalFeatures::disabled();
+    if has_matrices {
+        features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        // SAFETY: the flag acknowledges that wgpu may have defects in experimental features; the shaders that use
+        // cooperative matrices are validated by naga and compared with a reference in this crate's tests.
+        experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    }
+    wgpu::DeviceDescriptor {
+        label: None,
+        required_features: features,
+        required_limits: required,
+        experimental_features: experimental,
+        memory_hints: wgpu::MemoryHints::Performance,
+        trace: wgpu::Trace::Off,
+    }
+}
+
+/// Keeps the errors that the driver reports, instead of the panic that is wgpu's default.
 fn report_to(device: &wgpu::Device, fault: &Arc<Mutex<Option<GpuError>>>) {
     let keep = |fault: &Mutex<Option<GpuError>>, error| {
         fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -351,7 +343,7 @@ fn report_to(device: &wgpu::Device, fault: &Arc<Mutex<Option<GpuError>>>) {
     let to = Arc::clone(fault);
     device.on_uncaptured_error(Arc::new(move |error| {
         let error = match error {
-            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { bytes: 0, used: 0 },
+            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { bytes: None, used: None },
             error => GpuError::Failed { message: error.to_string() },
         };
         keep(&to, error);

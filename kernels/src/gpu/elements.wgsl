@@ -1,4 +1,4 @@
-// What shaders share that treat each element alone: their number, and the activations.
+// What shaders that treat each element alone share: the index of an element, and the activations.
 
 // Elements, `V` at a time, of a flat array.
 fn index(workgroup: vec3<u32>, local: u32) -> u32 {

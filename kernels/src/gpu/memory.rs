@@ -1,18 +1,19 @@
-//! Buffers, and the pool that they come back to.
+//! Buffers, and the pool that they return to.
 //!
-//! A buffer that is dropped is free at once, also while commands that use it wait: whoever gets it next records later
-//! commands, and the queue keeps their order. So buffers are aliased by liveness without a plan.
+//! A dropped buffer is free at once, even while commands that use it wait: its next owner records later commands, and the
+//! queue keeps their order. So buffers are aliased by liveness without a plan.
 
 use super::{Gpu, GpuError};
+use std::sync::Arc;
 
-/// A free buffer serves for what is at least this part of it.
-const LEAST_USE: u64 = 2;
+/// A free buffer serves a request for at least one `MIN_USE`th of its size.
+const MIN_USE: u64 = 2;
 
 /// Sizes are rounded up to an eighth of their power of two, so that similar ones share buffers.
 const STEPS: u64 = 8;
 
 /// A buffer of a GPU.
-pub(super) struct Memory {
+pub(super) struct GpuBuffer {
     gpu: Gpu,
     buffer: wgpu::Buffer,
     id: u64,
@@ -24,24 +25,24 @@ pub(super) struct Memory {
 pub struct MemoryUse {
     /// Bytes of all buffers, free ones of the pool included.
     pub now: u64,
-    /// The most that there were since the GPU was opened.
+    /// The maximum since the GPU was opened.
     pub peak: u64,
 }
 
-/// The buffers that are free, and the account of all.
+/// The free buffers, and the account of all buffers.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct BufferPool {
     free: Vec<(wgpu::Buffer, u64)>,
     next_id: u64,
     pub(super) usage: MemoryUse,
 }
 
-impl Pool {
-    /// The smallest free buffer that suits.
+impl BufferPool {
+    /// The smallest suitable free buffer.
     fn take(&mut self, size: u64) -> Option<(wgpu::Buffer, u64)> {
-        let fits = |buffer: &wgpu::Buffer| buffer.size() >= size && buffer.size() <= size * LEAST_USE;
-        let suiting = self.free.iter().enumerate().filter(|(_, (buffer, _))| fits(buffer));
-        let (best, _) = suiting.min_by_key(|(_, (buffer, _))| buffer.size())?;
+        let fits = |buffer: &wgpu::Buffer| buffer.size() >= size && buffer.size() <= size * MIN_USE;
+        let suitable = self.free.iter().enumerate().filter(|(_, (buffer, _))| fits(buffer));
+        let (best, _) = suitable.min_by_key(|(_, (buffer, _))| buffer.size())?;
         Some(self.free.swap_remove(best))
     }
 
@@ -51,14 +52,14 @@ impl Pool {
     }
 }
 
-/// The size of a pooled buffer for so many bytes.
+/// The size of a pooled buffer for `bytes` bytes.
 fn rounded(bytes: u64) -> u64 {
     bytes.next_multiple_of((bytes.next_power_of_two() / (2 * STEPS)).max(256))
 }
 
 impl Gpu {
-    /// Memory that comes back to the pool.
-    pub(super) fn pooled(&self, bytes: u64) -> Result<std::sync::Arc<Memory>, GpuError> {
+    /// A buffer that returns to the pool.
+    pub(super) fn pooled(&self, bytes: u64) -> Result<Arc<GpuBuffer>, GpuError> {
         self.check()?;
         let size = rounded(bytes);
         let free = self.state().pool.take(size);
@@ -66,19 +67,19 @@ impl Gpu {
             Some(found) => found,
             None => self.create(size)?,
         };
-        Ok(std::sync::Arc::new(Memory { gpu: self.clone(), buffer, id, pooled: true }))
+        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: true }))
     }
 
-    /// Memory of its own.
-    pub(super) fn allocate(&self, bytes: u64) -> Result<std::sync::Arc<Memory>, GpuError> {
+    /// A buffer that does not return to the pool.
+    pub(super) fn allocate(&self, bytes: u64) -> Result<Arc<GpuBuffer>, GpuError> {
         self.check()?;
         let (buffer, id) = self.create(bytes)?;
-        Ok(std::sync::Arc::new(Memory { gpu: self.clone(), buffer, id, pooled: false }))
+        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: false }))
     }
 
     fn create(&self, size: u64) -> Result<(wgpu::Buffer, u64), GpuError> {
         let buffer = match self.try_create(size) {
-            // What is free may be just what is missing; commands that wait may still use it.
+            // The free buffers may be just what is missing; commands that wait may still use them.
             Err(GpuError::OutOfMemory { .. }) => {
                 self.trim()?;
                 self.try_create(size)?
@@ -95,7 +96,7 @@ impl Gpu {
 
     fn try_create(&self, size: u64) -> Result<wgpu::Buffer, GpuError> {
         let used = self.memory().now;
-        let full = GpuError::OutOfMemory { bytes: size, used };
+        let full = GpuError::OutOfMemory { bytes: Some(size), used: Some(used) };
         if used + size > self.memory_limit() || size > self.device().limits().max_buffer_size {
             return Err(full);
         }
@@ -113,18 +114,18 @@ impl Gpu {
     }
 }
 
-impl Memory {
-    pub(super) fn buffer(&self) -> &wgpu::Buffer {
+impl GpuBuffer {
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
         &self.buffer
     }
 
-    /// A number that no other buffer of the GPU ever has.
+    /// A number that identifies the buffer: no other of the GPU ever has it.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 }
 
-impl Drop for Memory {
+impl Drop for GpuBuffer {
     fn drop(&mut self) {
         let mut state = self.gpu.state();
         if self.pooled {

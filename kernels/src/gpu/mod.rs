@@ -1,16 +1,16 @@
 //! GPUs, through Vulkan, Metal or DirectX 12.
 //!
-//! [`adapters`] lists what there is, [`Gpu::open`] opens one. An [`Array`] is memory there. The kernels are beside their
-//! twins for the CPU, a `.wgsl` and a `gpu.rs` in each op's folder; [`shaders::ALL`] lists them. A kernel only records a
-//! command: the GPU begins when an array is read back, or when much work has gathered.
+//! [`adapters`] lists the GPUs of the machine, [`Gpu::open`] opens one. An [`Array`] is memory there. The kernels are
+//! beside their twins for the CPU, a `.wgsl` and a `gpu.rs` in the folder of each op; [`crate::shaders::ALL`] lists
+//! them. A kernel only records a command: the GPU starts when an array is read back, or when enough work has gathered.
 //!
 //! ```
 //! use latent_kernels::DType;
 //! use latent_kernels::activation::{Activation, gpu};
-//! use latent_kernels::gpu::{Array, Gpu, Options, adapters};
+//! use latent_kernels::gpu::{Array, Gpu, GpuOptions, adapters};
 //!
 //! for adapter in adapters() {
-//!     let gpu = Gpu::open(&adapter, &Options::default())?;
+//!     let gpu = Gpu::open(&adapter, &GpuOptions::default())?;
 //!     let mut x = Array::upload(&gpu, DType::F32, &[-1.0, 0.0, 1.0])?;
 //!     gpu::activate(Activation::Silu, &mut x)?;
 //!     assert_eq!(x.read()?[1], 0.0);
@@ -23,27 +23,30 @@ mod array;
 mod cache;
 mod context;
 mod error;
+mod instance;
 mod memory;
-mod peak;
+mod options;
+pub(crate) mod peak;
+pub(crate) mod prelude;
 mod profile;
 mod recorder;
 pub mod shader;
-pub mod shaders;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{Adapter, adapters};
+pub use adapter::{Adapter, adapters, hardware_adapters};
 pub use array::Array;
-pub use context::{Gpu, Options};
+pub use context::Gpu;
 pub use error::GpuError;
 pub use memory::MemoryUse;
+pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
 
 pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
-pub(crate) use shader::{Access, Shader, Variant};
+pub(crate) use shader::{BindingAccess, Shader, ShaderVariant};
 pub(crate) use template::COOPERATIVE;

@@ -1,4 +1,4 @@
-// Multiply-adds in registers: what the arithmetic of the adapter can do at most.
+// Multiply-adds in registers, for the peak performance of the arithmetic units.
 
 struct Params {
     rounds: u32,
@@ -14,7 +14,7 @@ struct Params {
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let a = Elems(Elem(params.a));
     let b = Elems(Elem(params.b));
-    // Eight sums that do not wait for each other.
+    // Eight independent sums.
     var s: array<Elems, 8>;
     for (var i = 0u; i < 8u; i++) {
         s[i] = Elems(Elem(f32(id.x + i)));

@@ -1,5 +1,5 @@
-// Products of cooperative matrices in registers: what the adapter's units for them can do at most. Eight subgroups of
-// SUBGROUP threads, each with four sums that do not wait for each other.
+// Products of cooperative matrices in registers, for the peak performance of the matrix units. Eight subgroups of
+// SUBGROUP threads, each with four independent sums.
 
 struct Params {
     rounds: u32,
@@ -10,18 +10,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
-
-#if SIDE_8
-const SIDE = 8u;
-alias Left = coop_mat8x8<f16, A>;
-alias Right = coop_mat8x8<f16, B>;
-alias Matrix = coop_mat8x8<f32, C>;
-#else
-const SIDE = 16u;
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Matrix = coop_mat16x16<f32, C>;
-#endif
 
 const SUBGROUPS = 8u;
 const SIZE = SIDE * SIDE;
@@ -47,7 +35,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         s2 = coopMultiplyAdd(left, right, s2);
         s3 = coopMultiplyAdd(left, right, s3);
     }
-    // Each sum is used, so none is left out.
+    // Each sum is used, so that the compiler drops none.
     let place = local / SUBGROUP * SIZE;
     var total = 0.0;
     coopStoreT(s0, &results[place], SIDE);

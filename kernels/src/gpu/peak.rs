@@ -1,7 +1,8 @@
-//! What an adapter can do at most, as measured: its arithmetic and its memory.
+//! The measured peak performance of an adapter: of its arithmetic and of its memory.
 
 use super::{
-    Access, Array, COOPERATIVE, Dispatch, Gpu, GpuError, KernelTime, Shader, Variant, in_rows, shaders,
+    Array, BindingAccess, COOPERATIVE, Dispatch, Gpu, GpuError, KernelTime, Shader, ShaderVariant, in_rows,
+    prelude,
 };
 use crate::DType;
 use bytemuck::{Pod, Zeroable};
@@ -12,10 +13,10 @@ const RUNS: usize = 5;
 const GROUPS: u32 = 2048;
 /// Multiply-adds of a thread in a round.
 const PER_ROUND: u64 = 8 * 4;
-/// Bytes that are copied at most: more than any cache holds.
+/// Maximum number of bytes to copy: more than fit in any cache.
 const COPIED: u64 = 256 << 20;
 
-/// The limits of an adapter.
+/// The peak performance of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
     /// Multiply-adds of `f32` in registers, in floating-point operations a second.
@@ -40,22 +41,22 @@ struct RoundParams {
 pub(crate) static MULTIPLY_ADD: Shader = Shader {
     name: "multiply_add",
     sources: &[include_str!("multiply_add.wgsl")],
-    bindings: &[Access::Write],
+    bindings: &[BindingAccess::Write],
     params: size_of::<RoundParams>(),
-    variants: || vec![Variant::new(DType::F32, 4), Variant::new(DType::F16, 4)],
+    variants: || vec![ShaderVariant::new(DType::F32, 4), ShaderVariant::new(DType::F16, 4)],
 };
 
 pub(crate) static MULTIPLY_MATRICES: Shader = Shader {
     name: "multiply_matrices",
-    sources: &[include_str!("multiply_matrices.wgsl")],
-    bindings: &[Access::Write],
+    sources: &[prelude::MATRICES, include_str!("multiply_matrices.wgsl")],
+    bindings: &[BindingAccess::Write],
     params: size_of::<RoundParams>(),
     variants: || vec![matrices(8, 8), matrices(16, 32)],
 };
 
 /// The variant of [`MULTIPLY_MATRICES`] for matrices of a side and subgroups of a size.
-fn matrices(side: u32, subgroup: u32) -> Variant {
-    let variant = Variant::new(DType::F16, 1).flag(COOPERATIVE, true).flag("SIDE_8", side == 8);
+fn matrices(side: u32, subgroup: u32) -> ShaderVariant {
+    let variant = ShaderVariant::new(DType::F16, 1).flag(COOPERATIVE, true).flag("SIDE_8", side == 8);
     variant.constant("SUBGROUP", subgroup)
 }
 
@@ -68,14 +69,14 @@ struct CopyParams {
 
 pub(crate) static STREAM: Shader = Shader {
     name: "stream",
-    sources: &[shaders::ELEMENTS, include_str!("stream.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("stream.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<CopyParams>(),
-    variants: || vec![Variant::new(DType::F32, 4)],
+    variants: || vec![ShaderVariant::new(DType::F32, 4)],
 };
 
 impl Gpu {
-    /// Measures what the adapter can do at most. Takes about a tenth of a second on a GPU, some seconds on a software
+    /// Measures the peak performance of the adapter. Takes about a tenth of a second on a GPU, some seconds on a software
     /// adapter.
     ///
     /// # Errors
@@ -93,7 +94,7 @@ impl Gpu {
     /// Operations a second of multiply-adds in registers.
     fn multiply_adds(&self, dtype: DType) -> Result<f64, GpuError> {
         let out = Array::scratch(self, dtype, GROUPS as usize * 256 * 4)?;
-        self.rounds(&MULTIPLY_ADD, &Variant::new(dtype, 4), &out, 256 * PER_ROUND * 2)
+        self.rounds(&MULTIPLY_ADD, &ShaderVariant::new(dtype, 4), &out, 256 * PER_ROUND * 2)
     }
 
     /// Operations a second of products of matrices in registers.
@@ -104,11 +105,11 @@ impl Gpu {
         self.rounds(&MULTIPLY_MATRICES, &matrices(side, subgroup), &out, flops)
     }
 
-    /// Operations a second of a shader of which each workgroup does so many `flops` in a round.
+    /// Operations a second of a shader whose workgroups do `flops` operations each in a round.
     fn rounds(
         &self,
         shader: &'static Shader,
-        variant: &Variant,
+        variant: &ShaderVariant,
         out: &Array,
         flops: u64,
     ) -> Result<f64, GpuError> {
@@ -142,7 +143,7 @@ impl Gpu {
         let seconds = self.fastest(|| {
             self.dispatch(&Dispatch {
                 shader: &STREAM,
-                variant: Variant::new(DType::F32, 4),
+                variant: ShaderVariant::new(DType::F32, 4),
                 arrays: &[x.whole(), out.whole()],
                 params: CopyParams { count: count as u32, pad: [0; 3] },
                 groups: in_rows(count.div_ceil(256)),

@@ -2,10 +2,10 @@
 
 use super::{Gpu, GpuError};
 
-/// Commands of a submission that are timed: the most that a query set holds, two for each.
+/// Maximum number of timed commands in a submission: a query set holds two queries for each.
 const COMMANDS: u32 = 2048;
 
-/// What one run of a kernel took.
+/// The time of one run of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KernelTime {
     /// The shader's name.
@@ -14,7 +14,7 @@ pub struct KernelTime {
     pub seconds: f64,
     /// Floating-point operations of the direct algorithm.
     pub flops: u64,
-    /// Bytes of the arrays that it sees: each is moved at least once.
+    /// Bytes of the arrays that are bound: each is moved at least once.
     pub bytes: u64,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Profiler {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     readable: wgpu::Buffer,
-    /// What was recorded since the last submission, without times.
+    /// The commands since the last submission, without times.
     pending: Vec<KernelTime>,
     done: Vec<KernelTime>,
 }
@@ -75,7 +75,7 @@ impl Profiler {
         encoder.begin_compute_pass(&descriptor).forget_lifetime()
     }
 
-    /// Records that the times be written to memory.
+    /// Records a command that writes the times to memory.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         let count = 2 * self.pending.len() as u32;
         if count > 0 {
@@ -86,7 +86,7 @@ impl Profiler {
 
     /// Waits for the times.
     pub(super) fn collect(&mut self, gpu: &Gpu) {
-        // An error is told by the next call that can fail.
+        // The next call that can fail reports the error.
         if let Ok(bytes) = gpu.map(&self.readable) {
             let tick = f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
             let at = |i: usize| u64::from_le_bytes(std::array::from_fn(|b| bytes[8 * i + b]));

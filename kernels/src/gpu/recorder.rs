@@ -1,26 +1,26 @@
-//! Commands that wait for their submission.
+//! Commands that wait for submission.
 
 use super::array::Binding;
 use super::profile::Profiler;
-use super::shader::{Access, Shader, Variant};
+use super::shader::{BindingAccess, Shader, ShaderVariant};
 use super::{Gpu, GpuError, template};
 use std::collections::HashMap;
 
-/// Parameters of a command begin at multiples of this, the largest alignment that an adapter may ask for, and take at
-/// most as much.
+/// Parameters of a command begin at multiples of this, the largest alignment that an adapter may require, and take at
+/// most as many bytes.
 const SLOT: u64 = 256;
 
 /// Commands whose parameters share a buffer.
 const SLOTS: usize = 1024;
 
-/// Floating-point operations after which a submission is made without being asked for. A second on a small GPU: drivers
-/// reset what takes longer than two; and a fast GPU begins while the rest is still recorded.
+/// Floating-point operations after which the commands are submitted without a request. That is a second on a small GPU,
+/// and drivers reset a GPU that takes longer than two; a fast GPU starts while the rest is still recorded.
 const FLOPS: u64 = 300_000_000_000;
 
 /// A command: one run of a shader.
 pub(crate) struct Dispatch<'a, P> {
     pub(crate) shader: &'static Shader,
-    pub(crate) variant: Variant,
+    pub(crate) variant: ShaderVariant,
     /// As [`Shader::bindings`] has them.
     pub(crate) arrays: &'a [Binding],
     pub(crate) params: P,
@@ -31,19 +31,19 @@ pub(crate) struct Dispatch<'a, P> {
 }
 
 /// A compiled variant of a shader.
-struct Pipeline {
+struct ComputePipeline {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
 }
 
-/// What tells a bind group from all others: its shader, its parameters' buffer, and the buffer, the offset and the size
+/// Identifies a bind group: its shader, its parameters' buffer, and the buffer, the offset and the size
 /// of each array.
 type BindKey = (&'static str, usize, Vec<(u64, u64, u64)>);
 
 pub(super) struct Recorder {
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
-    pipelines: HashMap<(&'static str, Variant), Pipeline>,
+    pipelines: HashMap<(&'static str, ShaderVariant), ComputePipeline>,
     bindings: HashMap<BindKey, wgpu::BindGroup>,
     /// Buffers of parameters, of [`SLOTS`] slots each, and their contents for the next submission.
     params: Vec<wgpu::Buffer>,
@@ -88,6 +88,24 @@ impl Recorder {
         encoder.finish()
     }
 
+    /// Keeps the parameters of a command for the next submission. Returns the index of their buffer, and their slot in
+    /// it.
+    fn stage(&mut self, gpu: &Gpu, params: &[u8]) -> (usize, usize) {
+        let slot = self.staged.len() / SLOT as usize;
+        let (chunk, slot) = (slot / SLOTS, slot % SLOTS);
+        if self.params.len() == chunk {
+            self.params.push(gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: SLOTS as u64 * SLOT,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }));
+        }
+        self.staged.extend_from_slice(params);
+        self.staged.resize(self.staged.len().next_multiple_of(SLOT as usize), 0);
+        (chunk, slot)
+    }
+
     fn record<P: bytemuck::Pod>(
         &mut self,
         gpu: &Gpu,
@@ -103,21 +121,9 @@ impl Recorder {
         if !self.pipelines.contains_key(&key) {
             self.pipelines.insert(key.clone(), compile(gpu, shader, variant)?);
         }
-        let slot = self.staged.len() / SLOT as usize;
-        let (chunk, slot) = (slot / SLOTS, slot % SLOTS);
-        if self.params.len() == chunk {
-            self.params.push(gpu.device().create_buffer(&wgpu::BufferDescriptor {
-                label: None,
-                size: SLOTS as u64 * SLOT,
-                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            }));
-        }
-        self.staged.extend_from_slice(bytemuck::bytes_of(params));
-        self.staged.resize(self.staged.len().next_multiple_of(SLOT as usize), 0);
-
+        let (chunk, slot) = self.stage(gpu, bytemuck::bytes_of(params));
         let pipeline = &self.pipelines[&key];
-        let ids = arrays.iter().map(|a| (a.memory.id(), a.offset, a.size)).collect();
+        let ids = arrays.iter().map(|a| (a.buffer.id(), a.offset, a.size)).collect();
         let bound = self.bindings.entry((name, chunk, ids));
         let bound = bound.or_insert_with(|| bind(gpu, &pipeline.layout, &self.params[chunk], arrays));
 
@@ -157,15 +163,15 @@ impl Gpu {
     }
 }
 
-/// Workgroups for `count` of them in a row: more than one dimension holds are laid in rows of 32768. Shaders find their
-/// number as `id.x + 32768 * id.y`, and leave if there are not as many.
+/// The grid for `count` workgroups. More than fit in one dimension are arranged in rows of 32768. A shader computes its
+/// number as `id.x + 32768 * id.y`, and returns if that is not below `count`.
 pub(crate) fn in_rows(count: usize) -> [u32; 3] {
     const ROW: usize = 32768;
     if count <= ROW { [count as u32, 1, 1] } else { [ROW as u32, count.div_ceil(ROW) as u32, 1] }
 }
 
-/// The layout entries of a shader: its parameters, then its arrays.
-fn compile(gpu: &Gpu, shader: &Shader, variant: &Variant) -> Result<Pipeline, GpuError> {
+/// Compiles a variant. Its bindings are its parameters, then its arrays.
+fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<ComputePipeline, GpuError> {
     let device = gpu.device();
     let entry = |binding: usize, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,
@@ -175,7 +181,7 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &Variant) -> Result<Pipeline, Gp
     };
     let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
     for (i, access) in shader.bindings.iter().enumerate() {
-        let read_only = *access == Access::Read;
+        let read_only = *access == BindingAccess::Read;
         entries.push(entry(i + 1, wgpu::BufferBindingType::Storage { read_only }, false));
     }
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -194,8 +200,8 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &Variant) -> Result<Pipeline, Gp
     let module = if gpu.is_checked() {
         device.create_shader_module(descriptor)
     } else {
-        // SAFETY: the shaders of this crate stay within the arrays that their `gpu.rs` binds, and their loops end. Tests run
-        // each of them with the checks too and compare with a reference.
+        // SAFETY: the shaders of this crate stay within the arrays that their `gpu.rs` binds, and their loops end.
+        // Tests run each of them with the checks too and compare with a reference.
         unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     };
     let constants: Vec<(&str, f64)> =
@@ -207,14 +213,14 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &Variant) -> Result<Pipeline, Gp
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions {
             constants: &constants,
-            // Shaders write what they read.
+            // Shaders write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
         },
         cache: gpu.pipeline_cache(),
     });
     match pollster::block_on(scope.pop()) {
         Some(error) => Err(GpuError::Failed { message: format!("{}: {error}", shader.name) }),
-        None => Ok(Pipeline { pipeline, layout }),
+        None => Ok(ComputePipeline { pipeline, layout }),
     }
 }
 
@@ -234,7 +240,7 @@ fn bind(
     };
     let mut entries = vec![entry(0, params, 0, SLOT)];
     for (i, array) in arrays.iter().enumerate() {
-        entries.push(entry(i + 1, array.memory.buffer(), array.offset, array.size));
+        entries.push(entry(i + 1, array.buffer.raw(), array.offset, array.size));
     }
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
 }

@@ -1,8 +1,9 @@
-// What shaders share that take rows together: `LANES` threads for each, `THREADS / LANES` rows for a workgroup. Each has
-// a function `normalise`, which every thread of a workgroup calls with its number, the lanes of a row side by side.
+// What shaders that reduce rows share: `LANES` threads for each row, `THREADS / LANES` rows for each workgroup. Each
+// shader has a function `normalise`, which every thread of a workgroup calls with its number; the lanes of a row have
+// consecutive numbers.
 
 const THREADS = 128u;
-// A power of two; where subgroups are used, their size.
+// A power of two; the subgroup size, if subgroups are used.
 override LANES: u32 = 32u;
 
 #if SUBGROUPS
@@ -42,7 +43,7 @@ fn row_max(thread: u32, x: f32) -> f32 {
 #else
 var<workgroup> partial: array<f32, THREADS>;
 
-// The sum over the threads of a row. All threads of the workgroup come here.
+// The sum over the threads of a row. All threads of the workgroup must call it.
 fn row_sum(thread: u32, x: f32) -> f32 {
     partial[thread] = x;
     for (var step = LANES / 2u; step > 0u; step /= 2u) {
@@ -58,7 +59,7 @@ fn row_sum(thread: u32, x: f32) -> f32 {
     return sum;
 }
 
-// The largest of the threads of a row, as `row_sum`.
+// The maximum over the threads of a row, as `row_sum`.
 fn row_max(thread: u32, x: f32) -> f32 {
     partial[thread] = x;
     for (var step = LANES / 2u; step > 0u; step /= 2u) {

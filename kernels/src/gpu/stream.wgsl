@@ -1,4 +1,4 @@
-// A copy: what the memory of the adapter can do at most.
+// A copy, for the peak bandwidth of the memory.
 
 struct Params {
     count: u32, // of vectors

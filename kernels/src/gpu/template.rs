@@ -1,13 +1,14 @@
-//! A shader's text for a variant of it.
+//! The text of a shader for one of its variants.
 //!
-//! Before the text stand the enabled extensions, the types that depend on the variant, and its constants. In the text
-//! itself a line `#if NAME`, `#else` or `#endif` chooses by the variant's flags; nothing else is replaced.
+//! The text is preceded by the enabled extensions, the types that depend on the variant, and its constants. In the text
+//! itself, a line `#if NAME`, `#else` or `#endif` chooses by the variant's flags; nothing else is replaced.
 
-use super::shader::{Shader, Variant};
+use super::shader::{Shader, ShaderVariant};
 use crate::DType;
 use std::fmt::Write as _;
 
-/// The flag of shaders that use operations of subgroups. naga takes these without the standard's `enable`, which it refuses.
+/// The flag of shaders that use subgroup operations. naga accepts these without the `enable` of the standard, which it
+/// refuses.
 pub(crate) const SUBGROUPS: &str = "SUBGROUPS";
 /// The flag of shaders that use cooperative matrices.
 pub(crate) const COOPERATIVE: &str = "COOPERATIVE";
@@ -16,7 +17,7 @@ pub(crate) const COOPERATIVE: &str = "COOPERATIVE";
 ///
 /// # Panics
 /// If an `#if` is not closed, or closed twice.
-pub(super) fn expand(shader: &Shader, variant: &Variant) -> String {
+pub(super) fn expand(shader: &Shader, variant: &ShaderVariant) -> String {
     let mut out = String::new();
     let has = |name: &str| variant.flags.contains(&name);
     if variant.dtype == DType::F16 || has(COOPERATIVE) {
@@ -38,7 +39,7 @@ pub(super) fn expand(shader: &Shader, variant: &Variant) -> String {
     for (name, value) in &variant.constants {
         writeln!(out, "const {name} = {value}u;").expect("a string grows");
     }
-    // Whether the lines are taken, for each open `#if`.
+    // For each open `#if`, whether its lines are taken.
     let mut open: Vec<bool> = Vec::new();
     for line in shader.sources.iter().flat_map(|source| source.lines()) {
         let words = line.trim();

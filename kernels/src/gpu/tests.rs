@@ -6,11 +6,12 @@ use super::*;
 use crate::DType;
 use crate::activation::{Activation, gpu as activation};
 use crate::elementwise::gpu as elementwise;
+use crate::shaders;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 
-fn parse(shader: &Shader, variant: &Variant) -> (Module, ModuleInfo) {
+fn parse(shader: &Shader, variant: &ShaderVariant) -> (Module, ModuleInfo) {
     let text = expand(shader, variant);
     let fail = |error: String| -> ! { panic!("{} {variant:?}: {error}", shader.name) };
     let mut frontend = naga::front::wgsl::Frontend::new();
@@ -49,7 +50,7 @@ fn every_variant_is_valid_and_binds_what_the_rust_side_binds() {
                     AddressSpace::Storage { access } => {
                         let write = access.contains(StorageAccess::STORE);
                         arrays[place.binding as usize - 1] =
-                            Some(if write { Access::Write } else { Access::Read });
+                            Some(if write { BindingAccess::Write } else { BindingAccess::Read });
                     }
                     space => panic!("{what}: a binding in {space:?}"),
                 }
@@ -82,7 +83,7 @@ fn every_variant_becomes_spirv_msl_and_hlsl() {
             let metal = msl::write_string(&module, &info, &options, &pipeline);
             metal.unwrap_or_else(|error| panic!("{what}: {error}"));
             if variant.flags.contains(&COOPERATIVE) {
-                // DirectX 12 has none.
+                // DirectX 12 has no cooperative matrices.
                 continue;
             }
             let mut text = String::new();
@@ -124,7 +125,7 @@ fn memory_is_used_again_and_given_back() {
     }
 }
 
-/// What is dropped while commands that use it wait must not be overwritten by what comes later.
+/// Memory that is dropped while commands that use it wait must not be overwritten by later commands.
 #[test]
 fn commands_keep_their_order_when_memory_is_used_again() {
     for (name, gpu) in gpus() {
@@ -146,11 +147,11 @@ fn commands_keep_their_order_when_memory_is_used_again() {
 #[test]
 fn no_memory_is_an_error_and_the_next_request_succeeds() {
     let Some(adapter) = adapters().into_iter().next() else { return };
-    let options = Options { memory_limit: Some(1 << 20), ..Options::default() };
+    let options = GpuOptions { memory_limit: Some(1 << 20), ..GpuOptions::default() };
     let gpu = Gpu::open(&adapter, &options).unwrap();
     let small = Array::upload(&gpu, DType::F32, &[1.0; 1000]).unwrap();
     let error = Array::scratch(&gpu, DType::F32, 1 << 20).unwrap_err();
-    assert!(matches!(error, GpuError::OutOfMemory { bytes, .. } if bytes == 4 << 20), "{error:?}");
+    assert!(matches!(error, GpuError::OutOfMemory { bytes, .. } if bytes == Some(4 << 20)), "{error:?}");
     assert!(error.to_string().contains("4 MB more were needed"), "{error}");
     assert_eq!(small.read().unwrap(), [1.0; 1000]);
     assert!(Array::scratch(&gpu, DType::F32, 1000).is_ok());
@@ -160,13 +161,13 @@ fn no_memory_is_an_error_and_the_next_request_succeeds() {
 fn a_lost_gpu_is_an_error_and_can_be_opened_anew() {
     for (name, _) in gpus() {
         let adapter = adapters().into_iter().next().unwrap();
-        let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+        let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
         let mut x = Array::upload(&gpu, DType::F32, &[1.0; 10]).unwrap();
         activation::activate(Activation::Silu, &mut x).unwrap();
         gpu.lose();
         assert!(matches!(x.read(), Err(GpuError::Lost { .. })), "{name}");
         assert!(matches!(Array::scratch(&gpu, DType::F32, 1), Err(GpuError::Lost { .. })), "{name}");
-        let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+        let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
         assert_eq!(Array::upload(&gpu, DType::F32, &[1.0]).unwrap().read().unwrap(), [1.0], "{name}");
     }
 }
@@ -175,7 +176,7 @@ fn a_lost_gpu_is_an_error_and_can_be_opened_anew() {
 fn pipelines_are_kept_on_disk() {
     let Some(adapter) = adapters().into_iter().next() else { return };
     let folder = std::env::temp_dir().join(format!("latent-pipelines-{}", std::process::id()));
-    let options = Options { cache: Some(folder.clone()), ..Options::default() };
+    let options = GpuOptions { cache: Some(folder.clone()), ..GpuOptions::default() };
     let has_cache = adapter.features().contains(&("pipeline cache", true));
     for _ in 0..2 {
         let gpu = Gpu::open(&adapter, &options).unwrap();
@@ -187,7 +188,7 @@ fn pipelines_are_kept_on_disk() {
         assert_eq!(files, usize::from(has_cache));
     }
     let file = std::fs::read_dir(&folder).into_iter().flatten().next().map(|entry| entry.unwrap().path());
-    // What is broken counts as nothing.
+    // A broken file counts as an empty one.
     if let Some(file) = file {
         std::fs::write(&file, b"no cache").unwrap();
         let gpu = Gpu::open(&adapter, &options).unwrap();

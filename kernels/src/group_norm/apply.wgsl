@@ -1,9 +1,9 @@
-// `(x - mean) scale + bias` for each channel of each picture, then SiLU if asked for. The mean is taken off first: where a
-// group hardly varies, the scale is large, and would enlarge the rounding of a single shift.
+// `(x - mean) scale + bias` for each channel of each image, then SiLU if asked for. The mean is subtracted first:
+// where a group hardly varies, the scale is large, and would magnify the rounding of a combined shift.
 
 struct Params {
     width: u32,           // vectors of a pixel
-    count: u32,           // pixels of a picture that are bound
+    count: u32,           // pixels of an image that are bound
     x_first: u32,         // vector
     out_first: u32,
     statistic_first: u32,
@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Elems>;
-// For each picture, the means of all channels, then their scales.
+// For each image, the means of all channels, then their scales.
 @group(0) @binding(2) var<storage, read> statistics: array<Floats>;
 @group(0) @binding(3) var<storage, read> biases: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> out: array<Elems>;
@@ -34,12 +34,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let mean = statistics[statistic];
     let scale = statistics[statistic + params.width];
     let bias = biases[lane];
-    let picture = workgroup.z * params.count * params.width + lane;
+    let image = workgroup.z * params.count * params.width + lane;
     let first = workgroup.y * ROWS * EACH + local / LANES;
     for (var i = 0u; i < EACH; i++) {
         let pixel = first + i * ROWS;
         if (pixel < params.count) {
-            let at = picture + pixel * params.width;
+            let at = image + pixel * params.width;
             let y = (Floats(x[params.x_first + at]) - mean) * scale + bias;
 #if SILU
             out[params.out_first + at] = Elems(y * sigmoid(y));

@@ -1,11 +1,11 @@
-// The mean of each group and its standard deviation from its channels' pieces, for each channel; the deviation as a scale
-// that includes the weight. A workgroup for each group of each picture.
+// The mean of each group and its standard deviation, from the pieces of its channels, for each channel; the deviation
+// as a scale that includes the weight. A workgroup for each group of each image.
 
 struct Params {
     channels: u32,
     width: u32,       // channels of a group
-    pieces: u32,      // of a picture
-    piece: u32,       // pixels of a piece in each part of the picture
+    pieces: u32,      // of an image
+    piece: u32,       // pixels of a piece in each part of the image
     before: u32,      // pixels of a piece in all parts but the last
     last: u32,        // pixels of the last part
     state_first: u32,
@@ -20,7 +20,7 @@ struct Params {
 // For each piece, the means of all channels, then their squares.
 @group(0) @binding(1) var<storage, read> state: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
-// For each picture, the means of all channels, then their scales.
+// For each image, the means of all channels, then their scales.
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
 const THREADS = 256u;
@@ -51,20 +51,20 @@ fn pixels(piece: u32) -> f32 {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let group = workgroup.x * params.width;
-    let picture = params.state_first + workgroup.y * params.pieces * 2u * params.channels + group;
+    let image = params.state_first + workgroup.y * params.pieces * 2u * params.channels + group;
     let count = params.pieces * params.width;
-    let origin = state[picture];
+    let origin = state[image];
     var sum = 0.0;
     for (var i = local; i < count; i += THREADS) {
         let piece = i / params.width;
-        let at = picture + piece * 2u * params.channels + i - piece * params.width;
+        let at = image + piece * 2u * params.channels + i - piece * params.width;
         sum += pixels(piece) * (state[at] - origin);
     }
     let mean = origin + all_of(sum, local) / params.count;
     var square = 0.0;
     for (var i = local; i < count; i += THREADS) {
         let piece = i / params.width;
-        let at = picture + piece * 2u * params.channels + i - piece * params.width;
+        let at = image + piece * 2u * params.channels + i - piece * params.width;
         let distance = state[at] - mean;
         square += state[at + params.channels] + pixels(piece) * distance * distance;
     }

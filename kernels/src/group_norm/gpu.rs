@@ -1,29 +1,30 @@
-//! On a GPU, by three shaders: mean and spread of each channel in pieces of the picture; of each group, from its channels'
-//! pieces; and the affine map of each channel that is left.
+//! The kernel for GPUs, in three shaders: mean and spread of each channel in pieces of the image; the same of each group,
+//! from the pieces of its channels; and the remaining affine map of each channel.
 //!
-//! A picture that is larger than a binding is bound in parts, one after the other. Each part has the same pieces, and what
-//! it finds in a piece is joined to what earlier parts found there.
+//! An image that is larger than a binding is bound in parts, one after the other. All parts have the same pieces, and the
+//! statistics of a piece are merged with those of the same piece in earlier parts.
 
 use super::GroupNormParams as GroupNorm;
 use crate::DType;
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, prelude};
 use bytemuck::{Pod, Zeroable};
 
-/// Vectors of a pixel that a workgroup takes, and pixels that it takes at once.
+/// Vectors of a pixel that a workgroup takes.
 const LANES: usize = 16;
+/// Pixels that a workgroup takes at once.
 const ROWS: usize = 16;
 
-/// Pixels of a piece, at least: fewer are not worth a workgroup.
-const LEAST_PIECE: usize = 128;
+/// Minimum pixels of a piece: fewer are not worth a workgroup.
+const MIN_PIECE: usize = 128;
 
-/// Pieces of a picture, at most: enough for the largest GPUs, and few enough for one workgroup to join them.
-const MOST_PIECES: usize = 512;
+/// Maximum pieces of an image: enough for the largest GPUs, and few enough for one workgroup to merge.
+const MAX_PIECES: usize = 512;
 
 /// Pixels that a workgroup of the map takes.
 const TILE: usize = ROWS * 4;
 
-/// Workgroups of a dimension, at most.
-const MOST_GROUPS: usize = 65535;
+/// Maximum workgroups in one dimension.
+const MAX_GROUPS: usize = 65535;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -41,9 +42,9 @@ struct StatisticsParams {
 pub(crate) static STATISTICS: Shader = Shader {
     name: "group_norm_statistics",
     sources: &[include_str!("statistics.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<StatisticsParams>(),
-    variants: Variant::basic,
+    variants: ShaderVariant::basic,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -65,9 +66,9 @@ struct FinishParams {
 pub(crate) static FINISH: Shader = Shader {
     name: "group_norm_finish",
     sources: &[include_str!("finish.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Write],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<FinishParams>(),
-    variants: || vec![Variant::new(DType::F32, 1)],
+    variants: || vec![ShaderVariant::new(DType::F32, 1)],
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -83,16 +84,16 @@ struct ApplyParams {
 
 pub(crate) static APPLY: Shader = Shader {
     name: "group_norm_apply",
-    sources: &[shaders::ELEMENTS, include_str!("apply.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("apply.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<ApplyParams>(),
     variants: || {
-        let both = |v: Variant| [v.clone(), v.flag("SILU", true)];
-        Variant::basic().into_iter().flat_map(both).collect()
+        let both = |v: ShaderVariant| [v.clone(), v.flag("SILU", true)];
+        ShaderVariant::basic().into_iter().flat_map(both).collect()
     },
 };
 
-/// As [`super::group_norm`]: `(x - mean) / sqrt(variance + eps) * weight + bias` with mean and variance over each picture's
+/// As [`super::group_norm`]: `(x - mean) / sqrt(variance + eps) * weight + bias` with mean and variance over each image's
 /// groups, then SiLU if asked for. `x` and `out` are `[batch, positions, channels]`, `weight` and `bias` `[channels]` in
 /// `f32`.
 ///
@@ -100,7 +101,7 @@ pub(crate) static APPLY: Shader = Shader {
 /// No memory, a lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the length of an array disagrees with `shape`, the groups do not divide the channels, or a number format is another.
+/// If the length of an array disagrees with `shape`, the groups do not divide the channels, or the dtypes differ.
 pub fn group_norm(
     shape: GroupNorm,
     x: &Array,
@@ -108,23 +109,19 @@ pub fn group_norm(
     bias: &Array,
     out: &mut Array,
 ) -> Result<(), GpuError> {
-    let GroupNorm { batch, positions, channels, groups, silu, .. } = shape;
-    assert!(groups > 0 && positions > 0 && channels > 0, "an empty group norm {shape:?}");
-    assert_eq!(channels % groups, 0, "groups do not divide the channels: {shape:?}");
-    assert_eq!(x.len(), batch * positions * channels, "input of {shape:?}");
-    assert_eq!(out.len(), x.len(), "output of {shape:?}");
-    assert_eq!(out.dtype(), x.dtype(), "output in another number format");
-    assert!(weight.len() == channels && bias.len() == channels, "weight and bias of {shape:?}");
+    let GroupNorm { channels, silu, .. } = shape;
+    shape.assert_lengths(x.len(), weight.len(), bias.len(), out.len());
+    assert_eq!(out.dtype(), x.dtype(), "output of another dtype");
     assert!(weight.dtype() == DType::F32 && bias.dtype() == DType::F32, "weight and bias are f32");
-    let parts = Parts::new(shape, x);
+    let parts = ImageParts::new(shape, x);
     let statistics = statistics(shape, &parts, x, weight)?;
-    let variant = Variant::of_width(x.dtype(), channels);
+    let variant = ShaderVariant::of_width(x.dtype(), channels);
     let width = channels / variant.vector as usize;
     parts.each(shape, |part| {
         let (from, x_first) = x.window(part.start, part.len);
         let (to, out_first) = out.window(part.start, part.len);
         let (means, statistic_first) =
-            statistics.window(part.picture * 2 * channels, part.pictures * 2 * channels);
+            statistics.window(part.image * 2 * channels, part.images * 2 * channels);
         x.gpu().dispatch(&Dispatch {
             shader: &APPLY,
             variant: variant.clone().flag("SILU", silu),
@@ -137,26 +134,26 @@ pub fn group_norm(
                 statistic_first: statistic_first / variant.vector,
                 pad: [0; 3],
             },
-            groups: [width.div_ceil(LANES), part.pixels.div_ceil(TILE), part.pictures].map(|n| n as u32),
+            groups: [width.div_ceil(LANES), part.pixels.div_ceil(TILE), part.images].map(|n| n as u32),
             flops: 0,
         })
     })
 }
 
-/// The mean, then the scale (`weight` over the standard deviation), of each channel of each picture: `[batch, 2, channels]`
+/// The mean, then the scale (`weight` over the standard deviation), of each channel of each image: `[batch, 2, channels]`
 /// in `f32`.
-fn statistics(shape: GroupNorm, parts: &Parts, x: &Array, weight: &Array) -> Result<Array, GpuError> {
+fn statistics(shape: GroupNorm, parts: &ImageParts, x: &Array, weight: &Array) -> Result<Array, GpuError> {
     let GroupNorm { batch, positions, channels, groups, eps, .. } = shape;
     let gpu = x.gpu();
-    let Parts { pixels, piece, pieces, .. } = *parts;
+    let ImageParts { pixels, piece, pieces, .. } = *parts;
     // Mean, then squared distances, of each channel of each piece.
-    let picture_len = pieces * 2 * channels;
-    let state = Array::scratch(gpu, DType::F32, batch * picture_len)?;
-    let variant = Variant::of_width(x.dtype(), channels);
+    let image_len = pieces * 2 * channels;
+    let state = Array::scratch(gpu, DType::F32, batch * image_len)?;
+    let variant = ShaderVariant::of_width(x.dtype(), channels);
     let width = channels / variant.vector as usize;
     parts.each(shape, |part| {
         let (from, x_first) = x.window(part.start, part.len);
-        let (to, state_first) = state.window(part.picture * picture_len, part.pictures * picture_len);
+        let (to, state_first) = state.window(part.image * image_len, part.images * image_len);
         gpu.dispatch(&Dispatch {
             shader: &STATISTICS,
             variant: variant.clone(),
@@ -171,20 +168,20 @@ fn statistics(shape: GroupNorm, parts: &Parts, x: &Array, weight: &Array) -> Res
                 state_first: state_first / variant.vector,
                 pad: 0,
             },
-            groups: [width.div_ceil(LANES), part.pixels.div_ceil(piece), part.pictures].map(|n| n as u32),
+            groups: [width.div_ceil(LANES), part.pixels.div_ceil(piece), part.images].map(|n| n as u32),
             flops: 0,
         })
     })?;
 
     let out = Array::scratch(gpu, DType::F32, batch * 2 * channels)?;
     let earlier = (positions - 1) / pixels;
-    for picture in (0..batch).step_by(parts.pictures) {
-        let here = parts.pictures.min(batch - picture);
-        let (from, state_first) = state.window(picture * picture_len, here * picture_len);
-        let (to, out_first) = out.window(picture * 2 * channels, here * 2 * channels);
+    for image in (0..batch).step_by(parts.images) {
+        let here = parts.images.min(batch - image);
+        let (from, state_first) = state.window(image * image_len, here * image_len);
+        let (to, out_first) = out.window(image * 2 * channels, here * 2 * channels);
         gpu.dispatch(&Dispatch {
             shader: &FINISH,
-            variant: Variant::new(DType::F32, 1),
+            variant: ShaderVariant::new(DType::F32, 1),
             arrays: &[from, weight.whole(), to],
             params: FinishParams {
                 channels: channels as u32,
@@ -206,11 +203,11 @@ fn statistics(shape: GroupNorm, parts: &Parts, x: &Array, weight: &Array) -> Res
     Ok(out)
 }
 
-/// How pictures are cut: into runs of whole pictures, or each into parts of so many pixels.
-struct Parts {
-    /// Pictures that are bound at once; one if it is cut.
-    pictures: usize,
-    /// Pixels of each part of a picture but the last, which may have fewer.
+/// How images are split: into runs of whole images, or each into parts.
+struct ImageParts {
+    /// Images that are bound at once; one if it is split.
+    images: usize,
+    /// Pixels of each part of an image; the last may have fewer.
     pixels: usize,
     /// Pixels of each piece of a part.
     piece: usize,
@@ -218,46 +215,46 @@ struct Parts {
     pieces: usize,
 }
 
-/// What is bound at once.
-struct Part {
-    picture: usize,
-    pictures: usize,
-    /// Its number in the picture.
+/// The images, or the part of one, that are bound at once.
+struct ImagePart {
+    image: usize,
+    images: usize,
+    /// Its index in the image.
     index: usize,
-    /// Pixels of each picture.
+    /// Pixels of each image that are bound.
     pixels: usize,
     start: usize,
     len: usize,
 }
 
-impl Parts {
-    fn new(shape: GroupNorm, x: &Array) -> Parts {
+impl ImageParts {
+    fn new(shape: GroupNorm, x: &Array) -> ImageParts {
         let GroupNorm { positions, channels, .. } = shape;
         let gpu = x.gpu();
-        let fit = gpu.rows_at_once(channels * x.dtype().size()).min(MOST_GROUPS * TILE);
+        let fit = gpu.rows_at_once(channels * x.dtype().size()).min(MAX_GROUPS * TILE);
         // Pieces whose statistics can be bound.
         let room = gpu.rows_at_once(2 * channels * DType::F32.size());
         let most = fit.min(positions);
-        let piece = most.div_ceil(room.min(MOST_PIECES)).max(LEAST_PIECE).min(most);
+        let piece = most.div_ceil(room.min(MAX_PIECES)).max(MIN_PIECE).min(most);
         if positions <= fit {
             let pieces = positions.div_ceil(piece);
-            let pictures = (fit / positions).min(room / pieces).min(MOST_GROUPS);
-            Parts { pictures, pixels: positions, piece, pieces }
+            let images = (fit / positions).min(room / pieces).min(MAX_GROUPS);
+            ImageParts { images, pixels: positions, piece, pieces }
         } else {
             let pieces = fit / piece;
-            Parts { pictures: 1, pixels: pieces * piece, piece, pieces }
+            ImageParts { images: 1, pixels: pieces * piece, piece, pieces }
         }
     }
 
     /// Calls `op` for each part, in order.
-    fn each(&self, shape: GroupNorm, op: impl Fn(Part) -> Result<(), GpuError>) -> Result<(), GpuError> {
+    fn each(&self, shape: GroupNorm, op: impl Fn(ImagePart) -> Result<(), GpuError>) -> Result<(), GpuError> {
         let GroupNorm { batch, positions, channels, .. } = shape;
-        for picture in (0..batch).step_by(self.pictures) {
-            let pictures = self.pictures.min(batch - picture);
+        for image in (0..batch).step_by(self.images) {
+            let images = self.images.min(batch - image);
             for (index, first) in (0..positions).step_by(self.pixels).enumerate() {
                 let pixels = self.pixels.min(positions - first);
-                let (start, len) = ((picture * positions + first) * channels, pictures * pixels * channels);
-                op(Part { picture, pictures, index, pixels, start, len })?;
+                let (start, len) = ((image * positions + first) * channels, images * pixels * channels);
+                op(ImagePart { image, images, index, pixels, start, len })?;
             }
         }
         Ok(())

@@ -27,6 +27,14 @@ pub struct GroupNormParams {
 }
 
 impl GroupNormParams {
+    /// Checks the lengths of the arrays, on either device.
+    fn assert_lengths(&self, x: usize, weight: usize, bias: usize, out: usize) {
+        self.assert_sizes();
+        assert_eq!(x, self.batch * self.positions * self.channels, "input of {self:?}");
+        assert_eq!(out, x, "output of {self:?}");
+        assert!(weight == self.channels && bias == self.channels, "weight and bias of {self:?}");
+    }
+
     fn assert_sizes(&self) {
         let is_empty = self.groups == 0 || self.positions == 0 || self.channels == 0;
         assert!(!is_empty, "an empty group norm {self:?}");
@@ -55,6 +63,7 @@ pub fn group_norm_with(
     bias: &[f32],
     out: &mut [f32],
 ) {
+    shape.assert_lengths(x.len(), weight.len(), bias.len(), out.len());
     let statistics = Statistics::with(isa, shape, x, weight);
     apply_with(isa, x, &statistics.norm(bias, shape.silu), out);
 }

@@ -1,15 +1,16 @@
-// Mean and sum of squared distances to it of each channel, in pieces of a picture.
+// Mean and sum of squared distances to it of each channel, in pieces of an image.
 //
-// Lanes run along channels, so that neighbours read neighbours; the rows of a workgroup take turns in the pixels of its
-// piece. Each row sums distances to its own first pixel (Chan, Golub and LeVeque, Algorithms for Computing the Sample
-// Variance, 1983), which keeps the digits of data far from zero; parts are joined by their formula for two samples.
+// Lanes run along channels, so that neighbouring threads read neighbouring memory; the rows of a workgroup take the
+// pixels of its piece in turns. Each row sums distances to its own first pixel (Chan, Golub and LeVeque, Algorithms for
+// Computing the Sample Variance, 1983), which keeps the digits of data far from zero; parts are joined by their formula
+// for two samples.
 
 struct Params {
     width: u32,       // vectors of a pixel
-    count: u32,       // pixels of a picture that are bound
+    count: u32,       // pixels of an image that are bound
     piece: u32,       // pixels of a piece
-    pieces: u32,      // of a picture
-    before: u32,      // pixels that each piece has already, from parts of the picture that were bound earlier
+    pieces: u32,      // of an image
+    before: u32,      // pixels of each piece in the parts of the image that were bound earlier
     x_first: u32,     // vector
     state_first: u32,
     pad: u32,
@@ -26,7 +27,7 @@ const ROWS = 16u;
 var<workgroup> row_means: array<Floats, 256>;
 var<workgroup> row_squares: array<Floats, 256>;
 
-// Of so many pixels, those that a row takes.
+// The number of pixels, of `pixels` in a piece, that a row takes.
 fn share(pixels: u32, row: u32) -> f32 {
     return f32((pixels + ROWS - 1u - row) / ROWS);
 }
@@ -39,14 +40,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(start + params.piece, params.count);
     let inside = lane < params.width;
     if (inside && start + row < end) {
-        let picture = params.x_first + workgroup.z * params.count * params.width + lane;
-        let origin = Floats(x[picture + (start + row) * params.width]);
+        let image = params.x_first + workgroup.z * params.count * params.width + lane;
+        let origin = Floats(x[image + (start + row) * params.width]);
         var sum = Floats(0.0);
         var square = Floats(0.0);
         var pixel = start + row + ROWS;
-        // Four reads at once, as each takes long.
+        // Four reads at once, to hide their latency.
         for (; pixel + 3u * ROWS < end; pixel += 4u * ROWS) {
-            let at = picture + pixel * params.width;
+            let at = image + pixel * params.width;
             let step = ROWS * params.width;
             let a = Floats(x[at]) - origin;
             let b = Floats(x[at + step]) - origin;
@@ -56,7 +57,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             square += (a * a + b * b) + (c * c + d * d);
         }
         for (; pixel < end; pixel += ROWS) {
-            let a = Floats(x[picture + pixel * params.width]) - origin;
+            let a = Floats(x[image + pixel * params.width]) - origin;
             sum += a;
             square += a * a;
         }

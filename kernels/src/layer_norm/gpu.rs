@@ -1,7 +1,7 @@
-//! On a GPU.
+//! The kernel for GPUs.
 
 use crate::DType;
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,10 +17,10 @@ struct Params {
 
 pub(crate) static LAYER_NORM: Shader = Shader {
     name: "layer_norm",
-    sources: &[shaders::ROW, include_str!("layer_norm.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    sources: &[prelude::ROWS, include_str!("layer_norm.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<Params>(),
-    variants: shaders::variants_of_rows,
+    variants: prelude::row_variants,
 };
 
 /// As [`super::layer_norm`]; `weight` and `bias` are `f32`.
@@ -29,7 +29,7 @@ pub(crate) static LAYER_NORM: Shader = Shader {
 /// A lost GPU, a command that it refused.
 ///
 /// # Panics
-/// As [`super::layer_norm`], and if a number format disagrees.
+/// As [`super::layer_norm`], and if a dtype disagrees.
 pub fn layer_norm(
     x: &Array,
     weight: &Array,
@@ -38,12 +38,11 @@ pub fn layer_norm(
     out: &mut Array,
 ) -> Result<(), GpuError> {
     let width = weight.len();
-    assert!(width > 0 && bias.len() == width, "a weight of {width} and a bias of {}", bias.len());
-    assert!(x.len().is_multiple_of(width), "{} values are no rows of {width}", x.len());
-    assert_eq!((out.len(), out.dtype()), (x.len(), x.dtype()), "output");
+    super::assert_lengths(x.len(), width, bias.len(), out.len());
+    assert_eq!(out.dtype(), x.dtype(), "output of another dtype");
     assert_eq!((weight.dtype(), bias.dtype()), (DType::F32, DType::F32), "weight and bias");
     let gpu = x.gpu().clone();
-    let (variant, of_group) = shaders::of_rows(&gpu, x.dtype(), width);
+    let (variant, rows_per_group) = prelude::row_variant(&gpu, x.dtype(), width);
     let vector = variant.vector;
     let rows = x.len() / width;
     let piece = gpu.rows_at_once(width * x.dtype().size());
@@ -63,7 +62,7 @@ pub fn layer_norm(
                 eps,
                 pad: [0; 3],
             },
-            groups: in_rows(here.div_ceil(of_group)),
+            groups: in_rows(here.div_ceil(rows_per_group)),
             flops: 0,
         })?;
     }

@@ -20,7 +20,7 @@ struct Params {
 fn normalise(workgroup: vec3<u32>, thread: u32) {
     let row = (workgroup.x + 32768u * workgroup.y) * (THREADS / LANES) + thread / LANES;
     let lane = thread % LANES;
-    // Threads past the last row help with it, as all must meet in the sums, but write nothing.
+    // Threads past the last row compute it too, as all must reach the barriers in the sums, but write nothing.
     let first = params.x_first + min(row, params.rows - 1u) * params.width;
 
     var sum = Floats();

@@ -25,11 +25,16 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [
 /// As [`layer_norm`], and if the CPU lacks the instruction set.
 pub fn layer_norm_with(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
-    assert!(width > 0 && bias.len() == width, "a weight of {width} and a bias of {}", bias.len());
-    assert_eq!(x.len() % width, 0, "{} values are not whole rows of {width}", x.len());
-    assert_eq!(out.len(), x.len(), "output");
+    assert_lengths(x.len(), width, bias.len(), out.len());
     let piece = parallel::grain(width);
     parallel::chunks_mut(out, piece, |i, out| {
         isa.run(simd::NormaliseRows { x: &x[i * piece..][..out.len()], weight, bias, eps, out });
     });
+}
+
+/// Checks the lengths of the arrays, on either device.
+fn assert_lengths(x: usize, weight: usize, bias: usize, out: usize) {
+    assert!(weight > 0 && bias == weight, "a weight of {weight} and a bias of {bias}");
+    assert!(x.is_multiple_of(weight), "{x} values are not rows of {weight}");
+    assert_eq!(out, x, "output");
 }

@@ -1,6 +1,6 @@
-//! On a GPU.
+//! The kernel for GPUs.
 
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,10 +14,10 @@ struct Params {
 
 pub(crate) static SOFTMAX: Shader = Shader {
     name: "softmax",
-    sources: &[shaders::ROW, include_str!("softmax.wgsl")],
-    bindings: &[Access::Write],
+    sources: &[prelude::ROWS, include_str!("softmax.wgsl")],
+    bindings: &[BindingAccess::Write],
     params: size_of::<Params>(),
-    variants: shaders::variants_of_rows,
+    variants: prelude::row_variants,
 };
 
 /// As [`super::softmax`], but an entry of minus infinity becomes 0.
@@ -28,9 +28,9 @@ pub(crate) static SOFTMAX: Shader = Shader {
 /// # Panics
 /// As [`super::softmax`].
 pub fn softmax(x: &mut Array, width: usize) -> Result<(), GpuError> {
-    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are no rows of {width}", x.len());
+    super::assert_rows(x.len(), width);
     let gpu = x.gpu().clone();
-    let (variant, of_group) = shaders::of_rows(&gpu, x.dtype(), width);
+    let (variant, rows_per_group) = prelude::row_variant(&gpu, x.dtype(), width);
     let vector = variant.vector;
     let rows = x.len() / width;
     let piece = gpu.rows_at_once(width * x.dtype().size());
@@ -42,7 +42,7 @@ pub fn softmax(x: &mut Array, width: usize) -> Result<(), GpuError> {
             variant: variant.clone(),
             arrays: &[binding],
             params: Params { rows: here as u32, width: width as u32 / vector, first: first / vector, pad: 0 },
-            groups: in_rows(here.div_ceil(of_group)),
+            groups: in_rows(here.div_ceil(rows_per_group)),
             flops: 0,
         })?;
     }

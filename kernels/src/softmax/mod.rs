@@ -26,6 +26,11 @@ pub fn softmax(x: &mut [f32], width: usize) {
 /// # Panics
 /// As [`softmax`], and if the CPU lacks the instruction set.
 pub fn softmax_with(isa: Isa, x: &mut [f32], width: usize) {
-    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are not whole rows of {width}", x.len());
+    assert_rows(x.len(), width);
     parallel::chunks_mut(x, parallel::grain(width), |_, x| isa.run(simd::SoftmaxRows { x, width }));
+}
+
+/// Checks that values are whole rows, on either device.
+fn assert_rows(x: usize, width: usize) {
+    assert!(width > 0 && x.is_multiple_of(width), "{x} values are not rows of {width}");
 }

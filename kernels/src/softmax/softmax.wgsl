@@ -13,7 +13,7 @@ struct Params {
 fn normalise(workgroup: vec3<u32>, thread: u32) {
     let row = (workgroup.x + 32768u * workgroup.y) * (THREADS / LANES) + thread / LANES;
     let lane = thread % LANES;
-    // Threads past the last row meet the others in the sums, but read and write nothing.
+    // Threads past the last row reach the barriers in the sums, but read and write nothing.
     let width = select(0u, params.width, row < params.rows);
     let first = params.first + row * params.width;
 

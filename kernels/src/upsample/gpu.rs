@@ -1,6 +1,6 @@
-//! On a GPU.
+//! The kernel for GPUs.
 
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 /// Threads of a workgroup.
@@ -25,36 +25,34 @@ struct Params {
 
 pub(crate) static UPSAMPLE: Shader = Shader {
     name: "upsample",
-    sources: &[shaders::ELEMENTS, include_str!("upsample.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("upsample.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<Params>(),
-    variants: Variant::basic,
+    variants: ShaderVariant::basic,
 };
 
-/// As [`super::nearest`]: a picture `[batch, height, width, channels]` to `[batch, out_height, out_width, channels]`.
+/// As [`super::nearest`]: an image `[batch, height, width, channels]` to `[batch, out_height, out_width, channels]`.
 ///
 /// # Errors
 /// A lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the length of an array disagrees, the number formats do, or the input has no pixel.
+/// If the length of an array disagrees, the dtypes do, or the input has no pixel.
 pub fn nearest(
     x: &Array,
     [batch, height, width, channels]: [usize; 4],
     [out_height, out_width]: [usize; 2],
     out: &mut Array,
 ) -> Result<(), GpuError> {
-    assert!(height > 0 && width > 0 && channels > 0, "an empty picture");
-    assert_eq!(x.len(), batch * height * width * channels, "input [{batch}, {height}, {width}, {channels}]");
-    assert_eq!(out.len(), batch * out_height * out_width * channels, "output {out_height} x {out_width}");
-    assert_eq!(x.dtype(), out.dtype(), "a picture in another number format");
+    super::assert_lengths(x.len(), [batch, height, width, channels], [out_height, out_width], out.len());
+    assert_eq!(x.dtype(), out.dtype(), "an image of another dtype");
     if out.is_empty() {
         return Ok(());
     }
     let gpu = x.gpu().clone();
-    let variant = Variant::of_width(x.dtype(), channels);
+    let variant = ShaderVariant::of_width(x.dtype(), channels);
     let pixel_bytes = channels * x.dtype().size();
-    // A side that is `n` pixels in the output takes at most `n` times as many of the input as one pixel steps on.
+    // `n` pixels along a side of the output cover at most `n` times the input pixels that one output pixel advances by.
     let column_bytes = pixel_bytes * width.div_ceil(out_width);
     let columns = gpu.rows_at_once(column_bytes).min(out_width);
     let line_bytes = pixel_bytes * out_width.max(width * height.div_ceil(out_height));

@@ -19,9 +19,7 @@ pub fn nearest(
     [out_height, out_width]: [usize; 2],
     out: &mut [f32],
 ) {
-    assert!(height > 0 && width > 0 && channels > 0, "an empty image");
-    assert_eq!(x.len(), batch * height * width * channels, "input [{batch}, {height}, {width}, {channels}]");
-    assert_eq!(out.len(), batch * out_height * out_width * channels, "output {out_height} x {out_width}");
+    assert_lengths(x.len(), [batch, height, width, channels], [out_height, out_width], out.len());
     let line = (out_width * channels).max(1);
     parallel::chunks_mut(out, line, |i, out| {
         let (image, y) = (i / out_height, i % out_height * height / out_height);
@@ -30,4 +28,16 @@ pub fn nearest(
             out.copy_from_slice(&from[column * width / out_width * channels..][..channels]);
         }
     });
+}
+
+/// Checks the lengths of the arrays, on either device.
+fn assert_lengths(
+    x: usize,
+    [batch, height, width, channels]: [usize; 4],
+    [out_height, out_width]: [usize; 2],
+    out: usize,
+) {
+    assert!(height > 0 && width > 0 && channels > 0, "an empty image");
+    assert_eq!(x, batch * height * width * channels, "input [{batch}, {height}, {width}, {channels}]");
+    assert_eq!(out, batch * out_height * out_width * channels, "output {out_height} x {out_width}");
 }

@@ -1,16 +1,16 @@
-// A part of a picture that is enlarged by repeating the nearest pixel: a run of columns of some lines.
+// Nearest-neighbour resize of a part of an image: a range of columns of some lines.
 
 struct Params {
     count: u32,    // of vectors of the result
     channels: u32, // vectors of a pixel
     columns: u32,  // of the part
-    line: u32,     // where the part begins: the first line, counted over all pictures,
+    line: u32,     // where the part begins: its first line, counted over all images,
     column: u32,   // and column
-    height: u32,   // of a picture
+    height: u32,   // of an image
     width: u32,
     out_height: u32,
     out_width: u32,
-    x_pixel: u32,  // the first pixel that is bound, and the vector at which it lies
+    x_pixel: u32,  // the first pixel that is bound, and the index of its first vector
     x_first: u32,
     out_first: u32,
 }
@@ -30,8 +30,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let down = pixel / params.columns;
     let line = params.line + down;
     let column = params.column + pixel - down * params.columns;
-    let picture = line / params.out_height;
-    let y = (line - picture * params.out_height) * params.height / params.out_height;
-    let source = (picture * params.height + y) * params.width + column * params.width / params.out_width;
+    let image = line / params.out_height;
+    let y = (line - image * params.out_height) * params.height / params.out_height;
+    let source = (image * params.height + y) * params.width + column * params.width / params.out_width;
     out[params.out_first + i] = x[params.x_first + (source - params.x_pixel) * params.channels + channel];
 }

@@ -1,6 +1,7 @@
 //! Activations. Those that keep the shape take the tensor and write into it.
 
-use crate::profile::{self, Class};
+use crate::error::TensorOp;
+use crate::profile::{self, OpClass};
 use crate::{Tensor, TensorError};
 use latent_kernels::activation::{self as kernel, Activation};
 
@@ -45,7 +46,7 @@ pub fn leaky_relu(x: Tensor) -> Result<Tensor, TensorError> {
 }
 
 fn apply(kind: Activation, mut x: Tensor) -> Result<Tensor, TensorError> {
-    let _timer = profile::timer(Class::Elementwise);
+    let _timer = profile::timer(OpClass::Elementwise);
     #[cfg(feature = "gpu")]
     if let Some(array) = x.array_mut()? {
         kernel::gpu::activate(kind, array)?;
@@ -67,10 +68,10 @@ pub fn geglu(x: &Tensor) -> Result<Tensor, TensorError> {
             *last /= 2;
             *last
         }
-        _ => return Err(TensorError::shape("geglu", "an even number of channels", x.shape())),
+        _ => return Err(TensorError::shape(TensorOp::Geglu, "an even number of channels", x.shape())),
     };
-    let mut out = Tensor::scratch_beside(x, &dims)?;
-    let _timer = profile::timer(Class::Elementwise);
+    let mut out = Tensor::scratch_like(x, &dims)?;
+    let _timer = profile::timer(OpClass::Elementwise);
     #[cfg(feature = "gpu")]
     if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
         kernel::gpu::geglu(x, width, to)?;

@@ -1,6 +1,7 @@
 //! Attention.
 
-use crate::profile::{self, Class};
+use crate::error::TensorOp;
+use crate::profile::{self, OpClass};
 use crate::{Tensor, TensorError};
 use latent_kernels::attention::{self as kernel, Attention};
 
@@ -8,7 +9,7 @@ use latent_kernels::attention::{self as kernel, Attention};
 /// `[batch, keys, width]`, the result as `q`. With `causal`, query `i` sees keys `0..=i`.
 ///
 /// # Errors
-/// Shapes that do not agree, a width that is no multiple of `heads`.
+/// Shapes that do not agree, a width that is not a multiple of `heads`.
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -16,12 +17,12 @@ pub fn attention(
     heads: usize,
     causal: bool,
 ) -> Result<Tensor, TensorError> {
-    const OP: &str = "attention";
+    const OP: TensorOp = TensorOp::Attention;
     let [batch, queries, width] = q.rank(OP)?;
     let [key_batch, keys, key_width] = k.rank(OP)?;
     if (key_batch, key_width) != (batch, width) || keys == 0 || k.shape() != v.shape() {
-        let expected = format_args!("keys and values [{batch}, n, {width}]").to_string();
-        return Err(TensorError::shape(OP, expected, format_args!("{} and {}", k.shape(), v.shape())));
+        let expected = format_args!("keys and values [{batch}, n, {width}]");
+        return Err(TensorError::shape(OP, expected, [k.shape(), v.shape()]));
     }
     if heads == 0 || width % heads != 0 || width == 0 {
         return Err(TensorError::shape(OP, format_args!("a width that {heads} heads divide"), width));
@@ -34,8 +35,8 @@ pub fn attention(
         ));
     }
     let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal };
-    let mut out = Tensor::scratch_beside(q, q.dims())?;
-    let _timer = profile::timer(Class::Attention).multiply_adds(out.shape().elements(), 2 * keys);
+    let mut out = Tensor::scratch_like(q, q.dims())?;
+    let _timer = profile::timer(OpClass::Attention).multiply_adds(out.shape().elements(), 2 * keys);
     #[cfg(feature = "gpu")]
     if let (Some(q), Some(k), Some(v), Some(to)) = (q.array(), k.array(), v.array(), out.array_mut()?) {
         kernel::gpu::attention(shape, q, k, v, to)?;

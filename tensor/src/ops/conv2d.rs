@@ -1,26 +1,28 @@
 //! Convolutions.
 
 use super::parameter::Vector;
-use super::{GroupNorm, check_len};
-use crate::profile::{self, Class};
-use crate::shape::expect_blocks;
+use super::{Epilogue, Prologue, check_len};
+use crate::error::{ShapeRequirement, TensorOp};
+use crate::profile::{self, OpClass};
 use crate::{Device, Padding, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::conv2d::gpu::{self, PackedConv};
 use latent_kernels::conv2d::{self as kernel, ConvWeight};
 
+const OP: TensorOp = TensorOp::Conv2d;
+
 /// The parameters of a convolution (`torch.nn.Conv2d`).
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Filters,
+    weight: Conv2dWeight,
     bias: Option<Vector>,
     /// Multiply-adds of one value of the result, by the direct algorithm.
     pub(super) multiply_adds: usize,
 }
 
-/// A weight where it is used.
+/// A weight in the memory of the device that uses it.
 #[derive(Clone, Debug)]
-enum Filters {
+enum Conv2dWeight {
     Cpu(ConvWeight),
     #[cfg(feature = "gpu")]
     Gpu(PackedConv),
@@ -30,7 +32,7 @@ impl Conv2d {
     /// A layer of a weight `[outputs, inputs, kernel, kernel]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length, rows that are no whole blocks of the weight's format, a kernel or stride of 0.
+    /// A weight or bias of another length, rows that are not whole blocks of the weight's dtype, a kernel or stride of 0.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs, kernel]: [usize; 3],
@@ -42,16 +44,16 @@ impl Conv2d {
         let values = weight.view().len();
         if values == 0 || stride == 0 || values != outputs * inputs * kernel * kernel {
             let expected =
-                format_args!("a weight of {outputs} x {inputs} x {kernel} x {kernel} values").to_string();
-            return Err(TensorError::shape("conv2d", expected, values));
+                ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs, kernel, kernel] };
+            return Err(TensorError::shape(TensorOp::Conv2d, expected, values));
         }
-        expect_blocks("conv2d", weight.view().dtype(), inputs * kernel * kernel)?;
+        TensorError::expect_blocks(TensorOp::Conv2d, weight.view().dtype(), inputs * kernel * kernel)?;
         if let Some(bias) = &bias {
-            check_len("conv2d", "a bias", bias, outputs)?;
+            check_len(TensorOp::Conv2d, "bias", bias, outputs)?;
         }
         let multiply_adds = inputs * kernel * kernel;
         let weight = ConvWeight::new(weight, outputs, inputs, kernel, stride, padding);
-        Ok(Conv2d { weight: Filters::Cpu(weight), bias: bias.map(Vector::Cpu), multiply_adds })
+        Ok(Conv2d { weight: Conv2dWeight::Cpu(weight), bias: bias.map(Vector::Cpu), multiply_adds })
     }
 
     /// The layer on a device, its weight packed for the kernels there.
@@ -61,31 +63,31 @@ impl Conv2d {
     pub fn to(self, device: &Device) -> Result<Conv2d, TensorError> {
         let weight = match (self.weight, device) {
             #[cfg(feature = "gpu")]
-            (Filters::Cpu(weight), Device::Gpu { gpu, dtype }) => {
-                Filters::Gpu(PackedConv::new(gpu, &weight, *dtype == crate::DType::F16)?)
+            (Conv2dWeight::Cpu(weight), Device::Gpu { gpu, dtype }) => {
+                Conv2dWeight::Gpu(PackedConv::new(gpu, &weight, *dtype == crate::DType::F16)?)
             }
             (weight, _) => weight,
         };
         Ok(Conv2d { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()?, ..self })
     }
 
-    /// Channels that it takes.
+    /// Channels of the input.
     #[must_use]
     pub fn inputs(&self) -> usize {
         match &self.weight {
-            Filters::Cpu(weight) => weight.in_channels(),
+            Conv2dWeight::Cpu(weight) => weight.in_channels(),
             #[cfg(feature = "gpu")]
-            Filters::Gpu(weight) => weight.in_channels(),
+            Conv2dWeight::Gpu(weight) => weight.in_channels(),
         }
     }
 
-    /// Channels that it gives.
+    /// Channels of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match &self.weight {
-            Filters::Cpu(weight) => weight.out_channels(),
+            Conv2dWeight::Cpu(weight) => weight.out_channels(),
             #[cfg(feature = "gpu")]
-            Filters::Gpu(weight) => weight.out_channels(),
+            Conv2dWeight::Gpu(weight) => weight.out_channels(),
         }
     }
 
@@ -93,116 +95,134 @@ impl Conv2d {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let weight = match &self.weight {
-            Filters::Cpu(weight) => weight.bytes(),
+            Conv2dWeight::Cpu(weight) => weight.bytes(),
             #[cfg(feature = "gpu")]
-            Filters::Gpu(weight) => weight.bytes() as usize,
+            Conv2dWeight::Gpu(weight) => weight.bytes() as usize,
         };
         weight + self.bias.as_ref().map_or(0, |bias| size_of::<f32>() * bias.len())
     }
 
     fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
-        match &self.weight {
-            Filters::Cpu(weight) => weight.output_size(height, width),
+        let geometry = match &self.weight {
+            Conv2dWeight::Cpu(weight) => weight.geometry(),
             #[cfg(feature = "gpu")]
-            Filters::Gpu(weight) => weight.output_size(height, width),
-        }
+            Conv2dWeight::Gpu(weight) => weight.geometry(),
+        };
+        geometry.output_size(height, width)
     }
 
     /// Weight and bias of a layer on the CPU.
     pub(super) fn on_cpu(&self) -> Result<(&ConvWeight, Option<&[f32]>), TensorError> {
         match &self.weight {
-            Filters::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
+            Conv2dWeight::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
             #[cfg(feature = "gpu")]
-            Filters::Gpu(_) => Err(TensorError::elsewhere("conv2d", "the CPU", "a GPU")),
+            Conv2dWeight::Gpu(_) => Err(TensorError::wrong_device(TensorOp::Conv2d, "the CPU", "a GPU")),
         }
     }
-}
-
-/// What stands around a convolution in a model. Computed together with it, none of it takes a pass over memory, or
-/// memory, of its own.
-#[derive(Clone, Debug, Default)]
-pub struct Around<'a> {
-    /// Before: this norm, then SiLU.
-    pub norm_silu: Option<&'a GroupNorm>,
-    /// Before, after the norm: nearest-neighbour resize to this height and width.
-    pub resize: Option<[usize; 2]>,
-    /// After: a vector `[batch, outputs]` added to all pixels of its picture.
-    pub vector: Option<&'a Tensor>,
-    /// After: a tensor of the result's shape, added. The result is written into it where nothing else shares its memory.
-    pub residual: Option<Tensor>,
 }
 
 /// Convolves `[batch, height, width, inputs]` to `[batch, height', width', outputs]`.
 ///
 /// # Errors
-/// Other channels, a picture smaller than the kernel.
+/// Other channels, an image smaller than the kernel.
 pub fn conv2d(x: &Tensor, layer: &Conv2d) -> Result<Tensor, TensorError> {
-    conv2d_with(x, layer, Around::default())
+    conv2d_fused(x, layer, Prologue::none(), Epilogue::none())
 }
 
-/// Convolves, with what stands around the convolution.
+/// Convolves, together with work on the input and on the output.
 ///
 /// # Errors
-/// As [`conv2d`], and other shapes of what stands around.
-pub fn conv2d_with(x: &Tensor, layer: &Conv2d, around: Around<'_>) -> Result<Tensor, TensorError> {
-    const OP: &str = "conv2d";
+/// As [`conv2d`], and vectors or residuals of other shapes.
+pub fn conv2d_fused(
+    x: &Tensor,
+    layer: &Conv2d,
+    prologue: Prologue<'_>,
+    epilogue: Epilogue<'_>,
+) -> Result<Tensor, TensorError> {
     let [batch, height, width, channels] = x.rank(OP)?;
     if channels != layer.inputs() {
-        return Err(TensorError::shape(OP, format_args!("{} channels", layer.inputs()), x.shape()));
+        return Err(TensorError::shape(OP, ShapeRequirement::Channels(layer.inputs()), x.shape()));
     }
-    let [to_height, to_width] = around.resize.unwrap_or([height, width]);
+    let [to_height, to_width] = prologue.resize.unwrap_or([height, width]);
     let size = layer.output_size(to_height, to_width).filter(|_| batch * height * width > 0);
-    let (h, w) = size.ok_or_else(|| TensorError::shape(OP, "a picture as large as the kernel", x.shape()))?;
+    let (h, w) = size.ok_or_else(|| TensorError::shape(OP, "an image as large as the kernel", x.shape()))?;
     let shape = Shape::new(&[batch, h, w, layer.outputs()])?;
-    let mut residual = around.residual;
+    let Epilogue { vector, mut residual } = epilogue;
     if let Some(residual) = residual.as_ref().filter(|residual| residual.shape() != shape) {
         return Err(TensorError::shape(OP, shape, residual.shape()));
     }
-    let own = residual.take_if(|residual| residual.is_own());
-    let accumulate = own.is_some();
-    let mut out = own.map_or_else(|| Tensor::scratch_beside(x, shape.dims()), Ok)?;
-    if let Some(vector) = around.vector.filter(|vector| vector.dims() != [batch, layer.outputs()]) {
-        let expected = format_args!("a vector [{batch}, {}]", layer.outputs()).to_string();
+    let unique = residual.take_if(|residual| residual.is_unique());
+    let accumulate = unique.is_some();
+    let mut out = unique.map_or_else(|| Tensor::scratch_like(x, shape.dims()), Ok)?;
+    if let Some(vector) = vector.filter(|vector| vector.dims() != [batch, layer.outputs()]) {
+        let expected = ShapeRequirement::VectorPerImage([batch, layer.outputs()]);
         return Err(TensorError::shape(OP, expected, vector.shape()));
     }
+    let epilogue = Epilogue { vector, residual };
     #[cfg(feature = "gpu")]
-    if let Some(to) = out.array_mut()? {
-        // A norm within the product would be computed once for each tap and tile, so it is a pass of its own.
-        let normal = around.norm_silu.map(|norm| super::group_norm_silu(x, norm)).transpose()?;
-        let x = normal.as_ref().unwrap_or(x).array();
-        let _timer = profile::timer(Class::Conv).multiply_adds(shape.elements(), layer.multiply_adds);
-        let (Some(x), Filters::Gpu(weight)) = (x, &layer.weight) else {
-            return Err(TensorError::elsewhere(OP, "the GPU", "the CPU"));
-        };
-        let conv = gpu::Fused {
-            x,
-            shape: [batch, height, width],
-            resize: around.resize,
-            bias: layer.bias.as_ref().map(Vector::array).transpose()?,
-            vector: around.vector.and_then(Tensor::array),
-            residual: residual.as_ref().and_then(Tensor::array),
-            accumulate,
-        };
-        gpu::fused(&conv, weight, to)?;
+    if out.array().is_some() {
+        on_gpu(x, layer, prologue, &epilogue, accumulate, &mut out)?;
         return Ok(out);
     }
+    on_cpu(x, layer, prologue, &epilogue, accumulate, &mut out)?;
+    Ok(out)
+}
+
+fn on_cpu(
+    x: &Tensor,
+    layer: &Conv2d,
+    prologue: Prologue<'_>,
+    epilogue: &Epilogue<'_>,
+    accumulate: bool,
+    out: &mut Tensor,
+) -> Result<(), TensorError> {
+    let [batch, height, width, _] = x.rank(OP)?;
     let (weight, bias) = layer.on_cpu()?;
-    let summed = around.vector.map(|vector| bias_for_each(bias, vector)).transpose()?;
-    let norm = around.norm_silu.map(|norm| norm.of(x)).transpose()?;
-    let _timer = profile::timer(Class::Conv).multiply_adds(shape.elements(), layer.multiply_adds);
+    let summed = epilogue.vector.map(|vector| bias_for_each(bias, vector)).transpose()?;
+    let norm = prologue.norm_silu.map(|norm| norm.of(x)).transpose()?;
+    let _timer = profile::timer(OpClass::Conv).multiply_adds(out.shape().elements(), layer.multiply_adds);
     let conv = kernel::Convolution {
         norm: norm.as_ref().map(|norm| norm.map(true)),
-        resize: around.resize,
+        resize: prologue.resize,
         bias: summed.as_deref().or(bias),
-        residual: residual.as_ref().map(Tensor::f32s).transpose()?,
+        residual: epilogue.residual.as_ref().map(Tensor::f32s).transpose()?,
         accumulate,
         ..kernel::Convolution::plain(x.f32s()?, [batch, height, width])
     };
     kernel::conv2d_fused(&conv, weight, out.f32s_mut()?);
-    Ok(out)
+    Ok(())
 }
 
-/// The bias plus each picture's vector.
+#[cfg(feature = "gpu")]
+fn on_gpu(
+    x: &Tensor,
+    layer: &Conv2d,
+    prologue: Prologue<'_>,
+    epilogue: &Epilogue<'_>,
+    accumulate: bool,
+    out: &mut Tensor,
+) -> Result<(), TensorError> {
+    let [batch, height, width, _] = x.rank(OP)?;
+    // A norm within the product would be computed once for each tap and tile, so it is a pass of its own.
+    let normal = prologue.norm_silu.map(|norm| super::group_norm_silu(x, norm)).transpose()?;
+    let x = normal.as_ref().unwrap_or(x).array();
+    let _timer = profile::timer(OpClass::Conv).multiply_adds(out.shape().elements(), layer.multiply_adds);
+    let (Some(x), Conv2dWeight::Gpu(weight), Some(to)) = (x, &layer.weight, out.array_mut()?) else {
+        return Err(TensorError::wrong_device(OP, "the GPU", "the CPU"));
+    };
+    let conv = gpu::GpuConvolution {
+        x,
+        shape: [batch, height, width],
+        resize: prologue.resize,
+        bias: layer.bias.as_ref().map(Vector::array).transpose()?,
+        vector: epilogue.vector.and_then(Tensor::array),
+        residual: epilogue.residual.as_ref().and_then(Tensor::array),
+        accumulate,
+    };
+    Ok(gpu::conv2d(&conv, weight, to)?)
+}
+
+/// The bias plus the vector of each image.
 fn bias_for_each(bias: Option<&[f32]>, vector: &Tensor) -> Result<Vec<f32>, TensorError> {
     let mut sums = vector.f32s()?.to_vec();
     if let Some(bias) = bias {

@@ -1,7 +1,8 @@
 //! Sums, products and joins of whole tensors.
 
 use super::same_shape;
-use crate::profile::{self, Class};
+use crate::error::{ShapeRequirement, TensorOp};
+use crate::profile::{self, OpClass};
 use crate::{Tensor, TensorError};
 use latent_kernels::elementwise as kernel;
 
@@ -10,8 +11,8 @@ use latent_kernels::elementwise as kernel;
 /// # Errors
 /// Different shapes.
 pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
-    same_shape("add", &a, b)?;
-    let _timer = profile::timer(Class::Elementwise);
+    same_shape(TensorOp::Add, &a, b)?;
+    let _timer = profile::timer(OpClass::Elementwise);
     #[cfg(feature = "gpu")]
     if let (Some(b), Some(a_array)) = (b.array(), a.array_mut()?) {
         kernel::gpu::add_assign(a_array, b)?;
@@ -26,7 +27,7 @@ pub fn add(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
 /// # Errors
 /// A tensor that is not `f32`.
 pub fn scale(mut x: Tensor, k: f32) -> Result<Tensor, TensorError> {
-    let _timer = profile::timer(Class::Elementwise);
+    let _timer = profile::timer(OpClass::Elementwise);
     #[cfg(feature = "gpu")]
     if let Some(array) = x.array_mut()? {
         kernel::gpu::scale(array, k)?;
@@ -36,18 +37,22 @@ pub fn scale(mut x: Tensor, k: f32) -> Result<Tensor, TensorError> {
     Ok(x)
 }
 
-/// Adds to each pixel of `x` `[batch, height, width, channels]` the vector of its picture, `[batch, channels]`; written
+/// Adds to each pixel of `x` `[batch, height, width, channels]` the vector of its image, `[batch, channels]`; written
 /// into `x`.
 ///
 /// # Errors
 /// Shapes that do not agree.
 pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorError> {
-    const OP: &str = "add_per_channel";
+    const OP: TensorOp = TensorOp::AddPerChannel;
     let [batch, _, _, channels] = x.rank(OP)?;
     if vector.dims() != [batch, channels] || channels == 0 {
-        return Err(TensorError::shape(OP, format_args!("a vector [{batch}, {channels}]"), vector.shape()));
+        return Err(TensorError::shape(
+            OP,
+            ShapeRequirement::VectorPerImage([batch, channels]),
+            vector.shape(),
+        ));
     }
-    let _timer = profile::timer(Class::Elementwise);
+    let _timer = profile::timer(OpClass::Elementwise);
     #[cfg(feature = "gpu")]
     if let (Some(vector), Some(array)) = (vector.array(), x.array_mut()?) {
         kernel::gpu::add_per_channel(array, vector, batch, channels)?;
@@ -64,8 +69,8 @@ pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorE
 pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
     match (a.dims().split_last(), b.dims().split_last()) {
         (Some((&c, before)), Some((&d, other))) if before == other && c > 0 && d > 0 => {
-            let mut out = Tensor::scratch_beside(a, &[before, &[c + d]].concat())?;
-            let _timer = profile::timer(Class::Elementwise);
+            let mut out = Tensor::scratch_like(a, &[before, &[c + d]].concat())?;
+            let _timer = profile::timer(OpClass::Elementwise);
             #[cfg(feature = "gpu")]
             if let (Some(a), Some(b), Some(to)) = (a.array(), b.array(), out.array_mut()?) {
                 kernel::gpu::concat_channels(a, c, b, d, to)?;
@@ -75,15 +80,15 @@ pub fn concat_channels(a: &Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
             Ok(out)
         }
         _ => Err(TensorError::shape(
-            "concat_channels",
+            TensorOp::ConcatChannels,
             format_args!("channels beside {}", a.shape()),
             b.shape(),
         )),
     }
 }
 
-/// Classifier-free guidance (Ho and Salimans 2022): of a batch whose first half was predicted without the prompt and
-/// whose second half with it, `without + k (with - without)`: `[2 n, ..]` to `[n, ..]`.
+/// Classifier-free guidance (Ho and Salimans 2022): `without + k (with - without)`, where the first half of the batch
+/// was predicted without the prompt and the second half with it: `[2 n, ..]` to `[n, ..]`.
 ///
 /// # Errors
 /// A batch without two halves.
@@ -91,16 +96,16 @@ pub fn guidance(x: &Tensor, k: f32) -> Result<Tensor, TensorError> {
     let mut dims = x.dims().to_vec();
     match dims.first_mut() {
         Some(batch) if batch.is_multiple_of(2) => *batch /= 2,
-        _ => return Err(TensorError::shape("guidance", "a batch of two halves", x.shape())),
+        _ => return Err(TensorError::shape(TensorOp::Guidance, "a batch of two halves", x.shape())),
     }
-    let mut out = Tensor::scratch_beside(x, &dims)?;
+    let mut out = Tensor::scratch_like(x, &dims)?;
     #[cfg(feature = "gpu")]
     if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
         kernel::gpu::guidance(x, k, to)?;
         return Ok(out);
     }
     let (without, with) = x.f32s()?.split_at(out.shape().elements());
-    let _timer = profile::timer(Class::Elementwise);
+    let _timer = profile::timer(OpClass::Elementwise);
     kernel::guidance(without, with, k, out.f32s_mut()?);
     Ok(out)
 }

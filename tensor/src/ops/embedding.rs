@@ -1,7 +1,7 @@
 //! Rows of a table.
 
-use crate::profile::{self, Class};
-use crate::shape::expect_blocks;
+use crate::error::{ShapeRequirement, TensorOp};
+use crate::profile::{self, OpClass};
 use crate::{Tensor, TensorError, Weight};
 
 /// A table of vectors (`torch.nn.Embedding`).
@@ -16,19 +16,19 @@ impl Embedding {
     /// A table `[rows, width]`, which is not copied.
     ///
     /// # Errors
-    /// A weight of another length, or rows that are no whole blocks of its format.
+    /// A weight of another length, or rows that are not whole blocks of its dtype.
     pub fn new(weight: impl Into<Weight>, [rows, width]: [usize; 2]) -> Result<Embedding, TensorError> {
         let weight = weight.into();
         let values = weight.view().len();
         if width == 0 || values != rows * width {
-            let expected = format_args!("a table of {rows} x {width} values").to_string();
-            return Err(TensorError::shape("embedding", expected, values));
+            let expected = ShapeRequirement::Parameter { name: "table", dims: vec![rows, width] };
+            return Err(TensorError::shape(TensorOp::Embedding, expected, values));
         }
-        expect_blocks("embedding", weight.view().dtype(), width)?;
+        TensorError::expect_blocks(TensorOp::Embedding, weight.view().dtype(), width)?;
         Ok(Embedding { weight, rows, width })
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     #[must_use]
     pub fn width(&self) -> usize {
         self.width
@@ -38,16 +38,16 @@ impl Embedding {
 /// Row `ids[i]` of a table, for each `i`: `[ids.len(), width]`.
 ///
 /// # Errors
-/// An id past the table's end.
+/// An id past the end of the table.
 pub fn embedding(table: &Embedding, ids: &[u32]) -> Result<Tensor, TensorError> {
     let &Embedding { rows, width, .. } = table;
     let weight = table.weight.view();
     let mut out = Tensor::scratch(&[ids.len(), width])?;
-    let _timer = profile::timer(Class::Elementwise);
+    let _timer = profile::timer(OpClass::Elementwise);
     for (id, out) in ids.iter().zip(out.f32s_mut()?.chunks_exact_mut(width)) {
         let row = *id as usize;
         if row >= rows {
-            return Err(TensorError::shape("embedding", format_args!("an id below {rows}"), row));
+            return Err(TensorError::shape(TensorOp::Embedding, format_args!("an id below {rows}"), row));
         }
         for (column, out) in out.iter_mut().enumerate() {
             *out = weight.get(row * width + column);

@@ -1,17 +1,17 @@
 //! Every op on a GPU against the same op on the CPU.
 
 use super::*;
-use crate::gpu::{Adapter, Gpu, Options, adapters};
+use crate::gpu::{Adapter, Gpu, GpuOptions, adapters};
 use crate::{DType, Device, Padding, WeightBytes};
 
-/// A GPU in both number formats. Without one that is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
+/// A GPU with each dtype. Without a GPU the tests say so and pass, or fail if `LATENT_GPU_REQUIRED` is set.
 fn devices() -> Vec<(Device, f32)> {
     let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else {
         assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
         eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
         return Vec::new();
     };
-    let gpu = Gpu::open(&adapter, &Options::default()).unwrap();
+    let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
     let single = Device::gpu(&gpu, DType::F32).unwrap();
     let half = gpu.has_f16().then(|| Device::gpu(&gpu, DType::F16).unwrap());
     [Some((single, 1e-4)), half.map(|half| (half, 2e-2))].into_iter().flatten().collect()
@@ -29,7 +29,7 @@ fn weight(n: usize) -> Vec<u8> {
     values(5, n).iter().flat_map(|v| half::f16::from_f32(v / 8.0).to_le_bytes()).collect()
 }
 
-/// Runs an op of some tensors on the CPU and on each GPU. The op gets its device, for its layers.
+/// Runs an op of some tensors on the CPU and on each GPU. The op is given its device, for its layers.
 #[track_caller]
 fn agrees(inputs: &[&Tensor], op: impl Fn(&[Tensor], &Device) -> Result<Tensor, TensorError>) {
     let own = |device: &Device| inputs.iter().map(|x| x.to(device).unwrap()).collect::<Vec<_>>();
@@ -74,16 +74,16 @@ fn products() {
     });
 }
 
-/// Blocks become numbers of the device when the layer goes there.
+/// Blocks are dequantized to the dtype of the device when the layer is moved there.
 #[test]
 fn quantized_layers() {
     let bytes = latent_kernels::q8_0::quantize(&values(5, 36 * 288), 288).unwrap();
     let blocks = || WeightBytes::new(DType::Q8_0, &bytes);
-    let (rows, picture) = (tensor(1, &[10, 288]), tensor(2, &[2, 5, 6, 32]));
+    let (rows, image) = (tensor(1, &[10, 288]), tensor(2, &[2, 5, 6, 32]));
     agrees(&[&rows], |x, device| {
         linear(&x[0], &Linear::new(blocks(), [36, 288], Some(values(3, 36)))?.to(device)?)
     });
-    agrees(&[&picture], |x, device| {
+    agrees(&[&image], |x, device| {
         conv2d(&x[0], &Conv2d::new(blocks(), [36, 32, 3], 1, Padding::all(1), None)?.to(device)?)
     });
 }
@@ -102,13 +102,9 @@ fn convolutions() {
     let (vector, residual) = (tensor(4, &[2, 40]), tensor(6, &[2, 14, 12, 40]));
     agrees(&[&x, &vector, &residual], |x, device| {
         let norm = GroupNorm::new(values(7, 32), values(8, 32), 8, 1e-5)?.to(device)?;
-        let around = Around {
-            norm_silu: Some(&norm),
-            resize: Some([14, 12]),
-            vector: Some(&x[1]),
-            residual: Some(x[2].clone()),
-        };
-        conv2d_with(&x[0], &layer(device, 1), around)
+        let prologue = Prologue { norm_silu: Some(&norm), resize: Some([14, 12]) };
+        let epilogue = Epilogue { vector: Some(&x[1]), residual: Some(x[2].clone()) };
+        conv2d_fused(&x[0], &layer(device, 1), prologue, epilogue)
     });
 }
 
@@ -135,7 +131,7 @@ fn attention_of_heads() {
 }
 
 #[test]
-fn the_rest() {
+fn elementwise_ops_and_shapes() {
     let (x, y) = (tensor(1, &[2, 3, 5, 8]), tensor(2, &[2, 3, 5, 8]));
     agrees(&[&x], |x, _| silu(x[0].clone()));
     agrees(&[&x], |x, _| gelu(x[0].clone()));

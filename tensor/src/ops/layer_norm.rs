@@ -2,7 +2,8 @@
 
 use super::check_len;
 use super::parameter::Vector;
-use crate::profile::{self, Class};
+use crate::error::{ShapeRequirement, TensorOp};
+use crate::profile::{self, OpClass};
 use crate::{Device, Tensor, TensorError};
 use latent_kernels::layer_norm as kernel;
 
@@ -21,9 +22,9 @@ impl LayerNorm {
     /// An empty weight, a bias of another length.
     pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Result<LayerNorm, TensorError> {
         if weight.is_empty() {
-            return Err(TensorError::shape("layer_norm", "a weight", "none"));
+            return Err(TensorError::shape(TensorOp::LayerNorm, "a weight", format_args!("none")));
         }
-        check_len("layer_norm", "a bias", &bias, weight.len())?;
+        check_len(TensorOp::LayerNorm, "bias", &bias, weight.len())?;
         Ok(LayerNorm { weight: Vector::Cpu(weight), bias: Vector::Cpu(bias), eps })
     }
 
@@ -43,13 +44,13 @@ impl LayerNorm {
 pub fn layer_norm(x: &Tensor, norm: &LayerNorm) -> Result<Tensor, TensorError> {
     if x.dims().last() != Some(&norm.weight.len()) {
         return Err(TensorError::shape(
-            "layer_norm",
-            format_args!("{} channels", norm.weight.len()),
+            TensorOp::LayerNorm,
+            ShapeRequirement::Channels(norm.weight.len()),
             x.shape(),
         ));
     }
-    let mut out = Tensor::scratch_beside(x, x.dims())?;
-    let _timer = profile::timer(Class::Norm);
+    let mut out = Tensor::scratch_like(x, x.dims())?;
+    let _timer = profile::timer(OpClass::Norm);
     #[cfg(feature = "gpu")]
     if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
         kernel::gpu::layer_norm(x, norm.weight.array()?, norm.bias.array()?, norm.eps, to)?;

@@ -2,8 +2,8 @@
 
 use super::check_len;
 use super::parameter::Vector;
-use crate::profile::{self, Class};
-use crate::shape::expect_blocks;
+use crate::error::{ShapeRequirement, TensorOp};
+use crate::profile::{self, OpClass};
 use crate::{Device, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
@@ -12,13 +12,13 @@ use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 /// The parameters of a linear layer (`torch.nn.Linear`).
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: Matrix,
+    weight: LinearWeight,
     bias: Option<Vector>,
 }
 
-/// A weight where it is used.
+/// A weight in the memory of the device that uses it.
 #[derive(Clone, Debug)]
-enum Matrix {
+enum LinearWeight {
     Cpu(WeightMatrix),
     #[cfg(feature = "gpu")]
     Gpu(PackedWeight),
@@ -28,7 +28,7 @@ impl Linear {
     /// A layer of a weight `[outputs, inputs]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length, rows that are no whole blocks of the weight's format.
+    /// A weight or bias of another length, rows that are not whole blocks of the weight's dtype.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs]: [usize; 2],
@@ -37,14 +37,14 @@ impl Linear {
         let weight = weight.into();
         let values = weight.view().len();
         if values == 0 || values != outputs * inputs {
-            let expected = format_args!("a weight of {outputs} x {inputs} values").to_string();
-            return Err(TensorError::shape("linear", expected, values));
+            let expected = ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs] };
+            return Err(TensorError::shape(TensorOp::Linear, expected, values));
         }
-        expect_blocks("linear", weight.view().dtype(), inputs)?;
+        TensorError::expect_blocks(TensorOp::Linear, weight.view().dtype(), inputs)?;
         if let Some(bias) = &bias {
-            check_len("linear", "a bias", bias, outputs)?;
+            check_len(TensorOp::Linear, "bias", bias, outputs)?;
         }
-        let weight = Matrix::Cpu(WeightMatrix::new(weight, outputs, inputs));
+        let weight = LinearWeight::Cpu(WeightMatrix::new(weight, outputs, inputs));
         Ok(Linear { weight, bias: bias.map(Vector::Cpu) })
     }
 
@@ -55,31 +55,31 @@ impl Linear {
     pub fn to(self, device: &Device) -> Result<Linear, TensorError> {
         let weight = match (self.weight, device) {
             #[cfg(feature = "gpu")]
-            (Matrix::Cpu(weight), Device::Gpu { gpu, dtype }) => {
-                Matrix::Gpu(PackedWeight::new(gpu, &weight, *dtype == crate::DType::F16)?)
+            (LinearWeight::Cpu(weight), Device::Gpu { gpu, dtype }) => {
+                LinearWeight::Gpu(PackedWeight::new(gpu, &weight, *dtype == crate::DType::F16)?)
             }
             (weight, _) => weight,
         };
         Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()? })
     }
 
-    /// Channels that it takes.
+    /// Channels of the input.
     #[must_use]
     pub fn inputs(&self) -> usize {
         match &self.weight {
-            Matrix::Cpu(weight) => weight.inputs(),
+            LinearWeight::Cpu(weight) => weight.inputs(),
             #[cfg(feature = "gpu")]
-            Matrix::Gpu(weight) => weight.inputs(),
+            LinearWeight::Gpu(weight) => weight.inputs(),
         }
     }
 
-    /// Channels that it gives.
+    /// Channels of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {
         match &self.weight {
-            Matrix::Cpu(weight) => weight.outputs(),
+            LinearWeight::Cpu(weight) => weight.outputs(),
             #[cfg(feature = "gpu")]
-            Matrix::Gpu(weight) => weight.outputs(),
+            LinearWeight::Gpu(weight) => weight.outputs(),
         }
     }
 
@@ -87,9 +87,9 @@ impl Linear {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let weight = match &self.weight {
-            Matrix::Cpu(weight) => weight.bytes(),
+            LinearWeight::Cpu(weight) => weight.bytes(),
             #[cfg(feature = "gpu")]
-            Matrix::Gpu(weight) => weight.bytes() as usize,
+            LinearWeight::Gpu(weight) => weight.bytes() as usize,
         };
         weight + self.bias.as_ref().map_or(0, |bias| size_of::<f32>() * bias.len())
     }
@@ -97,9 +97,9 @@ impl Linear {
     /// Weight and bias of a layer on the CPU.
     pub(super) fn on_cpu(&self) -> Result<(&WeightMatrix, Option<&[f32]>), TensorError> {
         match &self.weight {
-            Matrix::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
+            LinearWeight::Cpu(weight) => Ok((weight, self.bias.as_ref().map(Vector::values).transpose()?)),
             #[cfg(feature = "gpu")]
-            Matrix::Gpu(_) => Err(TensorError::elsewhere("linear", "the CPU", "a GPU")),
+            LinearWeight::Gpu(_) => Err(TensorError::wrong_device(TensorOp::Linear, "the CPU", "a GPU")),
         }
     }
 }
@@ -109,25 +109,26 @@ impl Linear {
 /// # Errors
 /// Another last dimension.
 pub fn linear(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
-    let mut out = Tensor::scratch_beside(x, &dims(x, layer, layer.outputs())?)?;
+    let mut out = Tensor::scratch_like(x, &dims(x, layer, layer.outputs())?)?;
     run(x, layer, None, false, &mut out)?;
     Ok(out)
 }
 
-/// `x Wᵀ + b + residual`, the residual of the result's shape; written into it where nothing else shares its memory.
+/// `x Wᵀ + b + residual`, where the residual has the shape of the result. The result is written into it unless its
+/// memory is shared.
 ///
 /// # Errors
 /// Another last dimension, another shape of the residual.
 pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Tensor, TensorError> {
     let shape = Shape::new(&dims(x, layer, layer.outputs())?)?;
     if shape != residual.shape() {
-        return Err(TensorError::shape("linear", shape, residual.shape()));
+        return Err(TensorError::shape(TensorOp::Linear, shape, residual.shape()));
     }
-    if residual.is_own() {
+    if residual.is_unique() {
         run(x, layer, None, true, &mut residual)?;
         return Ok(residual);
     }
-    let mut out = Tensor::scratch_beside(x, shape.dims())?;
+    let mut out = Tensor::scratch_like(x, shape.dims())?;
     run(x, layer, Some(&residual), false, &mut out)?;
     Ok(out)
 }
@@ -135,8 +136,8 @@ pub fn linear_add(x: &Tensor, layer: &Linear, mut residual: Tensor) -> Result<Te
 /// Bytes of the result that [`linear_in_place`] computes before it writes them over the input.
 const BAND_BYTES: usize = 8 << 20;
 
-/// `x Wᵀ + b` of at most as many outputs as inputs, written over `x` where nothing else shares its memory: a band of rows is
-/// computed, and then takes the place of rows that were read. What `x` took beyond the result goes back.
+/// `x Wᵀ + b` of at most as many outputs as inputs, written over `x` unless its memory is shared: a band of rows is
+/// computed, and then replaces rows that were read. Memory of `x` that the result does not need is freed.
 ///
 /// # Errors
 /// Another last dimension.
@@ -144,13 +145,13 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
     let (inputs, outputs) = (layer.inputs(), layer.outputs());
     let dims = dims(&x, layer, outputs)?;
     let rows = x.shape().elements() / inputs;
-    if outputs > inputs || !x.is_own() || x.device() != Device::Cpu {
+    if outputs > inputs || !x.is_unique() || x.device() != Device::Cpu {
         return linear(&x, layer);
     }
     let (weight, bias) = layer.on_cpu()?;
     let band = (BAND_BYTES / size_of::<f32>() / outputs).clamp(1, rows.max(1));
     let mut scratch = Tensor::scratch(&[band, outputs])?;
-    let _timer = profile::timer(Class::Linear).multiply_adds(rows * outputs, inputs);
+    let _timer = profile::timer(OpClass::Linear).multiply_adds(rows * outputs, inputs);
     for first in (0..rows).step_by(band) {
         let count = band.min(rows - first);
         let out = &mut scratch.f32s_mut()?[..count * outputs];
@@ -161,7 +162,7 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
     x.shrink(&dims)
 }
 
-/// Several layers of the same input at once, such as queries, keys and values: threads wait for each other once.
+/// Several layers of the same input at once, such as queries, keys and values: threads synchronise only once.
 ///
 /// # Errors
 /// Another last dimension than a layer's.
@@ -182,7 +183,7 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
         products.push(Product { weight, bias, residual: None, accumulate: false, out: out.f32s_mut()? });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
-    let _timer = profile::timer(Class::Linear).multiply_adds(elements, inputs);
+    let _timer = profile::timer(OpClass::Linear).multiply_adds(elements, inputs);
     kernel::gemm_many(x.f32s()?, &mut products);
     Ok(outs.map(|out| out.expect("a tensor for each layer")))
 }
@@ -194,14 +195,14 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
 /// Another last dimension, an odd number of outputs.
 pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
     if !layer.outputs().is_multiple_of(2) {
-        return Err(TensorError::shape("linear", "an even number of outputs", layer.outputs()));
+        return Err(TensorError::shape(TensorOp::Linear, "an even number of outputs", layer.outputs()));
     }
     if x.device() != Device::Cpu {
         return super::geglu(&linear(x, layer)?);
     }
     let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
     let (weight, bias) = layer.on_cpu()?;
-    let _timer = profile::timer(Class::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
+    let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
     kernel::gemm_geglu(x.f32s()?, weight, bias, out.f32s_mut()?);
     Ok(out)
 }
@@ -212,8 +213,8 @@ fn dims(x: &Tensor, layer: &Linear, outputs: usize) -> Result<Vec<usize>, Tensor
     match dims.last_mut() {
         Some(last) if *last == layer.inputs() => *last = outputs,
         _ => {
-            let expected = format_args!("a last dimension of {}", layer.inputs()).to_string();
-            return Err(TensorError::shape("linear", expected, x.shape()));
+            let expected = format_args!("a last dimension of {}", layer.inputs());
+            return Err(TensorError::shape(TensorOp::Linear, expected, x.shape()));
         }
     }
     Ok(dims)
@@ -226,12 +227,12 @@ fn run(
     accumulate: bool,
     out: &mut Tensor,
 ) -> Result<(), TensorError> {
-    let _timer = profile::timer(Class::Linear).multiply_adds(out.shape().elements(), layer.inputs());
+    let _timer = profile::timer(OpClass::Linear).multiply_adds(out.shape().elements(), layer.inputs());
     #[cfg(feature = "gpu")]
-    if let (Some(x), Some(out), Matrix::Gpu(weight)) = (x.array(), out.array_mut()?, &layer.weight) {
+    if let (Some(x), Some(out), LinearWeight::Gpu(weight)) = (x.array(), out.array_mut()?, &layer.weight) {
         let bias = layer.bias.as_ref().map(Vector::array).transpose()?;
         let residual = residual.and_then(Tensor::array);
-        return Ok(gpu::gemm(&gpu::Product { x, weight, bias, residual, accumulate }, out)?);
+        return Ok(gpu::gemm(&gpu::GpuProduct { x, weight, bias, residual, accumulate }, out)?);
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
     let (weight, bias) = layer.on_cpu()?;

@@ -6,6 +6,7 @@ mod bands;
 mod conv2d;
 mod elementwise;
 mod embedding;
+mod fusion;
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
 mod group_norm;
@@ -19,27 +20,30 @@ mod upsample;
 
 pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
 pub use attention::attention;
-pub use bands::{Before, conv2d_add, conv2d_append, linear_append};
-pub use conv2d::{Around, Conv2d, conv2d, conv2d_with};
+pub use bands::{conv2d_add, conv2d_append, linear_append};
+pub use conv2d::{Conv2d, conv2d, conv2d_fused};
 pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
 pub use embedding::{Embedding, embedding};
-pub use group_norm::{GroupNorm, KnownNorm, NormSums, group_norm, group_norm_silu};
+pub use fusion::{Epilogue, Prologue};
+pub use group_norm::{GroupNorm, NormSums, PrecomputedNorm, group_norm, group_norm_silu};
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Linear, linear, linear_add, linear_geglu, linear_in_place, linear_many};
 pub use softmax::softmax;
 pub use upsample::upsample_nearest;
 
+use crate::error::{ShapeRequirement, TensorOp};
 use crate::{Tensor, TensorError};
 
-/// Checks that two tensors have one shape.
-fn same_shape(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(), TensorError> {
+/// Checks that two tensors have the same shape.
+fn same_shape(op: TensorOp, a: &Tensor, b: &Tensor) -> Result<(), TensorError> {
     if a.shape() == b.shape() { Ok(()) } else { Err(TensorError::shape(op, a.shape(), b.shape())) }
 }
 
-/// Checks a parameter's length.
-fn check_len(op: &'static str, what: &str, values: &[f32], expected: usize) -> Result<(), TensorError> {
+/// Checks the length of a parameter.
+fn check_len(op: TensorOp, name: &'static str, values: &[f32], expected: usize) -> Result<(), TensorError> {
     if values.len() == expected {
         return Ok(());
     }
-    Err(TensorError::shape(op, format_args!("{what} of {expected}"), values.len()))
+    let expected = ShapeRequirement::Parameter { name, dims: vec![expected] };
+    Err(TensorError::shape(op, expected, values.len()))
 }

@@ -1,5 +1,6 @@
-//! A layer's vectors, on the layer's device.
+//! The vectors of a layer, on the device of the layer.
 
+use crate::error::TensorOp;
 use crate::{Device, TensorError};
 #[cfg(feature = "gpu")]
 use latent_kernels::gpu::Array;
@@ -21,7 +22,7 @@ impl Vector {
         }
     }
 
-    /// On a device. Where a layer was before does not matter: none is moved back.
+    /// Moves it to a device. A layer on a GPU stays there: layers are never moved back.
     pub(super) fn to(self, device: &Device) -> Result<Vector, TensorError> {
         match (self, device) {
             #[cfg(feature = "gpu")]
@@ -39,7 +40,9 @@ impl Vector {
         match self {
             Vector::Cpu(values) => Ok(values),
             #[cfg(feature = "gpu")]
-            Vector::Gpu(array) => Err(TensorError::elsewhere("layer", "the CPU", array.gpu().name())),
+            Vector::Gpu(array) => {
+                Err(TensorError::wrong_device(TensorOp::Layer, "the CPU", array.gpu().name()))
+            }
         }
     }
 
@@ -47,7 +50,7 @@ impl Vector {
     #[cfg(feature = "gpu")]
     pub(super) fn array(&self) -> Result<&Array, TensorError> {
         match self {
-            Vector::Cpu(_) => Err(TensorError::elsewhere("layer", "the GPU", "the CPU")),
+            Vector::Cpu(_) => Err(TensorError::wrong_device(TensorOp::Layer, "the GPU", "the CPU")),
             Vector::Gpu(array) => Ok(array),
         }
     }

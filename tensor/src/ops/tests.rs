@@ -1,4 +1,4 @@
-//! Each op computes what its kernel does, and refuses what does not fit with its own name.
+//! Each op computes what its kernel does, and names itself in the error for arguments that do not fit.
 
 use super::*;
 use crate::{DType, Padding, WeightBytes, Window};
@@ -100,7 +100,7 @@ fn linear_layers_and_tables() {
     refuses(short, "linear: expected a weight of 2 x 3 values, got 4");
     let bias = Linear::new(WeightBytes::new(DType::F32, &bytes), [2, 2], Some(vec![0.; 3]));
     refuses(bias, "linear: expected a bias of 2, got 3");
-    // More rows than a band has; the result lies where the input lay.
+    // More rows than a band has; the result is at the address of the input.
     let bytes_of_one = weight(&[1., 2.]);
     let narrow = Linear::new(WeightBytes::new(DType::F32, &bytes_of_one), [1, 2], None).unwrap();
     let rows = 3 << 20;
@@ -129,7 +129,7 @@ fn linear_layers_and_tables() {
     refuses(embedding(&table, &[2]), "embedding: expected an id below 2, got 2");
 }
 
-/// Layers of blocks are those of the widened values, bit for bit.
+/// A quantized layer gives the results of the dequantized one, bit for bit.
 #[test]
 fn quantized_layers() {
     let values: Vec<f32> = (0..4 * 72 * 4).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect();
@@ -151,8 +151,8 @@ fn quantized_layers() {
     assert_eq!(bits(a), bits(b));
 
     let layer = |weight| Conv2d::new(weight, [4, 32, 3], 1, Padding::all(1), None).unwrap();
-    let picture = tensor(&[1, 3, 9, 32], &x);
-    let [a, b] = [blocks(), single()].map(|weight| conv2d(&picture, &layer(weight)).unwrap());
+    let image = tensor(&[1, 3, 9, 32], &x);
+    let [a, b] = [blocks(), single()].map(|weight| conv2d(&image, &layer(weight)).unwrap());
     assert_eq!(bits(a), bits(b));
 
     let [a, b] = [blocks(), single()].map(|weight| Embedding::new(weight, [36, 32]).unwrap());
@@ -176,30 +176,36 @@ fn convolution_and_upsampling() {
     let x = tensor(&[1, 3, 3, 1], &[1., 2., 3., 4., 5., 6., 7., 8., 9.]);
     shows(conv2d(&x, &layer), &[1, 1, 1, 1], &[45.5]);
     let (residual, vector) = (tensor(&[1, 1, 1, 1], &[4.]), tensor(&[1, 1], &[100.]));
-    let around = Around { residual: Some(residual.clone()), vector: Some(&vector), ..Around::default() };
-    shows(conv2d_with(&x, &layer, around), &[1, 1, 1, 1], &[149.5]);
+    let both = Epilogue { residual: Some(residual.clone()), vector: Some(&vector) };
+    shows(conv2d_fused(&x, &layer, Prologue::none(), both), &[1, 1, 1, 1], &[149.5]);
     let place = residual.f32s().unwrap().as_ptr();
-    let sum = conv2d_with(&x, &layer, Around { residual: Some(residual), ..Around::default() }).unwrap();
+    let sum = conv2d_fused(&x, &layer, Prologue::none(), Epilogue::residual(residual)).unwrap();
     assert_eq!(sum.f32s().unwrap().as_ptr(), place);
     shows(Ok(sum), &[1, 1, 1, 1], &[49.5]);
-    let around = Around { resize: Some([3, 6]), ..Around::default() };
-    shows(conv2d_with(&x, &layer, around), &[1, 1, 4, 1], &[39.5, 42.5, 48.5, 51.5]);
+    let resize = Prologue::resize(Some([3, 6]));
+    shows(conv2d_fused(&x, &layer, resize, Epilogue::none()), &[1, 1, 4, 1], &[39.5, 42.5, 48.5, 51.5]);
     refuses(
         conv2d(&zeros(&[1, 2, 3, 1]), &layer),
-        "conv2d: expected a picture as large as the kernel, got [1, 2, 3, 1]",
+        "conv2d: expected an image as large as the kernel, got [1, 2, 3, 1]",
     );
     refuses(conv2d(&zeros(&[1, 3, 3, 2]), &layer), "conv2d: expected 1 channels, got [1, 3, 3, 2]");
-    let around = Around { residual: Some(x.clone()), ..Around::default() };
-    refuses(conv2d_with(&x, &layer, around), "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]");
-    let around = Around { vector: Some(&x), ..Around::default() };
-    refuses(conv2d_with(&x, &layer, around), "conv2d: expected a vector [1, 1], got [1, 3, 3, 1]");
+    let residual = Epilogue::residual(x.clone());
+    refuses(
+        conv2d_fused(&x, &layer, Prologue::none(), residual),
+        "conv2d: expected [1, 1, 1, 1], got [1, 3, 3, 1]",
+    );
+    let vector = Epilogue::vector(Some(&x));
+    refuses(
+        conv2d_fused(&x, &layer, Prologue::none(), vector),
+        "conv2d: expected a vector [1, 1], got [1, 3, 3, 1]",
+    );
     refuses(
         Conv2d::new(weight(), [1, 2, 3], 1, Padding::all(0), None),
         "conv2d: expected a weight of 1 x 2 x 3 x 3 values, got 9",
     );
     let x = tensor(&[1, 1, 2, 1], &[1., 2.]);
     shows(upsample_nearest(&x, 2, 4), &[1, 2, 4, 1], &[1., 1., 2., 2., 1., 1., 2., 2.]);
-    refuses(upsample_nearest(&x, 0, 4), "upsample_nearest: expected pictures with pixels, got [1, 1, 2, 1]");
+    refuses(upsample_nearest(&x, 0, 4), "upsample_nearest: expected images with pixels, got [1, 1, 2, 1]");
 }
 
 #[test]
@@ -216,7 +222,7 @@ fn attention_of_two_heads() {
     );
 }
 
-/// Values that no op treats alike.
+/// Values that differ.
 fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 % 1013) as f32 - 506.0) / 300.0).collect()
 }
@@ -227,7 +233,7 @@ fn f16_weight(n: usize) -> Vec<u8> {
 
 /// The shapes of a narrow model, where rows do not fill tiles.
 #[test]
-fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
+fn an_image_has_the_same_bytes_alone_and_in_a_batch() {
     const BATCH: usize = 3;
     for (height, width, channels) in [(16, 16, 64), (2, 2, 128), (5, 3, 64)] {
         let size = height * width * channels;
@@ -237,7 +243,7 @@ fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
             for (i, expected) in together.chunks_exact(together.len() / BATCH).enumerate() {
                 let alone = tensor(&[1, height, width, channels], &all.f32s().unwrap()[i * size..][..size]);
                 let got = op(&alone, i);
-                assert!(got.f32s().unwrap() == expected, "picture {i} of {height}x{width}x{channels}");
+                assert!(got.f32s().unwrap() == expected, "image {i} of {height}x{width}x{channels}");
             }
         };
         let bytes = f16_weight(2 * channels * channels * 9);
@@ -272,9 +278,9 @@ fn a_picture_has_the_same_bytes_alone_and_in_a_batch() {
     }
 }
 
-/// A norm over rows that come in parts, a convolution appended and one added, and a linear layer: all as over the whole.
+/// A norm over rows that are added in parts, a convolution that is appended and one that is added, and a linear layer.
 #[test]
-fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
+fn ops_on_bands_have_the_bytes_of_those_on_images() {
     const CHANNELS: usize = 64;
     let (height, width) = (22, 7);
     let bytes = f16_weight(CHANNELS * CHANNELS * 9);
@@ -296,8 +302,8 @@ fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
             Some([h, w]) => linear(&upsample_nearest(&x, h, w).unwrap(), &layer).unwrap(),
             None => linear(&x, &layer).unwrap(),
         };
-        let around = Around { norm_silu: Some(&norm), resize, residual: Some(residual), vector: None };
-        (conv2d_with(&x, &conv, around).unwrap(), [h, w, CHANNELS])
+        let prologue = Prologue { norm_silu: Some(&norm), resize };
+        (conv2d_fused(&x, &conv, prologue, Epilogue::residual(residual)).unwrap(), [h, w, CHANNELS])
     };
     for resize in [None, Some([2 * height, 2 * width])] {
         let (whole, dims) = whole(resize);
@@ -305,7 +311,7 @@ fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
         let mut sums = norm.sums(source.dims()).unwrap();
         [0..3, 3..16, 16..height].into_iter().for_each(|rows| sums.add_rows(&source, rows).unwrap());
         let known = sums.finish().unwrap();
-        let before = Before { norm_silu: Some(&known), resize };
+        let prologue = Prologue { norm_silu: Some(&known), resize };
         let large = match resize {
             Some([h, w]) => Window::whole(upsample_nearest(&x, h, w).unwrap()).unwrap(),
             None => source.clone(),
@@ -316,13 +322,14 @@ fn ops_on_bands_have_the_bytes_of_those_on_pictures() {
             let end = dims[0].min(start + 8);
             let rows = start..end;
             linear_append(&large, &layer, end, &mut out).unwrap();
-            conv2d_add(&source, &conv, before, rows, &mut out).unwrap();
+            conv2d_add(&source, &conv, prologue, rows, &mut out).unwrap();
             alone.forget_above(start);
-            conv2d_append(&source, &conv, before, end, &mut alone).unwrap();
+            conv2d_append(&source, &conv, prologue, end, &mut alone).unwrap();
         }
         assert_eq!(out.into_tensor().unwrap().bytes(), whole.bytes(), "{resize:?}");
-        let around = Around { norm_silu: Some(&norm), resize, ..Around::default() };
-        let plain = Window::whole(conv2d_with(&x, &conv, around).unwrap()).unwrap();
+        let prologue = Prologue { norm_silu: Some(&norm), resize };
+        let plain = conv2d_fused(&x, &conv, prologue, Epilogue::none()).unwrap();
+        let plain = Window::whole(plain).unwrap();
         let rows = alone.rows();
         assert!(rows.start > 0 && alone.values(rows.clone()).unwrap() == plain.values(rows).unwrap());
     }
@@ -338,7 +345,7 @@ fn bands_that_do_not_fit_are_refused() {
     refuses(x.append(&[1.; 2]), "window: expected at most 8 of 12 rows, got 0..9");
     refuses(x.append(&[1.; 3]), "window: expected rows of 2 values, got 3");
     let mut out = Window::new([12, 2, 1], 12).unwrap();
-    let none = Before::default();
+    let none = Prologue::none();
     refuses(conv2d_append(&x, &layer, none, 8, &mut out), "window: expected rows of 0..8, got 0..9");
     conv2d_append(&x, &layer, none, 4, &mut out).unwrap();
     assert_eq!(out.values(0..2).unwrap(), [4., 4., 6., 6.]);
@@ -352,7 +359,7 @@ fn bands_that_do_not_fit_are_refused() {
     let mut other = Window::new([12, 3, 1], 12).unwrap();
     refuses(conv2d_append(&x, &layer, none, 4, &mut other), "conv2d: expected [12, 2, 1], got [12, 3, 1]");
     refuses(out.into_tensor(), "window: expected all 12 rows, got 0..4");
-    refuses(Window::whole(zeros(&[2, 1, 1, 1])), "window: expected one picture, got [2, 1, 1, 1]");
+    refuses(Window::whole(zeros(&[2, 1, 1, 1])), "window: expected one image, got [2, 1, 1, 1]");
     let norm = GroupNorm::new(vec![1.], vec![0.], 1, 1e-5).unwrap();
     refuses(norm.sums([12, 2, 3]), "group_norm: expected pixels of 1 channels, got [1, 12, 2, 3]");
     let mut sums = norm.sums([5, 2, 1]).unwrap();

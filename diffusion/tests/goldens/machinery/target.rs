@@ -34,7 +34,7 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         println!("SKIPPED on GPUs: there is none; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
         return Ok(targets);
     };
-    let mut add = |what: &str, options: &gpu::Options, dtype, limits| -> Result<(), String> {
+    let mut add = |what: &str, options: &gpu::GpuOptions, dtype, limits| -> Result<(), String> {
         let gpu = gpu::Gpu::open(&adapter, options).map_err(|e| e.to_string())?;
         if dtype == DType::F16 && !gpu.has_f16() {
             println!("SKIPPED in f16: {} has none", adapter.name());
@@ -46,9 +46,14 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
     };
     // Pixels in `f16` are decoded from latents that may differ by 2e-2 after several steps.
     let (single, half) = ((1e-3, 2), (2e-2, 8));
-    add("f32", &gpu::Options::default(), DType::F32, single)?;
-    add("f16", &gpu::Options::default(), DType::F16, half)?;
-    add("the least", &gpu::Options { minimal: true, ..Default::default() }, DType::F32, single)?;
+    add("f32", &gpu::GpuOptions::default(), DType::F32, single)?;
+    add("f16", &gpu::GpuOptions::default(), DType::F16, half)?;
+    add(
+        "the least",
+        &gpu::GpuOptions { features: gpu::FeatureLevel::Minimal, ..Default::default() },
+        DType::F32,
+        single,
+    )?;
     Ok(targets)
 }
 

@@ -1,4 +1,4 @@
-//! On GPUs.
+//! The kernel for GPUs against the specification.
 
 use super::*;
 use crate::gemm::gpu::tile::Method;
@@ -6,8 +6,8 @@ use crate::gpu::testing::{check, gpus};
 use crate::gpu::{Array, Gpu};
 use gpu::PackedConv;
 
-/// A convolution with all that can be around it.
-struct Around {
+/// What is fused with a convolution.
+struct Fusion {
     resize: Option<[usize; 2]>,
     bias: bool,
     vector: bool,
@@ -15,13 +15,13 @@ struct Around {
     accumulate: bool,
 }
 
-const ALONE: Around = Around { resize: None, bias: true, vector: false, residual: false, accumulate: false };
+const ALONE: Fusion = Fusion { resize: None, bias: true, vector: false, residual: false, accumulate: false };
 
-fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
-    check_by(Method::best(gpu), name, gpu, case, dtype, half, around);
+fn check_case(name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, fusion: &Fusion) {
+    check_by(Method::best(gpu), name, gpu, case, dtype, half, fusion);
 }
 
-fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, around: &Around) {
+fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, half: bool, fusion: &Fusion) {
     let [n, h, w, c] = case.input;
     let Case { out_channels, kernel, stride, padding, .. } = case;
     let bytes = to_bytes(&random(2, out_channels * c * kernel * kernel), dtype);
@@ -30,41 +30,41 @@ fn check_by(method: Method, name: &str, gpu: &Gpu, case: Case, dtype: DType, hal
     let packed = PackedConv::new(gpu, &filter, half).unwrap();
     assert_eq!((packed.in_channels(), packed.out_channels()), (c, out_channels));
     let x = random(1, n * h * w * c);
-    let [th, tw] = around.resize.unwrap_or([h, w]);
+    let [th, tw] = fusion.resize.unwrap_or([h, w]);
     let large = crate::upsample::reference::nearest(&x, [n, h, w, c], [th, tw]);
     let shape = [out_channels, kernel, stride];
     let mut want = reference::conv2d(&large, [n, th, tw, c], &values.to_f32(), shape, padding);
-    let (oh, ow) = packed.output_size(th, tw).unwrap();
+    let (oh, ow) = packed.geometry().output_size(th, tw).unwrap();
     assert_eq!(want.len(), n * oh * ow * out_channels);
     let (b, v) = (random(3, out_channels), random(4, n * out_channels));
     let (r, before) = (random(5, want.len()), random(6, want.len()));
     for (i, value) in want.iter_mut().enumerate() {
         let channel = i % out_channels;
-        let picture = i / (oh * ow * out_channels);
-        *value += if around.bias { b[channel] } else { 0.0 };
-        *value += if around.vector { v[picture * out_channels + channel] } else { 0.0 };
-        *value += if around.residual { r[i] } else { 0.0 };
-        *value += if around.accumulate { before[i] } else { 0.0 };
+        let image = i / (oh * ow * out_channels);
+        *value += if fusion.bias { b[channel] } else { 0.0 };
+        *value += if fusion.vector { v[image * out_channels + channel] } else { 0.0 };
+        *value += if fusion.residual { r[i] } else { 0.0 };
+        *value += if fusion.accumulate { before[i] } else { 0.0 };
     }
     let bias = Array::upload(gpu, DType::F32, &b).unwrap();
     let terms = (c * kernel * kernel) as f32;
     let tolerance = terms.sqrt() * if half && dtype != DType::F16 { 3e-4 } else { 3e-6 };
-    let what = format!("{name} {case:?} {dtype} half {half} resize {:?} by {method:?}", around.resize);
+    let what = format!("{name} {case:?} {dtype} half {half} resize {:?} by {method:?}", fusion.resize);
     check(gpu, &[&x, &v, &r, &before], &want, tolerance, &what, |arrays| {
         let mut out = arrays[3].clone();
-        let conv = gpu::Fused {
+        let conv = gpu::GpuConvolution {
             x: &arrays[0],
             shape: [n, h, w],
-            resize: around.resize,
-            bias: around.bias.then_some(&bias),
-            vector: around.vector.then_some(&arrays[1]),
-            residual: around.residual.then_some(&arrays[2]),
-            accumulate: around.accumulate,
+            resize: fusion.resize,
+            bias: fusion.bias.then_some(&bias),
+            vector: fusion.vector.then_some(&arrays[1]),
+            residual: fusion.residual.then_some(&arrays[2]),
+            accumulate: fusion.accumulate,
         };
         if method == Method::best(gpu) {
-            gpu::fused(&conv, &packed, &mut out)?;
+            gpu::conv2d(&conv, &packed, &mut out)?;
         } else {
-            gpu::fused_by(method, &conv, &packed, &mut out)?;
+            gpu::conv2d_by(method, &conv, &packed, &mut out)?;
         }
         Ok(out)
     });
@@ -99,9 +99,9 @@ fn real_convolutions() {
     }
 }
 
-/// Odd sizes with everything around, small enough for the many kinds and large enough to be cut into bands.
+/// Odd sizes with every prologue and epilogue, small enough to test many and large enough to be split into bands.
 #[test]
-fn convolutions_of_any_shape_with_all_around() {
+fn convolutions_of_any_shape_with_all_fused() {
     let pads = [
         Padding::default(),
         Padding::all(1),
@@ -115,7 +115,7 @@ fn convolutions_of_any_shape_with_all_around() {
                 let out_channels = [1, 4, 10, 24, 68, 130][i % 6];
                 let [_, h, w, _] = input;
                 let resize = [None, Some([2 * h, 2 * w]), Some([h + 3, w - 1]), None, Some([h - 1, w])];
-                let around = Around {
+                let fusion = Fusion {
                     resize: resize[i % 5],
                     bias: i % 2 == 0,
                     vector: i % 3 != 0,
@@ -124,27 +124,27 @@ fn convolutions_of_any_shape_with_all_around() {
                 };
                 let dtype = [DType::F32, DType::F16, DType::BF16][i % 3];
                 let case = case(input, out_channels, kernel, stride, pads[(i / 2) % 4]);
-                check_case(name, &gpu, case, dtype, i % 4 == 1, &around);
+                check_case(name, &gpu, case, dtype, i % 4 == 1, &fusion);
                 i += 1;
             }
         }
     }
 }
 
-/// A picture larger than what can be bound, in bands; a vector for each of several; sums long enough to be split.
+/// An image too large for a binding, in bands; a vector for each of several; sums long enough to be split.
 #[test]
 fn large_pictures_and_long_sums() {
-    let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
-    let enlarged = Around { resize: Some([40, 44]), ..all };
+    let all = Fusion { resize: None, bias: true, vector: true, residual: true, accumulate: true };
+    let enlarged = Fusion { resize: Some([40, 44]), ..all };
     for (name, gpu) in gpus() {
-        for around in [&all, &enlarged] {
+        for fusion in [&all, &enlarged] {
             check_case(
                 name,
                 &gpu,
                 case([2, 20, 22, 32], 36, 3, 1, Padding::all(1)),
                 DType::F16,
                 false,
-                around,
+                fusion,
             );
         }
         check_case(name, &gpu, case([2, 40, 30, 16], 64, 1, 1, Padding::default()), DType::BF16, false, &all);
@@ -153,21 +153,21 @@ fn large_pictures_and_long_sums() {
     }
 }
 
-/// What is around the cooperative matrices, on any GPU.
+/// The code around cooperative matrices, on any GPU.
 #[test]
 fn convolutions_by_emulated_matrices() {
-    let all = Around { resize: None, bias: true, vector: true, residual: true, accumulate: true };
-    let enlarged = Around { resize: Some([16, 14]), ..all };
+    let all = Fusion { resize: None, bias: true, vector: true, residual: true, accumulate: true };
+    let enlarged = Fusion { resize: Some([16, 14]), ..all };
     for (name, gpu) in gpus() {
         for (side, subgroup) in [(16, 32), (8, 8)] {
             let method = Method::Matrices { side, subgroup, cooperative: false };
-            for (case, around) in [
+            for (case, fusion) in [
                 (case([2, 9, 7, 32], 68, 3, 1, Padding::all(1)), &all),
                 (case([1, 8, 7, 32], 40, 3, 1, Padding::all(1)), &enlarged),
                 // A tap ends within a load, and the sums are long enough to be split.
                 (case([1, 5, 6, 36], 64, 4, 1, Padding::all(1)), &all),
             ] {
-                check_by(method, name, &gpu, case, DType::F16, false, around);
+                check_by(method, name, &gpu, case, DType::F16, false, fusion);
             }
         }
     }

@@ -76,13 +76,13 @@ impl SimdOp for CopyStrip<'_> {
         let norm = conv.norm.map(|norm| norm.channels(strip.first.image, channel, real));
         for (row, line) in copy.chunks_exact_mut(columns * width).take(IN).enumerate() {
             // Above the image this wraps to a huge value, and fails the comparison like one below.
-            let y = (strip.first.y + row).wrapping_sub(weight.padding.top);
+            let y = (strip.first.y + row).wrapping_sub(weight.geometry.padding.top);
             if y >= height {
                 line.fill(0.0);
                 continue;
             }
             for (column, pixel) in line.chunks_exact_mut(width).enumerate() {
-                let x = (strip.first.x + column).wrapping_sub(weight.padding.left);
+                let x = (strip.first.x + column).wrapping_sub(weight.geometry.padding.left);
                 if x >= image_width {
                     pixel.fill(0.0);
                     continue;

@@ -58,7 +58,7 @@ const PLANE_GAP: usize = 16;
 
 /// Whether this is the faster way for a convolution.
 pub(super) fn fits(weight: &ConvWeight) -> bool {
-    weight.kernel == 3 && weight.stride == 1 && weight.in_channels() >= MIN_CHANNELS
+    weight.geometry.kernel == 3 && weight.geometry.stride == 1 && weight.in_channels() >= MIN_CHANNELS
 }
 
 /// The position of a tile in the output.

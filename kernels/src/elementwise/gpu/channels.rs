@@ -1,13 +1,14 @@
-//! Operations on the channels of pictures.
+//! Operations on the channels of images.
 
+use super::super::{assert_concat_lengths, assert_vector_lengths};
 use super::THREADS;
 use crate::DType;
-use crate::gpu::{Access, Array, Dispatch, GpuError, Shader, Variant, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct AddParams {
+struct AddPerChannelParams {
     count: u32,
     width: u32,
     positions: u32,
@@ -19,17 +20,17 @@ struct AddParams {
 
 pub(crate) static ADD_PER_CHANNEL: Shader = Shader {
     name: "add_per_channel",
-    sources: &[shaders::ELEMENTS, include_str!("../add_per_channel.wgsl")],
-    bindings: &[Access::Write, Access::Read],
-    params: size_of::<AddParams>(),
+    sources: &[prelude::ELEMENTS, include_str!("../add_per_channel.wgsl")],
+    bindings: &[BindingAccess::Write, BindingAccess::Read],
+    params: size_of::<AddPerChannelParams>(),
     variants: || {
-        let mut all = Variant::basic();
-        all.extend([1, 4].map(|vector| Variant::new(DType::F16, vector).flag(F32_VECTOR, true)));
+        let mut all = ShaderVariant::basic();
+        all.extend([1, 4].map(|vector| ShaderVariant::new(DType::F16, vector).flag(F32_VECTOR, true)));
         all
     },
 };
 
-/// The flag for a vector of `f32` beside pictures of `f16`.
+/// The flag for a vector of `f32` that is added to images of `f16`.
 const F32_VECTOR: &str = "F32_VECTOR";
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -46,34 +47,29 @@ struct ConcatParams {
 
 pub(crate) static CONCAT: Shader = Shader {
     name: "concat",
-    sources: &[shaders::ELEMENTS, include_str!("../concat.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("../concat.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<ConcatParams>(),
-    variants: Variant::basic,
+    variants: ShaderVariant::basic,
 };
 
-/// Adds a vector `[batch, channels]`, of the same number format or of `f32`, to every position of `x`
+/// Adds a vector `[batch, channels]`, of the same dtype or of `f32`, to every position of `x`
 /// `[batch, positions, channels]`.
 ///
 /// # Errors
 /// A lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the lengths disagree, or the number formats.
+/// If the lengths disagree, or the dtypes.
 pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: usize) -> Result<(), GpuError> {
-    assert_eq!(vector.len(), batch * channels, "a vector [{batch}, {channels}]");
-    assert!(
-        channels > 0 && x.len().is_multiple_of((batch * channels).max(1)),
-        "{} values for {batch} x {channels}",
-        x.len()
-    );
+    assert_vector_lengths(x.len(), vector.len(), batch, channels);
     assert!(vector.dtype() == x.dtype() || vector.dtype() == DType::F32, "a vector of {}", vector.dtype());
     let gpu = x.gpu().clone();
-    let variant = Variant::of_width(x.dtype(), channels).flag(F32_VECTOR, vector.dtype() != x.dtype());
+    let variant = ShaderVariant::of_width(x.dtype(), channels).flag(F32_VECTOR, vector.dtype() != x.dtype());
     let width = channels / variant.vector as usize;
     let pixels = x.len() / channels;
     let positions = pixels / batch.max(1);
-    // So many pixels lie in no more pictures, so the vectors of these fit too.
+    // There are no more images than pixels, so their vectors fit too.
     let piece = gpu.rows_at_once(channels * vector.dtype().size());
     for pixel in (0..pixels).step_by(piece) {
         let here = piece.min(pixels - pixel);
@@ -85,7 +81,7 @@ pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: us
             shader: &ADD_PER_CHANNEL,
             variant: variant.clone(),
             arrays: &[to, from],
-            params: AddParams {
+            params: AddPerChannelParams {
                 count: count as u32,
                 width: width as u32,
                 positions: positions as u32,
@@ -107,7 +103,7 @@ pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: us
 /// As [`add_per_channel`].
 ///
 /// # Panics
-/// If the lengths disagree, or the number formats.
+/// If the lengths disagree, or the dtypes.
 pub fn concat_channels(
     a: &Array,
     a_channels: usize,
@@ -116,20 +112,12 @@ pub fn concat_channels(
     out: &mut Array,
 ) -> Result<(), GpuError> {
     let channels = a_channels + b_channels;
-    assert!(a_channels > 0 && b_channels > 0, "no channels to join");
+    assert_concat_lengths([a.len(), b.len()], [a_channels, b_channels], out.len());
     let positions = a.len() / a_channels;
-    let agree = a.len() == positions * a_channels && b.len() == positions * b_channels;
-    assert!(
-        agree && out.len() == positions * channels,
-        "{} and {} values to {}",
-        a.len(),
-        b.len(),
-        out.len()
-    );
-    assert!(a.dtype() == b.dtype() && a.dtype() == out.dtype(), "joining different number formats");
+    assert!(a.dtype() == b.dtype() && a.dtype() == out.dtype(), "joining different dtypes");
     let gpu = a.gpu().clone();
     let both_whole = a_channels.is_multiple_of(4) && b_channels.is_multiple_of(4);
-    let variant = Variant::new(a.dtype(), if both_whole { 4 } else { 1 });
+    let variant = ShaderVariant::new(a.dtype(), if both_whole { 4 } else { 1 });
     let vector = variant.vector as usize;
     let piece = gpu.rows_at_once(channels * a.dtype().size());
     for pixel in (0..positions).step_by(piece) {

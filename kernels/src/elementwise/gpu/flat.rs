@@ -1,9 +1,10 @@
-//! Operations that do not know of shapes.
+//! Operations that do not depend on shapes.
 
+use super::super::assert_sum_lengths;
 use super::THREADS;
 use crate::DType;
 use crate::activation;
-use crate::gpu::{Access, Array, Dispatch, Gpu, GpuError, Shader, Variant, in_rows, shaders};
+use crate::gpu::{Array, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,10 +18,10 @@ struct AddParams {
 
 pub(crate) static ADD: Shader = Shader {
     name: "add",
-    sources: &[shaders::ELEMENTS, include_str!("../add.wgsl")],
-    bindings: &[Access::Write, Access::Read],
+    sources: &[prelude::ELEMENTS, include_str!("../add.wgsl")],
+    bindings: &[BindingAccess::Write, BindingAccess::Read],
     params: size_of::<AddParams>(),
-    variants: || [DType::F32, DType::F16].map(|dtype| Variant::new(dtype, 4)).into(),
+    variants: || [DType::F32, DType::F16].map(|dtype| ShaderVariant::new(dtype, 4)).into(),
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -36,10 +37,10 @@ struct GuidanceParams {
 
 pub(crate) static GUIDANCE: Shader = Shader {
     name: "guidance",
-    sources: &[shaders::ELEMENTS, include_str!("../guidance.wgsl")],
-    bindings: &[Access::Read, Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("../guidance.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<GuidanceParams>(),
-    variants: Variant::basic,
+    variants: ShaderVariant::basic,
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -53,13 +54,13 @@ struct ConvertParams {
 
 pub(crate) static CONVERT: Shader = Shader {
     name: "convert",
-    sources: &[shaders::ELEMENTS, include_str!("../convert.wgsl")],
-    bindings: &[Access::Read, Access::Write],
+    sources: &[prelude::ELEMENTS, include_str!("../convert.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<ConvertParams>(),
     variants: || {
-        let mut all = Variant::basic();
-        all.push(Variant::new(DType::F32, 4).flag("FROM_F16", true));
-        all.push(Variant::new(DType::F16, 4).flag("FROM_F32", true));
+        let mut all = ShaderVariant::basic();
+        all.push(ShaderVariant::new(DType::F32, 4).flag("FROM_F16", true));
+        all.push(ShaderVariant::new(DType::F16, 4).flag("FROM_F32", true));
         all
     },
 };
@@ -70,19 +71,19 @@ pub(crate) static CONVERT: Shader = Shader {
 /// A lost GPU, a command that it refused.
 ///
 /// # Panics
-/// If the lengths or the number formats differ.
+/// If the lengths or the dtypes differ.
 pub fn add_assign(a: &mut Array, b: &Array) -> Result<(), GpuError> {
-    assert_eq!(a.len(), b.len(), "sum of different lengths");
-    assert_eq!(a.dtype(), b.dtype(), "sum of different number formats");
+    assert_sum_lengths(a.len(), b.len());
+    assert_eq!(a.dtype(), b.dtype(), "sum of different dtypes");
     let gpu = a.gpu().clone();
     for [start, here] in pieces(&gpu, a.len(), a.dtype().size()) {
         let (to, a_first) = a.window(start, here);
         let (from, b_first) = b.window(start, here);
-        // Memory is a whole number of vectors, so the last may be computed past the end.
+        // The memory is whole vectors, so the last one may be computed past the end.
         let count = here.div_ceil(4);
         gpu.dispatch(&Dispatch {
             shader: &ADD,
-            variant: Variant::new(a.dtype(), 4),
+            variant: ShaderVariant::new(a.dtype(), 4),
             arrays: &[to, from],
             params: AddParams { count: count as u32, a_first: a_first / 4, b_first: b_first / 4, pad: 0 },
             groups: in_rows(count.div_ceil(THREADS)),
@@ -107,14 +108,14 @@ pub fn scale(x: &mut Array, k: f32) -> Result<(), GpuError> {
 /// As [`add_assign`].
 ///
 /// # Panics
-/// If `x` is not twice as long as `out`, or of another number format.
+/// If `x` is not twice as long as `out`, or of another dtype.
 pub fn guidance(x: &Array, k: f32, out: &mut Array) -> Result<(), GpuError> {
     assert_eq!(x.len(), 2 * out.len(), "guidance of two halves");
-    assert_eq!(x.dtype(), out.dtype(), "guidance to another number format");
+    assert_eq!(x.dtype(), out.dtype(), "guidance to another dtype");
     let gpu = x.gpu().clone();
     let half = out.len();
     // The second half may begin within a vector.
-    let variant = Variant::of_width(x.dtype(), half);
+    let variant = ShaderVariant::of_width(x.dtype(), half);
     for [start, here] in pieces(&gpu, half, x.dtype().size()) {
         let (without, without_first) = x.window(start, here);
         let (conditioned, conditioned_first) = x.window(half + start, here);
@@ -139,20 +140,20 @@ pub fn guidance(x: &Array, k: f32, out: &mut Array) -> Result<(), GpuError> {
     Ok(())
 }
 
-/// A copy in the number format of `out`: from `f32` to `f16` (if the GPU has it), from `f16` to `f32` (on every GPU), or
+/// A copy in the dtype of `out`: from `f32` to `f16` (if the GPU has it), from `f16` to `f32` (on every GPU), or
 /// without a change.
 ///
 /// # Errors
 /// As [`add_assign`].
 ///
 /// # Panics
-/// If the lengths differ, or a number format is `BF16`.
+/// If the lengths differ, or a dtype is `BF16`.
 pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
     assert_eq!(x.len(), out.len(), "a copy of another length");
     let variant = match (x.dtype(), out.dtype()) {
-        (from, to) if from == to => Variant::new(to, 4),
-        (DType::F16, DType::F32) => Variant::new(DType::F32, 4).flag("FROM_F16", true),
-        (DType::F32, DType::F16) => Variant::new(DType::F16, 4).flag("FROM_F32", true),
+        (from, to) if from == to => ShaderVariant::new(to, 4),
+        (DType::F16, DType::F32) => ShaderVariant::new(DType::F32, 4).flag("FROM_F16", true),
+        (DType::F32, DType::F16) => ShaderVariant::new(DType::F16, 4).flag("FROM_F32", true),
         (from, to) => panic!("no conversion of {from} to {to}"),
     };
     copy(&variant, x, out, 0)
@@ -164,17 +165,21 @@ pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
 /// As [`add_assign`].
 ///
 /// # Panics
-/// If the length of `out` is not `times` that of `x`, or its number format is another.
+/// If the length of `out` is not `times` that of `x`, or its dtype is another.
 pub fn repeat(x: &Array, times: usize, out: &mut Array) -> Result<(), GpuError> {
     assert_eq!(x.len() * times, out.len(), "{times} copies");
-    assert_eq!(x.dtype(), out.dtype(), "copies in another number format");
-    // Only the first copy surely begins with a whole vector.
-    let variant = if times == 1 { Variant::new(x.dtype(), 4) } else { Variant::of_width(x.dtype(), x.len()) };
+    assert_eq!(x.dtype(), out.dtype(), "copies in another dtype");
+    // Only the first copy is certain to begin with a whole vector.
+    let variant = if times == 1 {
+        ShaderVariant::new(x.dtype(), 4)
+    } else {
+        ShaderVariant::of_width(x.dtype(), x.len())
+    };
     (0..times).try_for_each(|i| copy(&variant, x, out, i * x.len()))
 }
 
 /// Copies all of `x` to `out` from `at` on.
-fn copy(variant: &Variant, x: &Array, out: &Array, at: usize) -> Result<(), GpuError> {
+fn copy(variant: &ShaderVariant, x: &Array, out: &Array, at: usize) -> Result<(), GpuError> {
     let gpu = x.gpu().clone();
     for [start, here] in pieces(&gpu, x.len(), x.dtype().size().max(out.dtype().size())) {
         let (from, x_first) = x.window(start, here);

@@ -14,11 +14,11 @@ pub(crate) const COLUMNS: usize = 64;
 /// The terms of a sum are padded to a multiple of this with zeros, so that shaders can read several at once.
 pub(crate) const TERMS: usize = 16;
 
-/// Inputs that are transposed at once: with nine taps, their values fit the first cache.
+/// Inputs that are transposed at once: with nine taps, their values fit in the L1 cache.
 const INPUTS: usize = 32;
 
 /// A weight `[outputs, inputs, taps]` packed for the GPU: `[panels][taps * inputs, padded][64]`, where a panel is 64
-/// outputs. Outputs and terms past the last are zero.
+/// outputs. Outputs and terms past the last one are zero.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
     pub(crate) data: Array,
@@ -28,8 +28,8 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own format, `q8_0` as `f32`; `f16` and `bf16`
-    /// take 16 bits a value also on a GPU whose shaders have no `f16`.
+    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype, `q8_0` as `f32`. `f16` and
+    /// `bf16` take 16 bits a value even on a GPU whose shaders lack `f16`.
     ///
     /// # Errors
     /// No memory, a lost GPU.
@@ -83,7 +83,7 @@ impl PackedWeight {
     }
 }
 
-/// A weight in panels, `narrow`ed to the format that is stored.
+/// A weight in panels, converted to the stored dtype by `narrow`.
 fn pack<T: Copy + Default + Send>(
     weight: &WeightMatrix,
     narrow: impl Fn(&[f32], &mut [T]) + Sync + Send,
@@ -95,7 +95,7 @@ fn pack<T: Copy + Default + Send>(
     parallel::chunks_mut(&mut packed, panel, |index, panel| {
         let mut wide = vec![0.0; taps * INPUTS * PANEL];
         let mut narrowed = vec![T::default(); taps * INPUTS * PANEL];
-        // A panel of the GPU holds several of the CPU's.
+        // A panel of the GPU holds several panels of the CPU.
         let first = index * COLUMNS / PANEL;
         let count = (outputs.div_ceil(PANEL) - first).min(COLUMNS / PANEL);
         for part in 0..count {

@@ -1,18 +1,24 @@
-//! Runs of the shaders for products.
+//! Recording of the shaders for products.
 
 use super::pack::{COLUMNS, TERMS};
-use super::tile::{MATRIX_TERMS, Method, PARTIAL, Tile, WIDE};
+use super::tile::{MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
 use super::{PackedWeight, SUM};
 use crate::DType;
-use crate::gpu::{Access, Array, Binding, Dispatch, Gpu, GpuError, Shader, Variant, in_rows};
+use crate::gpu::{Array, Binding, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 
 /// Bias, vector, residual, output, input, weight.
-pub(crate) const BINDINGS: [Access; 6] =
-    [Access::Read, Access::Read, Access::Read, Access::Write, Access::Read, Access::Read];
+pub(crate) const BINDINGS: [BindingAccess; 6] = [
+    BindingAccess::Read,
+    BindingAccess::Read,
+    BindingAccess::Read,
+    BindingAccess::Write,
+    BindingAccess::Read,
+    BindingAccess::Read,
+];
 
-/// Operations of one run: a quarter of a second on a small GPU. Drivers reset what takes longer than two.
+/// Operations of one run: a quarter of a second on a small GPU. Drivers reset a GPU that takes longer than two.
 const FLOPS: usize = 250_000_000_000;
 
 /// As `params.wgsl` has them.
@@ -34,13 +40,13 @@ pub(crate) struct Params {
     residual_first: u32,
     out_first: u32,
     addends: u32,
-    pictures: Pictures,
+    images: ImageParams,
 }
 
-/// The part of the parameters that tells what pictures the rows are of.
+/// The part of the parameters that describes the images to which the rows belong.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Pictures {
+pub(crate) struct ImageParams {
     pub(crate) pixels: u32,
     pub(crate) channels: u32,
     pub(crate) kernel: u32,
@@ -53,7 +59,7 @@ pub(crate) struct Pictures {
     pub(crate) top: u32,
     pub(crate) left: u32,
     pub(crate) source: u32,
-    pub(crate) picture: u32,
+    pub(crate) image: u32,
 }
 
 const BIAS: u32 = 1;
@@ -61,41 +67,34 @@ const VECTOR: u32 = 2;
 const RESIDUAL: u32 = 4;
 const OUT: u32 = 8;
 
-/// What is added to a product.
+/// The epilogue of a product: what is added to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addends<'a> {
     /// `[outputs]` of `f32`.
     pub(crate) bias: Option<&'a Array>,
-    /// `[pictures, outputs]`
+    /// `[images, outputs]`
     pub(crate) vector: Option<&'a Array>,
     /// The result's shape.
     pub(crate) residual: Option<&'a Array>,
-    /// What the result holds.
+    /// The previous contents of the result.
     pub(crate) accumulate: bool,
 }
 
 impl Addends<'_> {
     /// # Panics
-    /// If an array has another length or number format than it should.
-    pub(crate) fn assert_lengths(
-        &self,
-        x: &Array,
-        rows: usize,
-        pictures: usize,
-        outputs: usize,
-        out: &Array,
-    ) {
+    /// If an array has the wrong length or dtype.
+    pub(crate) fn assert_lengths(&self, x: &Array, rows: usize, images: usize, outputs: usize, out: &Array) {
         assert_eq!((out.len(), out.dtype()), (rows * outputs, x.dtype()), "output [{rows}, {outputs}]");
         assert!(self.bias.is_none_or(|b| (b.len(), b.dtype()) == (outputs, DType::F32)), "bias");
         assert!(
-            self.vector.is_none_or(|v| (v.len(), v.dtype()) == (pictures * outputs, x.dtype())),
-            "vector [{pictures}, {outputs}]"
+            self.vector.is_none_or(|v| (v.len(), v.dtype()) == (images * outputs, x.dtype())),
+            "vector [{images}, {outputs}]"
         );
         assert!(self.residual.is_none_or(|r| (r.len(), r.dtype()) == (out.len(), x.dtype())), "residual");
     }
 }
 
-/// Rows of a result that one run may compute, if a row takes `row_bytes` of the widest array.
+/// Rows of a result that one run may compute, if a row of the widest array takes `row_bytes`.
 pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -> usize {
     let quick = (FLOPS / (2 * weight.terms() * weight.outputs())).max(1);
     let rows = gpu.rows_at_once(row_bytes).min(quick);
@@ -104,7 +103,7 @@ pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -
 }
 
 /// A product of some rows, small enough for `x` and the result to be bound.
-pub(crate) struct Run<'a> {
+pub(crate) struct ProductRun<'a> {
     pub(crate) shader: &'static Shader,
     pub(crate) method: Method,
     pub(crate) x: &'a Array,
@@ -114,15 +113,15 @@ pub(crate) struct Run<'a> {
     pub(crate) addends: &'a Addends<'a>,
     /// The rows of the result.
     pub(crate) rows: Range<usize>,
-    /// The picture of the first row.
-    pub(crate) first_picture: usize,
-    pub(crate) pictures: Pictures,
+    /// The image of the first row.
+    pub(crate) first_image: usize,
+    pub(crate) images: ImageParams,
 }
 
-impl Run<'_> {
-    /// Records it, in as many pieces as the limit of bindings asks for.
+impl ProductRun<'_> {
+    /// Records the product, in pieces that fit the binding limit.
     pub(crate) fn record(&self, out: &Array) -> Result<(), GpuError> {
-        let Run { weight, x, .. } = *self;
+        let ProductRun { weight, x, .. } = *self;
         let gpu = x.gpu();
         let (outputs, depth, size) = (weight.outputs(), weight.depth(), weight.data.dtype().size());
         let row = COLUMNS * size;
@@ -133,7 +132,7 @@ impl Run<'_> {
                 self.piece(column..outputs.min(column + columns), 0..depth, out)?;
             }
         } else {
-            // Not even a panel can be bound at once.
+            // Not even one panel can be bound at once.
             let terms = (terms / TERMS * TERMS).max(TERMS);
             for column in (0..outputs).step_by(COLUMNS) {
                 for from in (0..depth).step_by(terms) {
@@ -146,17 +145,11 @@ impl Run<'_> {
 
     /// Records a product with some outputs, and some terms of its sums, of the weight.
     fn piece(&self, columns: Range<usize>, terms: Range<usize>, out: &Array) -> Result<(), GpuError> {
-        let Run { x, weight, rows, .. } = self;
+        let ProductRun { x, weight, rows, .. } = self;
         let (gpu, outputs, depth) = (x.gpu(), weight.outputs(), weight.depth());
-        let halves = x.dtype() == DType::F16 && weight.data.dtype() == DType::F16;
-        let method =
-            if halves && weight.inputs().is_multiple_of(4) && terms.len().is_multiple_of(MATRIX_TERMS) {
-                self.method
-            } else {
-                Method::Fma
-            };
-        let (tile, parts) = Tile::choose(method, rows.len(), columns.len(), terms.len());
-        // Sums in parts are of whole rows, and all parts are bound at once.
+        let method = self.method_for(terms.len());
+        let (tile, parts) = ProductTile::choose(method, rows.len(), columns.len(), terms.len());
+        // Split sums are of whole rows, and all parts are bound at once.
         let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
         let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(MATRIX_TERMS);
         let parts = terms.len().div_ceil(part);
@@ -180,7 +173,7 @@ impl Run<'_> {
             panel: (depth * COLUMNS / 4) as u32,
             weight_first: weight_first / 4,
             x_first: x_first / variant.vector,
-            pictures: self.pictures,
+            images: self.images,
             ..Params::default()
         };
         let mut groups = in_rows(tile.count(rows.len(), columns.len()));
@@ -192,35 +185,48 @@ impl Run<'_> {
             let arrays = &[bias, vector, residual, to, input, weights];
             return gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops });
         }
-
         let sums = Array::scratch(gpu, DType::F32, parts * rows.len() * outputs)?;
         let [bias, vector, residual] = [(); 3].map(|()| self.absent());
         let arrays = &[bias, vector, residual, sums.whole(), input, weights];
         let variant = variant.flag(PARTIAL, true);
         gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })?;
+        self.add_parts(&sums, parts, params, out)
+    }
 
-        let variant = Variant::of_width(x.dtype(), outputs);
+    /// The method for sums of `terms` terms.
+    fn method_for(&self, terms: usize) -> Method {
+        let ProductRun { x, weight, .. } = self;
+        let is_half = x.dtype() == DType::F16 && weight.data.dtype() == DType::F16;
+        let fits = weight.inputs().is_multiple_of(4) && terms.is_multiple_of(MATRIX_TERMS);
+        if is_half && fits { self.method } else { Method::Fma }
+    }
+
+    /// Records the second half of a product whose sums were split: the parts `[parts, rows, outputs]` are added.
+    fn add_parts(&self, sums: &Array, parts: usize, params: Params, out: &Array) -> Result<(), GpuError> {
+        let outputs = self.weight.outputs();
+        let variant = ShaderVariant::of_width(self.x.dtype(), outputs);
         let wide = variant.vector as usize;
         let mut params = Params { part: parts as u32, x_first: 0, ..params };
         let [bias, vector, residual, to] = self.ends(&mut params, true, out);
-        gpu.dispatch(&Dispatch {
+        self.x.gpu().dispatch(&Dispatch {
             shader: &SUM,
             variant: variant.flag(WIDE, wide == 4),
             arrays: &[bias, vector, residual, to, sums.whole()],
             params,
-            groups: in_rows((rows.len() * outputs / wide).div_ceil(256)),
+            groups: in_rows((self.rows.len() * outputs / wide).div_ceil(256)),
             flops: 0,
         })
     }
 
-    /// In place of an array that is not read.
+    /// Bound in place of an array that is not read.
     fn absent(&self) -> Binding {
         self.x.window(self.x_part.start, 1).0
     }
 
-    /// Binds the result and what is added: all that there is to the first terms of the sums, to others what is there.
+    /// Binds the result and the addends. Only the run with the `first` terms of the sums has addends; the others add to
+    /// the contents of the result.
     fn ends(&self, params: &mut Params, first: bool, out: &Array) -> [Binding; 4] {
-        let Run { addends, rows, weight, .. } = self;
+        let ProductRun { addends, rows, weight, .. } = self;
         let outputs = weight.outputs();
         let wide = if outputs.is_multiple_of(4) { 4 } else { 1 };
         let mut flags = 0;
@@ -232,12 +238,11 @@ impl Run<'_> {
             }
             _ => (self.absent(), 0),
         };
-        let pictures =
-            self.first_picture..self.first_picture + rows.len().div_ceil(params.pictures.pixels as usize);
+        let images = self.first_image..self.first_image + rows.len().div_ceil(params.images.pixels as usize);
         let result = rows.start * outputs..rows.end * outputs;
         let (bias, _) = bind(addends.bias, BIAS, 0..outputs);
         let (vector, vector_first) =
-            bind(addends.vector, VECTOR, pictures.start * outputs..pictures.end * outputs);
+            bind(addends.vector, VECTOR, images.start * outputs..images.end * outputs);
         let (residual, residual_first) = bind(addends.residual, RESIDUAL, result.clone());
         if addends.accumulate || !first {
             flags |= OUT;

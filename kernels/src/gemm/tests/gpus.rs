@@ -1,4 +1,4 @@
-//! On GPUs.
+//! The kernel for GPUs against the specification.
 
 use super::*;
 use crate::gpu::testing::{check, gpus};
@@ -21,12 +21,12 @@ fn weight(gpu: &Gpu, dtype: DType, n: usize, k: usize, half: bool) -> (PackedWei
     (packed, values.to_f32())
 }
 
-/// A product in all that can be added to it.
+/// Checks a product with any of the addends.
 fn check_product(name: &str, gpu: &Gpu, dtype: DType, half: bool, [m, n, k]: [usize; 3], added: [bool; 3]) {
     check_by(None, name, gpu, dtype, half, [m, n, k], added);
 }
 
-/// As [`check_product`], by a method or what is best.
+/// As [`check_product`], by a given method or the best.
 fn check_by(
     method: Option<Method>,
     name: &str,
@@ -58,7 +58,7 @@ fn check_by(
             let addends = Addends { bias, vector: None, residual, accumulate };
             gpu::matrices(method, &arrays[0], &packed, &addends, usize::MAX, &mut out)?;
         } else {
-            let product = gpu::Product { x: &arrays[0], weight: &packed, bias, residual, accumulate };
+            let product = gpu::GpuProduct { x: &arrays[0], weight: &packed, bias, residual, accumulate };
             gpu::gemm(&product, &mut out)?;
         }
         Ok(out)
@@ -87,7 +87,7 @@ fn real_products() {
     }
 }
 
-/// Odd sizes of each, every format, every addend: each variant and each way to cut.
+/// Odd sizes of each, every dtype, every addend: each variant and each way to split.
 #[test]
 fn products_of_any_shape() {
     let sizes = [1, 3, 4, 16, 17, 36, 64, 65, 100, 128, 130, 200];
@@ -104,7 +104,7 @@ fn products_of_any_shape() {
     }
 }
 
-/// Tall and wide enough for the large tiles, with rests; sums long enough to be split.
+/// Tall and wide enough for the large tiles, with remainders; sums long enough to be split.
 #[test]
 fn products_in_every_tile() {
     for (name, gpu) in gpus() {
@@ -128,13 +128,13 @@ fn no_rows_are_no_work() {
         let (packed, _) = weight(&gpu, DType::F32, 8, 4, false);
         let (x, mut out) = (Array::upload(&gpu, DType::F32, &[]), Array::upload(&gpu, DType::F32, &[]));
         let x = x.as_ref().unwrap();
-        let product = gpu::Product { x, weight: &packed, bias: None, residual: None, accumulate: false };
+        let product = gpu::GpuProduct { x, weight: &packed, bias: None, residual: None, accumulate: false };
         gpu::gemm(&product, out.as_mut().unwrap()).unwrap();
     }
 }
 
-/// Every place in the tiles of matrices, each size, with rests and split sums, without cooperative matrices: what remains
-/// untested where there are none is that they load, multiply and store as they are said to.
+/// Every place in the tiles of matrices, each size, with remainders and split sums, without cooperative matrices: on
+/// adapters that lack them, only their loads, products and stores remain untested.
 #[test]
 fn products_by_emulated_matrices() {
     for (name, gpu) in gpus() {
