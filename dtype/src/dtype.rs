@@ -134,6 +134,11 @@ impl DType {
         TABLE.iter().map(|row| row.dtype)
     }
 
+    /// Every dtype that a safetensors header can name: all but the block formats.
+    pub fn in_headers() -> impl Iterator<Item = DType> {
+        TABLE.iter().filter(|row| row.in_headers).map(|row| row.dtype)
+    }
+
     /// The dtype of that [`name`](DType::name), such as `"f16"`, in upper or lower case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<DType> {
@@ -250,7 +255,7 @@ mod tests {
     #[test]
     fn sizes_are_in_whole_bytes() {
         assert_eq!((DType::F16.size(), DType::C64.size()), (2, 8));
-        for dtype in DType::all().filter(|dtype| !dtype.is_block_format()) {
+        for dtype in DType::in_headers() {
             let (values, bytes) = (dtype.block_len(), dtype.block_bytes());
             assert_eq!(
                 (values * dtype.bits(), dtype.checked_bytes(3 * values)),

@@ -35,7 +35,7 @@ pub mod memory;
 pub mod parallel;
 pub mod peak;
 pub mod priority;
-pub mod q8_0;
+pub mod quant;
 pub mod simd;
 pub mod softmax;
 pub mod upsample;

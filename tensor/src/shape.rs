@@ -45,10 +45,11 @@ impl Shape {
 
 /// Checks that a row of a weight is whole blocks of its number format.
 pub(crate) fn expect_blocks(op: &'static str, dtype: DType, row: usize) -> Result<(), TensorError> {
-    if row.is_multiple_of(dtype.block()) {
+    if row.is_multiple_of(dtype.block_len()) {
         return Ok(());
     }
-    let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block()).to_string();
+    let expected =
+        format_args!("rows of whole blocks of {} values in {dtype}", dtype.block_len()).to_string();
     Err(TensorError::shape(op, expected, row))
 }
 

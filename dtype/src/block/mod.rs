@@ -17,7 +17,7 @@ pub const MAX_BLOCK: usize = 256;
 /// A block format: how [`BLOCK`](BlockFormat::BLOCK) values become [`BYTES`](BlockFormat::BYTES) bytes, and back.
 ///
 /// Blocks lie along the rows of a weight, whose length is therefore a multiple of a block: a matrix `[out, in]` has rows of
-/// `in` values, a convolution `[out, in, kernel, kernel]` rows of `in * kernel * kernel`.
+/// `in` values, a convolution `[out, in, kernel, kernel]` rows of `in * kernel * kernel`. A block of zero bytes is one of zeros.
 pub trait BlockFormat: fmt::Debug + Send + Sync + 'static {
     /// Its dtype.
     const DTYPE: DType;

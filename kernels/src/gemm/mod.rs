@@ -7,6 +7,7 @@ pub(crate) mod blocking;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub(crate) mod micro;
+mod panel;
 pub mod reference;
 #[cfg(test)]
 mod tests;
