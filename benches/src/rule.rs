@@ -3,11 +3,11 @@
 //! Norm scales lie around one, biases around zero, and weights of a layer with `fan_in` inputs get the standard
 //! deviation `gain / sqrt(fan_in)` (a uniform distribution of half width `w` has the deviation `w / sqrt(3)`), so that
 //! signals keep their size from layer to layer. The gains are chosen so that attention is neither flat nor one-hot and
-//! that pictures and noise predictions come out about as large as those of a trained model.
+//! that images and noise predictions come out about as large as those of a trained model.
 
 /// The uniform distribution `centre + half_width * [-1, 1)` of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub struct FillRule {
     /// The middle of the range.
     pub centre: f64,
     /// Half the width of the range.
@@ -40,7 +40,7 @@ const GAINS: [(&str, f64); 16] = [
     ("decoder.layers.18.", 1.2),
 ];
 
-impl Rule {
+impl FillRule {
     /// The distribution of the tensor `name` (in the naming of the original single file) of `shape`.
     pub fn of(name: &str, shape: &[usize]) -> Self {
         let (centre, half_width) = range(name, shape);

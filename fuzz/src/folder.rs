@@ -2,7 +2,7 @@
 
 use super::bytes::{Input, file};
 use super::{assert_one_line, header};
-use latent_loader::{Checkpoint, Layout, LoadError};
+use latent_loader::{Checkpoint, CheckpointLayout, LoadError};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -81,7 +81,7 @@ fn check(root: &Path) {
             return;
         }
     };
-    assert_eq!(checkpoint.layout(), Layout::DiffusersFolder);
+    assert_eq!(checkpoint.layout(), CheckpointLayout::DiffusersFolder);
     let mut sum = 0;
     for tensor in checkpoint.tensors() {
         let file = checkpoint.file_of(tensor);
@@ -93,7 +93,7 @@ fn check(root: &Path) {
     }
     assert_eq!(checkpoint.header_bytes() + sum, checkpoint.file_bytes());
     for name in FOLDERS {
-        assert!(checkpoint.config(name).is_none_or(|config| config.is_object()));
+        assert!(checkpoint.config(name).is_none_or(|config| config.to_string().starts_with('{')));
     }
     let again = Checkpoint::open(root).unwrap();
     let names = |of: &Checkpoint| of.tensors().map(|t| (t.name.clone(), t.shape.clone())).collect::<Vec<_>>();

@@ -4,7 +4,7 @@ use super::assert_one_line;
 use super::bytes::file;
 use latent_diffusion::families::{Facts, Identity, Model};
 use latent_diffusion::lora::Lora;
-use latent_loader::{Checkpoint, Dtype, LoadError, q8_0};
+use latent_loader::{Checkpoint, DType, LoadError, block_storage};
 use std::sync::Arc;
 
 /// Most bytes of tensors that are put behind a header which claims them.
@@ -38,7 +38,7 @@ fn check(checkpoint: Checkpoint, bytes: &[u8]) {
     for tensor in checkpoint.tensors() {
         assert!(last.is_none_or(|last| last < tensor.name.as_str()), "sorted, each once");
         last = Some(&tensor.name);
-        assert_eq!(tensor.dtype.bytes_of(tensor.elements()), Some(tensor.bytes()));
+        assert_eq!(tensor.dtype.checked_bytes(tensor.elements()), Some(tensor.bytes()));
         assert_eq!(checkpoint.get(&tensor.name).unwrap().shape, tensor.shape);
         let raw = checkpoint.read(&tensor.name).unwrap();
         assert_eq!((raw.data.len(), raw.dtype), (tensor.bytes(), tensor.dtype));
@@ -56,11 +56,14 @@ fn check(checkpoint: Checkpoint, bytes: &[u8]) {
 /// Written by its contents and opened again, it is the same.
 fn same_again(checkpoint: &Checkpoint) {
     let (mut header, mut numbers) = (Vec::from(*b"{\"__metadata__\":{"), Vec::new());
-    let quantized = checkpoint.tensors().filter(|tensor| tensor.dtype == Dtype::Q8_0);
-    let table = q8_0::table(quantized.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())));
     let mut metadata = checkpoint.metadata().clone();
-    if table != "{}" {
-        metadata.insert(q8_0::KEY.to_owned(), table);
+    for format in DType::all().filter(|dtype| dtype.is_block_format()) {
+        let quantized = checkpoint.tensors().filter(|tensor| tensor.dtype == format);
+        let table =
+            block_storage::table(quantized.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())));
+        if table != "{}" {
+            metadata.insert(block_storage::key(format), table);
+        }
     }
     for (key, value) in &metadata {
         let comma = if header.ends_with(b"{") { "" } else { "," };
@@ -71,9 +74,11 @@ fn same_again(checkpoint: &Checkpoint) {
         let start = numbers.len();
         numbers.extend_from_slice(&checkpoint.read(&tensor.name).unwrap().data);
         let (name, end) = (json(&tensor.name), numbers.len());
-        let (dtype, shape) = match tensor.dtype {
-            Dtype::Q8_0 => ("U8", q8_0::stored_shape(&tensor.shape).expect("it was read").to_vec()),
-            dtype => (dtype.name(), tensor.shape.clone()),
+        let (dtype, shape) = if tensor.dtype.is_block_format() {
+            let stored = block_storage::stored_shape(tensor.dtype, &tensor.shape);
+            ("U8", stored.expect("it was read").to_vec())
+        } else {
+            (tensor.dtype.header_name(), tensor.shape.clone())
         };
         let entry =
             format!(r#",{name}:{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#);
