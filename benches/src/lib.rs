@@ -16,7 +16,7 @@
 //!                "files": {"toy.safetensors": [{"name": "a.weight", "dtype": "W", "shape": [2, 3]}]}}"#;
 //! let manifest = Manifest::parse(json)?;
 //! let file = synth::bytes(&manifest.files()["toy.safetensors"], 1234, DType::F16);
-//! assert_eq!(file.len() % 8, 4); // a padded header, then 6 numbers of 2 bytes
+//! assert_eq!(file.len() % 8, 4); // a padded header, then 6 values of 2 bytes
 //! # Ok::<(), latent_benches::SynthError>(())
 //! ```
 
@@ -30,3 +30,8 @@ pub mod synth;
 pub use error::SynthError;
 pub use latent_dtype::DType;
 pub use manifest::{Manifest, TensorEntry};
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

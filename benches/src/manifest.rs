@@ -2,9 +2,9 @@
 //!
 //! A manifest is JSON: `family`, `scale`, `layout`, `files` (file name to entries) and, for the folder layout,
 //! `configs` (file name to JSON). An entry has `name`, `dtype` (`W` = the weight type asked for) and `shape`, and
-//! where its numbers are not simply those of its own name:
+//! where its values are not simply those of its own name:
 //!
-//! - `src`, `src_shape`: the numbers of this other tensor, so that a renamed tensor holds the same weights;
+//! - `src`, `src_shape`: the values of this other tensor, so that a renamed tensor holds the same weights;
 //! - `rows: [a, b]`: only rows `a .. b` of it;
 //! - `op: "t"`: its transpose; `op: "squeeze"`: the same elements in a shape without the trailing ones;
 //! - `fixed`: not random: `arange`, `w:X` / `f32:X` / `i32:X` (the constant X) or `schedule:NAME`.

@@ -1,6 +1,6 @@
 //! From the name and shape of a tensor to the uniform distribution its elements are drawn from.
 //!
-//! Norm scales lie around one, biases around zero, and weights of a layer with `fan_in` inputs get the standard
+//! Norm scales are around one, biases around zero, and weights of a layer with `fan_in` inputs get the standard
 //! deviation `gain / sqrt(fan_in)` (a uniform distribution of half width `w` has the deviation `w / sqrt(3)`), so that
 //! signals keep their size from layer to layer. The gains are chosen so that attention is neither flat nor one-hot and
 //! that images and noise predictions come out about as large as those of a trained model.
@@ -20,7 +20,7 @@ pub struct FillRule {
 /// of a trained one is.
 const LOG_VARIANCE_SHIFT: f64 = 6.0;
 
-/// `(substring, gain)`: the first that occurs in the name counts; 1 where there is none.
+/// `(substring, gain)`: that of the first that occurs in the name; 1 where there is none.
 const GAINS: [(&str, f64); 16] = [
     ("model.diffusion_model.out.2.", 1.7),
     (".to_q.", 1.5),
@@ -66,7 +66,7 @@ fn range(name: &str, shape: &[usize]) -> (f64, f64) {
         return (0.0, 0.4);
     }
     if matches!(name, "emb_params" | "clip_l" | "clip_g") || name.starts_with('<') {
-        return (0.0, 0.8); // textual inversion: as large as the token embeddings they stand beside
+        return (0.0, 0.8); // textual inversion: as large as the token embeddings next to them
     }
     if shape.len() <= 1 {
         return match name {

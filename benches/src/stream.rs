@@ -8,7 +8,7 @@
 /// The increment of SplitMix64: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Half of the 24-bit range: the top 24 bits of an output, less this, over this, lie in [-1, 1).
+/// Half of the 24-bit range: the top 24 bits of an output, less this, over this, are in [-1, 1).
 const HALF_RANGE: i32 = 1 << 23;
 
 /// The SplitMix64 stream that belongs to a tensor name and a seed.

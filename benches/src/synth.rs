@@ -25,7 +25,7 @@ use latent_dtype::DType;
 /// Elements that one thread makes at a time: 1 MiB of f32, so the piece stays in the cache while it is encoded.
 const PIECE: usize = 1 << 18;
 
-/// Elements converted between two types at a time; the buffer lies on the stack.
+/// Elements converted between two dtypes at a time; the buffer is on the stack.
 const LANE: usize = 1 << 10;
 
 /// The dtypes that the weights of a checkpoint can be written in.

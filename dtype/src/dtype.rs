@@ -68,7 +68,7 @@ pub enum DType {
 }
 
 /// What is known of a dtype.
-struct Row {
+struct DTypeRow {
     dtype: DType,
     name: &'static str,
     header_name: &'static str,
@@ -81,13 +81,13 @@ struct Row {
 }
 
 /// A dtype of the safetensors format.
-const fn plain(dtype: DType, name: &'static str, header_name: &'static str, bits: usize) -> Row {
+const fn plain(dtype: DType, name: &'static str, header_name: &'static str, bits: usize) -> DTypeRow {
     let block = match bits {
         4 => (2, 1),
         6 => (4, 3),
         bits => (1, bits / 8),
     };
-    Row { dtype, name, header_name, bits, block, in_headers: true }
+    DTypeRow { dtype, name, header_name, bits, block, in_headers: true }
 }
 
 /// A block format. `crate::block` checks the sizes against its specification.
@@ -97,12 +97,12 @@ const fn blocks(
     header_name: &'static str,
     bits: usize,
     block: (usize, usize),
-) -> Row {
-    Row { dtype, name, header_name, bits, block, in_headers: false }
+) -> DTypeRow {
+    DTypeRow { dtype, name, header_name, bits, block, in_headers: false }
 }
 
 /// Every dtype, in the order of the enum: the one table behind all methods.
-const TABLE: [Row; 23] = [
+const TABLE: [DTypeRow; 23] = [
     plain(DType::Bool, "bool", "BOOL", 8),
     plain(DType::F4, "f4", "F4", 4),
     plain(DType::F6E2M3, "f6_e2m3", "F6_E2M3", 6),
@@ -151,7 +151,7 @@ impl DType {
         TABLE.iter().find(|row| row.in_headers && row.header_name == name).map(|row| row.dtype)
     }
 
-    const fn row(self) -> &'static Row {
+    const fn row(self) -> &'static DTypeRow {
         &TABLE[self as usize]
     }
 

@@ -31,3 +31,8 @@ pub mod block;
 mod dtype;
 
 pub use dtype::DType;
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,15 +1,15 @@
-//! A picture that a person gives, through the reader of the program.
+//! An image that a person gives, through the reader of the program.
 
 #[path = "../../cli/src/picture/decode.rs"]
 mod decode;
 
 use super::assert_one_line;
-use super::bytes::Input;
+use super::bytes::FuzzInput;
 use decode::{Given, decode};
 use image::ImageFormat;
 use std::io::Cursor;
 
-/// Most pixels here: large pictures only take time.
+/// Maximum number of pixels: large images only take time.
 const MAX_PIXELS: u64 = 1 << 16;
 /// What the file's name may promise.
 const NAMED: [Option<ImageFormat>; 8] = [
@@ -25,7 +25,7 @@ const NAMED: [Option<ImageFormat>; 8] = [
 
 /// The first byte says which format the name promises; the rest is the file.
 pub fn run(data: &[u8]) {
-    let mut input = Input(data);
+    let mut input = FuzzInput(data);
     let named = input.one_of(&NAMED);
     let open = || decode(Cursor::new(input.0), named, MAX_PIXELS);
     let given = match open() {
@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
     };
     check(&given);
     let again = open().expect("it was read before");
-    assert!(again.picture == given.picture && again.alpha == given.alpha, "read again it is another picture");
+    assert!(again.picture == given.picture && again.alpha == given.alpha, "read again it is another image");
 
     let size = (given.picture.width, given.picture.height);
     if let Some(hole) = given.hole() {
@@ -45,7 +45,7 @@ pub fn run(data: &[u8]) {
     let (opaque, before) = (given.alpha.is_none(), given.picture.clone());
     let flat = given.over(255);
     assert_eq!((flat.width, flat.height, flat.rgb.len()), (size.0, size.1, 3 * size.0 * size.1));
-    assert!(!opaque || flat == before, "an opaque picture stays");
+    assert!(!opaque || flat == before, "an opaque image stays");
 }
 
 fn check(given: &Given) {

@@ -46,3 +46,8 @@ pub use simd::Isa;
 
 #[cfg(test)]
 mod testing;
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -11,7 +11,7 @@
 //!   blocks of them. A tensor of one dimension is one row.
 //!
 //! A file whose table names a tensor that is not there, or whose bytes do not have the shape that follows from the table, is
-//! refused. To whoever opens the file, a tensor of the table has the block format as its dtype, and the shape of the table;
+//! refused. In the opened file, a tensor of the table has the block format as its dtype, and the shape of the table;
 //! the table itself is then not among the [metadata](crate::Checkpoint::metadata).
 //!
 //! ```

@@ -248,7 +248,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether the cause lies in what was given, a path or a file, and not in the machine at this moment.
+    /// Whether the cause is what was given, a path or a file, and not the machine at this moment.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         !matches!(self, Self::Io { .. } | Self::OutOfMemory { .. } | Self::Shrunk { .. })

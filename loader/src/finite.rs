@@ -51,10 +51,10 @@ mod tests {
         let values = 3 * CHUNK / 4 + 5;
         for index in [0, 1, CHUNK / 4 - 1, CHUNK / 4, CHUNK / 2 + 3, values - 1] {
             for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut numbers = vec![f32::MAX; values];
-                numbers[index] = bad;
-                numbers[values - 1] = bad;
-                let data: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                let mut singles = vec![f32::MAX; values];
+                singles[index] = bad;
+                singles[values - 1] = bad;
+                let data: Vec<u8> = singles.iter().flat_map(|x| x.to_le_bytes()).collect();
                 assert_eq!(find_non_finite(DType::F32, &data), Some(index));
             }
         }

@@ -17,7 +17,7 @@ pub struct CheckpointPart {
 
 impl Checkpoint {
     /// One checkpoint of parts of several, of layout [`CheckpointLayout::Joined`]. Of two tensors or configurations of the
-    /// same new name, that of the earlier part counts. Label and metadata are those of the first part; an error names
+    /// same new name, that of the earlier part is taken. Label and metadata are those of the first part; an error names
     /// the file of the tensor that it is about.
     ///
     /// # Panics

@@ -93,3 +93,8 @@ pub use sniff::FileKind;
 pub use text::{Plain, Quoted};
 pub use weights::Weights;
 pub use write::{NewTensor, Writer};
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -108,10 +108,10 @@ mod tests {
     fn the_first_bad_value_is_found_in_any_order_of_the_pieces() {
         let values = 3 * MAX_PIECE / 4 + 7;
         for index in [0, MAX_PIECE / 4 - 1, MAX_PIECE / 4, MAX_PIECE / 2 + 5, values - 1] {
-            let mut numbers = vec![1f32; values];
-            numbers[index] = f32::NAN;
-            numbers[values - 1] = f32::INFINITY;
-            let source = source(numbers.iter().flat_map(|x| x.to_le_bytes()).collect());
+            let mut singles = vec![1f32; values];
+            singles[index] = f32::NAN;
+            singles[values - 1] = f32::INFINITY;
+            let source = source(singles.iter().flat_map(|x| x.to_le_bytes()).collect());
             for run in [in_order as RunTasks, backwards] {
                 let (bytes, bad) = read(&source, 0, 4 * values, DType::F32, run).unwrap();
                 assert_eq!((bytes.len(), bad), (4 * values, Some(index)));

@@ -21,7 +21,7 @@ const AHEAD: usize = 64;
 /// Bytes that a row of blocks is prefetched ahead of its own: two cache lines.
 const AHEAD_BYTES: usize = 128;
 
-/// Maximum bytes of a block, and one of zeros, which stands for the rows that do not exist.
+/// Maximum bytes of a block, and one of zeros, in place of the rows that do not exist.
 const MAX_BLOCK_BYTES: usize = 2 * MAX_BLOCK;
 static ZEROS: [u8; MAX_BLOCK_BYTES] = [0; MAX_BLOCK_BYTES];
 
@@ -191,7 +191,7 @@ struct BlockPanelOf<'a, F>(PanelPart<'a>, PhantomData<F>);
 
 impl<F: BlockKernels> SimdOp for BlockPanelOf<'_, F> {
     type Output = ();
-    /// Blocks are dequantized whole. Where the columns begin or end within one, those beside them go to a place that is
+    /// Blocks are dequantized whole. Where the columns begin or end within one, the others of it go to a place that is
     /// not read.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -200,9 +200,9 @@ impl<F: BlockKernels> SimdOp for BlockPanelOf<'_, F> {
         let mut places = part.places();
         let PanelPart { rows, columns, out, .. } = part;
         let (len, out) = (out.len(), out.as_mut_ptr());
-        let mut beside = [0f32; PANEL];
-        let beside = beside.as_mut_ptr();
-        let mut to = [beside; MAX_BLOCK];
+        let mut unread = [0f32; PANEL];
+        let unread = unread.as_mut_ptr();
+        let mut to = [unread; MAX_BLOCK];
         let to = &mut to[..F::BLOCK];
         for block in columns.start / F::BLOCK..columns.end.div_ceil(F::BLOCK) {
             let mut from = [ZEROS.as_ptr(); PANEL];
@@ -211,15 +211,15 @@ impl<F: BlockKernels> SimdOp for BlockPanelOf<'_, F> {
                 prefetch(from.wrapping_add(AHEAD_BYTES).cast(), 1);
             }
             for (column, to) in (block * F::BLOCK..).zip(&mut *to) {
-                *to = beside;
+                *to = unread;
                 if columns.contains(&column) {
                     let place = places.next();
                     assert!(place + PANEL <= len, "a place in the panel");
-                    // SAFETY: sixteen values from there on lie in `out`.
+                    // SAFETY: sixteen values from there on are in `out`.
                     *to = unsafe { out.add(place) };
                 }
             }
-            // SAFETY: a whole block of each row; a place for each column, of sixteen values in `out` or in `beside`.
+            // SAFETY: a whole block of each row; a place for each column, of sixteen values in `out` or in `unread`.
             unsafe { F::dequantize_columns(s, &from, to) };
         }
     }

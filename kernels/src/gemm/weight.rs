@@ -1,4 +1,4 @@
-//! Weights as they lie in their file, and the panels that a product reads.
+//! Weights as their file has them, and the panels that a product reads.
 //!
 //! A weight `[n, k]` (out, in) is used in panels of [`PANEL`] outputs: for each `k` its 16 values side by side, which a
 //! micro-kernel reads from front to back. Panels are never stored. A product transposes and converts the part of one that

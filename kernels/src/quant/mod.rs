@@ -121,7 +121,7 @@ fn codec(dtype: DType) -> &'static BlockCodec {
     block::codec(dtype).unwrap_or_else(|| panic!("{dtype} is not a block format"))
 }
 
-/// Whole blocks of values that are known to fit.
+/// Quantizes whole blocks of values that are known to fit.
 struct Quantize<'a> {
     isa: Isa,
     values: &'a [f32],
@@ -131,19 +131,27 @@ struct Quantize<'a> {
 impl FormatVisitor for Quantize<'_> {
     type Output = ();
     fn visit<F: BlockKernels>(self) {
-        struct Op<'a, F>(&'a [f32], &'a mut [u8], PhantomData<F>);
-        impl<F: BlockKernels> SimdOp for Op<'_, F> {
-            type Output = ();
-            #[inline(always)]
-            fn run<S: Simd>(self, s: S) {
-                F::quantize_blocks(s, self.0, self.1);
-            }
-        }
-        self.isa.run(Op::<F>(self.values, self.bytes, PhantomData));
+        let Quantize { isa, values, bytes } = self;
+        isa.run(QuantizeTo::<F> { values, bytes, format: PhantomData });
     }
 }
 
-/// Whole blocks.
+/// As [`Quantize`], to a format.
+struct QuantizeTo<'a, F> {
+    values: &'a [f32],
+    bytes: &'a mut [u8],
+    format: PhantomData<F>,
+}
+
+impl<F: BlockKernels> SimdOp for QuantizeTo<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        F::quantize_blocks(s, self.values, self.bytes);
+    }
+}
+
+/// Dequantizes whole blocks.
 struct Dequantize<'a> {
     isa: Isa,
     bytes: &'a [u8],
@@ -153,14 +161,22 @@ struct Dequantize<'a> {
 impl FormatVisitor for Dequantize<'_> {
     type Output = ();
     fn visit<F: BlockKernels>(self) {
-        struct Op<'a, F>(&'a [u8], &'a mut [f32], PhantomData<F>);
-        impl<F: BlockKernels> SimdOp for Op<'_, F> {
-            type Output = ();
-            #[inline(always)]
-            fn run<S: Simd>(self, s: S) {
-                F::dequantize_blocks(s, self.0, self.1);
-            }
-        }
-        self.isa.run(Op::<F>(self.bytes, self.values, PhantomData));
+        let Dequantize { isa, bytes, values } = self;
+        isa.run(DequantizeFrom::<F> { bytes, values, format: PhantomData });
+    }
+}
+
+/// As [`Dequantize`], from a format.
+struct DequantizeFrom<'a, F> {
+    bytes: &'a [u8],
+    values: &'a mut [f32],
+    format: PhantomData<F>,
+}
+
+impl<F: BlockKernels> SimdOp for DequantizeFrom<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        F::dequantize_blocks(s, self.bytes, self.values);
     }
 }

@@ -60,13 +60,6 @@ fn first_lanes(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-/// The first and the last eight of sixteen rows.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn halves(rows: &[*const u8; 16]) -> [[*const u8; 8]; 2] {
-    std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]))
-}
-
 // Each intrinsic below needs only AVX-512F, which the token proves; loads and stores state what they add.
 #[cfg(target_arch = "x86_64")]
 impl Simd for Avx512 {
@@ -91,18 +84,18 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose_f32(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
-        for (half, first) in halves(rows).into_iter().zip([0, 8]) {
+        for (half, first) in rows.as_chunks::<8>().0.iter().zip([0, 8]) {
             // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F and,
             // with it, AVX2.
-            unsafe { store_columns(x86::transpose_f32(half), to, first) };
+            unsafe { store_columns(x86::transpose_f32(*half), to, first) };
         }
     }
     #[inline(always)]
     unsafe fn transpose_f16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
-        let [top, bottom] = halves(rows);
+        let halves = rows.as_chunks::<8>().0;
         // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F.
         unsafe {
-            let columns = x86::transpose_16bit(top).into_iter().zip(x86::transpose_16bit(bottom));
+            let columns = x86::transpose_16bit(halves[0]).into_iter().zip(x86::transpose_16bit(halves[1]));
             for ((top, bottom), to) in columns.zip(to) {
                 _mm512_storeu_ps(*to, _mm512_cvtph_ps(_mm256_set_m128i(bottom, top)));
             }
@@ -110,10 +103,10 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose_bf16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
-        let [top, bottom] = halves(rows);
+        let halves = rows.as_chunks::<8>().0;
         // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F.
         unsafe {
-            let columns = x86::transpose_16bit(top).into_iter().zip(x86::transpose_16bit(bottom));
+            let columns = x86::transpose_16bit(halves[0]).into_iter().zip(x86::transpose_16bit(halves[1]));
             for ((top, bottom), to) in columns.zip(to) {
                 let wide = _mm512_cvtepu16_epi32(_mm256_set_m128i(bottom, top));
                 _mm512_storeu_ps(*to, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)));
@@ -122,12 +115,12 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose_i8(self, rows: &[*const u8; 16], factors: &[f32; 16], to: &[*mut f32; 8]) {
-        let [top, bottom] = halves(rows);
+        let halves = rows.as_chunks::<8>().0;
         // SAFETY: the caller guarantees eight bytes of each row and sixteen values at each of `to`; the token proves
         // AVX-512F.
         unsafe {
             let factors = _mm512_loadu_ps(factors.as_ptr());
-            let pairs = x86::transpose_bytes(top).into_iter().zip(x86::transpose_bytes(bottom));
+            let pairs = x86::transpose_bytes(halves[0]).into_iter().zip(x86::transpose_bytes(halves[1]));
             for ((top, bottom), to) in pairs.zip(to.as_chunks::<2>().0) {
                 let columns = [_mm_unpacklo_epi64(top, bottom), _mm_unpackhi_epi64(top, bottom)];
                 for (column, to) in columns.into_iter().zip(to) {
