@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use std::{env, fs};
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{Manifest, synth};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
 fn run(manifest: &str, seed: &str, dtype: &str, out: &Path) -> Result<(), Box<dyn Error>> {
     let json = fs::read_to_string(manifest).map_err(|e| format!("cannot read {manifest}: {e}"))?;
     let manifest = Manifest::parse(&json)?;
-    let seed: u64 = seed.parse().map_err(|e| format!("the seed {seed:?} is no number: {e}"))?;
-    let dtype: WeightDtype = dtype.parse()?;
+    let seed: u64 = seed.parse().map_err(|e| format!("the seed {seed:?} is not a number: {e}"))?;
+    let dtype = synth::parse_dtype(dtype)?;
     let start = Instant::now();
     synth::write_checkpoint(&manifest, seed, dtype, out)
         .map_err(|e| format!("cannot write {}: {e}", out.display()))?;

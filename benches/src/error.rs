@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a manifest cannot be turned into a checkpoint.
+/// Why a checkpoint cannot be made from a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SynthError {
     /// The text is not the JSON of a manifest.
@@ -16,8 +16,8 @@ pub enum SynthError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// A weight type that is none of `f16`, `bf16`, `f32`.
-    Dtype(String),
+    /// A name that is not one of the dtypes of weights: `f16`, `bf16`, `f32`.
+    DType(String),
 }
 
 impl fmt::Display for SynthError {
@@ -27,7 +27,7 @@ impl fmt::Display for SynthError {
             Self::Entry { file, tensor, problem } => {
                 write!(f, "manifest entry {tensor:?} of {file:?}: {problem}")
             }
-            Self::Dtype(name) => write!(f, "unknown weight type {name:?}: use f16, bf16 or f32"),
+            Self::DType(name) => write!(f, "unknown dtype of weights {name:?}: use f16, bf16 or f32"),
         }
     }
 }

@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
-//! Synthetic checkpoints for tests and benches: safetensors files with the tensor names, shapes and types of the
-//! published models, filled with numbers that follow from a seed. Nothing is downloaded and nothing is stored; the
-//! same manifest, seed and weight type give the same bytes on every machine.
+//! Synthetic checkpoints for tests and benches: safetensors files with the tensor names, shapes and dtypes of the
+//! published models, filled with values that follow from a seed. Nothing is downloaded and nothing is stored; the
+//! same manifest, seed and dtype of weights give the same bytes on every machine.
 //!
 //! - [`manifest`]: the list of tensors of a checkpoint, read from JSON.
 //! - [`rule`]: which uniform distribution a tensor is drawn from, decided by its name and shape.
@@ -10,13 +10,13 @@
 //! - [`synth`]: writes the safetensors bytes.
 //!
 //! ```
-//! use latent_benches::{Manifest, WeightDtype, synth};
+//! use latent_benches::{DType, Manifest, synth};
 //!
 //! let json = r#"{"family": "toy", "scale": "tiny", "layout": "single",
 //!                "files": {"toy.safetensors": [{"name": "a.weight", "dtype": "W", "shape": [2, 3]}]}}"#;
 //! let manifest = Manifest::parse(json)?;
-//! let file = synth::bytes(&manifest.files()["toy.safetensors"], 1234, WeightDtype::F16);
-//! assert_eq!(file.len() % 8, 4); // a padded header, then 6 numbers of 2 bytes
+//! let file = synth::bytes(&manifest.files()["toy.safetensors"], 1234, DType::F16);
+//! assert_eq!(file.len() % 8, 4); // a padded header, then 6 values of 2 bytes
 //! # Ok::<(), latent_benches::SynthError>(())
 //! ```
 
@@ -28,5 +28,10 @@ pub mod stream;
 pub mod synth;
 
 pub use error::SynthError;
-pub use manifest::{Entry, Manifest};
-pub use synth::WeightDtype;
+pub use latent_dtype::DType;
+pub use manifest::{Manifest, TensorEntry};
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -2,9 +2,9 @@
 //!
 //! A manifest is JSON: `family`, `scale`, `layout`, `files` (file name to entries) and, for the folder layout,
 //! `configs` (file name to JSON). An entry has `name`, `dtype` (`W` = the weight type asked for) and `shape`, and
-//! where its numbers are not simply those of its own name:
+//! where its values are not simply those of its own name:
 //!
-//! - `src`, `src_shape`: the numbers of this other tensor, so that a renamed tensor holds the same weights;
+//! - `src`, `src_shape`: the values of this other tensor, so that a renamed tensor holds the same weights;
 //! - `rows: [a, b]`: only rows `a .. b` of it;
 //! - `op: "t"`: its transpose; `op: "squeeze"`: the same elements in a shape without the trailing ones;
 //! - `fixed`: not random: `arange`, `w:X` / `f32:X` / `i32:X` (the constant X) or `schedule:NAME`.
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use latent_dtype::DType;
+
 use crate::error::SynthError;
 use crate::schedule;
 
@@ -24,29 +26,20 @@ pub struct Manifest {
     family: String,
     scale: String,
     layout: String,
-    files: BTreeMap<String, Vec<Entry>>,
+    files: BTreeMap<String, Vec<TensorEntry>>,
     configs: BTreeMap<String, serde_json::Value>,
 }
 
 /// One tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct TensorEntry {
     /// The name in the file.
     pub name: String,
     /// The shape in the file.
     pub shape: Vec<usize>,
-    pub(crate) dtype: EntryDtype,
+    /// `None` for the dtype that the weights of the checkpoint are written in.
+    pub(crate) dtype: Option<DType>,
     pub(crate) content: Content,
-}
-
-/// The element type of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryDtype {
-    /// The weight type that the checkpoint is written in.
-    Weight,
-    F32,
-    I32,
-    I64,
 }
 
 /// What an entry holds.
@@ -62,7 +55,7 @@ pub(crate) enum Content {
     Buffer(Vec<f32>),
 }
 
-/// Which element of the source stands at which place.
+/// Which element of the source is at which place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Row-major, from this element on.
@@ -100,8 +93,7 @@ impl Manifest {
     /// Reads and checks a manifest.
     ///
     /// # Errors
-    ///
-    /// [`SynthError::Json`] where the text is no manifest, [`SynthError::Entry`] where an entry contradicts itself.
+    /// [`SynthError::Json`] where the text is not a manifest, [`SynthError::Entry`] where an entry contradicts itself.
     pub fn parse(json: &str) -> Result<Self, SynthError> {
         let raw: RawManifest = serde_json::from_str(json).map_err(|e| SynthError::Json(e.to_string()))?;
         let mut files = BTreeMap::new();
@@ -110,7 +102,7 @@ impl Manifest {
                 let tensor = entry.name.clone();
                 entry.check().map_err(|problem| SynthError::Entry { file: file.clone(), tensor, problem })
             });
-            let parsed = parsed.collect::<Result<Vec<Entry>, _>>()?;
+            let parsed = parsed.collect::<Result<Vec<TensorEntry>, _>>()?;
             files.insert(file, parsed);
         }
         Ok(Self { family: raw.family, scale: raw.scale, layout: raw.layout, files, configs: raw.configs })
@@ -132,17 +124,17 @@ impl Manifest {
     }
 
     /// Every safetensors file of the checkpoint with its entries, in the order they have in the file.
-    pub fn files(&self) -> &BTreeMap<String, Vec<Entry>> {
+    pub fn files(&self) -> &BTreeMap<String, Vec<TensorEntry>> {
         &self.files
     }
 
-    /// The JSON files that stand beside the weights in the folder layout; empty for a single file.
+    /// The JSON files beside the weights in the folder layout; empty for a single file.
     pub fn configs(&self) -> &BTreeMap<String, serde_json::Value> {
         &self.configs
     }
 }
 
-impl Entry {
+impl TensorEntry {
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -155,24 +147,24 @@ impl Entry {
 }
 
 impl RawEntry {
-    fn check(self) -> Result<Entry, String> {
+    fn check(self) -> Result<TensorEntry, String> {
         let elements = elements(&self.shape)?;
         let dtype = match self.dtype.as_str() {
-            "W" => EntryDtype::Weight,
-            "F32" => EntryDtype::F32,
-            "I32" => EntryDtype::I32,
-            "I64" => EntryDtype::I64,
+            "W" => None,
+            "F32" => Some(DType::F32),
+            "I32" => Some(DType::I32),
+            "I64" => Some(DType::I64),
             other => return Err(format!("unknown dtype {other:?}: use W, F32, I32 or I64")),
         };
         let content = match &self.fixed {
             Some(fixed) => fixed_content(fixed, dtype, elements)?,
             None => self.random_content(dtype, elements)?,
         };
-        Ok(Entry { name: self.name, shape: self.shape, dtype, content })
+        Ok(TensorEntry { name: self.name, shape: self.shape, dtype, content })
     }
 
-    fn random_content(&self, dtype: EntryDtype, wanted: usize) -> Result<Content, String> {
-        if !matches!(dtype, EntryDtype::Weight | EntryDtype::F32) {
+    fn random_content(&self, dtype: Option<DType>, wanted: usize) -> Result<Content, String> {
+        if !matches!(dtype, None | Some(DType::F32)) {
             return Err(format!("an integer tensor needs \"fixed\", got dtype {}", self.dtype));
         }
         let name = self.src.as_ref().unwrap_or(&self.name).clone();
@@ -183,7 +175,7 @@ impl RawEntry {
             (Some([a, b]), None) => {
                 let rows = shape.first().copied().unwrap_or(0);
                 if a > b || b > rows {
-                    return Err(format!("rows [{a}, {b}] do not lie in the {rows} rows of {name:?}"));
+                    return Err(format!("rows [{a}, {b}] are not within the {rows} rows of {name:?}"));
                 }
                 let columns = total.checked_div(rows).unwrap_or(0);
                 (Order::From(a * columns), (b - a) * columns)
@@ -192,7 +184,7 @@ impl RawEntry {
                 [rows, columns] if self.shape == [columns, rows] => {
                     (Order::Transposed { rows, columns }, total)
                 }
-                _ => return Err(format!("op \"t\" makes no {:?} of {shape:?}", self.shape)),
+                _ => return Err(format!("op \"t\" cannot make {:?} of {shape:?}", self.shape)),
             },
             (None, Some(op)) => return Err(format!("unknown op {op:?}: use t or squeeze")),
             (Some(_), Some(_)) => return Err("rows and op cannot be combined".to_owned()),
@@ -213,17 +205,26 @@ fn elements(shape: &[usize]) -> Result<usize, String> {
         .ok_or_else(|| format!("shape {shape:?} is too large"))
 }
 
-fn fixed_content(fixed: &str, dtype: EntryDtype, elements: usize) -> Result<Content, String> {
+/// The name of a dtype in a manifest.
+fn entry_dtype_name(dtype: Option<DType>) -> &'static str {
+    dtype.map_or("W", DType::header_name)
+}
+
+fn fixed_content(fixed: &str, dtype: Option<DType>, elements: usize) -> Result<Content, String> {
     let (kind, argument) = fixed.split_once(':').unwrap_or((fixed, ""));
     let needs = match kind {
-        "arange" => EntryDtype::I64,
-        "w" => EntryDtype::Weight,
-        "f32" | "schedule" => EntryDtype::F32,
-        "i32" => EntryDtype::I32,
+        "arange" => Some(DType::I64),
+        "w" => None,
+        "f32" | "schedule" => Some(DType::F32),
+        "i32" => Some(DType::I32),
         _ => return Err(format!("unknown fixed {fixed:?}: use arange, w:X, f32:X, i32:X or schedule:NAME")),
     };
     if needs != dtype {
-        return Err(format!("fixed {fixed:?} is for dtype {needs:?}, got {dtype:?}"));
+        return Err(format!(
+            "fixed {fixed:?} is for dtype {}, got {}",
+            entry_dtype_name(needs),
+            entry_dtype_name(dtype)
+        ));
     }
     let no_number = |why: String| format!("fixed {fixed:?} has no number: {why}");
     match kind {

@@ -1,13 +1,13 @@
 //! From the name and shape of a tensor to the uniform distribution its elements are drawn from.
 //!
-//! Norm scales lie around one, biases around zero, and weights of a layer with `fan_in` inputs get the standard
+//! Norm scales are around one, biases around zero, and weights of a layer with `fan_in` inputs get the standard
 //! deviation `gain / sqrt(fan_in)` (a uniform distribution of half width `w` has the deviation `w / sqrt(3)`), so that
 //! signals keep their size from layer to layer. The gains are chosen so that attention is neither flat nor one-hot and
-//! that pictures and noise predictions come out about as large as those of a trained model.
+//! that images and noise predictions come out about as large as those of a trained model.
 
 /// The uniform distribution `centre + half_width * [-1, 1)` of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub struct FillRule {
     /// The middle of the range.
     pub centre: f64,
     /// Half the width of the range.
@@ -20,7 +20,7 @@ pub struct Rule {
 /// of a trained one is.
 const LOG_VARIANCE_SHIFT: f64 = 6.0;
 
-/// `(substring, gain)`: the first that occurs in the name counts; 1 where there is none.
+/// `(substring, gain)`: that of the first that occurs in the name; 1 where there is none.
 const GAINS: [(&str, f64); 16] = [
     ("model.diffusion_model.out.2.", 1.7),
     (".to_q.", 1.5),
@@ -40,7 +40,7 @@ const GAINS: [(&str, f64); 16] = [
     ("decoder.layers.18.", 1.2),
 ];
 
-impl Rule {
+impl FillRule {
     /// The distribution of the tensor `name` (in the naming of the original single file) of `shape`.
     pub fn of(name: &str, shape: &[usize]) -> Self {
         let (centre, half_width) = range(name, shape);
@@ -66,7 +66,7 @@ fn range(name: &str, shape: &[usize]) -> (f64, f64) {
         return (0.0, 0.4);
     }
     if matches!(name, "emb_params" | "clip_l" | "clip_g") || name.starts_with('<') {
-        return (0.0, 0.8); // textual inversion: as large as the token embeddings they stand beside
+        return (0.0, 0.8); // textual inversion: as large as the token embeddings next to them
     }
     if shape.len() <= 1 {
         return match name {

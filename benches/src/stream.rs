@@ -8,16 +8,16 @@
 /// The increment of SplitMix64: 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Half of the 24-bit range: the top 24 bits of an output, less this, over this, lie in [-1, 1).
+/// Half of the 24-bit range: the top 24 bits of an output, less this, over this, are in [-1, 1).
 const HALF_RANGE: i32 = 1 << 23;
 
 /// The SplitMix64 stream that belongs to a tensor name and a seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stream {
+pub struct RandomStream {
     state: u64,
 }
 
-impl Stream {
+impl RandomStream {
     /// The stream of the tensor called `name` in the checkpoint of `seed`.
     pub fn new(name: &str, seed: u64) -> Self {
         Self { state: fnv1a(name.as_bytes()) ^ mix(seed.wrapping_add(GAMMA)) }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn seed_zero_gives_the_published_splitmix64_sequence() {
-        let stream = Stream { state: 0 };
+        let stream = RandomStream { state: 0 };
         assert_eq!(stream.bits(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(stream.bits(1), 0x6e78_9e6a_a1b9_65f4);
         assert_eq!(stream.bits(2), 0x06c4_5d18_8009_454f);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn units_stay_in_range_and_are_centred() {
-        let stream = Stream::new("a tensor", 7);
+        let stream = RandomStream::new("a tensor", 7);
         let units: Vec<f64> = (0..100_000).map(|i| stream.unit(i)).collect();
         assert!(units.iter().all(|u| (-1.0..1.0).contains(u)));
         assert!((units.iter().sum::<f64>() / 1e5).abs() < 0.01);

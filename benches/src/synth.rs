@@ -11,106 +11,62 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::str::FromStr;
 use std::thread;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::error::SynthError;
-use crate::manifest::{Content, Entry, EntryDtype, Manifest, Order};
-use crate::rule::Rule;
-use crate::stream::Stream;
+use crate::manifest::{Content, Manifest, Order, TensorEntry};
+use crate::rule::FillRule;
+use crate::stream::RandomStream;
+use latent_dtype::DType;
 
 /// Elements that one thread makes at a time: 1 MiB of f32, so the piece stays in the cache while it is encoded.
 const PIECE: usize = 1 << 18;
 
-/// Elements converted between two types at a time; the buffer lies on the stack.
+/// Elements converted between two dtypes at a time; the buffer is on the stack.
 const LANE: usize = 1 << 10;
 
-/// The type that the weights of a checkpoint are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WeightDtype {
-    /// IEEE half precision.
-    F16,
-    /// IEEE single precision.
-    F32,
-    /// The upper half of single precision.
-    BF16,
+/// The dtypes that the weights of a checkpoint can be written in.
+pub const WEIGHT_DTYPES: [DType; 3] = [DType::F16, DType::BF16, DType::F32];
+
+/// The dtype of [`WEIGHT_DTYPES`] of that name, in upper or lower case.
+///
+/// # Errors
+/// [`SynthError::DType`] for any other name.
+pub fn parse_dtype(name: &str) -> Result<DType, SynthError> {
+    let known = DType::from_name(name).filter(|dtype| WEIGHT_DTYPES.contains(dtype));
+    known.ok_or_else(|| SynthError::DType(name.to_owned()))
 }
 
-impl FromStr for WeightDtype {
-    type Err = SynthError;
-
-    fn from_str(name: &str) -> Result<Self, SynthError> {
-        match name {
-            "f16" | "F16" => Ok(Self::F16),
-            "f32" | "F32" => Ok(Self::F32),
-            "bf16" | "BF16" => Ok(Self::BF16),
-            other => Err(SynthError::Dtype(other.to_owned())),
-        }
-    }
-}
-
-/// The element type of a tensor in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stored {
-    F16,
-    BF16,
-    F32,
-    I32,
-    I64,
-}
-
-impl Stored {
-    fn of(entry: &Entry, weights: WeightDtype) -> Self {
-        match (entry.dtype, weights) {
-            (EntryDtype::Weight, WeightDtype::F16) => Self::F16,
-            (EntryDtype::Weight, WeightDtype::BF16) => Self::BF16,
-            (EntryDtype::Weight, WeightDtype::F32) | (EntryDtype::F32, _) => Self::F32,
-            (EntryDtype::I32, _) => Self::I32,
-            (EntryDtype::I64, _) => Self::I64,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::F16 => "F16",
-            Self::BF16 => "BF16",
-            Self::F32 => "F32",
-            Self::I32 => "I32",
-            Self::I64 => "I64",
-        }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Self::F16 | Self::BF16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::I64 => 8,
-        }
-    }
+/// The dtype of a tensor in the file, where weights have the dtype `weights`.
+fn stored(entry: &TensorEntry, weights: DType) -> DType {
+    assert!(WEIGHT_DTYPES.contains(&weights), "weights are not written in {weights}");
+    entry.dtype.unwrap_or(weights)
 }
 
 /// Writes one whole safetensors file.
 ///
 /// # Errors
-///
 /// Only those of `out`.
-pub fn write(entries: &[Entry], seed: u64, weights: WeightDtype, out: &mut dyn Write) -> io::Result<()> {
+///
+/// # Panics
+/// If `weights` is not one of [`WEIGHT_DTYPES`].
+pub fn write(entries: &[TensorEntry], seed: u64, weights: DType, out: &mut dyn Write) -> io::Result<()> {
     let header = header(entries, weights);
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header.as_bytes())?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut buffer = Vec::new();
     for entry in entries {
-        let stored = Stored::of(entry, weights);
-        let source = Source::new(entry, seed);
+        let dtype = stored(entry, weights);
+        let source = TensorSource::new(entry, seed);
         let round = threads * PIECE;
         for first in (0..entry.len()).step_by(round) {
             let count = round.min(entry.len() - first);
-            buffer.resize(count * stored.bytes(), 0);
-            fill_in_parallel(&source, first, stored, &mut buffer);
+            buffer.resize(count * dtype.size(), 0);
+            fill_in_parallel(&source, first, dtype, &mut buffer);
             out.write_all(&buffer)?;
         }
     }
@@ -118,8 +74,8 @@ pub fn write(entries: &[Entry], seed: u64, weights: WeightDtype, out: &mut dyn W
 }
 
 /// The bytes of one whole safetensors file.
-pub fn bytes(entries: &[Entry], seed: u64, weights: WeightDtype) -> Vec<u8> {
-    let data: usize = entries.iter().map(|e| e.len() * Stored::of(e, weights).bytes()).sum();
+pub fn bytes(entries: &[TensorEntry], seed: u64, weights: DType) -> Vec<u8> {
+    let data: usize = entries.iter().map(|e| e.len() * stored(e, weights).size()).sum();
     let mut out = Vec::with_capacity(data + 128 * entries.len() + 64);
     match write(entries, seed, weights, &mut out) {
         Ok(()) => out,
@@ -127,26 +83,26 @@ pub fn bytes(entries: &[Entry], seed: u64, weights: WeightDtype) -> Vec<u8> {
     }
 }
 
-/// The elements of one tensor, row-major, rounded to the type they have in the file and widened to `f32`.
-pub fn tensor_f32(entry: &Entry, seed: u64, weights: WeightDtype) -> Vec<f32> {
+/// The elements of one tensor, row-major, rounded to the dtype they have in the file and widened to `f32`.
+pub fn tensor_f32(entry: &TensorEntry, seed: u64, weights: DType) -> Vec<f32> {
     let mut values = vec![0.0; entry.len()];
-    Source::new(entry, seed).fill(0, &mut values);
-    match Stored::of(entry, weights) {
-        Stored::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
-        Stored::BF16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
-        Stored::F32 | Stored::I32 | Stored::I64 => {}
+    TensorSource::new(entry, seed).fill(0, &mut values);
+    match stored(entry, weights) {
+        DType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
+        DType::BF16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
+        _ => {}
     }
     values
 }
 
 /// Writes a whole checkpoint: a single file at `path` for the single-file layout; for the folder layout the folder
-/// `path` with every safetensors file and the JSON files that stand beside them (`model_index.json` and one
-/// configuration a component). The vocabulary of the tokenizer is not written.
+/// `path` with every safetensors file and the JSON files beside them (`model_index.json` and one
+/// configuration for each component). The vocabulary of the tokenizer is not written.
 ///
 /// # Errors
 ///
 /// Where a file or folder cannot be made or written.
-pub fn write_checkpoint(manifest: &Manifest, seed: u64, weights: WeightDtype, path: &Path) -> io::Result<()> {
+pub fn write_checkpoint(manifest: &Manifest, seed: u64, weights: DType, path: &Path) -> io::Result<()> {
     let single = manifest.configs().is_empty() && manifest.files().len() == 1;
     for (name, entries) in manifest.files() {
         let mut file = create(&if single { path.to_owned() } else { path.join(name) })?;
@@ -169,17 +125,17 @@ fn create(path: &Path) -> io::Result<BufWriter<File>> {
 }
 
 /// The JSON header, padded; keys and numbers without spaces between them.
-fn header(entries: &[Entry], weights: WeightDtype) -> String {
+fn header(entries: &[TensorEntry], weights: DType) -> String {
     let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
     let mut offset = 0;
     for entry in entries {
-        let stored = Stored::of(entry, weights);
-        let end = offset + entry.len() * stored.bytes();
+        let dtype = stored(entry, weights);
+        let end = offset + entry.len() * dtype.size();
         let shape: Vec<String> = entry.shape.iter().map(usize::to_string).collect();
         json += &format!(
             r#",{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{offset},{end}]}}"#,
             ascii_json(&entry.name),
-            stored.name(),
+            dtype.header_name(),
             shape.join(",")
         );
         offset = end;
@@ -205,39 +161,40 @@ fn ascii_json(text: &str) -> String {
     out
 }
 
-/// Fills `out`, the bytes of consecutive elements from `first` on, a piece a thread.
-fn fill_in_parallel(source: &Source<'_>, first: usize, stored: Stored, out: &mut [u8]) {
-    let mut pieces = out.chunks_mut(PIECE * stored.bytes()).enumerate();
+/// Fills `out`, the bytes of consecutive elements from `first` on, one piece for each thread.
+fn fill_in_parallel(source: &TensorSource<'_>, first: usize, dtype: DType, out: &mut [u8]) {
+    let mut pieces = out.chunks_mut(PIECE * dtype.size()).enumerate();
     let Some((_, own)) = pieces.next() else { return };
     thread::scope(|scope| {
         for (i, piece) in pieces {
-            scope.spawn(move || encode(source, first + i * PIECE, stored, piece));
+            scope.spawn(move || encode(source, first + i * PIECE, dtype, piece));
         }
-        encode(source, first, stored, own);
+        encode(source, first, dtype, own);
     });
 }
 
 /// Fills `out`, the bytes of consecutive elements from `first` on.
-fn encode(source: &Source<'_>, first: usize, stored: Stored, out: &mut [u8]) {
+fn encode(source: &TensorSource<'_>, first: usize, dtype: DType, out: &mut [u8]) {
     let mut values = [0.0f32; LANE];
     let mut bits = [0u16; LANE];
-    for (i, lane) in out.chunks_mut(LANE * stored.bytes()).enumerate() {
+    for (i, lane) in out.chunks_mut(LANE * dtype.size()).enumerate() {
         let start = first + i * LANE;
-        let count = lane.len() / stored.bytes();
+        let count = lane.len() / dtype.size();
         let (values, bits) = (&mut values[..count], &mut bits[..count]);
-        if stored != Stored::I64 {
+        if dtype != DType::I64 {
             source.fill(start, values);
         }
-        match stored {
-            Stored::F16 => to_f16(values, bits),
-            Stored::BF16 => to_bf16(values, bits),
-            Stored::F32 | Stored::I32 | Stored::I64 => {}
+        match dtype {
+            DType::F16 => to_f16(values, bits),
+            DType::BF16 => to_bf16(values, bits),
+            _ => {}
         }
-        match stored {
-            Stored::F16 | Stored::BF16 => put(lane, bits.iter().map(|b| b.to_le_bytes())),
-            Stored::F32 => put(lane, values.iter().map(|v| v.to_le_bytes())),
-            Stored::I32 => put(lane, values.iter().map(|&v| (v as i32).to_le_bytes())),
-            Stored::I64 => put(lane, (start..start + count).map(|v| (v as i64).to_le_bytes())),
+        match dtype {
+            DType::F16 | DType::BF16 => put(lane, bits.iter().map(|b| b.to_le_bytes())),
+            DType::F32 => put(lane, values.iter().map(|v| v.to_le_bytes())),
+            DType::I32 => put(lane, values.iter().map(|&v| (v as i32).to_le_bytes())),
+            DType::I64 => put(lane, (start..start + count).map(|v| (v as i64).to_le_bytes())),
+            _ => unreachable!("no entry of a manifest has the dtype {dtype}"),
         }
     }
 }
@@ -253,25 +210,27 @@ fn to_bf16(values: &[f32], bits: &mut [u16]) {
     bits.iter_mut().zip(values).for_each(|(b, &v)| *b = bf16::from_f32(v).to_bits());
 }
 
-/// Copies numbers of `N` bytes one behind the other.
+/// Copies numbers of `N` bytes one after the other.
 fn put<const N: usize>(out: &mut [u8], numbers: impl Iterator<Item = [u8; N]>) {
     out.chunks_exact_mut(N).zip(numbers).for_each(|(to, number)| to.copy_from_slice(&number));
 }
 
-/// The elements of one tensor, before they are rounded to the type in the file.
-enum Source<'a> {
-    Random { stream: Stream, rule: Rule, order: Order },
+/// The elements of one tensor, before they are rounded to the dtype in the file.
+enum TensorSource<'a> {
+    Random { stream: RandomStream, rule: FillRule, order: Order },
     Arange,
     Constant(f32),
     Buffer(&'a [f32]),
 }
 
-impl<'a> Source<'a> {
-    fn new(entry: &'a Entry, seed: u64) -> Self {
+impl<'a> TensorSource<'a> {
+    fn new(entry: &'a TensorEntry, seed: u64) -> Self {
         match &entry.content {
-            Content::Random { name, shape, order } => {
-                Self::Random { stream: Stream::new(name, seed), rule: Rule::of(name, shape), order: *order }
-            }
+            Content::Random { name, shape, order } => Self::Random {
+                stream: RandomStream::new(name, seed),
+                rule: FillRule::of(name, shape),
+                order: *order,
+            },
             Content::Arange => Self::Arange,
             Content::Constant(value) => Self::Constant(*value as f32),
             Content::Buffer(values) => Self::Buffer(values),
@@ -295,7 +254,7 @@ impl<'a> Source<'a> {
 }
 
 impl Order {
-    /// The element of the source that stands at `index` of the tensor.
+    /// The element of the source that is at `index` of the tensor.
     #[inline]
     fn source_index(self, index: usize) -> usize {
         match self {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latent_benches::rule::Rule;
-use latent_benches::stream::Stream;
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::rule::FillRule;
+use latent_benches::stream::RandomStream;
+use latent_benches::{DType, Manifest, synth};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -48,7 +48,7 @@ fn single_elements_have_the_published_bits() {
     for row in rows("tests/data/synth_vectors.json") {
         let (name, seed) = (text(&row, "name"), number(&row, "seed"));
         let shape: Vec<usize> = serde_json::from_value(row["shape"].clone()).expect("a shape");
-        let (stream, rule) = (Stream::new(name, seed), Rule::of(name, &shape));
+        let (stream, rule) = (RandomStream::new(name, seed), FillRule::of(name, &shape));
         assert_eq!(format!("{:016x}", stream.state()), text(&row, "state"), "{row}");
         assert_eq!(format!("{:016x}", stream.bits(0)), text(&row, "bits0"), "{row}");
         assert_eq!(format!("{:016x}", rule.half_width.to_bits()), text(&row, "half_width_f64"), "{row}");
@@ -56,9 +56,9 @@ fn single_elements_have_the_published_bits() {
 
         let manifest = manifest_of(&row);
         let entry = &manifest.files()["x"][0];
-        let single = synth::tensor_f32(entry, seed, WeightDtype::F32);
-        let half = synth::tensor_f32(entry, seed, WeightDtype::F16);
-        let brain = synth::tensor_f32(entry, seed, WeightDtype::BF16);
+        let single = synth::tensor_f32(entry, seed, DType::F32);
+        let half = synth::tensor_f32(entry, seed, DType::F16);
+        let brain = synth::tensor_f32(entry, seed, DType::BF16);
         for (i, index) in row["index"].as_array().expect("a list").iter().enumerate() {
             let at = index.as_u64().expect("an index") as usize;
             let exact = rule.value(stream.unit(at as u64), at);
@@ -67,7 +67,7 @@ fn single_elements_have_the_published_bits() {
             assert_eq!(u64::from(half::f16::from_f32(half[at]).to_bits()), hex(&row, "f16", i), "{row}");
             assert_eq!(u64::from(brain[at].to_bits() >> 16), hex(&row, "bf16", i), "{row}");
         }
-        let file = synth::bytes(manifest.files()["x"].as_slice(), seed, WeightDtype::F16);
+        let file = synth::bytes(manifest.files()["x"].as_slice(), seed, DType::F16);
         let data = &file[file.len() - 2 * single.len()..];
         assert_eq!(sha256(data), text(&row, "sha256_f16"), "{row}");
     }
@@ -86,7 +86,7 @@ fn whole_files_have_the_published_hashes() {
         }
         let manifest = Manifest::parse(&read(&path)).expect("a manifest");
         let file = text(&row, "file").replace("sdxl-turbo", "sdxl");
-        let dtype = text(&row, "dtype").parse().expect("a weight type");
+        let dtype = synth::parse_dtype(text(&row, "dtype")).expect("a dtype");
         let bytes = synth::bytes(&manifest.files()[&file], number(&row, "seed"), dtype);
         assert_eq!(bytes.len() as u64, number(&row, "bytes"), "{row}");
         assert_eq!(sha256(&bytes), text(&row, "sha256"), "{row}");
@@ -113,7 +113,7 @@ fn derived_tensors_follow_their_source() {
     )
     .expect("a manifest");
     let tensors: Vec<Vec<f32>> =
-        manifest.files()["x"].iter().map(|e| synth::tensor_f32(e, 5, WeightDtype::F16)).collect();
+        manifest.files()["x"].iter().map(|e| synth::tensor_f32(e, 5, DType::F16)).collect();
     let [fused, k, transposed, conv, linear] = &tensors[..] else { panic!("five tensors") };
     assert_eq!(k[..], fused[8..16]);
     assert_eq!(linear, conv);
@@ -134,7 +134,7 @@ fn fixed_tensors_hold_their_constants() {
             {"name": "updates", "dtype": "I32", "shape": [1], "fixed": "i32:-7"}]}}"#,
     )
     .expect("a manifest");
-    let file = synth::bytes(&manifest.files()["x"], 0, WeightDtype::BF16);
+    let file = synth::bytes(&manifest.files()["x"], 0, DType::BF16);
     let mut expected = Vec::new();
     (0..3i64).for_each(|v| expected.extend(v.to_le_bytes()));
     expected.extend(half::bf16::from_f32(2.0).to_le_bytes());
@@ -148,8 +148,8 @@ fn fixed_tensors_hold_their_constants() {
 fn pieces_join_without_a_seam() {
     let row = serde_json::json!({"name": "wide", "shape": [1000, 3001]});
     let manifest = manifest_of(&row);
-    let file = synth::bytes(&manifest.files()["x"], 9, WeightDtype::F32);
-    let whole = synth::tensor_f32(&manifest.files()["x"][0], 9, WeightDtype::F32);
+    let file = synth::bytes(&manifest.files()["x"], 9, DType::F32);
+    let whole = synth::tensor_f32(&manifest.files()["x"][0], 9, DType::F32);
     let written =
         file[file.len() - 4 * whole.len()..].as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
     assert!(written.eq(whole));
@@ -158,7 +158,7 @@ fn pieces_join_without_a_seam() {
 #[test]
 fn header_escapes_names_and_is_padded() {
     let row = serde_json::json!({"name": "n\u{e4}me \"\u{1f600}\"", "shape": [2]});
-    let file = synth::bytes(&manifest_of(&row).files()["x"], 0, WeightDtype::F16);
+    let file = synth::bytes(&manifest_of(&row).files()["x"], 0, DType::F16);
     let header = br#"{"__metadata__":{"format":"pt"},"n\u00e4me \"\ud83d\ude00\"":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     assert_eq!(length, header.len().next_multiple_of(8));
@@ -175,16 +175,16 @@ fn folder_layout_writes_weights_and_configurations() {
             "files": {"unet/w.safetensors": [{"name": "a", "dtype": "W", "shape": [2]}]}}"#,
     )
     .expect("a manifest");
-    synth::write_checkpoint(&manifest, 3, WeightDtype::F16, &folder).expect("a folder");
+    synth::write_checkpoint(&manifest, 3, DType::F16, &folder).expect("a folder");
     let written = fs::read(folder.join("unet/w.safetensors")).expect("the weights");
-    assert_eq!(written, synth::bytes(&manifest.files()["unet/w.safetensors"], 3, WeightDtype::F16));
+    assert_eq!(written, synth::bytes(&manifest.files()["unet/w.safetensors"], 3, DType::F16));
     assert!(read(&folder.join("model_index.json")).contains("\"P\""));
     assert!(read(&folder.join("unet/config.json")).contains("\"U\""));
     fs::remove_dir_all(&folder).expect("removed");
 }
 
 #[test]
-fn unknown_weight_type() {
-    let error = "f8".parse::<WeightDtype>().expect_err("no such type").to_string();
+fn unknown_dtype_of_weights() {
+    let error = synth::parse_dtype("f8").expect_err("there is none").to_string();
     assert!(error.contains("f8") && error.contains("bf16"), "{error}");
 }

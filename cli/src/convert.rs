@@ -33,7 +33,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
     };
     let options = Options {
-        numbers: args.dtype,
+        dtype: args.dtype,
         loras: args.lora.iter().map(open).collect::<Result<_, _>>()?,
         keep_ema: args.keep_ema,
         prediction: args.prediction,
@@ -67,8 +67,11 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     for left_out in conversion.left_out() {
         eprintln!("left out: {}, {} tensors, {}", left_out.what, left_out.tensors, bytes(left_out.bytes));
     }
-    let formats: Vec<_> =
-        conversion.bytes().iter().map(|(dtype, n)| format!("{dtype} {}", bytes(*n))).collect();
+    let formats: Vec<_> = conversion
+        .bytes()
+        .iter()
+        .map(|(dtype, n)| format!("{} {}", dtype.header_name(), bytes(*n)))
+        .collect();
     let path = args.output.display();
     print(&format!("{path}: {} tensors, {}\n", conversion.tensors(), formats.join(", ")))
 }

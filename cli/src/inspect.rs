@@ -11,7 +11,7 @@ use latent_diffusion::lora::Summary;
 use latent_diffusion::names::Named;
 use latent_diffusion::text::TextPart;
 use latent_diffusion::upscaler::{UpscalerConfig, UpscalerFile};
-use latent_loader::{Checkpoint, Layout};
+use latent_loader::{Checkpoint, CheckpointLayout, Plain};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), AppError> {
     let checkpoint = Arc::new(Checkpoint::open(&args.file)?);
     let mut report = Report::of(&checkpoint);
     report.with_tensors = args.tensors;
-    if args.hash && checkpoint.layout() == Layout::SingleFile {
+    if args.hash && checkpoint.layout() == CheckpointLayout::SingleFile {
         let hash = hash::sha256(&args.file);
         report.sha256 =
             Some(hash.map_err(|error| AppError::RunTime(format!("{}: {error}", args.file.display())))?);
@@ -93,10 +93,10 @@ impl<'a> Report<'a> {
 
     fn layout(&self) -> &'static str {
         match self.checkpoint.layout() {
-            Layout::SingleFile => "single file",
-            Layout::DiffusersFolder => "diffusers folder",
-            Layout::ComponentFolder => "folder of one component",
-            Layout::Joined => "several files",
+            CheckpointLayout::SingleFile => "single file",
+            CheckpointLayout::DiffusersFolder => "diffusers folder",
+            CheckpointLayout::ComponentFolder => "folder of one component",
+            CheckpointLayout::Joined => "several files",
         }
     }
 
@@ -152,7 +152,8 @@ impl<'a> Report<'a> {
         }
         if self.with_tensors {
             let list = self.checkpoint.tensors();
-            let list = list.map(|t| json!({"name": t.name, "dtype": t.dtype.name(), "shape": t.shape}));
+            let list =
+                list.map(|t| json!({"name": t.name, "dtype": t.dtype.header_name(), "shape": t.shape}));
             report["tensor_list"] = list.collect();
         }
         report
@@ -164,7 +165,7 @@ impl<'a> Report<'a> {
             let _ = writeln!(out, "{name:<17} {value}");
         };
         let identity = &self.identity;
-        line("file", self.checkpoint.label());
+        line("file", &Plain(self.checkpoint.label()).to_string());
         line("layout", &format!("{}, {}", self.layout(), bytes(self.checkpoint.file_bytes())));
         line("kind", &format!("{}; {}", identity.kind.label(), identity.kind.purpose()));
         match &self.upscaler {
@@ -236,7 +237,10 @@ impl<'a> Report<'a> {
         }
         if self.with_tensors {
             for tensor in self.checkpoint.tensors() {
-                line("tensor", &format!("{} {} {:?}", printable(&tensor.name), tensor.dtype, tensor.shape));
+                line(
+                    "tensor",
+                    &format!("{} {} {:?}", printable(&tensor.name), tensor.dtype.header_name(), tensor.shape),
+                );
             }
         }
         out
@@ -302,19 +306,27 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
-/// Text from a file, safe for a terminal: control characters escaped, cut at 200 characters.
+/// Text from a file, safe for a terminal as [`Plain`] makes it, cut at 200 characters.
 pub(crate) fn printable(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut out: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(|c| {
-            let escaped: Vec<char> = if c.is_control() { c.escape_default().collect() } else { vec![c] };
-            escaped
-        })
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        out.push('…');
+    const MAX_CHARS: usize = 200;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", Plain(&text[..end])),
+        None => Plain(text).to_string(),
     }
-    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn hostile_text_cannot_control_a_terminal() {
+        assert_eq!(
+            printable("a\u{1b}[2J\u{202e}b\u{2066}\u{2028}\n"),
+            "a\\u{1b}[2J\\u{202e}b\\u{2066}\\u{2028}\\n"
+        );
+        assert_eq!(printable("né"), "né");
+        let long = printable(&"é".repeat(201));
+        assert_eq!((long.chars().count(), long.ends_with("é…")), (201, true));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::hash::{self, Hash, Subject};
 use crate::models;
 use latent_app::AppError;
-use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
+use latent_loader::{Access, Checkpoint, CheckpointLayout, cached_snapshot};
 use std::path::{Path, PathBuf};
 
 /// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64; `assets/MODEL_CARD.md` tells of it.
@@ -37,8 +37,10 @@ pub(crate) fn open(
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = models::stem(path);
     let subject = match checkpoint.layout() {
-        Layout::SingleFile => Subject::File(path.to_owned()),
-        Layout::DiffusersFolder | Layout::ComponentFolder | Layout::Joined => Subject::Nothing,
+        CheckpointLayout::SingleFile => Subject::File(path.to_owned()),
+        CheckpointLayout::DiffusersFolder | CheckpointLayout::ComponentFolder | CheckpointLayout::Joined => {
+            Subject::Nothing
+        }
     };
     Ok(Model { checkpoint, name, hash: Hash::of(subject) })
 }

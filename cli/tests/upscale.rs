@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Room, read_png};
-use latent_loader::{Dtype, NewTensor, Writer};
+use latent_loader::{DType, NewTensor, Writer};
 use std::collections::BTreeMap;
 
 /// An ESRGAN of so many blocks, four times as large, that only repeats pixels: its blocks add nothing.
@@ -22,7 +22,7 @@ fn esrgan(blocks: usize) -> Vec<u8> {
     layers.push(("conv_last".to_owned(), 3, features));
     let mut tensors = Vec::new();
     for (name, outputs, inputs) in &layers {
-        let new = |end: &str, shape| NewTensor { name: format!("{name}.{end}"), dtype: Dtype::F32, shape };
+        let new = |end: &str, shape| NewTensor { name: format!("{name}.{end}"), dtype: DType::F32, shape };
         tensors.push(new("weight", vec![*outputs, *inputs, 3, 3]));
         tensors.push(new("bias", vec![*outputs]));
     }

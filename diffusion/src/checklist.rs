@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::synthetic;
-use latent_loader::{Bytes, Dtype, LoadError, RawTensor, Weights};
+use latent_loader::{Bytes, DType, LoadError, RawTensor, Weights};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,6 +104,6 @@ impl Checklist {
         let zeros = zeros.unwrap_or_else(|| Bytes::from(vec![0; bytes]));
         let data = zeros.slice(0, bytes).expect("as long as that");
         asked.zeros = Some(zeros);
-        Ok(RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data })
+        Ok(RawTensor { dtype: DType::F16, shape: shape.to_vec(), data })
     }
 }

@@ -68,3 +68,8 @@ pub use pipeline::{
 };
 pub use preview::LatentRgb;
 pub use whole::{MissingPart, MissingTensors};
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -5,8 +5,8 @@ use crate::checklist::Checklist;
 use crate::lora::Merge;
 use crate::synthetic::Synthetic;
 use latent_kernels::parallel;
-use latent_loader::{Dtype, RawTensor, Weights};
-use latent_tensor::{Conv2d, DType, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
+use latent_loader::{DType, RawTensor, Weights};
+use latent_tensor::{Conv2d, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -228,23 +228,16 @@ impl<'a> Params<'a> {
     }
 }
 
-/// A tensor whose values can be put into another order: blocks of `Q8_0` lie along the rows.
+/// A tensor whose values can be put into another order: blocks lie along the rows.
 pub(crate) fn without_blocks(raw: RawTensor) -> Result<RawTensor, Error> {
-    if raw.dtype != Dtype::Q8_0 {
+    if !raw.dtype.is_block_format() {
         return Ok(raw);
     }
     let data: Vec<u8> = raw.to_f32()?.iter().flat_map(|value| value.to_le_bytes()).collect();
-    Ok(RawTensor { dtype: Dtype::F32, shape: raw.shape, data: data.into() })
+    Ok(RawTensor { dtype: DType::F32, shape: raw.shape, data: data.into() })
 }
 
 /// A tensor as the kernels know it; its bytes are not copied.
 fn weight(raw: RawTensor) -> Weight {
-    let dtype = match raw.dtype {
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::Q8_0 => DType::Q8_0,
-        // `Weights::get` returns no others.
-        _ => DType::F32,
-    };
-    Weight::new(dtype, Arc::new(raw.data))
+    Weight::new(raw.dtype, Arc::new(raw.data))
 }

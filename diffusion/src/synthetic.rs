@@ -1,7 +1,7 @@
 //! Random weights under any name and of any shape: a model without a file.
 
 use latent_kernels::parallel;
-use latent_loader::{Dtype, RawTensor};
+use latent_loader::{DType, RawTensor};
 use std::fmt::Display;
 
 /// Sign and fraction of an `f16`; the exponent lies between.
@@ -70,7 +70,7 @@ impl Synthetic {
             }
         });
         data.truncate(2 * elements);
-        RawTensor { dtype: Dtype::F16, shape: shape.to_vec(), data: data.into() }
+        RawTensor { dtype: DType::F16, shape: shape.to_vec(), data: data.into() }
     }
 
     /// FNV-1a of the whole name, with the seed.

@@ -1,6 +1,6 @@
 //! Steps without guidance (`guidance_end`) and steps that take over the coarse levels (`cache_interval`).
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::controlnet::ControlNetResiduals;
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::Checkpoint;
@@ -110,7 +110,7 @@ fn model(family: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/manifests");
     let text = std::fs::read_to_string(folder.join(format!("{family}-tiny-single.json"))).unwrap();
     let manifest = Manifest::parse(&text).unwrap();
-    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, WeightDtype::F16);
+    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, DType::F16);
     Model::detect(&Arc::new(Checkpoint::from_bytes(family, bytes).unwrap())).unwrap()
 }
 

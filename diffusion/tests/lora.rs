@@ -2,7 +2,7 @@
 
 mod made;
 
-use latent_diffusion::loader::{Checkpoint, Dtype, RawTensor, Weights};
+use latent_diffusion::loader::{Checkpoint, DType, RawTensor, Weights};
 use latent_diffusion::lora::{Lora, Merge, take_tags};
 use latent_diffusion::{Pipeline, Settings};
 use made::{Entry, file};
@@ -219,7 +219,7 @@ fn weights_that_nothing_changes_stay_as_they_are() {
     let [u, d] = ["up", "down"].map(|end| format!("{KEY}.lora_{end}.weight"));
     let lora =
         Arc::new(Lora::open(file("l", &[(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12))])).unwrap());
-    let raw = RawTensor { dtype: Dtype::F16, shape: vec![4, 6], data: vec![0; 48].into() };
+    let raw = RawTensor { dtype: DType::F16, shape: vec![4, 6], data: vec![0; 48].into() };
     let at = |weight| Merge::new(&[(lora.clone(), weight)], &model(), "small");
     assert_eq!(at(0.0).unwrap().0.apply(LINEAR, raw.clone()).unwrap(), raw);
     assert_eq!(at(1.0).unwrap().0.apply(CONV, raw.clone()).unwrap(), raw);

@@ -2,7 +2,7 @@
 
 mod made;
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::{Checkpoint, Weights};
 use latent_diffusion::lora::{Lora, Merge, Strength, Summary, take_tags};
@@ -270,7 +270,7 @@ fn lcm_loras_of_every_naming_fit_whole() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/manifests");
         let json = std::fs::read_to_string(folder.join(format!("{family}-tiny-single.json"))).unwrap();
         let manifest = Manifest::parse(&json).unwrap();
-        let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, WeightDtype::F16);
+        let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, DType::F16);
         let model = Model::detect(&Arc::new(Checkpoint::from_bytes(family, bytes).unwrap())).unwrap();
         let unet = model.weights.scope("unet");
         let layers: Vec<&str> = unet

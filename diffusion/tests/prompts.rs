@@ -1,6 +1,6 @@
 //! Prompts that change from step to step, and prompts of several, in whole pipelines.
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::schedule::ScheduleKind;
@@ -14,7 +14,7 @@ fn file(name: &str) -> Checkpoint {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/manifests");
     let text = std::fs::read_to_string(folder.join(format!("{name}-tiny-single.json"))).unwrap();
     let manifest = Manifest::parse(&text).unwrap();
-    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1234, WeightDtype::F16);
+    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1234, DType::F16);
     Checkpoint::from_bytes(name, bytes).unwrap()
 }
 

@@ -1,9 +1,9 @@
 //! Takes an input apart.
 
-/// The part of an input that was not used yet. It never ends: behind its end are zeros.
-pub struct Input<'a>(pub &'a [u8]);
+/// The part of an input that was not used yet. It never ends: zeros follow its end.
+pub struct FuzzInput<'a>(pub &'a [u8]);
 
-impl<'a> Input<'a> {
+impl<'a> FuzzInput<'a> {
     /// The next byte.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
@@ -29,7 +29,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A safetensors file of a header, and numbers behind it.
-pub fn file(header: &[u8], numbers: &[u8]) -> Vec<u8> {
-    [&(header.len() as u64).to_le_bytes(), header, numbers].concat()
+/// A safetensors file of a header, and values after it.
+pub fn file(header: &[u8], values: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header, values].concat()
 }

@@ -4,19 +4,19 @@ use super::assert_one_line;
 use super::bytes::file;
 use latent_diffusion::families::{Facts, Identity, Model};
 use latent_diffusion::lora::Lora;
-use latent_loader::{Checkpoint, Dtype, LoadError, q8_0};
+use latent_loader::{Checkpoint, DType, LoadError, block_storage};
 use std::sync::Arc;
 
-/// Most bytes of tensors that are put behind a header which claims them.
-const MOST_NUMBERS: u64 = 1 << 16;
+/// Maximum bytes of tensors that are put after a header which claims them.
+const MAX_VALUE_BYTES: u64 = 1 << 16;
 
-/// The first byte says whether the rest is a file, or a header to which length and numbers are added.
+/// The first byte says whether the rest is a file, or a header to which length and values are added.
 pub fn run(data: &[u8]) {
     let Some((how, rest)) = data.split_first() else { return };
     let bytes = if how % 4 == 0 { rest.to_vec() } else { file(rest, &[]) };
     match open(&bytes) {
         Ok(checkpoint) => check(checkpoint, &bytes),
-        Err(LoadError::Truncated { expected, .. }) if expected <= bytes.len() as u64 + MOST_NUMBERS => {
+        Err(LoadError::Truncated { expected, .. }) if expected <= bytes.len() as u64 + MAX_VALUE_BYTES => {
             let mut whole = bytes;
             whole.resize(expected as usize, 0x3c);
             check(open(&whole).expect("it was only cut short"), &whole);
@@ -38,7 +38,7 @@ fn check(checkpoint: Checkpoint, bytes: &[u8]) {
     for tensor in checkpoint.tensors() {
         assert!(last.is_none_or(|last| last < tensor.name.as_str()), "sorted, each once");
         last = Some(&tensor.name);
-        assert_eq!(tensor.dtype.bytes_of(tensor.elements()), Some(tensor.bytes()));
+        assert_eq!(tensor.dtype.checked_bytes(tensor.elements()), Some(tensor.bytes()));
         assert_eq!(checkpoint.get(&tensor.name).unwrap().shape, tensor.shape);
         let raw = checkpoint.read(&tensor.name).unwrap();
         assert_eq!((raw.data.len(), raw.dtype), (tensor.bytes(), tensor.dtype));
@@ -55,12 +55,15 @@ fn check(checkpoint: Checkpoint, bytes: &[u8]) {
 
 /// Written by its contents and opened again, it is the same.
 fn same_again(checkpoint: &Checkpoint) {
-    let (mut header, mut numbers) = (Vec::from(*b"{\"__metadata__\":{"), Vec::new());
-    let quantized = checkpoint.tensors().filter(|tensor| tensor.dtype == Dtype::Q8_0);
-    let table = q8_0::table(quantized.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())));
+    let (mut header, mut values) = (Vec::from(*b"{\"__metadata__\":{"), Vec::new());
     let mut metadata = checkpoint.metadata().clone();
-    if table != "{}" {
-        metadata.insert(q8_0::KEY.to_owned(), table);
+    for format in DType::all().filter(|dtype| dtype.is_block_format()) {
+        let quantized = checkpoint.tensors().filter(|tensor| tensor.dtype == format);
+        let table =
+            block_storage::table(quantized.map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())));
+        if table != "{}" {
+            metadata.insert(block_storage::key(format), table);
+        }
     }
     for (key, value) in &metadata {
         let comma = if header.ends_with(b"{") { "" } else { "," };
@@ -68,19 +71,21 @@ fn same_again(checkpoint: &Checkpoint) {
     }
     header.push(b'}');
     for tensor in checkpoint.tensors() {
-        let start = numbers.len();
-        numbers.extend_from_slice(&checkpoint.read(&tensor.name).unwrap().data);
-        let (name, end) = (json(&tensor.name), numbers.len());
-        let (dtype, shape) = match tensor.dtype {
-            Dtype::Q8_0 => ("U8", q8_0::stored_shape(&tensor.shape).expect("it was read").to_vec()),
-            dtype => (dtype.name(), tensor.shape.clone()),
+        let start = values.len();
+        values.extend_from_slice(&checkpoint.read(&tensor.name).unwrap().data);
+        let (name, end) = (json(&tensor.name), values.len());
+        let (dtype, shape) = if tensor.dtype.is_block_format() {
+            let stored = block_storage::stored_shape(tensor.dtype, &tensor.shape);
+            ("U8", stored.expect("it was read").to_vec())
+        } else {
+            (tensor.dtype.header_name(), tensor.shape.clone())
         };
         let entry =
             format!(r#",{name}:{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#);
         header.extend(entry.bytes());
     }
     header.push(b'}');
-    let again = open(&file(&header, &numbers)).unwrap();
+    let again = open(&file(&header, &values)).unwrap();
     assert_eq!(again.metadata(), checkpoint.metadata());
     assert_eq!(again.tensors().count(), checkpoint.tensors().count());
     for (a, b) in again.tensors().zip(checkpoint.tensors()) {
@@ -102,7 +107,7 @@ fn json(text: &str) -> String {
     out + "\""
 }
 
-/// Whatever it is, it is told, and refused in one line where it is none of that.
+/// Whatever it is, it is described, and refused in one line where it is not one of those.
 pub fn recognise(checkpoint: Checkpoint, bytes: &[u8]) {
     let checkpoint = Arc::new(checkpoint);
     let _ = Identity::of(&checkpoint).family_label();

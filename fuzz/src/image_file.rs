@@ -4,12 +4,12 @@
 mod decode;
 
 use super::assert_one_line;
-use super::bytes::Input;
+use super::bytes::FuzzInput;
 use decode::{Given, decode};
 use image::ImageFormat;
 use std::io::Cursor;
 
-/// Most pixels here: large images only take time.
+/// Maximum number of pixels: large images only take time.
 const MAX_PIXELS: u64 = 1 << 16;
 /// What the file's name may promise.
 const NAMED: [Option<ImageFormat>; 8] = [
@@ -25,7 +25,7 @@ const NAMED: [Option<ImageFormat>; 8] = [
 
 /// The first byte says which format the name promises; the rest is the file.
 pub fn run(data: &[u8]) {
-    let mut input = Input(data);
+    let mut input = FuzzInput(data);
     let named = input.one_of(&NAMED);
     let open = || decode(Cursor::new(input.0), named, MAX_PIXELS);
     let given = match open() {

@@ -1,7 +1,7 @@
 //! A LoRA file added to a small model.
 
 use super::assert_one_line;
-use super::bytes::{Input, file};
+use super::bytes::{FuzzInput, file};
 use latent_diffusion::Error;
 use latent_diffusion::lora::{Lora, Merge};
 use latent_loader::{Checkpoint, Weights};
@@ -57,7 +57,7 @@ const WEIGHTS: [f32; 6] = [1.0, -0.5, 0.0, 100.0, f32::NAN, 1e9];
 
 /// The first byte says whether the rest is a header, or a plan of tensors.
 pub fn run(data: &[u8]) {
-    let mut input = Input(data);
+    let mut input = FuzzInput(data);
     let how = input.byte();
     let weight = input.one_of(&WEIGHTS);
     let bytes = if how % 8 == 0 { file(input.0, &[0x3c; 64]) } else { plan(&mut input) };
@@ -73,8 +73,8 @@ pub fn run(data: &[u8]) {
 }
 
 /// A file of tensors with the names of LoRAs and small shapes.
-fn plan(input: &mut Input<'_>) -> Vec<u8> {
-    let (mut header, mut numbers) = (String::from("{"), Vec::new());
+fn plan(input: &mut FuzzInput<'_>) -> Vec<u8> {
+    let (mut header, mut values) = (String::from("{"), Vec::new());
     for index in 0..input.below(9) {
         let (module, role) = (input.one_of(&MODULES), input.one_of(&ROLES));
         let mut shape: Vec<usize> = (0..input.below(5)).map(|_| input.one_of(&DIMS)).collect();
@@ -83,7 +83,7 @@ fn plan(input: &mut Input<'_>) -> Vec<u8> {
         }
         let elements: usize = shape.iter().product();
         let (dtype, size) = input.one_of(&[("F32", 4), ("F16", 2), ("BF16", 2), ("I8", 1)]);
-        let start = numbers.len();
+        let start = values.len();
         let (kind, given) = (input.byte(), input.take(2));
         let pattern = match kind % 4 {
             0 => [0, 0, 0x80, 0x3f],
@@ -91,13 +91,13 @@ fn plan(input: &mut Input<'_>) -> Vec<u8> {
             2 => [0x80, 0x3f, 0x80, 0xbf],
             _ => [given.first().copied().unwrap_or(0), given.get(1).copied().unwrap_or(0), 0, 0],
         };
-        numbers.extend(pattern.into_iter().cycle().take(elements * size));
-        let (comma, end) = (if index == 0 { "" } else { "," }, numbers.len());
+        values.extend(pattern.into_iter().cycle().take(elements * size));
+        let (comma, end) = (if index == 0 { "" } else { "," }, values.len());
         header += &format!(
             r#"{comma}"{module}.{role}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
         );
     }
-    file((header + "}").as_bytes(), &numbers)
+    file((header + "}").as_bytes(), &values)
 }
 
 /// All weights of the model after it was added.

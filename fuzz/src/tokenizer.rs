@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(padded[1..=kept], ids[..kept]);
 
     // The text of tokens gives them again, once it went that way: signs that a space came between stay apart.
-    let told = tokenizer.decode(&ids);
-    let ids = tokenizer.encode(&told);
-    assert_eq!(tokenizer.encode(&tokenizer.decode(&ids)), ids, "{told:?}");
+    let decoded = tokenizer.decode(&ids);
+    let ids = tokenizer.encode(&decoded);
+    assert_eq!(tokenizer.encode(&tokenizer.decode(&ids)), ids, "{decoded:?}");
 }

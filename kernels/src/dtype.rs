@@ -1,70 +1,10 @@
-//! The number formats of weights.
+//! The values of a weight as its file has them.
 
-use crate::q8_0::{self, BLOCK, BLOCK_BYTES, Block};
-use std::fmt;
+use latent_dtype::block;
 
-/// How a weight is stored. Arithmetic is always in `f32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DType {
-    /// IEEE 754 single precision.
-    F32,
-    /// IEEE 754 half precision.
-    F16,
-    /// bfloat16: the upper half of an `f32`.
-    BF16,
-    /// Signed bytes in blocks of 32 that share a scale ([`q8_0`]). Only of weights.
-    Q8_0,
-}
+pub use latent_dtype::DType;
 
-impl DType {
-    /// Values of a block: those that stand together. A row of a weight is whole blocks.
-    #[must_use]
-    pub fn block(self) -> usize {
-        match self {
-            DType::F32 | DType::F16 | DType::BF16 => 1,
-            DType::Q8_0 => BLOCK,
-        }
-    }
-
-    /// Bytes of a block.
-    #[must_use]
-    pub fn block_bytes(self) -> usize {
-        match self {
-            DType::F32 => 4,
-            DType::F16 | DType::BF16 => 2,
-            DType::Q8_0 => BLOCK_BYTES,
-        }
-    }
-
-    /// Bytes of so many values, of whole blocks.
-    #[must_use]
-    pub fn bytes(self, values: usize) -> usize {
-        values.div_ceil(self.block()) * self.block_bytes()
-    }
-
-    /// Bytes of one value.
-    ///
-    /// # Panics
-    /// Of `Q8_0`, where no value stands alone.
-    #[must_use]
-    pub fn size(self) -> usize {
-        assert_eq!(self.block(), 1, "values of {self} stand in blocks");
-        self.block_bytes()
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DType::F32 => "f32",
-            DType::F16 => "f16",
-            DType::BF16 => "bf16",
-            DType::Q8_0 => "q8_0",
-        })
-    }
-}
-
-/// A weight as it lies in a file: little-endian bytes of one number format.
+/// A weight as its file has it: little-endian bytes of one dtype. Arithmetic with it is always in `f32`.
 #[derive(Clone, Copy, Debug)]
 pub struct WeightBytes<'a> {
     dtype: DType,
@@ -73,19 +13,16 @@ pub struct WeightBytes<'a> {
 
 impl<'a> WeightBytes<'a> {
     /// # Panics
-    /// If the bytes are no whole number of values, or of blocks.
+    /// If the dtype is not one of weights ([`DType::is_weight`]), or the bytes are not whole values or blocks of it.
     #[must_use]
     pub fn new(dtype: DType, bytes: &'a [u8]) -> WeightBytes<'a> {
-        assert_eq!(
-            bytes.len() % dtype.block_bytes(),
-            0,
-            "{} bytes are no whole number of {dtype}",
-            bytes.len()
-        );
+        assert!(dtype.is_weight(), "{dtype} is not a dtype of weights");
+        let len = bytes.len();
+        assert!(len.is_multiple_of(dtype.block_bytes()), "{len} bytes are not a whole number of {dtype}");
         WeightBytes { dtype, bytes }
     }
 
-    /// The number format.
+    /// The dtype.
     #[must_use]
     pub fn dtype(self) -> DType {
         self.dtype
@@ -100,7 +37,7 @@ impl<'a> WeightBytes<'a> {
     /// Number of values.
     #[must_use]
     pub fn len(self) -> usize {
-        self.bytes.len() / self.dtype.block_bytes() * self.dtype.block()
+        self.bytes.len() / self.dtype.block_bytes() * self.dtype.block_len()
     }
 
     /// Whether there is no value.
@@ -109,13 +46,16 @@ impl<'a> WeightBytes<'a> {
         self.bytes.is_empty()
     }
 
-    /// The bits of value `i` of a 16-bit format.
+    /// The bits of value `i` of a 16-bit dtype.
     #[inline]
-    pub(crate) fn bits16(self, i: usize) -> u16 {
+    fn bits16(self, i: usize) -> u16 {
         u16::from_le_bytes([self.bytes[2 * i], self.bytes[2 * i + 1]])
     }
 
-    /// Value `i`, widened.
+    /// Value `i` as `f32`, exact.
+    ///
+    /// # Panics
+    /// If there is no such value.
     #[inline]
     #[must_use]
     pub fn get(self, i: usize) -> f32 {
@@ -123,16 +63,50 @@ impl<'a> WeightBytes<'a> {
             DType::F32 => f32::from_le_bytes([0, 1, 2, 3].map(|b| self.bytes[4 * i + b])),
             DType::F16 => half::f16::from_bits(self.bits16(i)).to_f32(),
             DType::BF16 => half::bf16::from_bits(self.bits16(i)).to_f32(),
-            DType::Q8_0 => Block::from_bytes(&self.bytes.as_chunks().0[i / BLOCK]).get(i % BLOCK),
+            dtype => match block::codec(dtype) {
+                Some(codec) => codec.value(self.bytes, i),
+                None => unreachable!("{dtype} is not a dtype of weights, which `new` has checked"),
+            },
         }
     }
 
-    /// All values, widened.
+    /// All values as `f32`, exact.
     #[must_use]
     pub fn to_f32(self) -> Vec<f32> {
-        match self.dtype {
-            DType::Q8_0 => q8_0::dequantize(self.bytes),
-            _ => (0..self.len()).map(|i| self.get(i)).collect(),
+        if self.dtype.is_block_format() {
+            return crate::quant::dequantize(self.dtype, self.bytes);
         }
+        (0..self.len()).map(|i| self.get(i)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_of_the_dtype() {
+        let halves = [0x00, 0x3C, 0x00, 0xC0];
+        assert_eq!(WeightBytes::new(DType::F16, &halves).to_f32(), [1.0, -2.0]);
+        assert_eq!(WeightBytes::new(DType::BF16, &[0x80, 0x3F]).get(0), 1.0);
+        assert_eq!(WeightBytes::new(DType::F32, &1.5f32.to_le_bytes()).to_f32(), [1.5]);
+        let mut blocks = [0; 68];
+        // A second block of scale 0.5, whose last value is -128.
+        blocks[34..36].copy_from_slice(&[0x00, 0x38]);
+        blocks[67] = 0x80;
+        let weight = WeightBytes::new(DType::Q8_0, &blocks);
+        assert_eq!((weight.len(), weight.get(63), weight.to_f32()[63]), (64, -64.0, -64.0));
+    }
+
+    #[test]
+    #[should_panic(expected = "i64 is not a dtype of weights")]
+    fn integers_are_not_weights() {
+        let _ = WeightBytes::new(DType::I64, &[0; 8]);
+    }
+
+    #[test]
+    #[should_panic(expected = "3 bytes are not a whole number of f16")]
+    fn bytes_are_whole_values() {
+        let _ = WeightBytes::new(DType::F16, &[0; 3]);
     }
 }

@@ -32,7 +32,7 @@ pub mod gpu;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod parallel;
-pub mod q8_0;
+pub mod quant;
 #[cfg(feature = "gpu")]
 pub mod shaders;
 pub mod simd;
@@ -46,3 +46,8 @@ pub use simd::Isa;
 
 #[cfg(test)]
 mod testing;
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

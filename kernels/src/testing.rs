@@ -15,10 +15,10 @@ pub(crate) fn random(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| ((next() >> 40) as f32 - 8_388_608.0) / 8_388_608.0).collect()
 }
 
-/// Values as the little-endian bytes of a number format.
+/// Values as the little-endian bytes of a dtype.
 pub(crate) fn to_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
-    if dtype == DType::Q8_0 {
-        return crate::q8_0::reference::quantize(values, crate::q8_0::BLOCK).unwrap();
+    if let Some(codec) = latent_dtype::block::codec(dtype) {
+        return codec.quantize(values, dtype.block_len()).unwrap();
     }
     values
         .iter()
@@ -26,7 +26,7 @@ pub(crate) fn to_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
             DType::F32 => v.to_le_bytes().to_vec(),
             DType::F16 => half::f16::from_f32(*v).to_le_bytes().to_vec(),
             DType::BF16 => half::bf16::from_f32(*v).to_le_bytes().to_vec(),
-            DType::Q8_0 => unreachable!(),
+            _ => panic!("{dtype} is not a dtype of weights"),
         })
         .collect()
 }

@@ -1,15 +1,15 @@
-//! Bytes that do not change, wherever they lie.
+//! Bytes that do not change, wherever they are.
 
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// What bytes can lie in: memory that was read into, a mapped file, a slice built into the program.
+/// What bytes can be a part of: memory that was read into, a mapped file, a slice built into the program.
 type Owner = dyn AsRef<[u8]> + Send + Sync;
 
-/// A range of bytes that keeps alive what it lies in. Cheap to clone; the bytes never change and are not copied.
+/// A range of bytes that keeps alive what it is a part of. Cheap to clone; the bytes never change and are not copied.
 ///
-/// They begin at any address: nothing is said about their alignment.
+/// They begin at any address, without any alignment.
 ///
 /// ```
 /// use latent_loader::Bytes;
@@ -22,7 +22,7 @@ type Owner = dyn AsRef<[u8]> + Send + Sync;
 #[derive(Clone)]
 pub struct Bytes {
     owner: Arc<Owner>,
-    /// Lies within the owner's bytes.
+    /// Within the owner's bytes.
     range: Range<usize>,
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_lies_in_the_same_place() {
+    fn a_slice_is_not_a_copy() {
         let all = Bytes::from(vec![0, 1, 2, 3, 4, 5]);
         let some = all.slice(2, 3).unwrap();
         assert_eq!((&*some, some.as_ptr()), (&[2, 3, 4][..], all[2..].as_ptr()));

@@ -1,4 +1,4 @@
-//! The Hugging Face cache: which snapshot of a model counts.
+//! The Hugging Face cache: which snapshot of a model is current.
 //!
 //! `models--OWNER--NAME` holds `refs/main`, a file with the name of a revision, and `snapshots/REVISION`, folders of links
 //! into `blobs`.
@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Most letters of a revision: a SHA-1 has 40.
-const LONGEST_REVISION: usize = 100;
+/// Maximum length of a revision: a SHA-1 has 40 letters.
+const MAX_REVISION: usize = 100;
 
-/// The snapshot of a model's folder in the cache: that of `refs/main`, or else the one that was made last. `None` for any
+/// The snapshot of a model's folder in the cache: that of `refs/main`, or else the newest. `None` for any
 /// other folder.
 ///
 /// ```
@@ -38,5 +38,5 @@ pub fn cached_snapshot(folder: &Path) -> Option<PathBuf> {
 
 /// Whether a name can only mean a folder right below.
 fn is_revision(name: &str) -> bool {
-    (1..=LONGEST_REVISION).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric())
+    (1..=MAX_REVISION).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric())
 }

@@ -1,75 +1,15 @@
-//! An opened checkpoint: its tensors by name, wherever they lie.
+//! An opened checkpoint: its tensors by name, whatever files they are in.
 
-use crate::header::Header;
-use crate::pieces::{RunTasks, in_order};
-use crate::source::{Source, cannot};
-use crate::{Bytes, Dtype, LoadError, RawTensor, cached_snapshot, folder, pieces};
-use serde_json::Value;
+use crate::byte_source::{ByteSource, cannot};
+use crate::files::CheckpointFiles;
+use crate::pieces::{self, RunTasks, in_order};
+use crate::{
+    Access, Bytes, CheckpointLayout, Config, LoadError, RawTensor, TensorInfo, cached_snapshot, folder,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-
-/// How a checkpoint is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// One safetensors file.
-    SingleFile,
-    /// A folder with a sub-folder for each component.
-    DiffusersFolder,
-    /// The folder of one component: a configuration beside weights.
-    ComponentFolder,
-    /// Parts of several checkpoints.
-    Joined,
-}
-
-/// How the tensors of a checkpoint's files come into memory. Headers are read and checked in the same way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// A tensor is copied into memory of its own when it is asked for. What happens to the file afterwards does not
-    /// matter, and a file that became shorter before is an error.
-    #[default]
-    Read,
-    /// A tensor is a range of the mapped file: it takes no memory beside the system's cache of the file, which can give
-    /// its pages up when memory is short, and read them again.
-    ///
-    /// The price: nobody may write to the file while the checkpoint or a tensor of it lives. If the file is changed, so
-    /// are the weights, after they were checked for NaN; if it is cut short, the program is ended by a signal (`SIGBUS`)
-    /// where the missing part is touched.
-    Map,
-}
-
-/// What a header tells of a tensor.
-#[derive(Clone, Debug)]
-pub struct TensorInfo {
-    /// Its name in the file; in a folder, `component.name in the file`.
-    pub name: String,
-    /// Format of its numbers.
-    pub dtype: Dtype,
-    /// Its dimensions, outermost first; empty for a single number.
-    pub shape: Vec<usize>,
-    /// Which of the checkpoint's files holds it.
-    pub(crate) source: usize,
-    /// Where in that file its numbers start.
-    pub(crate) start: u64,
-    /// How many bytes they take.
-    pub(crate) len: usize,
-}
-
-impl TensorInfo {
-    /// Bytes of its numbers.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.len
-    }
-
-    /// How many numbers it holds: the product of its dimensions.
-    #[must_use]
-    pub fn elements(&self) -> usize {
-        // The header's check has shown that this does not overflow.
-        self.shape.iter().product()
-    }
-}
 
 /// A checkpoint whose headers were read and found valid. Its tensors are read when asked for.
 ///
@@ -78,53 +18,9 @@ impl TensorInfo {
 #[derive(Debug)]
 pub struct Checkpoint {
     label: String,
-    layout: Layout,
+    layout: CheckpointLayout,
     /// The tensors are sorted by name, no two of the same.
-    parts: Parts,
-}
-
-/// What is gathered while the files of a checkpoint are opened.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    pub(crate) tensors: Vec<TensorInfo>,
-    pub(crate) configs: BTreeMap<String, Value>,
-    access: Access,
-    pub(crate) sources: Vec<Source>,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) header_bytes: u64,
-    pub(crate) file_bytes: u64,
-}
-
-impl Parts {
-    pub(crate) fn new(access: Access) -> Parts {
-        Parts { access, ..Parts::default() }
-    }
-
-    /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names.
-    pub(crate) fn add(&mut self, source: Source, prefix: &str) -> Result<(), LoadError> {
-        let (Header { metadata, entries, .. }, data_start) = source.header()?;
-        for entry in entries {
-            self.tensors.push(TensorInfo {
-                name: format!("{prefix}{}", entry.name),
-                dtype: entry.dtype,
-                shape: entry.shape,
-                source: self.sources.len(),
-                start: data_start + entry.start,
-                // Not longer than the file, and `check_size` counted its bits in a `usize`.
-                len: (entry.end - entry.start) as usize,
-            });
-        }
-        for (key, value) in metadata {
-            self.metadata.entry(format!("{prefix}{key}")).or_insert(value);
-        }
-        self.header_bytes += data_start;
-        self.file_bytes += source.len;
-        self.sources.push(match self.access {
-            Access::Read => source,
-            Access::Map => source.map()?,
-        });
-        Ok(())
-    }
+    files: CheckpointFiles,
 }
 
 impl Checkpoint {
@@ -148,13 +44,13 @@ impl Checkpoint {
         let label = path.display().to_string();
         let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
         if metadata.is_dir() {
-            let (layout, parts) = folder::open(path, access)?;
-            return Ok(Checkpoint::new(label, layout, parts));
+            let (layout, files) = folder::open(path, access)?;
+            return Ok(Checkpoint::new(label, layout, files));
         }
-        Checkpoint::single(Source::open(path, label)?, access)
+        Checkpoint::single(ByteSource::open(path, label)?, access)
     }
 
-    /// Opens a safetensors file that lies in memory, for example one built into a program. It is checked as strictly as
+    /// Opens a safetensors file that is in memory, for example one built into a program. It is checked as strictly as
     /// any other, and its tensors are not copied. `label` is what error messages call it.
     ///
     /// # Errors
@@ -164,28 +60,28 @@ impl Checkpoint {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => Bytes::from(bytes),
         };
-        Checkpoint::single(Source::embedded(label.to_owned(), bytes), Access::Read)
+        Checkpoint::single(ByteSource::embedded(label.to_owned(), bytes), Access::Read)
     }
 
-    fn single(source: Source, access: Access) -> Result<Checkpoint, LoadError> {
+    fn single(source: ByteSource, access: Access) -> Result<Checkpoint, LoadError> {
         let label = source.label.clone();
-        let mut parts = Parts::new(access);
-        parts.add(source, "")?;
-        Ok(Checkpoint::new(label, Layout::SingleFile, parts))
+        let mut files = CheckpointFiles::new(access);
+        files.add(source, "")?;
+        Ok(Checkpoint::new(label, CheckpointLayout::SingleFile, files))
     }
 
-    pub(crate) fn into_parts(self) -> Parts {
-        self.parts
+    pub(crate) fn into_files(self) -> CheckpointFiles {
+        self.files
     }
 
-    pub(crate) fn new(label: String, layout: Layout, mut parts: Parts) -> Checkpoint {
-        parts.tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Checkpoint { label, layout, parts }
+    pub(crate) fn new(label: String, layout: CheckpointLayout, mut files: CheckpointFiles) -> Checkpoint {
+        files.tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Checkpoint { label, layout, files }
     }
 
     /// How it is laid out.
     #[must_use]
-    pub fn layout(&self) -> Layout {
+    pub fn layout(&self) -> CheckpointLayout {
         self.layout
     }
 
@@ -195,39 +91,39 @@ impl Checkpoint {
         &self.label
     }
 
-    /// The `__metadata__` of the file; in a folder, those of all files, as `component.key`. Without what tells of the numbers
-    /// of tensors ([`q8_0`](crate::q8_0)), which the tensors tell themselves.
+    /// The `__metadata__` of the file; in a folder, those of all files, as `component.key`. Without the tables
+    /// of tensors of block formats ([`block_storage`](crate::block_storage)), whose dtypes the tensors themselves have.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.parts.metadata
+        &self.files.metadata
     }
 
     /// All tensors, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
-        self.parts.tensors.iter()
+        self.files.tensors.iter()
     }
 
     /// The tensor of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&TensorInfo> {
-        let tensors = &self.parts.tensors;
+        let tensors = &self.files.tensors;
         let index = tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
         Some(&tensors[index])
     }
 
-    /// The file that a tensor lies in, as error messages call it.
+    /// The file that a tensor is in, as error messages call it.
     #[must_use]
     pub fn file_of(&self, tensor: &TensorInfo) -> &str {
-        self.parts.sources.get(tensor.source).map_or(&self.label, |source| &source.label)
+        self.files.sources.get(tensor.source).map_or(&self.label, |source| &source.label)
     }
 
     /// How its tensors come into memory.
     #[must_use]
     pub fn access(&self) -> Access {
-        self.parts.access
+        self.files.access
     }
 
-    /// Reads one tensor, of any number format, as it lies in the file.
+    /// Reads one tensor, of any dtype, as it is stored in the file.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`], [`LoadError::Shrunk`] if the file has become shorter since it was opened,
@@ -247,7 +143,7 @@ impl Checkpoint {
         info: &TensorInfo,
         run: RunTasks,
     ) -> Result<(RawTensor, Option<usize>), LoadError> {
-        let source = &self.parts.sources[info.source];
+        let source = &self.files.sources[info.source];
         let read = pieces::read(source, info.start, info.len, info.dtype, run);
         let (data, non_finite) = read.map_err(|error| {
             let (file, tensor) = (source.label.clone(), info.name.clone());
@@ -264,19 +160,19 @@ impl Checkpoint {
     /// `model_index` is the folder's own list of components; the configuration of a component's own folder has an empty name.
     /// `None` in a single file.
     #[must_use]
-    pub fn config(&self, component: &str) -> Option<&Value> {
-        self.parts.configs.get(component)
+    pub fn config(&self, component: &str) -> Option<&Config> {
+        self.files.configs.get(component)
     }
 
     /// Bytes of all headers, the eight before each included.
     #[must_use]
     pub fn header_bytes(&self) -> u64 {
-        self.parts.header_bytes
+        self.files.header_bytes
     }
 
     /// Bytes of all files that hold tensors.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.parts.file_bytes
+        self.files.file_bytes
     }
 }

@@ -1,10 +1,10 @@
 //! The error type of the crate.
 
-use crate::text::{Clipped, Plain, Quoted};
-use crate::{Dtype, FileKind, HeaderProblem};
-use std::fmt;
+mod display;
 
-/// Why a checkpoint cannot be opened, or a tensor not be read. Printed, it is one line.
+use crate::{DType, FileKind, HeaderProblem};
+
+/// Why a checkpoint cannot be opened, or a tensor cannot be read. Printed, it is one line.
 ///
 /// `file` and `folder` are paths as they were given, or the label of an embedded file. Texts are kept as they were
 /// found; they are escaped when printed.
@@ -76,7 +76,7 @@ pub enum LoadError {
         /// Bytes that it has.
         actual: u64,
     },
-    /// The file goes on behind its last tensor.
+    /// The file has trailing bytes after its last tensor.
     TrailingBytes {
         /// The file.
         file: String,
@@ -102,7 +102,7 @@ pub enum LoadError {
         bytes: u64,
     },
 
-    /// A folder without weights that could be read.
+    /// A folder without weights that can be read.
     NoModelInFolder {
         /// The folder.
         folder: String,
@@ -122,7 +122,7 @@ pub enum LoadError {
         file: String,
         /// Bytes that it has.
         actual: u64,
-        /// The most that are read.
+        /// The maximum that is read.
         limit: u64,
     },
     /// A JSON file (configuration, index) that is damaged or has another form.
@@ -157,7 +157,7 @@ pub enum LoadError {
         /// The tensor.
         tensor: String,
     },
-    /// A shard with a tensor that the index lists elsewhere or not at all.
+    /// A shard with a tensor that the index lists elsewhere, or not at all.
     NotInIndex {
         /// The index.
         file: String,
@@ -177,9 +177,9 @@ pub enum LoadError {
     TooMany {
         /// The folder or file.
         file: String,
-        /// What there is too much of: "components", "shards", "tensors".
+        /// What there are too many of: "components", "shards", "tensors".
         what: &'static str,
-        /// The most that are read.
+        /// The maximum that is read.
         limit: usize,
     },
 
@@ -189,16 +189,16 @@ pub enum LoadError {
         file: String,
         /// The name that was asked for.
         tensor: String,
-        /// The name in the file that it stands for, where that is another.
+        /// The name in the file that it stands for, where that differs.
         name_in_file: Option<String>,
     },
-    /// A tensor of another shape.
+    /// A tensor of another shape than was asked for.
     ShapeMismatch {
         /// The file.
         file: String,
         /// The name that was asked for.
         tensor: String,
-        /// The name in the file, where that is another.
+        /// The name in the file, where that differs.
         name_in_file: Option<String>,
         /// The shape that was asked for.
         expected: Vec<usize>,
@@ -211,23 +211,23 @@ pub enum LoadError {
         file: String,
         /// The name that was asked for.
         tensor: String,
-        /// The name in the file, where that is another.
+        /// The name in the file, where that differs.
         name_in_file: Option<String>,
         /// The dimension that was asked for, counted from 0.
         axis: usize,
         /// The shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor that is asked for as a weight and whose number format is none of weights.
-    UnsupportedDtype {
+    /// A tensor that is asked for as a weight and whose dtype is not one of weights.
+    UnsupportedDType {
         /// The file.
         file: String,
         /// The name that was asked for.
         tensor: String,
-        /// The name in the file, where that is another.
+        /// The name in the file, where that differs.
         name_in_file: Option<String>,
-        /// Its number format.
-        dtype: Dtype,
+        /// Its dtype.
+        dtype: DType,
     },
     /// A weight that is NaN or infinite.
     NonFinite {
@@ -235,224 +235,23 @@ pub enum LoadError {
         file: String,
         /// The name that was asked for.
         tensor: String,
-        /// The name in the file, where that is another.
+        /// The name in the file, where that differs.
         name_in_file: Option<String>,
         /// Which of its values, counted in row-major order from 0.
         index: usize,
     },
-    /// A conversion to `f32` from a number format that is none of weights.
+    /// A conversion to `f32` from a dtype that is not one of weights.
     NotAFloat {
-        /// The number format.
-        dtype: Dtype,
+        /// The dtype.
+        dtype: DType,
     },
 }
 
 impl LoadError {
-    /// Whether the cause lies in what was given, a path or a file, and not in the machine at this moment.
+    /// Whether the cause is what was given, a path or a file, and not the machine at this moment.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         !matches!(self, Self::Io { .. } | Self::OutOfMemory { .. } | Self::Shrunk { .. })
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound { file, link_to: None } => {
-                write!(f, "{}: there is no such file; check the path", Plain(file))
-            }
-            Self::NotFound { file, link_to: Some(target) } => write!(
-                f,
-                "{}: is a link to {}, which is not there; download the model again",
-                Plain(file),
-                Plain(target)
-            ),
-            Self::Io { file, action, error } => write!(f, "{}: cannot {action} it: {error}", Plain(file)),
-            Self::NotARegularFile { file } => write!(
-                f,
-                "{}: is a pipe, a device or a socket; give a .safetensors file or a diffusers folder",
-                Plain(file)
-            ),
-            Self::EmptyFile { file } => write!(f, "{}: is empty; download it again", Plain(file)),
-            Self::NotSafetensors { file, kind } => write!(f, "{}: {kind}", Plain(file)),
-            Self::Shrunk { file, tensor } => write!(
-                f,
-                "{}: became shorter while tensor {} was read; let no other program write to it",
-                Plain(file),
-                Quoted(tensor)
-            ),
-            Self::OutOfMemory { file, tensor, bytes } => write!(
-                f,
-                "{}: there is no memory for the {bytes} bytes of tensor {}; close other programs or take a smaller model",
-                Plain(file),
-                Quoted(tensor)
-            ),
-            Self::HeaderTooLarge { .. }
-            | Self::HeaderPastEnd { .. }
-            | Self::Header { .. }
-            | Self::Truncated { .. }
-            | Self::TrailingBytes { .. } => self.fmt_contents(f),
-            Self::MissingTensor { .. }
-            | Self::ShapeMismatch { .. }
-            | Self::MissingAxis { .. }
-            | Self::UnsupportedDtype { .. }
-            | Self::NonFinite { .. }
-            | Self::NotAFloat { .. } => self.fmt_weight(f),
-            _ => self.fmt_folder(f),
-        }
-    }
-}
-
-impl LoadError {
-    /// The problems inside a safetensors file.
-    fn fmt_contents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HeaderTooLarge { file, claimed } => write!(
-                f,
-                "{}: claims a header of {claimed} bytes, more than the {} that are read; it is no safetensors file, or damaged",
-                Plain(file),
-                crate::MAX_HEADER_BYTES
-            ),
-            Self::HeaderPastEnd { file, needed, actual } => write!(
-                f,
-                "{}: ends inside its header: expected at least {needed} bytes, have {actual}; download it again",
-                Plain(file)
-            ),
-            Self::Header { file, problem } => {
-                write!(
-                    f,
-                    "{}: its header {problem}; the file is damaged, get it again from its source",
-                    Plain(file)
-                )
-            }
-            Self::Truncated { file, expected, actual } => write!(
-                f,
-                "{}: is cut short: expected {expected} bytes, have {actual}; download it again",
-                Plain(file)
-            ),
-            Self::TrailingBytes { file, expected, actual } => write!(
-                f,
-                "{}: goes on behind its last tensor: expected {expected} bytes, have {actual}; download it again",
-                Plain(file)
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    /// The problems of a diffusers folder.
-    fn fmt_folder(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoModelInFolder { folder, hint } => {
-                write!(f, "{}: is a folder without a model: {}", Plain(folder), Plain(hint))
-            }
-            Self::OnlyPickles { folder, pickle } => write!(
-                f,
-                "{}: holds its weights only as PyTorch pickles ({}), which can run code when opened and are not read; \
-                 download the model's .safetensors files or convert it to safetensors",
-                Plain(folder),
-                Plain(pickle)
-            ),
-            Self::JsonTooLarge { file, actual, limit } => write!(
-                f,
-                "{}: has {actual} bytes, more than the {limit} that are read of such a file; get it again from its source",
-                Plain(file)
-            ),
-            Self::BadJson { file, message } => {
-                write!(f, "{}: {}; get it again from its source", Plain(file), Clipped(message))
-            }
-            Self::UnsafeShardName { file, shard } => write!(
-                f,
-                "{}: names the shard {}; a shard must be a .safetensors file beside its index, named without a path",
-                Plain(file),
-                Quoted(shard)
-            ),
-            Self::MissingShard { file, shard, tensor } => write!(
-                f,
-                "{}: its shard {} is missing (it should hold tensor {}); download it too",
-                Plain(file),
-                Quoted(shard),
-                Quoted(tensor)
-            ),
-            Self::NotInShard { file, shard, tensor } => write!(
-                f,
-                "{}: lists tensor {} in shard {}, which does not hold it; download index and shards again",
-                Plain(file),
-                Quoted(tensor),
-                Quoted(shard)
-            ),
-            Self::NotInIndex { file, shard, tensor } => write!(
-                f,
-                "{}: does not list tensor {} in shard {}, which holds it; download index and shards again",
-                Plain(file),
-                Quoted(tensor),
-                Quoted(shard)
-            ),
-            Self::LinkOutside { file, target } => write!(
-                f,
-                "{}: leads out of the model's folder to {}; put the file itself in its place",
-                Plain(file),
-                Plain(target)
-            ),
-            Self::TooMany { file, what, limit } => {
-                write!(f, "{}: has more than {limit} {what}, the most that are read", Plain(file))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The problems of one weight.
-    fn fmt_weight(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingTensor { file, tensor, name_in_file } => write!(
-                f,
-                "{}: has no tensor {}; the file is incomplete or of another kind of model",
-                Plain(file),
-                Named(tensor, name_in_file)
-            ),
-            Self::ShapeMismatch { file, tensor, name_in_file, expected, found } => write!(
-                f,
-                "{}: tensor {} has shape {found:?} where {expected:?} is needed; the file is damaged or of another kind of model",
-                Plain(file),
-                Named(tensor, name_in_file)
-            ),
-            Self::MissingAxis { file, tensor, name_in_file, axis, found } => write!(
-                f,
-                "{}: tensor {} has shape {found:?} where at least {} dimensions are needed; \
-                 the file is damaged or of another kind of model",
-                Plain(file),
-                Named(tensor, name_in_file),
-                axis.saturating_add(1)
-            ),
-            Self::UnsupportedDtype { file, tensor, name_in_file, dtype } => write!(
-                f,
-                "{}: tensor {} holds {dtype} numbers where weights of F32, F16 or BF16 are needed; convert the file to one of these",
-                Plain(file),
-                Named(tensor, name_in_file)
-            ),
-            Self::NonFinite { file, tensor, name_in_file, index } => write!(
-                f,
-                "{}: tensor {} is NaN or infinite at index {index}; the file is damaged, get it again from its source",
-                Plain(file),
-                Named(tensor, name_in_file)
-            ),
-            Self::NotAFloat { dtype } => {
-                write!(f, "a tensor of {dtype} is no tensor of weights; only F32, F16 and BF16 are")
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The name that was asked for and, where it is another, the name in the file.
-struct Named<'a>(&'a str, &'a Option<String>);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Quoted(self.0))?;
-        match self.1 {
-            Some(name) => write!(f, " ({} in the file)", Quoted(name)),
-            None => Ok(()),
-        }
     }
 }
 

@@ -4,18 +4,17 @@
 //! are one file or several shards with an index, in this order of preference (names as diffusers and transformers
 //! write them): `diffusion_pytorch_model` or `model`, then `.safetensors`, `.safetensors.index.json`, then the same of a
 //! variant: `.fp16.safetensors`, `.safetensors.index.fp16.json`, then of `bf16` and of `fp32`. So where a component has
-//! its weights twice, the exact ones count and not those that were rounded; where it has one variant alone, whatever the
-//! other components have, that counts. Sub-folders that hold neither (tokenizer, scheduler) carry no tensors.
+//! its weights twice, the exact ones are taken and not those that were rounded; where it has one variant alone, that is
+//! taken, whatever the other components have. Sub-folders that hold neither (tokenizer, scheduler) carry no tensors.
 //!
 //! A folder with a configuration and weights right in it is one component. Its tensors are named as in the file.
 
-use crate::checkpoint::Parts;
-use crate::fence::Fence;
-use crate::header::{MAX_HEADER_BYTES, MAX_TENSORS};
+use crate::byte_source::{ByteSource, cannot};
+use crate::files::CheckpointFiles;
+use crate::limits::{MAX_COMPONENTS, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS};
+use crate::sandbox::PathSandbox;
 use crate::shards::{WeightMap, is_safe_name, parse_index};
-use crate::source::{Source, cannot};
-use crate::{Access, Layout, LoadError};
-use serde_json::Value;
+use crate::{Access, CheckpointLayout, Config, LoadError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -43,45 +42,38 @@ const ENDINGS: [(&str, bool); 8] = [
 /// Endings of PyTorch pickles.
 const PICKLES: [&str; 4] = [".bin", ".ckpt", ".pt", ".pth"];
 
-/// Components that draw nothing: their weights are never read.
+/// Components that no image depends on: their weights are never read.
 const SKIPPED: [&str; 1] = ["safety_checker"];
 
-/// Longest configuration that is read, in bytes: real ones have a few thousand.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// Most sub-folders that are looked at; a pipeline has about seven.
-const MAX_COMPONENTS: usize = 64;
-/// Most shards of a component: 256 of 5 GB.
-const MAX_SHARDS: usize = 256;
-
 /// Opens every component of a folder, or the one that it is.
-pub(crate) fn open(folder: &Path, access: Access) -> Result<(Layout, Parts), LoadError> {
-    let reader = Reader { folder, fence: Fence::around(folder)? };
-    let mut parts = Parts::new(access);
+pub(crate) fn open(folder: &Path, access: Access) -> Result<(CheckpointLayout, CheckpointFiles), LoadError> {
+    let reader = FolderReader { folder, sandbox: PathSandbox::new(folder)? };
+    let mut files = CheckpointFiles::new(access);
     let index = reader.config(folder, "model_index.json")?;
     if index.is_none()
         && candidates(folder).any(|(path, _)| is_there(&path))
         && let Some(config) = reader.config(folder, CONFIGS[0])?
     {
-        reader.weights(folder, "", &mut parts)?;
-        parts.configs.insert(String::new(), config);
-        return Ok((Layout::ComponentFolder, parts));
+        reader.weights(folder, "", &mut files)?;
+        files.configs.insert(String::new(), config);
+        return Ok((CheckpointLayout::ComponentFolder, files));
     }
-    let listed = |name: &str| index.as_ref().is_some_and(|index| is_listed(index, name));
+    let listed = |name: &str| index.as_ref().is_some_and(|index| index.lists_component(name));
     for name in reader.sub_folders()? {
         if let Some(config) = reader.component_config(&name)? {
-            reader.weights(&folder.join(&name), &format!("{name}."), &mut parts)?;
-            parts.configs.insert(name, config);
+            reader.weights(&folder.join(&name), &format!("{name}."), &mut files)?;
+            files.configs.insert(name, config);
         } else if listed(&name) {
-            reader.weights(&folder.join(&name), &format!("{name}."), &mut parts)?;
+            reader.weights(&folder.join(&name), &format!("{name}."), &mut files)?;
         }
     }
-    if parts.tensors.is_empty() {
+    if files.tensors.is_empty() {
         return Err(reader.explain());
     }
     if let Some(index) = index {
-        parts.configs.insert(MODEL_INDEX.to_owned(), index);
+        files.configs.insert(MODEL_INDEX.to_owned(), index);
     }
-    Ok((Layout::DiffusersFolder, parts))
+    Ok((CheckpointLayout::DiffusersFolder, files))
 }
 
 /// Files that the weights of a component can be in, the preferred ones first, and whether each is an index.
@@ -91,17 +83,12 @@ fn candidates(folder: &Path) -> impl Iterator<Item = (PathBuf, bool)> {
     })
 }
 
-/// Whether `model_index.json` lists a component: as `["library", "Class"]`, and not as `[null, null]`.
-fn is_listed(index: &Value, name: &str) -> bool {
-    index.get(name).and_then(Value::as_array).is_some_and(|entry| entry.iter().any(|part| !part.is_null()))
-}
-
-struct Reader<'a> {
+struct FolderReader<'a> {
     folder: &'a Path,
-    fence: Fence,
+    sandbox: PathSandbox,
 }
 
-impl Reader<'_> {
+impl FolderReader<'_> {
     /// Names of the sub-folders that can be components, sorted. Those with a dot or a strange character are not: a
     /// component's name becomes the first part of its tensors' names.
     fn sub_folders(&self) -> Result<BTreeSet<String>, LoadError> {
@@ -123,7 +110,7 @@ impl Reader<'_> {
     }
 
     /// The configuration of a component, if it has one.
-    fn component_config(&self, component: &str) -> Result<Option<Value>, LoadError> {
+    fn component_config(&self, component: &str) -> Result<Option<Config>, LoadError> {
         let folder = self.folder.join(component);
         for name in CONFIGS {
             if let Some(config) = self.config(&folder, name)? {
@@ -134,43 +121,45 @@ impl Reader<'_> {
     }
 
     /// A small JSON file, if it is there.
-    fn config(&self, folder: &Path, name: &str) -> Result<Option<Value>, LoadError> {
+    fn config(&self, folder: &Path, name: &str) -> Result<Option<Config>, LoadError> {
         let path = folder.join(name);
         if !is_there(&path) {
             return Ok(None);
         }
         let source = self.source(&path)?;
-        let bad = |message: String| LoadError::BadJson { file: source.label.clone(), message };
-        match serde_json::from_slice(&source.read_small(MAX_CONFIG_BYTES)?) {
-            Ok(config @ Value::Object(_)) => Ok(Some(config)),
-            Ok(_) => Err(bad("is no configuration: it is no JSON table".to_owned())),
-            Err(error) => Err(bad(format!("is no valid JSON: {error}"))),
-        }
+        let config = Config::parse(&source.read_small(MAX_CONFIG_BYTES)?);
+        config.map(Some).map_err(|message| LoadError::BadJson { file: source.label.clone(), message })
     }
 
-    /// Opens a file of the folder, wherever its links lead within the fence.
-    fn source(&self, path: &Path) -> Result<Source, LoadError> {
-        let real = self.fence.resolve(path)?;
-        Source::open(&real, path.display().to_string())
+    /// Opens a file of the folder, wherever its links lead within the sandbox.
+    fn source(&self, path: &Path) -> Result<ByteSource, LoadError> {
+        let real = self.sandbox.resolve(path)?;
+        ByteSource::open(&real, path.display().to_string())
     }
 
     /// Adds the tensors of a component, `prefix` before their names.
-    fn weights(&self, folder: &Path, prefix: &str, parts: &mut Parts) -> Result<(), LoadError> {
+    fn weights(&self, folder: &Path, prefix: &str, files: &mut CheckpointFiles) -> Result<(), LoadError> {
         match candidates(folder).find(|(path, _)| is_there(path)) {
-            Some((path, true)) => self.sharded(&path, folder, prefix, parts)?,
+            Some((path, true)) => self.sharded(&path, folder, prefix, files)?,
             Some((path, false)) => {
-                parts.add(self.source(&path)?, prefix)?;
+                files.add(self.source(&path)?, prefix)?;
             }
             None => return self.no_weights(folder),
         }
-        if parts.tensors.len() > MAX_TENSORS {
+        if files.tensors.len() > MAX_TENSORS {
             return Err(self.too_many("tensors", MAX_TENSORS));
         }
         Ok(())
     }
 
     /// Adds the tensors of all shards of an index, each of which must hold what the index lists, and nothing else.
-    fn sharded(&self, index: &Path, folder: &Path, prefix: &str, parts: &mut Parts) -> Result<(), LoadError> {
+    fn sharded(
+        &self,
+        index: &Path,
+        folder: &Path,
+        prefix: &str,
+        files: &mut CheckpointFiles,
+    ) -> Result<(), LoadError> {
         let source = self.source(index)?;
         let file = || source.label.clone();
         let map = parse_index(&source.read_small(MAX_HEADER_BYTES)?)
@@ -182,7 +171,7 @@ impl Reader<'_> {
         if shards.len() > MAX_SHARDS {
             return Err(LoadError::TooMany { file: file(), what: "shards", limit: MAX_SHARDS });
         }
-        // All are looked for before the first is opened: what is missing is told at once.
+        // All are looked for before the first is opened: what is missing is reported at once.
         if let Some((tensor, shard)) = map.iter().find(|(_, shard)| !is_there(&folder.join(shard))) {
             return Err(LoadError::MissingShard {
                 file: file(),
@@ -190,17 +179,17 @@ impl Reader<'_> {
                 tensor: tensor.clone(),
             });
         }
-        let before = parts.tensors.len();
+        let before = files.tensors.len();
         for shard in &shards {
-            let first = parts.tensors.len();
-            parts.add(self.source(&folder.join(shard))?, prefix)?;
-            let mut names = parts.tensors[first..].iter().map(|tensor| &tensor.name[prefix.len()..]);
+            let first = files.tensors.len();
+            files.add(self.source(&folder.join(shard))?, prefix)?;
+            let mut names = files.tensors[first..].iter().map(|tensor| &tensor.name[prefix.len()..]);
             if let Some(name) = names.find(|name| map.get(*name).is_none_or(|s| s != shard)) {
                 let tensor = name.to_owned();
                 return Err(LoadError::NotInIndex { file: file(), shard: (*shard).to_owned(), tensor });
             }
         }
-        match first_absent(&map, &parts.tensors[before..], prefix) {
+        match first_absent(&map, &files.tensors[before..], prefix) {
             Some((tensor, shard)) => {
                 Err(LoadError::NotInShard { file: file(), shard: shard.clone(), tensor: tensor.clone() })
             }
@@ -208,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A component without weights that could be read: none at all is in order, only pickles is not.
+    /// A component without weights that can be read: none at all is fine, only pickles is not.
     fn no_weights(&self, folder: &Path) -> Result<(), LoadError> {
         let names = file_names(folder)?;
         let label = || folder.display().to_string();
@@ -237,7 +226,7 @@ impl Reader<'_> {
         let hint = match weights {
             Some(name) => format!("give the file in it, {}", PathBuf::from(self.folder).join(name).display()),
             None if has("snapshots") && has("blobs") => {
-                "it is a model's place in a Hugging Face cache, whose snapshots hold no model; download it again"
+                "it is a model's folder in a Hugging Face cache, whose snapshots hold no model; download it again"
                     .to_owned()
             }
             None => match first_pickle(&names) {
@@ -266,8 +255,8 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Names in a folder, sorted, so that what is told of them does not change from run to run. Names that are no UTF-8 are
-/// none that a model has.
+/// Names in a folder, sorted, so that messages about them do not change from run to run. Names that are not UTF-8 are left
+/// out: no model has them.
 fn file_names(folder: &Path) -> Result<Vec<String>, LoadError> {
     let fail = |error| cannot("list", folder, &folder.display().to_string(), error);
     let mut names = Vec::new();

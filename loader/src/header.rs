@@ -1,32 +1,22 @@
 //! The header of a safetensors file, parsed strictly.
 //!
-//! A file is: the length `n` of the header (8 bytes, little-endian), `n` bytes of JSON, and the tensors' numbers, one
-//! tensor behind the other without gaps. The JSON is one table; `__metadata__` is a table of texts, and every other
+//! A file is: the length `n` of the header (8 bytes, little-endian), `n` bytes of JSON, and the tensors' values, one
+//! tensor after the other without gaps. The JSON is one table; `__metadata__` is a table of texts, and every other
 //! entry is a tensor: `{"dtype": "F16", "shape": [320, 4, 3, 3], "data_offsets": [start, end]}`, the offsets counted
 //! from the end of the header (<https://github.com/huggingface/safetensors#format>).
 //!
 //! The visitors below build nothing but the list of tensors, and refuse while they read: the ninth dimension of a shape
-//! is refused when it is met, not after fifty million were stored. Memory is therefore bounded by the size of the
-//! header, which is bounded by [`MAX_HEADER_BYTES`].
+//! is refused as soon as it is read, not after fifty million were stored. Memory is therefore bounded by the size of the
+//! header, which is bounded by [`MAX_HEADER_BYTES`](crate::MAX_HEADER_BYTES).
 //!
-//! The format asks writers to align the numbers and this reader does not: it copies bytes and never casts them.
+//! The format asks writers to align the values; this reader does not need that: it copies bytes and never casts them.
 
-use crate::{Dtype, HeaderProblem, q8_0};
+use crate::limits::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
+use crate::{DType, HeaderProblem};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// Longest header that is read, in bytes: ten times that of the largest models.
-pub const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Most dimensions of a tensor: convolutions have 4, video models 5.
-pub const MAX_RANK: usize = 8;
-/// Longest name, in bytes; real ones stay under 200.
-pub const MAX_NAME_BYTES: usize = 1024;
-/// Most tensors of a file or folder; the largest models have some thousands.
-pub const MAX_TENSORS: usize = 100_000;
-/// Most entries of the metadata; trainers write about a hundred.
-pub const MAX_METADATA_ENTRIES: usize = 10_000;
 
 const METADATA: &str = "__metadata__";
 
@@ -35,18 +25,18 @@ const METADATA: &str = "__metadata__";
 pub(crate) struct Header {
     pub(crate) metadata: BTreeMap<String, String>,
     /// Sorted by name, no two of the same.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<HeaderEntry>,
     /// Bytes of all tensors together.
     pub(crate) data_bytes: u64,
 }
 
 /// One tensor of a header.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct HeaderEntry {
     pub(crate) name: String,
-    pub(crate) dtype: Dtype,
+    pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
-    /// Where its numbers start and end, counted from the end of the header.
+    /// Where its values start and end, counted from the end of the header.
     pub(crate) start: u64,
     pub(crate) end: u64,
 }
@@ -66,13 +56,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, HeaderProblem> {
     sort_by_name(&mut header.entries)?;
     header.entries.iter().try_for_each(check_size)?;
     header.data_bytes = check_ranges(&header.entries)?;
-    q8_0::apply(&mut header)?;
     Ok(header)
 }
 
-/// Range, shape and number format of one tensor agree.
-fn check_size(entry: &Entry) -> Result<(), HeaderProblem> {
-    let Entry { name, dtype, shape, start, end } = entry;
+/// Whether range, shape and dtype of one tensor agree.
+fn check_size(entry: &HeaderEntry) -> Result<(), HeaderProblem> {
+    let HeaderEntry { name, dtype, shape, start, end } = entry;
     let tensor = || name.clone();
     let range = end.checked_sub(*start).ok_or_else(|| HeaderProblem::ReversedRange {
         tensor: tensor(),
@@ -91,18 +80,18 @@ fn check_size(entry: &Entry) -> Result<(), HeaderProblem> {
     Err(HeaderProblem::WrongSize { tensor: tensor(), dtype: *dtype, shape: shape.clone(), needed, range })
 }
 
-/// The tensors lie one behind the other. Returns where the last one ends.
-fn check_ranges(entries: &[Entry]) -> Result<u64, HeaderProblem> {
-    let mut by_place: Vec<&Entry> = entries.iter().collect();
-    by_place.sort_unstable_by_key(|entry| (entry.start, entry.end));
+/// Whether the tensors lie one after the other. Returns where the last one ends.
+fn check_ranges(entries: &[HeaderEntry]) -> Result<u64, HeaderProblem> {
+    let mut by_offset: Vec<&HeaderEntry> = entries.iter().collect();
+    by_offset.sort_unstable_by_key(|entry| (entry.start, entry.end));
     let mut filled = 0;
-    for (index, entry) in by_place.iter().enumerate() {
+    for (index, entry) in by_offset.iter().enumerate() {
         let tensor = || entry.name.clone();
         if entry.start > filled {
             return Err(HeaderProblem::Hole { tensor: tensor(), bytes: entry.start - filled });
         }
         if entry.start < filled {
-            let other = by_place[index - 1].name.clone();
+            let other = by_offset[index - 1].name.clone();
             return Err(HeaderProblem::Overlap { tensor: tensor(), other });
         }
         filled = entry.end;
@@ -111,7 +100,7 @@ fn check_ranges(entries: &[Entry]) -> Result<u64, HeaderProblem> {
 }
 
 /// Sorts the tensors and refuses two of one name.
-fn sort_by_name(entries: &mut [Entry]) -> Result<(), HeaderProblem> {
+fn sort_by_name(entries: &mut [HeaderEntry]) -> Result<(), HeaderProblem> {
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     match entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
         Some(pair) => Err(HeaderProblem::DuplicateName { name: pair[0].name.clone() }),
@@ -120,15 +109,15 @@ fn sort_by_name(entries: &mut [Entry]) -> Result<(), HeaderProblem> {
 }
 
 /// Where a visitor leaves its reason; the error type of the JSON parser carries only text.
-type Slot<'p> = &'p Cell<Option<HeaderProblem>>;
+type ProblemSlot<'p> = &'p Cell<Option<HeaderProblem>>;
 
-fn refuse<E: serde::de::Error>(slot: Slot<'_>, problem: HeaderProblem) -> E {
+fn refuse<E: serde::de::Error>(slot: ProblemSlot<'_>, problem: HeaderProblem) -> E {
     slot.set(Some(problem));
     E::custom("refused")
 }
 
 /// The whole table.
-struct HeaderSeed<'p>(Slot<'p>);
+struct HeaderSeed<'p>(ProblemSlot<'p>);
 
 impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
     type Value = Header;
@@ -165,7 +154,7 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
 }
 
 /// A name of limited length.
-struct NameSeed<'p>(Slot<'p>);
+struct NameSeed<'p>(ProblemSlot<'p>);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
     type Value = String;
@@ -190,7 +179,7 @@ impl Visitor<'_> for NameSeed<'_> {
 }
 
 /// The table of texts under `__metadata__`.
-struct MetadataSeed<'p>(Slot<'p>);
+struct MetadataSeed<'p>(ProblemSlot<'p>);
 
 impl<'de> DeserializeSeed<'de> for MetadataSeed<'_> {
     type Value = BTreeMap<String, String>;
@@ -226,8 +215,8 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
 }
 
 /// Leaves `problem` as the reason of an error about the *form* of a value. Broken JSON stays what the parser says, and
-/// a reason that lies deeper stays too.
-fn blame<E: fmt::Display>(slot: Slot<'_>, error: E, problem: HeaderProblem) -> E {
+/// a reason from further inside stays too.
+fn blame<E: fmt::Display>(slot: ProblemSlot<'_>, error: E, problem: HeaderProblem) -> E {
     let earlier = slot.take();
     slot.set(if earlier.is_none() && error.to_string().starts_with("invalid type") {
         Some(problem)
@@ -240,7 +229,7 @@ fn blame<E: fmt::Display>(slot: Slot<'_>, error: E, problem: HeaderProblem) -> E
 /// One tensor's table.
 struct EntrySeed<'p> {
     name: String,
-    slot: Slot<'p>,
+    slot: ProblemSlot<'p>,
 }
 
 impl EntrySeed<'_> {
@@ -251,40 +240,40 @@ impl EntrySeed<'_> {
     /// Keeps a field's first value and refuses a second one.
     fn set<T, E: serde::de::Error>(
         &self,
-        place: &mut Option<T>,
+        kept: &mut Option<T>,
         field: &'static str,
         value: T,
     ) -> Result<(), E> {
-        match place.replace(value) {
+        match kept.replace(value) {
             None => Ok(()),
             Some(_) => Err(self.refuse(|tensor| HeaderProblem::DuplicateField { tensor, field })),
         }
     }
 
-    fn need<T, E: serde::de::Error>(&self, place: Option<T>, field: &'static str) -> Result<T, E> {
-        place.ok_or_else(|| self.refuse(|tensor| HeaderProblem::MissingField { tensor, field }))
+    fn need<T, E: serde::de::Error>(&self, value: Option<T>, field: &'static str) -> Result<T, E> {
+        value.ok_or_else(|| self.refuse(|tensor| HeaderProblem::MissingField { tensor, field }))
     }
 }
 
 impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
-    type Value = Entry;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entry, D::Error> {
+    type Value = HeaderEntry;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<HeaderEntry, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for EntrySeed<'_> {
-    type Value = Entry;
+    type Value = HeaderEntry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a table with dtype, shape and data_offsets")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderEntry, A::Error> {
         let (mut dtype, mut shape, mut range) = (None, None, None);
         while let Some(field) = map.next_key_seed(NameSeed(self.slot))? {
             match field.as_str() {
-                "dtype" => self.set(&mut dtype, "dtype", map.next_value_seed(DtypeSeed(&self))?)?,
+                "dtype" => self.set(&mut dtype, "dtype", map.next_value_seed(DTypeSeed(&self))?)?,
                 "shape" => self.set(&mut shape, "shape", map.next_value_seed(ShapeSeed(&self))?)?,
                 "data_offsets" => {
                     self.set(&mut range, "data_offsets", map.next_value_seed(OffsetsSeed(&self))?)?;
@@ -294,30 +283,30 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
         }
         let (start, end) = self.need(range, "data_offsets")?;
         let (dtype, shape) = (self.need(dtype, "dtype")?, self.need(shape, "shape")?);
-        Ok(Entry { name: self.name, dtype, shape, start, end })
+        Ok(HeaderEntry { name: self.name, dtype, shape, start, end })
     }
 }
 
-/// The number format, by its name.
-struct DtypeSeed<'a, 'p>(&'a EntrySeed<'p>);
+/// The dtype, by its name.
+struct DTypeSeed<'a, 'p>(&'a EntrySeed<'p>);
 
-impl<'de> DeserializeSeed<'de> for DtypeSeed<'_, '_> {
-    type Value = Dtype;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Dtype, D::Error> {
+impl<'de> DeserializeSeed<'de> for DTypeSeed<'_, '_> {
+    type Value = DType;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<DType, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for DtypeSeed<'_, '_> {
-    type Value = Dtype;
+impl Visitor<'_> for DTypeSeed<'_, '_> {
+    type Value = DType;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a number format")
+        f.write_str("the name of a dtype")
     }
 
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Dtype, E> {
-        let unknown = |tensor| HeaderProblem::UnknownDtype { tensor, dtype: name.to_owned() };
-        Dtype::from_name(name).ok_or_else(|| self.0.refuse(unknown))
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<DType, E> {
+        let unknown = |tensor| HeaderProblem::UnknownDType { tensor, dtype: name.to_owned() };
+        DType::from_header_name(name).ok_or_else(|| self.0.refuse(unknown))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Several checkpoints as one: the parts of a model that lie in files of their own.
+//! Several checkpoints as one: the parts of a model that are in files of their own.
 
-use crate::checkpoint::Parts;
-use crate::{Checkpoint, Layout, TensorInfo};
+use crate::files::CheckpointFiles;
+use crate::{Checkpoint, CheckpointLayout, TensorInfo};
 use std::collections::BTreeMap;
 
-/// What one of several checkpoints gives to the whole.
+/// What a joined checkpoint takes of one of several.
 #[derive(Debug)]
-pub struct Piece {
+pub struct CheckpointPart {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// Its tensors that are taken: new name, and name in the checkpoint.
@@ -16,22 +16,22 @@ pub struct Piece {
 }
 
 impl Checkpoint {
-    /// One checkpoint of the pieces of several, of layout [`Layout::Joined`]. Of two tensors or configurations of the same
-    /// new name, that of the earlier piece counts. Label and metadata are those of the first piece; an error tells the
-    /// file of the tensor that it is about.
+    /// One checkpoint of parts of several, of layout [`CheckpointLayout::Joined`]. Of two tensors or configurations of the
+    /// same new name, that of the earlier part is taken. Label and metadata are those of the first part; an error names
+    /// the file of the tensor that it is about.
     ///
     /// # Panics
-    /// Without any piece.
+    /// If there are no parts.
     #[must_use]
-    pub fn joined(pieces: Vec<Piece>) -> Checkpoint {
-        let first = &pieces.first().expect("there is a piece").checkpoint;
-        let (label, mut whole) = (first.label().to_owned(), Parts::new(first.access()));
+    pub fn joined(parts: Vec<CheckpointPart>) -> Checkpoint {
+        let first = &parts.first().expect("there is a part").checkpoint;
+        let (label, mut whole) = (first.label().to_owned(), CheckpointFiles::new(first.access()));
         whole.metadata = first.metadata().clone();
         let mut tensors: BTreeMap<String, TensorInfo> = BTreeMap::new();
-        for piece in pieces {
+        for part in parts {
             let before = whole.sources.len();
-            for (name, in_file) in piece.tensors {
-                if let Some(tensor) = piece.checkpoint.get(&in_file)
+            for (name, in_file) in part.tensors {
+                if let Some(tensor) = part.checkpoint.get(&in_file)
                     && !tensors.contains_key(&name)
                 {
                     let source = before + tensor.source;
@@ -39,25 +39,25 @@ impl Checkpoint {
                     tensors.insert(name, tensor);
                 }
             }
-            for (component, in_file) in piece.configs {
-                if let Some(config) = piece.checkpoint.config(&in_file) {
+            for (component, in_file) in part.configs {
+                if let Some(config) = part.checkpoint.config(&in_file) {
                     whole.configs.entry(component).or_insert_with(|| config.clone());
                 }
             }
-            let parts = piece.checkpoint.into_parts();
-            whole.header_bytes += parts.header_bytes;
-            whole.file_bytes += parts.file_bytes;
-            whole.sources.extend(parts.sources);
+            let files = part.checkpoint.into_files();
+            whole.header_bytes += files.header_bytes;
+            whole.file_bytes += files.file_bytes;
+            whole.sources.extend(files.sources);
         }
         whole.tensors = tensors.into_values().collect();
-        Checkpoint::new(label, Layout::Joined, whole)
+        Checkpoint::new(label, CheckpointLayout::Joined, whole)
     }
 
     /// The file in which a tensor that is not there would be looked for: that of its neighbours of the same component.
     pub(crate) fn file_for(&self, name: &str) -> &str {
         let component = name.find('.').map_or(name, |dot| &name[..=dot]);
         let neighbour = self.tensors().find(|tensor| tensor.name.starts_with(component));
-        match neighbour.filter(|_| self.layout() == Layout::Joined) {
+        match neighbour.filter(|_| self.layout() == CheckpointLayout::Joined) {
             Some(tensor) => self.file_of(tensor),
             None => self.label(),
         }

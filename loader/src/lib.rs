@@ -3,7 +3,7 @@
 //! These layouts are read: one `.safetensors` file; a *diffusers folder*, in which each component of a model
 //! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights; the
 //! folder of one such component; and a model's folder in the Hugging Face cache. [`Checkpoint::joined`] makes one
-//! checkpoint of parts that lie in several.
+//! checkpoint of parts of several.
 //!
 //! A checkpoint is a download from a stranger. Therefore:
 //! - nothing in it is ever executed: pickles are refused by name;
@@ -11,20 +11,20 @@
 //!   is checked, and the header is parsed by a visitor that counts as it goes;
 //! - the same header never means two things: duplicate names, unknown fields, overlaps, holes and trailing bytes are
 //!   refused, as the safetensors format asks and partly beyond what its own library checks;
-//! - files are read by ranges, so that a file that shrinks under the program is an error and no signal; mapping them is
+//! - files are read by ranges, so that a file that shrinks under the program is an error and not a signal; mapping them is
 //!   a choice with a price ([`Access::Map`]);
-//! - a folder is left neither by a name nor by a link;
-//! - every weight is looked over for NaN and infinity when it is read.
+//! - no name and no link leads out of a folder;
+//! - every weight is checked for NaN and infinity when it is read.
 //!
 //! Opening reads headers only; each tensor is read when it is asked for. What can go wrong is a [`LoadError`]: one
 //! line with the file, what was found in it, and what to do.
 //!
 //! # Example
 //!
-//! A checkpoint made in memory: 8 bytes of header length, the header, then the numbers.
+//! A checkpoint made in memory: 8 bytes of header length, the header, then the values.
 //!
 //! ```
-//! use latent_loader::{Checkpoint, Dtype, Weights};
+//! use latent_loader::{Checkpoint, DType, Weights};
 //! use std::sync::Arc;
 //!
 //! let header = br#"{"layer.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#;
@@ -34,7 +34,7 @@
 //! file.extend_from_slice(&(-2.0f32).to_le_bytes());
 //!
 //! let checkpoint = Checkpoint::from_bytes("tiny model", file)?;
-//! assert_eq!(checkpoint.get("layer.weight").unwrap().dtype, Dtype::F32);
+//! assert_eq!(checkpoint.get("layer.weight").unwrap().dtype, DType::F32);
 //!
 //! // Layers ask for their weights below a scope, and say which shape they expect.
 //! let layer = Weights::new(Arc::new(checkpoint)).scope("layer");
@@ -51,42 +51,50 @@
 
 #![deny(unsafe_code)]
 
+pub mod block_storage;
+mod block_table;
+mod byte_source;
 mod bytes;
 mod cache;
 mod checkpoint;
-mod dtype;
+mod config;
 mod error;
-mod fence;
+mod files;
 mod finite;
 mod folder;
 mod header;
 mod joined;
+mod limits;
 mod map;
 mod pieces;
 mod problem;
-pub mod q8_0;
 mod raw;
-mod room;
+mod read_buffer;
+mod sandbox;
 mod shards;
 mod sniff;
-mod source;
 mod text;
 mod weights;
 mod write;
 
 pub use bytes::Bytes;
 pub use cache::cached_snapshot;
-pub use checkpoint::{Access, Checkpoint, Layout, TensorInfo};
-pub use dtype::Dtype;
+pub use checkpoint::Checkpoint;
+pub use config::{Config, ConfigValue};
 pub use error::LoadError;
-pub use header::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
-pub use joined::Piece;
+pub use files::{Access, CheckpointLayout, TensorInfo};
+pub use joined::CheckpointPart;
+pub use latent_dtype::DType;
+pub use limits::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
 pub use pieces::RunTasks;
 pub use problem::HeaderProblem;
 pub use raw::RawTensor;
-/// What configurations are made of: a value of JSON, and the macro that writes one.
-pub use serde_json::{Value, json};
 pub use sniff::FileKind;
 pub use text::{Plain, Quoted};
 pub use weights::Weights;
 pub use write::{NewTensor, Writer};
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

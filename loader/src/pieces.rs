@@ -1,22 +1,22 @@
 //! Reads a tensor in pieces, on several threads where the caller has them.
 //!
-//! Each piece is looked over for NaN right after it was read, while it is in the cache. Tensors are read one after the
+//! Each piece is searched for NaN right after it was read, while it is in the cache. Tensors are read one after the
 //! other: a large one gives work to every thread, and which error comes first does not depend on how many there are.
 
+use crate::byte_source::ByteSource;
 use crate::finite::find_non_finite;
-use crate::room::Room;
-use crate::source::Source;
-use crate::{Bytes, Dtype};
+use crate::read_buffer::ReadBuffer;
+use crate::{Bytes, DType};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// Most bytes of a piece: large enough that calls do not count, small enough to stay in the second cache.
-const PIECE: usize = 1 << 20;
+/// Maximum bytes of a piece: large enough that calls do not count, small enough to stay in the second-level cache.
+const MAX_PIECE: usize = 1 << 20;
 
 /// Bytes of a piece: whole values, or whole blocks of them.
-fn piece_bytes(dtype: Dtype) -> usize {
-    let (_, bytes) = dtype.block();
-    PIECE / bytes * bytes
+fn piece_bytes(dtype: DType) -> usize {
+    let bytes = dtype.block_bytes();
+    MAX_PIECE / bytes * bytes
 }
 
 /// Calls `task(0)`, …, `task(count - 1)`, each once, in any order and on any threads, and returns when all are done.
@@ -27,15 +27,15 @@ pub(crate) fn in_order(count: usize, task: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(task);
 }
 
-/// Index of the first value of a piece that is no number.
+/// Index of the first value of a piece that is NaN or infinite.
 type Outcome = io::Result<Option<usize>>;
 
 /// The `len` bytes at `offset` of a source, and the index of the first value that is NaN or infinite.
 pub(crate) fn read(
-    source: &Source,
+    source: &ByteSource,
     offset: u64,
     len: usize,
-    dtype: Dtype,
+    dtype: DType,
     run: RunTasks,
 ) -> io::Result<(Bytes, Option<usize>)> {
     let size = piece_bytes(dtype);
@@ -43,35 +43,34 @@ pub(crate) fn read(
         let found = for_each(bytes.chunks(size), run, |_, piece| Ok(find_non_finite(dtype, piece)))?;
         return Ok((bytes, found.map(|found| found.value_index(dtype))));
     }
-    let mut room = Room::new(len)?;
-    let found = for_each(room.as_mut().chunks_mut(size), run, |i, piece| {
+    let mut buffer = ReadBuffer::new(len)?;
+    let found = for_each(buffer.as_mut().chunks_mut(size), run, |i, piece| {
         source.read_at(offset + (i * size) as u64, piece)?;
         Ok(find_non_finite(dtype, piece))
     })?;
-    Ok((Bytes::new(room), found.map(|found| found.value_index(dtype))))
+    Ok((Bytes::new(buffer), found.map(|found| found.value_index(dtype))))
 }
 
-/// A place in a tensor.
-struct Found {
+/// The place of a value that is NaN or infinite.
+struct NonFiniteAt {
     piece: usize,
     index: usize,
 }
 
-impl Found {
+impl NonFiniteAt {
     /// Counted from the start of the tensor.
-    fn value_index(&self, dtype: Dtype) -> usize {
-        let (values, bytes) = dtype.block();
-        self.piece * (piece_bytes(dtype) / bytes * values) + self.index
+    fn value_index(&self, dtype: DType) -> usize {
+        self.piece * (piece_bytes(dtype) / dtype.block_bytes() * dtype.block_len()) + self.index
     }
 }
 
-/// Calls `f` for each piece. An error of any piece comes before all values that are no numbers, and what comes first in
-/// the tensor before what comes later.
+/// Calls `f` for each piece. An error of any piece comes before all values that are NaN or infinite, and what comes
+/// first in the tensor before what comes later.
 fn for_each<T: Send>(
     pieces: impl Iterator<Item = T>,
     run: RunTasks,
     f: impl Fn(usize, T) -> Outcome + Sync,
-) -> io::Result<Option<Found>> {
+) -> io::Result<Option<NonFiniteAt>> {
     let slots: Vec<Mutex<(Option<T>, Option<Outcome>)>> =
         pieces.map(|piece| Mutex::new((Some(piece), None))).collect();
     run(slots.len(), &|i| {
@@ -84,7 +83,7 @@ fn for_each<T: Send>(
     for (piece, slot) in slots.into_iter().enumerate() {
         let (_, outcome) = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
         let left_out = || Err(io::Error::other("a piece of the tensor was left out"));
-        let found = outcome.unwrap_or_else(left_out)?.map(|index| Found { piece, index });
+        let found = outcome.unwrap_or_else(left_out)?.map(|index| NonFiniteAt { piece, index });
         first = first.or(found);
     }
     Ok(first)
@@ -101,27 +100,27 @@ mod tests {
         }
     }
 
-    fn source(data: Vec<u8>) -> Source {
-        Source::embedded("memory".to_owned(), data.into())
+    fn source(data: Vec<u8>) -> ByteSource {
+        ByteSource::embedded("memory".to_owned(), data.into())
     }
 
     #[test]
     fn the_first_bad_value_is_found_in_any_order_of_the_pieces() {
-        let values = 3 * PIECE / 4 + 7;
-        for index in [0, PIECE / 4 - 1, PIECE / 4, PIECE / 2 + 5, values - 1] {
-            let mut numbers = vec![1f32; values];
-            numbers[index] = f32::NAN;
-            numbers[values - 1] = f32::INFINITY;
-            let source = source(numbers.iter().flat_map(|x| x.to_le_bytes()).collect());
+        let values = 3 * MAX_PIECE / 4 + 7;
+        for index in [0, MAX_PIECE / 4 - 1, MAX_PIECE / 4, MAX_PIECE / 2 + 5, values - 1] {
+            let mut singles = vec![1f32; values];
+            singles[index] = f32::NAN;
+            singles[values - 1] = f32::INFINITY;
+            let source = source(singles.iter().flat_map(|x| x.to_le_bytes()).collect());
             for run in [in_order as RunTasks, backwards] {
-                let (bytes, bad) = read(&source, 0, 4 * values, Dtype::F32, run).unwrap();
+                let (bytes, bad) = read(&source, 0, 4 * values, DType::F32, run).unwrap();
                 assert_eq!((bytes.len(), bad), (4 * values, Some(index)));
             }
         }
     }
 
     #[test]
-    fn an_error_comes_before_what_is_no_number() {
+    fn an_error_comes_before_what_is_not_finite() {
         for run in [in_order as RunTasks, backwards] {
             let outcome = for_each(0..3, run, |_, piece| match piece {
                 0 => Ok(Some(5)),
@@ -133,30 +132,33 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_that_leaves_pieces_out_is_found_out() {
+    fn a_runner_that_leaves_pieces_out_is_noticed() {
         let lazy: RunTasks = |count, task| (1..count).for_each(task);
-        let error = read(&source(vec![0; 16]), 0, 16, Dtype::F32, lazy).err().unwrap();
+        let error = read(&source(vec![0; 16]), 0, 16, DType::F32, lazy).err().unwrap();
         assert_eq!(error.to_string(), "a piece of the tensor was left out");
     }
 
     #[test]
-    fn formats_of_every_width_have_whole_pieces() {
-        for dtype in Dtype::all().chain([Dtype::Q8_0]) {
-            let (values, bytes) = dtype.block();
+    fn dtypes_of_every_width_have_whole_pieces() {
+        for dtype in DType::all() {
+            let (values, bytes) = (dtype.block_len(), dtype.block_bytes());
             let size = piece_bytes(dtype);
-            assert!(size > PIECE / 2 && dtype.bytes_of(size / bytes * values) == Some(size), "{dtype}");
+            assert!(
+                size > MAX_PIECE / 2 && dtype.checked_bytes(size / bytes * values) == Some(size),
+                "{dtype}"
+            );
         }
     }
 
     #[test]
-    fn the_first_bad_block_is_found_behind_the_first_piece() {
-        let in_piece = piece_bytes(Dtype::Q8_0) / 34;
+    fn the_first_bad_block_is_found_after_the_first_piece() {
+        let in_piece = piece_bytes(DType::Q8_0) / 34;
         for block in [0, in_piece - 1, in_piece, in_piece + 300] {
             let mut data = vec![0xFF; 34 * (in_piece + 301)];
             data.chunks_mut(34).for_each(|block| block[..2].fill(0));
             data[34 * block..][..2].copy_from_slice(&0x7C00u16.to_le_bytes());
             let len = data.len();
-            let (bytes, bad) = read(&source(data), 0, len, Dtype::Q8_0, backwards).unwrap();
+            let (bytes, bad) = read(&source(data), 0, len, DType::Q8_0, backwards).unwrap();
             assert_eq!((bytes.len(), bad), (len, Some(32 * block)));
         }
     }

@@ -1,8 +1,8 @@
 //! What can be wrong in the header of a safetensors file.
 
-use crate::Dtype;
-use crate::header::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
-use crate::q8_0::{KEY, stored_shape};
+use crate::DType;
+use crate::block_storage::{key, stored_shape};
+use crate::limits::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
 use crate::text::{Clipped, Quoted};
 use std::fmt;
 
@@ -69,11 +69,11 @@ pub enum HeaderProblem {
         /// The tensor.
         tensor: String,
     },
-    /// A number format that the safetensors format does not have.
-    UnknownDtype {
+    /// A dtype that the safetensors format does not have.
+    UnknownDType {
         /// The tensor.
         tensor: String,
-        /// The format named there.
+        /// The dtype named there.
         dtype: String,
     },
     /// Not exactly two offsets.
@@ -81,7 +81,7 @@ pub enum HeaderProblem {
         /// The tensor.
         tensor: String,
     },
-    /// A shape whose number of bits does not fit 64 bits.
+    /// A shape whose number of bits does not fit in 64 bits.
     Overflow {
         /// The tensor.
         tensor: String,
@@ -97,15 +97,15 @@ pub enum HeaderProblem {
         /// Where it ends.
         end: u64,
     },
-    /// A range that is not as long as shape and number format ask.
+    /// A range that is not as long as shape and dtype ask.
     WrongSize {
         /// The tensor.
         tensor: String,
-        /// Its number format.
-        dtype: Dtype,
+        /// Its dtype.
+        dtype: DType,
         /// Its shape.
         shape: Vec<usize>,
-        /// Bytes that shape and format ask for; `None` where they do not fill whole bytes.
+        /// Bytes that shape and dtype ask for; `None` where they do not fill whole bytes.
         needed: Option<u64>,
         /// Bytes of the range.
         range: u64,
@@ -114,34 +114,40 @@ pub enum HeaderProblem {
     Overlap {
         /// The tensor.
         tensor: String,
-        /// The tensor that lies before it.
+        /// The tensor before it.
         other: String,
     },
     /// Bytes that belong to no tensor.
     Hole {
-        /// The tensor behind the hole.
+        /// The tensor after the hole.
         tensor: String,
         /// Bytes of the hole.
         bytes: u64,
     },
-    /// A table of tensors of Q8_0 ([`q8_0`](crate::q8_0)) that is no table of shapes.
-    BadQ8_0Table {
+    /// A table of tensors of a block format ([`block_storage`](crate::block_storage)) that is not a table of shapes.
+    BadBlockTable {
+        /// The block format.
+        format: DType,
         /// What the parser says, with line and column.
         message: String,
     },
     /// That table names a tensor which is not there.
-    Q8_0Missing {
+    BlockTensorMissing {
+        /// The block format.
+        format: DType,
         /// The tensor.
         tensor: String,
     },
-    /// A tensor of Q8_0 whose bytes are not as its shape in that table asks.
-    Q8_0Mismatch {
+    /// A tensor of a block format whose bytes are not as its shape in that table asks.
+    BlockTensorMismatch {
+        /// The block format.
+        format: DType,
         /// The tensor.
         tensor: String,
-        /// Its shape in the table. [`stored_shape`] tells that of its bytes, if any tensor of Q8_0 has this shape.
+        /// Its shape in the table. [`stored_shape`] gives that of its bytes, if any tensor of the format has this shape.
         shape: Vec<usize>,
-        /// The number format that its bytes have.
-        dtype: Dtype,
+        /// The dtype that its bytes have.
+        dtype: DType,
         /// The shape that its bytes have.
         stored: Vec<usize>,
     },
@@ -152,18 +158,28 @@ impl fmt::Display for HeaderProblem {
         match self {
             Self::BadUtf8 { offset } => write!(f, "is not UTF-8 text at byte {offset}"),
             Self::LeadingWhitespace => f.write_str("begins with white space, which the format forbids"),
-            Self::BadJson { message } => write!(f, "is no valid JSON of the format: {}", Clipped(message)),
+            Self::BadJson { message } => write!(f, "is not valid JSON of the format: {}", Clipped(message)),
             Self::DuplicateName { name } => write!(f, "names {} twice", Quoted(name)),
             Self::MetadataNotText { key } => {
-                write!(f, "has metadata {} that are no text; the format allows only text", Quoted(key))
+                write!(f, "has metadata {} that are not text; the format allows only text", Quoted(key))
             }
-            Self::BadQ8_0Table { message } => {
-                write!(f, "has metadata {KEY:?} that are no table of shapes: {}", Clipped(message))
+            Self::BadBlockTable { format, message } => {
+                write!(
+                    f,
+                    "has metadata {:?} that are not a table of shapes: {}",
+                    key(*format),
+                    Clipped(message)
+                )
             }
             Self::TooMuchMetadata => {
-                write!(f, "has more than {MAX_METADATA_ENTRIES} entries of metadata, the most that are read")
+                write!(
+                    f,
+                    "has more than {MAX_METADATA_ENTRIES} entries of metadata, the maximum that is read"
+                )
             }
-            Self::TooManyTensors => write!(f, "has more than {MAX_TENSORS} tensors, the most that are read"),
+            Self::TooManyTensors => {
+                write!(f, "has more than {MAX_TENSORS} tensors, the maximum that is read")
+            }
             Self::NameTooLong { name } => {
                 write!(
                     f,
@@ -193,8 +209,8 @@ impl HeaderProblem {
             Self::RankTooHigh { tensor } => {
                 write!(f, "gives tensor {} more than {MAX_RANK} dimensions", Quoted(tensor))
             }
-            Self::UnknownDtype { tensor, dtype } => {
-                write!(f, "gives tensor {} the unknown number format {}", Quoted(tensor), Quoted(dtype))
+            Self::UnknownDType { tensor, dtype } => {
+                write!(f, "gives tensor {} the unknown dtype {}", Quoted(tensor), Quoted(dtype))
             }
             Self::BadOffsets { tensor } => {
                 write!(f, "gives tensor {} data_offsets that are not two numbers", Quoted(tensor))
@@ -203,41 +219,47 @@ impl HeaderProblem {
                 write!(f, "gives tensor {} the shape {shape:?}, larger than any file", Quoted(tensor))
             }
             Self::ReversedRange { tensor, start, end } => {
-                write!(f, "lets tensor {} end at byte {end}, before its start at {start}", Quoted(tensor))
+                write!(f, "gives tensor {} an end at byte {end}, before its start at {start}", Quoted(tensor))
             }
             Self::WrongSize { tensor, dtype, shape, needed: Some(needed), range } => write!(
                 f,
-                "gives tensor {} {range} bytes where {dtype} {shape:?} needs {needed}",
-                Quoted(tensor)
+                "gives tensor {} {range} bytes where {} {shape:?} needs {needed}",
+                Quoted(tensor),
+                dtype.header_name()
             ),
             Self::WrongSize { tensor, dtype, shape, needed: None, .. } => write!(
                 f,
-                "gives tensor {} the shape {shape:?}, which in {dtype} does not fill whole bytes",
-                Quoted(tensor)
+                "gives tensor {} the shape {shape:?}, which in {} does not fill whole bytes",
+                Quoted(tensor),
+                dtype.header_name()
             ),
             Self::Overlap { tensor, other } => {
-                write!(f, "lets tensor {} begin inside tensor {}", Quoted(tensor), Quoted(other))
+                write!(f, "makes tensor {} overlap tensor {}", Quoted(tensor), Quoted(other))
             }
             Self::Hole { tensor, bytes } => {
-                write!(f, "leaves {bytes} bytes before tensor {} to no tensor", Quoted(tensor))
+                write!(f, "leaves {bytes} bytes before tensor {} unused", Quoted(tensor))
             }
-            Self::Q8_0Missing { tensor } => {
-                write!(f, "lists tensor {} in the metadata {KEY:?} and does not have it", Quoted(tensor))
-            }
-            Self::Q8_0Mismatch { tensor, shape, dtype, stored } => match stored_shape(shape) {
-                Some(needed) => write!(
+            Self::BlockTensorMissing { format, tensor } => {
+                write!(
                     f,
-                    "gives tensor {} the bytes {dtype} {stored:?} where Q8_0 {shape:?} needs U8 {needed:?}",
-                    Quoted(tensor)
-                ),
-                None => {
-                    write!(
+                    "lists tensor {} in the metadata {:?} and does not have it",
+                    Quoted(tensor),
+                    key(*format)
+                )
+            }
+            Self::BlockTensorMismatch { format, tensor, shape, dtype, stored } => {
+                let (tensor, name) = (Quoted(tensor), format.header_name());
+                match stored_shape(*format, shape) {
+                    Some(needed) => write!(
                         f,
-                        "gives tensor {} the shape {shape:?}, which no tensor of Q8_0 has",
-                        Quoted(tensor)
-                    )
+                        "gives tensor {tensor} the bytes {} {stored:?} where {name} {shape:?} needs U8 {needed:?}",
+                        dtype.header_name()
+                    ),
+                    None => {
+                        write!(f, "gives tensor {tensor} the shape {shape:?}, which no tensor of {name} has")
+                    }
                 }
-            },
+            }
             _ => f.write_str("is not valid"),
         }
     }

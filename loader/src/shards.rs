@@ -1,9 +1,9 @@
 //! The index of weights that are split over several files ("shards").
 //!
-//! `NAME.safetensors.index.json` holds `{"metadata": …, "weight_map": {tensor: file name, …}}`. The file names are a
-//! stranger's words: each must name a file right beside the index.
+//! `NAME.safetensors.index.json` holds `{"metadata": …, "weight_map": {tensor: file name, …}}`. The file names
+//! cannot be trusted: each must name a file right beside the index.
 
-use crate::header::{MAX_NAME_BYTES, MAX_TENSORS};
+use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,8 +17,8 @@ pub(crate) fn parse_index(bytes: &[u8]) -> Result<WeightMap, String> {
     let parsed = json.deserialize_map(IndexVisitor).and_then(|map| json.end().map(|()| map));
     match parsed {
         Ok(Some(map)) => Ok(map),
-        Ok(None) => Err("is no index of shards: it has no weight_map".to_owned()),
-        Err(error) => Err(format!("is no valid index of shards: {error}")),
+        Ok(None) => Err("is not an index of shards: it has no weight_map".to_owned()),
+        Err(error) => Err(format!("is not a valid index of shards: {error}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a file is that is no safetensors file.
+//! What a file is that is not a safetensors file.
 //!
 //! Looked at only once the file has failed to begin like one: a valid file may begin with any byte, 0x80 of a pickle
 //! included, because its first eight bytes are a number.
@@ -15,7 +15,7 @@ pub(crate) const HEAD: usize = 512;
 pub enum FileKind {
     /// The few lines that Git keeps in place of a large file.
     LfsPointer {
-        /// Bytes of the real file, if the pointer tells.
+        /// Bytes of the real file, if the pointer has them.
         size: Option<u64>,
     },
     /// A page of a web site: an error or a login in place of the download.
@@ -26,8 +26,8 @@ pub enum FileKind {
     Zip,
     /// A model for llama.cpp or stable-diffusion.cpp.
     Gguf,
-    /// A picture.
-    Picture {
+    /// An image.
+    Image {
         /// "PNG" or "JPEG".
         format: &'static str,
     },
@@ -38,7 +38,7 @@ pub enum FileKind {
         /// "tar", "7z", …
         format: &'static str,
     },
-    /// Something else that is known and no model of this kind.
+    /// Something else that is known, and not a model of this kind.
     Other {
         /// What it is, with its article.
         what: &'static str,
@@ -56,14 +56,14 @@ pub enum FileKind {
     Unknown,
 }
 
-/// First bytes that tell a kind.
+/// First bytes that identify a kind.
 const MAGIC: &[(&[u8], FileKind)] = &[
     (b"PK", FileKind::Zip),
     (b"GGUF", FileKind::Gguf),
-    (b"\x89PNG", FileKind::Picture { format: "PNG" }),
-    (b"\xFF\xD8\xFF", FileKind::Picture { format: "JPEG" }),
+    (b"\x89PNG", FileKind::Image { format: "PNG" }),
+    (b"\xFF\xD8\xFF", FileKind::Image { format: "JPEG" }),
     (b"\x1F\x8B", FileKind::Gzip),
-    (b"GIF8", FileKind::Picture { format: "GIF" }),
+    (b"GIF8", FileKind::Image { format: "GIF" }),
     (b"\x28\xB5\x2F\xFD", FileKind::Archive { format: "zstd" }),
     (b"\xFD7zXZ\0", FileKind::Archive { format: "xz" }),
     (b"BZh", FileKind::Archive { format: "bzip2" }),
@@ -88,7 +88,7 @@ impl FileKind {
             return kind.clone();
         }
         if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
-            return FileKind::Picture { format: "WebP" };
+            return FileKind::Image { format: "WebP" };
         }
         if head.get(TAR_MARK_AT..TAR_MARK_AT + 5) == Some(b"ustar") {
             return FileKind::Archive { format: "tar" };
@@ -148,8 +148,8 @@ impl fmt::Display for FileKind {
                  not read; download the .safetensors version or convert it to safetensors",
             ),
             Self::Gguf => f.write_str("is a GGUF model, which is not read; download the .safetensors version"),
-            Self::Picture { format } => {
-                write!(f, "is a picture ({format}) and not a model; give a .safetensors file")
+            Self::Image { format } => {
+                write!(f, "is an image ({format}) and not a model; give a .safetensors file")
             }
             Self::Gzip => f.write_str("is a gzip archive; unpack it and give the .safetensors file inside"),
             Self::Archive { format } => {
@@ -164,7 +164,7 @@ impl fmt::Display for FileKind {
                 write!(f, "is a text that begins with {} and not a model; download the file again", Quoted(beginning))
             }
             Self::Unknown => {
-                f.write_str("is no safetensors file, nor another kind known here; download it again or check its name")
+                f.write_str("is not a safetensors file, nor another kind known here; download it again or check its name")
             }
         }
     }

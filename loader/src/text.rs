@@ -3,10 +3,10 @@
 use std::fmt::{self, Write as _};
 
 /// Characters of a name that an error message shows: enough for any real tensor name.
-const LONGEST_NAME: usize = 160;
+const MAX_NAME: usize = 160;
 
 /// Text whose control characters, line breaks and changes of writing direction are escaped, so that a hostile name
-/// can neither steer a terminal nor fake a line of its own.
+/// can neither control a terminal nor fake a line of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<'a>(pub &'a str);
 
@@ -23,8 +23,8 @@ pub struct Quoted<'a>(pub &'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        self.0.chars().take(LONGEST_NAME).try_for_each(|c| write_char(f, c))?;
-        f.write_str(if self.0.chars().nth(LONGEST_NAME).is_some() { "…\"" } else { "\"" })
+        self.0.chars().take(MAX_NAME).try_for_each(|c| write_char(f, c))?;
+        f.write_str(if self.0.chars().nth(MAX_NAME).is_some() { "…\"" } else { "\"" })
     }
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct Clipped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Clipped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head_end = self.0.char_indices().nth(LONGEST_NAME).map(|(at, _)| at);
-        let tail_start = self.0.char_indices().rev().nth(LONGEST_NAME - 1).map(|(at, _)| at);
+        let head_end = self.0.char_indices().nth(MAX_NAME).map(|(at, _)| at);
+        let tail_start = self.0.char_indices().rev().nth(MAX_NAME - 1).map(|(at, _)| at);
         match (head_end, tail_start) {
             (Some(end), Some(start)) if end < start => {
                 write!(f, "{}…{}", Plain(&self.0[..end]), Plain(&self.0[start..]))
@@ -46,11 +46,11 @@ impl fmt::Display for Clipped<'_> {
 }
 
 fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
-    if steers(c) { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+    if is_control(c) { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
 }
 
 /// Whether a character changes how the text around it is shown.
-fn steers(c: char) -> bool {
+fn is_control(c: char) -> bool {
     let direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
@@ -69,18 +69,18 @@ mod tests {
 
     #[test]
     fn long_names_are_cut() {
-        let shown = Quoted(&"é".repeat(LONGEST_NAME + 1)).to_string();
-        assert_eq!(shown.chars().count(), LONGEST_NAME + 3);
+        let shown = Quoted(&"é".repeat(MAX_NAME + 1)).to_string();
+        assert_eq!(shown.chars().count(), MAX_NAME + 3);
         assert!(shown.ends_with("é…\""));
-        assert!(Quoted(&"é".repeat(LONGEST_NAME)).to_string().ends_with("é\""));
+        assert!(Quoted(&"é".repeat(MAX_NAME)).to_string().ends_with("é\""));
     }
 
     #[test]
     fn long_messages_lose_their_middle() {
-        let short = format!("é{}\n", "x".repeat(2 * LONGEST_NAME - 2));
+        let short = format!("é{}\n", "x".repeat(2 * MAX_NAME - 2));
         assert_eq!(Clipped(&short).to_string(), Plain(&short).to_string());
-        let long = format!("é{}\n", "x".repeat(2 * LONGEST_NAME - 1));
-        let half = "x".repeat(LONGEST_NAME - 1);
+        let long = format!("é{}\n", "x".repeat(2 * MAX_NAME - 1));
+        let half = "x".repeat(MAX_NAME - 1);
         assert_eq!(Clipped(&long).to_string(), format!("é{half}…{half}\\n"));
     }
 }

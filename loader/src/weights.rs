@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 /// The weights of a checkpoint below a scope. Cheap to clone.
 ///
-/// Files of different origin name the same weights differently. A table of *canonical* names may therefore stand
+/// Files of different origin name the same weights differently. A table of *canonical* names may therefore be
 /// between the caller and the file; errors give both names.
 #[derive(Clone, Debug)]
 pub struct Weights {
     checkpoint: Arc<Checkpoint>,
     /// Canonical name, name in the file. Only tensors that are there.
     names: Arc<BTreeMap<String, String>>,
-    /// Empty, or the scope with a dot behind it.
+    /// Empty, or the scope followed by a dot.
     prefix: String,
     run: RunTasks,
 }
 
 /// A tensor with its canonical name.
-struct Found<'a> {
+struct FoundTensor<'a> {
     canonical: String,
     info: &'a TensorInfo,
 }
@@ -85,7 +85,7 @@ impl Weights {
         self.below().map(|(name, _)| &name[self.prefix.len()..])
     }
 
-    /// Bytes of all weights below this scope, as they lie in the file.
+    /// Bytes of all weights below this scope, as they are stored in the file.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         let tensors = self.below().filter_map(|(_, in_file)| self.checkpoint.get(in_file));
@@ -96,7 +96,7 @@ impl Weights {
         self.names.range(self.prefix.clone()..).take_while(|(name, _)| name.starts_with(&self.prefix))
     }
 
-    /// Whether there is a tensor of that name, of any number format.
+    /// Whether there is a tensor of that name, of any dtype.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.find(name).is_ok()
@@ -108,7 +108,7 @@ impl Weights {
         self.find(name).ok().map(|found| found.info.shape.as_slice())
     }
 
-    /// What the header tells of a tensor, if it is there.
+    /// What the header says of a tensor, if it is there.
     #[must_use]
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.find(name).ok().map(|found| found.info)
@@ -127,10 +127,10 @@ impl Weights {
         })
     }
 
-    /// Reads a weight of a known shape, in the number format of the file: `F32`, `F16`, `BF16` or `Q8_0`.
+    /// Reads a weight of a known shape, in the dtype of the file: `f32`, `f16`, `bf16` or a block format.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDtype`],
+    /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDType`],
     /// [`LoadError::NonFinite`] if a value is NaN or infinite, and those of [`Checkpoint::read`].
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
         let found = self.find(name)?;
@@ -150,10 +150,10 @@ impl Weights {
         Ok(tensor)
     }
 
-    fn find(&self, name: &str) -> Result<Found<'_>, LoadError> {
+    fn find(&self, name: &str) -> Result<FoundTensor<'_>, LoadError> {
         let canonical = self.canonical(name);
         match self.names.get(&canonical).and_then(|in_file| self.checkpoint.get(in_file)) {
-            Some(info) => Ok(Found { canonical, info }),
+            Some(info) => Ok(FoundTensor { canonical, info }),
             None => Err(LoadError::MissingTensor {
                 file: self.checkpoint.file_for(&canonical).to_owned(),
                 tensor: canonical,
@@ -162,7 +162,7 @@ impl Weights {
         }
     }
 
-    fn read(&self, found: &Found<'_>, expected: &[usize], fits: bool) -> Result<RawTensor, LoadError> {
+    fn read(&self, found: &FoundTensor<'_>, expected: &[usize], fits: bool) -> Result<RawTensor, LoadError> {
         let info = found.info;
         if !fits {
             let (file, tensor, name_in_file) = self.names_for_error(found);
@@ -180,25 +180,25 @@ impl Weights {
         }
     }
 
-    /// Whether a tensor's number format is one of weights; nothing is read.
+    /// Whether a tensor's dtype is one of weights; nothing is read.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`], [`LoadError::UnsupportedDtype`].
+    /// [`LoadError::MissingTensor`], [`LoadError::UnsupportedDType`].
     pub fn check_dtype(&self, name: &str) -> Result<(), LoadError> {
         self.weight_dtype(&self.find(name)?)
     }
 
-    fn weight_dtype(&self, found: &Found<'_>) -> Result<(), LoadError> {
+    fn weight_dtype(&self, found: &FoundTensor<'_>) -> Result<(), LoadError> {
         let dtype = found.info.dtype;
         if dtype.is_weight() {
             return Ok(());
         }
         let (file, tensor, name_in_file) = self.names_for_error(found);
-        Err(LoadError::UnsupportedDtype { file, tensor, name_in_file, dtype })
+        Err(LoadError::UnsupportedDType { file, tensor, name_in_file, dtype })
     }
 
-    /// The file of a tensor, its canonical name, and its name in the file where that is another.
-    fn names_for_error(&self, found: &Found<'_>) -> (String, String, Option<String>) {
+    /// The file of a tensor, its canonical name, and its name in the file where that differs.
+    fn names_for_error(&self, found: &FoundTensor<'_>) -> (String, String, Option<String>) {
         let file = self.checkpoint.file_of(found.info).to_owned();
         let in_file = &found.info.name;
         (file, found.canonical.clone(), (*in_file != found.canonical).then(|| in_file.clone()))

@@ -1,11 +1,11 @@
 //! Writes safetensors files, tensor by tensor, so that a model is never in memory.
 
-use crate::{Dtype, q8_0};
+use crate::{DType, block_storage};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Where the numbers may begin: the header is filled up with spaces to a multiple of this, as the format asks of writers.
+/// Where the values may begin: the header is padded with spaces to a multiple of this, as the format asks of writers.
 const ALIGNMENT: usize = 8;
 
 /// A tensor that will be written.
@@ -13,41 +13,41 @@ const ALIGNMENT: usize = 8;
 pub struct NewTensor {
     /// Its name.
     pub name: String,
-    /// Format of its numbers.
-    pub dtype: Dtype,
-    /// Its dimensions, outermost first; empty for a single number.
+    /// Its dtype.
+    pub dtype: DType,
+    /// Its dimensions, outermost first; empty for a single value.
     pub shape: Vec<usize>,
 }
 
 impl NewTensor {
-    /// Bytes of its numbers. Packed formats of 4 and 6 bits fill whole bytes, and `Q8_0` whole blocks.
+    /// Bytes of its values. Packed dtypes of 4 and 6 bits fill whole bytes, and block formats whole blocks.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let values = self.shape.iter().fold(1, |values, dim| values * *dim as u64);
-        let (of_block, bytes) = self.dtype.block();
-        values.div_ceil(of_block as u64) * bytes as u64
+        values.div_ceil(self.dtype.block_len() as u64) * self.dtype.block_bytes() as u64
     }
 
-    /// Number format and shape as the header tells them: a tensor of `Q8_0` is one of bytes there.
-    fn stored(&self) -> io::Result<(Dtype, Vec<usize>)> {
-        if self.dtype != Dtype::Q8_0 {
+    /// Dtype and shape as the header has them: a tensor of a block format is one of bytes there.
+    fn stored(&self) -> io::Result<(DType, Vec<usize>)> {
+        if !self.dtype.is_block_format() {
             return Ok((self.dtype, self.shape.clone()));
         }
-        let Some(shape) = q8_0::stored_shape(&self.shape) else {
-            let reason = format!("rows of {}, {:?}, are no whole blocks of Q8_0", self.name, self.shape);
+        let Some(shape) = block_storage::stored_shape(self.dtype, &self.shape) else {
+            let reason =
+                format!("rows of {}, {:?}, are not whole blocks of {}", self.name, self.shape, self.dtype);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         };
-        Ok((Dtype::U8, shape.to_vec()))
+        Ok((DType::U8, shape.to_vec()))
     }
 }
 
-/// A safetensors file on its way: the header is written, and the tensors' numbers follow.
+/// A safetensors file that is being written: the header is there, and the tensors' values follow.
 ///
 /// ```
-/// use latent_loader::{Checkpoint, Dtype, NewTensor, Writer};
+/// use latent_loader::{Checkpoint, DType, NewTensor, Writer};
 /// use std::collections::BTreeMap;
 ///
-/// let mut tensors = [NewTensor { name: "bias".to_owned(), dtype: Dtype::F32, shape: vec![2] }];
+/// let mut tensors = [NewTensor { name: "bias".to_owned(), dtype: DType::F32, shape: vec![2] }];
 /// let mut writer = Writer::begin(Vec::new(), &BTreeMap::new(), &mut tensors)?;
 /// writer.write(&1f32.to_le_bytes())?;
 /// writer.write(&2f32.to_le_bytes())?;
@@ -58,17 +58,17 @@ impl NewTensor {
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
-    /// Bytes that are still to come.
+    /// Bytes that are still to be written.
     left: u64,
 }
 
 impl<W: Write> Writer<W> {
-    /// Sorts the tensors into the order in which their numbers must come, and writes the header. Wide formats come
-    /// first, so that every number lies at a multiple of its width; within a format names are in order. Tensors of `Q8_0`
-    /// are written as [`q8_0`] tells, with the table of them among the metadata.
+    /// Sorts the tensors into the order in which their values must come, and writes the header. Wide dtypes come first,
+    /// so that every value is at a multiple of its width; within a dtype tensors are sorted by name. Tensors of block
+    /// formats are written as [`block_storage`] describes, with the tables of them among the metadata.
     ///
     /// # Errors
-    /// Those of `out`, and a tensor of `Q8_0` whose rows are no whole blocks.
+    /// Those of `out`, and a tensor of a block format whose rows are not whole blocks.
     pub fn begin(
         mut out: W,
         metadata: &BTreeMap<String, String>,
@@ -78,10 +78,12 @@ impl<W: Write> Writer<W> {
         let mut header = Map::new();
         let texts = metadata.iter().map(|(key, text)| (key.clone(), Value::from(text.as_str())));
         let mut texts: Map<String, Value> = texts.collect();
-        let in_blocks = tensors.iter().filter(|tensor| tensor.dtype == Dtype::Q8_0);
-        let in_blocks: Vec<_> = in_blocks.map(|tensor| (&*tensor.name, &*tensor.shape)).collect();
-        if !in_blocks.is_empty() {
-            texts.insert(q8_0::KEY.to_owned(), q8_0::table(in_blocks).into());
+        for format in DType::all().filter(|dtype| dtype.is_block_format()) {
+            let in_blocks = tensors.iter().filter(|tensor| tensor.dtype == format);
+            let in_blocks: Vec<_> = in_blocks.map(|tensor| (&*tensor.name, &*tensor.shape)).collect();
+            if !in_blocks.is_empty() {
+                texts.insert(block_storage::key(format), block_storage::table(in_blocks).into());
+            }
         }
         if !texts.is_empty() {
             header.insert("__metadata__".to_owned(), Value::Object(texts));
@@ -92,7 +94,7 @@ impl<W: Write> Writer<W> {
             end += tensor.bytes();
             let (dtype, shape) = tensor.stored()?;
             let entry = serde_json::json!({
-                "dtype": dtype.name(), "shape": shape, "data_offsets": [start, end],
+                "dtype": dtype.header_name(), "shape": shape, "data_offsets": [start, end],
             });
             header.insert(tensor.name.clone(), entry);
         }
@@ -103,23 +105,23 @@ impl<W: Write> Writer<W> {
         Ok(Writer { out, left: end })
     }
 
-    /// Writes the next numbers, in little-endian order; a tensor may come in pieces.
+    /// Writes the next values, in little-endian order; a tensor may come in pieces.
     ///
     /// # Errors
-    /// Those of `out`, and more bytes than the header told.
+    /// Those of `out`, and more bytes than the header has announced.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let left = self.left.checked_sub(bytes.len() as u64);
-        self.left = left.ok_or_else(|| io::Error::other("more numbers than the header tells"))?;
+        self.left = left.ok_or_else(|| io::Error::other("more values than the header announces"))?;
         self.out.write_all(bytes)
     }
 
     /// Ends the file and returns what it was written to, flushed.
     ///
     /// # Errors
-    /// Those of `out`, and fewer bytes than the header told.
+    /// Those of `out`, and fewer bytes than the header has announced.
     pub fn end(mut self) -> io::Result<W> {
         if self.left > 0 {
-            return Err(io::Error::other("fewer numbers than the header tells"));
+            return Err(io::Error::other("fewer values than the header announces"));
         }
         self.out.flush()?;
         Ok(self.out)
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
     use crate::Checkpoint;
 
-    fn tensor(name: &str, dtype: Dtype, shape: &[usize]) -> NewTensor {
+    fn tensor(name: &str, dtype: DType, shape: &[usize]) -> NewTensor {
         NewTensor { name: name.to_owned(), dtype, shape: shape.to_vec() }
     }
 
@@ -139,10 +141,10 @@ mod tests {
     fn what_is_written_is_read_again_and_aligned() {
         let metadata = BTreeMap::from([("a \"quoted\" key".to_owned(), "line\nline é".to_owned())]);
         let mut tensors = [
-            tensor("half", Dtype::F16, &[3]),
-            tensor("empty", Dtype::F32, &[0]),
-            tensor("wide", Dtype::I64, &[]),
-            tensor("single", Dtype::F32, &[1, 1]),
+            tensor("half", DType::F16, &[3]),
+            tensor("empty", DType::F32, &[0]),
+            tensor("wide", DType::I64, &[]),
+            tensor("single", DType::F32, &[1, 1]),
         ];
         let mut writer = Writer::begin(Vec::new(), &metadata, &mut tensors).unwrap();
         assert_eq!(tensors.each_ref().map(|t| t.name.as_str()), ["wide", "empty", "single", "half"]);
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn blocks_are_written_as_bytes_and_read_as_what_they_are() {
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        let mut tensors = [tensor("blocks", Dtype::Q8_0, &[1, 8, 2, 2]), tensor("bias", Dtype::F32, &[1])];
+        let mut tensors = [tensor("blocks", DType::Q8_0, &[1, 8, 2, 2]), tensor("bias", DType::F32, &[1])];
         let mut writer = Writer::begin(Vec::new(), &metadata, &mut tensors).unwrap();
         assert_eq!(tensors.each_ref().map(|t| (t.name.as_str(), t.bytes())), [("bias", 4), ("blocks", 34)]);
         writer.write(&2f32.to_le_bytes()).unwrap();
@@ -170,16 +172,16 @@ mod tests {
         writer.write(&[&[0, 0x38][..], &[3; 32]].concat()).unwrap();
         let checkpoint = Checkpoint::from_bytes("memory", writer.end().unwrap()).unwrap();
         let blocks = checkpoint.read("blocks").unwrap();
-        assert_eq!((blocks.dtype, &blocks.shape[..]), (Dtype::Q8_0, &[1, 8, 2, 2][..]));
+        assert_eq!((blocks.dtype, &blocks.shape[..]), (DType::Q8_0, &[1, 8, 2, 2][..]));
         assert_eq!((blocks.to_f32().unwrap(), checkpoint.metadata()), (vec![1.5; 32], &metadata));
-        let error = Writer::begin(Vec::new(), &metadata, &mut [tensor("a", Dtype::Q8_0, &[2, 31])]);
+        let error = Writer::begin(Vec::new(), &metadata, &mut [tensor("a", DType::Q8_0, &[2, 31])]);
         assert_eq!(error.err().unwrap().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
-    fn too_many_and_too_few_numbers_are_errors() {
+    fn too_many_and_too_few_values_are_errors() {
         let begin =
-            || Writer::begin(Vec::new(), &BTreeMap::new(), &mut [tensor("a", Dtype::F16, &[2])]).unwrap();
+            || Writer::begin(Vec::new(), &BTreeMap::new(), &mut [tensor("a", DType::F16, &[2])]).unwrap();
         assert!(begin().write(&[0; 5]).unwrap_err().to_string().contains("more"));
         let mut writer = begin();
         writer.write(&[0; 3]).unwrap();

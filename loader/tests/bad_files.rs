@@ -4,7 +4,7 @@ mod common;
 
 use common::{Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
 use latent_loader::{
-    Checkpoint, Dtype, FileKind, HeaderProblem, LoadError, MAX_HEADER_BYTES, MAX_METADATA_ENTRIES,
+    Checkpoint, DType, FileKind, HeaderProblem, LoadError, MAX_HEADER_BYTES, MAX_METADATA_ENTRIES,
     MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS,
 };
 use std::path::Path;
@@ -201,9 +201,9 @@ fn a_gguf_model_is_refused_by_name() {
 #[test]
 fn a_picture_is_refused_by_name() {
     let png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0DIHDR";
-    assert_eq!(kind_of(png, "is a picture (PNG)"), FileKind::Picture { format: "PNG" });
+    assert_eq!(kind_of(png, "is an image (PNG)"), FileKind::Image { format: "PNG" });
     let jpeg = b"\xFF\xD8\xFF\xE0\x00\x10JFIF\x00";
-    assert_eq!(kind_of(jpeg, "is a picture (JPEG)"), FileKind::Picture { format: "JPEG" });
+    assert_eq!(kind_of(jpeg, "is an image (JPEG)"), FileKind::Image { format: "JPEG" });
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn space_set_aside_for_a_download_is_told_apart() {
 #[test]
 fn noise_is_refused() {
     let noise: Vec<u8> = (0..2000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 | 0xC0).collect();
-    assert_eq!(kind_of(&noise, "is no safetensors file"), FileKind::Unknown);
+    assert_eq!(kind_of(&noise, "is not a safetensors file"), FileKind::Unknown);
 }
 
 // Lengths that lie.
@@ -241,7 +241,7 @@ fn noise_is_refused() {
 #[test]
 fn a_header_of_no_length_is_refused() {
     assert_eq!(
-        kind_of(&file_claiming(0, VALID.as_bytes(), &[0; 8]), "is no safetensors file"),
+        kind_of(&file_claiming(0, VALID.as_bytes(), &[0; 8]), "is not a safetensors file"),
         FileKind::Unknown
     );
 }
@@ -373,7 +373,7 @@ fn broken_json_tells_the_place() {
 fn json_of_another_form_is_refused() {
     bad_json(r#"{"a":1}"#, "expected a table with dtype, shape and data_offsets");
     bad_json(r#"{"a":["F32",[2],[0,8]]}"#, "expected a table with dtype");
-    bad_json(r#"{"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}}"#, "expected the name of a number format");
+    bad_json(r#"{"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}}"#, "expected the name of a dtype");
     bad_json(r#"{"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}}"#, "expected a list of dimensions");
     bad_json(r#"{"a":{"dtype":"F32","shape":["2"],"data_offsets":[0,8]}}"#, "expected u64");
     bad_json(r#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, "expected u64");
@@ -407,8 +407,8 @@ fn deep_nesting_ends_at_once() {
 #[test]
 fn an_unknown_number_format_is_named() {
     let header = r#"{"net.weight":{"dtype":"F8_E9M9","shape":[8],"data_offsets":[0,8]}}"#;
-    let problem = problem_of(header, 8, "gives tensor \"net.weight\" the unknown number format \"F8_E9M9\"");
-    assert_eq!(problem, HeaderProblem::UnknownDtype { tensor: name("net.weight"), dtype: name("F8_E9M9") });
+    let problem = problem_of(header, 8, "gives tensor \"net.weight\" the unknown dtype \"F8_E9M9\"");
+    assert_eq!(problem, HeaderProblem::UnknownDType { tensor: name("net.weight"), dtype: name("F8_E9M9") });
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn metadata_that_are_no_text_are_refused() {
         ("__metadata__", r#"{"__metadata__":[]}"#),
         ("__metadata__", r#"{"__metadata__":null}"#),
     ] {
-        let problem = problem_of(header, 0, &format!("has metadata \"{key}\" that are no text"));
+        let problem = problem_of(header, 0, &format!("has metadata \"{key}\" that are not text"));
         assert_eq!(problem, HeaderProblem::MetadataNotText { key: name(key) });
     }
 }
@@ -548,19 +548,19 @@ fn control_characters_that_the_parser_quotes_are_escaped() {
 fn tensors_that_overlap_are_refused() {
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
                      "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
-    let problem = problem_of(header, 12, "lets tensor \"b\" begin inside tensor \"a\"");
+    let problem = problem_of(header, 12, "makes tensor \"b\" overlap tensor \"a\"");
     assert_eq!(problem, HeaderProblem::Overlap { tensor: name("b"), other: name("a") });
 
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
                      "b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-    assert!(matches!(problem_of(header, 8, "begin inside"), HeaderProblem::Overlap { .. }));
+    assert!(matches!(problem_of(header, 8, "overlap tensor"), HeaderProblem::Overlap { .. }));
 }
 
 #[test]
 fn holes_between_tensors_are_refused() {
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
                      "b":{"dtype":"F32","shape":[2],"data_offsets":[12,20]}}"#;
-    let problem = problem_of(header, 20, "leaves 4 bytes before tensor \"b\" to no tensor");
+    let problem = problem_of(header, 20, "leaves 4 bytes before tensor \"b\" unused");
     assert_eq!(problem, HeaderProblem::Hole { tensor: name("b"), bytes: 4 });
 
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}"#;
@@ -570,7 +570,7 @@ fn holes_between_tensors_are_refused() {
 #[test]
 fn a_range_that_ends_before_it_starts_is_refused() {
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#;
-    let problem = problem_of(header, 8, "lets tensor \"a\" end at byte 0, before its start at 8");
+    let problem = problem_of(header, 8, "gives tensor \"a\" an end at byte 0, before its start at 8");
     assert_eq!(problem, HeaderProblem::ReversedRange { tensor: name("a"), start: 8, end: 0 });
 }
 
@@ -600,7 +600,7 @@ fn data_offsets_that_are_not_two_are_refused() {
 fn a_shape_that_does_not_fill_its_range_is_refused() {
     let header = r#"{"a":{"dtype":"F16","shape":[3,2],"data_offsets":[0,8]}}"#;
     let problem = problem_of(header, 8, "gives tensor \"a\" 8 bytes where F16 [3, 2] needs 12");
-    let (tensor, dtype, shape) = (name("a"), Dtype::F16, vec![3, 2]);
+    let (tensor, dtype, shape) = (name("a"), DType::F16, vec![3, 2]);
     assert_eq!(problem, HeaderProblem::WrongSize { tensor, dtype, shape, needed: Some(12), range: 8 });
 }
 

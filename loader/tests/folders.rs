@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, assert_refused, f32s, file, ones, tensors};
-use latent_loader::{Checkpoint, Layout, LoadError, Weights};
+use latent_loader::{Checkpoint, CheckpointLayout, LoadError, Weights};
 use std::sync::Arc;
 
 const MODEL_INDEX: &str = r#"{
@@ -67,7 +67,7 @@ macro_rules! assert_folder_refused {
 fn a_diffusers_folder_opens_with_the_component_before_each_name() {
     let folder = model();
     let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::DiffusersFolder);
+    assert_eq!(checkpoint.layout(), CheckpointLayout::DiffusersFolder);
     let expected = [
         "text_encoder.text_model.final_layer_norm.weight",
         "unet.conv_in.weight",
@@ -89,9 +89,12 @@ fn a_diffusers_folder_opens_with_the_component_before_each_name() {
 fn the_configurations_of_a_folder_are_kept_by_component() {
     let folder = model();
     let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
-    assert_eq!(checkpoint.config("unet").unwrap()["cross_attention_dim"], 768);
-    assert_eq!(checkpoint.config("scheduler").unwrap()["prediction_type"], "epsilon");
-    assert_eq!(checkpoint.config("model_index").unwrap()["_class_name"], "StableDiffusionPipeline");
+    assert_eq!(checkpoint.config("unet").unwrap().get_u64("cross_attention_dim"), Some(768));
+    assert_eq!(checkpoint.config("scheduler").unwrap().get_str("prediction_type"), Some("epsilon"));
+    assert_eq!(
+        checkpoint.config("model_index").unwrap().get_str("_class_name"),
+        Some("StableDiffusionPipeline")
+    );
     assert!(checkpoint.config("tokenizer").is_none());
 }
 
@@ -289,7 +292,7 @@ fn more_shards_than_any_model_has_are_refused() {
 #[test]
 fn absurd_indices_are_refused() {
     for (index, text) in [
-        ("", "is no valid index of shards: EOF"),
+        ("", "is not a valid index of shards: EOF"),
         ("[]", "expected a table with weight_map"),
         ("{}", "it has no weight_map"),
         (r#"{"weight_map":[]}"#, "expected a table of file names"),
@@ -299,7 +302,7 @@ fn absurd_indices_are_refused() {
         assert_folder_refused!(sharded(index), SHARD_INDEX, LoadError::BadJson { .. }, text);
     }
     let deep = sharded(&format!(r#"{{"metadata":{}"#, "[".repeat(1 << 20)));
-    assert_folder_refused!(deep, SHARD_INDEX, LoadError::BadJson { .. }, "is no valid index of shards");
+    assert_folder_refused!(deep, SHARD_INDEX, LoadError::BadJson { .. }, "is not a valid index of shards");
     let long = sharded(&format!(r#"{{"weight_map":"{}"}}"#, "x".repeat(1 << 20)));
     assert_folder_refused!(long, SHARD_INDEX, LoadError::BadJson { .. }, "expected a table of file names");
     let named = sharded(&format!(r#"{{"weight_map":{{"{}":"x.safetensors"}}}}"#, "x".repeat(1025)));
@@ -424,7 +427,10 @@ fn a_snapshot_in_a_hugging_face_cache_opens() {
 
     // A component of it too, whose links lead among the same blobs.
     let component = Checkpoint::open(&cache.path(&format!("{snapshot}/unet"))).unwrap();
-    assert_eq!((component.layout(), names(&component)), (Layout::ComponentFolder, vec!["conv_in.weight"]));
+    assert_eq!(
+        (component.layout(), names(&component)),
+        (CheckpointLayout::ComponentFolder, vec!["conv_in.weight"])
+    );
 }
 
 #[test]
@@ -455,7 +461,8 @@ fn a_place_in_a_hugging_face_cache_without_a_snapshot_is_refused() {
     let model = "hub/models--owner--name";
     cache.write(&format!("{model}/blobs/aaaa"), "{}");
     std::fs::create_dir_all(cache.path(&format!("{model}/snapshots"))).unwrap();
-    let text = "is a model's place in a Hugging Face cache, whose snapshots hold no model; download it again";
+    let text =
+        "is a model's folder in a Hugging Face cache, whose snapshots hold no model; download it again";
     assert_refused!(cache.path(model), cache.path(model), LoadError::NoModelInFolder { .. }, text);
 }
 
@@ -496,13 +503,13 @@ fn pipes_in_a_folder_are_refused_and_not_waited_for() {
 fn absurd_configurations_are_refused() {
     let deep = "[".repeat(100_000);
     for (config, text) in [
-        ("", "is no valid JSON: EOF"),
-        ("<html>", "is no valid JSON: expected value at line 1 column 1"),
-        ("[1, 2]", "it is no JSON table"),
-        ("\"text\"", "it is no JSON table"),
-        ("{\"a\": 1", "is no valid JSON: EOF"),
-        ("{} {}", "is no valid JSON: trailing characters"),
-        (&deep, "is no valid JSON: recursion limit exceeded"),
+        ("", "is not valid JSON: EOF"),
+        ("<html>", "is not valid JSON: expected value at line 1 column 1"),
+        ("[1, 2]", "it is not a JSON table"),
+        ("\"text\"", "it is not a JSON table"),
+        ("{\"a\": 1", "is not valid JSON: EOF"),
+        ("{} {}", "is not valid JSON: trailing characters"),
+        (&deep, "is not valid JSON: recursion limit exceeded"),
     ] {
         for name in ["unet/config.json", "scheduler/scheduler_config.json", "model_index.json"] {
             let folder = model();
@@ -562,9 +569,9 @@ fn a_folder_with_one_file_in_it_points_to_the_file() {
 fn the_folder_of_one_component_opens_without_a_prefix() {
     let folder = model();
     let checkpoint = Checkpoint::open(&folder.path("unet")).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::ComponentFolder);
+    assert_eq!(checkpoint.layout(), CheckpointLayout::ComponentFolder);
     assert_eq!(names(&checkpoint), ["conv_in.weight", "conv_out.weight"]);
-    assert_eq!(checkpoint.config("").unwrap()["cross_attention_dim"], 768);
+    assert_eq!(checkpoint.config("").unwrap().get_u64("cross_attention_dim"), Some(768));
 
     let sharded = Checkpoint::open(&sharded(GOOD_INDEX).path("unet")).unwrap();
     assert_eq!(names(&sharded), ["conv_in.weight", "conv_out.weight"]);

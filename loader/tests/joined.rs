@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, f32s, tensors};
-use latent_loader::{Checkpoint, Layout, LoadError, Piece, Weights};
+use latent_loader::{Checkpoint, CheckpointLayout, CheckpointPart, LoadError, Weights};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ fn checkpoint(label: &str, values: &[(&str, f32)]) -> Checkpoint {
     Checkpoint::from_bytes(label, tensors(&list)).unwrap()
 }
 
-fn piece(checkpoint: Checkpoint, tensors: &[(&str, &str)]) -> Piece {
-    Piece { checkpoint, tensors: names(tensors), configs: BTreeMap::new() }
+fn piece(checkpoint: Checkpoint, tensors: &[(&str, &str)]) -> CheckpointPart {
+    CheckpointPart { checkpoint, tensors: names(tensors), configs: BTreeMap::new() }
 }
 
 #[test]
@@ -28,7 +28,10 @@ fn tensors_come_from_the_earliest_piece_that_has_them() {
     let vae = piece(vae, &[("vae.a", "a"), ("vae.x", "x"), ("vae.gone", "nowhere")]);
     let bytes = model.file_bytes() + vae.checkpoint.file_bytes();
     let whole = Checkpoint::joined(vec![piece(model, &[("unet.a", "a"), ("vae.x", "c")]), vae]);
-    assert_eq!((whole.layout(), whole.label(), whole.file_bytes()), (Layout::Joined, "model", bytes));
+    assert_eq!(
+        (whole.layout(), whole.label(), whole.file_bytes()),
+        (CheckpointLayout::Joined, "model", bytes)
+    );
     let found: Vec<_> = whole.tensors().map(|t| t.name.clone()).collect();
     assert_eq!(found, ["unet.a", "vae.a", "vae.x"]);
     let value = |name: &str| whole.read(name).unwrap().to_f32().unwrap()[0];
@@ -55,12 +58,12 @@ fn configurations_are_taken_under_other_names() {
     folder.write("vae/config.json", r#"{"scaling_factor": 0.5}"#);
     folder.write("vae/diffusion_pytorch_model.safetensors", common::ones(&["a"]));
     let model = piece(checkpoint("model", &[("a", 1.0)]), &[("unet.a", "a")]);
-    let vae = Piece {
+    let vae = CheckpointPart {
         checkpoint: Checkpoint::open(&folder.path("vae")).unwrap(),
         tensors: names(&[("vae.a", "a")]),
         configs: names(&[("vae", ""), ("scheduler", "scheduler")]),
     };
     let whole = Checkpoint::joined(vec![model, vae]);
-    assert_eq!(whole.config("vae").unwrap()["scaling_factor"], 0.5);
+    assert_eq!(whole.config("vae").unwrap().get_f64("scaling_factor"), Some(0.5));
     assert!(whole.config("scheduler").is_none());
 }

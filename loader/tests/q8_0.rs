@@ -1,11 +1,12 @@
-//! Tensors of Q8_0: how they are found in a file, and which files are refused.
+//! Tensors of block formats: how they are found in a file, and which files are refused.
 
 mod common;
 
 use common::{Folder, assert_refused, f32s, file, line};
 use half::f16;
 use latent_loader::{
-    Access, Checkpoint, Dtype, HeaderProblem, LoadError, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, Weights, q8_0,
+    Access, Checkpoint, DType, HeaderProblem, LoadError, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, Weights,
+    block_storage,
 };
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ fn with_table(table: &str, dtype: &str, stored: &[usize], bytes: &[u8]) -> Vec<u
     let end = bytes.len();
     let header = format!(
         r#"{{"__metadata__":{{"format":"pt","{}":{table:?}}},"a":{{"dtype":"{dtype}","shape":{stored:?},"data_offsets":[0,{end}]}},"b":{{"dtype":"F32","shape":[1],"data_offsets":[{end},{}]}}}}"#,
-        q8_0::KEY,
+        block_storage::key(DType::Q8_0),
         end + 4
     );
     file(&header, &[bytes, &f32s(&[2.5])].concat())
@@ -54,11 +55,11 @@ fn a_tensor_is_told_and_read_in_its_shape_and_format() {
     for access in [Access::Read, Access::Map] {
         let checkpoint = Arc::new(Checkpoint::open_with(&path, access).unwrap());
         let info = checkpoint.get("a").unwrap();
-        assert_eq!((info.dtype, info.shape.as_slice()), (Dtype::Q8_0, &[2, 16, 2, 2][..]));
+        assert_eq!((info.dtype, info.shape.as_slice()), (DType::Q8_0, &[2, 16, 2, 2][..]));
         assert_eq!((info.bytes(), info.elements()), (4 * 34, 128));
         let weights = Weights::new(checkpoint.clone());
         let tensor = weights.get("a", &[2, 16, 2, 2]).unwrap();
-        assert_eq!((tensor.dtype, tensor.data.len()), (Dtype::Q8_0, 4 * 34));
+        assert_eq!((tensor.dtype, tensor.data.len()), (DType::Q8_0, 4 * 34));
         assert_eq!(tensor.to_f32().unwrap(), exact());
         assert_eq!(weights.get("b", &[1]).unwrap().to_f32().unwrap(), [2.5]);
         weights.check_dtype("a").unwrap();
@@ -87,10 +88,10 @@ fn a_tensor_of_one_dimension_is_one_row() {
 
 #[test]
 fn tables_that_are_written_are_read() {
-    let table = q8_0::table([("a", &[2, 16, 2, 2][..])]);
-    assert_eq!(q8_0::stored_shape(&[2, 16, 2, 2]), Some([2, 2, 34]));
+    let table = block_storage::table([("a", &[2, 16, 2, 2][..])]);
+    assert_eq!(block_storage::stored_shape(DType::Q8_0, &[2, 16, 2, 2]), Some([2, 2, 34]));
     let checkpoint = Checkpoint::from_bytes("m", with_table(&table, "U8", &[2, 2, 34], &[0; 136])).unwrap();
-    assert_eq!(checkpoint.get("a").unwrap().dtype, Dtype::Q8_0);
+    assert_eq!(checkpoint.get("a").unwrap().dtype, DType::Q8_0);
 }
 
 #[test]
@@ -99,9 +100,9 @@ fn without_the_table_they_are_bytes() {
     let mut bytes = good();
     bytes[other] = b'L';
     let checkpoint = Arc::new(Checkpoint::from_bytes("m", bytes).unwrap());
-    assert_eq!(checkpoint.get("a").unwrap().dtype, Dtype::U8);
+    assert_eq!(checkpoint.get("a").unwrap().dtype, DType::U8);
     let error = Weights::new(checkpoint).get("a", &[2, 2, 34]).unwrap_err();
-    assert!(matches!(error, LoadError::UnsupportedDtype { dtype: Dtype::U8, .. }), "{error}");
+    assert!(matches!(error, LoadError::UnsupportedDType { dtype: DType::U8, .. }), "{error}");
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn folders_have_a_table_in_each_file() {
     folder.write("model_index.json", r#"{"unet":["diffusers","UNet2DConditionModel"]}"#);
     let checkpoint = Checkpoint::open(&folder.path("")).unwrap();
     let tensor = checkpoint.read("unet.a").unwrap();
-    assert_eq!((tensor.dtype, tensor.to_f32().unwrap()), (Dtype::Q8_0, exact()));
+    assert_eq!((tensor.dtype, tensor.to_f32().unwrap()), (DType::Q8_0, exact()));
     assert!(checkpoint.metadata().keys().all(|key| !key.contains("q8_0")));
 }
 
@@ -160,9 +161,9 @@ fn a_table_of_another_form_is_refused() {
             Checkpoint::from_bytes("m", bytes).unwrap();
             continue;
         }
-        let problem = problem_of(bytes, "has metadata \"latent.q8_0\" that are no table of shapes: ");
+        let problem = problem_of(bytes, "has metadata \"latent.q8_0\" that are not a table of shapes: ");
         assert!(
-            matches!(&problem, HeaderProblem::BadQ8_0Table { message } if message.contains(text)),
+            matches!(&problem, HeaderProblem::BadBlockTable { message, .. } if message.contains(text)),
             "{problem:?}"
         );
     }
@@ -174,7 +175,10 @@ fn a_tensor_that_is_listed_and_not_there_is_refused() {
         let table = format!(r#"{{"a":[2,64],{name:?}:[2,64]}}"#);
         let text = format!("lists tensor {name:?} in the metadata \"latent.q8_0\" and does not have it");
         let problem = problem_of(with_table(&table, "U8", &[2, 2, 34], &[0; 136]), &text);
-        assert_eq!(problem, HeaderProblem::Q8_0Missing { tensor: name.to_owned() });
+        assert_eq!(
+            problem,
+            HeaderProblem::BlockTensorMissing { format: DType::Q8_0, tensor: name.to_owned() }
+        );
     }
 }
 
@@ -197,7 +201,7 @@ fn bytes_of_another_shape_or_format_are_refused() {
             with_table(&format!(r#"{{"a":{shape}}}"#), dtype, stored, &[0; 136]),
             &format!("gives tensor \"a\" the bytes {dtype} {stored:?} where Q8_0 "),
         );
-        assert!(matches!(problem, HeaderProblem::Q8_0Mismatch { .. }), "{problem:?}");
+        assert!(matches!(problem, HeaderProblem::BlockTensorMismatch { .. }), "{problem:?}");
     }
     let text = "gives tensor \"a\" the bytes U8 [136] where Q8_0 [2, 64] needs U8 [2, 2, 34]";
     problem_of(with_table(r#"{"a":[2,64]}"#, "U8", &[136], &[0; 136]), text);
@@ -216,15 +220,15 @@ fn shapes_that_are_no_whole_blocks_are_refused() {
     ] {
         let bytes = with_table(&format!(r#"{{"a":{shape}}}"#), "U8", &[2, 2, 34], &[0; 136]);
         let problem = problem_of(bytes, "which no tensor of Q8_0 has");
-        assert!(matches!(problem, HeaderProblem::Q8_0Mismatch { .. }), "{problem:?}");
+        assert!(matches!(problem, HeaderProblem::BlockTensorMismatch { .. }), "{problem:?}");
     }
 }
 
 #[test]
 fn no_file_names_the_format_itself() {
     let bytes = common::tensors(&[("a", "Q8_0", &[2, 64], vec![0; 136])]);
-    let problem = problem_of(bytes, "the unknown number format \"Q8_0\"");
-    assert!(matches!(problem, HeaderProblem::UnknownDtype { .. }));
+    let problem = problem_of(bytes, "the unknown dtype \"Q8_0\"");
+    assert!(matches!(problem, HeaderProblem::UnknownDType { .. }));
 }
 
 /// As many tensors in the table as there are in the file, and no entry of the metadata for each.
@@ -232,7 +236,7 @@ fn no_file_names_the_format_itself() {
 fn a_table_may_be_longer_than_the_metadata() {
     const TENSORS: usize = MAX_METADATA_ENTRIES + 1;
     let names: Vec<String> = (0..TENSORS).map(|i| format!("t{i}")).collect();
-    let table = q8_0::table(names.iter().map(|name| (name.as_str(), &[32usize][..])));
+    let table = block_storage::table(names.iter().map(|name| (name.as_str(), &[32usize][..])));
     let entries: String = (0..TENSORS)
         .map(|i| {
             format!(
@@ -242,7 +246,8 @@ fn a_table_may_be_longer_than_the_metadata() {
             )
         })
         .collect();
-    let header = format!(r#"{{"__metadata__":{{"{}":{table:?}}}{entries}}}"#, q8_0::KEY);
+    let header =
+        format!(r#"{{"__metadata__":{{"{}":{table:?}}}{entries}}}"#, block_storage::key(DType::Q8_0));
     let checkpoint = Checkpoint::from_bytes("m", file(&header, &vec![0; 34 * TENSORS])).unwrap();
-    assert_eq!(checkpoint.tensors().filter(|tensor| tensor.dtype == Dtype::Q8_0).count(), TENSORS);
+    assert_eq!(checkpoint.tensors().filter(|tensor| tensor.dtype == DType::Q8_0).count(), TENSORS);
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Folder, f32s, line, tensors};
 use half::{bf16, f16};
-use latent_loader::{Checkpoint, Dtype, LoadError, RawTensor, Weights};
+use latent_loader::{Checkpoint, DType, LoadError, RawTensor, Weights};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ fn shapes_and_dimensions_are_told_without_reading() {
 fn all_three_formats_of_weights_become_f32() {
     let weights = weights();
     let read = |name: &str, shape: &[usize]| weights.get(name, shape).unwrap();
-    assert_eq!(read("down.0.conv.bias", &[2]).dtype, Dtype::F16);
+    assert_eq!(read("down.0.conv.bias", &[2]).dtype, DType::F16);
     assert_eq!(read("down.0.conv.bias", &[2]).to_f32().unwrap(), [0.5, -0.5]);
     assert_eq!(read("down.10.conv.bias", &[2]).to_f32().unwrap(), [1.5, -2.0]);
     assert_eq!(read("alpha", &[]).to_f32().unwrap(), [0.25]);
@@ -151,8 +151,8 @@ fn a_linear_layer_and_a_convolution_of_one_pixel_are_the_same_weights() {
 fn a_tensor_of_any_format_can_be_read_as_it_lies_in_the_file() {
     let checkpoint = small_model();
     let ids = checkpoint.read("position_ids").unwrap();
-    assert_eq!(ids, RawTensor { dtype: Dtype::I64, shape: vec![1, 2], data: vec![0; 16].into() });
-    assert!(matches!(ids.to_f32(), Err(LoadError::NotAFloat { dtype: Dtype::I64 })));
+    assert_eq!(ids, RawTensor { dtype: DType::I64, shape: vec![1, 2], data: vec![0; 16].into() });
+    assert!(matches!(ids.to_f32(), Err(LoadError::NotAFloat { dtype: DType::I64 })));
 }
 
 #[test]
@@ -206,13 +206,13 @@ fn a_dimension_that_is_not_there_is_an_error() {
 #[test]
 fn a_format_that_is_none_of_weights_is_named() {
     let error = weights().get("position_ids", &[1, 2]).unwrap_err();
-    assert!(matches!(error, LoadError::UnsupportedDtype { dtype: Dtype::I64, .. }));
-    let text = "tensor \"position_ids\" holds I64 numbers where weights of F32, F16 or BF16 are needed";
+    assert!(matches!(error, LoadError::UnsupportedDType { dtype: DType::I64, .. }));
+    let text = "tensor \"position_ids\" has the dtype I64 where weights of F32, F16 or BF16 are needed";
     assert!(line(&error).contains(text), "{error}");
-    for dtype in Dtype::all().filter(|dtype| !dtype.is_weight()) {
-        let weights = one_tensor(dtype.name(), &[4], vec![0; dtype.bits() / 2]);
+    for dtype in DType::in_headers().filter(|dtype| !dtype.is_weight()) {
+        let weights = one_tensor(dtype.header_name(), &[4], vec![0; dtype.bits() / 2]);
         let error = weights.get("w", &[4]).unwrap_err();
-        assert!(line(&error).contains(&format!("holds {dtype} numbers")), "{error}");
+        assert!(line(&error).contains(&format!("has the dtype {} where", dtype.header_name())), "{error}");
     }
 }
 

@@ -275,10 +275,10 @@ impl TensorError {
 
     /// Checks that a row of a weight consists of whole blocks of its dtype.
     pub(crate) fn expect_blocks(op: TensorOp, dtype: DType, row: usize) -> Result<(), TensorError> {
-        if row.is_multiple_of(dtype.block()) {
+        if row.is_multiple_of(dtype.block_len()) {
             return Ok(());
         }
-        let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block());
+        let expected = format_args!("rows of whole blocks of {} values in {dtype}", dtype.block_len());
         Err(TensorError::shape(op, expected, row))
     }
 

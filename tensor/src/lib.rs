@@ -46,3 +46,8 @@ pub use pool::Pool;
 pub use shape::{InvalidShape, Shape};
 pub use tensor::Tensor;
 pub use window::Window;
+
+/// The example of the crate's README is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -4,8 +4,9 @@ use super::drawing::{parse_prediction, parse_switch};
 use crate::lora;
 use crate::sources::SourceArgs;
 use clap::ValueEnum;
-use latent_diffusion::convert::{Layout, Numbers};
+use latent_diffusion::convert::{Layout, TARGET_DTYPES};
 use latent_diffusion::samplers::Prediction;
+use latent_loader::DType;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -17,8 +18,8 @@ pub(crate) struct ConvertArgs {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
     /// Number format of the weights: f32, f16, bf16 or q8_0, rounded to nearest [default: each tensor's own]
-    #[arg(long, visible_alias = "type", value_name = "NAME", value_parser = parse_numbers)]
-    pub(crate) dtype: Option<Numbers>,
+    #[arg(long, visible_alias = "type", value_name = "NAME", value_parser = parse_dtype)]
+    pub(crate) dtype: Option<DType>,
     /// A single file with the original names, or a diffusers folder [default: single if OUT ends in .safetensors]
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) layout: Option<LayoutName>,
@@ -67,8 +68,8 @@ impl ConvertArgs {
     }
 }
 
-fn parse_numbers(name: &str) -> Result<Numbers, String> {
-    let known = |numbers: &&Numbers| numbers.name().eq_ignore_ascii_case(name);
-    let names: Vec<_> = Numbers::ALL.iter().map(|numbers| numbers.name()).collect();
-    Numbers::ALL.iter().find(known).copied().ok_or_else(|| format!("give one of {}", names.join(", ")))
+fn parse_dtype(name: &str) -> Result<DType, String> {
+    let names: Vec<_> = TARGET_DTYPES.iter().map(|dtype| dtype.name()).collect();
+    let known = DType::from_name(name).filter(|dtype| TARGET_DTYPES.contains(dtype));
+    known.ok_or_else(|| format!("give one of {}", names.join(", ")))
 }

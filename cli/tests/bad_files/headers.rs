@@ -14,7 +14,7 @@ const HEADERS: &[(&str, &str, usize, &str)] = &[
         "is cut short: expected 70 bytes, have 69; download it again",
     ),
     ("a download that has only the header", VALID, 0, "expected 70 bytes, have 62"),
-    ("a byte too many", VALID, 9, "goes on behind its last tensor: expected 70 bytes, have 71"),
+    ("a byte too many", VALID, 9, "has trailing bytes after its last tensor: expected 70 bytes, have 71"),
     ("white space before the header", concat!(" ", r#"{"a":{}}"#), 8, "begins with white space"),
     ("a line break before the header", "\n{}", 0, "begins with white space"),
     ("a header that ends too soon", r#"{"a":"#, 8, "EOF while parsing"),
@@ -25,18 +25,18 @@ const HEADERS: &[(&str, &str, usize, &str)] = &[
     ("a tensor that is a number", r#"{"a":1}"#, 8, "expected a table with dtype, shape and data_offsets"),
     ("a tensor that is a list", r#"{"a":["F32",[2],[0,8]]}"#, 8, "expected a table with dtype"),
     ("a tensor that is nothing", r#"{"a":null}"#, 0, "expected a table with dtype"),
-    ("a number for the format", r#"{"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}}"#, 8, "number format"),
+    ("a number for the format", r#"{"a":{"dtype":7,"shape":[2],"data_offsets":[0,8]}}"#, 8, "dtype"),
     (
         "an unknown format",
         r#"{"a":{"dtype":"Q4_K","shape":[2],"data_offsets":[0,8]}}"#,
         8,
-        "unknown number format \"Q4_K\"",
+        "unknown dtype \"Q4_K\"",
     ),
     (
         "a format in small letters",
         r#"{"a":{"dtype":"f32","shape":[2],"data_offsets":[0,8]}}"#,
         8,
-        "unknown number format \"f32\"",
+        "unknown dtype \"f32\"",
     ),
     (
         "a shape that is a number",
@@ -166,13 +166,13 @@ const HEADERS: &[(&str, &str, usize, &str)] = &[
         "tensors that overlap",
         r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
         12,
-        "begin inside tensor \"a\"",
+        "overlap tensor \"a\"",
     ),
     (
         "two tensors in one place",
         r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
         8,
-        "begin inside tensor",
+        "overlap tensor",
     ),
     (
         "a hole between tensors",
@@ -190,15 +190,15 @@ const HEADERS: &[(&str, &str, usize, &str)] = &[
         "metadata that are a number",
         r#"{"__metadata__":{"epoch":3}}"#,
         0,
-        "has metadata \"epoch\" that are no text",
+        "has metadata \"epoch\" that are not text",
     ),
-    ("metadata that are a list", r#"{"__metadata__":[]}"#, 0, "that are no text"),
-    ("metadata that are nothing", r#"{"__metadata__":null}"#, 0, "that are no text"),
+    ("metadata that are a list", r#"{"__metadata__":[]}"#, 0, "that are not text"),
+    ("metadata that are nothing", r#"{"__metadata__":null}"#, 0, "that are not text"),
     ("metadata twice", r#"{"__metadata__":{},"__metadata__":{}}"#, 0, "names \"__metadata__\" twice"),
     ("an entry of the metadata twice", r#"{"__metadata__":{"a":"1","a":"2"}}"#, 0, "names \"a\" twice"),
     ("a name that steers the terminal", "{\"\\u001b[2J\":1}", 0, "expected a table with dtype"),
     ("a format that steers the terminal", "{\"a\":{\"dtype\":\"\\u001b[2J\\n\"}}", 0, "\\u{1b}[2J\\n"),
-    ("half a character in an escape", r#"{"\ud800":1}"#, 0, "is no valid JSON"),
+    ("half a character in an escape", r#"{"\ud800":1}"#, 0, "is not valid JSON"),
     ("a control character in a name", "{\"a\u{1}\":1}", 0, "control character"),
 ];
 
@@ -225,7 +225,7 @@ fn lengths() -> Vec<Case> {
         ("a header of 2^63 bytes", 1 << 63, "claims a header of 9223372036854775808 bytes"),
         ("a header of 2^64 - 1 bytes", u64::MAX, "claims a header of 18446744073709551615 bytes"),
         ("a header of 2^64 - 8 bytes", u64::MAX - 7, "claims a header of 18446744073709551608 bytes"),
-        ("a header of no bytes", 0, "is no safetensors file"),
+        ("a header of no bytes", 0, "is not a safetensors file"),
         ("a header that is cut by its length", 10, "EOF while parsing"),
     ]
     .into_iter()
@@ -289,7 +289,7 @@ fn large() -> Vec<Case> {
             "a number of a million digits",
             MIB,
             || format!(r#"{{"a":{{"dtype":"F32","shape":[{}]"#, "9".repeat(MIB)),
-            "is no valid JSON",
+            "is not valid JSON",
         ),
         big(
             "10,001 entries of metadata",
@@ -307,7 +307,7 @@ fn large() -> Vec<Case> {
             "200,000 lists in a range",
             600_000,
             || format!(r#"{{"a":{{"data_offsets":[{}"#, "[],".repeat(200_000)),
-            "is no valid JSON",
+            "is not valid JSON",
         ),
         big(
             "16 MiB of spaces and nothing",

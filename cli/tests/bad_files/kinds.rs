@@ -49,9 +49,9 @@ const KINDS: &[(&str, &[u8], &str)] = &[
     ("a JSON text behind a byte order mark", b"\xEF\xBB\xBF{\"error\": \"not found\"}", "is a JSON text"),
     ("a message of a server", b"Access denied\nAsk the owner.", "begins with \"Access denied\""),
     ("a message that is one line", b"Entry not found", "begins with \"Entry not found\""),
-    ("a text with escapes of a terminal", b"\x1b[2J\x1b[H is not shown", "is no safetensors file"),
-    ("text of UTF-16", b"\xFF\xFE<\0h\0t\0m\0l\0>\0", "is no safetensors file"),
-    ("a message of protocol buffers", b"\x08\x07\x12\x07pytorch\x1a\x05\x31.0", "is no safetensors file"),
+    ("a text with escapes of a terminal", b"\x1b[2J\x1b[H is not shown", "is not a safetensors file"),
+    ("text of UTF-16", b"\xFF\xFE<\0h\0t\0m\0l\0>\0", "is not a safetensors file"),
+    ("a message of protocol buffers", b"\x08\x07\x12\x07pytorch\x1a\x05\x31.0", "is not a safetensors file"),
 ];
 
 pub(crate) fn all() -> Vec<Case> {
@@ -64,7 +64,7 @@ pub(crate) fn all() -> Vec<Case> {
     let zeros = "begins with zeros: a download that was not finished";
     cases.push(Case::file(GROUP, "zeros", || vec![0; 4096], &[zeros]));
     cases.push(Case::file(GROUP, "a tar archive", tar, &["is a tar archive"]));
-    cases.push(Case::file(GROUP, "noise", noise, &["is no safetensors file"]));
+    cases.push(Case::file(GROUP, "noise", noise, &["is not a safetensors file"]));
     let none = |_: &crate::Room| ();
     cases.push(Case::path(GROUP, "a missing file", "no.safetensors", none, &["there is no such file"]));
     cases.push(Case::path(GROUP, "an empty name", "", none, &["a value is required"]));

@@ -166,7 +166,7 @@ fn values() -> Vec<Case> {
         changed(
             "weights of 8 bits (F8_E4M3)",
             |list| tensor(list, "model.diffusion_model.out.2.weight").dtype = "F8_E4M3".into(),
-            &["unet.conv_out.weight", "holds F8_E4M3 numbers where weights of F32, F16 or BF16 are needed"],
+            &["unet.conv_out.weight", "has the dtype F8_E4M3 where weights of F32, F16 or BF16 are needed"],
         ),
         changed(
             "weights of 64 bits (F64)",
@@ -176,7 +176,7 @@ fn values() -> Vec<Case> {
         changed(
             "whole numbers for weights (I64)",
             |list| tensor(list, "first_stage_model.decoder.conv_out.bias").dtype = "I64".into(),
-            &["vae.decoder.conv_out.bias", "holds I64 numbers"],
+            &["vae.decoder.conv_out.bias", "has the dtype I64"],
         ),
         changed(
             "truth values for weights (BOOL)",

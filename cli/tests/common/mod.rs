@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -83,17 +83,13 @@ pub(crate) fn demo() -> Vec<u8> {
 
 /// A narrow synthetic checkpoint of a family, as a single file.
 pub(crate) fn synthetic(family: &str) -> Vec<u8> {
-    synth::bytes(
-        manifest(&format!("{family}-tiny-single")).files().values().next().unwrap(),
-        1,
-        WeightDtype::F16,
-    )
+    synth::bytes(manifest(&format!("{family}-tiny-single")).files().values().next().unwrap(), 1, DType::F16)
 }
 
 /// The same as a diffusers folder.
 pub(crate) fn synthetic_folder(family: &str, folder: &Path) {
     let manifest = manifest(&format!("{family}-tiny-diffusers"));
-    synth::write_checkpoint(&manifest, 1, WeightDtype::F16, folder).unwrap();
+    synth::write_checkpoint(&manifest, 1, DType::F16, folder).unwrap();
 }
 
 fn manifest(name: &str) -> Manifest {

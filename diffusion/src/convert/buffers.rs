@@ -1,11 +1,12 @@
 //! Tensors that the original files keep beside the weights, and that follow from constants: the tables of the noise
 //! schedule (`DDPM.register_schedule` in LDM; Ho et al. 2020, section 2), and what CLIP is saved with.
 
-use super::Numbers;
+use super::TARGET_DTYPES;
+use super::dtypes::encode;
 use super::tensors::{From, Tensor};
 use crate::schedule::scaled_linear_betas;
 use crate::tokenizer::CONTEXT;
-use latent_loader::Dtype;
+use latent_loader::DType;
 
 /// Least variance whose logarithm is taken: that of the first step is 0.
 const LEAST_VARIANCE: f64 = 1e-20;
@@ -54,13 +55,16 @@ pub(super) fn schedule() -> Vec<Tensor> {
 /// The count of positions that transformers saved with an encoder.
 pub(super) fn position_ids(name: String) -> Tensor {
     let data = (0..CONTEXT as i64).flat_map(i64::to_le_bytes).collect();
-    Tensor { name, shape: vec![1, CONTEXT], dtype: Dtype::I64, from: From::Made(data) }
+    Tensor { name, shape: vec![1, CONTEXT], dtype: DType::I64, from: From::Made(data) }
 }
 
 /// The scale that OpenCLIP was trained with: the logarithm of 100, at which it is clamped.
-pub(super) fn logit_scale(name: String, dtype: Dtype) -> Option<Tensor> {
+pub(super) fn logit_scale(name: String, dtype: DType) -> Option<Tensor> {
     let mut data = Vec::new();
-    Numbers::of(dtype)?.rows(&[100f32.ln()], 1, &mut data).ok()?;
+    if !TARGET_DTYPES.contains(&dtype) {
+        return None;
+    }
+    encode(dtype, &[100f32.ln()], 1, &mut data).ok()?;
     Some(Tensor { name, shape: Vec::new(), dtype, from: From::Made(data) })
 }
 

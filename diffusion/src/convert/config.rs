@@ -6,7 +6,7 @@ use crate::samplers::Prediction;
 use crate::text::{TextActivation, TextPart};
 use crate::tokenizer::{CONTEXT, END, START};
 use crate::unet::UNetConfig;
-use latent_loader::{Value, json};
+use latent_loader::{Config, ConfigValue};
 
 /// Length of the embedding of each size in SDXL's added vector.
 const SIZE_EMBEDDING: usize = 256;
@@ -17,7 +17,7 @@ const HEAD_WIDTH: usize = 64;
 ///
 /// # Errors
 /// A UNet whose depths that class has no words for.
-pub(super) fn unet(model: &Model) -> Result<Value, Error> {
+pub(super) fn unet(model: &Model) -> Result<Config, Error> {
     let unet = &model.unet;
     let levels = unet.block_out_channels.len();
     let up_depths: Vec<Vec<usize>> = (0..levels)
@@ -30,8 +30,8 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
         unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
     // One number where all levels have as many, as the published models have it (SD 1.x).
     let heads = match heads.first() {
-        Some(first) if heads.iter().all(|count| count == first) => json!(first),
-        _ => json!(heads),
+        Some(first) if heads.iter().all(|count| count == first) => ConfigValue::from(*first),
+        _ => heads.into(),
     };
     let is_linear = model.weights.names().any(|name| {
         name.ends_with(".proj_in.weight") && {
@@ -39,51 +39,51 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
         }
     });
     let side = model.resolution.0.min(model.resolution.1) / model.vae.factor();
-    let mut config = json!({
-        "_class_name": "UNet2DConditionModel",
-        "act_fn": "silu",
-        "attention_head_dim": heads,
-        "block_out_channels": unet.block_out_channels,
-        "center_input_sample": false,
-        "cross_attention_dim": unet.cross_attention_dim,
-        "down_block_types": unet.transformer_depth.iter().map(down).collect::<Vec<_>>(),
-        "downsample_padding": 1,
-        "flip_sin_to_cos": true,
-        "freq_shift": 0,
-        "in_channels": unet.in_channels,
-        "layers_per_block": unet.layers_per_block,
-        "mid_block_scale_factor": 1,
-        "mid_block_type": middle(unet),
-        "norm_eps": 1e-5,
-        "norm_num_groups": 32,
-        "out_channels": unet.out_channels,
-        "sample_size": side,
-        "up_block_types": up_types.collect::<Vec<_>>(),
-        "use_linear_projection": is_linear,
-    });
-    config["transformer_layers_per_block"] = json!(depths(model)?);
+    let mut config = Config::from([
+        ("_class_name", "UNet2DConditionModel".into()),
+        ("act_fn", "silu".into()),
+        ("attention_head_dim", heads),
+        ("block_out_channels", (&unet.block_out_channels).into()),
+        ("center_input_sample", false.into()),
+        ("cross_attention_dim", unet.cross_attention_dim.into()),
+        ("down_block_types", unet.transformer_depth.iter().map(down).collect::<Vec<_>>().into()),
+        ("downsample_padding", 1.into()),
+        ("flip_sin_to_cos", true.into()),
+        ("freq_shift", 0.into()),
+        ("in_channels", unet.in_channels.into()),
+        ("layers_per_block", unet.layers_per_block.into()),
+        ("mid_block_scale_factor", 1.into()),
+        ("mid_block_type", middle(unet)),
+        ("norm_eps", 1e-5.into()),
+        ("norm_num_groups", 32.into()),
+        ("out_channels", unet.out_channels.into()),
+        ("sample_size", side.into()),
+        ("up_block_types", up_types.collect::<Vec<_>>().into()),
+        ("use_linear_projection", is_linear.into()),
+    ]);
+    config.set("transformer_layers_per_block", depths(model)?);
     if unet.up_depth.is_some() {
-        let depth = |d: &Vec<usize>| if d[0] > 0 { json!(d) } else { json!(1) };
-        config["reverse_transformer_layers_per_block"] = up_depths.iter().map(depth).collect();
+        let depth = |d: &Vec<usize>| if d[0] > 0 { ConfigValue::from(d) } else { 1usize.into() };
+        config.set("reverse_transformer_layers_per_block", up_depths.iter().map(depth).collect::<Vec<_>>());
     }
     if let Some(added) = unet.added_dim {
-        config["addition_embed_type"] = "text_time".into();
-        config["addition_time_embed_dim"] = SIZE_EMBEDDING.into();
-        config["projection_class_embeddings_input_dim"] = added.into();
+        config.set("addition_embed_type", "text_time");
+        config.set("addition_time_embed_dim", SIZE_EMBEDDING);
+        config.set("projection_class_embeddings_input_dim", added);
     }
     if let Some(guidance) = unet.time_cond_proj_dim {
-        config["time_cond_proj_dim"] = guidance.into();
+        config.set("time_cond_proj_dim", guidance);
     }
     // SD 2.x at 768 pixels overflows half precision without it.
     if is_linear && unet.added_dim.is_none() && model.prediction == Prediction::V {
-        config["upcast_attention"] = true.into();
+        config.set("upcast_attention", true);
     }
     Ok(config)
 }
 
-fn middle(unet: &UNetConfig) -> Value {
+fn middle(unet: &UNetConfig) -> ConfigValue {
     match (unet.mid_depth, unet.mid_resnets) {
-        (0, 0) => Value::Null,
+        (0, 0) => ConfigValue::null(),
         (0, _) => "UNetMidBlock2D".into(),
         _ => "UNetMidBlock2DCrossAttn".into(),
     }
@@ -107,25 +107,25 @@ fn depths(model: &Model) -> Result<Vec<usize>, Error> {
 }
 
 /// `AutoencoderKL`.
-pub(super) fn vae(model: &Model) -> Value {
+pub(super) fn vae(model: &Model) -> Config {
     let vae = &model.vae;
     let levels = vae.block_out_channels.len();
-    json!({
-        "_class_name": "AutoencoderKL",
-        "act_fn": "silu",
-        "block_out_channels": vae.block_out_channels,
-        "down_block_types": vec!["DownEncoderBlock2D"; levels],
+    Config::from([
+        ("_class_name", "AutoencoderKL".into()),
+        ("act_fn", "silu".into()),
+        ("block_out_channels", (&vae.block_out_channels).into()),
+        ("down_block_types", vec!["DownEncoderBlock2D"; levels].into()),
         // SDXL's overflows half precision.
-        "force_upcast": model.unet.added_dim.is_some(),
-        "in_channels": 3,
-        "latent_channels": vae.latent_channels,
-        "layers_per_block": vae.layers_per_block,
-        "norm_num_groups": 32,
-        "out_channels": 3,
-        "sample_size": model.resolution.0.min(model.resolution.1),
-        "scaling_factor": decimal(vae.scaling_factor),
-        "up_block_types": vec!["UpDecoderBlock2D"; levels],
-    })
+        ("force_upcast", model.unet.added_dim.is_some().into()),
+        ("in_channels", 3.into()),
+        ("latent_channels", vae.latent_channels.into()),
+        ("layers_per_block", vae.layers_per_block.into()),
+        ("norm_num_groups", 32.into()),
+        ("out_channels", 3.into()),
+        ("sample_size", model.resolution.0.min(model.resolution.1).into()),
+        ("scaling_factor", decimal(vae.scaling_factor).into()),
+        ("up_block_types", vec!["UpDecoderBlock2D"; levels].into()),
+    ])
 }
 
 /// An `f32` as the shortest decimal number that means it.
@@ -134,28 +134,32 @@ fn decimal(value: f32) -> f64 {
 }
 
 /// `CLIPTextModel`, of so many layers.
-pub(super) fn text(part: &TextPart, layers: usize) -> Value {
+pub(super) fn text(part: &TextPart, layers: usize) -> Config {
     let config = &part.config;
-    json!({
-        "architectures": [class(part)],
-        "attention_dropout": 0.0,
-        "bos_token_id": START,
-        "eos_token_id": END,
-        "hidden_act": match config.activation {
-            TextActivation::QuickGelu => "quick_gelu",
-            TextActivation::Gelu => "gelu",
-        },
-        "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
-        "layer_norm_eps": 1e-5,
-        "max_position_embeddings": CONTEXT,
-        "model_type": "clip_text_model",
-        "num_attention_heads": config.width / HEAD_WIDTH,
-        "num_hidden_layers": layers,
-        "pad_token_id": part.padding,
-        "projection_dim": config.width,
-        "vocab_size": config.vocabulary,
-    })
+    Config::from([
+        ("architectures", [class(part)].into()),
+        ("attention_dropout", 0.0.into()),
+        ("bos_token_id", START.into()),
+        ("eos_token_id", END.into()),
+        (
+            "hidden_act",
+            match config.activation {
+                TextActivation::QuickGelu => "quick_gelu",
+                TextActivation::Gelu => "gelu",
+            }
+            .into(),
+        ),
+        ("hidden_size", config.width.into()),
+        ("intermediate_size", config.mlp_width.into()),
+        ("layer_norm_eps", 1e-5.into()),
+        ("max_position_embeddings", CONTEXT.into()),
+        ("model_type", "clip_text_model".into()),
+        ("num_attention_heads", (config.width / HEAD_WIDTH).into()),
+        ("num_hidden_layers", layers.into()),
+        ("pad_token_id", part.padding.into()),
+        ("projection_dim", config.width.into()),
+        ("vocab_size", config.vocabulary.into()),
+    ])
 }
 
 /// The class of transformers for an encoder.
@@ -164,7 +168,7 @@ fn class(part: &TextPart) -> &'static str {
 }
 
 /// The class of diffusers for the sampler that a model was published with, and its settings.
-pub(super) fn scheduler(model: &Model) -> (&'static str, Value) {
+pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
     let is_zero = model.training.is_zero_terminal_snr();
     let is_xl = model.unet.added_dim.is_some();
     let (class, spacing) = match model.distilled {
@@ -176,28 +180,31 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Value) {
         None if is_xl => ("EulerDiscreteScheduler", "leading"),
         None => ("DDIMScheduler", "leading"),
     };
-    let mut config = json!({
-        "_class_name": class,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "num_train_timesteps": 1000,
-        "prediction_type": if model.prediction == Prediction::V { "v_prediction" } else { "epsilon" },
-        "steps_offset": 1,
-        "timestep_spacing": spacing,
-    });
+    let mut config = Config::from([
+        ("_class_name", class.into()),
+        ("beta_end", 0.012.into()),
+        ("beta_schedule", "scaled_linear".into()),
+        ("beta_start", 0.00085.into()),
+        ("num_train_timesteps", 1000.into()),
+        (
+            "prediction_type",
+            ConfigValue::from(if model.prediction == Prediction::V { "v_prediction" } else { "epsilon" }),
+        ),
+        ("steps_offset", 1.into()),
+        ("timestep_spacing", spacing.into()),
+    ]);
     if class != "EulerAncestralDiscreteScheduler" && class != "EulerDiscreteScheduler" {
-        config["clip_sample"] = false.into();
-        config["set_alpha_to_one"] = false.into();
+        config.set("clip_sample", false);
+        config.set("set_alpha_to_one", false);
     }
     if is_zero {
-        config["rescale_betas_zero_snr"] = true.into();
+        config.set("rescale_betas_zero_snr", true);
     }
     (class, config)
 }
 
 /// `model_index.json`: the pipeline, and the class of each part.
-pub(super) fn index(model: &Model, scheduler: &str) -> Value {
+pub(super) fn index(model: &Model, scheduler: &str) -> Config {
     let is_xl = model.unet.added_dim.is_some();
     let class = match (is_xl, model.input) {
         (true, Input::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
@@ -208,30 +215,30 @@ pub(super) fn index(model: &Model, scheduler: &str) -> Value {
         (false, Input::Inpaint) => "StableDiffusionInpaintPipeline",
         (false, Input::Edit) => "StableDiffusionInstructPix2PixPipeline",
     };
-    let none = json!([null, null]);
-    let mut index = json!({
-        "_class_name": class,
-        "scheduler": ["diffusers", scheduler],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    });
+    let none = ConfigValue::from([ConfigValue::null(), ConfigValue::null()]);
+    let mut index = Config::from([
+        ("_class_name", class.into()),
+        ("scheduler", ["diffusers", scheduler].into()),
+        ("unet", ["diffusers", "UNet2DConditionModel"].into()),
+        ("vae", ["diffusers", "AutoencoderKL"].into()),
+    ]);
     if is_xl {
-        index["force_zeros_for_empty_prompt"] = model.zero_negative.into();
+        index.set("force_zeros_for_empty_prompt", model.zero_negative);
         for name in ["text_encoder", "tokenizer"] {
-            index[name] = none.clone();
+            index.set(name, none.clone());
         }
         if class == "StableDiffusionXLImg2ImgPipeline" || class == "StableDiffusionXLInpaintPipeline" {
-            index["requires_aesthetics_score"] = model.takes_score.into();
+            index.set("requires_aesthetics_score", model.takes_score);
         }
     } else {
-        index["requires_safety_checker"] = false.into();
+        index.set("requires_safety_checker", false);
         for name in ["feature_extractor", "safety_checker"] {
-            index[name] = none.clone();
+            index.set(name, none.clone());
         }
     }
     for part in &model.text {
-        index[part.scope] = json!(["transformers", self::class(part)]);
-        index[tokenizer(part)] = json!(["transformers", "CLIPTokenizer"]);
+        index.set(part.scope, ["transformers", self::class(part)]);
+        index.set(tokenizer(part), ["transformers", "CLIPTokenizer"]);
     }
     index
 }

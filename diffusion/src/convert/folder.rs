@@ -7,7 +7,7 @@ use crate::Error;
 use crate::families::Model;
 use crate::text::TextPart;
 use crate::tokenizer::{self, CONTEXT, Tokenizer};
-use latent_loader::{Checkpoint, Value, json};
+use latent_loader::{Checkpoint, Config};
 
 /// The files of weights, and the other files.
 pub(super) fn files(
@@ -41,7 +41,7 @@ pub(super) fn files(
         files.push(File {
             path: format!("{}/model.safetensors", part.scope),
             metadata: metadata::of_component(checkpoint, part.scope),
-            tensors: text::tensors(&model.weights, &scope, "", Style::Transformers, kept, options.numbers),
+            tensors: text::tensors(&model.weights, &scope, "", Style::Transformers, kept, options.dtype),
         });
         texts.push(json_file(&format!("{}/config.json", part.scope), &config::text(part, layers)));
         texts.extend(tokenizer_files(part));
@@ -49,8 +49,8 @@ pub(super) fn files(
     Ok((files, texts))
 }
 
-fn json_file(path: &str, value: &Value) -> Text {
-    Text { path: path.to_owned(), text: format!("{value:#}\n") }
+fn json_file(path: &str, config: &Config) -> Text {
+    Text { path: path.to_owned(), text: format!("{config:#}\n") }
 }
 
 /// Tensors below a scope under their canonical names, which are those of diffusers.
@@ -59,7 +59,7 @@ fn below(model: &Model, scope: &str, options: &Options) -> Vec<Tensor> {
     names
         .filter_map(|name| {
             let pieces = vec![Piece::whole(&format!("{scope}{name}"))];
-            Tensor::weight(&model.weights, name.to_owned(), pieces, options.numbers)
+            Tensor::weight(&model.weights, name.to_owned(), pieces, options.dtype)
         })
         .collect()
 }
@@ -89,15 +89,19 @@ fn tokenizer_files(part: &TextPart) -> Vec<Text> {
     let vocabulary = Tokenizer::vocabulary();
     let piece = |id: u32| vocabulary[id as usize].as_str();
     let (start, end) = (piece(tokenizer::START), piece(tokenizer::END));
-    let special =
-        json!({"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": piece(part.padding)});
+    let special = Config::from([
+        ("bos_token", start.into()),
+        ("eos_token", end.into()),
+        ("unk_token", end.into()),
+        ("pad_token", piece(part.padding).into()),
+    ]);
     let mut config = special.clone();
-    config["add_prefix_space"] = false.into();
-    config["clean_up_tokenization_spaces"] = true.into();
-    config["do_lower_case"] = true.into();
-    config["model_max_length"] = CONTEXT.into();
-    config["tokenizer_class"] = "CLIPTokenizer".into();
-    let ids: Value = (0u32..).zip(&vocabulary).map(|(id, piece)| (piece.clone(), Value::from(id))).collect();
+    config.set("add_prefix_space", false);
+    config.set("clean_up_tokenization_spaces", true);
+    config.set("do_lower_case", true);
+    config.set("model_max_length", CONTEXT);
+    config.set("tokenizer_class", "CLIPTokenizer");
+    let ids: Config = (0u32..).zip(&vocabulary).map(|(id, piece)| (piece.clone(), id.into())).collect();
     vec![
         json_file(&format!("{folder}/tokenizer_config.json"), &config),
         json_file(&format!("{folder}/special_tokens_map.json"), &special),

@@ -1,4 +1,4 @@
-//! A model in another layout or number format.
+//! A model in another layout or dtype.
 //!
 //! A [`Conversion`] is planned from headers alone: which tensors the new files hold, under which names, and what each is
 //! made of. [`Conversion::write`] then reads, changes and writes one tensor after the other, so that memory holds the
@@ -11,12 +11,12 @@
 //! text encoder of SD 2.x lacks the last layer, which is not used.
 //!
 //! ```no_run
-//! use latent_diffusion::convert::{Conversion, Layout, Numbers, Options};
-//! use latent_diffusion::loader::Checkpoint;
+//! use latent_diffusion::convert::{Conversion, Layout, Options};
+//! use latent_diffusion::loader::{Checkpoint, DType};
 //! use std::{ops::ControlFlow, path::Path};
 //!
 //! let checkpoint = Checkpoint::open(Path::new("model.safetensors"))?;
-//! let options = Options { numbers: Some(Numbers::F16), ..Options::to(Layout::Folder) };
+//! let options = Options { dtype: Some(DType::F16), ..Options::to(Layout::Folder) };
 //! let conversion = Conversion::plan(checkpoint, &options)?;
 //! conversion.write(Path::new("model"), &mut |_| ControlFlow::Continue(()))?;
 //! # Ok::<(), latent_diffusion::Error>(())
@@ -24,22 +24,22 @@
 
 mod buffers;
 mod config;
+mod dtypes;
 mod folder;
 mod metadata;
-mod numbers;
 mod single;
 mod tensors;
 mod text;
 mod write;
 
-pub use numbers::{Numbers, TooLarge};
+pub use dtypes::{TARGET_DTYPES, TooLarge};
 
 use crate::Error;
 use crate::families::{Beside, Model};
 use crate::lora::{Applied, Lora, Merge, Strength};
 use crate::samplers::Prediction;
 use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
-use latent_loader::{Checkpoint, Dtype, TensorInfo, Weights};
+use latent_loader::{Checkpoint, DType, TensorInfo, Weights};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tensors::Tensor;
@@ -58,8 +58,8 @@ pub enum Layout {
 pub struct Options {
     /// How it is laid out.
     pub layout: Layout,
-    /// The number format of all weights; each keeps its own when `None`.
-    pub numbers: Option<Numbers>,
+    /// The dtype of all weights, one of [`TARGET_DTYPES`]; each keeps its own when `None`.
+    pub dtype: Option<DType>,
     /// LoRAs that are added to the weights.
     pub loras: Vec<(Arc<Lora>, Strength)>,
     /// Whether the copies of weights that trainers average are kept, in a single file.
@@ -76,7 +76,7 @@ impl Options {
     pub fn to(layout: Layout) -> Options {
         Options {
             layout,
-            numbers: None,
+            dtype: None,
             loras: Vec::new(),
             keep_ema: false,
             prediction: None,
@@ -128,11 +128,16 @@ impl Conversion {
     ///
     /// # Errors
     /// A checkpoint that cannot draw or is not whole, a LoRA that does not fit it, weights that are to be kept and have no
-    /// place in a folder.
+    /// place in a folder, a dtype that is not one of [`TARGET_DTYPES`].
     pub fn plan(checkpoint: Checkpoint, options: &Options) -> Result<Conversion, Error> {
         if options.keep_ema && options.layout == Layout::Folder {
             let reason = "a diffusers folder has no place for the EMA copy; write a single file".to_owned();
             return Err(Error::Setting { name: "EMA", reason });
+        }
+        if let Some(dtype) = options.dtype.filter(|dtype| !TARGET_DTYPES.contains(dtype)) {
+            let names: Vec<_> = TARGET_DTYPES.iter().map(|dtype| dtype.name()).collect();
+            let reason = format!("weights cannot be written as {dtype}; take one of {}", names.join(", "));
+            return Err(Error::Setting { name: "dtype", reason });
         }
         let checkpoint = Arc::new(checkpoint);
         let mut model = Model::detect(&checkpoint)?;
@@ -175,9 +180,9 @@ impl Conversion {
         self.files.iter().map(|file| file.tensors.len()).sum()
     }
 
-    /// Bytes of the tensors of the new files, by number format, most first.
+    /// Bytes of the tensors of the new files, by dtype, most first.
     #[must_use]
-    pub fn bytes(&self) -> Vec<(Dtype, u64)> {
+    pub fn bytes(&self) -> Vec<(DType, u64)> {
         let mut bytes = BTreeMap::new();
         for tensor in self.files.iter().flat_map(|file| &file.tensors) {
             *bytes.entry(tensor.dtype).or_insert(0) += tensor.header().bytes();

@@ -1,11 +1,12 @@
 //! The layout of the original single files (LDM, SGM): all parts in one, under the names of their Python modules.
 
+use super::dtypes::dtype_of;
 use super::tensors::{Piece, Tensor};
 use super::text::{self, Style};
 use super::{Options, buffers};
 use crate::families::{Beside, Model, originals};
 use crate::samplers::Prediction;
-use latent_loader::{Checkpoint, Dtype, Layout};
+use latent_loader::{Checkpoint, CheckpointLayout, DType};
 use std::collections::BTreeSet;
 
 const UNET: &str = "model.diffusion_model.";
@@ -39,17 +40,17 @@ pub(super) fn tensors(
         let (prefix, style) = encoder(model, index);
         let scope = format!("{}.", part.scope);
         let all = (usize::MAX, true);
-        out.extend(text::tensors(&model.weights, &scope, &prefix, style, all, options.numbers));
+        out.extend(text::tensors(&model.weights, &scope, &prefix, style, all, options.dtype));
     }
     let copied = beside.surplus.iter().filter(|tensor| is_usual(model, &tensor.name));
-    out.extend(copied.map(|tensor| Tensor::old(tensor, options.numbers)));
+    out.extend(copied.map(|tensor| Tensor::old(tensor, options.dtype)));
     out.extend(beside.schedule.iter().filter(|t| is_told(model, &t.name)).map(|t| Tensor::old(t, None)));
     if options.keep_ema {
-        out.extend(beside.ema.iter().map(|tensor| Tensor::old(tensor, options.numbers)));
+        out.extend(beside.ema.iter().map(|tensor| Tensor::old(tensor, options.dtype)));
     }
     let there: BTreeSet<String> = out.iter().map(|tensor| tensor.name.clone()).collect();
     let mut made = marks(model, checkpoint);
-    if checkpoint.layout() != Layout::SingleFile {
+    if checkpoint.layout() != CheckpointLayout::SingleFile {
         made.extend(usual(model, options));
     }
     out.extend(made.into_iter().filter(|tensor| !there.contains(&tensor.name)));
@@ -64,7 +65,7 @@ fn unet(model: &Model, options: &Options) -> Vec<Tensor> {
     let tensor = |name: &str| {
         let original = originals::unet(name, layers, attends)?;
         let pieces = vec![Piece::whole(&format!("unet.{name}"))];
-        Tensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.numbers)
+        Tensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.dtype)
     };
     weights.names().filter_map(tensor).collect()
 }
@@ -75,7 +76,7 @@ fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
     let tensor = |name: &str| {
         let original = originals::vae(name, levels)?;
         let pieces = vec![Piece::whole(&format!("vae.{name}"))];
-        let mut tensor = Tensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.numbers)?;
+        let mut tensor = Tensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.dtype)?;
         if name.contains(".attentions.") && tensor.shape.len() > 1 {
             tensor.shape.resize(4, 1);
         }
@@ -119,10 +120,10 @@ fn usual(model: &Model, options: &Options) -> Vec<Tensor> {
             Style::OpenClip => {
                 let table =
                     format!("{}.text_model.embeddings.token_embedding.weight", model.text[index].scope);
-                let old = model.weights.info(&table).map_or(Dtype::F32, |info| info.dtype);
-                // A single number is no block.
-                let old = if old == Dtype::Q8_0 { Dtype::F32 } else { old };
-                let dtype = options.numbers.map_or(old, |numbers| numbers.dtype_of(old, &[]));
+                let old = model.weights.info(&table).map_or(DType::F32, |info| info.dtype);
+                // A single value is not a block.
+                let old = if old.is_block_format() { DType::F32 } else { old };
+                let dtype = options.dtype.map_or(old, |target| dtype_of(target, old, &[]));
                 out.extend(buffers::logit_scale(format!("{prefix}logit_scale"), dtype));
             }
         }

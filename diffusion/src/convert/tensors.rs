@@ -1,8 +1,8 @@
 //! Tensors of a converted file, and what each is made of.
 
-use super::Numbers;
-use latent_loader::q8_0::stored_shape;
-use latent_loader::{Dtype, NewTensor, TensorInfo, Weights};
+use super::dtypes::dtype_of;
+use latent_loader::block_storage::stored_shape;
+use latent_loader::{DType, NewTensor, TensorInfo, Weights};
 
 /// The weight that lies the other way round in the other layout.
 const PROJECTION: &str = ".text_projection";
@@ -13,7 +13,7 @@ pub(super) struct Tensor {
     /// Its name in the new file.
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    pub(super) dtype: Dtype,
+    pub(super) dtype: DType,
     pub(super) from: From,
 }
 
@@ -46,12 +46,12 @@ impl Piece {
 }
 
 impl Tensor {
-    /// A weight under a new name; `None` if it is not there. Its format is `numbers`, or what it was.
+    /// A weight under a new name; `None` if it is not there. Its dtype is `target`, or what it was.
     pub(super) fn weight(
         weights: &Weights,
         name: String,
         pieces: Vec<Piece>,
-        numbers: Option<Numbers>,
+        target: Option<DType>,
     ) -> Option<Tensor> {
         let first = pieces.first()?;
         let info = weights.info(&first.canonical)?;
@@ -61,22 +61,22 @@ impl Tensor {
         }
         // Blocks lie along rows, which are columns of a projection in the other layout: it stays as exact as it is.
         let is_projection = first.canonical.contains(PROJECTION);
-        let numbers = numbers.filter(|numbers| *numbers != Numbers::Q8_0 || !is_projection);
-        let mut dtype = numbers.map_or(info.dtype, |numbers| numbers.dtype_of(info.dtype, &shape));
-        let in_blocks = stored_shape(&shape).is_some() && !first.turned;
-        if dtype == Dtype::Q8_0 && !in_blocks {
-            dtype = Dtype::F32;
+        let target = target.filter(|target| !target.is_block_format() || !is_projection);
+        let mut dtype = target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &shape));
+        let in_blocks = stored_shape(dtype, &shape).is_some() && !first.turned;
+        if dtype.is_block_format() && !in_blocks {
+            dtype = DType::F32;
         }
         Some(Tensor { name, shape, dtype, from: From::Weights(pieces) })
     }
 
-    /// A tensor of the old file, as it is, or in another format where it is one of weights.
-    pub(super) fn old(info: &TensorInfo, numbers: Option<Numbers>) -> Tensor {
-        let numbers = numbers.filter(|_| info.dtype.is_weight());
+    /// A tensor of the old file, as it is, or in another dtype where it is one of weights.
+    pub(super) fn old(info: &TensorInfo, target: Option<DType>) -> Tensor {
+        let target = target.filter(|_| info.dtype.is_weight());
         Tensor {
             name: info.name.clone(),
             shape: info.shape.clone(),
-            dtype: numbers.map_or(info.dtype, |numbers| numbers.dtype_of(info.dtype, &info.shape)),
+            dtype: target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &info.shape)),
             from: From::Old(info.name.clone()),
         }
     }
@@ -84,7 +84,7 @@ impl Tensor {
     /// A tensor of these `f32` values, in another format if need be.
     pub(super) fn made(name: &str, shape: &[usize], values: &[f32]) -> Tensor {
         let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype: Dtype::F32, from: From::Made(data) }
+        Tensor { name: name.to_owned(), shape: shape.to_vec(), dtype: DType::F32, from: From::Made(data) }
     }
 
     pub(super) fn header(&self) -> NewTensor {

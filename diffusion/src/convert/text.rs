@@ -3,11 +3,10 @@
 //! OpenCLIP keeps queries, keys and values of a layer in one tensor, and its text projection the other way round. Both
 //! layouts are read, so each is made of each.
 
-use super::Numbers;
 use super::tensors::{Piece, Tensor};
 use crate::families::originals;
 use crate::text::{TextActivation, TextPart};
-use latent_loader::Weights;
+use latent_loader::{DType, Weights};
 
 /// Who named the tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub(super) fn tensors(
     prefix: &str,
     style: Style,
     (layers, projects): (usize, bool),
-    numbers: Option<Numbers>,
+    dtype: Option<DType>,
 ) -> Vec<Tensor> {
     let mut out = Vec::new();
     let is_kept = |name: &str| match layer(name) {
@@ -49,7 +48,7 @@ pub(super) fn tensors(
         let new = rename(name, style).into_iter();
         out.extend(new.filter_map(|(name, mut pieces)| {
             pieces.iter_mut().for_each(|piece| piece.canonical.insert_str(0, scope));
-            Tensor::weight(weights, format!("{prefix}{name}"), pieces, numbers)
+            Tensor::weight(weights, format!("{prefix}{name}"), pieces, dtype)
         }));
     }
     out

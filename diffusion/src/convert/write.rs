@@ -1,7 +1,8 @@
 //! From the old files to the new ones, tensor by tensor.
 
+use super::dtypes::encode;
 use super::tensors::{From, Piece, Tensor};
-use super::{Conversion, File, Numbers, TooLarge};
+use super::{Conversion, File, TARGET_DTYPES, TooLarge};
 use crate::params::without_blocks;
 use crate::pipeline::tell;
 use crate::{Error, Event, Listener};
@@ -109,16 +110,17 @@ impl Conversion {
         Ok(if piece.turned { turned(raw) } else { raw })
     }
 
-    /// Writes numbers in the format that the new file has them in.
+    /// Writes values in the dtype that the new file has them in.
     fn convert(&self, raw: &RawTensor, to: &Tensor, out: &mut Output<'_, '_>) -> Result<(), Error> {
-        let numbers = Numbers::of(to.dtype).filter(|_| raw.dtype != to.dtype);
-        let Some(numbers) = numbers else { return out.bytes(&raw.data) };
+        if raw.dtype == to.dtype || !TARGET_DTYPES.contains(&to.dtype) {
+            return out.bytes(&raw.data);
+        }
         let columns = match &raw.shape[..] {
             [] => 1,
             [values] => *values,
             [_, row @ ..] => row.iter().product(),
         };
-        let (of_block, block) = raw.dtype.block();
+        let (of_block, block) = (raw.dtype.block_len(), raw.dtype.block_bytes());
         let rows = (VALUES / columns.max(1)).max(1);
         let step = (rows * columns).max(1).div_ceil(of_block) * block;
         let mut bytes = Vec::new();
@@ -128,12 +130,11 @@ impl Conversion {
             let shape = vec![len / block * of_block];
             let values = RawTensor { dtype: raw.dtype, shape, data }.to_f32()?;
             bytes.clear();
-            numbers.rows(&values, columns, &mut bytes).map_err(|TooLarge(value)| Error::Unsupported {
+            encode(to.dtype, &values, columns, &mut bytes).map_err(|TooLarge(value)| Error::Unsupported {
                 file: self.checkpoint.label().to_owned(),
                 reason: format!(
                     "{} holds {value}, which is too large for {}; take bf16 or f32",
-                    to.name,
-                    numbers.name()
+                    to.name, to.dtype
                 ),
             })?;
             out.bytes(&bytes)?;
@@ -155,7 +156,7 @@ impl Output<'_, '_> {
 
 /// A square matrix whose rows have become columns.
 fn turned(raw: RawTensor) -> RawTensor {
-    let (rows, size) = (raw.shape.first().copied().unwrap_or(0), raw.dtype.size().unwrap_or(1));
+    let (rows, size) = (raw.shape.first().copied().unwrap_or(0), raw.dtype.size());
     let columns = raw.data.len() / (rows * size).max(1);
     let mut data = Vec::with_capacity(raw.data.len());
     for column in 0..columns {

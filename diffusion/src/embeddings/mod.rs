@@ -64,7 +64,9 @@ impl TextualInversion {
             if !tensor.dtype.is_weight() || rows == 0 || width == 0 || rows > MAX_VECTORS {
                 return wrong(format!(
                     "{:?} is {} {:?}, not 1 to {MAX_VECTORS} vectors of numbers",
-                    tensor.name, tensor.dtype, tensor.shape
+                    tensor.name,
+                    tensor.dtype.header_name(),
+                    tensor.shape
                 ));
             }
             if *vectors.get_or_insert(rows) != rows {

@@ -138,7 +138,7 @@ fn component<'a>(name: &'static str, tensors: impl Iterator<Item = &'a TensorInf
         component.tensors += 1;
         component.parameters += tensor.elements() as u64;
         component.bytes += tensor.bytes() as u64;
-        let dtype = tensor.dtype.to_string();
+        let dtype = tensor.dtype.header_name().to_owned();
         match component.dtypes.iter_mut().find(|(name, _)| *name == dtype) {
             Some((_, bytes)) => *bytes += tensor.bytes() as u64,
             None => component.dtypes.push((dtype, tensor.bytes() as u64)),

@@ -190,7 +190,7 @@ fn named_resolution(checkpoint: &Checkpoint, factor: usize) -> Option<(usize, us
         let sides = (width.trim().parse().ok()?, height.trim().parse().ok()?);
         return Some(sides).filter(|(width, height)| good(width) && good(height));
     }
-    let side = checkpoint.config("unet")?.get("sample_size")?.as_u64()?;
+    let side = checkpoint.config("unet")?.get_u64("sample_size")?;
     let side = usize::try_from(side).ok()?.checked_mul(factor)?;
     Some((side, side)).filter(|_| good(&side))
 }

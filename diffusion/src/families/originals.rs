@@ -145,9 +145,8 @@ mod tests {
     fn below(manifest: &str, prefix: &str) -> Vec<String> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference/manifests/");
         let text = std::fs::read_to_string(format!("{folder}{manifest}-single.json")).unwrap();
-        let manifest: latent_loader::Value = text.parse().unwrap();
-        let entries = manifest["files"].as_object().unwrap().values().flat_map(|f| f.as_array().unwrap());
-        let names = entries.map(|entry| entry["name"].as_str().unwrap());
+        let manifest = latent_benches::Manifest::parse(&text).unwrap();
+        let names = manifest.files().values().flatten().map(|entry| entry.name.as_str());
         names.filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect()
     }
 

@@ -73,7 +73,6 @@ pub(super) fn lacking(family: &Family, weights: &Weights) -> Vec<&'static str> {
 
 /// The scale of latents that the VAE's configuration names, in a model's folder or its own.
 pub(super) fn named_scale(checkpoint: &Checkpoint) -> Option<f32> {
-    let scale =
-        checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get("scaling_factor")?.as_f64()?;
+    let scale = checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get_f64("scaling_factor")?;
     (scale.is_finite() && scale > 0.0).then_some(scale as f32)
 }

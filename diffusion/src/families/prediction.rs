@@ -38,7 +38,7 @@ const MARKS_OF_V: [&str; 2] = ["v_pred", "edm_vpred.sigma_max"];
 pub(super) fn told(contents: &Contents<'_>, base: Option<Base>) -> Option<DetectedPrediction> {
     let checkpoint = contents.checkpoint;
     let told = |prediction, by| Some(DetectedPrediction { prediction, by });
-    let config = checkpoint.config("scheduler").and_then(|c| c.get("prediction_type")?.as_str());
+    let config = checkpoint.config("scheduler").and_then(|c| c.get_str("prediction_type"));
     if let Some(prediction) = config.and_then(named) {
         return told(prediction, CONFIG);
     }
@@ -81,6 +81,6 @@ fn named(text: &str) -> Option<Prediction> {
 
 /// Whether the schedule ends in pure noise.
 pub(super) fn zero_terminal_snr(checkpoint: &Checkpoint) -> bool {
-    let config = checkpoint.config("scheduler").and_then(|c| c.get("rescale_betas_zero_snr")?.as_bool());
+    let config = checkpoint.config("scheduler").and_then(|c| c.get_bool("rescale_betas_zero_snr"));
     config.unwrap_or(false) || checkpoint.get("ztsnr").is_some()
 }

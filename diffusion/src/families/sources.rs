@@ -6,7 +6,7 @@ use super::parts::named_scale;
 use super::places::Part;
 use super::{ALL, Base, Family, Model, text};
 use crate::Error;
-use latent_loader::{Checkpoint, Piece};
+use latent_loader::{Checkpoint, CheckpointPart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ struct Join {
     /// Scopes of the family's text encoders, and the width that each must have.
     texts: Vec<(String, usize)>,
     latent_channels: Option<usize>,
-    pieces: Vec<Piece>,
+    pieces: Vec<CheckpointPart>,
     /// Scopes that a piece gives.
     taken: Vec<&'static str>,
     doubts: Vec<String>,
@@ -122,7 +122,7 @@ impl Join {
     }
 
     /// The UNet of a checkpoint, with the marks and tables of its schedule; and the names of its other parts.
-    fn main(&self, checkpoint: Checkpoint) -> (Piece, Names) {
+    fn main(&self, checkpoint: Checkpoint) -> (CheckpointPart, Names) {
         let contents = Contents::of(&checkpoint);
         let is_other = |name: &String| Join::SCOPES.iter().any(|scope| name.starts_with(scope));
         let (rest, mut tensors): (Names, Names) =
@@ -134,7 +134,7 @@ impl Join {
         if checkpoint.config("").is_some() {
             configs.insert("unet".to_owned(), String::new());
         }
-        (Piece { checkpoint, tensors, configs }, rest)
+        (CheckpointPart { checkpoint, tensors, configs }, rest)
     }
 
     /// Adds the other parts of the UNet's file that no file replaces.
@@ -157,7 +157,7 @@ impl Join {
         let tensors = scope_of(&contents, VAE, VAE);
         self.check_vae(&contents)?;
         self.taken.push(VAE);
-        self.pieces.push(Piece { tensors, configs: config_of(&checkpoint, "vae"), checkpoint });
+        self.pieces.push(CheckpointPart { tensors, configs: config_of(&checkpoint, "vae"), checkpoint });
         // The configuration is that of the file that gives the VAE.
         self.pieces[0].configs.remove("vae");
         Ok(())
@@ -228,7 +228,7 @@ impl Join {
             return Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
         }
         self.taken.extend(taken);
-        self.pieces.push(Piece { checkpoint, tensors, configs: BTreeMap::new() });
+        self.pieces.push(CheckpointPart { checkpoint, tensors, configs: BTreeMap::new() });
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Join {
             tensors.extend(scope_of(&contents, scope, scope));
             self.taken.push(scope);
         }
-        self.pieces.push(Piece { checkpoint, tensors, configs });
+        self.pieces.push(CheckpointPart { checkpoint, tensors, configs });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::names::{self, Layer};
 use super::{Lora, Strength};
 use crate::Error;
-use latent_loader::{Dtype, RawTensor, Weights};
+use latent_loader::{DType, RawTensor, Weights};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ impl Merge {
             }
         }
         let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Ok(RawTensor { dtype: Dtype::F32, shape: raw.shape, data: data.into() })
+        Ok(RawTensor { dtype: DType::F32, shape: raw.shape, data: data.into() })
     }
 }
 

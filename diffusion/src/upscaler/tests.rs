@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rng::RngKind;
-use latent_loader::{Checkpoint, Dtype, NewTensor, Writer};
+use latent_loader::{Checkpoint, DType, NewTensor, Writer};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -59,7 +59,7 @@ fn file(net: &Net, name: impl Fn(&str) -> String) -> Checkpoint {
         let mut put = |end: &str, shape: Vec<usize>, data: &[f32]| {
             let name = name(&format!("{path}.{end}"));
             values.insert(name.clone(), data.to_vec());
-            tensors.push(NewTensor { name, dtype: Dtype::F32, shape });
+            tensors.push(NewTensor { name, dtype: DType::F32, shape });
         };
         put("weight", vec![*outputs, *inputs, 3, 3], weight);
         put("bias", vec![*outputs], bias);

@@ -4,7 +4,7 @@ mod files;
 mod pipeline;
 mod taesd;
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::{Event, Image, Listener, Pipeline};
@@ -24,7 +24,7 @@ fn entries(name: &str) -> Vec<Value> {
 /// A file of these tensors. The numbers of each follow from its name, or that of its `src`.
 fn file(label: &str, entries: Vec<Value>) -> Checkpoint {
     let manifest = Manifest::parse(&json!({"files": {"file": entries}}).to_string()).unwrap();
-    let bytes = synth::bytes(&manifest.files()["file"], 1234, WeightDtype::F16);
+    let bytes = synth::bytes(&manifest.files()["file"], 1234, DType::F16);
     Checkpoint::from_bytes(label, bytes).unwrap()
 }
 

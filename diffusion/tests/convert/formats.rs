@@ -1,10 +1,10 @@
-//! Number formats, and LoRAs that are merged in.
+//! Dtypes, and LoRAs that are merged in.
 
 use crate::models::{self, model};
 use crate::{Room, assert_same, contents, draw};
 use half::{bf16, f16};
-use latent_benches::WeightDtype;
-use latent_diffusion::convert::{Conversion, Layout, Numbers, Options};
+use latent_benches::DType;
+use latent_diffusion::convert::{Conversion, Layout, Options};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::lora::{Lora, Strength};
 use latent_diffusion::{Event, Pipeline, Settings};
@@ -12,29 +12,29 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn to(numbers: Numbers) -> Options {
-    Options { numbers: Some(numbers), ..Options::to(Layout::Single) }
+fn to(dtype: DType) -> Options {
+    Options { dtype: Some(dtype), ..Options::to(Layout::Single) }
 }
 
 #[test]
 fn values_are_rounded_to_the_nearest() {
     let room = Room::new();
-    let original = || models::write(&room, "f32.safetensors", models::entries("sd15"), WeightDtype::F32);
+    let original = || models::write(&room, "f32.safetensors", models::entries("sd15"), DType::F32);
     let before = original();
-    for numbers in [Numbers::F16, Numbers::BF16] {
-        let after = room.convert(original(), &to(numbers), &format!("{}.safetensors", numbers.name()));
+    for dtype in [DType::F16, DType::BF16] {
+        let after = room.convert(original(), &to(dtype), &format!("{dtype}.safetensors"));
         let mut changed = 0;
         for info in after.tensors() {
             let (old, new) = (before.read(&info.name).unwrap(), after.read(&info.name).unwrap());
             // Tables and counts are no weights.
-            if info.dtype != numbers.dtype() {
+            if info.dtype != dtype {
                 assert_eq!(old, new, "{}", info.name);
                 continue;
             }
             changed += 1;
             for (old, new) in old.to_f32().unwrap().iter().zip(new.to_f32().unwrap()) {
-                let nearest = match numbers {
-                    Numbers::F16 => f16::from_f32(*old).to_f32(),
+                let nearest = match dtype {
+                    DType::F16 => f16::from_f32(*old).to_f32(),
                     _ => bf16::from_f32(*old).to_f32(),
                 };
                 assert_eq!(nearest, new, "{} {old}", info.name);
@@ -45,12 +45,19 @@ fn values_are_rounded_to_the_nearest() {
 }
 
 #[test]
+fn weights_are_not_written_as_integers() {
+    let room = Room::new();
+    let error = Conversion::plan(model(&room, "sd15"), &to(DType::I8)).err().unwrap();
+    assert_eq!(error.to_string(), "dtype: weights cannot be written as i8; take one of f32, f16, bf16, q8_0");
+}
+
+#[test]
 fn more_digits_draw_the_same_image() {
     let room = Room::new();
-    let wide = room.convert(model(&room, "sd15"), &to(Numbers::F32), "wide.safetensors");
+    let wide = room.convert(model(&room, "sd15"), &to(DType::F32), "wide.safetensors");
     assert!(draw(wide) == draw(room.open("sd15.safetensors")));
     // And are rounded to what they were.
-    let narrow = room.convert(room.open("wide.safetensors"), &to(Numbers::F16), "narrow.safetensors");
+    let narrow = room.convert(room.open("wide.safetensors"), &to(DType::F16), "narrow.safetensors");
     let mut original = contents(&room.open("sd15.safetensors"));
     original.retain(|name, _| !name.starts_with("model_ema."));
     assert_same(&contents(&narrow), &original);
@@ -62,8 +69,8 @@ fn a_number_that_does_not_fit_is_named() {
     let mut entries = models::entries("sd15");
     let entry = entries.iter_mut().find(|entry| models::name(entry) == "first_stage_model.quant_conv.bias");
     entry.unwrap()["fixed"] = "w:70000".into();
-    let original = models::write(&room, "large.safetensors", entries, WeightDtype::F32);
-    let conversion = Conversion::plan(original, &to(Numbers::F16)).unwrap();
+    let original = models::write(&room, "large.safetensors", entries, DType::F32);
+    let conversion = Conversion::plan(original, &to(DType::F16)).unwrap();
     let error = conversion.write(&room.path("out"), &mut |_| ControlFlow::Continue(())).unwrap_err();
     for part in ["large.safetensors: ", "first_stage_model.quant_conv.bias holds 70000", "bf16"] {
         assert!(error.to_string().contains(part), "{error}");
@@ -80,10 +87,10 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
     ] {
         let room = Room::new();
         let open = || {
-            let file = models::write(&room, "lora.safetensors", models::entries(lora), WeightDtype::F16);
+            let file = models::write(&room, "lora.safetensors", models::entries(lora), DType::F16);
             vec![(Arc::new(Lora::open(file).unwrap()), Strength::from(0.75))]
         };
-        let options = Options { layout, numbers: Some(Numbers::F32), loras: open(), ..Options::to(layout) };
+        let options = Options { layout, dtype: Some(DType::F32), loras: open(), ..Options::to(layout) };
         let conversion = Conversion::plan(model(&room, family), &options).unwrap();
         let [applied] = conversion.applied() else { panic!() };
         assert!(applied.applied > 100 && applied.applied == applied.total, "{applied}");

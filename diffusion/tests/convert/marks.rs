@@ -2,10 +2,9 @@
 
 use crate::models::{self, model};
 use crate::{Room, assert_same_sizes};
-use latent_benches::WeightDtype;
 use latent_diffusion::convert::{Layout, Options};
 use latent_diffusion::families::Model;
-use latent_diffusion::loader::{Checkpoint, Dtype, NewTensor, Writer};
+use latent_diffusion::loader::{Checkpoint, DType, NewTensor, Writer};
 use latent_diffusion::samplers::Prediction;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +51,7 @@ fn predictions_and_pure_noise_go_through_every_layout() {
 fn a_model_for_few_steps_is_one_under_another_name() {
     let room = Room::new();
     let original =
-        models::write(&room, "sdxl_lightning_8step.safetensors", models::entries("sdxl"), WeightDtype::F16);
+        models::write(&room, "sdxl_lightning_8step.safetensors", models::entries("sdxl"), DType::F16);
     room.folder(original, "folder");
     room.single(room.open("folder"), "single.safetensors");
     for name in ["folder", "single.safetensors"] {
@@ -61,8 +60,8 @@ fn a_model_for_few_steps_is_one_under_another_name() {
     }
     let scheduler = room.open("folder").config("scheduler").unwrap().clone();
     assert_eq!(
-        (&scheduler["_class_name"], &scheduler["timestep_spacing"]),
-        (&"EulerDiscreteScheduler".into(), &"trailing".into())
+        (scheduler.get_str("_class_name"), scheduler.get_str("timestep_spacing")),
+        (Some("EulerDiscreteScheduler"), Some("trailing"))
     );
 }
 
@@ -86,7 +85,7 @@ fn metadata_goes_along_but_for_a_hash_that_is_no_longer_true() {
     let mut writer = Writer::begin(Vec::new(), &texts, &mut headers).unwrap();
     headers.iter().for_each(|header| writer.write(&plain.read(&header.name).unwrap().data).unwrap());
     let bytes = writer.end().unwrap();
-    assert_eq!(headers[0].dtype, Dtype::I64);
+    assert_eq!(headers[0].dtype, DType::I64);
     let told = Checkpoint::from_bytes("told.safetensors", bytes).unwrap();
     room.folder(told, "folder");
     let single = room.single(room.open("folder"), "single.safetensors");

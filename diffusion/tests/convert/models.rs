@@ -1,7 +1,7 @@
 //! Synthetic models to convert.
 
 use crate::Room;
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::loader::Checkpoint;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -53,7 +53,7 @@ pub(crate) fn ssd() -> Vec<Value> {
 }
 
 /// Writes a single file of these tensors.
-pub(crate) fn write(room: &Room, file: &str, entries: Vec<Value>, weights: WeightDtype) -> Checkpoint {
+pub(crate) fn write(room: &Room, file: &str, entries: Vec<Value>, weights: DType) -> Checkpoint {
     let manifest = Manifest::parse(&json!({"files": {"file": entries}}).to_string()).unwrap();
     std::fs::write(room.path(file), synth::bytes(&manifest.files()["file"], 1, weights)).unwrap();
     room.open(file)
@@ -61,12 +61,12 @@ pub(crate) fn write(room: &Room, file: &str, entries: Vec<Value>, weights: Weigh
 
 /// A tiny model of a family, in f16.
 pub(crate) fn model(room: &Room, family: &str) -> Checkpoint {
-    write(room, &format!("{family}.safetensors"), entries(family), WeightDtype::F16)
+    write(room, &format!("{family}.safetensors"), entries(family), DType::F16)
 }
 
 /// The same numbers as those of the single file, as diffusers lays them out.
 pub(crate) fn folder(room: &Room, family: &str) -> Checkpoint {
     let manifest = Manifest::parse(&manifest(&format!("{family}-tiny-diffusers")).to_string()).unwrap();
-    synth::write_checkpoint(&manifest, 1, WeightDtype::F16, &room.path(family)).unwrap();
+    synth::write_checkpoint(&manifest, 1, DType::F16, &room.path(family)).unwrap();
     room.open(family)
 }

@@ -3,33 +3,34 @@
 use crate::models::{self, model};
 use crate::{Room, assert_same, contents, draw};
 use half::f16;
-use latent_benches::WeightDtype;
-use latent_diffusion::convert::{Layout, Numbers, Options};
-use latent_diffusion::loader::{Checkpoint, Dtype, q8_0};
+use latent_diffusion::convert::{Layout, Options};
+use latent_diffusion::loader::{Checkpoint, DType, block_storage};
 use latent_diffusion::lora::{Lora, Strength};
 use latent_diffusion::{Image, Pipeline, Settings};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn to(numbers: Numbers) -> Options {
-    Options { numbers: Some(numbers), ..Options::to(Layout::Single) }
+fn to(dtype: DType) -> Options {
+    Options { dtype: Some(dtype), ..Options::to(Layout::Single) }
 }
 
 /// A tiny model of a family with weights in blocks, `blocks.safetensors`.
 fn blocks(room: &Room, family: &str) -> Checkpoint {
-    room.convert(model(room, family), &to(Numbers::Q8_0), "blocks.safetensors")
+    room.convert(model(room, family), &to(DType::Q8_0), "blocks.safetensors")
 }
 
 /// Whether a weight is written in blocks.
 fn has_blocks(name: &str, shape: &[usize]) -> bool {
-    shape.len() > 1 && q8_0::stored_shape(shape).is_some() && !name.contains("text_projection")
+    shape.len() > 1
+        && block_storage::stored_shape(DType::Q8_0, shape).is_some()
+        && !name.contains("text_projection")
 }
 
 #[test]
 fn values_are_off_by_half_a_step_at_most() {
     let room = Room::new();
-    let original = || models::write(&room, "f32.safetensors", models::entries("sdxl"), WeightDtype::F32);
-    let (before, after) = (original(), room.convert(original(), &to(Numbers::Q8_0), "blocks.safetensors"));
+    let original = || models::write(&room, "f32.safetensors", models::entries("sdxl"), DType::F32);
+    let (before, after) = (original(), room.convert(original(), &to(DType::Q8_0), "blocks.safetensors"));
     let (mut in_blocks, mut as_they_were) = (0, 0);
     for info in after.tensors() {
         let (old, new) = (before.read(&info.name).unwrap(), after.read(&info.name).unwrap());
@@ -39,9 +40,9 @@ fn values_are_off_by_half_a_step_at_most() {
             continue;
         }
         in_blocks += 1;
-        assert_eq!((new.dtype, &new.shape), (Dtype::Q8_0, &old.shape), "{}", info.name);
+        assert_eq!((new.dtype, &new.shape), (DType::Q8_0, &old.shape), "{}", info.name);
         let (old, new) = (old.to_f32().unwrap(), new.to_f32().unwrap());
-        for (old, new) in old.chunks(q8_0::BLOCK).zip(new.chunks(q8_0::BLOCK)) {
+        for (old, new) in old.chunks(DType::Q8_0.block_len()).zip(new.chunks(DType::Q8_0.block_len())) {
             // The scale is a half, rounded to 11 bits, or to a multiple of the smallest one.
             let largest = old.iter().fold(0f32, |largest, value| largest.max(value.abs()));
             let step = largest / 127.0 * (1.0 + 2f32.powi(-10)) + 2f32.powi(-24);
@@ -64,7 +65,7 @@ fn there_and_back(family: &str) {
     assert_same(&contents(&again), &expected);
     let folder = room.folder(again, "folder");
     let back = room.single(room.open("folder"), "back.safetensors");
-    let exact = room.convert(room.open("folder"), &to(Numbers::F32), "exact.safetensors");
+    let exact = room.convert(room.open("folder"), &to(DType::F32), "exact.safetensors");
     let found = contents(&back);
     for (name, tensor) in expected.iter().filter(|(_, (dtype, ..))| dtype == "Q8_0") {
         // What a folder has no place for comes back from no folder.
@@ -100,12 +101,12 @@ families! {
 fn halves_are_the_nearest_to_what_blocks_hold() {
     let room = Room::new();
     blocks(&room, "sd15");
-    let halves = room.convert(room.open("blocks.safetensors"), &to(Numbers::F16), "halves.safetensors");
+    let halves = room.convert(room.open("blocks.safetensors"), &to(DType::F16), "halves.safetensors");
     let before = room.open("blocks.safetensors");
     let mut changed = 0;
-    for info in before.tensors().filter(|info| info.dtype == Dtype::Q8_0) {
+    for info in before.tensors().filter(|info| info.dtype == DType::Q8_0) {
         let (old, new) = (before.read(&info.name).unwrap(), halves.read(&info.name).unwrap());
-        assert_eq!((new.dtype, &new.shape), (Dtype::F16, &info.shape), "{}", info.name);
+        assert_eq!((new.dtype, &new.shape), (DType::F16, &info.shape), "{}", info.name);
         let nearest: Vec<_> =
             old.to_f32().unwrap().iter().map(|value| f16::from_f32(*value).to_f32()).collect();
         assert!(new.to_f32().unwrap() == nearest, "{}", info.name);
@@ -120,7 +121,7 @@ fn a_lora_is_merged_onto_blocks() {
         let room = Room::new();
         blocks(&room, family);
         let open = || {
-            let file = models::write(&room, "lora.safetensors", models::entries(lora), WeightDtype::F16);
+            let file = models::write(&room, "lora.safetensors", models::entries(lora), DType::F16);
             vec![(Arc::new(Lora::open(file).unwrap()), Strength::from(0.75))]
         };
         let image = |checkpoint: Checkpoint, loras: &[(Arc<Lora>, Strength)]| -> Image {
@@ -132,7 +133,7 @@ fn a_lora_is_merged_onto_blocks() {
             pipeline.text_to_image("a fox", "", &settings, go_on).unwrap().remove(0)
         };
         // Exactly where the sum is kept in f32, and in blocks again where nothing else is asked for.
-        let exact = Options { loras: open(), ..to(Numbers::F32) };
+        let exact = Options { loras: open(), ..to(DType::F32) };
         let merged = room.convert(room.open("blocks.safetensors"), &exact, "merged.safetensors");
         let while_drawing = image(room.open("blocks.safetensors"), &open());
         assert!(image(merged, &[]) == while_drawing, "{family}");
@@ -145,7 +146,7 @@ fn a_lora_is_merged_onto_blocks() {
             let old = before.read(&info.name).unwrap();
             assert_eq!((info.dtype, &info.shape), (old.dtype, &old.shape), "{}", info.name);
             let new = again.read(&info.name).unwrap();
-            if info.dtype == Dtype::Q8_0 && old != new {
+            if info.dtype == DType::Q8_0 && old != new {
                 changed += 1;
                 let (new, sum) = (new.to_f32().unwrap(), exact.read(&info.name).unwrap().to_f32().unwrap());
                 let largest = sum.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -170,7 +171,7 @@ fn the_demo_models_images_are_hardly_others() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
         Checkpoint::open(&path).unwrap()
     };
-    let file = room.convert(demo(), &to(Numbers::Q8_0), "blocks.safetensors");
+    let file = room.convert(demo(), &to(DType::Q8_0), "blocks.safetensors");
     let image = |checkpoint: Checkpoint, prompt: &str| {
         let mut pipeline = Pipeline::open(checkpoint).unwrap();
         let settings = Settings { steps: 12, seeds: vec![5], ..Settings::default() };

@@ -2,7 +2,7 @@
 
 mod macs;
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::Error;
 use latent_diffusion::families::{Model, PUBLISHED, Parts, Published};
 use latent_diffusion::loader::{Checkpoint, Weights};
@@ -131,7 +131,7 @@ fn a_model_without_a_file_has_the_tensors_of_a_file() {
         assert_eq!(lengths(|on_read| load(&Params::synthetic(1, on_read))), of_file, "{part}");
     };
     for name in ["sd15-tiny-single.json", "sd21-tiny-single.json", "sdxl-tiny-single.json"] {
-        let bytes = synth::bytes(manifest(name).files().values().next().unwrap(), 1, WeightDtype::F16);
+        let bytes = synth::bytes(manifest(name).files().values().next().unwrap(), 1, DType::F16);
         let checkpoint = Arc::new(Checkpoint::from_bytes(name, bytes).unwrap());
         let Parts { unet, vae, weights, text, .. } = Parts::detect(&checkpoint).unwrap();
         load(&weights, "unet", &|params| UNet::load(params, &unet).map(drop));

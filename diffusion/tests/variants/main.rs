@@ -5,7 +5,7 @@ mod lcm;
 mod refiner;
 mod turbo;
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::tensor::{Device, Tensor};
 use latent_diffusion::{Event, Listener};
@@ -25,7 +25,7 @@ fn entries(family: &str) -> Vec<Value> {
 /// A file of these tensors in `f32`. The numbers of each follow from its name.
 fn bytes(entries: Vec<Value>) -> Vec<u8> {
     let manifest = Manifest::parse(&json!({"files": {"file": entries}}).to_string()).unwrap();
-    synth::bytes(&manifest.files()["file"], 1234, WeightDtype::F32)
+    synth::bytes(&manifest.files()["file"], 1234, DType::F32)
 }
 
 fn checkpoint(entries: Vec<Value>) -> Arc<Checkpoint> {

@@ -17,6 +17,7 @@ pub(crate) mod micro;
     expect(dead_code, reason = "no kernel of this build packs its left side; tests have one")
 )]
 pub(crate) mod packed;
+mod panel;
 pub mod reference;
 pub(crate) mod single_precision;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd, x86};
+use super::{FRACTION_BITS, Isa, Simd, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -52,6 +52,19 @@ impl Avx2 {
     }
 }
 
+/// Stores eight columns of eight rows, from the row `first` of sixteen on.
+///
+/// # Safety
+/// - The CPU has AVX2; each of `to` is valid for writes of sixteen values; `first` is at most 8.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) unsafe fn store_columns(columns: [__m256; 8], to: &[*mut f32; 8], first: usize) {
+    for (column, to) in columns.into_iter().zip(to) {
+        // SAFETY: the caller guarantees AVX2 and sixteen values at each of `to`.
+        unsafe { _mm256_storeu_ps(to.add(first), column) };
+    }
+}
+
 // Each intrinsic below needs only the features that the token proves; loads and stores state what they add.
 #[cfg(target_arch = "x86_64")]
 // SAFETY: `new` detects the features and `assume` requires them; loads and stores access eight values.
@@ -76,47 +89,66 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(p, v) }
     }
     #[inline(always)]
-    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+    unsafe fn transpose_f32(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for first in [0, 8] {
             let half = std::array::from_fn(|row| rows[first + row]);
-            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX2 and
-            // F16C.
+            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX2.
+            unsafe { store_columns(x86::transpose_f32(half), to, first) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for first in [0, 8] {
+            let half = std::array::from_fn(|row| rows[first + row]);
+            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX2 and F16C.
             unsafe {
-                let columns = match dtype {
-                    DType::F16 => x86::transpose_16bit(half).map(|bits| _mm256_cvtph_ps(bits)),
-                    DType::BF16 => x86::transpose_16bit(half).map(|bits| {
-                        let wide = _mm256_cvtepu16_epi32(bits);
-                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-                    }),
-                    DType::F32 => x86::transpose_f32(half),
-                    DType::Q8_0 => unreachable!("blocks are widened whole"),
-                };
-                for (column, to) in columns.into_iter().zip(to) {
-                    _mm256_storeu_ps(to.add(first), column);
+                let columns = x86::transpose_16bit(half).map(|bits| _mm256_cvtph_ps(bits));
+                store_columns(columns, to, first);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_bf16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for first in [0, 8] {
+            let half = std::array::from_fn(|row| rows[first + row]);
+            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX2.
+            unsafe {
+                let columns = x86::transpose_16bit(half).map(|bits| {
+                    let wide = _mm256_cvtepu16_epi32(bits);
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+                });
+                store_columns(columns, to, first);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_i8(self, rows: &[*const u8; 16], factors: &[f32; 16], to: &[*mut f32; 8]) {
+        for first in [0, 8] {
+            let half = std::array::from_fn(|row| rows[first + row]);
+            // SAFETY: the caller guarantees eight bytes of each row and sixteen values at each of `to`; the token proves
+            // AVX2.
+            unsafe {
+                let factors = _mm256_loadu_ps(factors.as_ptr().add(first));
+                let pairs = x86::transpose_bytes(half);
+                for (pair, to) in pairs.into_iter().zip(to.as_chunks::<2>().0) {
+                    for (column, to) in [pair, _mm_unpackhi_epi64(pair, pair)].into_iter().zip(to) {
+                        let wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(column));
+                        _mm256_storeu_ps(to.add(first), _mm256_mul_ps(factors, wide));
+                    }
                 }
             }
         }
     }
     #[inline(always)]
-    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
-        for first in [0, 8] {
-            let half: [*const u8; 8] = std::array::from_fn(|row| rows[first + row]);
-            // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values
-            // are the rest, and for sixteen values at each of `to`; the token proves AVX2 and F16C.
+    fn widen_f16(self, bits: [u16; 16]) -> [f32; 16] {
+        let mut wide = [0.0; 16];
+        for (bits, wide) in bits.as_chunks::<8>().0.iter().zip(wide.as_chunks_mut::<8>().0) {
+            // SAFETY: eight values are read and eight written; the token proves F16C.
             unsafe {
-                let bits = half.map(|row| row.cast::<u16>().read_unaligned());
-                let scales = _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast()));
-                for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
-                    let pairs = x86::transpose_bytes(half.map(|row| row.add(2 + 8 * eight)));
-                    for (pair, to) in pairs.into_iter().zip(to.as_chunks::<2>().0) {
-                        for (column, to) in [pair, _mm_unpackhi_epi64(pair, pair)].into_iter().zip(to) {
-                            let wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(column));
-                            _mm256_storeu_ps(to.add(first), _mm256_mul_ps(scales, wide));
-                        }
-                    }
-                }
+                _mm256_storeu_ps(wide.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast())));
             }
         }
+        wide
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {

@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "x86_64")]
-use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd, x86};
+use super::{FRACTION_BITS, Isa, Simd, avx2::store_columns, x86};
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -84,52 +84,62 @@ unsafe impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(p, v) }
     }
     #[inline(always)]
-    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
-        let [top, bottom]: [[*const u8; 8]; 2] =
-            std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]));
-        // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512.
+    unsafe fn transpose_f32(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for (half, first) in rows.as_chunks::<8>().0.iter().zip([0, 8]) {
+            // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F and,
+            // with it, AVX2.
+            unsafe { store_columns(x86::transpose_f32(*half), to, first) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_f16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        let halves = rows.as_chunks::<8>().0;
+        // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F.
         unsafe {
-            if dtype == DType::F32 {
-                for (half, first) in [(top, 0), (bottom, 8)] {
-                    for (column, to) in x86::transpose_f32(half).into_iter().zip(to) {
-                        _mm256_storeu_ps(to.add(first), column);
-                    }
-                }
-                return;
-            }
-            let halves = x86::transpose_16bit(top).into_iter().zip(x86::transpose_16bit(bottom));
-            for ((top, bottom), to) in halves.zip(to) {
-                let bits = _mm256_set_m128i(bottom, top);
-                let wide = if dtype == DType::F16 {
-                    _mm512_cvtph_ps(bits)
-                } else {
-                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
-                };
-                _mm512_storeu_ps(*to, wide);
+            let columns = x86::transpose_16bit(halves[0]).into_iter().zip(x86::transpose_16bit(halves[1]));
+            for ((top, bottom), to) in columns.zip(to) {
+                _mm512_storeu_ps(*to, _mm512_cvtph_ps(_mm256_set_m128i(bottom, top)));
             }
         }
     }
     #[inline(always)]
-    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
-        let [top, bottom]: [[*const u8; 8]; 2] =
-            std::array::from_fn(|half| std::array::from_fn(|row| rows[8 * half + row]));
-        // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values are
-        // the rest, and for sixteen values at each of `to`; the token proves AVX-512.
+    unsafe fn transpose_bf16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        let halves = rows.as_chunks::<8>().0;
+        // SAFETY: the caller guarantees the rows and sixteen values at each of `to`; the token proves AVX-512F.
         unsafe {
-            let bits = rows.map(|row| row.cast::<u16>().read_unaligned());
-            let scales = _mm512_cvtph_ps(_mm256_loadu_si256(bits.as_ptr().cast()));
-            for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
-                let [top, bottom] =
-                    [top, bottom].map(|rows| x86::transpose_bytes(rows.map(|row| row.add(2 + 8 * eight))));
-                for ((top, bottom), to) in top.into_iter().zip(bottom).zip(to.as_chunks::<2>().0) {
-                    let columns = [_mm_unpacklo_epi64(top, bottom), _mm_unpackhi_epi64(top, bottom)];
-                    for (column, to) in columns.into_iter().zip(to) {
-                        let wide = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(column));
-                        _mm512_storeu_ps(*to, _mm512_mul_ps(scales, wide));
-                    }
+            let columns = x86::transpose_16bit(halves[0]).into_iter().zip(x86::transpose_16bit(halves[1]));
+            for ((top, bottom), to) in columns.zip(to) {
+                let wide = _mm512_cvtepu16_epi32(_mm256_set_m128i(bottom, top));
+                _mm512_storeu_ps(*to, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_i8(self, rows: &[*const u8; 16], factors: &[f32; 16], to: &[*mut f32; 8]) {
+        let halves = rows.as_chunks::<8>().0;
+        // SAFETY: the caller guarantees eight bytes of each row and sixteen values at each of `to`; the token proves
+        // AVX-512F.
+        unsafe {
+            let factors = _mm512_loadu_ps(factors.as_ptr());
+            let pairs = x86::transpose_bytes(halves[0]).into_iter().zip(x86::transpose_bytes(halves[1]));
+            for ((top, bottom), to) in pairs.zip(to.as_chunks::<2>().0) {
+                let columns = [_mm_unpacklo_epi64(top, bottom), _mm_unpackhi_epi64(top, bottom)];
+                for (column, to) in columns.into_iter().zip(to) {
+                    let wide = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(column));
+                    _mm512_storeu_ps(*to, _mm512_mul_ps(factors, wide));
                 }
             }
         }
+    }
+    #[inline(always)]
+    fn widen_f16(self, bits: [u16; 16]) -> [f32; 16] {
+        let mut wide = [0.0; 16];
+        // SAFETY: sixteen values are read and sixteen written; the token proves AVX-512F.
+        unsafe {
+            let halves = _mm256_loadu_si256(bits.as_ptr().cast());
+            _mm512_storeu_ps(wide.as_mut_ptr(), _mm512_cvtph_ps(halves));
+        }
+        wide
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {

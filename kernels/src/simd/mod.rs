@@ -18,9 +18,6 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::dtype::{DType, WeightBytes};
-use crate::q8_0::{BLOCK, Block};
-
 pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use feature::Feature;
@@ -63,40 +60,57 @@ pub unsafe trait Simd: sealed::Sealed + Copy + Send + Sync + 'static {
     /// - `p` must be valid for writes of `LANES` values; no alignment beyond that of `f32` is needed.
     unsafe fn store_ptr(self, p: *mut f32, v: Self::F32);
 
-    /// Widens eight columns of sixteen rows, exactly: column `c` of the rows becomes the sixteen values at `to[c]`.
+    /// Eight columns of sixteen rows of `f32`: column `c` of the rows becomes the sixteen values at `to[c]`.
     ///
     /// # Safety
-    /// - Each row must be valid for reads of eight values of `dtype`, which is not `Q8_0`; no alignment is needed.
-    /// - Each of `to` must be valid for writes of sixteen values.
-    #[inline(always)]
-    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
-        for (r, row) in rows.iter().enumerate() {
-            // SAFETY: the caller guarantees the row.
-            let bytes = unsafe { std::slice::from_raw_parts(*row, 8 * dtype.size()) };
-            for (c, to) in to.iter().enumerate() {
-                // SAFETY: the caller guarantees sixteen values.
-                unsafe { *to.add(r) = WeightBytes::new(dtype, bytes).get(c) };
-            }
-        }
-    }
-
-    /// Widens a block of Q8_0 of each of sixteen rows, exactly: column `c` of the blocks becomes the sixteen values at
-    /// `to[c]`.
-    ///
-    /// # Safety
-    /// - Each row must be valid for reads of a block; no alignment is needed.
+    /// - Each row must be valid for reads of eight little-endian values; no alignment is needed.
     /// - Each of `to` must be valid for writes of sixteen values. Several may be the same place, which then holds one of
     ///   their columns.
     #[inline(always)]
-    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
-        for (r, row) in rows.iter().enumerate() {
-            // SAFETY: the caller vouches for the row.
-            let block = Block::from_bytes(unsafe { &*row.cast() });
-            for (c, to) in to.iter().enumerate() {
-                // SAFETY: the caller vouches for sixteen values.
-                unsafe { *to.add(r) = block.get(c) };
-            }
-        }
+    unsafe fn transpose_f32(self, rows: &[*const u8; TRANSPOSE_ROWS], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
+        // SAFETY: the caller's.
+        unsafe { transpose(rows, to, |_, bytes| f32::from_le_bytes(bytes)) }
+    }
+
+    /// As [`transpose_f32`](Simd::transpose_f32), of IEEE halves, which are widened: exact.
+    ///
+    /// # Safety
+    /// - As there, with values of 16 bits.
+    #[inline(always)]
+    unsafe fn transpose_f16(self, rows: &[*const u8; TRANSPOSE_ROWS], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
+        // SAFETY: the caller's.
+        unsafe { transpose(rows, to, |_, bytes| half::f16::from_le_bytes(bytes).to_f32()) }
+    }
+
+    /// As [`transpose_f32`](Simd::transpose_f32), of bfloat16, which are widened: exact.
+    ///
+    /// # Safety
+    /// - As there, with values of 16 bits.
+    #[inline(always)]
+    unsafe fn transpose_bf16(self, rows: &[*const u8; TRANSPOSE_ROWS], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
+        // SAFETY: the caller's.
+        unsafe { transpose(rows, to, |_, bytes| half::bf16::from_le_bytes(bytes).to_f32()) }
+    }
+
+    /// As [`transpose_f32`](Simd::transpose_f32), of signed bytes, each times the factor of its row.
+    ///
+    /// # Safety
+    /// - As there, with values of 8 bits.
+    #[inline(always)]
+    unsafe fn transpose_i8(
+        self,
+        rows: &[*const u8; TRANSPOSE_ROWS],
+        factors: &[f32; TRANSPOSE_ROWS],
+        to: &[*mut f32; TRANSPOSE_COLUMNS],
+    ) {
+        // SAFETY: the caller's.
+        unsafe { transpose(rows, to, |row, bytes| factors[row] * f32::from(i8::from_le_bytes(bytes))) }
+    }
+
+    /// Sixteen IEEE halves, given as their bits, widened: exact.
+    #[inline(always)]
+    fn widen_f16(self, bits: [u16; TRANSPOSE_ROWS]) -> [f32; TRANSPOSE_ROWS] {
+        bits.map(|bits| half::f16::from_bits(bits).to_f32())
     }
 
     /// `a + b`
@@ -166,6 +180,24 @@ pub unsafe trait Simd: sealed::Sealed + Copy + Send + Sync + 'static {
     }
 }
 
+/// Eight columns of sixteen rows of values of `N` bytes, each converted with its row's number.
+///
+/// # Safety
+/// - As [`Simd::transpose_f32`], with values of `N` bytes.
+#[inline(always)]
+unsafe fn transpose<const N: usize>(
+    rows: &[*const u8; TRANSPOSE_ROWS],
+    to: &[*mut f32; TRANSPOSE_COLUMNS],
+    convert: impl Fn(usize, [u8; N]) -> f32,
+) {
+    for (r, row) in rows.iter().enumerate() {
+        for (c, to) in to.iter().enumerate() {
+            // SAFETY: the caller guarantees eight values of the row and sixteen at the place; bytes need no alignment.
+            unsafe { *to.add(r) = convert(r, row.add(c * N).cast::<[u8; N]>().read()) };
+        }
+    }
+}
+
 /// Prefetches the `len` values at `p` into the cache: a hint without effect on results, safe for any address.
 #[inline]
 pub(crate) fn prefetch(p: *const f32, len: usize) {
@@ -187,6 +219,11 @@ pub const ROUND: f32 = 12_582_912.0;
 
 /// Bits of the fraction of an `f32`.
 const FRACTION_BITS: i32 = 23;
+
+/// Rows and columns that [`Simd::transpose_f32`] and its like take.
+pub const TRANSPOSE_ROWS: usize = 16;
+/// See [`TRANSPOSE_ROWS`].
+pub const TRANSPOSE_COLUMNS: usize = 8;
 
 /// Lanes of the widest vector (AVX-512).
 pub const MAX_LANES: usize = 16;

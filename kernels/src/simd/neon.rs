@@ -2,7 +2,7 @@
 
 use super::SimdOp;
 #[cfg(target_arch = "aarch64")]
-use super::{BLOCK, DType, FRACTION_BITS, Isa, Simd};
+use super::{FRACTION_BITS, Isa, Simd};
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 
@@ -49,24 +49,17 @@ impl Neon {
     }
 }
 
-/// Eight values, widened.
+/// The bits of eight 16-bit values.
 ///
 /// # Safety
-/// - The CPU has NEON; `row` is valid for reads of eight values of `dtype`.
+/// - The CPU has NEON; `row` is valid for reads of 16 bytes.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-unsafe fn widen(dtype: DType, row: *const u8) -> [float32x4_t; 2] {
+unsafe fn load_16bit(row: *const u8) -> [uint16x4_t; 2] {
     // SAFETY: the caller guarantees the row; loads of bytes need no alignment.
     unsafe {
-        if dtype == DType::F32 {
-            return [0, 16].map(|at| vreinterpretq_f32_u8(vld1q_u8(row.add(at))));
-        }
         let bits = vreinterpretq_u16_u8(vld1q_u8(row));
-        let halves = [vget_low_u16(bits), vget_high_u16(bits)];
-        match dtype {
-            DType::F16 => halves.map(|half| widen_f16(half)),
-            _ => halves.map(|half| vreinterpretq_f32_u32(vshll_n_u16::<16>(half))),
-        }
+        [vget_low_u16(bits), vget_high_u16(bits)]
     }
 }
 
@@ -90,18 +83,18 @@ unsafe fn widen_f16(half: uint16x4_t) -> float32x4_t {
     wide
 }
 
-/// Eight bytes, widened, times a scale.
+/// Eight signed bytes times a factor.
 ///
 /// # Safety
 /// - The CPU has NEON; `row` is valid for reads of eight bytes.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-unsafe fn widen_bytes(scale: f32, row: *const u8) -> [float32x4_t; 2] {
-    // SAFETY: the caller vouches for the row; loads of bytes need no alignment.
+unsafe fn scaled_bytes(factor: f32, row: *const u8) -> [float32x4_t; 2] {
+    // SAFETY: the caller guarantees the row; loads of bytes need no alignment.
     unsafe {
         let wide = vmovl_s8(vld1_s8(row.cast()));
         let halves = [vget_low_s16(wide), vget_high_s16(wide)];
-        halves.map(|half| vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(half)), scale))
+        halves.map(|half| vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(half)), factor))
     }
 }
 
@@ -124,6 +117,24 @@ unsafe fn transpose([r0, r1, r2, r3]: [float32x4_t; 4]) -> [float32x4_t; 4] {
             vtrn2q_f64(pairs[1], pairs[3]),
         ]
         .map(|v| vreinterpretq_f32_f64(v))
+    }
+}
+
+/// Stores four rows of eight values as eight columns, from the row `first` of sixteen on.
+///
+/// # Safety
+/// - The CPU has NEON; each of `to` is valid for writes of sixteen values; `first` is at most 12.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn store_columns(four: [[float32x4_t; 2]; 4], to: &[*mut f32; 8], first: usize) {
+    for half in 0..2 {
+        // SAFETY: the caller guarantees NEON and sixteen values at each of `to`; the store needs the alignment of one.
+        unsafe {
+            let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
+            for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
+                vst1q_f32(to.add(first), column);
+            }
+        }
     }
 }
 
@@ -151,43 +162,59 @@ unsafe impl Simd for Neon {
         unsafe { vst1q_f32(p, v) }
     }
     #[inline(always)]
-    unsafe fn widen_columns(self, dtype: DType, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+    unsafe fn transpose_f32(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for first in (0..16).step_by(4) {
-            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; loads and stores need
-            // the alignment of a byte.
+            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; the token proves NEON.
             unsafe {
-                let four: [[float32x4_t; 2]; 4] = std::array::from_fn(|row| widen(dtype, rows[first + row]));
-                for half in 0..2 {
-                    let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
-                    for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
-                        vst1q_f32(to.add(first), column);
-                    }
-                }
+                let four = std::array::from_fn(|row| {
+                    [0, 16].map(|at| vreinterpretq_f32_u8(vld1q_u8(rows[first + row].add(at))))
+                });
+                store_columns(four, to, first);
             }
         }
     }
     #[inline(always)]
-    unsafe fn widen_q8_0(self, rows: &[*const u8; 16], to: &[*mut f32; BLOCK]) {
+    unsafe fn transpose_f16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
         for first in (0..16).step_by(4) {
-            // SAFETY: the caller vouches for a block of each row, of which the scale is the first two bytes and the values
-            // are the rest, and for sixteen values at each of `to`; loads and stores need the alignment of a byte.
+            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; the token proves NEON.
             unsafe {
-                let rows: [*const u8; 4] = std::array::from_fn(|row| rows[first + row]);
-                let bits = rows.map(|row| row.cast::<u16>().read_unaligned());
-                let mut scales = [0f32; 4];
-                vst1q_f32(scales.as_mut_ptr(), widen_f16(vld1_u16(bits.as_ptr())));
-                for (eight, to) in to.as_chunks::<8>().0.iter().enumerate() {
-                    let four: [[float32x4_t; 2]; 4] =
-                        std::array::from_fn(|row| widen_bytes(scales[row], rows[row].add(2 + 8 * eight)));
-                    for half in 0..2 {
-                        let columns = transpose([four[0][half], four[1][half], four[2][half], four[3][half]]);
-                        for (column, to) in columns.into_iter().zip(&to[4 * half..]) {
-                            vst1q_f32(to.add(first), column);
-                        }
-                    }
-                }
+                let four =
+                    std::array::from_fn(|row| load_16bit(rows[first + row]).map(|half| widen_f16(half)));
+                store_columns(four, to, first);
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn transpose_bf16(self, rows: &[*const u8; 16], to: &[*mut f32; 8]) {
+        for first in (0..16).step_by(4) {
+            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; the token proves NEON.
+            unsafe {
+                let four = std::array::from_fn(|row| {
+                    let wide = |half| vreinterpretq_f32_u32(vshll_n_u16::<16>(half));
+                    load_16bit(rows[first + row]).map(wide)
+                });
+                store_columns(four, to, first);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose_i8(self, rows: &[*const u8; 16], factors: &[f32; 16], to: &[*mut f32; 8]) {
+        for first in (0..16).step_by(4) {
+            // SAFETY: the caller guarantees eight values in each row and sixteen at each of `to`; the token proves NEON.
+            unsafe {
+                let four = std::array::from_fn(|row| scaled_bytes(factors[first + row], rows[first + row]));
+                store_columns(four, to, first);
+            }
+        }
+    }
+    #[inline(always)]
+    fn widen_f16(self, bits: [u16; 16]) -> [f32; 16] {
+        let mut wide = [0.0; 16];
+        for (bits, wide) in bits.as_chunks::<4>().0.iter().zip(wide.as_chunks_mut::<4>().0) {
+            // SAFETY: four values are read and four written; the token proves NEON.
+            unsafe { vst1q_f32(wide.as_mut_ptr(), widen_f16(vld1_u16(bits.as_ptr()))) };
+        }
+        wide
     }
     #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {

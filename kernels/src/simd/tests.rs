@@ -68,40 +68,102 @@ fn signs() {
     }
 }
 
-/// Widens eight columns of sixteen rows.
-struct Widen<'a>(DType, &'a [u8]);
-impl SimdOp for Widen<'_> {
+/// The values of 16 bits or more that the trait transposes.
+#[derive(Clone, Copy, Debug)]
+enum Columns {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// Transposes eight columns of sixteen rows.
+struct Transpose<'a>(Columns, &'a [u8]);
+impl SimdOp for Transpose<'_> {
     type Output = [f32; 128];
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f32; 128] {
-        let Widen(dtype, bytes) = self;
-        assert_eq!(bytes.len(), 128 * dtype.size());
+        let Transpose(columns, bytes) = self;
         let mut out = [f32::NAN; 128];
-        let rows = std::array::from_fn(|row| bytes[row * 8 * dtype.size()..].as_ptr());
-        let columns: Vec<*mut f32> = out.chunks_exact_mut(16).map(|column| column.as_mut_ptr()).collect();
+        let rows = std::array::from_fn(|row| bytes[row * bytes.len() / 16..].as_ptr());
+        let to: Vec<*mut f32> = out.chunks_exact_mut(16).map(|column| column.as_mut_ptr()).collect();
+        let to: &[*mut f32; 8] = to.as_slice().try_into().unwrap();
         // SAFETY: sixteen rows of eight values, and eight columns of sixteen.
-        unsafe { s.widen_columns(dtype, &rows, columns.as_slice().try_into().unwrap()) };
+        unsafe {
+            match columns {
+                Columns::F32 => s.transpose_f32(&rows, to),
+                Columns::F16 => s.transpose_f16(&rows, to),
+                Columns::Bf16 => s.transpose_bf16(&rows, to),
+            }
+        }
         out
     }
 }
 
 #[test]
-fn columns_widen_exactly() {
+fn transposes_convert_exactly() {
     let bits = |size: usize, last: u32| (0..=last).flat_map(move |i| i.to_le_bytes()[..size].to_vec());
     let every: Vec<u8> = bits(2, u32::from(u16::MAX)).collect();
     let singles: Vec<u8> = (0..4096).flat_map(|i| (i as f32 * 0.37 - 500.0).to_le_bytes()).collect();
-    for (dtype, bytes) in [(DType::F16, &every), (DType::BF16, &every), (DType::F32, &singles)] {
+    for (columns, size, bytes) in
+        [(Columns::F16, 2, &every), (Columns::Bf16, 2, &every), (Columns::F32, 4, &singles)]
+    {
         // One byte on: no alignment is asked for.
         let shifted: Vec<u8> = [&[0], &bytes[..]].concat();
-        for block in shifted[1..].chunks_exact(128 * dtype.size()) {
-            let want = WeightBytes::new(dtype, block);
+        for block in shifted[1..].chunks_exact(128 * size) {
             for isa in Isa::available() {
-                let got = isa.run(Widen(dtype, block));
+                let got = isa.run(Transpose(columns, block));
                 for (i, got) in got.iter().enumerate() {
-                    let want = want.get(i % 16 * 8 + i / 16);
+                    let value = &block[(i % 16 * 8 + i / 16) * size..][..size];
+                    let want = match columns {
+                        Columns::F32 => f32::from_le_bytes(value.try_into().unwrap()),
+                        Columns::F16 => half::f16::from_le_bytes(value.try_into().unwrap()).to_f32(),
+                        Columns::Bf16 => half::bf16::from_le_bytes(value.try_into().unwrap()).to_f32(),
+                    };
                     let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
-                    assert!(same, "{isa} {dtype}: {got} for {want}");
+                    assert!(same, "{isa} {columns:?}: {got} for {want}");
                 }
+            }
+        }
+    }
+}
+
+/// Transposes eight columns of sixteen rows of bytes, times factors that are given as halves.
+struct TransposeBytes<'a>([u16; 16], &'a [u8; 128]);
+impl SimdOp for TransposeBytes<'_> {
+    type Output = ([f32; 16], [f32; 128]);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let mut out = [f32::NAN; 128];
+        let factors = s.widen_f16(self.0);
+        let rows = std::array::from_fn(|row| self.1[8 * row..].as_ptr());
+        let to: Vec<*mut f32> = out.chunks_exact_mut(16).map(|column| column.as_mut_ptr()).collect();
+        // SAFETY: sixteen rows of eight bytes, and eight columns of sixteen values.
+        unsafe { s.transpose_i8(&rows, &factors, to.as_slice().try_into().unwrap()) };
+        (factors, out)
+    }
+}
+
+#[test]
+fn bytes_are_multiplied_by_the_factor_of_their_row() {
+    let bytes: [u8; 256] = std::array::from_fn(|i| i as u8);
+    for first in (0..=u16::MAX - 16).step_by(16) {
+        let halves: [u16; 16] = std::array::from_fn(|i| first + i as u16);
+        let bytes = bytes[first as usize / 16 % 2 * 128..].first_chunk().unwrap();
+        for isa in Isa::available() {
+            let (factors, out) = isa.run(TransposeBytes(halves, bytes));
+            for (bits, factor) in halves.iter().zip(factors) {
+                let want = half::f16::from_bits(*bits).to_f32();
+                assert!(
+                    factor.to_bits() == want.to_bits() || (factor.is_nan() && want.is_nan()),
+                    "{isa}: {want}"
+                );
+            }
+            for (i, got) in out.iter().enumerate() {
+                let want = factors[i % 16] * f32::from(bytes[i % 16 * 8 + i / 16] as i8);
+                assert!(
+                    got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+                    "{isa}: {got} for {want}"
+                );
             }
         }
     }

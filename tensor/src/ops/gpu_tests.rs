@@ -77,7 +77,7 @@ fn products() {
 /// Blocks are dequantized to the dtype of the device when the layer is moved there.
 #[test]
 fn quantized_layers() {
-    let bytes = latent_kernels::q8_0::quantize(&values(5, 36 * 288), 288).unwrap();
+    let bytes = latent_kernels::quant::quantize(DType::Q8_0, &values(5, 36 * 288), 288).unwrap();
     let blocks = || WeightBytes::new(DType::Q8_0, &bytes);
     let (rows, image) = (tensor(1, &[10, 288]), tensor(2, &[2, 5, 6, 32]));
     agrees(&[&rows], |x, device| {

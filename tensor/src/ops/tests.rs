@@ -133,7 +133,7 @@ fn linear_layers_and_tables() {
 #[test]
 fn quantized_layers() {
     let values: Vec<f32> = (0..4 * 72 * 4).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect();
-    let bytes = latent_kernels::q8_0::quantize(&values, 288).unwrap();
+    let bytes = latent_kernels::quant::quantize(DType::Q8_0, &values, 288).unwrap();
     let blocks = || WeightBytes::new(DType::Q8_0, &bytes);
     let wide = weight(&blocks().to_f32());
     let single = || WeightBytes::new(DType::F32, &wide);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use latent_benches::{Manifest, WeightDtype, synth};
+use latent_benches::{Manifest, synth};
 
 use super::case::CheckpointKey;
 use super::folder::reference;
@@ -43,7 +43,7 @@ impl Checkpoints {
         let json = fs::read_to_string(&manifest)
             .map_err(|e| format!("cannot read the manifest {}: {e}", manifest.display()))?;
         let manifest = Manifest::parse(&json).map_err(|e| e.to_string())?;
-        let dtype: WeightDtype = key.dtype.parse().map_err(|e| format!("{e}"))?;
+        let dtype = synth::parse_dtype(&key.dtype).map_err(|e| e.to_string())?;
         let name = format!("{}-{}-{}-{}.safetensors", key.family, key.scale, key.seed, key.dtype);
         let path = self.folder.join(name);
         synth::write_checkpoint(&manifest, key.seed, dtype, &path)

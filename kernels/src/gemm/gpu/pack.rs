@@ -36,12 +36,12 @@ impl PackedWeight {
     pub fn new(gpu: &Gpu, weight: &WeightMatrix, half: bool) -> Result<PackedWeight, GpuError> {
         let dtype = match weight.dtype() {
             _ if half => DType::F16,
-            DType::Q8_0 => DType::F32,
+            dtype if dtype.is_block_format() => DType::F32,
             dtype => dtype,
         };
         let upload = |bytes: &[u8]| Array::weight(gpu, WeightBytes::new(dtype, bytes));
         let data = match dtype {
-            DType::F32 | DType::Q8_0 => {
+            DType::F32 => {
                 upload(bytemuck::cast_slice(&pack::<f32>(weight, |from, to| to.copy_from_slice(from))))
             }
             DType::F16 => upload(bytemuck::cast_slice(&pack::<u16>(weight, |from, to| {
@@ -50,6 +50,7 @@ impl PackedWeight {
             DType::BF16 => upload(bytemuck::cast_slice(&pack::<u16>(weight, |from, to| {
                 to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from);
             }))),
+            _ => unreachable!("{dtype} is not stored"),
         }?;
         Ok(PackedWeight { data, outputs: weight.outputs(), inputs: weight.inputs(), taps: weight.taps() })
     }

@@ -160,7 +160,7 @@ impl ProductTile {
             DType::F32 => "WEIGHT_F32",
             DType::F16 => "WEIGHT_F16",
             DType::BF16 => "WEIGHT_BF16",
-            DType::Q8_0 => unreachable!("dequantized when it was packed"),
+            _ => unreachable!("{weight} was converted when it was packed"),
         };
         let variant = variant.flag(SCALAR, scalar).flag(WIDE, outputs.is_multiple_of(4));
         match self {

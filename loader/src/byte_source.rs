@@ -1,8 +1,9 @@
 //! Bytes that a checkpoint is read from: a file, by ranges or mapped, or bytes in memory.
 
-use crate::header::{self, Header, MAX_HEADER_BYTES};
+use crate::header::{self, Header};
+use crate::limits::MAX_HEADER_BYTES;
 use crate::sniff::{self, FileKind};
-use crate::{Bytes, LoadError, map};
+use crate::{Bytes, HeaderProblem, LoadError, map};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -11,36 +12,36 @@ use std::path::Path;
 const LENGTH_BYTES: u64 = 8;
 
 /// Bytes of the shortest header, `{}`.
-const SHORTEST_HEADER: u64 = 2;
+const MIN_HEADER_BYTES: u64 = 2;
 
 /// Something to read from, with the name that error messages call it.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct ByteSource {
     pub(crate) label: String,
     pub(crate) len: u64,
-    data: Data,
+    data: SourceData,
 }
 
-enum Data {
+enum SourceData {
     File(SharedFile),
     /// A file whose tensors are ranges of its mapping. All else is read from the file.
     Mapped(SharedFile, Bytes),
     Bytes(Bytes),
 }
 
-impl std::fmt::Debug for Data {
+impl std::fmt::Debug for SourceData {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Data::File(_) => "File",
-            Data::Mapped(..) => "Mapped",
-            Data::Bytes(_) => "Bytes",
+            SourceData::File(_) => "File",
+            SourceData::Mapped(..) => "Mapped",
+            SourceData::Bytes(_) => "Bytes",
         })
     }
 }
 
-impl Source {
+impl ByteSource {
     /// Opens a regular file. Its kind is looked at before it is opened: opening a pipe would wait for a writer.
-    pub(crate) fn open(path: &Path, label: String) -> Result<Source, LoadError> {
+    pub(crate) fn open(path: &Path, label: String) -> Result<ByteSource, LoadError> {
         let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
         if !metadata.is_file() {
             return Err(LoadError::NotARegularFile { file: label });
@@ -50,31 +51,31 @@ impl Source {
         if !metadata.is_file() {
             return Err(LoadError::NotARegularFile { file: label });
         }
-        Ok(Source { label, len: metadata.len(), data: Data::File(SharedFile::new(file)) })
+        Ok(ByteSource { label, len: metadata.len(), data: SourceData::File(SharedFile::new(file)) })
     }
 
-    pub(crate) fn embedded(label: String, bytes: Bytes) -> Source {
-        Source { label, len: bytes.len() as u64, data: Data::Bytes(bytes) }
+    pub(crate) fn embedded(label: String, bytes: Bytes) -> ByteSource {
+        ByteSource { label, len: bytes.len() as u64, data: SourceData::Bytes(bytes) }
     }
 
-    /// Lets [`in_place`](Source::in_place) map the file from now on. Bytes in memory stay what they are.
-    pub(crate) fn map(self) -> Result<Source, LoadError> {
-        let Source { label, len, data } = self;
+    /// Lets [`in_place`](ByteSource::in_place) map the file from now on. Bytes in memory stay what they are.
+    pub(crate) fn map(self) -> Result<ByteSource, LoadError> {
+        let ByteSource { label, len, data } = self;
         let data = match data {
-            Data::File(file) => match file.map(len) {
-                Ok(bytes) => Data::Mapped(file, bytes),
+            SourceData::File(file) => match file.map(len) {
+                Ok(bytes) => SourceData::Mapped(file, bytes),
                 Err(error) => return Err(LoadError::Io { file: label, action: "map", error }),
             },
             data => data,
         };
-        Ok(Source { label, len, data })
+        Ok(ByteSource { label, len, data })
     }
 
     /// Reads `buffer.len()` bytes at `offset`.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &self.data {
-            Data::File(file) | Data::Mapped(file, _) => file.read_exact_at(offset, buffer),
-            Data::Bytes(bytes) => {
+            SourceData::File(file) | SourceData::Mapped(file, _) => file.read_exact_at(offset, buffer),
+            SourceData::Bytes(bytes) => {
                 let range = bytes.slice(offset, buffer.len());
                 buffer.copy_from_slice(&range.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
@@ -82,19 +83,19 @@ impl Source {
         }
     }
 
-    /// The `len` bytes at `offset`, which the caller knows to lie within the file as it was opened, where they are: in a
+    /// The `len` bytes at `offset`, which the caller knows to be within the file as it was opened, without a copy: in a
     /// mapping or in memory. `None` for a file that must be read.
     pub(crate) fn in_place(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         let bytes = match &self.data {
-            Data::File(_) => return Ok(None),
-            Data::Mapped(file, bytes) => {
-                // A file that is shorter by now is an error as long as it is found out in time.
+            SourceData::File(_) => return Ok(None),
+            SourceData::Mapped(file, bytes) => {
+                // A file that is shorter by now is an error as long as it is noticed in time.
                 if file.len()? < offset.saturating_add(len as u64) {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 bytes
             }
-            Data::Bytes(bytes) => bytes,
+            SourceData::Bytes(bytes) => bytes,
         };
         bytes.slice(offset, len).map(Some).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
@@ -107,9 +108,12 @@ impl Source {
         self.read_header_bytes(0, self.len)
     }
 
-    /// Reads and checks the header of a safetensors file. Returns it with its length in bytes, the eight before it
-    /// included: the place where the tensors' numbers start.
-    pub(crate) fn header(&self) -> Result<(Header, u64), LoadError> {
+    /// Reads and checks the header of a safetensors file; `complete` may change it. Returns it with its length in bytes,
+    /// the eight before it included, which is where the tensors' values start.
+    pub(crate) fn header(
+        &self,
+        complete: impl FnOnce(&mut Header) -> Result<(), HeaderProblem>,
+    ) -> Result<(Header, u64), LoadError> {
         let file = || self.label.clone();
         if self.len == 0 {
             return Err(LoadError::EmptyFile { file: file() });
@@ -122,7 +126,9 @@ impl Source {
             Some(n) if fits(n) && begins_like_one && n > 0 => n,
             _ => return Err(self.explain(claimed, begins_like_one, &head)),
         };
-        let header = header::parse(&self.read_header_bytes(LENGTH_BYTES, n)?)
+        let parsed = header::parse(&self.read_header_bytes(LENGTH_BYTES, n)?);
+        let header = parsed
+            .and_then(|mut header| complete(&mut header).map(|()| header))
             .map_err(|problem| LoadError::Header { file: file(), problem })?;
         let start = LENGTH_BYTES + n;
         let expected = start.saturating_add(header.data_bytes);
@@ -137,7 +143,7 @@ impl Source {
         }
     }
 
-    /// Why a file is refused whose length of the header cannot be right, or whose header does not begin like one.
+    /// Why a file is refused whose header cannot have that length, or does not begin like one.
     fn explain(&self, claimed: Option<u64>, begins_like_one: bool, head: &[u8]) -> LoadError {
         let (file, actual, kind) = (self.label.clone(), self.len, FileKind::guess(head));
         let claimed = claimed.unwrap_or(0);
@@ -151,7 +157,7 @@ impl Source {
         } else if kind == FileKind::Unknown && actual <= LENGTH_BYTES {
             // Only (a part of) the length is there.
             let claimed =
-                if claimed <= MAX_HEADER_BYTES { claimed.max(SHORTEST_HEADER) } else { SHORTEST_HEADER };
+                if claimed <= MAX_HEADER_BYTES { claimed.max(MIN_HEADER_BYTES) } else { MIN_HEADER_BYTES };
             LoadError::HeaderPastEnd { file, needed: LENGTH_BYTES + claimed, actual }
         } else {
             LoadError::NotSafetensors { file, kind }
@@ -180,9 +186,20 @@ pub(crate) fn cannot(action: &'static str, path: &Path, label: &str, error: io::
     LoadError::NotFound { file, link_to }
 }
 
-/// A file that several threads read at once, each at its own place.
-#[cfg(unix)]
-struct SharedFile(File);
+/// A file that several threads read. On Unix each reads at its own offset, at the same time; elsewhere the offset to read at
+/// belongs to the file, and they take turns.
+struct SharedFile(#[cfg(unix)] File, #[cfg(not(unix))] std::sync::Mutex<File>);
+
+impl SharedFile {
+    fn map(&self, len: u64) -> io::Result<Bytes> {
+        self.with_file(|file| map::file(file, len))
+    }
+
+    /// Its length at this moment.
+    fn len(&self) -> io::Result<u64> {
+        self.with_file(|file| file.metadata().map(|metadata| metadata.len()))
+    }
+}
 
 #[cfg(unix)]
 impl SharedFile {
@@ -198,21 +215,6 @@ impl SharedFile {
         f(&self.0)
     }
 }
-
-impl SharedFile {
-    fn map(&self, len: u64) -> io::Result<Bytes> {
-        self.with_file(|file| map::file(file, len))
-    }
-
-    /// Its length at this moment.
-    fn len(&self) -> io::Result<u64> {
-        self.with_file(|file| file.metadata().map(|metadata| metadata.len()))
-    }
-}
-
-/// A file that several threads read, one after the other: here the place to read at belongs to the file.
-#[cfg(not(unix))]
-struct SharedFile(std::sync::Mutex<File>);
 
 #[cfg(not(unix))]
 impl SharedFile {

@@ -1,12 +1,14 @@
-//! Every instruction set against the specification, and products with quantized weights against those with the widened.
+//! Every instruction set against the specification, and products with quantized weights against those with the dequantized.
 
 use super::*;
 use crate::conv2d::{Algorithm, ConvWeight, Convolution, Padding, conv2d_fused_with};
-use crate::dtype::{DType, WeightBytes};
+use crate::dtype::WeightBytes;
 use crate::gemm::{PANEL, WeightMatrix, gemm_with};
 use crate::parallel;
 use crate::testing::random;
 use proptest::prelude::*;
+
+const BLOCK: usize = Q8_0::BLOCK;
 
 fn to_f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
@@ -20,82 +22,50 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn any_blocks(seed: u64, count: usize) -> Vec<u8> {
     let (scales, values) = (random(seed, count), random(seed + 1, count * BLOCK));
     let block = |(scale, values): (f32, &[f32; BLOCK])| {
-        Block { scale: half::f16::from_f32(scale).to_bits(), values: values.map(|v| (v * 128.0) as i8) }
-            .to_bytes()
+        let scale = half::f16::from_f32(scale).to_le_bytes();
+        scale.into_iter().chain(values.map(|v| ((v * 128.0) as i8).cast_unsigned()))
     };
     scales.into_iter().zip(values.as_chunks().0).flat_map(block).collect()
 }
 
 #[test]
-fn a_block_has_the_layout_of_the_format() {
-    let mut bytes = [0; BLOCK_BYTES];
-    // 0.5 as an IEEE half, then 1, -1, .., -128.
-    bytes[..4].copy_from_slice(&[0x00, 0x38, 1, 0xFF]);
-    bytes[33] = 0x80;
-    let block = Block::from_bytes(&bytes);
-    assert_eq!((block.scale(), block.get(0), block.get(1), block.get(2)), (0.5, 0.5, -0.5, 0.0));
-    assert_eq!((block.get(31), block.to_bytes()), (-64.0, bytes));
-    let weight = WeightBytes::new(DType::Q8_0, &bytes);
-    assert_eq!((weight.len(), weight.get(1), weight.get(31)), (32, -0.5, -64.0));
-    assert_eq!(
-        (DType::Q8_0.bytes(96), DType::Q8_0.block(), DType::Q8_0.to_string()),
-        (102, 32, "q8_0".into())
-    );
-}
-
-#[test]
-fn the_largest_value_of_a_block_becomes_127() {
-    let mut values = [0.0; BLOCK];
-    values[3] = -127.0;
-    values[4] = 63.4;
-    values[5] = 0.5;
-    values[6] = 1.5;
-    let block = reference::quantize_block(&values);
-    assert_eq!((block.scale(), &block.values[3..7]), (1.0, &[-127, 63, 0, 2][..]));
-    assert_eq!(reference::quantize_block(&[0.0; BLOCK]), Block { scale: 0, values: [0; BLOCK] });
-}
-
-#[test]
-fn what_no_block_can_hold_is_refused_with_its_place() {
-    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 8.4e6] {
-        let mut values = vec![1.0; 96];
-        values[40] = value;
-        values[70] = f32::NAN;
-        let error = quantize(&values, 96).unwrap_err();
-        assert_eq!((error.index, error.value.to_bits()), (40, value.to_bits()));
-        assert_eq!(reference::quantize(&values, 96).unwrap_err().index, 40);
-    }
-    let most = vec![LARGEST; 32];
-    assert_eq!(dequantize(&quantize(&most, 32).unwrap()), most);
-    let error = NotQuantizable { index: 3, value: 1e9 };
-    assert_eq!(error.to_string(), "q8_0 cannot hold value 3, 1e9: the largest is 8.319008e6");
-}
-
-/// Also where the scale is a subnormal half, or nothing at all.
-#[test]
-fn no_value_is_off_by_more_than_half_a_scale() {
-    for exponent in -40..22 {
-        for seed in 0..20 {
-            let size = (exponent as f32).exp2();
-            let values: Vec<f32> = random(seed, 64).iter().map(|v| v * size).collect();
-            let bytes = quantize(&values, 64).unwrap();
-            let blocks = bytes.as_chunks().0.iter().map(Block::from_bytes);
-            for (block, values) in blocks.zip(values.as_chunks::<BLOCK>().0) {
-                for (i, value) in values.iter().enumerate() {
-                    let error = (f64::from(block.get(i)) - f64::from(*value)).abs();
-                    // The division rounds too.
-                    let limit = f64::from(block.scale()) * (0.5 + 1e-5);
-                    assert!(error <= limit, "{value:e} became {:e} in {:e}", block.get(i), block.scale());
-                }
-            }
+fn every_block_format_has_kernels() {
+    struct DTypeOf;
+    impl FormatVisitor for DTypeOf {
+        type Output = DType;
+        fn visit<F: BlockKernels>(self) -> DType {
+            F::DTYPE
         }
     }
+    for dtype in DType::all() {
+        assert_eq!(with_format(dtype, DTypeOf), dtype.is_block_format().then_some(dtype));
+    }
 }
 
 #[test]
-#[should_panic(expected = "rows of 48 values are no whole blocks")]
+fn what_no_block_can_hold_is_refused_with_its_index() {
+    for value in [f32::NAN, f32::INFINITY, 8.4e6] {
+        let mut values = vec![1.0; 96];
+        values[40] = value;
+        assert_eq!(quantize(DType::Q8_0, &values, 96).unwrap_err().index, 40);
+    }
+    let most = vec![Q8_0::MAX; 32];
+    assert_eq!(dequantize(DType::Q8_0, &quantize(DType::Q8_0, &most, 32).unwrap()), most);
+}
+
+/// Rows that do not exist are blocks of zero bytes in a panel.
+#[test]
+fn a_block_of_zero_bytes_is_one_of_zeros() {
+    for codec in block::CODECS {
+        let (len, size) = (codec.dtype().block_len(), codec.dtype().block_bytes());
+        assert_eq!(bits(&codec.dequantize(&vec![0; size])), vec![0; len]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "rows of 48 values are not whole blocks")]
 fn rows_are_whole_blocks() {
-    drop(quantize(&[0.0; 96], 48));
+    drop(quantize(DType::Q8_0, &[0.0; 96], 48));
 }
 
 #[test]
@@ -107,16 +77,16 @@ fn a_matrix_has_rows_of_whole_blocks() {
 
 #[test]
 fn threads_make_no_difference() {
-    let values = random(5, 3 * GRAIN * BLOCK + BLOCK);
-    let want = reference::quantize(&values, BLOCK).unwrap();
+    let values = random(5, 3 * GRAIN + BLOCK);
+    let want = codec(DType::Q8_0).quantize(&values, BLOCK).unwrap();
     for threads in [1, 2, 5] {
         let both = || {
-            let bytes = quantize(&values, BLOCK).unwrap();
-            let values = dequantize(&bytes);
+            let bytes = quantize(DType::Q8_0, &values, BLOCK).unwrap();
+            let values = dequantize(DType::Q8_0, &bytes);
             (bytes, values)
         };
         let (bytes, widened) = parallel::with_threads(threads, both).unwrap();
-        assert!(bytes == want && widened == reference::dequantize(&want), "{threads} threads");
+        assert!(bytes == want && widened == codec(DType::Q8_0).dequantize(&want), "{threads} threads");
     }
 }
 
@@ -135,18 +105,18 @@ proptest! {
     fn every_set_writes_the_same_blocks(blocks in 1usize..40, seed: u64, exponent in -36i32..22) {
         let values: Vec<f32> =
             random(seed, blocks * BLOCK).iter().map(|v| v * (exponent as f32).exp2()).collect();
-        let want = reference::quantize(&values, BLOCK).unwrap();
+        let want = codec(DType::Q8_0).quantize(&values, BLOCK).unwrap();
         for isa in Isa::available() {
-            prop_assert_eq!(&quantize_with(isa, &values, BLOCK).unwrap(), &want, "{}", isa);
+            prop_assert_eq!(&quantize_with(isa, DType::Q8_0, &values, BLOCK).unwrap(), &want, "{}", isa);
         }
     }
 
     #[test]
     fn every_set_reads_the_same_values(blocks in 1usize..40, seed in 0u64..1 << 40) {
         let bytes = any_blocks(seed, blocks);
-        let want = reference::dequantize(&bytes);
+        let want = codec(DType::Q8_0).dequantize(&bytes);
         for isa in Isa::available() {
-            prop_assert_eq!(bits(&dequantize_with(isa, &bytes)), bits(&want), "{}", isa);
+            prop_assert_eq!(bits(&dequantize_with(isa, DType::Q8_0, &bytes)), bits(&want), "{}", isa);
         }
         let weight = WeightBytes::new(DType::Q8_0, &bytes);
         prop_assert_eq!(bits(&weight.to_f32()), bits(&want));
@@ -161,7 +131,7 @@ proptest! {
         let from = usize::from(at[0]) % inputs;
         let len = 1 + usize::from(at[1]) % (inputs - from);
         let bytes = any_blocks(seed, outputs * inputs * taps / BLOCK);
-        let values = reference::dequantize(&bytes);
+        let values = codec(DType::Q8_0).dequantize(&bytes);
         let matrix = WeightMatrix::with_taps(WeightBytes::new(DType::Q8_0, &bytes).into(), outputs, inputs, taps);
         prop_assert_eq!((matrix.bytes(), matrix.dtype()), (bytes.len(), DType::Q8_0));
         for isa in Isa::available() {
@@ -183,8 +153,8 @@ proptest! {
     #[test]
     fn a_product_is_that_of_the_widened_weight(m in 1usize..60, n in 1usize..80, blocks in 1usize..30, seed in 0u64..1 << 40) {
         let k = blocks * BLOCK;
-        let bytes = quantize(&random(seed, n * k), k).unwrap();
-        let wide = to_f32_bytes(&reference::dequantize(&bytes));
+        let bytes = quantize(DType::Q8_0, &random(seed, n * k), k).unwrap();
+        let wide = to_f32_bytes(&codec(DType::Q8_0).dequantize(&bytes));
         let (x, bias) = (random(seed + 1, m * k), random(seed + 2, n));
         for isa in Isa::available() {
             let product = |dtype, bytes: &[u8]| {
@@ -204,8 +174,8 @@ proptest! {
     ) {
         let c = 32 * c;
         let row = c * kernel * kernel;
-        let bytes = quantize(&random(seed, outputs * row), row).unwrap();
-        let wide = to_f32_bytes(&reference::dequantize(&bytes));
+        let bytes = quantize(DType::Q8_0, &random(seed, outputs * row), row).unwrap();
+        let wide = to_f32_bytes(&codec(DType::Q8_0).dequantize(&bytes));
         let x = random(seed + 1, h * w * c);
         let winograd = (kernel == 3 && stride == 1).then_some(Algorithm::Winograd);
         for isa in Isa::available() {
@@ -232,8 +202,8 @@ fn real_layers() {
     let isa = Isa::best();
     for (h, c, outputs, kernel) in [(5, 8, 12, 2), (6, 640, 96, 3), (4, 1920, 32, 3)] {
         let row = c * kernel * kernel;
-        let bytes = quantize(&random(7, outputs * row), row).unwrap();
-        let wide = to_f32_bytes(&reference::dequantize(&bytes));
+        let bytes = quantize(DType::Q8_0, &random(7, outputs * row), row).unwrap();
+        let wide = to_f32_bytes(&codec(DType::Q8_0).dequantize(&bytes));
         let x = random(8, h * h * c);
         let convolved = |algorithm, dtype, bytes: &[u8]| {
             let weight = WeightBytes::new(dtype, bytes);

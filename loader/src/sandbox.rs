@@ -1,28 +1,28 @@
 //! Keeps the reading of a folder inside that folder.
 
 use crate::LoadError;
-use crate::source::cannot;
+use crate::byte_source::cannot;
 use std::path::{Path, PathBuf};
 
-/// Where files of a model may really lie: in its folder and, for a snapshot in a Hugging Face cache, among the blobs of
+/// Where files of a model may really be: in its folder and, for a snapshot in a Hugging Face cache, among the blobs of
 /// the same model. There, `models--OWNER--NAME/snapshots/REVISION/…` are links to `models--OWNER--NAME/blobs/…`.
 #[derive(Debug)]
-pub(crate) struct Fence {
+pub(crate) struct PathSandbox {
     folder: PathBuf,
     blobs: Option<PathBuf>,
 }
 
-impl Fence {
-    /// A fence around a folder, which itself may be reached through links.
-    pub(crate) fn around(folder: &Path) -> Result<Fence, LoadError> {
+impl PathSandbox {
+    /// The sandbox of a folder, which itself may be reached through links.
+    pub(crate) fn new(folder: &Path) -> Result<PathSandbox, LoadError> {
         let label = folder.display().to_string();
         let folder = folder.canonicalize().map_err(|error| cannot("open", folder, &label, error))?;
-        // A component's folder lies one level deeper than the snapshot.
+        // A component's folder is one level below the snapshot.
         let blobs = blobs_of(&folder).or_else(|| blobs_of(folder.parent()?));
-        Ok(Fence { folder, blobs })
+        Ok(PathSandbox { folder, blobs })
     }
 
-    /// The place where a file really lies, refused where that is outside.
+    /// The path that a file really has, refused where that is outside.
     pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, LoadError> {
         let label = path.display().to_string();
         let real = path.canonicalize().map_err(|error| cannot("open", path, &label, error))?;

@@ -3,8 +3,8 @@
 use memmap2::MmapMut;
 use std::io;
 
-/// Bytes from which on memory comes from the system itself and not from the allocator: a huge page of x86-64 and of most
-/// Arm systems, the least that can be made of one.
+/// Size from which on memory comes from the system itself and not from the allocator: a huge page of x86-64 and of most
+/// Arm systems.
 const LARGE: usize = 2 << 20;
 
 /// Zeros to read into.
@@ -12,42 +12,42 @@ const LARGE: usize = 2 << 20;
 /// A large tensor has pages of its own, huge ones where the system has them, and gives them back to the system as soon as
 /// it is dropped. What huge pages save is mostly there: in a program that did nothing else, 1.7 GB took 0.01 s to free
 /// against 0.25 s in pages of 4 KiB. Filling them took about the same time with both.
-pub(crate) enum Room {
+pub(crate) enum ReadBuffer {
     Small(Vec<u8>),
     Large(MmapMut),
 }
 
-impl Room {
-    /// Asks for memory. Too little of it is an error (`OutOfMemory`).
-    pub(crate) fn new(len: usize) -> io::Result<Room> {
+impl ReadBuffer {
+    /// Allocates; where memory is short, that is an error (`OutOfMemory`).
+    pub(crate) fn new(len: usize) -> io::Result<ReadBuffer> {
         if len >= LARGE {
             let memory = MmapMut::map_anon(len)?;
             // A system without huge pages refuses, and nothing is lost.
             #[cfg(target_os = "linux")]
             let _ = memory.advise(memmap2::Advice::HugePage);
-            return Ok(Room::Large(memory));
+            return Ok(ReadBuffer::Large(memory));
         }
         let mut memory = Vec::new();
         memory.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         memory.resize(len, 0);
-        Ok(Room::Small(memory))
+        Ok(ReadBuffer::Small(memory))
     }
 }
 
-impl AsRef<[u8]> for Room {
+impl AsRef<[u8]> for ReadBuffer {
     fn as_ref(&self) -> &[u8] {
         match self {
-            Room::Small(memory) => memory,
-            Room::Large(memory) => memory,
+            ReadBuffer::Small(memory) => memory,
+            ReadBuffer::Large(memory) => memory,
         }
     }
 }
 
-impl AsMut<[u8]> for Room {
+impl AsMut<[u8]> for ReadBuffer {
     fn as_mut(&mut self) -> &mut [u8] {
         match self {
-            Room::Small(memory) => memory,
-            Room::Large(memory) => memory,
+            ReadBuffer::Small(memory) => memory,
+            ReadBuffer::Large(memory) => memory,
         }
     }
 }
@@ -57,18 +57,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_of_any_size_is_zero_and_can_be_written() {
+    fn a_buffer_of_any_size_is_zero_and_can_be_written() {
         for len in [0, 1, 4097, LARGE - 1, LARGE, LARGE + 1, 3 * LARGE + 5] {
-            let mut room = Room::new(len).unwrap();
-            assert!(room.as_ref().len() == len && room.as_ref().iter().all(|byte| *byte == 0), "{len}");
-            room.as_mut().fill(7);
-            assert!(room.as_ref().iter().all(|byte| *byte == 7), "{len}");
+            let mut buffer = ReadBuffer::new(len).unwrap();
+            assert!(buffer.as_ref().len() == len && buffer.as_ref().iter().all(|byte| *byte == 0), "{len}");
+            buffer.as_mut().fill(7);
+            assert!(buffer.as_ref().iter().all(|byte| *byte == 7), "{len}");
         }
     }
 
     #[test]
     fn too_much_is_an_error() {
-        let error = Room::new(isize::MAX as usize).err().unwrap();
+        let error = ReadBuffer::new(isize::MAX as usize).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
     }
 }
