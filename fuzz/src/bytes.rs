@@ -1,6 +1,7 @@
 //! Takes an input apart.
 
 /// The part of an input that was not used yet. It never ends: zeros follow its end.
+#[derive(Debug)]
 pub struct FuzzInput<'a>(pub &'a [u8]);
 
 impl<'a> FuzzInput<'a> {

@@ -133,21 +133,7 @@ impl Weights {
     /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDType`],
     /// [`LoadError::NonFinite`] if a value is NaN or infinite, and those of [`Checkpoint::read`].
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
-        let found = self.find(name)?;
-        self.read(&found, shape, found.info.shape == shape)
-    }
-
-    /// Like [`get`](Weights::get), but dimensions of 1 at the end may be more or fewer: a linear layer `[out, in]` is also
-    /// found as the 1x1 convolution `[out, in, 1, 1]`. The tensor that is returned has the shape that was asked for.
-    ///
-    /// # Errors
-    /// As [`get`](Weights::get).
-    pub fn get_flat(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
-        let found = self.find(name)?;
-        let fits = without_trailing_ones(&found.info.shape) == without_trailing_ones(shape);
-        let mut tensor = self.read(&found, shape, fits)?;
-        tensor.shape = shape.to_vec();
-        Ok(tensor)
+        self.read(&self.find(name)?, shape)
     }
 
     fn find(&self, name: &str) -> Result<FoundTensor<'_>, LoadError> {
@@ -162,9 +148,9 @@ impl Weights {
         }
     }
 
-    fn read(&self, found: &FoundTensor<'_>, expected: &[usize], fits: bool) -> Result<RawTensor, LoadError> {
+    fn read(&self, found: &FoundTensor<'_>, expected: &[usize]) -> Result<RawTensor, LoadError> {
         let info = found.info;
-        if !fits {
+        if info.shape != expected {
             let (file, tensor, name_in_file) = self.names_for_error(found);
             let (expected, found) = (expected.to_vec(), info.shape.clone());
             return Err(LoadError::ShapeMismatch { file, tensor, name_in_file, expected, found });
@@ -203,9 +189,4 @@ impl Weights {
         let in_file = &found.info.name;
         (file, found.canonical.clone(), (*in_file != found.canonical).then(|| in_file.clone()))
     }
-}
-
-fn without_trailing_ones(shape: &[usize]) -> &[usize] {
-    let kept = shape.iter().rposition(|dim| *dim != 1).map_or(0, |last| last + 1);
-    &shape[..kept]
 }
