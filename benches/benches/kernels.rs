@@ -128,7 +128,7 @@ fn bench_conv2d(
                     format!("{n}x{side}x{side}x{inputs}->{outputs}"),
                 );
                 group.bench_function(id, |b| {
-                    b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out))
+                    b.iter(|| conv2d_fused_with(isa, algorithm, &conv, &packed, &mut out));
                 });
             }
         }
