@@ -1,8 +1,6 @@
 //! What `latent bench` measures. Speeds depend on the machine: only what does not is compared.
 
-mod common;
-
-use common::Room;
+use crate::common::Room;
 use serde_json::Value;
 
 #[test]

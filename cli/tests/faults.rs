@@ -3,9 +3,7 @@
 
 #![cfg(unix)]
 
-mod common;
-
-use common::{Room, read_png};
+use crate::common::{Room, read_png};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 

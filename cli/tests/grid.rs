@@ -1,8 +1,6 @@
 //! Many pictures as one: `latent grid`, and `--grid`.
 
-mod common;
-
-use common::{Room, png_size, read_png};
+use crate::common::{Room, png_size, read_png};
 
 /// The part of a picture where a smaller one of 64x64 stands.
 fn holds(sheet: &[u8], width: usize, part: &[u8]) -> bool {

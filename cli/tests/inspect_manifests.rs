@@ -1,8 +1,6 @@
 //! `latent inspect` on every manifest: both scales, both layouts. The files are headers, and holes in place of numbers.
 
-mod common;
-
-use common::Room;
+use crate::common::Room;
 use serde_json::{Value, json};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! Prompts that no one would write, and that draw all the same; those that are refused are in `bad_files`.
 
-mod common;
-
-use common::Room;
+use crate::common::Room;
 use std::time::{Duration, Instant};
 
 /// Longest argument of a program on Linux, less some bytes.

@@ -1,8 +1,6 @@
 //! Pictures of the built-in model.
 
-mod common;
-
-use common::{Room, demo, read_png, synthetic_folder};
+use crate::common::{Room, demo, read_png, synthetic_folder};
 use std::time::Duration;
 
 const FAST: &[&str] = &["--steps", "3"];

@@ -1,7 +1,6 @@
 //! Textual inversion: the layouts of files, where words stand in a prompt, and what is refused.
 
-mod made;
-
+use crate::made;
 use latent_diffusion::embeddings::{TextualInversion, Words};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::prompt::{Chunk, encode, encode_with};

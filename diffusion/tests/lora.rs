@@ -1,11 +1,9 @@
 //! LoRA files: what each kind adds, what leaves no trace, and what is refused.
 
-mod made;
-
+use crate::made::{Entry, file};
 use latent_diffusion::loader::{Checkpoint, Dtype, RawTensor, Weights};
 use latent_diffusion::lora::{Lora, Merge, take_tags};
 use latent_diffusion::{Pipeline, Settings};
-use made::{Entry, file};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

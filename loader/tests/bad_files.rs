@@ -1,8 +1,6 @@
 //! Single files that are no model, or a damaged or hostile one. Each is refused with one line that names the file.
 
-mod common;
-
-use common::{Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
+use crate::common::{self, Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
 use latent_loader::{
     Checkpoint, Dtype, FileKind, HeaderProblem, LoadError, MAX_HEADER_BYTES, MAX_METADATA_ENTRIES,
     MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS,

@@ -1,8 +1,6 @@
 //! Diffusers folders: what is read of them, and what is refused.
 
-mod common;
-
-use common::{Folder, assert_refused, f32s, file, ones, tensors};
+use crate::common::{self, Folder, assert_refused, f32s, file, ones, tensors};
 use latent_loader::{Checkpoint, Layout, LoadError, Weights};
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Drawing with ControlNets.
 
-use crate::{control, entries, file, open, picture, quiet};
+use super::{control, entries, file, open, picture, quiet};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::Kind;
 use latent_diffusion::{Control, Event, Fill, Mask, Picture, Pipeline, Settings, Task};

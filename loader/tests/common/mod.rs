@@ -4,7 +4,7 @@
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "each test program uses its own part of these helpers"
+    reason = "which of these helpers are used depends on the platform"
 )]
 
 use latent_loader::{Access, Checkpoint, LoadError};
@@ -69,7 +69,7 @@ pub(crate) fn refused_for(path: &Path, culprit: &Path) -> (LoadError, String) {
 /// Asserts that opening a path is refused with an error of that form, that names `culprit` and says `text`.
 macro_rules! assert_refused {
     ($path:expr, $culprit:expr, $pattern:pat $(if $guard:expr)?, $text:expr) => {{
-        let (error, line) = common::refused_for(&$path, &$culprit);
+        let (error, line) = crate::common::refused_for(&$path, &$culprit);
         assert!(matches!(error, $pattern $(if $guard)?), "{error:?}");
         assert!(line.contains($text), "{line}");
         assert!(error.is_bad_input(), "{error:?}");
