@@ -1,7 +1,6 @@
 //! Prompts that no one would write, and that draw all the same; those that are refused are in `bad_files`.
 
 use crate::common::Room;
-use std::time::{Duration, Instant};
 
 /// Longest argument of a program on Linux, less some bytes.
 const LONGEST: usize = 100_000;
@@ -9,10 +8,8 @@ const LONGEST: usize = 100_000;
 #[track_caller]
 fn draws(prompt: &str) {
     let room = Room::new();
-    let started = Instant::now();
     room.succeeds(&["txt2img", prompt, "--steps", "1", "-s", "1", "-W", "8", "-H", "8", "-o", "a.png"]);
     assert_eq!(room.files(), ["a.png"]);
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]
