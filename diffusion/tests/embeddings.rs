@@ -129,8 +129,8 @@ fn a_word_is_cut_only_if_no_chunk_holds_it() {
 
 #[test]
 fn a_picture_follows_a_learned_word_in_both_prompts() {
-    let demo = include_bytes!("../../assets/demo.safetensors");
-    let mut pipeline = Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap();
+    let mut pipeline =
+        Pipeline::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap()).unwrap();
     let width = pipeline.model().text[0].config.width;
     let word = TextualInversion::open("word", file("word", &[("emb_params", &[2, width])])).unwrap();
     let word = Arc::new(word);
