@@ -3,7 +3,7 @@
 use crate::common::Room;
 
 /// Longest argument of a program on Linux, less some bytes.
-const LONGEST: usize = 100_000;
+const MAX_PROMPT_BYTES: usize = 100_000;
 
 #[track_caller]
 fn draws(prompt: &str) {
@@ -54,5 +54,5 @@ fn bad_utf_8_is_refused() {
 
 #[test]
 fn a_prompt_as_long_as_the_system_lets() {
-    draws(&"cat ".repeat(LONGEST / 4));
+    draws(&"cat ".repeat(MAX_PROMPT_BYTES / 4));
 }
