@@ -8,6 +8,7 @@
 //! - [`stream`]: the SplitMix64 stream of one tensor.
 //! - [`schedule`]: the noise-schedule buffers that the original single-file checkpoints carry along.
 //! - [`synth`]: writes the safetensors bytes.
+//! - [`growth`]: asserts that work grows no faster than its input, for tests of parsers.
 //!
 //! ```
 //! use latent_benches::{DType, Manifest, synth};
@@ -20,7 +21,19 @@
 //! # Ok::<(), latent_benches::SynthError>(())
 //! ```
 
+// This crate is not published, so it can hold the examples of documents outside of all packages.
+/// The README's example is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// So is that of the document about prompts.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/prompts.md")]
+struct Prompts;
+
 pub mod error;
+pub mod growth;
 pub mod manifest;
 pub mod rule;
 pub mod schedule;

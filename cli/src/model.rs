@@ -6,8 +6,13 @@ use latent_app::AppError;
 use latent_loader::{Access, Checkpoint, CheckpointLayout, cached_snapshot};
 use std::path::{Path, PathBuf};
 
-/// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64; `assets/MODEL_CARD.md` tells of it.
-static DEMO: &[u8] = include_bytes!("../../assets/demo.safetensors");
+/// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64 pixels, described in `assets/MODEL_CARD.md`.
+#[cfg(feature = "demo")]
+use latent_demo::DEMO;
+
+/// This program is built without the demo model.
+#[cfg(not(feature = "demo"))]
+static DEMO: Option<&[u8]> = None;
 
 /// Name of the demo model in messages and in images.
 const DEMO_NAME: &str = "demo";
@@ -30,8 +35,9 @@ pub(crate) fn open(
     access: Access,
 ) -> Result<Model, AppError> {
     let Some(path) = path else {
-        let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
-        return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
+        let demo = demo()?;
+        let checkpoint = Checkpoint::from_bytes("built-in demo model", demo)?;
+        return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(demo)) });
     };
     let path = &locate(path, models_dir)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
@@ -45,9 +51,17 @@ pub(crate) fn open(
     Ok(Model { checkpoint, name, hash: Hash::of(subject) })
 }
 
+/// The bytes of the demo model.
+fn demo() -> Result<&'static [u8], AppError> {
+    DEMO.ok_or_else(|| {
+        let line = "this program was built without the demo model: name a model with --model FILE";
+        AppError::BadInput(line.to_owned())
+    })
+}
+
 /// The SHA-256 of the demo model.
-pub(crate) fn demo_sha256() -> String {
-    hash::of_bytes(DEMO)
+pub(crate) fn demo_sha256() -> Result<String, AppError> {
+    demo().map(hash::of_bytes)
 }
 
 /// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.

@@ -1,8 +1,6 @@
 //! What cannot be is refused before anything is drawn: status 2, one line, no file.
 
-mod common;
-
-use common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic};
 
 #[test]
 fn a_missing_file() {

@@ -1,8 +1,6 @@
 //! What `latent bench` measures. Speeds depend on the machine: only what does not is compared.
 
-mod common;
-
-use common::Room;
+use crate::common::Room;
 use serde_json::Value;
 
 #[test]
@@ -65,7 +63,7 @@ fn one_evaluation_of_the_unet_is_measured() {
 fn decoding_in_bands_is_measured() {
     let room = Room::new();
     let gflop = |more: &[&str]| {
-        let args = [&["bench", "--size", "256", "--stage", "vae", "--runs", "1", "--json"], more].concat();
+        let args = [&["bench", "--size", "192", "--stage", "vae", "--runs", "1", "--json"], more].concat();
         let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
         assert_eq!(json["low_memory"], !more.is_empty());
         json["stages"][0]["direct_gflop"].as_f64().unwrap()

@@ -1,8 +1,6 @@
 //! ControlNets, TAESD and previews from the command line.
 
-mod common;
-
-use common::{Room, demo, read_png, synthetic};
+use crate::common::{Room, demo, read_png, synthetic};
 use std::path::Path;
 
 /// A folder with a model, a ControlNet, a TAESD and an image.

@@ -1,8 +1,6 @@
 //! `latent convert`, as a person runs it.
 
-mod common;
-
-use common::{Room, demo, read_png, synthetic};
+use crate::common::{Room, demo, read_png, synthetic};
 use std::path::Path;
 
 fn pixels(room: &Room, model: &str, args: &[&str]) -> Vec<u8> {

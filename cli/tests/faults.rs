@@ -3,11 +3,8 @@
 
 #![cfg(unix)]
 
-mod common;
-
-use common::{Room, read_png};
+use crate::common::{Room, read_png, until_it_draws};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 const DRAW: &[&str] = &["txt2img", "a red apple", "-s", "1", "-t", "1"];
 
@@ -85,9 +82,9 @@ fn too_little_memory_is_told() {
 #[test]
 fn a_polite_end_leaves_no_half_file() {
     let room = Room::new();
-    let mut child =
-        room.command(&[DRAW, &["--steps", "1000"]].concat()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(800));
+    let args = [DRAW, &["--steps", "1000", "--verbose"]].concat();
+    let mut child = room.command(&args).stderr(Stdio::piped()).spawn().unwrap();
+    until_it_draws(&mut child);
     signal(&child, "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(room.files(), [""; 0]);
@@ -98,15 +95,14 @@ fn a_polite_end_leaves_no_half_file() {
 fn a_killed_program_leaves_whole_images() {
     let room = Room::new();
     let mut whole = 0;
-    for round in 0..6u64 {
+    for round in 0..6 {
         let args = [DRAW, &["--steps", "1", "-W", "8", "-H", "8", "-b", "1000", "-o", "p-%03d.png"]].concat();
         let mut child = room.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // From the first image on, at moments that are not the same in each round.
-        let started = Instant::now();
-        while room.files().is_empty() && started.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(1));
+        // Somewhere behind the first image, and later in each round.
+        let drawn = || room.files().iter().filter(|name| name.ends_with(".png")).count();
+        while drawn() <= 3 * round && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
         }
-        std::thread::sleep(Duration::from_millis(37 * round));
         signal(&child, "-KILL");
         child.wait().unwrap();
         for name in room.files() {

@@ -1,8 +1,6 @@
 //! `--cfg-end` and `--cache`, in every command that draws.
 
-mod common;
-
-use common::{Room, read_png, synthetic};
+use crate::common::{Room, read_png, synthetic};
 
 const SIZE: [&str; 4] = ["-W", "64", "-H", "64"];
 

@@ -1,4 +1,4 @@
-//! Makes the inputs from which the fuzzer starts: `cargo test -p latent-cli --test fuzz_seeds -- --ignored` writes
+//! Makes the inputs from which the fuzzer starts: `cargo test -p latent-cli --test program fuzz_seeds -- --ignored` writes
 //! `fuzz/corpus/*/seed-*` anew. What the fuzzer finds beside them is in `fuzz/corpus` too, under names of hashes.
 
 use image::{DynamicImage, ImageFormat, RgbaImage};

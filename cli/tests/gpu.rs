@@ -1,9 +1,7 @@
 //! Images and measurements on a GPU, and what is said where there is none.
 #![cfg(feature = "gpu")]
 
-mod common;
-
-use common::{Room, read_png};
+use crate::common::{Room, read_png};
 use serde_json::Value;
 
 const IMAGE: &[&str] = &["txt2img", "a red apple", "-s", "7", "-o"];

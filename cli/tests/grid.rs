@@ -1,8 +1,6 @@
 //! Many images as one: `latent grid`, and `--grid`.
 
-mod common;
-
-use common::{Room, png_size, read_png};
+use crate::common::{Room, png_size, read_png};
 
 /// The part of an image where a smaller one of 64x64 stands.
 fn holds(sheet: &[u8], width: usize, part: &[u8]) -> bool {

@@ -1,9 +1,6 @@
 //! Images of the built-in model.
 
-mod common;
-
-use common::{Room, demo, read_png, synthetic_folder};
-use std::time::Duration;
+use crate::common::{Room, demo, read_png, synthetic_folder, until_it_draws};
 
 const FAST: &[&str] = &["--steps", "3"];
 
@@ -159,8 +156,9 @@ fn an_empty_prompt_and_a_very_long_one_draw() {
 #[cfg(unix)]
 fn ctrl_c_leaves_no_half_file() {
     let room = Room::new();
-    let mut child = room.command(&["txt2img", "a cat", "--steps", "1000", "-s", "1"]).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    let mut command = room.command(&["txt2img", "a cat", "--steps", "1000", "-s", "1", "--verbose"]);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until_it_draws(&mut child);
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -1,8 +1,6 @@
 //! What `latent inspect` tells, from the header alone.
 
-mod common;
-
-use common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic};
 use serde_json::Value;
 
 #[test]

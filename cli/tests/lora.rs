@@ -1,8 +1,6 @@
 //! LoRAs by flag and in the prompt.
 
-mod common;
-
-use common::{Room, read_png, synthetic};
+use crate::common::{Room, read_png, synthetic};
 
 /// A room with a small model and LoRAs for it and for another.
 fn room() -> Room {

@@ -1,8 +1,6 @@
 //! What images tell of how they were made, in each format, and what the program tells of itself to shells and readers.
 
-mod common;
-
-use common::{Room, demo, read_png};
+use crate::common::{Room, demo, read_png};
 use serde_json::Value;
 
 const DRAW: &[&str] =

@@ -1,8 +1,6 @@
 //! `latent models`, and a model found by its name.
 
-mod common;
-
-use common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic};
 use serde_json::{Value, json};
 
 #[test]

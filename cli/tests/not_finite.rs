@@ -1,8 +1,6 @@
 //! Models whose numbers overflow while they draw: the stage is named, and no black image is written.
 
-mod common;
-
-use common::{Room, demo};
+use crate::common::{Room, demo};
 
 /// A number of 32 bits near the largest.
 const HUGE: f32 = 3e38;

@@ -1,8 +1,6 @@
 //! Models that are not as they should be, and that draw all the same; those that are refused are in `bad_files`.
 
-mod common;
-
-use common::{Room, demo, read_png, synthetic_folder};
+use crate::common::{Room, demo, read_png, synthetic_folder};
 
 const DRAW: [&str; 11] =
     ["txt2img", "a red apple", "-s", "1", "--steps", "1", "-W", "64", "-H", "64", "--output"];

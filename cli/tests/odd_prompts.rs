@@ -1,20 +1,15 @@
 //! Prompts that no one would write, and that draw all the same; those that are refused are in `bad_files`.
 
-mod common;
-
-use common::Room;
-use std::time::{Duration, Instant};
+use crate::common::Room;
 
 /// Longest argument of a program on Linux, less some bytes.
-const LONGEST: usize = 100_000;
+const MAX_PROMPT_BYTES: usize = 100_000;
 
 #[track_caller]
 fn draws(prompt: &str) {
     let room = Room::new();
-    let started = Instant::now();
     room.succeeds(&["txt2img", prompt, "--steps", "1", "-s", "1", "-W", "8", "-H", "8", "-o", "a.png"]);
     assert_eq!(room.files(), ["a.png"]);
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -59,5 +54,5 @@ fn bad_utf_8_is_refused() {
 
 #[test]
 fn a_prompt_as_long_as_the_system_lets() {
-    draws(&"cat ".repeat(LONGEST / 4));
+    draws(&"cat ".repeat(MAX_PROMPT_BYTES / 4));
 }

@@ -1,8 +1,6 @@
 //! The prompt language on the command line: wildcards, changing prompts, `latent tokens`.
 
-mod common;
-
-use common::{Room, read_png, synthetic};
+use crate::common::{Room, read_png, synthetic};
 use serde_json::{Value, json};
 
 const SMALL: [&str; 6] = ["-W", "16", "-H", "16", "--steps", "2"];

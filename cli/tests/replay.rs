@@ -1,8 +1,6 @@
 //! Images drawn again from what their files tell.
 
-mod common;
-
-use common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic};
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! The list of samplers, every sampler drawing, and the flags that say how one works.
 
-mod common;
-
-use common::{Room, read_png};
+use crate::common::{Room, read_png};
 use serde_json::Value;
 
 /// Flags of a small image of the built-in model.

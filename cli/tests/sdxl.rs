@@ -1,8 +1,6 @@
 //! SDXL's sizes and its refiner, as flags.
 
-mod common;
-
-use common::{Room, read_png, synthetic};
+use crate::common::{Room, read_png, synthetic};
 
 const DRAW: [&str; 12] =
     ["txt2img", "a cat", "-m", "base.safetensors", "-W", "64", "-H", "64", "-s", "1", "--steps", "2"];

@@ -1,8 +1,6 @@
 //! Larger images: `latent upscale`, and the second pass of `latent txt2img`.
 
-mod common;
-
-use common::{Room, read_png};
+use crate::common::{self, Room, read_png};
 use latent_loader::{DType, NewTensor, Writer};
 use std::collections::BTreeMap;
 

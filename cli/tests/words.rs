@@ -1,8 +1,6 @@
 //! Textual inversions by flag and by folder.
 
-mod common;
-
-use common::{Room, read_png, synthetic};
+use crate::common::{Room, read_png, synthetic};
 
 fn room() -> Room {
     let room = Room::new();

@@ -23,16 +23,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-/// The README's example is compiled with the other examples.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
-/// So is that of the document about prompts.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/prompts.md")]
-struct Prompts;
-
 mod checklist;
 pub mod controlnet;
 pub mod convert;

@@ -1,7 +1,6 @@
 //! Textual inversion: the layouts of files, where words stand in a prompt, and what is refused.
 
-mod made;
-
+use crate::made;
 use latent_diffusion::embeddings::{TextualInversion, Words};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::prompt::{Chunk, encode, encode_with};
@@ -129,9 +128,9 @@ fn a_word_is_cut_only_if_no_chunk_holds_it() {
 }
 
 #[test]
-fn a_image_follows_a_learned_word_in_both_prompts() {
-    let demo = include_bytes!("../../assets/demo.safetensors");
-    let mut pipeline = Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap();
+fn an_image_follows_a_learned_word_in_both_prompts() {
+    let mut pipeline =
+        Pipeline::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap()).unwrap();
     let width = pipeline.model().text[0].config.width;
     let word = TextualInversion::open("word", file("word", &[("emb_params", &[2, width])])).unwrap();
     let word = Arc::new(word);

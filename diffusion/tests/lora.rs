@@ -1,11 +1,9 @@
 //! LoRA files: what each kind adds, what leaves no trace, and what is refused.
 
-mod made;
-
+use crate::made::{Entry, file};
 use latent_diffusion::loader::{Checkpoint, DType, RawTensor, Weights};
 use latent_diffusion::lora::{Lora, Merge, take_tags};
 use latent_diffusion::{Pipeline, Settings};
-use made::{Entry, file};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -228,8 +226,8 @@ fn weights_that_nothing_changes_stay_as_they_are() {
 
 #[test]
 fn applied_removed_and_applied_again_gives_the_same_bytes() {
-    let demo = include_bytes!("../../assets/demo.safetensors");
-    let mut pipeline = Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap();
+    let mut pipeline =
+        Pipeline::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap()).unwrap();
     let weights = pipeline.model().weights.scope("unet");
     let name = weights.names().find(|name| name.ends_with("attn2.to_k.weight")).unwrap().to_owned();
     let &[outputs, inputs] = weights.shape(&name).unwrap() else { panic!("a linear layer") };

@@ -1,12 +1,10 @@
 //! LoRA files that are no plain products, names of all origins, and strengths of their own for text and image.
 
-mod made;
-
+use crate::made::{self, Entry, file};
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::{Checkpoint, Weights};
 use latent_diffusion::lora::{Lora, Merge, Strength, Summary, take_tags};
-use made::{Entry, file};
 use std::path::Path;
 use std::sync::Arc;
 

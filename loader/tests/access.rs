@@ -1,8 +1,6 @@
 //! Tensors that are read, mapped, or lie in memory: the same values and errors, and no copy where none is promised.
 
-mod common;
-
-use common::{Folder, f32s, line, ones, tensors};
+use crate::common::{Folder, f32s, line, ones, tensors};
 use latent_loader::{Access, Bytes, Checkpoint, LoadError, RawTensor, Weights};
 use std::path::Path;
 use std::sync::Arc;

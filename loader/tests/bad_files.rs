@@ -1,8 +1,6 @@
 //! Single files that are no model, or a damaged or hostile one. Each is refused with one line that names the file.
 
-mod common;
-
-use common::{Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
+use crate::common::{self, Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
 use latent_loader::{
     Checkpoint, DType, FileKind, HeaderProblem, LoadError, MAX_HEADER_BYTES, MAX_METADATA_ENTRIES,
     MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS,
@@ -139,7 +137,7 @@ fn a_directory_without_a_model_is_refused() {
 fn a_pipe_is_refused_and_not_waited_for() {
     let folder = Folder::new();
     let path = folder.pipe("pipe.safetensors");
-    common::within_ten_seconds(move || {
+    common::without_hanging(move || {
         assert_refused!(path, path, LoadError::NotARegularFile { .. }, "is a pipe, a device or a socket");
     });
 }
@@ -147,7 +145,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
 #[cfg(unix)]
 #[test]
 fn a_device_without_end_is_refused_and_not_read() {
-    common::within_ten_seconds(|| {
+    common::without_hanging(|| {
         let path = Path::new("/dev/zero");
         assert_refused!(path, path, LoadError::NotARegularFile { .. }, "is a pipe, a device or a socket");
     });

@@ -3,9 +3,7 @@
 //! What it writes must open here with the same contents. What is accepted here it must accept with the same contents.
 //! And what it accepts and this crate refuses must break one of the stricter rules that are documented here.
 
-mod common;
-
-use common::{file, ones, tensors};
+use crate::common::{self, file, ones, tensors};
 use latent_loader::{
     Checkpoint, DType, HeaderProblem, LoadError, MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES,
     MAX_RANK, MAX_TENSORS,

@@ -1,8 +1,6 @@
 //! One checkpoint of the parts of several.
 
-mod common;
-
-use common::{Folder, f32s, tensors};
+use crate::common::{self, Folder, f32s, tensors};
 use latent_loader::{Checkpoint, CheckpointLayout, CheckpointPart, LoadError, Weights};
 use std::collections::BTreeMap;
 use std::sync::Arc;

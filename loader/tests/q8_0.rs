@@ -1,8 +1,6 @@
 //! Tensors of block formats: how they are found in a file, and which files are refused.
 
-mod common;
-
-use common::{Folder, assert_refused, f32s, file, line};
+use crate::common::{self, Folder, assert_refused, f32s, file, line};
 use half::f16;
 use latent_loader::{
     Access, Checkpoint, DType, HeaderProblem, LoadError, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, Weights,

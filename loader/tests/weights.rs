@@ -1,8 +1,6 @@
 //! Weights by name, scope by scope: what is handed out, and what is refused when it is asked for.
 
-mod common;
-
-use common::{Folder, f32s, line, tensors};
+use crate::common::{Folder, f32s, line, tensors};
 use half::{bf16, f16};
 use latent_loader::{Checkpoint, DType, LoadError, RawTensor, Weights};
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ use super::told::{Key, Told};
 use super::{Text, exif, read, summary};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use latent_benches::growth::assert_linear;
 use proptest::prelude::*;
 use serde_json::json;
 use std::io::{Cursor, Write};
@@ -295,36 +296,46 @@ fn bombs_are_bounded() {
     assert!(read::read(&texts(png(&[text("prompt", &deep), text("parameters", &deep)]))).is_some());
 }
 
-/// Texts that a parser could go through again and again.
+/// Texts that a parser could go through again and again: the work grows no faster than they do.
 #[test]
-fn hostile_texts_take_no_time() {
-    let started = std::time::Instant::now();
-    let of = |piece: &str| piece.repeat((4 << 20) / piece.len());
-    let nodes = |node: &dyn Fn(usize) -> String| (0..40_000).map(node).collect::<Vec<_>>().join(",");
-    let saves =
-        nodes(&|i| format!(r#""{i}":{{"class_type":"SaveImage","inputs":{{"images":["{}",0]}}}}"#, i + 1));
-    let samplers = nodes(&|i| {
+fn hostile_texts_take_linear_time() {
+    /// Bytes of the smaller texts, and nodes of the smaller workflows.
+    const BYTES: usize = 64 << 10;
+    const NODES: usize = 2_500;
+    let linear = |keyword: &str, label: &str, size: usize, content: &dyn Fn(usize) -> String| {
+        let file = |size| png(&[text(keyword, &content(size))]);
+        assert_linear(&format!("{keyword}, {label}"), size, file, |file| survives(file));
+    };
+    let of = |piece: &'static str| move |bytes: usize| piece.repeat(bytes / piece.len());
+    let steps = |piece: &'static str| move |bytes| format!("a\nSteps: 1, {}", of(piece)(bytes));
+    linear("parameters", "braces", BYTES, &steps("a:{,"));
+    linear("parameters", "quotes", BYTES, &steps("a:\"b,"));
+    linear("parameters", "steps", BYTES, &of("\nSteps: "));
+    let comment = |bytes| format!("<exif:UserComment>{}</exif:UserComment>", of("&")(bytes));
+    linear("XML:com.adobe.xmp", "entities", BYTES, &comment);
+    linear("Dream", "quotes", BYTES, &of("\"["));
+    linear("prompt", "NaN", BYTES, &of("{NaN,"));
+
+    let list =
+        |count: usize, node: &dyn Fn(usize) -> String| (0..count).map(node).collect::<Vec<_>>().join(",");
+    let save =
+        |i: usize| format!(r#""{i}":{{"class_type":"SaveImage","inputs":{{"images":["{}",0]}}}}"#, i + 1);
+    linear("prompt", "saves", NODES, &|count| format!("{{{}}}", list(count, &save)));
+    let sampler = |i: usize| {
         format!(r#""{i}":{{"inputs":{{"steps":1,"cfg":1,"seed":1,"latent_image":["{}",0]}}}}"#, i + 1)
-    });
-    let links = nodes(&|i| format!("[{i},{i},0]"));
-    let inputs = nodes(&|i| format!(r#"{{"name":"{i}","link":{i}}}"#));
-    let workflow =
-        format!(r#"{{"nodes":[{{"id":1,"type":"KSampler","inputs":[{inputs}]}}],"links":[{links}]}}"#);
-    for (keyword, content) in [
-        ("parameters", format!("a\nSteps: 1, {}", of("a:{,"))),
-        ("parameters", format!("a\nSteps: 1, {}", of("a:\"b,"))),
-        ("parameters", of("\nSteps: ")),
-        ("XML:com.adobe.xmp", format!("<exif:UserComment>{}</exif:UserComment>", of("&"))),
-        ("Dream", of("\"[")),
-        ("prompt", of("{NaN,")),
-        ("prompt", format!("{{{saves}}}")),
-        ("prompt", format!("{{{samplers}}}")),
-        ("workflow", workflow),
-    ] {
-        survives(png(&[text(keyword, &content)]));
-        assert!(started.elapsed().as_secs() < 20, "{keyword}: {:?}", started.elapsed());
-    }
-    // A thousand tags that lead to the same megabytes.
+    };
+    linear("prompt", "samplers", NODES, &|count| format!("{{{}}}", list(count, &sampler)));
+    let workflow = |count| {
+        let links = list(count, &|i| format!("[{i},{i},0]"));
+        let inputs = list(count, &|i| format!(r#"{{"name":"{i}","link":{i}}}"#));
+        format!(r#"{{"nodes":[{{"id":1,"type":"KSampler","inputs":[{inputs}]}}],"links":[{links}]}}"#)
+    };
+    linear("workflow", "links", NODES, &workflow);
+}
+
+/// A thousand tags that lead to the same megabytes are read once.
+#[test]
+fn hostile_exif_is_bounded() {
     let mut block = [b"MM\0\x2a\0\0\0\x08\x03\xe8".as_slice(), &[0; 12_000]].concat();
     for tag in block[10..].chunks_exact_mut(12) {
         tag.copy_from_slice(&[0x92, 0x86, 0, 7, 0, 0x2f, 0, 0, 0, 0, 0, 0]);
@@ -335,7 +346,7 @@ fn hostile_texts_take_no_time() {
 }
 
 /// Whatever the bytes are: an error of a line or an answer.
-fn survives(file: Vec<u8>) {
+fn survives(file: impl AsRef<[u8]>) {
     match contents(&mut Cursor::new(file)) {
         Ok(contents) => {
             if let Some(told) = read::read(&contents.texts) {

@@ -53,8 +53,7 @@ mod tests {
 
     /// The demo model under another name, which tells what it was made for.
     fn of(label: &str, flags: &[&str]) -> Settings {
-        let demo = include_bytes!("../../../assets/demo.safetensors");
-        let checkpoint = Arc::new(Checkpoint::from_bytes(label, &demo[..]).unwrap());
+        let checkpoint = Arc::new(Checkpoint::from_bytes(label, latent_demo::DEMO.unwrap()).unwrap());
         let line = ["latent", "txt2img", "a"].iter().chain(flags);
         let Ok(Args { command: Command::Txt2img(args) }) = Args::try_parse_from(line) else {
             panic!("{flags:?}")

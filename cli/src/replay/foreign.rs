@@ -107,7 +107,9 @@ fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>
     let hash = told.get(Key::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
-    if args.model.is_none() && sha256.is_some_and(|hash| model::demo_sha256().starts_with(hash.as_str())) {
+    if args.model.is_none()
+        && sha256.is_some_and(|hash| model::demo_sha256().is_ok_and(|demo| demo.starts_with(hash.as_str())))
+    {
         return Ok(());
     }
     let name = told.get(Key::Model).map(stem);

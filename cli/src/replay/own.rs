@@ -146,16 +146,19 @@ fn model(own: &Value, args: &ReplayArgs, search: &Search<'_>, line: &mut Line) -
         line.flag("model", path);
     } else if let Some(name) = given {
         line.flag("model", search.find("model", name, sha256)?);
-    } else if own.pointer("/flags/unet").is_none()
-        && sha256.is_some_and(|sha256| sha256 != model::demo_sha256())
+    } else if let Some(sha256) = sha256
+        && own.pointer("/flags/unet").is_none()
         && !args.force
     {
-        return Err(AppError::BadInput(format!(
-            "{}: was made with another built-in model ({}) than this program's ({}); --force takes this one",
-            args.file.display(),
-            sha256.map_or("", hash::short),
-            hash::short(&model::demo_sha256())
-        )));
+        let demo = model::demo_sha256()?;
+        if sha256 != demo {
+            return Err(AppError::BadInput(format!(
+                "{}: was made with another built-in model ({}) than this program's ({}); --force takes this one",
+                args.file.display(),
+                hash::short(sha256),
+                hash::short(&demo)
+            )));
+        }
     }
     Ok(())
 }

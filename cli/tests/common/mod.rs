@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use latent_benches::{DType, Manifest, synth};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use tempfile::TempDir;
 
 /// An empty folder in which the program runs.
@@ -74,6 +75,16 @@ impl Room {
         }
         assert_eq!(self.files(), before, "{args:?} left files");
     }
+}
+
+/// Waits until a program that was started with `--verbose` and a pipe for its standard error has ended its first stage: it
+/// draws, and it listens to signals. The rest of its standard error is read and dropped, so that it never waits.
+pub(crate) fn until_it_draws(child: &mut Child) {
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "it ended before it drew");
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
 }
 
 /// The demo model's file.

@@ -189,8 +189,7 @@ mod tests {
     use std::ops::ControlFlow;
 
     fn demo() -> Pipeline {
-        let demo = include_bytes!("../../../assets/demo.safetensors");
-        Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap()
+        Pipeline::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap()).unwrap()
     }
 
     /// webui: 20 steps at 0.7 are the last of 28.

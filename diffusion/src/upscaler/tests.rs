@@ -299,8 +299,7 @@ fn what_is_no_upscaler_is_refused() {
     holds(refused(&|net| net.insert("conv_hr".into(), copy(&wide)).map_or((), drop)), "conv_hr.weight");
     let plus = |net: &mut Net| drop(net.insert("body.0.rdb1.conv1x1".into(), copy(&wide)));
     holds(refused(&plus), "body.0.rdb1.conv1x1.");
-    let demo = include_bytes!("../../../assets/demo.safetensors");
-    let demo = UpscalerFile::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap());
+    let demo = UpscalerFile::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap());
     holds(demo.err().unwrap().to_string(), "no upscaler but a model");
 }
 

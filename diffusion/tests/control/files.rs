@@ -1,6 +1,6 @@
 //! Files of ControlNets: every layout is the same network, and what is none is told so.
 
-use crate::{control, control_entries, entries, file, image, open, renamed};
+use super::{control, control_entries, entries, file, image, open, renamed};
 use latent_diffusion::Control;
 use latent_diffusion::controlnet::{ControlFile, ControlNet};
 use latent_diffusion::params::Params;

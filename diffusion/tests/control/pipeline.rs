@@ -1,6 +1,6 @@
 //! Drawing with ControlNets.
 
-use crate::{control, entries, file, image, open, quiet};
+use super::{control, entries, file, image, open, quiet};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
 use latent_diffusion::{Control, Event, Fill, Image, Mask, Pipeline, Settings, Task};

@@ -1,6 +1,6 @@
 //! TAESD's files and images.
 
-use crate::{entries, file, open, quiet, renamed};
+use super::{entries, file, open, quiet, renamed};
 use latent_diffusion::taesd::{FACTOR, TaesdFile};
 use latent_diffusion::tensor::{Device, Tensor};
 use latent_diffusion::{Image, Latents, Settings};

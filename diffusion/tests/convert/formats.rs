@@ -1,7 +1,7 @@
 //! Dtypes, and LoRAs that are merged in.
 
-use crate::models::{self, model};
-use crate::{Room, assert_same, contents, draw};
+use super::models::{self, model};
+use super::{Room, assert_same, contents, draw};
 use half::{bf16, f16};
 use latent_benches::DType;
 use latent_diffusion::convert::{Conversion, Layout, Options};

@@ -1,7 +1,7 @@
 //! From a single file to a folder and back.
 
-use crate::models::{self, model};
-use crate::{Contents, Room, assert_same, assert_same_sizes, contents, draw};
+use super::models::{self, model};
+use super::{Contents, Room, assert_same, assert_same_sizes, contents, draw};
 use latent_benches::DType;
 use latent_diffusion::convert::{Conversion, Layout, Options};
 use latent_diffusion::loader::Checkpoint;

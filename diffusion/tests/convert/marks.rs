@@ -1,7 +1,7 @@
 //! What tensors do not show is written down where the new model can show it.
 
-use crate::models::{self, model};
-use crate::{Room, assert_same_sizes};
+use super::models::{self, model};
+use super::{Room, assert_same_sizes};
 use latent_diffusion::convert::{Layout, Options};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::{Checkpoint, DType, NewTensor, Writer};

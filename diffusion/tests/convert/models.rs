@@ -1,6 +1,6 @@
 //! Synthetic models to convert.
 
-use crate::Room;
+use super::Room;
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::loader::Checkpoint;
 use serde_json::{Value, json};

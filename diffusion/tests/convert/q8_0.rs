@@ -1,7 +1,7 @@
 //! Weights of q8_0: how far they are off, and that everything that can be done with a model can be done with one of these.
 
-use crate::models::{self, model};
-use crate::{Room, assert_same, contents, draw};
+use super::models::{self, model};
+use super::{Room, assert_same, contents, draw};
 use half::f16;
 use latent_diffusion::convert::{Layout, Options};
 use latent_diffusion::loader::{Checkpoint, DType, block_storage};

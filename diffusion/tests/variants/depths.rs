@@ -1,6 +1,6 @@
 //! SSD-1B, Vega and KOALA: SDXL with fewer transformer blocks, and less or nothing in the middle.
 
-use crate::{assert_near, bytes, checkpoint, entries, quiet, values};
+use super::{assert_near, bytes, checkpoint, entries, quiet, values};
 use latent_diffusion::families::{Identity, Model, Parts};
 use latent_diffusion::loader::{Checkpoint, Weights};
 use latent_diffusion::params::Params;

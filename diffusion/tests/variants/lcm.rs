@@ -1,6 +1,6 @@
 //! Models that are told of the guidance.
 
-use crate::{assert_near, bytes, entries, quiet, values};
+use super::{assert_near, bytes, entries, quiet, values};
 use latent_diffusion::families::{Model, Parts};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;

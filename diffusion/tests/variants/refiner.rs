@@ -1,6 +1,6 @@
 //! SDXL's refiner, alone and after the base model.
 
-use crate::{bytes, entries, quiet};
+use super::{bytes, entries, quiet};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
 use latent_diffusion::samplers::{self, Prediction};

@@ -1,6 +1,6 @@
 //! Models for few steps, models whose schedule ends in noise, and a text encoder with a layer that is not used.
 
-use crate::{bytes, entries};
+use super::{bytes, entries};
 use latent_diffusion::families::{Model, Parts};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::text::PartEncoder;

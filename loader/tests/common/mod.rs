@@ -4,7 +4,7 @@
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "each test program uses its own part of these helpers"
+    reason = "which of these helpers are used depends on the platform"
 )]
 
 use latent_loader::{Access, Checkpoint, LoadError};
@@ -69,7 +69,7 @@ pub(crate) fn refused_for(path: &Path, culprit: &Path) -> (LoadError, String) {
 /// Asserts that opening a path is refused with an error of that form, that names `culprit` and says `text`.
 macro_rules! assert_refused {
     ($path:expr, $culprit:expr, $pattern:pat $(if $guard:expr)?, $text:expr) => {{
-        let (error, line) = common::refused_for(&$path, &$culprit);
+        let (error, line) = crate::common::refused_for(&$path, &$culprit);
         assert!(matches!(error, $pattern $(if $guard)?), "{error:?}");
         assert!(line.contains($text), "{line}");
         assert!(error.is_bad_input(), "{error:?}");
@@ -116,9 +116,10 @@ impl Folder {
     }
 }
 
-/// Runs something that must not wait for ever, in a thread of its own.
-pub(crate) fn within_ten_seconds<T: Send + 'static>(action: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs something that must not wait for ever, in a thread of its own. The limit only ends a test that hangs: no machine
+/// is so slow that it takes minutes.
+pub(crate) fn without_hanging<T: Send + 'static>(action: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(action()));
-    receiver.recv_timeout(std::time::Duration::from_secs(10)).expect("it must not hang")
+    receiver.recv_timeout(std::time::Duration::from_secs(600)).expect("it must not hang")
 }

@@ -1,0 +1,33 @@
+//! The program's integration tests, as one test binary: it links the program's libraries once.
+//!
+//! `bad_files` is a binary of its own, because it measures the processes that it starts.
+//! A new file of tests needs a line here; `.ci/rules` reports one that is missing.
+
+mod common;
+
+mod bad_input;
+mod bench;
+mod control;
+mod convert;
+mod faults;
+mod few_steps;
+mod fuzz_replay;
+mod fuzz_seeds;
+mod gpu;
+mod grid;
+mod images;
+mod inspect;
+mod inspect_manifests;
+mod killed;
+mod lora;
+mod metadata;
+mod models;
+mod not_finite;
+mod odd_models;
+mod odd_prompts;
+mod prompts;
+mod replay;
+mod samplers;
+mod sdxl;
+mod upscale;
+mod words;

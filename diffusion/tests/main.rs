@@ -1,0 +1,22 @@
+//! The integration tests of the crate, as one test binary: it is linked once.
+//!
+//! `goldens` is a binary of its own, because it has a `main` that prints a table.
+//! A new file of tests needs a line here; `.ci/rules` reports one that is missing.
+
+mod made;
+
+mod batch;
+mod control;
+mod convert;
+mod drawing;
+mod embeddings;
+mod few_steps;
+mod goldens_machinery;
+mod gpu_faults;
+mod loading;
+mod lora;
+mod lora_kinds;
+mod masks;
+mod prompts;
+mod synthetic;
+mod variants;

@@ -1,0 +1,13 @@
+//! The integration tests of the crate, as one test binary: it is linked once.
+//!
+//! A new file of tests needs a line here; `.ci/rules` reports one that is missing.
+
+mod common;
+
+mod access;
+mod bad_files;
+mod differential;
+mod folders;
+mod joined;
+mod q8_0;
+mod weights;
