@@ -9,6 +9,8 @@ mod error;
 pub mod hash;
 pub mod image_file;
 pub mod metadata;
+pub mod models;
 pub mod output;
+pub mod text;
 
 pub use error::AppError;

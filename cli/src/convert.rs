@@ -1,12 +1,12 @@
 //! `latent convert`: a model in another layout or number format.
 
 use crate::args::ConvertArgs;
-use crate::inspect::bytes;
 use crate::lora::Weighted;
 use crate::progress::Progress;
 use crate::{check_environment, check_threads, interrupt, print, sources};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
+use latent_app::text::format_bytes as bytes;
 use latent_diffusion::Error;
 use latent_diffusion::convert::{Conversion, Options};
 use latent_diffusion::lora::{Lora, Strength};

@@ -4,6 +4,7 @@ use crate::args::InspectArgs;
 use crate::memory::{self, MemoryEstimate};
 use crate::{hash, print};
 use latent_app::AppError;
+use latent_app::text::{format_bytes as bytes, printable};
 use latent_diffusion::families::{
     Base, Component, Facts, Family, Identity, Misshaped, Model, ModelKind, PartCheck,
 };
@@ -290,31 +291,4 @@ fn sizes(model: &Model) -> serde_json::Value {
         },
         "text": model.text.iter().map(text).collect::<Vec<_>>(),
     })
-}
-
-/// A number of bytes, for people.
-pub(crate) fn bytes(n: u64) -> String {
-    match n {
-        0..1_000 => format!("{n} B"),
-        1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
-        _ => format!("{:.2} GB", n as f64 / 1e9),
-    }
-}
-
-/// Text from a file, safe for a terminal: control characters escaped, cut at 200 characters.
-pub(crate) fn printable(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut out: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(|c| {
-            let escaped: Vec<char> = if c.is_control() { c.escape_default().collect() } else { vec![c] };
-            escaped
-        })
-        .collect();
-    if text.chars().nth(LONGEST).is_some() {
-        out.push('…');
-    }
-    out
 }

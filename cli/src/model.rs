@@ -1,8 +1,7 @@
 //! The model that a command works with: a file, or the demo model built into the program.
 
 use crate::hash::{self, Hash, Subject};
-use crate::models;
-use latent_app::AppError;
+use latent_app::{AppError, models};
 use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! Making images larger: `latent upscale`, and what the second pass of a drawing is given.
 
 use crate::args::UpscaleArgs;
-use crate::inspect::bytes;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, image_file, interrupt, model, models, print};
-use latent_app::AppError;
+use crate::{check_environment, check_threads, device, image_file, interrupt, model, print};
+use latent_app::text::format_bytes as bytes;
+use latent_app::{AppError, models};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::upscaler::{MAX_PIXELS, Tiling, UpscalerFile};
 use latent_diffusion::{Error, Event, Image, Listener};

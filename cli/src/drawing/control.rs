@@ -3,8 +3,9 @@
 use super::{Fact, Job};
 use crate::args::{ControlArgs, Preprocess};
 use crate::image_file::{self, Resize};
-use crate::{model, models};
+use crate::model;
 use latent_app::AppError;
+use latent_app::models;
 use latent_diffusion::controlnet::{Canny, ControlFile, canny};
 use latent_diffusion::{Control, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};

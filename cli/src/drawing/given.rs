@@ -5,9 +5,10 @@
 use super::hires::OWN_WAYS;
 use crate::hash::{Hash, Subject};
 use crate::lora;
-use crate::{model, models};
+use crate::model;
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 use latent_app::AppError;
+use latent_app::models;
 use serde_json::{Map, Value, json};
 use std::any::TypeId;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,10 @@
 use super::line::Line;
 use super::search::Search;
 use crate::args::ReplayArgs;
-use crate::{hash, model, models};
+use crate::{hash, model};
 use latent_app::AppError;
 use latent_app::metadata::{Key, Told};
+use latent_app::models;
 use latent_diffusion::names::{Named, key};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
