@@ -1,9 +1,11 @@
 //! The model that a command works with: a file, or the demo model built into the program.
 
-use crate::hash::{self, Hash, Subject};
-use latent_app::{AppError, models};
-use latent_loader::{Access, Checkpoint, Layout, cached_snapshot};
-use std::path::{Path, PathBuf};
+use crate::hash::{self, BackgroundHash, HashSource};
+use latent_app::AppError;
+use latent_app::models;
+pub(crate) use latent_app::models::locate;
+use latent_loader::{Access, Checkpoint, Layout};
+use std::path::Path;
 
 /// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64; `assets/MODEL_CARD.md` tells of it.
 static DEMO: &[u8] = include_bytes!("../../assets/demo.safetensors");
@@ -17,7 +19,7 @@ pub(crate) struct Model {
     /// The file's stem.
     pub(crate) name: String,
     /// None for a folder.
-    pub(crate) hash: Hash,
+    pub(crate) hash: BackgroundHash,
 }
 
 /// Opens a file or folder, or the demo model, which is neither read nor mapped.
@@ -30,36 +32,23 @@ pub(crate) fn open(
 ) -> Result<Model, AppError> {
     let Some(path) = path else {
         let checkpoint = Checkpoint::from_bytes("built-in demo model", DEMO)?;
-        return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(DEMO)) });
+        return Ok(Model {
+            checkpoint,
+            name: DEMO_NAME.to_owned(),
+            hash: BackgroundHash::of(HashSource::Bytes(DEMO)),
+        });
     };
     let path = &locate(path, models_dir)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = models::stem(path);
     let subject = match checkpoint.layout() {
-        Layout::SingleFile => Subject::File(path.to_owned()),
-        Layout::DiffusersFolder | Layout::ComponentFolder | Layout::Joined => Subject::Nothing,
+        Layout::SingleFile => HashSource::File(path.to_owned()),
+        Layout::DiffusersFolder | Layout::ComponentFolder | Layout::Joined => HashSource::Nothing,
     };
-    Ok(Model { checkpoint, name, hash: Hash::of(subject) })
+    Ok(Model { checkpoint, name, hash: BackgroundHash::of(subject) })
 }
 
 /// The SHA-256 of the demo model.
 pub(crate) fn demo_sha256() -> String {
     hash::of_bytes(DEMO)
-}
-
-/// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.
-pub(crate) fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
-    if !path.exists() && is_name(path) {
-        return models::find(path, models_dir);
-    }
-    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
-}
-
-/// Whether it is no path to a file: without an ending of model files, and relative.
-fn is_name(path: &Path) -> bool {
-    const ENDINGS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
-    !path.is_absolute()
-        && !path
-            .extension()
-            .is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }

@@ -7,7 +7,7 @@ pub use folders::{named, search, stem};
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind};
 use latent_diffusion::upscaler::UpscalerFile;
-use latent_loader::Checkpoint;
+use latent_loader::{Checkpoint, cached_snapshot};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
@@ -157,4 +157,23 @@ pub fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError>
             Err(AppError::BadInput(format!("{wanted}: several models have that name: {}", list.join(", "))))
         }
     }
+}
+
+/// The place of a model: the path itself, what a bare name is found as, or the snapshot of a folder of the Hugging Face
+/// cache.
+///
+/// # Errors
+/// As [`find`], for a bare name.
+pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
+    if !path.exists() && is_name(path) {
+        return find(path, models_dir);
+    }
+    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
+}
+
+/// Whether it is not a path to a file: relative, and without an extension of model files.
+fn is_name(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
+    let is_model = |end: &std::ffi::OsStr| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known));
+    !path.is_absolute() && !path.extension().is_some_and(is_model)
 }

@@ -6,6 +6,7 @@ mod drawing;
 mod images;
 mod metadata;
 mod replay;
+pub(crate) mod sampler_numbers;
 mod sdxl;
 mod tokens;
 mod upscaling;

@@ -106,7 +106,7 @@ fn seen(
 ) -> Result<latent_diffusion::Image, AppError> {
     let drawn = settings.size(pipeline.model())?;
     let size = job.task().image().map_or(drawn, |image| (image.width, image.height));
-    let image = job.part(image_file::read(path)?.over(image_file::GROUND));
+    let image = job.part(image_file::read(path)?.over(image_file::BACKGROUND));
     let image = image_file::to_size(&image, size, Resize::Crop);
     Ok(match made {
         Some(Preprocess::Canny) => {

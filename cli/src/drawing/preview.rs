@@ -83,7 +83,7 @@ impl Preview {
         let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
         let image = self.image(&latents)?;
         match &self.place {
-            Place::File(output, path) => output.write(path, &image, &[]),
+            Place::File(output, path) => output.write(path, &image, &[]).map(drop),
             Place::Terminal(terminal) => terminal.show(&image),
         }
     }
