@@ -23,3 +23,20 @@ pub fn or_on_cpu<R>(
         outcome => outcome,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_errors_do_not_fall_back() {
+        let mut device = Device::Cpu;
+        let mut runs = 0;
+        let run = |_: &Device| -> Result<(), Error> {
+            runs += 1;
+            Err(Error::Cancelled)
+        };
+        let outcome = or_on_cpu(&mut device, true, run, |_| panic!("not a fault of a GPU"));
+        assert!(matches!(outcome, Err(Error::Cancelled)) && runs == 1);
+    }
+}

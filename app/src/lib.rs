@@ -4,6 +4,7 @@
 //! Nothing here prints, exits, reads the process's arguments or installs signal handlers.
 
 pub mod atomic_output;
+pub mod bench;
 pub mod contact_sheet;
 pub mod convert;
 mod error;

@@ -150,7 +150,7 @@ fn make_readable(file: &std::fs::File) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // A file system without permissions is no reason to lose the image.
+        // A file system without permissions is not a reason to lose the image.
         let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
     }
     #[cfg(not(unix))]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that Ctrl-C sets. The second time, the program ends at once.
+/// A flag that Ctrl-C sets. The second Ctrl-C ends the program at once.
 pub(crate) fn listen() -> Result<Arc<AtomicBool>, AppError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();

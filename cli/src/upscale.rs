@@ -37,8 +37,8 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         progress.show(&event);
         interrupt::flow(interrupted)
     };
-    let tell = |error: &latent_diffusion::Error| eprintln!("latent: {error}; going on on the CPU");
-    let large = or_on_cpu(&mut device, auto, |device| job.run(device, &mut listener), tell)?;
+    let on_fault = |error: &latent_diffusion::Error| eprintln!("latent: {error}; continuing on the CPU");
+    let large = or_on_cpu(&mut device, auto, |device| job.run(device, &mut listener), on_fault)?;
     progress.finish();
     let path = job.write(&large)?;
     device::keep_pipelines(&device);

@@ -59,7 +59,7 @@ fn every_format_is_read_with_and_without_its_name() {
     }
 }
 
-/// The orientations of EXIF (Exif 2.32, tag 274): which quarters come to lie at the upper left and right.
+/// The orientations of EXIF (Exif 2.32, tag 274): which quarters end up at the upper left and right.
 #[test]
 fn a_photo_is_rotated_as_its_camera_says() {
     let plain = write(quarters(), ImageFormat::Jpeg);

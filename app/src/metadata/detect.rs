@@ -138,12 +138,12 @@ fn comfy_graph(texts: &[MetadataText]) -> Option<ImageMetadata> {
 
 fn draw_things(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let xmp = text(texts, "XML:com.adobe.xmp")?;
-    let (_, behind) = xmp.split_once("<exif:UserComment")?;
-    let (inside, _) = behind.split_once("</exif:UserComment>")?;
+    let (_, tail) = xmp.split_once("<exif:UserComment")?;
+    let (inside, _) = tail.split_once("</exif:UserComment>")?;
     // The text of the first list item, or of the element itself.
     let start = inside.find("<rdf:li").unwrap_or(0);
-    let (_, behind) = inside[start..].split_once('>')?;
-    let comment = object(&unescaped(behind.split('<').next()?.trim()))?;
+    let (_, tail) = inside[start..].split_once('>')?;
+    let comment = object(&unescaped(tail.split('<').next()?.trim()))?;
     comment.contains_key("c").then(|| programs::draw_things(&comment))
 }
 
@@ -151,10 +151,10 @@ fn draw_things(texts: &[MetadataText]) -> Option<ImageMetadata> {
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some((before, behind)) = rest.split_once('&') {
+    while let Some((before, tail)) = rest.split_once('&') {
         out.push_str(before);
-        let end = behind.char_indices().take(9).find(|(_, c)| *c == ';').map(|(at, _)| at);
-        let (name, after) = end.map_or(("", behind), |at| (&behind[..at], &behind[at + 1..]));
+        let end = tail.char_indices().take(9).find(|(_, c)| *c == ';').map(|(at, _)| at);
+        let (name, after) = end.map_or(("", tail), |at| (&tail[..at], &tail[at + 1..]));
         let number = name.strip_prefix('#').and_then(|number| match number.strip_prefix('x') {
             Some(hex) => u32::from_str_radix(hex, 16).ok(),
             None => number.parse().ok(),
@@ -170,7 +170,7 @@ fn unescaped(text: &str) -> String {
                 None => {
                     // Not an entity after all.
                     out.push('&');
-                    rest = behind;
+                    rest = tail;
                     continue;
                 }
             },

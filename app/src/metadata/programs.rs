@@ -66,11 +66,11 @@ pub(super) fn sd_metadata(mut object: Map<String, Value>) -> ImageMetadata {
 fn words_in_brackets(metadata: &mut ImageMetadata, prompt: &str) {
     let (mut positive, mut negative) = (String::new(), Vec::new());
     let mut rest = prompt;
-    while let Some((before, behind)) = rest.split_once('[') {
-        let Some((inside, behind)) = behind.split_once(']') else { break };
+    while let Some((before, tail)) = rest.split_once('[') {
+        let Some((inside, tail)) = tail.split_once(']') else { break };
         positive.push_str(before);
         negative.push(inside.trim());
-        rest = behind;
+        rest = tail;
     }
     positive.push_str(rest);
     metadata.set(MetadataKey::Prompt, positive);

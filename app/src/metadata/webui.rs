@@ -91,14 +91,14 @@ fn program(version: &str) -> String {
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((name, behind)) = rest.split_once(':').filter(|_| pairs.len() < MAX_PAIRS) {
+    while let Some((name, tail)) = rest.split_once(':').filter(|_| pairs.len() < MAX_PAIRS) {
         // A name without a value, as some add-ons write.
         let name = name.rsplit_once(',').map_or(name, |(_, name)| name).trim();
-        let value = behind.trim_start();
+        let value = tail.trim_start();
         let length = value_length(value);
-        let (value, behind) = value.split_at(length);
+        let (value, tail) = value.split_at(length);
         pairs.push((name.to_owned(), unquoted(value.trim())));
-        rest = behind.strip_prefix(',').unwrap_or(behind);
+        rest = tail.strip_prefix(',').unwrap_or(tail);
     }
     pairs
 }

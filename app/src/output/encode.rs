@@ -1,4 +1,4 @@
-//! Images as the bytes of a file: PNG, JPEG and WebP, with the texts that tell how they were made.
+//! Images as the bytes of a file: PNG, JPEG and WebP, with the texts that say how they were made.
 
 use crate::metadata::exif;
 use image::codecs::jpeg::JpegEncoder;

@@ -44,8 +44,8 @@ fn bombs_are_bounded() {
     assert!(bomb.len() < 100_000);
     refused(png(&[chunk(b"zTXt", &[b"a\0\0", bomb.as_slice()].concat())]), "8 MiB");
     refused(png(&[chunk(b"iTXt", &[b"a\0\x01\0\0\0", bomb.as_slice()].concat())]), "8 MiB");
-    let most = [b"a\0\0", packed(&vec![b'x'; 7 << 20]).as_slice()].concat();
-    refused(png(&vec![chunk(b"zTXt", &most); 5]), "32 MiB");
+    let largest = [b"a\0\0", packed(&vec![b'x'; 7 << 20]).as_slice()].concat();
+    refused(png(&vec![chunk(b"zTXt", &largest); 5]), "32 MiB");
     let deep = "{\"a\":".repeat(100_000);
     assert!(detect::detect(&texts(png(&[text("prompt", &deep), text("parameters", &deep)]))).is_some());
 }

@@ -1,5 +1,6 @@
 //! Files as other programs write them, made here from what is known of their formats, and broken ones.
 
+mod comfy;
 mod hostile;
 mod programs;
 
