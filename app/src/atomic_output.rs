@@ -1,4 +1,4 @@
-//! A place for a file or folder that appears when it is whole, and not before.
+//! A file or folder that appears when it is whole, and not before.
 
 use crate::AppError;
 use std::fmt::Display;
@@ -7,26 +7,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// How the name of a folder begins in which something is made. It is locked as long as the program lives which made it.
+/// Prefix of the name of the folder in which the output is written first. It is locked until the program ends.
 const PREFIX: &str = ".latent-convert-";
-/// What lies in it: what is being made, and what was in its place.
+/// What is in that folder: the new output, and what was in its place.
 const NEW: &str = "new";
 const OLD: &str = "old";
 
-/// Where something is to be written.
+/// A file or folder to write.
+#[derive(Clone, Debug)]
 pub struct AtomicOutput<'a> {
     path: &'a Path,
-    /// The folder around it.
+    /// The folder that it is in.
     folder: PathBuf,
 }
 
 impl<'a> AtomicOutput<'a> {
-    /// Checks that `path` can be written: that its folder is there and takes files, and that nothing of that name is, unless
-    /// it may be replaced.
+    /// Checks that `path` can be written: that its folder exists, and that nothing has that name unless it may be
+    /// replaced.
+    ///
+    /// # Errors
+    /// Bad input: a name that cannot be written.
     pub fn new(path: &'a Path, may_replace: bool) -> Result<AtomicOutput<'a>, AppError> {
         let bad = |reason: &dyn Display| AppError::BadInput(format!("{}: {reason}", path.display()));
         if path.file_name().is_none() {
-            return Err(bad(&"is no name of a file or folder"));
+            return Err(bad(&"is not a name of a file or folder"));
         }
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = parent.canonicalize().ok().filter(|folder| folder.is_dir());
@@ -35,7 +39,7 @@ impl<'a> AtomicOutput<'a> {
             return Err(AppError::BadInput(line));
         };
         match path.symlink_metadata() {
-            Ok(_) if !may_replace => return Err(bad(&"is there already; --force replaces it")),
+            Ok(_) if !may_replace => return Err(bad(&"exists already; --force replaces it")),
             Ok(found) if !found.is_file() && !found.is_dir() && !found.is_symlink() => {
                 return Err(bad(&"is a device, a pipe or a socket"));
             }
@@ -47,22 +51,28 @@ impl<'a> AtomicOutput<'a> {
     }
 
     /// Refuses an input that the output would replace: the same file or folder, or one in it.
+    ///
+    /// # Errors
+    /// Bad input: such an input.
     pub fn check_input(&self, input: &Path) -> Result<(), AppError> {
         if let (Ok(output), Ok(read)) = (self.path.canonicalize(), input.canonicalize())
             && read.starts_with(&output)
         {
             let line =
-                format!("{}: is read from, so it cannot be written; name another file", self.path.display());
+                format!("{}: is an input, so it cannot be written; name another file", self.path.display());
             return Err(AppError::BadInput(line));
         }
         Ok(())
     }
 
-    /// Lets `write` make the file or folder beside the place, and moves it there when it is whole. What was there goes
-    /// then. After an error nothing is left; what a killed program left in this folder goes first.
+    /// Lets `write` make the file or folder under a temporary path, and moves it to its own when it is whole, in place of
+    /// what was there. After an error nothing is left. What killed programs left in the folder is removed first.
+    ///
+    /// # Errors
+    /// Those of `write`; bad input, if the folder cannot be written to; a run-time failure of the move.
     pub fn write(&self, write: impl FnOnce(&Path) -> Result<(), AppError>) -> Result<(), AppError> {
         let failed = |error: io::Error| AppError::RunTime(format!("{}: {error}", self.path.display()));
-        sweep(&self.folder);
+        remove_leftovers(&self.folder);
         let (beside, _lock) = workplace(&self.folder).map_err(|error| {
             AppError::BadInput(format!("{}: cannot write there: {error}", self.folder.display()))
         })?;
@@ -71,10 +81,10 @@ impl<'a> AtomicOutput<'a> {
         self.put(&new, &beside).map_err(failed)
     }
 
-    /// Moves what is new to its place, and what was there out of the way, in one step where the system can.
+    /// Moves the new output to its path, and what was there out of the way, in one step where the system can.
     fn put(&self, new: &Path, beside: &TempDir) -> io::Result<()> {
         let was = self.path.symlink_metadata();
-        // A file takes the place of a file in one step, and a name that was free.
+        // A file replaces a file in one step; a name that was free is taken in one, too.
         let is_swap = was.as_ref().map_or(true, |found| new.is_file() && !found.is_dir());
         if is_swap {
             std::fs::rename(new, self.path)?;
@@ -86,7 +96,7 @@ impl<'a> AtomicOutput<'a> {
                 return Err(error);
             }
         }
-        // The new name is on the disk too; a file system that cannot say so is no reason to fail.
+        // Flushes the new name to the disk; a file system that cannot do so is not a reason to fail.
         if let Ok(folder) = File::open(&self.folder) {
             let _ = folder.sync_all();
         }
@@ -94,8 +104,8 @@ impl<'a> AtomicOutput<'a> {
     }
 }
 
-/// A folder for what is being made, locked until the program ends in whatever way. Where folders cannot be locked, it is
-/// not, and no one will sweep it.
+/// A folder for the new output, locked until the program ends in whatever way. Where folders cannot be locked, it is not,
+/// and nothing will remove it.
 fn workplace(folder: &Path) -> io::Result<(TempDir, Option<File>)> {
     loop {
         let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?;
@@ -104,15 +114,15 @@ fn workplace(folder: &Path) -> io::Result<(TempDir, Option<File>)> {
             Err(TryLockError::Error(error)) => Err(error),
             Ok(()) => Ok(Some(lock)),
         });
-        // Else another program sweeps it, or has done so, before it was locked.
+        // Otherwise another program removes it, or has done so before it was locked.
         if !matches!(lock, Ok(None)) && made.path().is_dir() {
             return Ok((made, lock.ok().flatten()));
         }
     }
 }
 
-/// Removes what programs that were killed left in a folder: a half model may be as large as a whole one.
-fn sweep(folder: &Path) {
+/// Removes what killed programs left in a folder: half a model may be as large as a whole one.
+fn remove_leftovers(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         // A link is not followed.
@@ -122,21 +132,21 @@ fn sweep(folder: &Path) {
             && lock.try_lock().is_ok()
             && is_ours(&entry.path())
         {
-            // What cannot be removed is no reason not to write.
+            // What cannot be removed is not a reason to write nothing.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// Whether a folder is there and holds nothing but what [`AtomicOutput::write`] puts into one.
+/// Whether a folder exists and contains nothing but what [`AtomicOutput::write`] puts into one.
 fn is_ours(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| {
         entries.all(|entry| entry.is_ok_and(|entry| [NEW, OLD].iter().any(|name| entry.file_name() == *name)))
     })
 }
 
-/// Gives each of two files or folders the other's name, so that at no moment one of the names is free. Not every file
-/// system can.
+/// Gives each of two files or folders the other's name, so that neither name is free at any moment. Not every file system
+/// can.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -160,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_not_seen() {
+    fn what_is_not_whole_is_not_visible() {
         let room = TempDir::new().unwrap();
         let path = room.path().join("model");
         let place = AtomicOutput::new(&path, false).unwrap();
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn only_what_no_one_writes_to_any_more_is_swept() {
+    fn only_folders_of_killed_programs_are_removed() {
         let room = TempDir::new().unwrap();
         for (folder, file) in [(".latent-convert-left", NEW), (".latent-convert-mine", "mine"), ("mine", NEW)]
         {

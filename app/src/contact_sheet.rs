@@ -1,40 +1,45 @@
-//! Several images as one: a contact sheet, or a grid with labels.
+//! Several images in one: a contact sheet, or a grid with labels.
 
 use crate::AppError;
-use crate::metadata::Texts;
+use crate::metadata::OutputTexts;
 use latent_diffusion::Image;
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Most images of a contact sheet, which are all in memory at its end.
+/// Maximum number of images of a contact sheet, which are all in memory at its end.
 const MAX_IMAGES: usize = 256;
 /// Pixels between images, and around labels.
 const GAP: usize = 4;
-/// Letters of a label that are shown.
-const LONGEST_LABEL: usize = 32;
-/// Images of this side or more are labelled in large letters.
-const LARGE: usize = 384;
+/// Maximum number of characters of a label that are shown.
+const MAX_LABEL: usize = 32;
+/// Images of at least this side in pixels are labelled in large letters.
+const MIN_LARGE: usize = 384;
 
 /// Images in rows, with a label above each column and before each row.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageGrid {
-    /// Row by row; a cell may be empty.
+    /// The images row by row; a cell may be empty.
     pub cells: Vec<Option<Image>>,
+    /// Number of columns, at least 1.
     pub columns: usize,
-    /// One for each column, or none at all.
+    /// A label for each column, or none at all.
     pub above: Vec<String>,
-    /// One for each row, or none at all.
+    /// A label for each row, or none at all.
     pub before: Vec<String>,
 }
 
 impl ImageGrid {
-    /// The sheet as one image: black letters on white.
+    /// The grid as one image: black letters on white, cells as large as the largest image.
+    ///
+    /// # Panics
+    /// If there are no columns.
+    #[must_use]
     pub fn image(&self) -> Image {
         let rows = self.cells.len().div_ceil(self.columns);
         let sides = |side: fn(&Image) -> usize| self.cells.iter().flatten().map(side).max().unwrap_or(0);
         let [width, height] = [sides(|image| image.width), sides(|image| image.height)];
-        let font = if width.min(height) >= LARGE { RasterHeight::Size32 } else { RasterHeight::Size16 };
+        let font = if width.min(height) >= MIN_LARGE { RasterHeight::Size32 } else { RasterHeight::Size16 };
         let longest = |labels: &[String]| {
             labels
                 .iter()
@@ -67,35 +72,40 @@ impl ImageGrid {
     }
 }
 
-/// A contact sheet on the way.
-#[derive(Default)]
+/// The images of a run, which become one contact sheet.
+#[derive(Clone, Debug, Default)]
 pub struct ContactSheet {
     images: Vec<Option<Image>>,
-    /// The first image's file, and what it tells.
-    first: Option<(PathBuf, Texts)>,
+    /// The first image's file, and its texts.
+    first: Option<(PathBuf, OutputTexts)>,
 }
 
 impl ContactSheet {
-    /// For so many images.
+    /// A contact sheet of so many images.
+    ///
+    /// # Errors
+    /// Bad input, if there are more than 256.
     pub fn new(count: usize) -> Result<ContactSheet, AppError> {
         match count {
             ..=MAX_IMAGES => Ok(ContactSheet::default()),
             _ => Err(AppError::BadInput(format!(
-                "grid: {count} images are too many for one; {MAX_IMAGES} are the most"
+                "grid: {count} images are too many for one; the maximum is {MAX_IMAGES}"
             ))),
         }
     }
 
-    /// Adds an image whose file is that.
-    pub fn add(&mut self, image: Image, texts: Texts, path: &Path) {
+    /// Adds an image, the texts of its file and the file's path.
+    pub fn add(&mut self, image: Image, texts: OutputTexts, path: &Path) {
         self.images.push(Some(image));
         self.first.get_or_insert_with(|| (path.to_owned(), texts));
     }
 
-    /// The sheet's file, the sheet, and what its file tells: how the first image was made.
-    pub fn finish(self) -> Option<(PathBuf, Image, Texts)> {
+    /// The sheet's file, the sheet, and its texts, which are those of the first image and the number of images; `None`
+    /// without images.
+    #[must_use]
+    pub fn finish(self) -> Option<(PathBuf, Image, OutputTexts)> {
         let (first, [parameters, (own, json)]) = self.first?;
-        // The text is this program's own.
+        // The text was written by this program.
         let mut json: Value = serde_json::from_str(&json).unwrap_or_default();
         json["sheet"] = self.images.len().into();
         let texts = [parameters, (own, json.to_string())];
@@ -107,14 +117,14 @@ impl ContactSheet {
     }
 }
 
-/// The letters of a label that are shown.
+/// The characters of a label that are shown.
 fn shown(label: &str) -> impl Iterator<Item = char> {
-    let cut = label.chars().count() > LONGEST_LABEL;
-    let kept = if cut { LONGEST_LABEL - 2 } else { LONGEST_LABEL };
+    let cut = label.chars().count() > MAX_LABEL;
+    let kept = if cut { MAX_LABEL - 2 } else { MAX_LABEL };
     label.chars().take(kept).chain(cut.then_some("..").into_iter().flat_map(str::chars))
 }
 
-/// An image that is being put together.
+/// An image that is being composed.
 struct Canvas(Image);
 
 impl Canvas {
@@ -153,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn images_stand_in_rows() {
+    fn images_are_in_rows() {
         let cells = vec![Some(grey(2, 1, 10)), None, Some(grey(2, 1, 30))];
         let sheet = ImageGrid { cells, columns: 2, ..ImageGrid::default() }.image();
         let (width, height) = (GAP + 2 * (2 + GAP), GAP + 2 * (1 + GAP));
@@ -175,8 +185,8 @@ mod tests {
         assert!(long.width > short.width && long.height == short.height);
         let inked = |image: &Image| image.rgb.iter().any(|value| *value < 128);
         assert!(inked(&short) && !inked(&labelled(" ", " ")));
-        // Letters that the font lacks, and labels without an end.
+        // Characters that the font lacks, and very long labels.
         assert!(inked(&labelled("畫", " ")));
-        assert_eq!(labelled(&"x".repeat(1000), "").width, labelled(&"x".repeat(LONGEST_LABEL), "").width);
+        assert_eq!(labelled(&"x".repeat(1000), "").width, labelled(&"x".repeat(MAX_LABEL), "").width);
     }
 }

@@ -1,20 +1,17 @@
-//! `latent convert`: a model in another layout or number format.
+//! `latent convert`: a model in another layout or dtype.
 
 use crate::args::ConvertArgs;
-use crate::inspect::bytes;
-use crate::lora::Weighted;
 use crate::progress::Progress;
 use crate::{check_environment, check_threads, interrupt, print, sources};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
-use latent_diffusion::Error;
-use latent_diffusion::convert::{Conversion, Options};
-use latent_diffusion::lora::{Lora, Strength};
-use latent_loader::{Access, Checkpoint};
-use std::ops::ControlFlow;
+use latent_app::convert::{ConvertJob, open_loras};
+use latent_app::models::locate;
+use latent_app::text::format_bytes;
+use latent_diffusion::convert::Options;
+use latent_loader::Access;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
     check_environment()?;
@@ -25,55 +22,36 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
 }
 
 fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
-    let place = AtomicOutput::new(&args.output, args.force)?;
-    let model = crate::model::locate(&args.model, args.models_dir.as_deref())?;
-    inputs(args, &model).try_for_each(|input| place.check_input(input))?;
+    let output = AtomicOutput::new(&args.output, args.force)?;
+    let model = locate(&args.model, args.models_dir.as_deref())?;
+    inputs(args, &model).try_for_each(|input| output.check_input(input))?;
     let sources = sources::open(Some(&model), &args.sources, args.models_dir.as_deref(), Access::Read)?;
-    let open = |(path, weight): &Weighted| -> Result<_, AppError> {
-        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
-    };
     let options = Options {
         dtype: args.dtype,
-        loras: args.lora.iter().map(open).collect::<Result<_, _>>()?,
+        loras: open_loras(&args.lora)?,
         keep_ema: args.keep_ema,
         prediction: args.prediction,
         zero_terminal_snr: args.zero_snr,
         ..Options::to(args.layout())
     };
-    let conversion = Conversion::plan(sources.checkpoint, &options)?;
-    for applied in conversion.applied() {
+    let job = ConvertJob::plan(&args.output, output, sources.checkpoint, &options)?;
+    for applied in job.applied() {
         eprintln!("LoRA {applied}");
     }
     let mut progress = Progress::new(false);
-    place.write(|path| {
-        let written = conversion.write(path, &mut |event| {
-            progress.show(&event);
-            if interrupted.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        progress.finish();
-        written.map_err(|error| match error {
-            // It is not written where it is told to be until it is whole.
-            Error::Output { file, error } => {
-                let file = file.replacen(&*path.to_string_lossy(), &args.output.to_string_lossy(), 1);
-                Error::Output { file, error }.into()
-            }
-            error => error.into(),
-        })
-    })?;
-    for left_out in conversion.left_out() {
-        eprintln!("left out: {}, {} tensors, {}", left_out.what, left_out.tensors, bytes(left_out.bytes));
+    let written = job.write(&mut |event| {
+        progress.show(&event);
+        interrupt::flow(interrupted)
+    });
+    progress.finish();
+    let report = written?;
+    for left_out in &report.left_out {
+        let bytes = format_bytes(left_out.bytes);
+        eprintln!("left out: {}, {} tensors, {bytes}", left_out.what, left_out.tensors);
     }
-    let formats: Vec<_> = conversion
-        .bytes()
-        .iter()
-        .map(|(dtype, n)| format!("{} {}", dtype.header_name(), bytes(*n)))
-        .collect();
-    let path = args.output.display();
-    print(&format!("{path}: {} tensors, {}\n", conversion.tensors(), formats.join(", ")))
+    let dtypes = report.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
+    let dtypes = dtypes.collect::<Vec<_>>().join(", ");
+    print(&format!("{}: {} tensors, {dtypes}\n", args.output.display(), report.tensors))
 }
 
 /// Every file or folder that is read.

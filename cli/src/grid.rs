@@ -189,7 +189,7 @@ impl Grid {
             let columns = axes[0].values.len();
             let sheet = ImageGrid { cells: self.images, columns, above, before };
             let path = output.path(0, seed);
-            output.write(&path, &sheet.image(), &told(texts, axes))?;
+            crate::warn(output.write(&path, &sheet.image(), &told(texts, axes))?);
             tell(&path, &format!("seed {seed}"));
         }
         match (self.failed.len(), self.failed.into_iter().next()) {

@@ -21,7 +21,7 @@ impl Verb for Img2imgArgs {
     }
 
     fn job(&self, settings: &mut Settings, model: &Model) -> Result<Box<dyn Job>, AppError> {
-        let image = image_file::drawn(&self.image, self.size.resize, settings, model)?;
+        let image = image_file::read_sized(&self.image, self.size.resize, settings, model)?;
         Ok(Box::new(Redrawing { image, strength: self.strength }))
     }
 }

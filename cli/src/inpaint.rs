@@ -2,7 +2,7 @@
 
 use crate::args::{DrawingArgs, InpaintArgs};
 use crate::drawing::{Fact, Job, Verb};
-use crate::image_file::{self, Given, Resize};
+use crate::image_file::{self, InputImage, Resize};
 use latent_app::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::names::Named;
@@ -62,7 +62,7 @@ impl InpaintArgs {
             return Err(AppError::BadInput(line));
         }
         // Colours under a hole that is a mask's are none to show.
-        let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::GROUND) };
+        let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::BACKGROUND) };
         Ok((image, mask, self.fill.unwrap_or(usual)))
     }
 
@@ -72,7 +72,7 @@ impl InpaintArgs {
 }
 
 /// The mask of a file, which must be of the image's size.
-fn mask_of(path: &Path, given: &Given) -> Result<Mask, AppError> {
+fn mask_of(path: &Path, given: &InputImage) -> Result<Mask, AppError> {
     let mask = image_file::read(path)?.into_mask();
     let (width, height) = (given.image.width, given.image.height);
     if (mask.width, mask.height) == (width, height) {

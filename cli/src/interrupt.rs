@@ -1,10 +1,11 @@
 //! Ctrl-C.
 
 use latent_app::AppError;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that Ctrl-C sets. The second time, the program ends at once.
+/// A flag that Ctrl-C sets. The second Ctrl-C ends the program at once.
 pub(crate) fn listen() -> Result<Arc<AtomicBool>, AppError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
@@ -15,4 +16,9 @@ pub(crate) fn listen() -> Result<Arc<AtomicBool>, AppError> {
     })
     .map_err(|error| AppError::RunTime(format!("cannot listen for Ctrl-C: {error}")))?;
     Ok(interrupted)
+}
+
+/// What a listener answers: whether to go on.
+pub(crate) fn flow(interrupted: &AtomicBool) -> ControlFlow<()> {
+    if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

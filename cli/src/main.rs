@@ -15,7 +15,6 @@ mod inpaint;
 mod inspect;
 mod interrupt;
 mod lora;
-mod memory;
 mod metadata;
 mod model;
 mod models;
@@ -33,6 +32,7 @@ mod words;
 
 use args::{Args, Command};
 use clap::error::ErrorKind;
+use latent_app::output::WrittenImage;
 use latent_app::{AppError, hash, image_file, output};
 use latent_loader::Plain;
 use std::io::Write;
@@ -108,6 +108,13 @@ fn check_threads(threads: Option<usize>) -> Result<usize, AppError> {
             Err(AppError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")))
         }
         threads => Ok(threads.unwrap_or(0)),
+    }
+}
+
+/// Prints what was lost when an image was written.
+fn warn(written: WrittenImage) {
+    if let Some(line) = written.warning() {
+        eprintln!("latent: {line}");
     }
 }
 

@@ -1,12 +1,12 @@
-//! `latent metadata`: how an image was made, as its file tells.
+//! `latent metadata`: how an image was made, according to its file.
 
 use crate::args::MetadataArgs;
 use crate::print;
 use latent_app::AppError;
-use latent_app::metadata::{of, summary};
+use latent_app::metadata::{read, summary};
 
 /// Prints how an image was made.
 pub(crate) fn run(args: &MetadataArgs) -> Result<(), AppError> {
-    let told = of(&args.file)?;
-    print(&if args.json { format!("{:#}\n", told.json()) } else { summary(&told) })
+    let metadata = read(&args.file)?;
+    print(&if args.json { format!("{:#}\n", metadata.json()) } else { summary(&metadata) })
 }

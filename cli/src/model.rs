@@ -1,10 +1,11 @@
 //! The model that a command works with: a file, or the demo model built into the program.
 
-use crate::hash::{self, Hash, Subject};
-use crate::models;
+use crate::hash::{self, BackgroundHash, HashSource};
 use latent_app::AppError;
-use latent_loader::{Access, Checkpoint, CheckpointLayout, cached_snapshot};
-use std::path::{Path, PathBuf};
+use latent_app::models;
+pub(crate) use latent_app::models::locate;
+use latent_loader::{Access, Checkpoint, CheckpointLayout};
+use std::path::Path;
 
 /// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64 pixels, described in `assets/MODEL_CARD.md`.
 #[cfg(feature = "demo")]
@@ -23,7 +24,7 @@ pub(crate) struct Model {
     /// The file's stem.
     pub(crate) name: String,
     /// None for a folder.
-    pub(crate) hash: Hash,
+    pub(crate) hash: BackgroundHash,
 }
 
 /// Opens a file or folder, or the demo model, which is neither read nor mapped.
@@ -37,18 +38,22 @@ pub(crate) fn open(
     let Some(path) = path else {
         let demo = demo()?;
         let checkpoint = Checkpoint::from_bytes("built-in demo model", demo)?;
-        return Ok(Model { checkpoint, name: DEMO_NAME.to_owned(), hash: Hash::of(Subject::Bytes(demo)) });
+        return Ok(Model {
+            checkpoint,
+            name: DEMO_NAME.to_owned(),
+            hash: BackgroundHash::of(HashSource::Bytes(demo)),
+        });
     };
     let path = &locate(path, models_dir)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = models::stem(path);
     let subject = match checkpoint.layout() {
-        CheckpointLayout::SingleFile => Subject::File(path.to_owned()),
+        CheckpointLayout::SingleFile => HashSource::File(path.to_owned()),
         CheckpointLayout::DiffusersFolder | CheckpointLayout::ComponentFolder | CheckpointLayout::Joined => {
-            Subject::Nothing
+            HashSource::Nothing
         }
     };
-    Ok(Model { checkpoint, name, hash: Hash::of(subject) })
+    Ok(Model { checkpoint, name, hash: BackgroundHash::of(subject) })
 }
 
 /// The bytes of the demo model.
@@ -62,21 +67,4 @@ fn demo() -> Result<&'static [u8], AppError> {
 /// The SHA-256 of the demo model.
 pub(crate) fn demo_sha256() -> Result<String, AppError> {
     demo().map(hash::of_bytes)
-}
-
-/// The place of a model: the path itself, what a bare name is found as, or the snapshot of a place in the Hugging Face cache.
-pub(crate) fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
-    if !path.exists() && is_name(path) {
-        return models::find(path, models_dir);
-    }
-    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
-}
-
-/// Whether it is no path to a file: without an ending of model files, and relative.
-fn is_name(path: &Path) -> bool {
-    const ENDINGS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
-    !path.is_absolute()
-        && !path
-            .extension()
-            .is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }

@@ -32,7 +32,7 @@ impl Verb for OutpaintArgs {
             let line = "left, right, top, bottom: all are 0; tell by how many pixels the image is to grow";
             return Err(AppError::BadInput(line.into()));
         }
-        let image = image_file::read(&self.image)?.over(image_file::GROUND);
+        let image = image_file::read(&self.image)?.over(image_file::BACKGROUND);
         let grown = [left + image.width + right, top + image.height + bottom];
         if let Some(side) = grown.into_iter().find(|side| *side > MAX_SIDE) {
             return Err(AppError::BadInput(format!(

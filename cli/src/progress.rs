@@ -4,13 +4,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use latent_diffusion::Event;
 use std::time::{Duration, Instant};
 
-/// How often a bar is redrawn while nothing happens, so that the time goes on.
+/// How often a bar is redrawn while nothing happens, so that its time is current.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The bar of the stage that runs.
+/// The bar of the running stage.
+#[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// What the bar shows.
+    /// The stage that the bar shows; empty if none.
     stage: &'static str,
     started: Instant,
     verbose: bool,
@@ -65,25 +66,25 @@ impl Progress {
             }
             Event::InF32 { reason } => {
                 self.finish();
-                eprintln!("latent: {reason}; once more in f32");
+                eprintln!("latent: {reason}; running it again in f32");
             }
             _ => {}
         }
     }
 
-    /// Does something that writes to the terminal, with the bar out of its way.
+    /// Runs something that writes to the terminal, with the bar hidden.
     pub(crate) fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
         self.bar.suspend(act)
     }
 
-    /// Ends the bar that runs and starts one for a stage.
+    /// Ends the running bar and starts one for a stage.
     fn begin(&mut self, stage: &'static str, total: u64, template: &str) {
         self.finish();
         self.stage = stage;
         self.started = Instant::now();
         let per_step = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let seconds = state.elapsed().as_secs_f64() / state.pos().max(1) as f64;
-            // A bar that cannot be written is not worth an error.
+            // A bar that cannot be written is not an error.
             let _ = match state.pos() {
                 0 => write!(out, "- s/it"),
                 _ if seconds >= 1.0 => write!(out, "{seconds:.2} s/it"),
@@ -97,7 +98,7 @@ impl Progress {
         self.bar.enable_steady_tick(TICK);
     }
 
-    /// Ends the bar that runs, and under `--verbose` tells how long its stage took.
+    /// Ends the running bar, and under `--verbose` prints how long its stage took.
     pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
         if self.verbose && !self.stage.is_empty() {

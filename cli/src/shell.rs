@@ -1,4 +1,4 @@
-//! `latent completions` and `latent man`: for the shell and for the reader, made of the command line's own description.
+//! `latent completions` and `latent man`: completions and manual pages, generated from the definition of the command line.
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
 use crate::print;
@@ -18,7 +18,7 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), AppError> {
 /// Writes the page of the program to standard output, or all pages into a folder.
 pub(crate) fn man(args: &ManArgs) -> Result<(), AppError> {
     let mut program = Args::command();
-    // Names the pages of the commands: latent-txt2img.
+    // Gives the commands the names of their pages: latent-txt2img.
     program.build();
     let Some(folder) = &args.output else {
         return print(&String::from_utf8_lossy(&page(program)?));

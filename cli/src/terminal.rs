@@ -1,4 +1,4 @@
-//! Images in a terminal: by kitty's protocol, iTerm's or sixels, or else as coloured half blocks.
+//! Images in a terminal: by kitty's protocol, iTerm's or sixels, or as coloured half blocks.
 
 use crate::image_file::resized;
 use crate::output;
@@ -10,16 +10,16 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
-/// Lines that an image takes.
+/// Height of an image in lines of text.
 const ROWS: usize = 16;
-/// Pixels of a line: what terminals with sixels usually have.
-const LINE: usize = 18;
-/// Most bytes of a piece of kitty's protocol.
-const PIECE: usize = 4096;
+/// Height of a line of text in pixels: what terminals with sixels usually have.
+const LINE_PIXELS: usize = 18;
+/// Maximum size of a chunk of kitty's protocol in bytes.
+const MAX_CHUNK: usize = 4096;
 /// Levels of red, green and blue among a sixel's 252 colours.
 const LEVELS: [usize; 3] = [6, 7, 6];
 
-/// How a terminal takes images.
+/// How a terminal shows images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     /// <https://sw.kovidgoyal.net/kitty/graphics-protocol/>
@@ -33,18 +33,19 @@ enum Protocol {
 }
 
 /// A terminal that shows one image after the other in the same place.
+#[derive(Debug)]
 pub(crate) struct Terminal {
     protocol: Protocol,
     shown: Cell<bool>,
 }
 
 impl Terminal {
-    /// The terminal of the standard output. The variable `LATENT_TERMINAL` names a protocol, where it is not found out.
+    /// The terminal of the standard output. The variable `LATENT_TERMINAL` names a protocol, in place of the detected one.
     pub(crate) fn open() -> Result<Terminal, AppError> {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let protocol = match variable("LATENT_TERMINAL").as_str() {
             "" if !std::io::stdout().is_terminal() => {
-                let line = "preview: the standard output is no terminal; name a PNG file";
+                let line = "preview: the standard output is not a terminal; name a PNG file";
                 return Err(AppError::BadInput(line.into()));
             }
             "" => guess(variable),
@@ -67,18 +68,18 @@ impl Terminal {
         if self.shown.replace(true) {
             let _ = write!(text, "\x1b[{ROWS}A");
         } else {
-            // Room for it, if the cursor stands at the bottom.
+            // Scrolls if the cursor is at the bottom.
             text += &"\n".repeat(ROWS);
             let _ = write!(text, "\x1b[{ROWS}A");
         }
-        // The cursor comes back from wherever the image leaves it.
+        // The cursor returns from wherever the image leaves it.
         let _ = write!(text, "\x1b7{}\x1b8\x1b[{ROWS}B", encode(self.protocol, image)?);
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
     }
 }
 
-/// What terminals tell of themselves.
+/// The protocol that the terminal's variables point to.
 fn guess(variable: impl Fn(&str) -> String) -> Protocol {
     let (term, program) = (variable("TERM"), variable("TERM_PROGRAM"));
     let is = |names: &[&str], text: &str| names.iter().any(|name| text.contains(name));
@@ -93,7 +94,7 @@ fn guess(variable: impl Fn(&str) -> String) -> Protocol {
     }
 }
 
-/// An image as what a terminal is sent.
+/// An image as the text that is sent to a terminal.
 fn encode(protocol: Protocol, image: &Image) -> Result<String, AppError> {
     let of_height = |height: usize| {
         let width = (image.width * height).div_ceil(image.height).max(1);
@@ -105,7 +106,7 @@ fn encode(protocol: Protocol, image: &Image) -> Result<String, AppError> {
             let png = STANDARD.encode(output::png(image)?);
             format!("\x1b]1337;File=inline=1;height={ROWS};preserveAspectRatio=1:{png}\x07")
         }
-        Protocol::Sixel => sixel(&of_height(ROWS * LINE)),
+        Protocol::Sixel => sixel(&of_height(ROWS * LINE_PIXELS)),
         Protocol::Blocks => blocks(&of_height(ROWS * 2)),
     })
 }
@@ -115,7 +116,7 @@ fn kitty(png: &str) -> String {
     let mut start = format!("f=100,a=T,C=1,q=2,r={ROWS},");
     let mut rest = png;
     while !rest.is_empty() {
-        let (piece, after) = rest.split_at(rest.len().min(PIECE));
+        let (piece, after) = rest.split_at(rest.len().min(MAX_CHUNK));
         let more = u8::from(!after.is_empty());
         let _ = write!(text, "\x1b_G{start}m={more};{piece}\x1b\\");
         (start, rest) = (String::new(), after);
@@ -197,7 +198,7 @@ mod tests {
         let pieces = text.split("\x1b\\").filter_map(|piece| piece.split_once(';'));
         let png: String = pieces.map(|(_, piece)| piece).collect();
         assert_eq!(decoded(&png), flag().rgb);
-        let long = kitty(&"a".repeat(2 * PIECE + 1));
+        let long = kitty(&"a".repeat(2 * MAX_CHUNK + 1));
         assert_eq!(long.matches("m=1;").count(), 2);
         assert!(long.ends_with("\x1b_Gm=0;a\x1b\\"));
         let text = encode(Protocol::Iterm, &flag()).unwrap();
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn terminals_tell_what_they_are() {
+    fn terminals_are_detected_by_their_variables() {
         let of = |name: &'static str, value: &'static str| {
             guess(move |asked| if asked == name { value.to_owned() } else { String::new() })
         };

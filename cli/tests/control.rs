@@ -106,7 +106,7 @@ fn what_cannot_steer_is_refused() {
     refuse(&net("model.safetensors"), &["model.safetensors", "is no ControlNet but a model"]);
     refuse(&net("lora.safetensors"), &["LoRA", "give a ControlNet"]);
     refuse(&net("nothing.safetensors"), &["nothing.safetensors"]);
-    refuse(&["--control-net", "net.safetensors", "--control-image", "model.safetensors"], &["no image"]);
+    refuse(&["--control-net", "net.safetensors", "--control-image", "model.safetensors"], &["not an image"]);
     refuse(&[NET, &["--control-strength", "-1"]].concat(), &["control strength", "1 is usual"]);
     refuse(&[NET, &["--control-start", "0.5", "--control-end", "0.1"]].concat(), &["0 to 1 is all"]);
     let canny = [NET, &["--control-preprocess", "canny", "--canny-low", "300"]].concat();
@@ -122,7 +122,7 @@ fn what_cannot_steer_is_refused() {
 fn a_terminal_shows_previews() {
     let room = Room::new();
     let args = ["txt2img", "a red apple", "--steps", "2", "-s", "7", "-o", "a.png", "--preview", "terminal"];
-    room.refuses(&args, &["the standard output is no terminal"]);
+    room.refuses(&args, &["the standard output is not a terminal"]);
     let output = room.command(&args).env("LATENT_TERMINAL", "kitty").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let shown = String::from_utf8(output.stdout).unwrap();

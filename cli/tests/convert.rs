@@ -113,17 +113,17 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
     let room = room();
     let refuses = |args: &[&str], parts: &[&str]| room.refuses(&[&["convert"], args].concat(), parts);
     refuses(&["model.safetensors", "model.safetensors"], &["model.safetensors", "--force"]);
-    refuses(&["model.safetensors", "model.safetensors", "--force"], &["is read from"]);
+    refuses(&["model.safetensors", "model.safetensors", "--force"], &["is an input"]);
     refuses(
         &["model.safetensors", "./lora.safetensors", "-f", "--lora", "lora.safetensors"],
-        &["is read from"],
+        &["is an input"],
     );
     refuses(&["none.safetensors", "new"], &["none.safetensors"]);
     refuses(&["lora.safetensors", "new"], &["lora.safetensors", "is a LoRA"]);
     refuses(&["model.safetensors", "none/new"], &["none: the folder does not exist"]);
     refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16, q8_0"]);
     refuses(&["model.safetensors", "new", "--keep-ema"], &["EMA", "single file"]);
-    refuses(&["model.safetensors", "..", "-f"], &["is no name"]);
+    refuses(&["model.safetensors", "..", "-f"], &["is not a name"]);
     room.file("xl.safetensors", &synthetic("lora-sdxl-kohya"));
     refuses(&["model.safetensors", "new", "--lora", "xl.safetensors"], &["xl.safetensors", "does not fit"]);
     let whole = std::fs::read(room.path("model.safetensors")).unwrap();
@@ -147,7 +147,7 @@ fn what_is_there_is_replaced_by_force_alone() {
     let room = room();
     std::fs::create_dir(room.path("folder")).unwrap();
     std::fs::write(room.path("folder/mine.txt"), "mine").unwrap();
-    room.refuses(&["convert", "model.safetensors", "folder"], &["folder: is there already"]);
+    room.refuses(&["convert", "model.safetensors", "folder"], &["folder: exists already"]);
     room.succeeds(&["convert", "model.safetensors", "folder", "--force"]);
     assert!(!room.path("folder/mine.txt").exists() && room.path("folder/unet").is_dir());
     room.succeeds(&["convert", "folder", "a.safetensors"]);

@@ -1,4 +1,4 @@
-//! What `latent inspect` tells, from the header alone.
+//! What `latent inspect` prints, from the header alone.
 
 use crate::common::{Room, demo, synthetic};
 use serde_json::Value;
@@ -46,11 +46,22 @@ fn every_family_is_named() {
 
 #[test]
 fn hostile_metadata_cannot_steer_the_terminal() {
-    let header = br#"{"__metadata__":{"title":"\u001b[2Jgone\nfamily  forged"}}"#;
+    let header =
+        br#"{"__metadata__":{"title":"\u001b[2Jgone\nfamily  forged","a\u202eb\u2028c\ufeffd":"\u2066x"},
+        "t\u202e":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}"#;
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header);
     let room = Room::new();
-    room.file("hostile.safetensors", &bytes);
-    let text = room.succeeds(&["inspect", "hostile.safetensors"]);
-    assert!(!text.contains('\u{1b}') && !text.contains("\nfamily  forged"), "{text}");
+    let file = "hos\u{202e}tile.safetensors";
+    room.file(file, &bytes);
+    let text = room.succeeds(&["inspect", file, "--tensors"]);
+    let steering = ['\u{1b}', '\u{202e}', '\u{2028}', '\u{2066}', '\u{feff}'];
+    assert!(!text.contains(steering) && !text.contains("\nfamily  forged"), "{text}");
+    for escaped in ["hos\\u{202e}tile", "a\\u{202e}b\\u{2028}c\\u{feff}d", "t\\u{202e}"] {
+        assert!(text.contains(escaped), "{text}");
+    }
+    std::fs::create_dir(room.path("models")).unwrap();
+    room.file(&format!("models/{file}"), &bytes);
+    let text = room.succeeds(&["models", "--models-dir", "models"]);
+    assert!(!text.contains(steering) && text.contains("hos\\u{202e}tile"), "{text}");
 }

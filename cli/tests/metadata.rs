@@ -103,11 +103,11 @@ fn what_tells_nothing_is_refused_in_a_line() {
     room.file("short.png", b"\x89PNG\r\n\x1a\n\0\0");
     std::fs::create_dir(room.path("folder")).unwrap();
     let refuse = |name: &str, part: &str| room.refuses(&["metadata", name], &[name, part]);
-    refuse("plain.png", "tells nothing of how it was made");
-    refuse("plain.gif", "no PNG, JPEG or WebP");
-    refuse("text.png", "no PNG, JPEG or WebP");
+    refuse("plain.png", "does not say how it was made");
+    refuse("plain.gif", "not a PNG, JPEG or WebP");
+    refuse("text.png", "not a PNG, JPEG or WebP");
     refuse("short.png", "is cut off");
-    refuse("folder", "is no file");
+    refuse("folder", "is not a file");
     refuse("none.png", "no such file");
 }
 

@@ -50,7 +50,7 @@ fn parameters(room: &Room, name: &str) -> String {
 }
 
 #[test]
-fn a_image_is_enlarged_by_a_network_or_by_a_filter() {
+fn an_image_is_enlarged_by_a_network_or_by_a_filter() {
     let room = Room::new();
     room.file("4x.safetensors", &esrgan(2));
     room.succeeds(&["txt2img", "a red apple", "--steps", "2", "-s", "7", "-o", "apple.png"]);
@@ -87,7 +87,7 @@ fn what_cannot_be_enlarged_is_refused() {
     room.succeeds(&["txt2img", "a red apple", "--steps", "1", "-s", "7", "-o", "apple.png"]);
     for (args, parts) in [
         (&["nothing.png"][..], &["nothing.png", "no such file"][..]),
-        (&["4x.safetensors"], &["4x.safetensors", "no image"]),
+        (&["4x.safetensors"], &["4x.safetensors", "not an image"]),
         (&["apple.png", "--scale", "0.5"], &["scale: 0.5", "1 to 16"]),
         (&["apple.png", "--scale", "nan"], &["scale: NaN"]),
         (&["apple.png", "-o", "no/folder.png"], &["no", "folder does not exist"]),

@@ -5,7 +5,7 @@ mod decode;
 
 use super::assert_one_line;
 use super::bytes::FuzzInput;
-use decode::{Given, decode};
+use decode::{InputImage, decode};
 use image::ImageFormat;
 use std::io::Cursor;
 
@@ -48,7 +48,7 @@ pub fn run(data: &[u8]) {
     assert!(!opaque || flat == before, "an opaque image stays");
 }
 
-fn check(given: &Given) {
+fn check(given: &InputImage) {
     let (width, height) = (given.image.width, given.image.height);
     assert!(width > 0 && height > 0 && (width * height) as u64 <= MAX_PIXELS, "{width}x{height}");
     assert_eq!(given.image.rgb.len(), 3 * width * height);

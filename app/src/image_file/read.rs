@@ -1,25 +1,22 @@
 //! Reading image files.
 
-use super::decode::{Given, MAX_FILE_BYTES, MAX_PIXELS, decode};
+use super::decode::{InputImage, MAX_FILE_BYTES, MAX_PIXELS, decode};
 use crate::AppError;
+use crate::input_file::open_image;
 use std::io::BufReader;
 use std::path::Path;
 
-/// Reads an image.
-pub fn read(path: &Path) -> Result<Given, AppError> {
+/// Reads an image file.
+///
+/// # Errors
+/// Bad input: not a file, more than [`MAX_FILE_BYTES`] or [`MAX_PIXELS`], or not an image of a known format.
+pub fn read(path: &Path) -> Result<InputImage, AppError> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
-    let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => refuse("no such file".into()),
-        _ => refuse(error.to_string()),
-    })?;
-    if !kind.is_file() {
-        return Err(refuse("is no file; an image is expected".into()));
-    }
+    let (file, bytes) = open_image(path)?;
     // Some decoders take the whole file into memory.
-    if kind.len() > MAX_FILE_BYTES {
-        let (bytes, mib) = (kind.len(), MAX_FILE_BYTES >> 20);
-        return Err(refuse(format!("has {bytes} bytes, more than the {mib} MiB of any image that is read")));
+    if bytes > MAX_FILE_BYTES {
+        let mib = MAX_FILE_BYTES >> 20;
+        return Err(refuse(format!("has {bytes} bytes, more than the maximum of {mib} MiB")));
     }
-    let file = std::fs::File::open(path).map_err(|error| refuse(error.to_string()))?;
     decode(BufReader::new(file), image::ImageFormat::from_path(path).ok(), MAX_PIXELS).map_err(refuse)
 }

@@ -6,13 +6,14 @@ use latent_diffusion::families::Model;
 use latent_diffusion::names::{self, Named, UnknownName};
 use latent_diffusion::{Image, MAX_SIDE, Margins, Mask};
 
-/// Shortest side that is drawn, in elements of a latent: a UNet halves it three times.
-const LEAST_ELEMENTS: usize = 8;
+/// Minimum side that is drawn, in elements of a latent: a UNet halves it three times.
+const MIN_ELEMENTS: usize = 8;
 
-/// What happens to an image whose shape is not the one that is drawn.
+/// What happens to an image whose aspect ratio is not the one that is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Resize {
-    /// Its shape changes.
+    /// Its aspect ratio changes.
     Stretch,
     /// It fills the size; what does not fit is cut off on both sides.
     #[default]
@@ -44,13 +45,18 @@ impl Named for Resize {
     }
 }
 
-/// The size to draw an image in: as asked for, or of the image's shape and with as many pixels as the model's own.
-pub fn size_for(image: &Image, asked: (Option<usize>, Option<usize>), model: &Model) -> (usize, usize) {
+/// The width and height to draw an image in: as asked for, or of the image's aspect ratio and with about as many pixels as
+/// the model was trained on.
+pub(super) fn size_for(
+    image: &Image,
+    asked: (Option<usize>, Option<usize>),
+    model: &Model,
+) -> (usize, usize) {
     let shape = image.width as f64 / image.height as f64;
     let factor = model.vae.factor();
     let side = |side: f64| {
         let elements = (side / factor as f64).round() as usize;
-        elements.clamp(LEAST_ELEMENTS, MAX_SIDE / factor) * factor
+        elements.clamp(MIN_ELEMENTS, MAX_SIDE / factor) * factor
     };
     let area = (model.resolution.0 * model.resolution.1) as f64;
     match asked {
@@ -61,7 +67,8 @@ pub fn size_for(image: &Image, asked: (Option<usize>, Option<usize>), model: &Mo
     }
 }
 
-/// The image in a size, in the way of a mode.
+/// The image brought to a width and height, in the way of a mode.
+#[must_use]
 pub fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> Image {
     let (from_width, from_height) = (image.width as f64, image.height as f64);
     let scales = [width as f64 / from_width, height as f64 / from_height];
@@ -70,7 +77,7 @@ pub fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> 
         Resize::Crop => scales[0].max(scales[1]),
         Resize::Fit => scales[0].min(scales[1]),
     };
-    // The part of the image that is shown, before it is scaled: a thin image is not made huge only to be cut.
+    // The part of the image that is shown, cut out before it is scaled, so that a thin image does not become huge first.
     let shown = |from: usize, to: usize| ((to as f64 / scale).round() as usize).clamp(1, from);
     let part = [shown(image.width, width), shown(image.height, height)];
     let (left, top) = ((image.width - part[0]) / 2, (image.height - part[1]) / 2);
@@ -85,7 +92,8 @@ pub fn to_size(image: &Image, (width, height): (usize, usize), mode: Resize) -> 
     inner.grown(Margins { left, right, top, bottom }).0
 }
 
-/// The image stretched to a size.
+/// The image stretched to a width and height by Lanczos' filter.
+#[must_use]
 pub fn resized(image: &Image, width: usize, height: usize) -> Image {
     if (image.width, image.height) == (width, height) {
         return image.clone();
@@ -96,7 +104,8 @@ pub fn resized(image: &Image, width: usize, height: usize) -> Image {
     Image { width, height, rgb }
 }
 
-/// The mask stretched to a size. Whatever lies under a pixel that is drawn is drawn.
+/// The mask stretched to a width and height: whatever a pixel that is drawn contributes to is drawn.
+#[must_use]
 pub fn mask_to(mask: &Mask, width: usize, height: usize) -> Mask {
     let values = mask.values.iter().map(|value| if *value > 0 { 255 } else { 0 }).collect();
     let image = GrayImage::from_raw(mask.width as u32, mask.height as u32, values);

@@ -1,6 +1,6 @@
 //! Sound images of every kind. Those that are refused are in `cli/tests/bad_files/images.rs`.
 
-use super::decode::{Given, MAX_PIXELS, decode};
+use super::decode::{InputImage, MAX_PIXELS, decode};
 use image::{
     DynamicImage, Frame, GrayAlphaImage, GrayImage, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
 };
@@ -11,7 +11,7 @@ const GREEN: [u8; 3] = [0, 255, 0];
 const BLUE: [u8; 3] = [0, 0, 255];
 const WHITE: [u8; 3] = [255; 3];
 
-fn read(bytes: &[u8], named: Option<ImageFormat>) -> Given {
+fn read(bytes: &[u8], named: Option<ImageFormat>) -> InputImage {
     decode(Cursor::new(bytes), named, MAX_PIXELS).unwrap()
 }
 
@@ -21,11 +21,11 @@ fn write(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     out.into_inner()
 }
 
-fn size(given: &Given) -> (usize, usize) {
+fn size(given: &InputImage) -> (usize, usize) {
     (given.image.width, given.image.height)
 }
 
-fn pixel(given: &Given, x: usize, y: usize) -> [u8; 3] {
+fn pixel(given: &InputImage, x: usize, y: usize) -> [u8; 3] {
     *given.image.rgb[3 * (y * given.image.width + x)..].first_chunk().unwrap()
 }
 
@@ -59,9 +59,9 @@ fn every_format_is_read_with_and_without_its_name() {
     }
 }
 
-/// The orientations of EXIF (Exif 2.32, tag 274): which quarters come to lie at the upper left and right.
+/// The orientations of EXIF (Exif 2.32, tag 274): which quarters end up at the upper left and right.
 #[test]
-fn a_photo_is_turned_as_its_camera_says() {
+fn a_photo_is_rotated_as_its_camera_says() {
     let plain = write(quarters(), ImageFormat::Jpeg);
     let turns = [
         [RED, GREEN],
@@ -122,7 +122,7 @@ fn a_palette_is_looked_up() {
 }
 
 #[test]
-fn what_is_transparent_shows_the_ground_and_is_a_hole() {
+fn what_is_transparent_shows_the_background_and_is_a_hole() {
     let image = RgbaImage::from_fn(3, 1, |x, _| Rgba([100, 0, 200, [255, 128, 0][x as usize]]));
     let bytes = write(image, ImageFormat::Png);
     assert_eq!(read(&bytes, None).hole().unwrap().values, [0, 127, 255]);

@@ -1,17 +1,17 @@
-//! ComfyUI: a graph of nodes. From the image that was saved one goes back to a sampler, and from there to the texts, the
-//! model and the size.
+//! ComfyUI: a graph of nodes. From the image that was saved, links lead back to a sampler, and from there to the texts,
+//! the model and the size.
 //!
 //! `prompt` is the graph as it ran: for each node a class and inputs, which are values or links `["node", slot]`.
 
-use super::told::{Key, Told, plain};
+use super::image_metadata::{ImageMetadata, MetadataKey, plain};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// Most nodes that are gone through for one question.
-const MOST_NODES: usize = 2000;
-/// Most nodes that save, and most samplers in a row, from which one goes back.
-const MOST_STARTS: usize = 50;
-/// Inputs that hold a text, or lead to it.
+/// Maximum number of nodes that are visited for one question.
+const MAX_NODES: usize = 2000;
+/// Maximum number of nodes that save, and of samplers in a row, from which links are followed back.
+const MAX_STARTS: usize = 50;
+/// Inputs that are a text, or a link to one.
 const TEXTS: [&str; 12] = [
     "text",
     "text_g",
@@ -26,7 +26,7 @@ const TEXTS: [&str; 12] = [
     "t5xxl",
     "text_a",
 ];
-/// Inputs that lead away from what a conditioning says.
+/// Inputs that lead away from the texts of a conditioning.
 const ELSEWHERE: [&str; 14] = [
     "clip",
     "model",
@@ -44,36 +44,36 @@ const ELSEWHERE: [&str; 14] = [
     "style_model",
 ];
 
-/// What a graph tells; nothing if no sampler is in it.
-pub(super) fn parse(graph: &Value) -> Option<Told> {
+/// How an image was made, according to a graph; `None` if no sampler is in it.
+pub(super) fn parse(graph: &Value) -> Option<ImageMetadata> {
     let graph = Graph { nodes: graph.as_object()? };
     let sampler = graph.sampler()?;
-    let mut told = Told::by("ComfyUI");
+    let mut metadata = ImageMetadata::new("ComfyUI");
     let inputs = graph.inputs(sampler)?;
     let number = |names: &[&str]| graph.value(inputs, names);
     let named = [
-        (Key::Seed, &["seed", "noise_seed"][..]),
-        (Key::Steps, &["steps"]),
-        (Key::Sampler, &["sampler_name"]),
-        (Key::Scheduler, &["scheduler"]),
-        (Key::CfgScale, &["cfg"]),
+        (MetadataKey::Seed, &["seed", "noise_seed"][..]),
+        (MetadataKey::Steps, &["steps"]),
+        (MetadataKey::Sampler, &["sampler_name"]),
+        (MetadataKey::Scheduler, &["scheduler"]),
+        (MetadataKey::CfgScale, &["cfg"]),
     ];
     for (key, names) in named {
-        told.set(key, number(names).unwrap_or_default());
+        metadata.set(key, number(names).unwrap_or_default());
     }
-    told.set(Key::Prompt, graph.texts(inputs, Side::Positive).join("\n"));
-    told.set(Key::Negative, graph.texts(inputs, Side::Negative).join("\n"));
-    graph.model(inputs, &mut told);
-    graph.size(inputs, &mut told);
+    metadata.set(MetadataKey::Prompt, graph.texts(inputs, Side::Positive).join("\n"));
+    metadata.set(MetadataKey::Negative, graph.texts(inputs, Side::Negative).join("\n"));
+    graph.model(inputs, &mut metadata);
+    graph.size(inputs, &mut metadata);
     for (other, class) in graph.samplers().filter(|(other, _)| *other != sampler) {
         let scalars = graph.inputs(other).into_iter().flatten().filter_map(|(name, value)| {
             let text = plain(value)?;
             Some(format!("{name}: {text}"))
         });
         let line = scalars.collect::<Vec<_>>().join(", ");
-        told.other(&format!("{class} {other}"), line);
+        metadata.add_other(&format!("{class} {other}"), line);
     }
-    Some(told)
+    Some(metadata)
 }
 
 /// Which of a sampler's two texts.
@@ -113,14 +113,14 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// All nodes behind some inputs, the nearest first, without going through inputs of these names.
-    fn behind(&self, inputs: &'a Map<String, Value>, starts: &[&str], closed: &[&str]) -> Vec<&'a str> {
+    /// All nodes that some inputs lead back to, the nearest first, without following inputs of the names in `closed`.
+    fn upstream(&self, inputs: &'a Map<String, Value>, starts: &[&str], closed: &[&str]) -> Vec<&'a str> {
         let starts = starts.iter().filter_map(|name| Self::link(inputs.get(*name)?));
         let mut found: Vec<&str> = Vec::new();
         let mut seen = HashSet::new();
         found.extend(starts.filter(|node| seen.insert(*node)));
         let mut at = 0;
-        while at < found.len() && found.len() < MOST_NODES {
+        while at < found.len() && found.len() < MAX_NODES {
             for (name, value) in self.inputs(found[at]).into_iter().flatten() {
                 if let Some(node) = Self::link(value).filter(|_| !closed.contains(&name.as_str()))
                     && seen.insert(node)
@@ -147,22 +147,23 @@ impl<'a> Graph<'a> {
             .map(|node| (node, self.class(node)))
     }
 
-    /// The sampler that began the image: that behind a node which saves, and of several in a row the first that ran.
+    /// The sampler that began the image: the one that a node which saves leads back to, and of several in a row the one that
+    /// ran first.
     fn sampler(&self) -> Option<&'a str> {
         let saves = self.nodes.keys().map(String::as_str).filter(|node| {
             let class = self.class(node).to_lowercase();
             class.contains("save") || class.contains("preview")
         });
-        let saved = saves.take(MOST_STARTS).filter_map(|node| {
+        let saved = saves.take(MAX_STARTS).filter_map(|node| {
             let inputs = self.inputs(node)?;
-            self.behind(inputs, &["images", "image", "samples"], &[])
+            self.upstream(inputs, &["images", "image", "samples"], &[])
                 .into_iter()
                 .find(|node| self.is_sampler(node))
         });
         let mut sampler = saved.into_iter().next().or_else(|| Some(self.samplers().next()?.0))?;
         let mut seen = HashSet::from([sampler]);
-        while let Some(inputs) = self.inputs(sampler).filter(|_| seen.len() < MOST_STARTS) {
-            let before = self.behind(inputs, &["latent_image", "latent", "samples"], &[]);
+        while let Some(inputs) = self.inputs(sampler).filter(|_| seen.len() < MAX_STARTS) {
+            let before = self.upstream(inputs, &["latent_image", "latent", "samples"], &[]);
             let Some(earlier) = before.into_iter().find(|node| self.is_sampler(node) && seen.insert(node))
             else {
                 break;
@@ -172,7 +173,7 @@ impl<'a> Graph<'a> {
         Some(sampler)
     }
 
-    /// The first value of one of these names: the sampler's own, that of the node which an input leads to, or that of a
+    /// The first value of one of these names: the sampler's own, that of the node that an input leads to, or that of a
     /// node for noise, steps or guidance before it.
     fn value(&self, inputs: &'a Map<String, Value>, names: &[&str]) -> Option<String> {
         let given = names.iter().find_map(|name| inputs.get(*name));
@@ -181,14 +182,14 @@ impl<'a> Graph<'a> {
         }
         if let Some(node) = given.and_then(Self::link) {
             let keys = [names, &["value", "int", "float", "number", "seed", "Value"]].concat();
-            let behind = std::iter::once(node).chain(self.behind(self.inputs(node)?, &keys, &["model"]));
-            let mut found = behind.filter_map(|node| {
+            let upstream = std::iter::once(node).chain(self.upstream(self.inputs(node)?, &keys, &["model"]));
+            let mut found = upstream.filter_map(|node| {
                 let inputs = self.inputs(node)?;
                 keys.iter().find_map(|key| plain(inputs.get(*key)?))
             });
             return found.next();
         }
-        let parts = self.behind(
+        let parts = self.upstream(
             inputs,
             &["noise", "sampler", "sigmas", "guider"],
             &["model", "positive", "negative"],
@@ -207,7 +208,7 @@ impl<'a> Graph<'a> {
         let starts = ["guider", "conditioning"].into_iter().filter(|_| !inputs.contains_key(side.input()));
         next.extend(starts.chain([side.input()]).filter_map(|name| Self::link(inputs.get(name)?)));
         while let Some(node) = next.pop() {
-            if !seen.insert(node) || seen.len() > MOST_NODES {
+            if !seen.insert(node) || seen.len() > MAX_NODES {
                 continue;
             }
             let Some(inputs) = self.inputs(node) else { continue };
@@ -247,143 +248,54 @@ impl<'a> Graph<'a> {
     }
 
     /// The model, and what was added to it on the way.
-    fn model(&self, inputs: &'a Map<String, Value>, told: &mut Told) {
+    fn model(&self, inputs: &'a Map<String, Value>, metadata: &mut ImageMetadata) {
         let starts = ["model", "guider", "sigmas"];
         let closed = ["positive", "negative", "conditioning", "latent_image", "latent", "image"];
-        for node in self.behind(inputs, &starts, &closed) {
+        for node in self.upstream(inputs, &starts, &closed) {
             let Some(inputs) = self.inputs(node) else { continue };
             let text = |name: &str| inputs.get(name).and_then(plain);
             if let Some(lora) = text("lora_name") {
-                told.other(
+                metadata.add_other(
                     "LoRA",
                     format!("{lora}:{}", text("strength_model").unwrap_or_else(|| "1".into())),
                 );
             }
             for name in ["ckpt_name", "unet_name", "base_ckpt_name", "model_name"] {
-                told.set(Key::Model, text(name).unwrap_or_default());
+                metadata.set(MetadataKey::Model, text(name).unwrap_or_default());
             }
         }
         for node in self.nodes.keys() {
             let Some(inputs) = self.inputs(node) else { continue };
             let text = |name: &str| inputs.get(name).and_then(plain);
-            told.set(Key::Vae, text("vae_name").unwrap_or_default());
+            metadata.set(MetadataKey::Vae, text("vae_name").unwrap_or_default());
             let layer = text("stop_at_clip_layer").and_then(|layer| layer.parse::<i64>().ok());
-            told.set(Key::ClipSkip, layer.map_or(String::new(), |layer| layer.saturating_neg().to_string()));
+            metadata.set(
+                MetadataKey::ClipSkip,
+                layer.map_or(String::new(), |layer| layer.saturating_neg().to_string()),
+            );
         }
     }
 
     /// The size of an empty latent, or else how much of an image changed.
-    fn size(&self, inputs: &'a Map<String, Value>, told: &mut Told) {
+    fn size(&self, inputs: &'a Map<String, Value>, metadata: &mut ImageMetadata) {
         for node in
-            self.behind(inputs, &["latent_image", "latent", "samples"], &["model", "positive", "negative"])
+            self.upstream(inputs, &["latent_image", "latent", "samples"], &["model", "positive", "negative"])
         {
             let Some(inputs) = self.inputs(node) else { continue };
             if let (Some(width), Some(height)) =
                 (self.value(inputs, &["width"]), self.value(inputs, &["height"]))
             {
-                told.set(Key::Width, width);
-                told.set(Key::Height, height);
+                metadata.set(MetadataKey::Width, width);
+                metadata.set(MetadataKey::Height, height);
                 return;
             }
             if inputs.contains_key("pixels") {
                 break;
             }
         }
-        told.set(
-            Key::Strength,
+        metadata.set(
+            MetadataKey::Strength,
             self.value(inputs, &["denoise"]).filter(|part| part != "1" && part != "1.0").unwrap_or_default(),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn told(graph: &Value) -> Vec<(&'static str, String)> {
-        let told = parse(graph).unwrap();
-        told.settings().map(|(key, value)| (key.name(), value.to_owned())).collect()
-    }
-
-    /// A first pass, a second one at twice the size, and texts behind a ControlNet.
-    #[test]
-    fn from_the_saved_image_to_the_first_sampler() {
-        let graph = json!({
-            "9": { "class_type": "SaveImage", "inputs": { "images": ["8", 0], "filename_prefix": "x" } },
-            "8": { "class_type": "VAEDecode", "inputs": { "samples": ["20", 0], "vae": ["4", 2] } },
-            "20": { "class_type": "KSampler", "inputs": {
-                "seed": 8, "steps": 10, "cfg": 5, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.5,
-                "model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["21", 0] } },
-            "21": { "class_type": "LatentUpscale", "inputs": { "samples": ["3", 0], "width": 1024, "height": 1024 } },
-            "3": { "class_type": "KSampler", "inputs": {
-                "seed": ["30", 0], "steps": 25, "cfg": 6.5, "sampler_name": "dpmpp_2m", "scheduler": "karras",
-                "denoise": 1, "model": ["10", 0], "positive": ["12", 0], "negative": ["12", 1],
-                "latent_image": ["5", 0] } },
-            "30": { "class_type": "PrimitiveInt", "inputs": { "value": 123 } },
-            "12": { "class_type": "ControlNetApplyAdvanced", "inputs": {
-                "positive": ["6", 0], "negative": ["7", 0], "control_net": ["40", 0], "strength": 1.0 } },
-            "6": { "class_type": "CLIPTextEncode", "inputs": { "text": ["31", 0], "clip": ["10", 1] } },
-            "31": { "class_type": "StringConstant", "inputs": { "string": "a cat" } },
-            "7": { "class_type": "CLIPTextEncode", "inputs": { "text": "blurry", "clip": ["10", 1] } },
-            "10": { "class_type": "LoraLoader", "inputs": {
-                "lora_name": "ink.safetensors", "strength_model": 0.8, "model": ["4", 0], "clip": ["4", 1] } },
-            "4": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "sd15.safetensors" } },
-            "5": { "class_type": "EmptyLatentImage", "inputs": { "width": 512, "height": 768, "batch_size": 1 } },
-        });
-        let want = [
-            ("prompt", "a cat"),
-            ("negative_prompt", "blurry"),
-            ("seed", "123"),
-            ("steps", "25"),
-            ("sampler", "dpmpp_2m"),
-            ("scheduler", "karras"),
-            ("cfg_scale", "6.5"),
-            ("width", "512"),
-            ("height", "768"),
-            ("model", "sd15.safetensors"),
-        ];
-        assert_eq!(told(&graph), want.map(|(name, value)| (name, value.to_owned())));
-        let others = parse(&graph).unwrap().others;
-        assert_eq!(others[0], ("LoRA".to_owned(), "ink.safetensors:0.8".to_owned()));
-        assert!(others[1].0 == "KSampler 20" && others[1].1.contains("denoise: 0.5"), "{others:?}");
-    }
-
-    #[test]
-    fn a_sampler_in_parts() {
-        let graph = json!({
-            "1": { "class_type": "SamplerCustomAdvanced", "inputs": {
-                "noise": ["2", 0], "guider": ["3", 0], "sampler": ["4", 0], "sigmas": ["5", 0], "latent_image": ["6", 0] } },
-            "2": { "class_type": "RandomNoise", "inputs": { "noise_seed": 77 } },
-            "3": { "class_type": "CFGGuider", "inputs": {
-                "model": ["7", 0], "positive": ["8", 0], "negative": ["9", 0], "cfg": 4.5 } },
-            "4": { "class_type": "KSamplerSelect", "inputs": { "sampler_name": "euler" } },
-            "5": { "class_type": "BasicScheduler", "inputs": { "scheduler": "simple", "steps": 8, "model": ["7", 0] } },
-            "6": { "class_type": "EmptyLatentImage", "inputs": { "width": 64, "height": 64 } },
-            "7": { "class_type": "UNETLoader", "inputs": { "unet_name": "u.safetensors" } },
-            "8": { "class_type": "CLIPTextEncode", "inputs": { "text": "a fox" } },
-            "9": { "class_type": "CLIPTextEncode", "inputs": { "text": "" } },
-        });
-        let told = parse(&graph).unwrap();
-        let got = |key| told.get(key).unwrap_or("");
-        assert_eq!((got(Key::Seed), got(Key::Steps), got(Key::CfgScale)), ("77", "8", "4.5"));
-        assert_eq!((got(Key::Prompt), got(Key::Negative)), ("a fox", ""));
-        assert_eq!(
-            (got(Key::Sampler), got(Key::Scheduler), got(Key::Model)),
-            ("euler", "simple", "u.safetensors")
-        );
-    }
-
-    #[test]
-    fn graphs_that_go_round_end() {
-        let graph = json!({
-            "1": { "class_type": "KSampler", "inputs": {
-                "seed": ["1", 0], "steps": 1, "cfg": 1, "positive": ["2", 0], "negative": ["1", 0], "latent_image": ["1", 0],
-                "model": ["1", 0] } },
-            "2": { "class_type": "ConditioningCombine", "inputs": { "a": ["2", 0], "b": ["1", 0] } },
-        });
-        assert_eq!(parse(&graph).unwrap().get(Key::Steps), Some("1"));
-        assert!(parse(&json!({})).is_none() && parse(&json!([1])).is_none());
-        assert!(parse(&json!({ "1": { "class_type": 5, "inputs": [] } })).is_none());
     }
 }

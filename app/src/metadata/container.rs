@@ -1,46 +1,51 @@
 //! The texts of image files: chunks of a PNG, EXIF, XMP and comments of a JPEG, EXIF and XMP of a WebP.
 //!
-//! Pixels are not looked at. What a file claims is compared with what it has before any memory is taken, and compressed
-//! texts are bounded.
+//! Pixels are not decoded. The lengths that a file claims are compared with its own before any memory is taken, and
+//! compressed texts are bounded.
 
-use super::{Text, exif};
+use super::exif;
+use super::texts::MetadataText;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Most bytes of a text, also after it is decompressed: workflows with images in them have some megabytes.
-const MOST_BYTES: usize = 8 << 20;
-/// Most bytes of an EXIF block, whose tags may all lead to the same bytes.
-const MOST_EXIF: usize = 4 << 20;
-/// Most bytes of all texts.
-const MOST_IN_ALL: usize = 32 << 20;
-/// Most texts.
-const MOST_TEXTS: usize = 1000;
-/// Most chunks and segments: those of an image of 8 GB in pieces of 8 KB.
-const MOST_PIECES: usize = 1_000_000;
+/// Maximum size of a text in bytes, also after it is decompressed: workflows with images in them have some megabytes.
+const MAX_TEXT_BYTES: usize = 8 << 20;
+/// Maximum size of an EXIF block in bytes, as all its tags may point to the same bytes.
+const MAX_EXIF_BYTES: usize = 4 << 20;
+/// Maximum size of all texts in bytes.
+const MAX_TOTAL_BYTES: usize = 32 << 20;
+/// Maximum number of texts.
+const MAX_TEXTS: usize = 1000;
+/// Maximum number of chunks and segments: an image of 8 GB in chunks of 8 KB has as many.
+const MAX_CHUNKS: usize = 1_000_000;
 /// What XMP in a JPEG begins with.
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 const CUT_OFF: &str = "is cut off";
 
-/// What a file holds.
+/// The texts that were found so far.
 #[derive(Debug, Default)]
-pub struct Contents {
-    pub texts: Vec<Text>,
+struct TextCollector {
+    texts: Vec<MetadataText>,
 }
 
-impl Contents {
+impl TextCollector {
     fn add(&mut self, keyword: &str, text: String) -> Result<(), String> {
         let bytes = self.texts.iter().map(|text| text.text.len()).sum::<usize>() + text.len();
-        if self.texts.len() >= MOST_TEXTS || bytes > MOST_IN_ALL {
-            return Err(format!("has more than {MOST_TEXTS} texts, or {} MiB of them", MOST_IN_ALL >> 20));
+        if self.texts.len() >= MAX_TEXTS || bytes > MAX_TOTAL_BYTES {
+            return Err(format!("has more than {MAX_TEXTS} texts, or {} MiB of them", MAX_TOTAL_BYTES >> 20));
         }
-        self.texts.push(Text { keyword: keyword.to_owned(), text });
+        self.texts.push(MetadataText::new(keyword, text));
         Ok(())
     }
 
     fn add_exif(&mut self, block: &[u8]) -> Result<(), String> {
-        if block.len() > MOST_EXIF {
-            return Err(format!("has {} bytes of EXIF; {} MiB are the most", block.len(), MOST_EXIF >> 20));
+        if block.len() > MAX_EXIF_BYTES {
+            return Err(format!(
+                "has {} bytes of EXIF; the maximum is {} MiB",
+                block.len(),
+                MAX_EXIF_BYTES >> 20
+            ));
         }
         exif::read(block)?.into_iter().try_for_each(|text| self.add(&text.keyword, text.text))
     }
@@ -49,44 +54,45 @@ impl Contents {
 /// Reads the texts of a PNG, JPEG or WebP file.
 ///
 /// # Errors
-/// One line that goes on behind the file's name.
-pub fn read(file: &mut (impl Read + Seek)) -> Result<Contents, String> {
+/// The rest of a line that begins with the file's name: another format, a damaged file, or more or longer texts than the
+/// limits here.
+pub fn read(file: &mut (impl Read + Seek)) -> Result<Vec<MetadataText>, String> {
     let length = file.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
     file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
-    let mut source = Source { file, left: length };
+    let mut source = BoundedReader { file, left: length };
     let first = source.take(length.min(12) as usize)?;
-    let mut contents = Contents::default();
+    let mut texts = TextCollector::default();
     match first.as_slice() {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
-            source.back(first.len() as u64 - 8)?;
-            png(&mut source, &mut contents)?;
+            source.step_back(first.len() as u64 - 8)?;
+            png(&mut source, &mut texts)?;
         }
         [0xff, 0xd8, 0xff, ..] => {
-            source.back(first.len() as u64 - 2)?;
-            jpeg(&mut source, &mut contents)?;
+            source.step_back(first.len() as u64 - 2)?;
+            jpeg(&mut source, &mut texts)?;
         }
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(&mut source, &mut contents)?,
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => webp(&mut source, &mut texts)?,
         _ => {
-            return Err("is no PNG, JPEG or WebP image, which are those that tell how they were made".into());
+            return Err("is not a PNG, JPEG or WebP image; others do not say how they were made".into());
         }
     }
-    Ok(contents)
+    Ok(texts.texts)
 }
 
-/// A file, and how much of it is left.
-struct Source<'a, F> {
+/// A file, and how many bytes of it are left.
+struct BoundedReader<'a, F> {
     file: &'a mut F,
     left: u64,
 }
 
-impl<F: Read + Seek> Source<'_, F> {
-    /// The next bytes, which are there.
+impl<F: Read + Seek> BoundedReader<'_, F> {
+    /// The next bytes; an error where fewer are left.
     fn take(&mut self, length: usize) -> Result<Vec<u8>, String> {
         if self.left < length as u64 {
             return Err(CUT_OFF.into());
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes).map_err(told)?;
+        self.file.read_exact(&mut bytes).map_err(read_error)?;
         self.left -= length as u64;
         Ok(bytes)
     }
@@ -95,19 +101,19 @@ impl<F: Read + Seek> Source<'_, F> {
         if self.left < length {
             return Err(CUT_OFF.into());
         }
-        self.file.seek(SeekFrom::Current(length as i64)).map_err(told)?;
+        self.file.seek(SeekFrom::Current(length as i64)).map_err(read_error)?;
         self.left -= length;
         Ok(())
     }
 
-    fn back(&mut self, length: u64) -> Result<(), String> {
-        self.file.seek(SeekFrom::Current(-(length as i64))).map_err(told)?;
+    fn step_back(&mut self, length: u64) -> Result<(), String> {
+        self.file.seek(SeekFrom::Current(-(length as i64))).map_err(read_error)?;
         self.left += length;
         Ok(())
     }
 }
 
-fn told(error: io::Error) -> String {
+fn read_error(error: io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => CUT_OFF.into(),
         _ => error.to_string(),
@@ -117,14 +123,16 @@ fn told(error: io::Error) -> String {
 /// Refuses a text that is too long, before it is read.
 fn check(length: u64, what: &str) -> Result<usize, String> {
     match usize::try_from(length) {
-        Ok(length) if length <= MOST_BYTES => Ok(length),
-        _ => Err(format!("has a text of {length} bytes ({what}); {} MiB are the most", MOST_BYTES >> 20)),
+        Ok(length) if length <= MAX_TEXT_BYTES => Ok(length),
+        _ => {
+            Err(format!("has a text of {length} bytes ({what}); the maximum is {} MiB", MAX_TEXT_BYTES >> 20))
+        }
     }
 }
 
 /// PNG, third edition, sections 5 and 11.3.3.
-fn png(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> Result<(), String> {
-    for _ in 0..MOST_PIECES {
+fn png(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollector) -> Result<(), String> {
+    for _ in 0..MAX_CHUNKS {
         let head = source.take(8)?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
         let kind = [head[4], head[5], head[6], head[7]];
@@ -138,50 +146,50 @@ fn png(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> Re
                 if source.take(4)? != crc.sum().to_be_bytes() {
                     return Err(format!("has a damaged text: the checksum of a chunk {name} is wrong"));
                 }
-                png_text(&kind, &data, contents)?;
+                png_text(&kind, &data, texts)?;
             }
             b"IEND" => return Ok(()),
             _ => source.skip(u64::from(length) + 4)?,
         }
     }
-    Err(format!("has more than {MOST_PIECES} chunks"))
+    Err(format!("has more than {MAX_CHUNKS} chunks"))
 }
 
-fn png_text(kind: &[u8; 4], data: &[u8], contents: &mut Contents) -> Result<(), String> {
+fn png_text(kind: &[u8; 4], data: &[u8], texts: &mut TextCollector) -> Result<(), String> {
     if kind == b"eXIf" {
-        return contents.add_exif(data);
+        return texts.add_exif(data);
     }
-    let (keyword, data) = to_zero(data)?;
+    let (keyword, data) = split_at_zero(data)?;
     let keyword = latin1(keyword);
     let text = match (kind, data) {
         (b"tEXt", text) => latin1(text),
         (b"zTXt", [0, packed @ ..]) => latin1(&inflate(packed)?),
         (b"iTXt", [compressed @ (0 | 1), 0, rest @ ..]) => {
-            let (_language, rest) = to_zero(rest)?;
-            let (_translated, text) = to_zero(rest)?;
+            let (_language, rest) = split_at_zero(rest)?;
+            let (_translated, text) = split_at_zero(rest)?;
             let unpacked = if *compressed == 1 { inflate(text)? } else { text.to_vec() };
             String::from_utf8_lossy(&unpacked).into_owned()
         }
         _ => return Err(format!("has a text ({keyword:?}) of an unknown compression")),
     };
-    contents.add(&keyword, text)
+    texts.add(&keyword, text)
 }
 
-/// What is before the next zero, and what behind it.
-fn to_zero(data: &[u8]) -> Result<(&[u8], &[u8]), String> {
+/// What is before the next zero byte, and what is after it.
+fn split_at_zero(data: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let at = data.iter().position(|byte| *byte == 0).ok_or("has a text without a keyword")?;
     Ok((&data[..at], &data[at + 1..]))
 }
 
 fn inflate(packed: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let read = ZlibDecoder::new(packed).take(MOST_BYTES as u64 + 1).read_to_end(&mut text);
+    let read = ZlibDecoder::new(packed).take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text);
     read.map_err(|error| format!("has a compressed text that is broken: {error}"))?;
     check(text.len() as u64, "decompressed")?;
     Ok(text)
 }
 
-/// Latin-1, as PNG has it; UTF-8 where it can be that, as some programs write it all the same.
+/// Latin-1, as PNG prescribes; UTF-8 where the bytes are valid UTF-8, which some programs write all the same.
 fn latin1(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -190,14 +198,14 @@ fn latin1(bytes: &[u8]) -> String {
 }
 
 /// ITU T.81, annex B: segments until the image itself begins.
-fn jpeg(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> Result<(), String> {
-    for _ in 0..MOST_PIECES {
+fn jpeg(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollector) -> Result<(), String> {
+    for _ in 0..MAX_CHUNKS {
         let [0xff, marker] = source.take(2)?[..] else {
             return Err("is broken: a segment of a JPEG does not begin as one".into());
         };
         match marker {
             // Padding, and segments without a length.
-            0xff => source.back(1)?,
+            0xff => source.step_back(1)?,
             0x01 | 0xd0..=0xd8 => {}
             0xd9 | 0xda => return Ok(()),
             _ => {
@@ -211,21 +219,21 @@ fn jpeg(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> R
                 }
                 let data = source.take(length)?;
                 if marker == 0xfe {
-                    contents.add("Comment", latin1(&data).trim_end_matches('\0').to_owned())?;
+                    texts.add("Comment", latin1(&data).trim_end_matches('\0').to_owned())?;
                 } else if data.starts_with(b"Exif\0\0") {
-                    contents.add_exif(&data)?;
+                    texts.add_exif(&data)?;
                 } else if let Some(xmp) = data.strip_prefix(XMP) {
-                    contents.add("XML:com.adobe.xmp", String::from_utf8_lossy(xmp).into_owned())?;
+                    texts.add("XML:com.adobe.xmp", String::from_utf8_lossy(xmp).into_owned())?;
                 }
             }
         }
     }
-    Err(format!("has more than {MOST_PIECES} segments"))
+    Err(format!("has more than {MAX_CHUNKS} segments"))
 }
 
-/// RFC 9649, section 2: chunks of a RIFF file, the odd ones with a byte more.
-fn webp(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> Result<(), String> {
-    for _ in 0..MOST_PIECES {
+/// RFC 9649, section 2: chunks of a RIFF file, those of an odd length with a byte of padding.
+fn webp(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollector) -> Result<(), String> {
+    for _ in 0..MAX_CHUNKS {
         if source.left < 8 {
             return Ok(());
         }
@@ -233,14 +241,14 @@ fn webp(source: &mut Source<'_, impl Read + Seek>, contents: &mut Contents) -> R
         let length = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
         let padding = (length % 2).min(source.left.saturating_sub(length));
         match &head[..4] {
-            b"EXIF" => contents.add_exif(&source.take(check(length, "EXIF")?)?)?,
+            b"EXIF" => texts.add_exif(&source.take(check(length, "EXIF")?)?)?,
             b"XMP " => {
                 let data = source.take(check(length, "XMP")?)?;
-                contents.add("XML:com.adobe.xmp", String::from_utf8_lossy(&data).into_owned())?;
+                texts.add("XML:com.adobe.xmp", String::from_utf8_lossy(&data).into_owned())?;
             }
             _ => source.skip(length)?,
         }
         source.skip(padding)?;
     }
-    Err(format!("has more than {MOST_PIECES} chunks"))
+    Err(format!("has more than {MAX_CHUNKS} chunks"))
 }

@@ -1,9 +1,10 @@
 //! EXIF: the block of tags in JPEG and WebP files, which is a TIFF file without an image (CIPA DC-008, section 4.6).
 //!
-//! The webui writes its text into `UserComment`, in UTF-16 with the most significant byte first whatever the order of the
-//! block is, as the Python library piexif does. What only this program reads is in `MakerNote`, which EXIF has for that.
+//! The webui writes its text into `UserComment`, in UTF-16 with the most significant byte first, whatever the byte order
+//! of the block is, as the Python library piexif does. What only this program reads is in `MakerNote`, which EXIF reserves
+//! for that.
 
-use super::Text;
+use super::texts::MetadataText;
 use std::collections::HashSet;
 
 /// Tags that are read or written.
@@ -25,12 +26,13 @@ const UNDEFINED: u16 = 7;
 const UNICODE: &[u8] = b"UNICODE\0";
 /// What a `MakerNote` of this program begins with.
 const OURS: &[u8] = b"latent\0";
-/// Most tags of a block: cameras write some hundred.
-const MOST_TAGS: usize = 1000;
+/// Maximum number of tags of a list: cameras write some hundred.
+const MAX_TAGS: usize = 1000;
 /// Bytes of a tag.
 const TAG_BYTES: usize = 12;
 
-/// A block, without the `Exif\0\0` that JPEG has before it: the webui's text, and our own.
+/// A block of the webui's text and our own, without the `Exif\0\0` that JPEG has before it.
+#[must_use]
 pub fn write(parameters: &str, own: Option<&str>) -> Vec<u8> {
     let comment =
         [UNICODE, &parameters.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>()].concat();
@@ -39,7 +41,7 @@ pub fn write(parameters: &str, own: Option<&str>) -> Vec<u8> {
     exif.extend(own.map(|own| (MAKER_NOTE, UNDEFINED, [OURS, own.as_bytes()].concat())));
     exif.push((USER_COMMENT, UNDEFINED, comment));
     let mut block = b"MM\0\x2a\0\0\0\x08".to_vec();
-    // Two tags, of which the last leads to the second list behind the first one's values.
+    // Two tags; the last one points to the second list, which follows the values of the first.
     let at = block.len() + list_bytes(2) + even(software.len());
     let to_exif = u32::try_from(at).unwrap_or(u32::MAX).to_be_bytes().to_vec();
     append(&mut block, &[(SOFTWARE, ASCII, software.into_bytes()), (EXIF_TAGS, LONG, to_exif)]);
@@ -79,11 +81,11 @@ fn append(block: &mut Vec<u8>, tags: &[(u16, u16, Vec<u8>)]) {
     block.extend(values);
 }
 
-/// The texts of a block, with or without `Exif\0\0` before it. A tag that leads nowhere has none.
+/// The texts of a block, with or without `Exif\0\0` before it. A tag that points outside of it is passed over.
 ///
 /// # Errors
-/// A part of a line, if it is no such block.
-pub fn read(block: &[u8]) -> Result<Vec<Text>, String> {
+/// A part of a line, if it is not such a block.
+pub fn read(block: &[u8]) -> Result<Vec<MetadataText>, String> {
     let block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let big = match block.get(..4) {
         Some(b"MM\0\x2a") => true,
@@ -96,14 +98,14 @@ pub fn read(block: &[u8]) -> Result<Vec<Text>, String> {
     let second = second.map(|at| tiff.tags(at)).unwrap_or_default();
     let mut texts = Vec::new();
     let mut seen = HashSet::new();
-    // The first of each: a thousand tags may lead to the same megabytes.
+    // The first of each: a thousand tags may point to the same megabytes.
     for (tag, value) in first.iter().chain(&second).filter(|(tag, _)| seen.insert(*tag)) {
-        texts.extend(text(*tag, value).map(|(keyword, text)| Text { keyword: keyword.into(), text }));
+        texts.extend(text(*tag, value).map(|(keyword, text)| MetadataText::new(keyword, text)));
     }
     Ok(texts)
 }
 
-/// A tag's text, if it is one that programs for images of this kind use.
+/// A tag's text, if it is one that programs write the settings of an image into.
 fn text(tag: u16, value: &[u8]) -> Option<(&'static str, String)> {
     let plain = || String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
     match tag {
@@ -124,7 +126,7 @@ fn comment(value: &[u8]) -> String {
     text.unwrap_or_else(|| String::from_utf8_lossy(rest()).trim_end_matches('\0').to_owned())
 }
 
-/// UTF-16 of either order: which, a mark tells, or else where the zeros of Latin letters are.
+/// UTF-16 of either byte order, which a byte order mark says, or else where the zeros of Latin letters are.
 fn utf16(bytes: &[u8]) -> String {
     let pairs: Vec<[u8; 2]> = bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
     let zeros = |i: usize| pairs.iter().filter(|pair| pair[i] == 0).count();
@@ -139,7 +141,7 @@ fn utf16(bytes: &[u8]) -> String {
     text.trim_start_matches('\u{feff}').trim_end_matches('\0').to_owned()
 }
 
-/// Numbers and lists of a block.
+/// The numbers and lists of a block.
 struct Tiff<'a> {
     block: &'a [u8],
     big: bool,
@@ -162,7 +164,7 @@ impl<'a> Tiff<'a> {
 
     /// The tags of a list with the bytes of their values.
     fn tags(&self, at: usize) -> Vec<(u16, &'a [u8])> {
-        let count = usize::from(self.u16(at).unwrap_or(0)).min(MOST_TAGS);
+        let count = usize::from(self.u16(at).unwrap_or(0)).min(MAX_TAGS);
         (0..count).filter_map(|i| self.tag(at + 2 + TAG_BYTES * i)).collect()
     }
 
@@ -184,7 +186,7 @@ impl<'a> Tiff<'a> {
 mod tests {
     use super::*;
 
-    fn of(texts: &[Text], keyword: &str) -> Option<String> {
+    fn of(texts: &[MetadataText], keyword: &str) -> Option<String> {
         texts.iter().find(|text| text.keyword == keyword).map(|text| text.text.clone())
     }
 
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(comment(b""), "");
     }
 
-    /// Every tag of a block that is cut short or points elsewhere is passed over.
+    /// Every tag of a block that is cut off or points elsewhere is passed over.
     #[test]
     fn broken_blocks_do_no_harm() {
         let whole = write("a cat", Some("{}"));

@@ -1,92 +1,76 @@
 //! How an image was made, according to the metadata in its file.
 
 mod comfy;
+mod comfy_workflow;
 pub mod container;
+mod detect;
 pub mod exif;
+mod image_metadata;
 mod programs;
-mod read;
 #[cfg(test)]
 mod tests;
-mod told;
+mod texts;
 mod webui;
-mod workflow;
 
-pub use told::{Key, Told};
+pub use image_metadata::{ImageMetadata, MetadataKey};
+pub use texts::{MetadataText, OutputTexts};
 
 use crate::AppError;
+use crate::input_file::open_image;
+use crate::text::clipped;
 use latent_loader::Plain;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 /// Maximum number of characters of a value in [`summary`].
 const MAX_VALUE_CHARS: usize = 400;
+/// Maximum number of characters of a name in [`summary`].
+const MAX_NAME_CHARS: usize = 80;
+/// Maximum number of keywords, and of characters of each, in an error.
+const MAX_KEYWORDS: usize = 8;
+const MAX_KEYWORD_CHARS: usize = 40;
 
-/// The texts of an image file, by keyword: the webui's `parameters`, and this program's own `latent`.
-pub type Texts = [(&'static str, String); 2];
-
-/// A text of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    pub keyword: String,
-    pub text: String,
-}
-
-/// What an image's file tells.
+/// Reads the metadata of a PNG, JPEG or WebP file, whatever known program wrote it.
 ///
 /// # Errors
-/// Bad input, if it cannot be read or tells nothing.
-pub fn of(path: &Path) -> Result<Told, AppError> {
+/// Bad input, if the file cannot be read, or does not say how its image was made.
+pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
-    let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => refuse("no such file".into()),
-        _ => refuse(error.to_string()),
-    })?;
-    if !kind.is_file() {
-        return Err(refuse("is no file; an image is expected".into()));
-    }
-    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
-    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?.texts;
-    read::read(&texts).ok_or_else(|| {
+    let (file, _) = open_image(path)?;
+    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?;
+    detect::detect(&texts).ok_or_else(|| {
         refuse(match &texts[..] {
-            [] => "tells nothing of how it was made; programs that send images on often remove it".into(),
+            [] => "does not say how it was made; programs that send images on often remove that".into(),
             texts => format!("has only texts that no known program writes: {}", keywords(texts)),
         })
     })
 }
 
-/// Some keywords of the texts.
-fn keywords(texts: &[Text]) -> String {
-    let some: Vec<_> = texts.iter().take(8).map(|text| clipped(&text.keyword, 40)).collect();
-    some.join(", ") + if texts.len() > some.len() { ", …" } else { "" }
-}
-
-/// The first characters of a text, with an ellipsis where there are more.
-pub fn clipped(text: &str, most: usize) -> String {
-    let mut clipped: String = text.chars().take(most).collect();
-    if text.chars().nth(most).is_some() {
-        clipped.push('…');
-    }
-    clipped
+/// The keywords of the first texts.
+fn keywords(texts: &[MetadataText]) -> String {
+    let first: Vec<_> =
+        texts.iter().take(MAX_KEYWORDS).map(|text| clipped(&text.keyword, MAX_KEYWORD_CHARS)).collect();
+    first.join(", ") + if texts.len() > first.len() { ", …" } else { "" }
 }
 
 /// The settings as lines of text for a person, safe to print on a terminal.
-pub fn summary(told: &Told) -> String {
+#[must_use]
+pub fn summary(metadata: &ImageMetadata) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
-        // Further lines of a prompt are set in, so that none looks like a setting.
+        // Further lines of a prompt are indented, so that none looks like a setting.
         let lines: Vec<_> = value.lines().map(|line| Plain(line).to_string()).collect();
-        let _ = writeln!(out, "{}: {}", Plain(&clipped(name, 80)), lines.join("\n  "));
+        let _ = writeln!(out, "{}: {}", Plain(&clipped(name, MAX_NAME_CHARS)), lines.join("\n  "));
     };
-    line("program", &told.program);
-    for (key, value) in told.settings() {
+    line("program", &metadata.program);
+    for (key, value) in metadata.settings() {
         line(&key.name().replace('_', " "), value);
     }
-    for (name, value) in &told.others {
+    for (name, value) in &metadata.others {
         line(name, &clipped(value, MAX_VALUE_CHARS));
     }
-    let files = told.own.as_ref().and_then(|own| own.get("files")?.as_array());
+    let files = metadata.own.as_ref().and_then(|own| own.get("files")?.as_array());
     for file in files.into_iter().flatten() {
         let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
         line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")));

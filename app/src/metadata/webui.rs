@@ -7,34 +7,34 @@
 //! Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, Model: name, …
 //! ```
 
-use super::told::{Key, Name, Told};
+use super::image_metadata::{ImageMetadata, MetadataKey, SettingName};
 
-/// Most settings of a line, and most bytes of one with quotes or brackets: those of a hostile line may each seem to reach its
-/// end.
-const MOST_PAIRS: usize = 1000;
-const MOST_BYTES: usize = 256 << 10;
+/// Maximum number of settings in a line.
+const MAX_PAIRS: usize = 1000;
+/// Maximum size in bytes of a value with quotes or brackets: each of a hostile line may seem to reach to its end.
+const MAX_VALUE_BYTES: usize = 256 << 10;
 
-const NAMES: [Name; 16] = [
-    ("Steps", Key::Steps),
-    ("Sampler", Key::Sampler),
-    ("Schedule type", Key::Scheduler),
-    ("Scheduler", Key::Scheduler),
-    ("CFG scale", Key::CfgScale),
-    ("Guidance", Key::CfgScale),
-    ("Seed", Key::Seed),
-    ("Size", Key::Size),
-    ("Model", Key::Model),
-    ("Model hash", Key::ModelHash),
-    ("VAE", Key::Vae),
-    ("Denoising strength", Key::Strength),
-    ("Denoising Strength", Key::Strength),
-    ("Clip skip", Key::ClipSkip),
-    ("CLIP skip", Key::ClipSkip),
-    ("RNG", Key::Rng),
+const NAMES: [SettingName; 16] = [
+    ("Steps", MetadataKey::Steps),
+    ("Sampler", MetadataKey::Sampler),
+    ("Schedule type", MetadataKey::Scheduler),
+    ("Scheduler", MetadataKey::Scheduler),
+    ("CFG scale", MetadataKey::CfgScale),
+    ("Guidance", MetadataKey::CfgScale),
+    ("Seed", MetadataKey::Seed),
+    ("Size", MetadataKey::Size),
+    ("Model", MetadataKey::Model),
+    ("Model hash", MetadataKey::ModelHash),
+    ("VAE", MetadataKey::Vae),
+    ("Denoising strength", MetadataKey::Strength),
+    ("Denoising Strength", MetadataKey::Strength),
+    ("Clip skip", MetadataKey::ClipSkip),
+    ("CLIP skip", MetadataKey::ClipSkip),
+    ("RNG", MetadataKey::Rng),
 ];
 
-/// Whether a text is of this kind.
-pub(super) fn is_one(text: &str) -> bool {
+/// Whether a text has this form.
+pub(super) fn is_webui_text(text: &str) -> bool {
     line_of_settings(text).is_some() || text.contains("\nNegative prompt: ")
 }
 
@@ -48,7 +48,7 @@ fn line_of_settings(text: &str) -> Option<(usize, usize)> {
     Some((start, text[start..].find('\n').map_or(text.len(), |length| start + length)))
 }
 
-pub(super) fn parse(text: &str) -> Told {
+pub(super) fn parse(text: &str) -> ImageMetadata {
     let text = &text.replace("\r\n", "\n");
     let (start, end) = line_of_settings(text).unwrap_or((text.len(), text.len()));
     let words = text[..start].trim_end_matches('\n');
@@ -56,22 +56,22 @@ pub(super) fn parse(text: &str) -> Told {
     let at =
         if words.starts_with(mark) { Some(0) } else { words.rfind("\nNegative prompt: ").map(|at| at + 1) };
     let (prompt, negative) = at.map_or((words, ""), |at| (&words[..at], &words[at + mark.len()..]));
-    let mut told = Told::by("the webui, or one that writes as it does");
-    told.set(Key::Prompt, prompt);
-    told.set(Key::Negative, negative);
+    let mut metadata = ImageMetadata::new("the webui, or one that writes as it does");
+    metadata.set(MetadataKey::Prompt, prompt);
+    metadata.set(MetadataKey::Negative, negative);
     for (name, value) in pairs(&text[start..end]) {
         match NAMES.iter().find(|(known, _)| *known == name) {
-            Some((_, key)) => told.set(*key, value),
-            None if name == "Version" => told.program = program(&value),
-            None if name == "App" => told.program = value,
-            None => told.other(&name, value),
+            Some((_, key)) => metadata.set(*key, value),
+            None if name == "Version" => metadata.program = program(&value),
+            None if name == "App" => metadata.program = value,
+            None => metadata.add_other(&name, value),
         }
     }
     for line in text[end..].lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap_or(("more", line));
-        told.other(name, value);
+        metadata.add_other(name, value);
     }
-    told
+    metadata
 }
 
 /// Which program has such a version.
@@ -91,14 +91,14 @@ fn program(version: &str) -> String {
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((name, behind)) = rest.split_once(':').filter(|_| pairs.len() < MOST_PAIRS) {
-        // A piece without a value, as some add-ons write.
+    while let Some((name, tail)) = rest.split_once(':').filter(|_| pairs.len() < MAX_PAIRS) {
+        // A name without a value, as some add-ons write.
         let name = name.rsplit_once(',').map_or(name, |(_, name)| name).trim();
-        let value = behind.trim_start();
+        let value = tail.trim_start();
         let length = value_length(value);
-        let (value, behind) = value.split_at(length);
+        let (value, tail) = value.split_at(length);
         pairs.push((name.to_owned(), unquoted(value.trim())));
-        rest = behind.strip_prefix(',').unwrap_or(behind);
+        rest = tail.strip_prefix(',').unwrap_or(tail);
     }
     pairs
 }
@@ -106,7 +106,7 @@ fn pairs(line: &str) -> Vec<(String, String)> {
 /// Bytes until the comma that ends a value.
 fn value_length(text: &str) -> usize {
     let (mut depth, mut in_quotes, mut escaped) = (0usize, false, false);
-    // Quotes and brackets in the middle of a value are only what they are.
+    // Quotes and brackets in the middle of a value are ordinary characters.
     if !text.starts_with(['"', '{', '[']) {
         return text.find(',').unwrap_or(text.len());
     }
@@ -119,12 +119,12 @@ fn value_length(text: &str) -> usize {
             '{' | '[' => depth += 1,
             '}' | ']' => depth = depth.saturating_sub(1),
             ',' if depth == 0 => return at,
-            _ if at > MOST_BYTES => break,
+            _ if at > MAX_VALUE_BYTES => break,
             _ => {}
         }
     }
-    // A quote or bracket that does not end is none.
-    if in_quotes || depth > 0 || text.len() > MOST_BYTES {
+    // A quote or bracket that is not closed is an ordinary character.
+    if in_quotes || depth > 0 || text.len() > MAX_VALUE_BYTES {
         text.find(',').unwrap_or(text.len())
     } else {
         text.len()
@@ -141,54 +141,71 @@ fn unquoted(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn got(told: &Told, key: Key) -> &str {
-        told.get(key).unwrap_or("")
+    fn got(metadata: &ImageMetadata, key: MetadataKey) -> &str {
+        metadata.get(key).unwrap_or("")
     }
 
     #[test]
     fn a_usual_text() {
-        let told = parse(
+        let metadata = parse(
             "a cat,\non a mat\nNegative prompt: dog,\nbird\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: \
              6.5, Seed: 12345678901, Size: 512x768, Model hash: 6ce0161689, Model: v1-5: pruned, Denoising strength: 0.4, \
              Lora hashes: \"ink: 0123456789ab, two: ba9876543210\", Hires upscale: 2, Version: v1.10.1",
         );
-        assert_eq!(told.program, "AUTOMATIC1111's webui v1.10.1");
-        assert_eq!(got(&told, Key::Prompt), "a cat,\non a mat");
-        assert_eq!(got(&told, Key::Negative), "dog,\nbird");
-        assert_eq!((got(&told, Key::Steps), got(&told, Key::Seed)), ("20", "12345678901"));
-        assert_eq!((got(&told, Key::Sampler), got(&told, Key::Scheduler)), ("DPM++ 2M", "Karras"));
-        assert_eq!((got(&told, Key::Width), got(&told, Key::Height)), ("512", "768"));
-        assert_eq!((got(&told, Key::Model), got(&told, Key::ModelHash)), ("v1-5: pruned", "6ce0161689"));
-        assert_eq!(got(&told, Key::CfgScale), "6.5");
+        assert_eq!(metadata.program, "AUTOMATIC1111's webui v1.10.1");
+        assert_eq!(got(&metadata, MetadataKey::Prompt), "a cat,\non a mat");
+        assert_eq!(got(&metadata, MetadataKey::Negative), "dog,\nbird");
+        assert_eq!(
+            (got(&metadata, MetadataKey::Steps), got(&metadata, MetadataKey::Seed)),
+            ("20", "12345678901")
+        );
+        assert_eq!(
+            (got(&metadata, MetadataKey::Sampler), got(&metadata, MetadataKey::Scheduler)),
+            ("DPM++ 2M", "Karras")
+        );
+        assert_eq!((got(&metadata, MetadataKey::Width), got(&metadata, MetadataKey::Height)), ("512", "768"));
+        assert_eq!(
+            (got(&metadata, MetadataKey::Model), got(&metadata, MetadataKey::ModelHash)),
+            ("v1-5: pruned", "6ce0161689")
+        );
+        assert_eq!(got(&metadata, MetadataKey::CfgScale), "6.5");
         let others: Vec<_> =
-            told.others.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            metadata.others.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(others, [("Lora hashes", "ink: 0123456789ab, two: ba9876543210"), ("Hires upscale", "2")]);
     }
 
     #[test]
-    fn brackets_and_lines_behind_the_settings() {
-        let told = parse(
+    fn brackets_and_lines_after_the_settings() {
+        let metadata = parse(
             "x\nSteps: 4, Civitai resources: [{\"type\":\"checkpoint\",\"name\":\"a, b\"}], Seed: 7, Broken: \"no end, \
              Size: 64x64, App: SD.Next\nTemplate: {x|y}",
         );
-        assert_eq!((got(&told, Key::Seed), got(&told, Key::Width)), ("7", "64"));
-        assert_eq!(told.program, "SD.Next");
-        assert_eq!(told.others[0].1, "[{\"type\":\"checkpoint\",\"name\":\"a, b\"}]");
-        assert_eq!(told.others.last(), Some(&("Template".to_owned(), "{x|y}".to_owned())));
+        assert_eq!((got(&metadata, MetadataKey::Seed), got(&metadata, MetadataKey::Width)), ("7", "64"));
+        assert_eq!(metadata.program, "SD.Next");
+        assert_eq!(metadata.others[0].1, "[{\"type\":\"checkpoint\",\"name\":\"a, b\"}]");
+        assert_eq!(metadata.others.last(), Some(&("Template".to_owned(), "{x|y}".to_owned())));
     }
 
     #[test]
-    fn parts_may_be_lacking() {
-        assert_eq!(got(&parse("only words"), Key::Prompt), "only words");
-        let told = parse("Negative prompt: dog\nSteps: 1, Seed: 2");
+    fn parts_may_be_missing() {
+        assert_eq!(got(&parse("only words"), MetadataKey::Prompt), "only words");
+        let metadata = parse("Negative prompt: dog\nSteps: 1, Seed: 2");
         assert_eq!(
-            (told.get(Key::Prompt), got(&told, Key::Negative), got(&told, Key::Seed)),
+            (
+                metadata.get(MetadataKey::Prompt),
+                got(&metadata, MetadataKey::Negative),
+                got(&metadata, MetadataKey::Seed)
+            ),
             (None, "dog", "2")
         );
-        assert_eq!(got(&parse("Steps: 3"), Key::Steps), "3");
-        assert!(!is_one("only words") && is_one("Steps: 3") && is_one("a\nNegative prompt: b"));
-        // What a prompt says of itself is not the line of settings.
-        let told = parse("Steps: 9\nNegative prompt: a\nNegative prompt: b\nSteps: 3");
-        assert_eq!((got(&told, Key::Steps), got(&told, Key::Negative)), ("3", "b"));
+        assert_eq!(got(&parse("Steps: 3"), MetadataKey::Steps), "3");
+        assert!(
+            !is_webui_text("only words")
+                && is_webui_text("Steps: 3")
+                && is_webui_text("a\nNegative prompt: b")
+        );
+        // A prompt may contain what looks like the line of settings.
+        let metadata = parse("Steps: 9\nNegative prompt: a\nNegative prompt: b\nSteps: 3");
+        assert_eq!((got(&metadata, MetadataKey::Steps), got(&metadata, MetadataKey::Negative)), ("3", "b"));
     }
 }

@@ -1,4 +1,4 @@
-//! Images as the bytes of a file: PNG, JPEG and WebP, with the texts that tell how they were made.
+//! Images as the bytes of a file: PNG, JPEG and WebP, with the texts that say how they were made.
 
 use crate::metadata::exif;
 use image::codecs::jpeg::JpegEncoder;
@@ -8,86 +8,86 @@ use latent_diffusion::Image;
 use std::io::Write;
 use std::path::Path;
 
-/// Most bytes of an EXIF block in a JPEG: a segment's length has 16 bits, and `Exif\0\0` stands before it.
-const MOST_EXIF: usize = 0xffff - 2 - 6;
+/// Maximum size of an EXIF block in a JPEG in bytes: a segment's length has 16 bits, and `Exif\0\0` precedes the block.
+const MAX_EXIF_BYTES: usize = 0xffff - 2 - 6;
 
-/// Quality of a JPEG that nothing was said about: hardly to be told from the image itself.
-pub const QUALITY: u8 = 95;
+/// Default quality of a JPEG: hardly distinguishable from the image itself.
+pub const DEFAULT_QUALITY: u8 = 95;
 
-/// How an image is written.
+/// The format of an image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Lossless.
+#[non_exhaustive]
+pub enum ImageFileFormat {
+    /// PNG, which is lossless.
     Png,
-    /// With losses, which the quality from 1 to 100 limits.
+    /// JPEG of a quality of 1 to 100.
     Jpeg(u8),
-    /// Lossless.
+    /// Lossless WebP.
     WebP,
 }
 
-impl Format {
-    /// What a file's name asks for; PNG where its ending is no image's.
+impl ImageFileFormat {
+    /// The format that a file's name asks for, with a JPEG's quality; PNG where the extension is not that of an image.
     ///
     /// # Errors
-    /// A part of a line, if the ending is that of a format which is not written.
-    pub fn of(path: &Path, quality: u8) -> Result<Format, String> {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        let ending = ending.unwrap_or_default();
-        match ending.as_str() {
-            "jpg" | "jpeg" => Ok(Format::Jpeg(quality)),
-            "webp" => Ok(Format::WebP),
+    /// The rest of a line that begins with the file's name, if the extension is that of another image format.
+    pub fn of(path: &Path, quality: u8) -> Result<ImageFileFormat, String> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        match extension.unwrap_or_default().as_str() {
+            "jpg" | "jpeg" => Ok(ImageFileFormat::Jpeg(quality)),
+            "webp" => Ok(ImageFileFormat::WebP),
             other if other != "png" && image::ImageFormat::from_extension(other).is_some() => {
                 Err(format!("images are not written as .{other}; name a .png, .jpg or .webp file"))
             }
-            _ => Ok(Format::Png),
+            _ => Ok(ImageFileFormat::Png),
         }
     }
 }
 
-/// Writes an image, with `parameters` and `latent` among its texts where readers look for them. What is too much for the
-/// format is left out, and told.
+/// Writes an image, with `parameters` and `latent` among its texts where readers look for them; whether all texts were
+/// written. Those that do not fit the format are left out.
 pub(super) fn encode(
     to: impl Write,
-    format: Format,
+    format: ImageFileFormat,
     image: &Image,
     texts: &[(&str, String)],
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<bool, Box<dyn std::error::Error>> {
     let (width, height) = (u32::try_from(image.width)?, u32::try_from(image.height)?);
     let rgb = ExtendedColorType::Rgb8;
     match format {
-        Format::Png => png(to, (width, height), &image.rgb, texts),
-        Format::Jpeg(quality) => {
+        ImageFileFormat::Png => png(to, (width, height), &image.rgb, texts).map(|()| true),
+        ImageFileFormat::Jpeg(quality) => {
             let mut encoder = JpegEncoder::new_with_quality(to, quality);
-            if let Some(block) = block(texts, MOST_EXIF) {
+            let (block, is_whole) = exif_block(texts, MAX_EXIF_BYTES);
+            if let Some(block) = block {
                 encoder.set_exif_metadata(block)?;
             }
-            Ok(encoder.write_image(&image.rgb, width, height, rgb)?)
+            encoder.write_image(&image.rgb, width, height, rgb)?;
+            Ok(is_whole)
         }
-        Format::WebP => {
+        ImageFileFormat::WebP => {
             let mut encoder = WebPEncoder::new_lossless(to);
-            if let Some(block) = block(texts, usize::MAX) {
+            if let (Some(block), _) = exif_block(texts, usize::MAX) {
                 encoder.set_exif_metadata(block)?;
             }
-            Ok(encoder.write_image(&image.rgb, width, height, rgb)?)
+            encoder.write_image(&image.rgb, width, height, rgb)?;
+            Ok(true)
         }
     }
 }
 
-/// An EXIF block of the texts that has at most so many bytes.
-fn block(texts: &[(&str, String)], most: usize) -> Option<Vec<u8>> {
+/// An EXIF block of at most `max_bytes` with as many of the texts as fit, and whether all of them do.
+fn exif_block(texts: &[(&str, String)], max_bytes: usize) -> (Option<Vec<u8>>, bool) {
     let text = |wanted| texts.iter().find(|(keyword, _)| *keyword == wanted).map(|(_, text)| text.as_str());
-    let parameters = text("parameters")?;
-    let fits = |own| Some(exif::write(parameters, own)).filter(|block| block.len() <= most);
-    let whole = fits(text("latent"));
-    if whole.is_none() {
-        eprintln!(
-            "latent: the prompt is too long for what a JPEG may tell of itself; .png and .webp have room"
-        );
+    let Some(parameters) = text("parameters") else { return (None, true) };
+    let fits = |own| Some(exif::write(parameters, own)).filter(|block| block.len() <= max_bytes);
+    match fits(text("latent")) {
+        Some(block) => (Some(block), true),
+        None => (fits(None), false),
     }
-    whole.or_else(|| fits(None))
 }
 
-/// A PNG with text chunks: Latin-1 where that can be, as the webui does, UTF-8 where it must.
+/// A PNG with text chunks: in Latin-1 where possible, as the webui does, or else in UTF-8.
 fn png(
     to: impl Write,
     (width, height): (u32, u32),
@@ -98,7 +98,7 @@ fn png(
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     for (keyword, text) in texts {
-        if is_plain(text) {
+        if is_latin1(text) {
             encoder.add_text_chunk((*keyword).to_owned(), text.clone())?;
         } else {
             encoder.add_itxt_chunk((*keyword).to_owned(), text.clone())?;
@@ -110,8 +110,8 @@ fn png(
     Ok(())
 }
 
-/// Whether a text can be Latin-1, and would not be taken for UTF-8 then, as some programs write it.
-fn is_plain(text: &str) -> bool {
+/// Whether a text can be written as Latin-1 without being taken for UTF-8, which some programs write there.
+fn is_latin1(text: &str) -> bool {
     let latin1: Option<Vec<u8>> =
         text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|byte| *byte != 0)).collect();
     latin1.is_some_and(|bytes| bytes.is_ascii() || std::str::from_utf8(&bytes).is_err())
@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn endings_name_formats() {
-        let of = |name: &str| Format::of(Path::new(name), 90);
-        assert_eq!(of("a.png"), Ok(Format::Png));
-        assert_eq!(of("a.JPG"), Ok(Format::Jpeg(90)));
-        assert_eq!(of("a.jpeg"), Ok(Format::Jpeg(90)));
-        assert_eq!(of("a.WebP"), Ok(Format::WebP));
+        let of = |name: &str| ImageFileFormat::of(Path::new(name), 90);
+        assert_eq!(of("a.png"), Ok(ImageFileFormat::Png));
+        assert_eq!(of("a.JPG"), Ok(ImageFileFormat::Jpeg(90)));
+        assert_eq!(of("a.jpeg"), Ok(ImageFileFormat::Jpeg(90)));
+        assert_eq!(of("a.WebP"), Ok(ImageFileFormat::WebP));
         for name in ["a", "a.v2", "a.", ".png", "100%"] {
-            assert_eq!(of(name), Ok(Format::Png), "{name}");
+            assert_eq!(of(name), Ok(ImageFileFormat::Png), "{name}");
         }
         for name in ["a.gif", "a.bmp", "a.TIFF", "a.avif", "a.tga"] {
             assert!(of(name).unwrap_err().contains(".webp"), "{name}");
@@ -138,8 +138,8 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_utf_8_is_written_as_such() {
-        assert!(is_plain("a cat\n") && is_plain("café") && is_plain(""));
-        assert!(!is_plain("caf\u{c3}\u{a9}") && !is_plain("猫") && !is_plain("a\0b"));
+        assert!(is_latin1("a cat\n") && is_latin1("café") && is_latin1(""));
+        assert!(!is_latin1("caf\u{c3}\u{a9}") && !is_latin1("猫") && !is_latin1("a\0b"));
     }
 
     #[test]
@@ -148,10 +148,13 @@ mod tests {
         let texts = |n: usize| [("parameters", "é".repeat(n)), ("latent", "x".repeat(n))];
         let kept = |n: usize| {
             let mut bytes = Vec::new();
-            encode(&mut bytes, Format::Jpeg(95), &image, &texts(n)).unwrap();
+            let is_whole = encode(&mut bytes, ImageFileFormat::Jpeg(95), &image, &texts(n)).unwrap();
             assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 8);
-            let found = crate::metadata::container::read(&mut std::io::Cursor::new(bytes)).unwrap().texts;
-            ["UserComment", "latent"].map(|keyword| found.iter().any(|text| text.keyword == keyword))
+            let found = crate::metadata::container::read(&mut std::io::Cursor::new(bytes)).unwrap();
+            let kept =
+                ["UserComment", "latent"].map(|keyword| found.iter().any(|text| text.keyword == keyword));
+            assert_eq!(is_whole, kept == [true; 2]);
+            kept
         };
         assert_eq!((kept(20_000), kept(30_000), kept(40_000)), ([true; 2], [true, false], [false; 2]));
     }

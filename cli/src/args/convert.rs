@@ -4,6 +4,7 @@ use super::drawing::{parse_prediction, parse_switch};
 use crate::lora;
 use crate::sources::SourceArgs;
 use clap::ValueEnum;
+use latent_app::convert::layout_of;
 use latent_diffusion::convert::{Layout, TARGET_DTYPES};
 use latent_diffusion::samplers::Prediction;
 use latent_loader::DType;
@@ -57,13 +58,10 @@ pub(crate) enum LayoutName {
 impl ConvertArgs {
     /// The layout that is asked for, or else the one that the output's name speaks of.
     pub(crate) fn layout(&self) -> Layout {
-        let is_file =
-            self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
         match self.layout {
             Some(LayoutName::Single) => Layout::Single,
             Some(LayoutName::Folder) => Layout::Folder,
-            None if is_file => Layout::Single,
-            None => Layout::Folder,
+            None => layout_of(&self.output),
         }
     }
 }

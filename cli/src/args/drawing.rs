@@ -1,11 +1,11 @@
 //! What every command that draws can be told.
 
+use super::sampler_numbers::SamplerNumbers;
 use super::{ControlArgs, PreviewArgs, SdxlArgs};
 use crate::device::{Choice, Precision};
 use crate::drawing::Given;
 use crate::lora;
-use crate::output::QUALITY;
-use crate::samplers::SamplerNumbers;
+use crate::output::DEFAULT_QUALITY;
 use crate::sources::SourceArgs;
 use crate::words::WordsArgs;
 use latent_diffusion::rng::RngKind;
@@ -32,7 +32,7 @@ pub(crate) struct DrawingArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Quality of a .jpg, 1 to 100
-    #[arg(long, value_name = "N", default_value_t = QUALITY, value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_QUALITY, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) quality: u8,
     /// Number of images, with seeds counting up
     #[arg(short, long, value_name = "N", default_value_t = 1)]

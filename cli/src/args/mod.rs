@@ -6,6 +6,7 @@ mod drawing;
 mod images;
 mod metadata;
 mod replay;
+pub(crate) mod sampler_numbers;
 mod sdxl;
 mod tokens;
 mod upscaling;
@@ -20,10 +21,10 @@ pub(crate) use sdxl::SdxlArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::{HiresArgs, UpscaleArgs};
 
-use crate::bench;
 use crate::drawing::{Given, Verb};
 use crate::grid::Axis;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use latent_app::bench;
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
 use std::ffi::OsString;
@@ -178,9 +179,9 @@ pub(crate) struct BenchArgs {
     pub(crate) size: Option<usize>,
     /// Stage to measure: text, unet, vae or all
     #[arg(long, value_name = "NAME", default_value = "all", value_parser = parse_stage)]
-    pub(crate) stage: &'static bench::Choice,
+    pub(crate) stage: &'static bench::StageSelection,
     /// UNet evaluations at once: 2 are one CFG step; an odd number is measured without guidance
-    #[arg(long, value_name = "N", default_value_t = bench::CFG)]
+    #[arg(long, value_name = "N", default_value_t = bench::CFG_BATCH)]
     pub(crate) batch: usize,
     /// Timed runs of each stage, after one to warm up; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -232,8 +233,8 @@ pub(crate) struct GridArgs {
     pub(crate) words: Txt2imgArgs,
 }
 
-fn parse_stage(name: &str) -> Result<&'static bench::Choice, names::UnknownName> {
-    names::find("stage", name, &bench::CHOICES)
+fn parse_stage(name: &str) -> Result<&'static bench::StageSelection, names::UnknownName> {
+    names::find("stage", name, &bench::STAGE_SELECTIONS)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What an image's file tells of how it was made.
 
 use super::Fact;
-use crate::{hash, samplers};
-use latent_app::metadata::Texts;
+use crate::args::sampler_numbers as samplers;
+use crate::hash;
+use latent_app::metadata::OutputTexts as Texts;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::tensor::Device;

@@ -3,8 +3,9 @@
 use super::{Fact, Job};
 use crate::args::{ControlArgs, Preprocess};
 use crate::image_file::{self, Resize};
-use crate::{model, models};
+use crate::model;
 use latent_app::AppError;
+use latent_app::models;
 use latent_diffusion::controlnet::{Canny, ControlFile, canny};
 use latent_diffusion::{Control, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};
@@ -105,7 +106,7 @@ fn seen(
 ) -> Result<latent_diffusion::Image, AppError> {
     let drawn = settings.size(pipeline.model())?;
     let size = job.task().image().map_or(drawn, |image| (image.width, image.height));
-    let image = job.part(image_file::read(path)?.over(image_file::GROUND));
+    let image = job.part(image_file::read(path)?.over(image_file::BACKGROUND));
     let image = image_file::to_size(&image, size, Resize::Crop);
     Ok(match made {
         Some(Preprocess::Canny) => {

@@ -3,11 +3,12 @@
 //! Files are told by their names and hashes and never by their folders, which are nobody's business.
 
 use super::hires::OWN_WAYS;
-use crate::hash::{Hash, Subject};
+use crate::hash::{BackgroundHash, HashSource};
 use crate::lora;
-use crate::{model, models};
+use crate::model;
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 use latent_app::AppError;
+use latent_app::models;
 use serde_json::{Map, Value, json};
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,8 @@ impl Given {
             // Models may be given by their names.
             let path = model::locate(&path, models_dir)?;
             let name = name_of(&path);
-            let hash = Hash::of(if path.is_file() { Subject::File(path) } else { Subject::Nothing });
+            let hash =
+                BackgroundHash::of(if path.is_file() { HashSource::File(path) } else { HashSource::Nothing });
             files.push(File { flag, name, hash });
         }
         Ok(Files(files))
@@ -151,7 +153,7 @@ fn name_of(path: &Path) -> String {
 struct File {
     flag: String,
     name: String,
-    hash: Hash,
+    hash: BackgroundHash,
 }
 
 /// All such files, whose hashes are computed in the background.

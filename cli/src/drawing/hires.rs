@@ -2,8 +2,8 @@
 
 use super::Fact;
 use crate::args::HiresArgs;
-use crate::upscale::{Enlarger, scaled};
 use latent_app::AppError;
+use latent_app::upscale::{Enlarger, scaled};
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Hires, HiresUpscaler, Image, Listener, Settings};

@@ -13,7 +13,7 @@ mod studio;
 
 pub(crate) use given::{Given, NOT_TOLD, TAGGED, file_of, is_given};
 pub(crate) use job::{Fact, Job};
-pub(crate) use latent_app::metadata::Texts;
+pub(crate) use latent_app::metadata::OutputTexts as Texts;
 pub(crate) use settings::random_seed;
 pub(crate) use studio::Studio;
 
@@ -68,7 +68,7 @@ pub(crate) fn run(verb: &dyn Verb) -> Result<(), AppError> {
         let mut contact = args.grid.then(|| ContactSheet::new(args.batch_count)).transpose()?;
         let mut sink = |drawn: Drawn| {
             let path = output.path(drawn.index, drawn.seed);
-            output.write(&path, &drawn.image, &drawn.texts)?;
+            crate::warn(output.write(&path, &drawn.image, &drawn.texts)?);
             tell(&path, &format!("seed {}", drawn.seed));
             if let Some(contact) = &mut contact {
                 contact.add(drawn.image, drawn.texts, &path);
@@ -77,7 +77,7 @@ pub(crate) fn run(verb: &dyn Verb) -> Result<(), AppError> {
         };
         Studio::new(interrupted).draw(verb, &mut sink)?;
         if let Some((path, sheet, texts)) = contact.and_then(ContactSheet::finish) {
-            output.write(&path, &sheet, &texts)?;
+            crate::warn(output.write(&path, &sheet, &texts)?);
             tell(&path, &format!("{} images", args.batch_count));
         }
         Ok(())

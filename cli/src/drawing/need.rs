@@ -1,8 +1,8 @@
 //! The memory that a run will take, told before it begins.
 
 use super::hires::Second;
-use crate::inspect::bytes;
 use latent_app::AppError;
+use latent_app::text::format_bytes as bytes;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{MemoryEstimate, Pipeline, Settings, Task};
 

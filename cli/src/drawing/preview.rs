@@ -3,10 +3,10 @@
 use super::Fact;
 use crate::args::PreviewArgs;
 use crate::image_file;
-use crate::models;
 use crate::output::Output;
 use crate::terminal::Terminal;
 use latent_app::AppError;
+use latent_app::models;
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Event, Image, LatentRgb, Latents, Pipeline, Settings};
@@ -83,7 +83,7 @@ impl Preview {
         let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
         let image = self.image(&latents)?;
         match &self.place {
-            Place::File(output, path) => output.write(path, &image, &[]),
+            Place::File(output, path) => output.write(path, &image, &[]).map(drop),
             Place::Terminal(terminal) => terminal.show(&image),
         }
     }

@@ -6,7 +6,7 @@ use super::preview::{self, Preview};
 use super::prompts::Prompts;
 use super::{Drawn, Fact, Sink, Verb, control, need, settings};
 use crate::args::DrawingArgs;
-use crate::hash::Hash;
+use crate::hash::BackgroundHash;
 use crate::progress::Progress;
 use crate::{device, model, sources};
 use latent_app::AppError;
@@ -35,7 +35,7 @@ struct Opened {
     /// The flags, and what prompts say of files.
     flags: String,
     name: String,
-    hash: Hash,
+    hash: BackgroundHash,
     /// Waited for when it is first needed.
     digits: OnceCell<Option<String>>,
     pipeline: Pipeline,

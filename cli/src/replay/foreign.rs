@@ -3,9 +3,10 @@
 use super::line::Line;
 use super::search::Search;
 use crate::args::ReplayArgs;
-use crate::{hash, model, models};
+use crate::{hash, model};
 use latent_app::AppError;
-use latent_app::metadata::{Key, Told};
+use latent_app::metadata::{ImageMetadata, MetadataKey};
+use latent_app::models;
 use latent_diffusion::names::{Named, key};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
@@ -17,19 +18,19 @@ const DIGITS: usize = 10;
 const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
 
 /// The line, and what of the told settings it does not follow.
-pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>), AppError> {
+pub(super) fn line(told: &ImageMetadata, args: &ReplayArgs) -> Result<(Line, Vec<String>), AppError> {
     let mut line = Line::new(if args.image.is_some() { "img2img" } else { "txt2img" });
     let mut lost = Vec::new();
     line.image.clone_from(&args.image);
-    line.flag("prompt", told.get(Key::Prompt).unwrap_or(""));
-    line.flag("negative-prompt", told.get(Key::Negative).unwrap_or(""));
+    line.flag("prompt", told.get(MetadataKey::Prompt).unwrap_or(""));
+    line.flag("negative-prompt", told.get(MetadataKey::Negative).unwrap_or(""));
     let numbers = [
-        (Key::Seed, "seed"),
-        (Key::Steps, "steps"),
-        (Key::CfgScale, "cfg-scale"),
-        (Key::Width, "width"),
-        (Key::Height, "height"),
-        (Key::ClipSkip, "clip-skip"),
+        (MetadataKey::Seed, "seed"),
+        (MetadataKey::Steps, "steps"),
+        (MetadataKey::CfgScale, "cfg-scale"),
+        (MetadataKey::Width, "width"),
+        (MetadataKey::Height, "height"),
+        (MetadataKey::ClipSkip, "clip-skip"),
     ];
     for (key, flag) in numbers {
         match told.get(key).map(str::parse::<f64>) {
@@ -38,7 +39,7 @@ pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>)
             None => {}
         }
     }
-    match (told.get(Key::Strength), &args.image) {
+    match (told.get(MetadataKey::Strength), &args.image) {
         (Some(strength), Some(_)) => line.flag("strength", strength),
         // Of a second pass, which is among the others.
         (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
@@ -47,19 +48,19 @@ pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>)
     }
     sampling(told, &mut line, &mut lost);
     let on_cpu = ON_THE_CPU.iter().any(|program| told.program.starts_with(program));
-    if on_cpu || told.get(Key::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
+    if on_cpu || told.get(MetadataKey::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
         line.flag("rng", "cpu");
     }
     model(told, args, &mut line, &mut lost)?;
-    lost.extend(told.get(Key::Vae).map(|vae| format!("VAE {vae}")));
+    lost.extend(told.get(MetadataKey::Vae).map(|vae| format!("VAE {vae}")));
     lost.extend(told.others.iter().map(|(name, _)| name.clone()));
     Ok((line, lost))
 }
 
 /// Sampler and schedule, by the names that programs have for them.
-fn sampling(told: &Told, line: &mut Line, lost: &mut Vec<String>) {
-    let mut schedule = told.get(Key::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
-    if let Some(name) = told.get(Key::Sampler) {
+fn sampling(told: &ImageMetadata, line: &mut Line, lost: &mut Vec<String>) {
+    let mut schedule = told.get(MetadataKey::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
+    if let Some(name) = told.get(MetadataKey::Sampler) {
         match sampler(name) {
             Some((sampler, kind)) => {
                 line.flag("sampler", sampler);
@@ -103,8 +104,13 @@ fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
 }
 
 /// The model: that which a person names, or one of the told name, which must have the told hash.
-fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>) -> Result<(), AppError> {
-    let hash = told.get(Key::ModelHash).map(str::to_lowercase);
+fn model(
+    told: &ImageMetadata,
+    args: &ReplayArgs,
+    line: &mut Line,
+    lost: &mut Vec<String>,
+) -> Result<(), AppError> {
+    let hash = told.get(MetadataKey::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
     if args.model.is_none()
@@ -112,7 +118,7 @@ fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>
     {
         return Ok(());
     }
-    let name = told.get(Key::Model).map(stem);
+    let name = told.get(MetadataKey::Model).map(stem);
     let path: PathBuf = match (&args.model, name) {
         (Some(path), _) => model::locate(path, args.models_dir.as_deref())?,
         (None, Some(name)) => {

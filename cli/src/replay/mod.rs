@@ -10,7 +10,7 @@ use crate::drawing;
 use crate::output::Output;
 use crate::{image_file, print};
 use latent_app::AppError;
-use latent_app::metadata::{self, Told};
+use latent_app::metadata::{self, ImageMetadata};
 use latent_diffusion::Image;
 use latent_kernels::Isa;
 use latent_loader::Plain;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// Draws an image again and tells whether it is the same.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
-    let told = metadata::of(&args.file)?;
+    let told = metadata::read(&args.file)?;
     if told.own.as_ref().is_some_and(|own| ["grid", "sheet"].iter().any(|key| own.get(key).is_some())) {
         let line = format!("{}: is a sheet of several images; replay one of them", args.file.display());
         return Err(AppError::BadInput(line));
@@ -67,7 +67,7 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 /// Whether two images are the same, and why they may differ.
-fn outcome(file: &Path, before: &Image, after: &Image, told: &Told) -> String {
+fn outcome(file: &Path, before: &Image, after: &Image, told: &ImageMetadata) -> String {
     let file = file.display();
     if (before.width, before.height) != (after.width, after.height) {
         let size = |image: &Image| format!("{}x{}", image.width, image.height);
@@ -84,7 +84,7 @@ fn outcome(file: &Path, before: &Image, after: &Image, told: &Told) -> String {
 }
 
 /// What was not as now when our own image was drawn.
-fn reasons(told: &Told) -> String {
+fn reasons(told: &ImageMetadata) -> String {
     let Some(own) = &told.own else { return String::new() };
     let text = |key: &str| own.get(key).and_then(Value::as_str).unwrap_or("");
     let mut reasons = Vec::new();

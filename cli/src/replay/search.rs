@@ -1,8 +1,9 @@
 //! The files that an image was made with, found by their names and known by their hashes.
 
 use crate::args::ReplayArgs;
-use crate::{hash, models};
+use crate::hash;
 use latent_app::AppError;
+use latent_app::models;
 use std::path::{Path, PathBuf};
 
 /// Where files are looked for.

@@ -132,7 +132,7 @@ fn bombs() -> Vec<Case> {
 
 /// Files that are no image, or one that breaks off.
 fn broken() -> Vec<Case> {
-    let unknown = "is no image of a known format";
+    let unknown = "is not an image of a known format";
     let unreadable = "cannot be read as an image";
     let half = |name: &str, file: &'static str, format: ImageFormat| {
         let make = move || {
@@ -177,7 +177,7 @@ fn broken() -> Vec<Case> {
         image("a Photoshop image", "a.psd", || b"8BPS\0\x01\0\0\0\0".to_vec(), &[unknown]),
         image("a model for an image", "a.safetensors", || crate::case::ones(&["a"]), &[unknown]),
         flags("a missing image", &["img2img", "no.png", "a cat"], &["no.png", "no such file"]),
-        flags("a folder for an image", &["img2img", ".", "a cat"], &["is no file; an image is expected"]),
+        flags("a folder for an image", &["img2img", ".", "a cat"], &["is not a file; an image is expected"]),
         flags(
             "an image whose name steers the terminal",
             &["img2img", "a\u{1b}[2J\n.png", "a cat"],
@@ -206,7 +206,7 @@ fn not_files() -> Vec<Case> {
     let pipe = |room: &Room| {
         assert!(std::process::Command::new("mkfifo").arg(room.path("pipe")).status().unwrap().success());
     };
-    let says = &["is no file; an image is expected"];
+    let says = &["is not a file; an image is expected"];
     vec![
         Case::flags(GROUP, "a pipe for an image", &["img2img", "pipe", "a cat"], says).made(pipe),
         Case::flags(GROUP, "a device for an image", &["img2img", "/dev/zero", "a cat"], says),

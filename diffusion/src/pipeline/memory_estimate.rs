@@ -15,9 +15,6 @@ pub struct MemoryEstimate {
     pub bytes: u64,
 }
 
-/// Tensors of the first level's size that a UNet holds at once: those kept for the way up, of all levels together, and what a
-/// block works on.
-const UNET_TENSORS: usize = 20;
 /// Channels of TAESD, and the tensors of an image's size that its end holds at once.
 const TAESD_VALUES: usize = 64 * 3;
 
@@ -92,7 +89,6 @@ fn bytes(values: usize, (width, height): (usize, usize)) -> u64 {
 /// What the UNet works on, for all images at once, with and without the prompt.
 fn sampling_bytes(model: &Model, settings: &Settings, (width, height): (usize, usize)) -> u64 {
     let factor = model.vae.factor();
-    let first = model.unet.block_out_channels.first().copied().unwrap_or(0);
     let batch = settings.seeds.len() * if settings.guidance > 1.0 { 2 } else { 1 };
-    bytes(UNET_TENSORS * first * batch, (width / factor, height / factor))
+    model.unet.sampling_bytes((width / factor, height / factor), batch)
 }

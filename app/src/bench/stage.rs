@@ -1,4 +1,4 @@
-//! The stages of an image, on weights that are made up.
+//! The stages of an image, on synthetic weights.
 
 use latent_diffusion::families::Sizes;
 use latent_diffusion::names::Named;
@@ -13,70 +13,81 @@ use latent_diffusion::{Error, VaeTiling};
 
 /// Seed of weights and inputs: the time does not depend on it.
 const SEED: u64 = 1;
-/// Both halves of classifier-free guidance.
-pub(crate) const CFG: usize = 2;
+/// UNet evaluations of a step with classifier-free guidance: with and without the prompt.
+pub const CFG_BATCH: usize = 2;
 /// A step in the middle of the sampling, and a usual guidance.
 const TIMESTEP: f32 = 500.0;
 const GUIDANCE: f32 = 7.0;
 
+/// Steps of the image whose time is extrapolated.
+pub const IMAGE_STEPS: usize = 20;
+
 /// A part of the work on an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+#[non_exhaustive]
+pub enum BenchStage {
+    /// The text encoders, on two prompts.
     Text,
+    /// One evaluation of the UNet.
     UNet,
+    /// The VAE's decoder.
     Vae,
 }
 
 /// Computes a stage once.
 pub(super) type Forward = Box<dyn Fn() -> Result<Vec<Tensor>, Error>>;
 
-impl Stage {
+impl BenchStage {
     /// Its name for programs.
-    pub(super) fn id(self) -> &'static str {
+    #[must_use]
+    pub fn id(self) -> &'static str {
         match self {
-            Stage::Text => "text",
-            Stage::UNet => "unet",
-            Stage::Vae => "vae",
+            BenchStage::Text => "text",
+            BenchStage::UNet => "unet",
+            BenchStage::Vae => "vae",
         }
     }
 
     /// Its name for people, with `batch` evaluations of the UNet at once.
-    pub(super) fn label(self, batch: usize) -> String {
+    #[must_use]
+    pub fn label(self, batch: usize) -> String {
         match self {
-            Stage::Text => "text, two prompts".to_owned(),
-            Stage::UNet if batch == CFG => "UNet, one CFG step".to_owned(),
-            Stage::UNet if batch.is_multiple_of(CFG) => format!("UNet, CFG, batch {batch}"),
-            Stage::UNet => format!("UNet, batch {batch}"),
-            Stage::Vae => "VAE decode".to_owned(),
+            BenchStage::Text => "text, two prompts".to_owned(),
+            BenchStage::UNet if batch == CFG_BATCH => "UNet, one CFG_BATCH step".to_owned(),
+            BenchStage::UNet if batch.is_multiple_of(CFG_BATCH) => format!("UNet, CFG_BATCH, batch {batch}"),
+            BenchStage::UNet => format!("UNet, batch {batch}"),
+            BenchStage::Vae => "VAE decode".to_owned(),
         }
     }
 
-    /// How often it runs for an image of so many steps.
+    /// How often it runs for an image of that many steps.
     pub(super) fn runs_of_image(self, steps: usize) -> usize {
-        if self == Stage::UNet { steps } else { 1 }
+        if self == BenchStage::UNet { steps } else { 1 }
     }
 
-    /// Makes up its weights and inputs, for images of `side` by `side` pixels and `batch` evaluations of the UNet at
+    /// Makes synthetic weights and inputs, for images of `side` by `side` pixels and `batch` evaluations of the UNet at
     /// once. An even `batch` has two halves, between which guidance is computed.
     pub(super) fn load(
         self,
         sizes: &Sizes,
         side: usize,
         batch: usize,
-        memory: VaeTiling,
+        vae_tiling: VaeTiling,
         device: &Device,
     ) -> Result<Forward, Error> {
         let params = Params::synthetic(SEED, &|_| ()).on(device);
         let side = side / sizes.vae.factor();
         Ok(match self {
-            Stage::Text => {
+            BenchStage::Text => {
                 let load = |config| TextEncoder::load(&params, config);
                 let encoders: Vec<_> = sizes.text.iter().map(load).collect::<Result<_, _>>()?;
                 let vocabulary = sizes.text.iter().map(|config| config.vocabulary).min().unwrap_or(0);
                 let ids = std::array::from_fn(|i| (i * vocabulary / CONTEXT) as u32);
-                Box::new(move || encoders.iter().map(|encoder| encoder.encode(&[ids; CFG], 1)).collect())
+                Box::new(move || {
+                    encoders.iter().map(|encoder| encoder.encode(&[ids; CFG_BATCH], 1)).collect()
+                })
             }
-            Stage::UNet => {
+            BenchStage::UNet => {
                 let unet = UNet::load(&params, &sizes.unet)?;
                 let latents = normal(&[batch, side, side, sizes.unet.in_channels])?;
                 let timesteps = vec![TIMESTEP; batch];
@@ -85,15 +96,15 @@ impl Stage {
                 let condition = unet.condition(&text, added.as_ref())?;
                 Box::new(move || {
                     let output = unet.forward(&latents, &timesteps, &condition)?;
-                    let is_guided = batch.is_multiple_of(CFG);
+                    let is_guided = batch.is_multiple_of(CFG_BATCH);
                     Ok(vec![if is_guided { ops::guidance(&output, GUIDANCE)? } else { output }])
                 })
             }
-            Stage::Vae => {
+            BenchStage::Vae => {
                 let decoder = VaeDecoder::load(&params, &sizes.vae)?;
                 let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
                 Box::new(move || {
-                    Ok(vec![match memory {
+                    Ok(vec![match vae_tiling {
                         VaeTiling::Off => decoder.decode(&latent)?,
                         VaeTiling::Bands => decoder.decode_in_bands(&latent)?,
                     }])
@@ -110,21 +121,30 @@ fn normal(dims: &[usize]) -> Result<Tensor, Error> {
     Ok(Tensor::from_f32(dims, &values)?)
 }
 
-/// What `--stage` can name.
-pub(crate) struct Choice {
+/// Some of the stages, under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageSelection {
     name: &'static str,
-    pub(super) stages: &'static [Stage],
+    stages: &'static [BenchStage],
 }
 
-/// Every stage, and all of them.
-pub(crate) static CHOICES: [Choice; 4] = [
-    Choice { name: "all", stages: &[Stage::Text, Stage::UNet, Stage::Vae] },
-    Choice { name: "text", stages: &[Stage::Text] },
-    Choice { name: "unet", stages: &[Stage::UNet] },
-    Choice { name: "vae", stages: &[Stage::Vae] },
+impl StageSelection {
+    /// The stages, in the order in which they are measured.
+    #[must_use]
+    pub fn stages(&self) -> &'static [BenchStage] {
+        self.stages
+    }
+}
+
+/// All stages, and each alone.
+pub static STAGE_SELECTIONS: [StageSelection; 4] = [
+    StageSelection { name: "all", stages: &[BenchStage::Text, BenchStage::UNet, BenchStage::Vae] },
+    StageSelection { name: "text", stages: &[BenchStage::Text] },
+    StageSelection { name: "unet", stages: &[BenchStage::UNet] },
+    StageSelection { name: "vae", stages: &[BenchStage::Vae] },
 ];
 
-impl Named for Choice {
+impl Named for StageSelection {
     fn name(&self) -> &'static str {
         self.name
     }

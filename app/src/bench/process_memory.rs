@@ -1,35 +1,36 @@
-//! How much memory this process takes, as the system tells it. Known on Linux only.
+//! How much memory this process takes, as the system reports it. Known on Linux only.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often the memory is looked at. Anonymous memory that comes and goes in between is not seen.
+/// How often the memory is sampled. Anonymous memory that comes and goes in between is not seen.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Bytes of memory.
+/// Memory of this process in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Use {
+#[non_exhaustive]
+pub struct ProcessMemory {
     /// All that is resident: `VmRSS`.
-    pub(super) rss: u64,
+    pub rss: u64,
     /// The part that belongs to no file: `RssAnon`.
-    pub(super) anonymous: u64,
+    pub anonymous: u64,
 }
 
-impl Use {
-    fn now() -> Option<Use> {
+impl ProcessMemory {
+    fn now() -> Option<ProcessMemory> {
         let status = status()?;
-        Some(Use { rss: field(&status, "VmRSS:")?, anonymous: field(&status, "RssAnon:")? })
+        Some(ProcessMemory { rss: field(&status, "VmRSS:")?, anonymous: field(&status, "RssAnon:")? })
     }
 
     /// The larger of each.
-    pub(super) fn highest(self, other: Use) -> Use {
-        Use { rss: self.rss.max(other.rss), anonymous: self.anonymous.max(other.anonymous) }
+    pub(super) fn highest(self, other: ProcessMemory) -> ProcessMemory {
+        ProcessMemory { rss: self.rss.max(other.rss), anonymous: self.anonymous.max(other.anonymous) }
     }
 }
 
-/// The most that was ever resident, also between two looks: `VmHWM`.
+/// The maximum that was ever resident, also between two samples: `VmHWM`.
 pub(super) fn highest_rss() -> Option<u64> {
     field(&status()?, "VmHWM:")
 }
@@ -44,59 +45,59 @@ fn field(status: &str, name: &str) -> Option<u64> {
     value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// A thread that looks at the memory until this is dropped.
-pub(super) struct Watch {
-    shared: Arc<Shared>,
+/// A thread that samples the memory until this is dropped.
+pub(super) struct MemoryWatch {
+    shared: Arc<WatchState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    /// `None` before the first look and where nothing can be known.
-    highest: Mutex<Option<Use>>,
+struct WatchState {
+    /// `None` before the first sample and where nothing can be known.
+    highest: Mutex<Option<ProcessMemory>>,
     stop: AtomicBool,
 }
 
-impl Shared {
-    /// The numbers are whole at any time: a panic elsewhere cannot leave them broken.
-    fn highest(&self) -> MutexGuard<'_, Option<Use>> {
+impl WatchState {
+    /// The numbers are consistent at any time: a panic elsewhere cannot leave them broken.
+    fn highest(&self) -> MutexGuard<'_, Option<ProcessMemory>> {
         self.highest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) {
-        if let Some(now) = Use::now() {
+    fn sample(&self) {
+        if let Some(now) = ProcessMemory::now() {
             let mut highest = self.highest();
             *highest = Some(highest.unwrap_or_default().highest(now));
         }
     }
 }
 
-impl Watch {
-    pub(super) fn start() -> Watch {
-        let shared = Arc::new(Shared::default());
+impl MemoryWatch {
+    pub(super) fn start() -> MemoryWatch {
+        let shared = Arc::new(WatchState::default());
         let of_thread = shared.clone();
-        let look = move || {
+        let watch = move || {
             while !of_thread.stop.load(Ordering::Relaxed) {
-                of_thread.look();
+                of_thread.sample();
                 std::thread::sleep(INTERVAL);
             }
         };
-        let thread = cfg!(target_os = "linux").then(|| std::thread::spawn(look));
-        Watch { shared, thread }
+        let thread = cfg!(target_os = "linux").then(|| std::thread::spawn(watch));
+        MemoryWatch { shared, thread }
     }
 
-    /// The highest since it was last asked.
-    pub(super) fn take(&self) -> Option<Use> {
-        self.shared.look();
+    /// The maximum since the last call.
+    pub(super) fn take(&self) -> Option<ProcessMemory> {
+        self.shared.sample();
         self.shared.highest().take()
     }
 }
 
-impl Drop for Watch {
+impl Drop for MemoryWatch {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It cannot panic, and if it did, the figures are in.
+            // It cannot panic, and if it did, the figures would be there.
             drop(thread.join());
         }
     }
@@ -118,7 +119,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn memory_that_is_taken_is_seen() {
-        let watch = Watch::start();
+        let watch = MemoryWatch::start();
         let before = watch.take().unwrap().anonymous;
         let taken = std::hint::black_box(vec![1u8; 64 << 20]);
         let after = watch.take().unwrap();

@@ -1,11 +1,11 @@
-//! ComfyUI's `workflow`: the graph as the page shows it, with values in the order in which it does. It is turned into the form
-//! of `prompt` where there is nothing else.
+//! ComfyUI's `workflow`: the graph as the page shows it, with values in the page's order. It is converted to the form of
+//! `prompt` where a file has nothing else.
 
-use super::told::plain;
+use super::image_metadata::plain;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// The values that the page has for the nodes that matter, in its order.
+/// The values that the page shows for the nodes that matter, in its order.
 const WIDGETS: [(&str, &[&str]); 14] = [
     ("KSampler", &["seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise"]),
     (
@@ -76,8 +76,8 @@ pub(super) fn graph(workflow: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::MetadataKey;
     use crate::metadata::comfy;
-    use crate::metadata::told::Key;
 
     #[test]
     fn a_page_s_graph_alone() {
@@ -94,9 +94,15 @@ mod tests {
             "links": [[1, 4, 0, 3, 0, "MODEL"], [4, 6, 0, 3, 1, "CONDITIONING"], [6, 7, 0, 3, 2, "CONDITIONING"],
                 [2, 5, 0, 3, 3, "LATENT"]],
         });
-        let told = comfy::parse(&graph(&workflow).unwrap()).unwrap();
-        let got = |key| told.get(key).unwrap_or("");
-        assert_eq!((got(Key::Prompt), got(Key::Negative), got(Key::Seed)), ("a hat", "text", "5"));
-        assert_eq!((got(Key::Width), got(Key::Height), got(Key::Model)), ("512", "256", "a.safetensors"));
+        let metadata = comfy::parse(&graph(&workflow).unwrap()).unwrap();
+        let got = |key| metadata.get(key).unwrap_or("");
+        assert_eq!(
+            (got(MetadataKey::Prompt), got(MetadataKey::Negative), got(MetadataKey::Seed)),
+            ("a hat", "text", "5")
+        );
+        assert_eq!(
+            (got(MetadataKey::Width), got(MetadataKey::Height), got(MetadataKey::Model)),
+            ("512", "256", "a.safetensors")
+        );
     }
 }

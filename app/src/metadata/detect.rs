@@ -1,36 +1,37 @@
 //! Which program wrote the texts of a file, and what they say.
 
-use super::told::{Key, Name, Told};
-use super::{Text, comfy, programs, webui, workflow};
+use super::image_metadata::{ImageMetadata, MetadataKey, SettingName};
+use super::texts::MetadataText;
+use super::{comfy, comfy_workflow, programs, webui};
 use serde_json::{Map, Value};
 
 /// Our own text, whose other members are flags and files.
-const OURS: [Name; 14] = [
-    ("prompt", Key::Prompt),
-    ("negative_prompt", Key::Negative),
-    ("seed", Key::Seed),
-    ("steps", Key::Steps),
-    ("sampler", Key::Sampler),
-    ("scheduler", Key::Scheduler),
-    ("cfg_scale", Key::CfgScale),
-    ("width", Key::Width),
-    ("height", Key::Height),
-    ("strength", Key::Strength),
-    ("model", Key::Model),
-    ("model_hash", Key::ModelHash),
-    ("clip_skip", Key::ClipSkip),
-    ("rng", Key::Rng),
+const OURS: [SettingName; 14] = [
+    ("prompt", MetadataKey::Prompt),
+    ("negative_prompt", MetadataKey::Negative),
+    ("seed", MetadataKey::Seed),
+    ("steps", MetadataKey::Steps),
+    ("sampler", MetadataKey::Sampler),
+    ("scheduler", MetadataKey::Scheduler),
+    ("cfg_scale", MetadataKey::CfgScale),
+    ("width", MetadataKey::Width),
+    ("height", MetadataKey::Height),
+    ("strength", MetadataKey::Strength),
+    ("model", MetadataKey::Model),
+    ("model_hash", MetadataKey::ModelHash),
+    ("clip_skip", MetadataKey::ClipSkip),
+    ("rng", MetadataKey::Rng),
 ];
 
-/// What the texts of a file tell; nothing if no known program wrote any.
-pub(super) fn read(texts: &[Text]) -> Option<Told> {
-    // From the surest sign to the least.
+/// How an image was made, according to the texts of its file; `None` if no known program wrote any of them.
+pub(super) fn detect(texts: &[MetadataText]) -> Option<ImageMetadata> {
+    // From the most certain sign to the least.
     [ours, invoke, fooocus_or_swarm, novel, webui_text, comfy_graph, draw_things, easy, comment]
         .into_iter()
-        .find_map(|program| program(texts).filter(Told::is_some))
+        .find_map(|program| program(texts).filter(ImageMetadata::has_settings))
 }
 
-fn text<'a>(texts: &'a [Text], keyword: &str) -> Option<&'a str> {
+fn text<'a>(texts: &'a [MetadataText], keyword: &str) -> Option<&'a str> {
     texts.iter().find(|text| text.keyword == keyword).map(|text| text.text.as_str())
 }
 
@@ -75,25 +76,26 @@ fn without_nan(text: &str) -> String {
     out
 }
 
-fn ours(texts: &[Text]) -> Option<Told> {
+fn ours(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let own = object(text(texts, "latent")?)?;
     let version = own.get("version")?.as_str()?;
-    let mut told = Told::by(&format!("latent {version}"));
-    told.take(&own, &OURS);
-    told.others
+    let mut metadata = ImageMetadata::new(&format!("latent {version}"));
+    metadata.add_object(&own, &OURS);
+    metadata
+        .others
         .retain(|(name, value)| !value.is_empty() && !matches!(name.as_str(), "version" | "flags" | "files"));
-    told.own = Some(Value::Object(own));
-    Some(told)
+    metadata.own = Some(Value::Object(own));
+    Some(metadata)
 }
 
-fn invoke(texts: &[Text]) -> Option<Told> {
+fn invoke(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let new = || Some(programs::invoke(object(text(texts, "invokeai_metadata")?)?));
     let old = || Some(programs::sd_metadata(object(text(texts, "sd-metadata")?)?));
     new().or_else(old).or_else(|| Some(programs::dream(text(texts, "Dream").or(text(texts, "dream"))?)))
 }
 
-/// JSON in the webui's place.
-fn fooocus_or_swarm(texts: &[Text]) -> Option<Told> {
+/// JSON where the webui has its text.
+fn fooocus_or_swarm(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let mut parameters = object(text(texts, "parameters").or(text(texts, "UserComment"))?)?;
     if let Some(Value::Object(swarm)) = parameters.remove("sui_image_params") {
         return Some(programs::swarm(swarm));
@@ -105,7 +107,7 @@ fn fooocus_or_swarm(texts: &[Text]) -> Option<Told> {
     is_fooocus.then(|| programs::fooocus(parameters))
 }
 
-fn novel(texts: &[Text]) -> Option<Told> {
+fn novel(texts: &[MetadataText]) -> Option<ImageMetadata> {
     if text(texts, "Software")? != "NovelAI" {
         return None;
     }
@@ -113,14 +115,14 @@ fn novel(texts: &[Text]) -> Option<Told> {
     Some(programs::novel(text(texts, "Description").unwrap_or(""), text(texts, "Source"), &comment))
 }
 
-fn webui_text(texts: &[Text]) -> Option<Told> {
-    let parameters =
-        text(texts, "parameters").or_else(|| text(texts, "UserComment").filter(|text| webui::is_one(text)));
+fn webui_text(texts: &[MetadataText]) -> Option<ImageMetadata> {
+    let parameters = text(texts, "parameters")
+        .or_else(|| text(texts, "UserComment").filter(|text| webui::is_webui_text(text)));
     Some(webui::parse(parameters.filter(|text| object(text).is_none())?))
 }
 
 /// In a PNG's own texts, or in EXIF with the name before it, as savers of WebP files write it.
-fn comfy_graph(texts: &[Text]) -> Option<Told> {
+fn comfy_graph(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let named = |name: &str| -> Option<Value> {
         let in_exif = texts.iter().find_map(|text| {
             let (before, graph) = text.text.split_once(':')?;
@@ -131,17 +133,17 @@ fn comfy_graph(texts: &[Text]) -> Option<Told> {
     // Civitai's own images have the graph itself in a comment.
     let comment = || json(text(texts, "UserComment")?);
     let ran = named("prompt").or_else(comment).and_then(|graph| comfy::parse(&graph));
-    ran.or_else(|| comfy::parse(&workflow::graph(&named("workflow")?)?))
+    ran.or_else(|| comfy::parse(&comfy_workflow::graph(&named("workflow")?)?))
 }
 
-fn draw_things(texts: &[Text]) -> Option<Told> {
+fn draw_things(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let xmp = text(texts, "XML:com.adobe.xmp")?;
-    let (_, behind) = xmp.split_once("<exif:UserComment")?;
-    let (inside, _) = behind.split_once("</exif:UserComment>")?;
+    let (_, tail) = xmp.split_once("<exif:UserComment")?;
+    let (inside, _) = tail.split_once("</exif:UserComment>")?;
     // The text of the first list item, or of the element itself.
     let start = inside.find("<rdf:li").unwrap_or(0);
-    let (_, behind) = inside[start..].split_once('>')?;
-    let comment = object(&unescaped(behind.split('<').next()?.trim()))?;
+    let (_, tail) = inside[start..].split_once('>')?;
+    let comment = object(&unescaped(tail.split('<').next()?.trim()))?;
     comment.contains_key("c").then(|| programs::draw_things(&comment))
 }
 
@@ -149,10 +151,10 @@ fn draw_things(texts: &[Text]) -> Option<Told> {
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some((before, behind)) = rest.split_once('&') {
+    while let Some((before, tail)) = rest.split_once('&') {
         out.push_str(before);
-        let end = behind.char_indices().take(9).find(|(_, c)| *c == ';').map(|(at, _)| at);
-        let (name, after) = end.map_or(("", behind), |at| (&behind[..at], &behind[at + 1..]));
+        let end = tail.char_indices().take(9).find(|(_, c)| *c == ';').map(|(at, _)| at);
+        let (name, after) = end.map_or(("", tail), |at| (&tail[..at], &tail[at + 1..]));
         let number = name.strip_prefix('#').and_then(|number| match number.strip_prefix('x') {
             Some(hex) => u32::from_str_radix(hex, 16).ok(),
             None => number.parse().ok(),
@@ -166,9 +168,9 @@ fn unescaped(text: &str) -> String {
             _ => match number.and_then(char::from_u32) {
                 Some(c) => out.push(c),
                 None => {
-                    // No entity after all.
+                    // Not an entity after all.
                     out.push('&');
-                    rest = behind;
+                    rest = tail;
                     continue;
                 }
             },
@@ -178,11 +180,11 @@ fn unescaped(text: &str) -> String {
     out + rest
 }
 
-fn easy(texts: &[Text]) -> Option<Told> {
+fn easy(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let sign = ["negative_prompt", "Negative Prompt", "use_stable_diffusion_model", "Stable Diffusion model"];
     let in_json = || object(text(texts, "UserComment")?);
     let in_texts = || -> Map<String, Value> {
-        let known = |text: &&Text| programs::EASY.iter().any(|(name, _)| *name == text.keyword);
+        let known = |text: &&MetadataText| programs::EASY.iter().any(|(name, _)| *name == text.keyword);
         texts.iter().filter(known).map(|text| (text.keyword.clone(), text.text.as_str().into())).collect()
     };
     let object = in_json().unwrap_or_else(in_texts);
@@ -190,7 +192,7 @@ fn easy(texts: &[Text]) -> Option<Told> {
 }
 
 /// Fooocus before its version 2.2.
-fn comment(texts: &[Text]) -> Option<Told> {
+fn comment(texts: &[MetadataText]) -> Option<ImageMetadata> {
     let comment = object(text(texts, "Comment")?)?;
     ["prompt", "base_model"].iter().all(|key| comment.contains_key(*key)).then(|| programs::fooocus(comment))
 }

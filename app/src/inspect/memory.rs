@@ -1,0 +1,56 @@
+//! An estimate of the memory that drawing takes, also for a UNet that lacks the other parts of a model.
+
+use super::ModelSizes;
+use latent_diffusion::families::{Component, Identity, PUBLISHED, Published};
+
+/// Memory that drawing one square image takes on the CPU, estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct MemoryAtSize {
+    /// Width and height in pixels.
+    pub side: usize,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Sizes for which an estimate is made.
+const SIDES: [usize; 3] = [512, 768, 1024];
+/// Latents that the UNet sees at once: with and without the prompt.
+const CFG_BATCH: usize = 2;
+/// Maximum number of channels for which an estimate is made: more is in no model, and no memory has room for it.
+const MAX_CHANNELS: usize = 1 << 16;
+
+/// The maximum over the stages, each of which has its own weights in memory and works on what
+/// [`UNetConfig::sampling_bytes`](latent_diffusion::unet::UNetConfig::sampling_bytes) and
+/// [`VaeConfig::decoding_bytes`](latent_diffusion::vae::VaeConfig::decoding_bytes) count. Parts that a file lacks are
+/// taken to have the sizes of the published model of its family; `model_channels` are the UNet's at its first level.
+pub(super) fn estimate(
+    components: &[Component],
+    identity: &Identity,
+    model: Option<&ModelSizes>,
+    model_channels: Option<usize>,
+) -> Vec<MemoryAtSize> {
+    let weights = |name: &str| -> u64 {
+        components.iter().filter(|component| component.name == name).map(|component| component.bytes).sum()
+    };
+    let published = identity.base.and_then(|base| Published::find(base.id()).ok());
+    let sizes = published.unwrap_or(PUBLISHED[0]).sizes();
+    let (mut unet, vae) = match model {
+        Some(model) => (model.unet.clone(), &model.vae),
+        None => (sizes.unet, &sizes.vae),
+    };
+    if let (None, Some(channels)) = (model, model_channels) {
+        unet.block_out_channels[0] = channels;
+    }
+    if unet.block_out_channels.iter().chain(&vae.block_out_channels).any(|channels| *channels > MAX_CHANNELS)
+    {
+        return Vec::new();
+    }
+    let bytes = |side: usize| {
+        let latent = side / vae.factor();
+        let sampling = weights("UNet") + unet.sampling_bytes((latent, latent), CFG_BATCH);
+        let decoding = weights("VAE") + vae.decoding_bytes((side, side), false);
+        weights("text encoder").max(sampling).max(decoding)
+    };
+    SIDES.map(|side| MemoryAtSize { side, bytes: bytes(side) }).to_vec()
+}
