@@ -164,7 +164,7 @@ pub enum ShapeFound {
     /// A tensor of this shape.
     Shape(Shape),
     /// Two tensors of these shapes.
-    Shapes([Shape; 2]),
+    Shapes(Box<[Shape; 2]>),
     /// A size: values, channels or an index.
     Size(usize),
     /// Rows of an image.
@@ -201,7 +201,7 @@ impl fmt::Display for ShapeFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ShapeFound::Shape(shape) => shape.fmt(f),
-            ShapeFound::Shapes([a, b]) => write!(f, "{a} and {b}"),
+            ShapeFound::Shapes(shapes) => write!(f, "{} and {}", shapes[0], shapes[1]),
             ShapeFound::Size(size) => size.fmt(f),
             ShapeFound::Rows(rows) => write!(f, "{rows:?}"),
             ShapeFound::Dims(dims) => write!(f, "{dims:?}"),
@@ -236,7 +236,7 @@ impl From<Shape> for ShapeFound {
 
 impl From<[Shape; 2]> for ShapeFound {
     fn from(shapes: [Shape; 2]) -> ShapeFound {
-        ShapeFound::Shapes(shapes)
+        ShapeFound::Shapes(Box::new(shapes))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The vectors of a layer, on the device of the layer.
 
+#[cfg(feature = "gpu")]
 use crate::error::TensorOp;
 use crate::{Device, TensorError};
 #[cfg(feature = "gpu")]
