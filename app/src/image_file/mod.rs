@@ -7,24 +7,30 @@ mod resize;
 mod tests;
 
 pub use decode::Given;
-pub use read::read;
+pub use read::{decode_bytes, read};
 pub use resize::{Resize, mask_to, resized, to_size};
 
 use crate::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Image, Settings};
 use resize::size_for;
-use std::path::Path;
 
 /// What shows through where an image is transparent.
 pub const GROUND: u8 = 255;
 
-/// Reads an image and brings it to the size to draw, which the settings then name.
-pub fn drawn(path: &Path, mode: Resize, settings: &mut Settings, model: &Model) -> Result<Image, AppError> {
-    let image = read(path)?.over(GROUND);
-    let (width, height) = size_for(&image, (settings.width, settings.height), model);
+/// An image in the size to draw, which the settings then hold.
+///
+/// # Errors
+/// A size that the model cannot draw.
+pub fn to_drawn_size(
+    image: &Image,
+    mode: Resize,
+    settings: &mut Settings,
+    model: &Model,
+) -> Result<Image, AppError> {
+    let (width, height) = size_for(image, (settings.width, settings.height), model);
     (settings.width, settings.height) = (Some(width), Some(height));
     // A size that the model cannot draw is refused before the image is brought to it.
     settings.size(model)?;
-    Ok(to_size(&image, (width, height), mode))
+    Ok(to_size(image, (width, height), mode))
 }

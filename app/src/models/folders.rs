@@ -1,0 +1,115 @@
+//! The folders in which models are looked for, and what is in them.
+
+use latent_loader::cached_snapshot;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Folders below a root that hold models: those of the webui and of ComfyUI.
+const SUBFOLDERS: [&str; 18] = [
+    "models/Stable-diffusion",
+    "models/Lora",
+    "models/VAE",
+    "models/VAE-approx",
+    "models/ControlNet",
+    "models/ESRGAN",
+    "models/RealESRGAN",
+    "models/checkpoints",
+    "models/loras",
+    "models/vae",
+    "models/vae_approx",
+    "models/controlnet",
+    "models/upscale_models",
+    "models/unet",
+    "models/diffusion_models",
+    "models/clip",
+    "models/embeddings",
+    "embeddings",
+];
+/// Roots in the home folder.
+const HOME_ROOTS: [&str; 5] =
+    ["stable-diffusion-webui", "stable-diffusion-webui-forge", "ComfyUI", "latent", ".local/share/latent"];
+/// Levels of subfolders that are searched.
+const MAX_DEPTH: usize = 4;
+/// Maximum number of entries of folders that are looked at, so that the search of a wrong folder ends.
+const MAX_ENTRIES: usize = 20_000;
+
+/// A file's name without its extension; of a snapshot in the Hugging Face cache, the repository's name.
+#[must_use]
+pub fn stem(path: &Path) -> String {
+    if path.is_dir() {
+        let whole = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let repository = path.parent().and_then(Path::parent).and_then(whole);
+        let cached = repository.as_deref().and_then(|name| name.strip_prefix("models--"));
+        return cached.map(|name| name.replace("--", "/")).or(whole(path)).unwrap_or_default();
+    }
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The files and folders of that name, with or without its extension, in a folder or in the usual ones.
+#[must_use]
+pub fn named(name: &str, models_dir: Option<&Path>) -> Vec<PathBuf> {
+    let fits = |path: &PathBuf| path.file_name().is_some_and(|whole| whole == name) || stem(path) == name;
+    search(models_dir).into_iter().filter(fits).collect()
+}
+
+/// Every model file and diffusers folder in a folder or in the usual ones. Folders that cannot be read are passed over.
+#[must_use]
+pub fn search(models_dir: Option<&Path>) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut left = MAX_ENTRIES;
+    for folder in models_dir.map_or_else(usual_folders, |folder| vec![folder.to_owned()]) {
+        gather(&folder, MAX_DEPTH, &mut left, &mut found);
+    }
+    found
+}
+
+/// Those of `LATENT_MODELS`, of other programs in the home and the current folder, our own, and the Hugging Face cache.
+fn usual_folders() -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut folders: Vec<PathBuf> =
+        std::env::var_os("LATENT_MODELS").iter().flat_map(std::env::split_paths).collect();
+    let home = variable("HOME").or_else(|| variable("USERPROFILE"));
+    let home_roots = home.iter().flat_map(|home| HOME_ROOTS.map(|name| home.join(name)));
+    for root in home_roots.chain([PathBuf::from(".")]) {
+        folders.extend(SUBFOLDERS.map(|folder| root.join(folder)));
+    }
+    folders.extend(home.iter().flat_map(|home| [home.join("latent"), home.join(".local/share/latent")]));
+    let hub = variable("HF_HUB_CACHE").or_else(|| variable("HF_HOME").map(|folder| folder.join("hub")));
+    folders.extend(hub.or_else(|| home.map(|home| home.join(".cache/huggingface/hub"))));
+    folders
+}
+
+/// Whether a folder is a model, or one component in a folder of its own.
+fn is_model_folder(folder: &Path) -> bool {
+    let is_weights = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_named = name.starts_with("diffusion_pytorch_model.") || name.starts_with("model.");
+        is_named && (name.ends_with(".safetensors") || name.contains(".safetensors.index."))
+    };
+    folder.join("model_index.json").is_file()
+        || (folder.join("config.json").is_file()
+            && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
+}
+
+fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
+    if let Some(snapshot) = cached_snapshot(folder) {
+        // Of several snapshots, the one that the folder itself opens as.
+        return gather(&snapshot, depth.saturating_sub(1), left, found);
+    }
+    if is_model_folder(folder) {
+        found.insert(folder.to_owned());
+        return;
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Some(rest) = left.checked_sub(1) else { return };
+        *left = rest;
+        let path = entry.path();
+        if path.is_dir() {
+            if depth > 0 {
+                gather(&path, depth - 1, left, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+            found.insert(path);
+        }
+    }
+}
