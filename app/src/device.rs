@@ -96,6 +96,16 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
+    /// All options.
+    #[must_use]
+    pub fn new(
+        device: Option<DeviceChoice>,
+        precision: Option<GpuPrecision>,
+        max_vram: Option<u64>,
+    ) -> DeviceOptions {
+        DeviceOptions { device, precision, max_vram }
+    }
+
     /// Whether the program chooses the device, and may go on with the CPU when a GPU fails.
     #[must_use]
     pub fn is_auto(&self) -> bool {

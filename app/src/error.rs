@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why a job or another piece of work failed.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppError {
     /// Something that the user gave.

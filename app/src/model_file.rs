@@ -42,6 +42,17 @@ pub struct PartFiles {
 }
 
 impl PartFiles {
+    /// All parts.
+    #[must_use]
+    pub fn new(
+        unet: Option<PathBuf>,
+        vae: Option<PathBuf>,
+        text_encoders: Vec<PathBuf>,
+        parts_from: Option<PathBuf>,
+    ) -> PartFiles {
+        PartFiles { unet, vae, text_encoders, parts_from }
+    }
+
     /// All that are given.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let single = [&self.unet, &self.vae, &self.parts_from].into_iter().flatten();

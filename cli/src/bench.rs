@@ -9,7 +9,8 @@ mod stage;
 pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
-use crate::{check_environment, check_threads, device, print};
+use crate::print;
+use latent_app::threads::in_threads;
 use latent_app::AppError;
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_diffusion::tensor::{Device, Pool};
@@ -28,8 +29,6 @@ const MAX_BATCH: usize = 64;
 const PEAK_BURST: usize = 20;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
-    check_environment()?;
-    let threads = check_threads(args.threads)?;
     if args.runs == 0 || args.runs > MAX_RUNS {
         return Err(AppError::BadInput(format!("runs: {} is not in 1 to {MAX_RUNS}", args.runs)));
     }
@@ -42,14 +41,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
         let good = format!("a multiple of {factor} from {factor} to {MAX_SIDE}");
         return Err(AppError::BadInput(format!("size: {side} is not {good}")));
     }
-    let device = device::open(&args.device)?;
+    let device = args.device.options().open(&mut |error| {
+        eprintln!("latent: {error}; drawing on the CPU");
+    })?;
     #[cfg(feature = "gpu")]
     if let Device::Gpu { gpu, .. } = &device {
         let report = gpu::measure(args, side, gpu, &device)?;
         return print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() });
     }
-    let measure = || measure(args, side, &device);
-    let report = parallel::with_threads(threads, measure).map_err(AppError::RunTime)??;
+    let report = in_threads(args.threads, || measure(args, side, &device))?;
     print(&if args.json { format!("{:#}\n", report.json()) } else { report.text() })
 }
 

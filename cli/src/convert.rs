@@ -2,9 +2,10 @@
 
 use crate::args::ConvertArgs;
 use crate::inspect::bytes;
-use crate::lora::Weighted;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, interrupt, print, sources};
+use crate::{interrupt, print};
+use latent_app::addons::WeightedLora;
+use latent_app::{model_file, threads::in_threads};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
 use latent_diffusion::Error;
@@ -12,25 +13,25 @@ use latent_diffusion::convert::{Conversion, Options};
 use latent_diffusion::lora::{Lora, Strength};
 use latent_loader::{Access, Checkpoint};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
-    check_environment()?;
-    let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
-    latent_kernels::parallel::with_threads(threads, || convert(args, &interrupted))
-        .map_err(AppError::RunTime)?
+    in_threads(args.threads, || convert(args, &interrupted))
 }
 
 fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
     let place = AtomicOutput::new(&args.output, args.force)?;
-    let model = crate::model::locate(&args.model, args.models_dir.as_deref())?;
-    inputs(args, &model).try_for_each(|input| place.check_input(input))?;
-    let sources = sources::open(Some(&model), &args.sources, args.models_dir.as_deref(), Access::Read)?;
-    let open = |(path, weight): &Weighted| -> Result<_, AppError> {
-        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
+    let model = model_file::locate(&args.model, args.models_dir.as_deref())?;
+    let parts = args.sources.files();
+    let loras = args.lora.iter().map(|lora| lora.file.as_path());
+    let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
+    inputs.try_for_each(|input| place.check_input(input))?;
+    let mut doubt = |line| eprintln!("latent: {line}");
+    let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
+    let open = |WeightedLora { file, weight }: &WeightedLora| -> Result<_, AppError> {
+        Ok((Arc::new(Lora::open(Checkpoint::open(file)?)?), Strength::from(*weight)))
     };
     let options = Options {
         numbers: args.dtype,
@@ -71,10 +72,4 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         conversion.bytes().iter().map(|(dtype, n)| format!("{dtype} {}", bytes(*n))).collect();
     let path = args.output.display();
     print(&format!("{path}: {} tensors, {}\n", conversion.tensors(), formats.join(", ")))
-}
-
-/// Every file or folder that is read.
-fn inputs<'a>(args: &'a ConvertArgs, model: &'a Path) -> impl Iterator<Item = &'a Path> {
-    let loras = args.lora.iter().map(|(path, _)| path.as_path());
-    std::iter::once(model).chain(args.sources.paths()).chain(loras)
 }

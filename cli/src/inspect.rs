@@ -2,8 +2,8 @@
 
 use crate::args::InspectArgs;
 use crate::memory::{self, MemoryEstimate};
-use crate::{hash, print};
-use latent_app::AppError;
+use crate::print;
+use latent_app::{AppError, hash};
 use latent_diffusion::families::{
     Base, Component, Facts, Family, Identity, Misshaped, Model, ModelKind, PartCheck,
 };

@@ -2,8 +2,8 @@
 
 use crate::args::ModelsArgs;
 use crate::inspect::{bytes, printable};
-use crate::{hash, print};
-use latent_app::AppError;
+use crate::print;
+use latent_app::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind};
 use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::{Checkpoint, cached_snapshot};

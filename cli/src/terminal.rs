@@ -1,7 +1,7 @@
 //! Images in a terminal: by kitty's protocol, iTerm's or sixels, or else as coloured half blocks.
 
-use crate::image_file::resized;
-use crate::output;
+use latent_app::image_file::resized;
+use latent_app::output;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::AppError;

@@ -1,7 +1,8 @@
 //! `latent tokens`: what a prompt becomes before a text encoder sees it.
 
 use crate::args::TokensArgs;
-use crate::{model, print, words as learned};
+use crate::print;
+use latent_app::model_file;
 use latent_app::AppError;
 use latent_diffusion::embeddings::{TextualInversion, Words};
 use latent_diffusion::families::Model;
@@ -71,12 +72,12 @@ impl Parts {
         let (bare, loras) = take_tags(&prompt)?;
         let model = match &args.model {
             Some(path) => {
-                let file = model::open(Some(path), args.models_dir.as_deref(), Access::Read)?;
+                let file = model_file::open(Some(path), args.models_dir.as_deref(), Access::Read)?;
                 Some(Model::detect(&Arc::new(file.checkpoint))?)
             }
             None => None,
         };
-        let files = learned::open(&args.words, &[&bare])?;
+        let files = args.words.embeddings().open(&[&bare])?;
         let words = match (&model, &files[..]) {
             (_, []) => Words::default(),
             (Some(model), files) => Words::new(files, &model.text, model.family.label)?,

@@ -5,6 +5,7 @@ use super::field::OptionField;
 use super::text::OptionText;
 use crate::AppError;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 /// Maximum number of ControlNets.
@@ -82,10 +83,10 @@ impl OptionField for ControlNets<'_> {
         self.0.iter().map(|one| one.net.to_text()).collect()
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
         self.0.resize_with(texts.len(), ControlOptions::default);
         for (one, text) in self.0.iter_mut().zip(texts) {
-            one.net = PathBuf::from_text(text)?;
+            one.net = PathBuf::from_os(text)?;
         }
         Ok(())
     }
@@ -109,7 +110,7 @@ impl OptionField for EachControl<'_> {
         }
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
         let count = self.all.len();
         if texts.len() > 1 && texts.len() != count {
             return Err(format!(

@@ -2,6 +2,8 @@
 
 use super::source::ImageSource;
 use super::text::OptionText;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
 /// How the values of an option are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(crate) trait OptionField {
     ///
     /// # Errors
     /// The end of a line that begins with the option's name.
-    fn set(&mut self, texts: &[&str]) -> Result<(), String>;
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String>;
 }
 
 /// The field of an option, with the life of the job that has it.
@@ -45,7 +47,7 @@ impl<F: OptionField + ?Sized> OptionField for &mut F {
         (**self).texts()
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
         (**self).set(texts)
     }
 }
@@ -55,10 +57,10 @@ impl<T: OptionText> OptionField for Option<T> {
         self.iter().map(OptionText::to_text).collect()
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
         *self = match texts {
             [] => None,
-            [text] => Some(T::from_text(text)?),
+            [text] => Some(T::from_os(text)?),
             texts => return Err(format!("is given {} times; give it once", texts.len())),
         };
         Ok(())
@@ -70,8 +72,8 @@ impl<T: OptionText> OptionField for Vec<T> {
         self.iter().map(OptionText::to_text).collect()
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
-        *self = texts.iter().map(|text| T::from_text(text)).collect::<Result<_, _>>()?;
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
+        *self = texts.iter().map(|text| T::from_os(text)).collect::<Result<_, _>>()?;
         Ok(())
     }
 }
@@ -82,12 +84,13 @@ impl OptionField for bool {
         if *self { vec!["true".to_owned()] } else { Vec::new() }
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
-        match texts {
-            [] | ["true"] => *self = true,
-            ["false"] => *self = false,
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
+        *self = match texts {
+            [] => true,
+            [text] if *text == "true" => true,
+            [text] if *text == "false" => false,
             [text, ..] => return Err(format!("{text:?} is a value, and this is a switch")),
-        }
+        };
         Ok(())
     }
 }
@@ -98,8 +101,8 @@ impl OptionField for String {
         if self.is_empty() { Vec::new() } else { vec![self.clone()] }
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
-        *self = texts.last().map_or_else(String::new, |text| (*text).to_owned());
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
+        *self = texts.last().map_or(Ok(String::new()), |text| String::from_os(text))?;
         Ok(())
     }
 }
@@ -109,10 +112,10 @@ impl OptionField for ImageSource {
         if self.is_given() { vec![self.to_text()] } else { Vec::new() }
     }
 
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
         *self = match texts {
             [] => ImageSource::default(),
-            [text] => ImageSource::from_text(text)?,
+            [text] => ImageSource::from_os(text)?,
             texts => return Err(format!("is given {} times; give it once", texts.len())),
         };
         Ok(())
@@ -121,7 +124,11 @@ impl OptionField for ImageSource {
 
 impl OptionText for ImageSource {
     fn from_text(text: &str) -> Result<ImageSource, String> {
-        if text.is_empty() { Err("the name of the file is empty".into()) } else { Ok(text.into()) }
+        PathBuf::from_text(text).map(ImageSource::from)
+    }
+
+    fn from_os(text: &OsStr) -> Result<ImageSource, String> {
+        PathBuf::from_os(text).map(ImageSource::from)
     }
 
     fn to_text(&self) -> String {

@@ -8,6 +8,7 @@ use super::task::{HiresOptions, JobTask, Txt2imgTask};
 use crate::AppError;
 use crate::addons::WeightedLora;
 use latent_diffusion::names::{self, Named};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 /// Ways to enlarge a first pass that need no file, as `hires-upscaler` names them.
@@ -78,7 +79,7 @@ impl JobOption {
         let texts = field.texts();
         let Some(spelled) = job.spelling.get(self.name) else { return texts };
         // A value may have changed since it was spelled so.
-        let read = field.set(&spelled.iter().map(String::as_str).collect::<Vec<_>>());
+        let read = field.set(&spelled.iter().map(OsStr::new).collect::<Vec<_>>());
         if read.is_ok() && field.texts() == texts { spelled.clone() } else { texts }
     }
 
@@ -87,18 +88,27 @@ impl JobOption {
     /// # Errors
     /// Bad input: a task that has no such option, a value that cannot be read.
     pub fn set(&self, job: &mut Job, values: &[&str]) -> Result<(), AppError> {
+        self.set_os(job, &values.iter().map(OsStr::new).collect::<Vec<_>>())
+    }
+
+    /// The same with values that may not be UTF-8, as the names of files may not be.
+    ///
+    /// # Errors
+    /// As [`JobOption::set`].
+    pub fn set_os(&self, job: &mut Job, values: &[&OsStr]) -> Result<(), AppError> {
         let task = job.task.name();
         let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", self.name.replace('-', " ")));
         let Some(mut field) = (self.field)(job) else {
             return Err(refuse(format!("{task} has no such option")));
         };
         field.set(values).map_err(refuse)?;
-        let is_usual = self.kind == JobOptionKind::Switch || field.texts() == values;
+        let given: Vec<String> = values.iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        let is_usual = self.kind == JobOptionKind::Switch || field.texts() == given;
         drop(field);
         if is_usual {
             job.spelling.remove(self.name);
         } else {
-            job.spelling.insert(self.name.to_owned(), values.iter().map(|text| (*text).to_owned()).collect());
+            job.spelling.insert(self.name.to_owned(), given);
         }
         Ok(())
     }

@@ -125,6 +125,21 @@ pub struct EditTask {
     pub resize: Option<Resize>,
 }
 
+/// Makes a task of its image.
+macro_rules! of_image {
+    ($($task:ident),*) => { $(
+        impl $task {
+            /// The task with an image and nothing else given.
+            #[must_use]
+            pub fn new(image: impl Into<ImageSource>) -> $task {
+                $task { image: image.into(), ..$task::default() }
+            }
+        }
+    )* };
+}
+
+of_image! { Img2imgTask, InpaintTask, OutpaintTask, EditTask }
+
 impl Default for JobTask {
     fn default() -> JobTask {
         JobTask::Txt2img(Txt2imgTask::default())

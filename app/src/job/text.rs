@@ -8,7 +8,10 @@ use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Convention, ScheduleKind};
+use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Maximum of a size or an offset that conditions SDXL.
 const MAX_PIXELS_OF_OPTION: usize = 1 << 20;
@@ -39,6 +42,11 @@ pub(crate) trait OptionText: Sized {
     /// The end of a line that begins with the option's name.
     fn from_text(text: &str) -> Result<Self, String>;
 
+    /// The same of text that may not be UTF-8, as the names of files may not be.
+    fn from_os(text: &OsStr) -> Result<Self, String> {
+        Self::from_text(text.to_str().ok_or_else(|| format!("{:?} is not UTF-8", text.to_string_lossy()))?)
+    }
+
     /// Writes a value so that [`OptionText::from_text`] gives the same one.
     fn to_text(&self) -> String;
 }
@@ -60,6 +68,23 @@ macro_rules! std_text {
 
 std_text! { usize: "a whole number", u64: "a whole number", u8: "a whole number up to 255", f64: "a number" }
 
+/// Implements [`OptionText`] for types of this crate with `FromStr` and `Display`.
+macro_rules! own_text {
+    ($($kind:ty),*) => { $(
+        impl OptionText for $kind {
+            fn from_text(text: &str) -> Result<$kind, String> {
+                text.parse()
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )* };
+}
+
+own_text! { DeviceChoice, WeightedLora, PixelSize, PixelOffset }
+
 /// Implements [`OptionText`] for types that have names.
 macro_rules! named_text {
     ($($kind:ty),*) => { $(
@@ -79,6 +104,10 @@ named_text! { ScheduleKind, Convention, RngKind, Prediction, Fill, Resize }
 
 impl OptionText for PathBuf {
     fn from_text(text: &str) -> Result<PathBuf, String> {
+        PathBuf::from_os(text.as_ref())
+    }
+
+    fn from_os(text: &OsStr) -> Result<PathBuf, String> {
         if text.is_empty() { Err("the name of the file is empty".into()) } else { Ok(text.into()) }
     }
 
@@ -112,16 +141,6 @@ impl OptionText for bool {
     }
 }
 
-impl OptionText for DeviceChoice {
-    fn from_text(text: &str) -> Result<DeviceChoice, String> {
-        text.parse()
-    }
-
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
-}
-
 impl OptionText for GpuPrecision {
     fn from_text(text: &str) -> Result<GpuPrecision, String> {
         let found = GpuPrecision::ALL.iter().find(|(name, _)| *name == text);
@@ -134,36 +153,34 @@ impl OptionText for GpuPrecision {
     }
 }
 
-impl OptionText for WeightedLora {
-    fn from_text(text: &str) -> Result<WeightedLora, String> {
-        text.parse()
-    }
+impl FromStr for PixelSize {
+    type Err = String;
 
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl OptionText for PixelSize {
-    fn from_text(text: &str) -> Result<PixelSize, String> {
+    fn from_str(text: &str) -> Result<PixelSize, String> {
         let sides = pair(text, 'x').filter(|(width, height)| *width > 0 && *height > 0);
         let size = sides.map(|(width, height)| PixelSize { width, height });
         size.ok_or_else(|| "give width and height in pixels, such as 1024x768".to_owned())
     }
-
-    fn to_text(&self) -> String {
-        format!("{}x{}", self.width, self.height)
-    }
 }
 
-impl OptionText for PixelOffset {
-    fn from_text(text: &str) -> Result<PixelOffset, String> {
+impl FromStr for PixelOffset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PixelOffset, String> {
         let offset = pair(text, ',').map(|(left, top)| PixelOffset { left, top });
         offset.ok_or_else(|| "give the pixels from the left and from the top, such as 0,128".to_owned())
     }
+}
 
-    fn to_text(&self) -> String {
-        format!("{},{}", self.left, self.top)
+impl fmt::Display for PixelSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl fmt::Display for PixelOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.left, self.top)
     }
 }
 
@@ -194,8 +211,8 @@ impl SamplerChoice {
     }
 }
 
-impl std::fmt::Debug for SamplerChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for SamplerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SamplerChoice({})", self.to_text())
     }
 }

@@ -1,5 +1,6 @@
 //! What a session reports while it works.
 
+use crate::AppError;
 use crate::metadata::Texts;
 use latent_diffusion::Image;
 use std::ops::ControlFlow;
@@ -127,8 +128,8 @@ pub enum JobEvent {
     GridCellFailed {
         /// What differs in it.
         label: String,
-        /// Why: one line.
-        reason: String,
+        /// Why.
+        error: AppError,
     },
 }
 
@@ -138,6 +139,13 @@ pub type JobObserver<'a> = dyn FnMut(JobEvent) -> ControlFlow<()> + Send + 'a;
 /// Cancels a job from any thread. All clones are one token.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
+
+/// The token of a flag that is set to cancel.
+impl From<Arc<AtomicBool>> for CancelToken {
+    fn from(flag: Arc<AtomicBool>) -> CancelToken {
+        CancelToken(flag)
+    }
+}
 
 impl CancelToken {
     /// A token that has not been cancelled.

@@ -1,6 +1,6 @@
 //! Flags of `latent tokens`.
 
-use crate::words::WordsArgs;
+use super::parts::PromptFileArgs;
 use std::path::PathBuf;
 
 /// `latent tokens`
@@ -25,7 +25,7 @@ pub(crate) struct TokensArgs {
     #[arg(short, long, default_value_t = 0)]
     pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) words: WordsArgs,
+    pub(crate) words: PromptFileArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

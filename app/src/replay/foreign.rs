@@ -1,11 +1,11 @@
-//! The command line of an image that another program drew: as much as can be followed, and a word on the rest.
+//! The job of an image that another program drew: as much as can be followed, and a word on the rest.
 
-use super::line::Line;
-use super::search::Search;
-use crate::args::ReplayArgs;
-use crate::{hash, model, models};
-use latent_app::AppError;
-use latent_app::metadata::{Key, Told};
+use super::options::ReplayOptions;
+use super::search::FileSearch;
+use crate::error::Remedy;
+use crate::job::{Img2imgTask, Job, JobTask};
+use crate::metadata::{Key, Told};
+use crate::{AppError, hash, model_file, models};
 use latent_diffusion::names::{Named, key};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
@@ -13,16 +13,23 @@ use std::path::{Path, PathBuf};
 
 /// Digits from which on a hash is the beginning of a SHA-256. The webui's first form had eight of another one.
 const DIGITS: usize = 10;
+/// What is not followed of an image that began with another one, which its file does not hold.
+pub(super) const NEEDS_IMAGE: &str = "strength (it began with an image)";
 /// Programs that draw their noise on the CPU.
 const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
 
-/// The line, and what of the told settings it does not follow.
-pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>), AppError> {
-    let mut line = Line::new(if args.image.is_some() { "img2img" } else { "txt2img" });
+/// The job, and the recorded settings that it does not follow.
+pub(super) fn job(
+    told: &Told,
+    options: &ReplayOptions,
+    search: &mut FileSearch<'_>,
+) -> Result<(Job, Vec<String>), AppError> {
+    let mut job = Job::txt2img(told.get(Key::Prompt).unwrap_or(""));
+    job.negative_prompt = told.get(Key::Negative).unwrap_or("").to_owned();
     let mut lost = Vec::new();
-    line.image.clone_from(&args.image);
-    line.flag("prompt", told.get(Key::Prompt).unwrap_or(""));
-    line.flag("negative-prompt", told.get(Key::Negative).unwrap_or(""));
+    if let Some(image) = &options.image {
+        job.task = JobTask::Img2img(Img2imgTask::new(image.clone()));
+    }
     let numbers = [
         (Key::Seed, "seed"),
         (Key::Steps, "steps"),
@@ -31,38 +38,38 @@ pub(super) fn line(told: &Told, args: &ReplayArgs) -> Result<(Line, Vec<String>)
         (Key::Height, "height"),
         (Key::ClipSkip, "clip-skip"),
     ];
-    for (key, flag) in numbers {
+    for (key, name) in numbers {
         match told.get(key).map(str::parse::<f64>) {
-            Some(Ok(_)) => line.flag(flag, told.get(key).unwrap_or("")),
+            Some(Ok(_)) => job.set(name, &[told.get(key).unwrap_or("")])?,
             Some(Err(_)) => lost.push(key.name().to_owned()),
             None => {}
         }
     }
-    match (told.get(Key::Strength), &args.image) {
-        (Some(strength), Some(_)) => line.flag("strength", strength),
+    match (told.get(Key::Strength), &options.image) {
+        (Some(strength), Some(_)) => job.set("strength", &[strength])?,
         // Of a second pass, which is among the others.
         (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
-        (Some(_), None) => lost.push("strength (it began with an image: give that by --image)".into()),
+        (Some(_), None) => lost.push(NEEDS_IMAGE.into()),
         _ => {}
     }
-    sampling(told, &mut line, &mut lost);
+    sampling(told, &mut job, &mut lost)?;
     let on_cpu = ON_THE_CPU.iter().any(|program| told.program.starts_with(program));
     if on_cpu || told.get(Key::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
-        line.flag("rng", "cpu");
+        job.set("rng", &["cpu"])?;
     }
-    model(told, args, &mut line, &mut lost)?;
+    model(told, options, search, &mut job, &mut lost)?;
     lost.extend(told.get(Key::Vae).map(|vae| format!("VAE {vae}")));
     lost.extend(told.others.iter().map(|(name, _)| name.clone()));
-    Ok((line, lost))
+    Ok((job, lost))
 }
 
 /// Sampler and schedule, by the names that programs have for them.
-fn sampling(told: &Told, line: &mut Line, lost: &mut Vec<String>) {
+fn sampling(told: &Told, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
     let mut schedule = told.get(Key::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
     if let Some(name) = told.get(Key::Sampler) {
         match sampler(name) {
             Some((sampler, kind)) => {
-                line.flag("sampler", sampler);
+                job.set("sampler", &[sampler])?;
                 schedule = schedule.or(kind.map(|kind| kind.name().to_owned()));
             }
             None => lost.push(format!("sampler {name}")),
@@ -70,10 +77,11 @@ fn sampling(told: &Told, line: &mut Line, lost: &mut Vec<String>) {
     }
     if let Some(name) = schedule {
         match ScheduleKind::parse(&name) {
-            Ok(kind) => line.flag("scheduler", kind.name()),
+            Ok(kind) => job.set("scheduler", &[kind.name()])?,
             Err(_) => lost.push(format!("scheduler {name}")),
         }
     }
+    Ok(())
 }
 
 /// Whether a schedule's name says no more than that it is the sampler's own.
@@ -103,35 +111,42 @@ fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
 }
 
 /// The model: that which a person names, or one of the told name, which must have the told hash.
-fn model(told: &Told, args: &ReplayArgs, line: &mut Line, lost: &mut Vec<String>) -> Result<(), AppError> {
+fn model(
+    told: &Told,
+    options: &ReplayOptions,
+    search: &mut FileSearch<'_>,
+    job: &mut Job,
+    lost: &mut Vec<String>,
+) -> Result<(), AppError> {
     let hash = told.get(Key::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
-    if args.model.is_none() && sha256.is_some_and(|hash| model::demo_sha256().starts_with(hash.as_str())) {
+    if options.model.is_none() && sha256.is_some_and(|hash| model_file::demo_sha256().starts_with(hash.as_str())) {
         return Ok(());
     }
     let name = told.get(Key::Model).map(stem);
-    let path: PathBuf = match (&args.model, name) {
-        (Some(path), _) => model::locate(path, args.models_dir.as_deref())?,
+    let path: PathBuf = match (&options.model, name) {
+        (Some(path), _) => model_file::locate(path, options.models_dir.as_deref())?,
         (None, Some(name)) => {
-            let found = models::named(name, args.models_dir.as_deref());
+            let found = models::named(name, options.models_dir.as_deref());
             found
                 .into_iter()
                 .next()
-                .ok_or_else(|| lacking(args, &format!("was made with {}", words(name, hash.as_deref()))))?
+                .ok_or_else(|| lacking(options, &format!("was made with {}", words(name, hash.as_deref()))))?
         }
-        (None, None) => return Err(lacking(args, "does not tell which model it was made with")),
+        (None, None) => return Err(lacking(options, "does not tell which model it was made with")),
     };
     match sha256 {
-        Some(sha256) => Search::of(args).check("model", &path, sha256)?,
+        Some(sha256) => search.check("model", &path, sha256)?,
         None => lost.push("which model it was: no hash tells".to_owned()),
     }
-    line.flag("model", path);
+    job.model.model = Some(path);
     Ok(())
 }
 
-fn lacking(args: &ReplayArgs, what: &str) -> AppError {
-    AppError::BadInput(format!("{}: {what}; give the model by --model", args.file.display()))
+fn lacking(options: &ReplayOptions, what: &str) -> AppError {
+    let message = format!("{}: {what}", options.file.display());
+    AppError::Refused { message, remedy: Remedy::NameModel }
 }
 
 /// A model's name and hash.
