@@ -133,7 +133,8 @@ pub(crate) fn tagged_lora(
     lora_dir: Option<&Path>,
     model: Option<&Path>,
 ) -> Result<PathBuf, AppError> {
-    let beside = model.map(|model| if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) });
+    let beside =
+        model.map(|model| if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) });
     let folders: Vec<&Path> = lora_dir.into_iter().chain(beside).collect();
     let file = format!("{}.safetensors", name.strip_suffix(".safetensors").unwrap_or(name));
     if let Some(path) = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file()) {

@@ -1,10 +1,10 @@
 //! Images whose settings differ, as one labelled image.
 
+use crate::AppError;
 use crate::contact_sheet::ImageGrid;
 use crate::job::{Job, JobOption, JobOptionKind, find_option, random_seed};
 use crate::metadata::Texts;
 use crate::session::{CancelToken, JobEvent, JobObserver, Session};
-use crate::AppError;
 use latent_diffusion::Image;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -93,7 +93,8 @@ impl FromStr for GridAxis {
 /// As [`GridAxis::from_str`] reads it.
 impl fmt::Display for GridAxis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |value: &String| if value.contains(',') { format!("\"{value}\"") } else { value.clone() };
+        let quoted =
+            |value: &String| if value.contains(',') { format!("\"{value}\"") } else { value.clone() };
         let values: Vec<String> = self.values.iter().map(quoted).collect();
         write!(f, "{}={}", self.option, values.join(","))
     }
@@ -158,10 +159,12 @@ impl JobGrid {
             return refuse(format!("{count} images are too many for one; the maximum is {MAX_CELLS}"));
         }
         let prompt = axes.iter().flatten().find(|axis| axis.option == PROMPT);
-        if let Some(value) = prompt.map(|axis| &axis.values[0]).filter(|value| !base.prompt.contains(*value)) {
+        if let Some(value) = prompt.map(|axis| &axis.values[0]).filter(|value| !base.prompt.contains(*value))
+        {
             return refuse(format!("{value:?} is not in the prompt; it is what the others stand for"));
         }
-        let has_seed = base.sampling.seed.is_some() || axes.iter().flatten().any(|axis| axis.option == "seed");
+        let has_seed =
+            base.sampling.seed.is_some() || axes.iter().flatten().any(|axis| axis.option == "seed");
         // One for all, or they would differ in that, too.
         let chosen_seed = (!has_seed).then(random_seed);
         let mut base = base;
@@ -182,7 +185,10 @@ impl JobGrid {
     /// The sides with their values in a cell.
     fn values(&self, cell: usize) -> impl Iterator<Item = (&GridAxis, &str)> {
         let at = [cell % self.columns(), cell / self.columns()];
-        self.axes.iter().zip(at).filter_map(|(axis, i)| Some((axis.as_ref()?, axis.as_ref()?.values[i].as_str())))
+        self.axes
+            .iter()
+            .zip(at)
+            .filter_map(|(axis, i)| Some((axis.as_ref()?, axis.as_ref()?.values[i].as_str())))
     }
 
     /// What differs in a cell.
@@ -266,7 +272,8 @@ impl JobGrid {
         texts: Texts,
         failed: Vec<AppError>,
     ) -> DrawnGrid {
-        let [above, before] = self.axes.each_ref().map(|axis| axis.as_ref().map_or(Vec::new(), GridAxis::labels));
+        let [above, before] =
+            self.axes.each_ref().map(|axis| axis.as_ref().map_or(Vec::new(), GridAxis::labels));
         let total = cells.len();
         let image = ImageGrid { cells, columns: self.columns(), above, before }.image();
         DrawnGrid { image, texts: self.texts(texts), seed, failed, cells: total }

@@ -141,7 +141,7 @@ pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppErro
 fn is_name(path: &Path) -> bool {
     const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
     !path.is_absolute()
-        && !path.extension().is_some_and(|extension| {
-            EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
-        })
+        && !path
+            .extension()
+            .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }

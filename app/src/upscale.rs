@@ -23,11 +23,7 @@ pub struct Enlarger {
 
 impl Enlarger {
     /// With the network of a file or of a name, if there is one, and tiles of that side.
-    pub fn open(
-        model: Option<&Path>,
-        models_dir: Option<&Path>,
-        tile: usize,
-    ) -> Result<Enlarger, AppError> {
+    pub fn open(model: Option<&Path>, models_dir: Option<&Path>, tile: usize) -> Result<Enlarger, AppError> {
         let open = |path: &Path| -> Result<_, AppError> {
             let path = model_file::locate(path, models_dir)?;
             Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
@@ -77,11 +73,7 @@ impl Enlarger {
 }
 
 /// An image's size times a factor.
-pub fn scaled(
-    name: &str,
-    (width, height): (usize, usize),
-    scale: f64,
-) -> Result<(usize, usize), AppError> {
+pub fn scaled(name: &str, (width, height): (usize, usize), scale: f64) -> Result<(usize, usize), AppError> {
     if !(1.0..=MAX_SCALE).contains(&scale) {
         return Err(AppError::BadInput(format!("{name}: {scale} is not in 1 to {MAX_SCALE}; 2 is usual")));
     }

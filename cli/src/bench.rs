@@ -10,8 +10,8 @@ pub(crate) use stage::{CFG, CHOICES, Choice};
 
 use crate::args::BenchArgs;
 use crate::print;
-use latent_app::threads::in_threads;
 use latent_app::AppError;
+use latent_app::threads::in_threads;
 use latent_diffusion::tensor::profile::{self, Profile};
 use latent_diffusion::tensor::{Device, Pool};
 use latent_diffusion::{MAX_SIDE, VaeTiling};

@@ -1,7 +1,7 @@
 //! `latent grid`: images whose settings differ, as one labelled image.
 
 use crate::args::GridArgs;
-use crate::draw::{Drawing, print_written};
+use crate::draw::{TerminalSession, print_written};
 use latent_app::AppError;
 use latent_app::grid::JobGrid;
 use latent_app::output::Output;
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), AppError> {
         let line = "grid: a cell holds one image; leave --batch-count and --grid out";
         return Err(AppError::BadInput(line.into()));
     }
-    let mut drawing = Drawing::new(plain.threads, plain.verbose, Some(&plain.preview))?;
+    let mut drawing = TerminalSession::new(plain.threads, plain.verbose, Some(&plain.preview))?;
     let grid = JobGrid::new(drawing.with_preview(&plain.job), [args.x.clone(), args.y.clone()])?;
     let output = plain.output.as_deref().unwrap_or(Path::new("grid-{seed}.png"));
     let output = Output::new(Some(output), "")?.with_quality(plain.quality);

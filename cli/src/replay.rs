@@ -1,19 +1,19 @@
 //! `latent replay`: an image drawn again by its metadata.
 
-use crate::args::{Args, DrawingArgs, ReplayArgs};
+use crate::args::{Args, Command, DrawingArgs, ReplayArgs};
 use crate::command_line::CommandLine;
-use crate::draw::{Drawing, print_written};
+use crate::draw::{TerminalSession, print_written};
 use crate::print;
 use latent_app::device::DeviceOptions;
 use latent_app::output::Output;
-use latent_app::replay::{Replay, ReplayOptions};
+use latent_app::replay::{Replay, ReplayLayout, ReplayOptions};
 use latent_app::{AppError, Job, image_file, output};
 use latent_loader::Plain;
 use std::path::{Path, PathBuf};
 
 /// Draws an image again and prints whether it is the same.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
-    let replay = Replay::open(&options(args))?;
+    let mut replay = Replay::open(&options(args))?;
     for doubt in &replay.doubts {
         eprintln!("latent: {}", Plain(doubt));
     }
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
     };
     if args.flags.is_empty() {
         let quality = replay.job.quality.unwrap_or(output::QUALITY);
-        let mut drawing = Drawing::new(None, false, None)?;
+        let mut drawing = TerminalSession::new(None, false, None)?;
         let output = Output::new(Some(&output), "")?.with_quality(quality);
         let mut job = replay.job.clone();
         if job.device == DeviceOptions::default() {
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
         return draw(&replay, &job, &mut drawing, &output);
     }
     let mut command = line.read(&args.flags).map_err(|error| cannot(error.line()))?.command;
+    if let Command::Grid(args) = &command {
+        replay.layout = ReplayLayout::Grid([args.x.clone(), args.y.clone()]);
+    }
     let Some(by_hand) = command.drawing() else { return Err(cannot("they draw nothing".into())) };
     by_hand.job.implied = line.implied(&replay.job, &args.flags);
     redraw(&replay, by_hand)
@@ -44,13 +47,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
 
 /// Draws with flags of a person in place of those of the file.
 fn redraw(replay: &Replay, args: &DrawingArgs) -> Result<(), AppError> {
-    let mut drawing = Drawing::new(args.threads, args.verbose, Some(&args.preview))?;
+    let mut drawing = TerminalSession::new(args.threads, args.verbose, Some(&args.preview))?;
     let output = Output::new(args.output.as_deref(), "")?.with_quality(args.quality);
     let job = drawing.with_preview(&args.job);
     draw(replay, &job, &mut drawing, &output)
 }
 
-fn draw(replay: &Replay, job: &Job, drawing: &mut Drawing, output: &Output) -> Result<(), AppError> {
+fn draw(replay: &Replay, job: &Job, drawing: &mut TerminalSession, output: &Output) -> Result<(), AppError> {
     let drawn =
         drawing.with_screen(|session, cancel, observer| replay.draw(job, session, cancel, observer))?;
     let path = output.path(0, drawn.seed);

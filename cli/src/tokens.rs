@@ -2,8 +2,8 @@
 
 use crate::args::TokensArgs;
 use crate::print;
-use latent_app::model_file;
 use latent_app::AppError;
+use latent_app::model_file;
 use latent_diffusion::embeddings::{TextualInversion, Words};
 use latent_diffusion::families::Model;
 use latent_diffusion::lora::{Tag, take_tags};

@@ -2,14 +2,14 @@
 
 use crate::args::UpscaleArgs;
 use crate::inspect::bytes;
-use latent_app::output::Output;
 use crate::progress::Progress;
 use crate::{interrupt, print};
+use latent_app::AppError;
 use latent_app::device::{or_on_cpu, save_pipelines};
 use latent_app::image_file;
+use latent_app::output::Output;
 use latent_app::threads::in_threads;
 use latent_app::upscale::{Enlarger, scaled};
-use latent_app::AppError;
 use latent_diffusion::tensor::Device;
 use latent_diffusion::upscaler::MAX_PIXELS;
 use latent_diffusion::{Error, Event};

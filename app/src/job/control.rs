@@ -1,7 +1,7 @@
 //! ControlNets of a job.
 
-use super::source::ImageSource;
 use super::field::OptionField;
+use super::source::ImageSource;
 use super::text::OptionText;
 use crate::AppError;
 use serde::{Deserialize, Serialize};

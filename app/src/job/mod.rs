@@ -15,11 +15,12 @@ mod text;
 
 pub use control::{ControlOptions, ControlPreprocessor};
 pub use data::{
-    BatchOptions, Job, MemoryOptions, ModelSelection, PreviewOptions, SamplingOptions, SdxlOptions, random_seed,
+    BatchOptions, Job, MemoryOptions, ModelSelection, PreviewOptions, SamplingOptions, SdxlOptions,
+    random_seed,
 };
 pub use field::JobOptionKind;
-pub use options::{JobOption, OPTIONS, find_option};
 pub(crate) use options::BUILT_IN_UPSCALERS;
+pub use options::{JobOption, OPTIONS, find_option};
 pub use source::{ImageSource, InlineImage};
 pub use task::{EditTask, HiresOptions, Img2imgTask, InpaintTask, JobTask, OutpaintTask, Txt2imgTask};
 pub use text::{PixelOffset, PixelSize, SamplerChoice};

@@ -1,10 +1,10 @@
 //! The settings of a job by the names that command lines, axes of grids and the metadata of images use.
 
 use super::control::{ControlNets, ControlOptions, EachControl};
-use super::field::{JobOptionKind, OptionField, OptionFieldBox};
-use super::text::OptionText;
 use super::data::Job;
+use super::field::{JobOptionKind, OptionField, OptionFieldBox};
 use super::task::{HiresOptions, JobTask, Txt2imgTask};
+use super::text::OptionText;
 use crate::AppError;
 use crate::addons::WeightedLora;
 use latent_diffusion::names::{self, Named};
@@ -97,7 +97,8 @@ impl JobOption {
     /// As [`JobOption::set`].
     pub fn set_os(&self, job: &mut Job, values: &[&OsStr]) -> Result<(), AppError> {
         let task = job.task.name();
-        let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", self.name.replace('-', " ")));
+        let refuse =
+            |reason: String| AppError::BadInput(format!("{}: {reason}", self.name.replace('-', " ")));
         let Some(mut field) = (self.field)(job) else {
             return Err(refuse(format!("{task} has no such option")));
         };

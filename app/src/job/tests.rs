@@ -55,7 +55,8 @@ fn a_task_has_its_own_options() {
 
 #[test]
 fn one_value_is_for_all_control_nets_and_several_are_for_each() {
-    let mut job = job(&[("control-net", &["a", "b"]), ("control-image", &["i"]), ("control-strength", &["1", "2"])]);
+    let mut job =
+        job(&[("control-net", &["a", "b"]), ("control-image", &["i"]), ("control-strength", &["1", "2"])]);
     let strengths: Vec<_> = job.control.iter().map(|one| one.strength).collect();
     assert_eq!(strengths, [Some(1.0), Some(2.0)]);
     assert!(job.control.iter().all(|one| one.image == "i".into()));
@@ -87,7 +88,8 @@ fn a_job_is_plain_json() {
     assert_eq!(json["sampling"]["sampler"], "euler");
     assert_eq!(json["task"]["type"], "txt2img");
     assert_eq!(serde_json::from_value::<Job>(json).unwrap(), job);
-    let sent = r#"{"prompt": "a cat", "task": {"type": "img2img", "image": {"name": "a.png", "base64": "AAEC"}}}"#;
+    let sent =
+        r#"{"prompt": "a cat", "task": {"type": "img2img", "image": {"name": "a.png", "base64": "AAEC"}}}"#;
     let read: Job = serde_json::from_str(sent).unwrap();
     assert_eq!(read.task.image(), Some(&ImageSource::inline("a.png", vec![0, 1, 2])));
     assert!(serde_json::from_str::<Job>(r#"{"promt": "a cat"}"#).is_err());

@@ -121,7 +121,9 @@ fn model(
     let hash = told.get(Key::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
-    if options.model.is_none() && sha256.is_some_and(|hash| model_file::demo_sha256().starts_with(hash.as_str())) {
+    if options.model.is_none()
+        && sha256.is_some_and(|hash| model_file::demo_sha256().starts_with(hash.as_str()))
+    {
         return Ok(());
     }
     let name = told.get(Key::Model).map(stem);
@@ -134,11 +136,11 @@ fn model(
                 .next()
                 .ok_or_else(|| lacking(options, &format!("was made with {}", words(name, hash.as_deref()))))?
         }
-        (None, None) => return Err(lacking(options, "does not tell which model it was made with")),
+        (None, None) => return Err(lacking(options, "does not name the model it was made with")),
     };
     match sha256 {
         Some(sha256) => search.check("model", &path, sha256)?,
-        None => lost.push("which model it was: no hash tells".to_owned()),
+        None => lost.push("which model it was: no hash is recorded".to_owned()),
     }
     job.model.model = Some(path);
     Ok(())

@@ -150,10 +150,13 @@ fn arranged(
     search: &mut FileSearch<'_>,
 ) -> Result<(Job, ReplayLayout), AppError> {
     let refuse = |line: &str| Err(AppError::BadInput(format!("{}: {line}", options.file.display())));
-    let has_templates = ["prompt_template", "negative_prompt_template"].iter().any(|key| own.get(key).is_some());
+    let has_templates =
+        ["prompt_template", "negative_prompt_template"].iter().any(|key| own.get(key).is_some());
     if let Some(count) = own.get("sheet") {
         if has_templates {
-            return refuse("its images have prompts of wildcards, of which it records the first; replay one of them");
+            return refuse(
+                "its images have prompts of wildcards, of which it records the first; replay one of them",
+            );
         }
         let mut job = own::job(own, options, search, true)?;
         job.set("batch-count", &[&count.to_string()])?;

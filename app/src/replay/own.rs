@@ -43,9 +43,8 @@ pub(super) fn job(
     let text = |key: &str| own.get(key).and_then(Value::as_str);
     let name = text("command").unwrap_or("");
     let task = JobTask::named(name);
-    let task = task.ok_or_else(|| {
-        bad(format!("was made by the command {name:?}, which this version does not have"))
-    })?;
+    let task = task
+        .ok_or_else(|| bad(format!("was made by the command {name:?}, which this version does not have")))?;
     let mut job = Job::new(task, text("prompt").unwrap_or(""));
     job.negative_prompt = text("negative_prompt").unwrap_or("").to_owned();
     model(own, options, search, &mut job)?;
@@ -55,7 +54,9 @@ pub(super) fn job(
     check_names(given, &job, options)?;
     // In the order of the table, in which no option comes before one that it needs.
     for option in OPTIONS.iter().filter(|option| option.name() != "model") {
-        if let Some(value) = given.get(option.name()).filter(|_| option.is_recorded() && option.applies_to(&job)) {
+        if let Some(value) =
+            given.get(option.name()).filter(|_| option.is_recorded() && option.applies_to(&job))
+        {
             set(option, value, &mut files, search, &mut job).map_err(|error| within(options, error))?;
         }
     }
@@ -83,7 +84,8 @@ fn check_names(given: &Map<String, Value>, job: &Job, options: &ReplayOptions) -
     match given.keys().find(|name| !is_known(name)) {
         Some(name) if !options.force => {
             let file = options.file.display();
-            let message = format!("{file}: was made with the option {name}, which this version does not have");
+            let message =
+                format!("{file}: was made with the option {name}, which this version does not have");
             Err(AppError::Refused { message, remedy: Remedy::LeaveOut })
         }
         _ => Ok(()),

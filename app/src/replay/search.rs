@@ -20,7 +20,12 @@ impl<'a> FileSearch<'a> {
         folders.push(options.file.parent().map_or_else(PathBuf::new, Path::to_owned));
         folders.push(PathBuf::new());
         folders.dedup();
-        FileSearch { folders, models_dir: options.models_dir.as_deref(), force: options.force, doubts: Vec::new() }
+        FileSearch {
+            folders,
+            models_dir: options.models_dir.as_deref(),
+            force: options.force,
+            doubts: Vec::new(),
+        }
     }
 
     /// The file or folder of that name, with this SHA-256 if one is known; `what` it is, for messages.
@@ -35,7 +40,8 @@ impl<'a> FileSearch<'a> {
         }
         let Some(first) = found.first() else {
             let hash = sha256.map_or(String::new(), |hash| format!(", SHA-256 {hash}"));
-            let message = format!("{name}: the {what} that the image was made with is not found ({what}{hash})");
+            let message =
+                format!("{name}: the {what} that the image was made with is not found ({what}{hash})");
             return Err(AppError::Refused { message, remedy: Remedy::SearchFolder });
         };
         let Some(wanted) = sha256 else { return Ok(first.clone()) };

@@ -62,7 +62,12 @@ impl RecordedOptions {
     }
 
     /// Keeps the files among the values of an option; the values with names in place of paths.
-    fn with_files(&mut self, job: &Job, option: &JobOption, texts: &[String]) -> Result<Vec<String>, AppError> {
+    fn with_files(
+        &mut self,
+        job: &Job,
+        option: &JobOption,
+        texts: &[String],
+    ) -> Result<Vec<String>, AppError> {
         let mut names = Vec::new();
         for (i, text) in texts.iter().enumerate() {
             let Some((path, weight)) = option.file_of(text) else {
@@ -110,7 +115,8 @@ impl RecordedOptions {
             RecordedHash::Pending(hash) => hash.wait(),
             RecordedHash::Known(hash) => Some(hash.clone()),
         };
-        let json = |file: &RecordedFile| json!({ "flag": file.option, "name": file.name, "sha256": sha256(file) });
+        let json =
+            |file: &RecordedFile| json!({ "flag": file.option, "name": file.name, "sha256": sha256(file) });
         self.files.iter().map(json).collect()
     }
 }
@@ -168,7 +174,12 @@ mod tests {
     fn switches_and_lists() {
         let recorded = recorded(
             "inpaint",
-            &[("image", &["in.png"]), ("mask", &["masks/m.png"]), ("only-masked", &[]), ("sigmas", &["9", "1", "0"])],
+            &[
+                ("image", &["in.png"]),
+                ("mask", &["masks/m.png"]),
+                ("only-masked", &[]),
+                ("sigmas", &["9", "1", "0"]),
+            ],
         );
         let want =
             json!({ "image": ["in.png"], "mask": ["m.png"], "only-masked": true, "sigmas": ["9", "1", "0"] });
@@ -177,7 +188,8 @@ mod tests {
 
     #[test]
     fn ways_to_enlarge_are_not_files() {
-        let files = |way: &str| recorded("txt2img", &[("hires", &[]), ("hires-upscaler", &[way])]).files.len();
+        let files =
+            |way: &str| recorded("txt2img", &[("hires", &[]), ("hires-upscaler", &[way])]).files.len();
         assert_eq!((files("latent"), files("4x.safetensors")), (0, 1));
     }
 }

@@ -16,7 +16,9 @@ use crate::prompts::ResolvedPrompts;
 use crate::threads::in_threads;
 use crate::{AppError, memory};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Conditioning, Error, Event, Image, Latents, Listener, Pipeline, PreparedTask, Settings};
+use latent_diffusion::{
+    Conditioning, Error, Event, Image, Latents, Listener, Pipeline, PreparedTask, Settings,
+};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -32,7 +34,10 @@ pub struct Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let model = self.opened.as_ref().map(|opened| opened.name.as_str());
-        f.debug_struct("Session").field("threads", &self.threads).field("model", &model).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("threads", &self.threads)
+            .field("model", &model)
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,9 +196,8 @@ impl JobPlan {
         let task = self.work.task();
         let mut estimates = match &self.second {
             None => pipeline.memory_estimates(&task, &self.settings, None)?,
-            Some(second) => second.with(&Device::Cpu, |hires| {
-                pipeline.memory_estimates(&task, &self.settings, Some(hires))
-            })?,
+            Some(second) => second
+                .with(&Device::Cpu, |hires| pipeline.memory_estimates(&task, &self.settings, Some(hires)))?,
         };
         if let Some(second) = &self.second {
             let size = self.settings.size(pipeline.model())?;
@@ -270,9 +274,8 @@ impl JobRun<'_, '_> {
         conditioning: &Conditioning,
         settings: &Settings,
     ) -> Result<Latents, AppError> {
-        let latents = self.stage(|pipeline, listener| {
-            pipeline.sample_prepared(source, conditioning, settings, listener)
-        })?;
+        let latents = self
+            .stage(|pipeline, listener| pipeline.sample_prepared(source, conditioning, settings, listener))?;
         let Some(second) = &self.plan.second else { return Ok(latents) };
         let (source, settings) = self.stage(|pipeline, listener| {
             let device = pipeline.device().clone();
@@ -291,8 +294,7 @@ impl JobRun<'_, '_> {
     fn deliver(&mut self, first: usize, images: Vec<Image>, settings: &Settings) -> Result<(), AppError> {
         let (plan, opened) = (self.plan, &*self.opened);
         let files = self.files.get_or_insert_with(|| plan.options.files());
-        let first_size =
-            plan.second.as_ref().map(|_| settings.size(opened.pipeline.model())).transpose()?;
+        let first_size = plan.second.as_ref().map(|_| settings.size(opened.pipeline.model())).transpose()?;
         for (i, image) in images.into_iter().enumerate() {
             let (index, seed) = (first + i, settings.seeds[i]);
             let record = ImageRecord {

@@ -2,10 +2,10 @@
 
 use super::record::RecordedSetting;
 use super::region::MaskedRegion;
+use crate::AppError;
 use crate::error::Remedy;
 use crate::image_file::{self, Given, Resize};
 use crate::job::{EditTask, ImageSource, Img2imgTask, InpaintTask, JobTask, OutpaintTask};
-use crate::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::names::Named;
 use latent_diffusion::{Fill, Image, MAX_SIDE, Margins, Mask, Settings, Task};
@@ -118,7 +118,10 @@ fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result
         RecordedSetting::new("Masked content", "fill", fill.name()),
     ];
     if !task.only_masked {
-        refuse_size(settings, "the image's own size is drawn, or a part in any size if only the mask is drawn")?;
+        refuse_size(
+            settings,
+            "the image's own size is drawn, or a part in any size if only the mask is drawn",
+        )?;
         let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
         return Ok(TaskWork { start, region: None, recorded });
     }
@@ -199,7 +202,8 @@ fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppErr
     }
     let [left, right, top, bottom] = sides.map(|(_, side)| side);
     if left + right + top + bottom == 0 {
-        let line = "left, right, top, bottom: all are 0; give the number of pixels that the image is to grow by";
+        let line =
+            "left, right, top, bottom: all are 0; give the number of pixels that the image is to grow by";
         return Err(AppError::BadInput(line.into()));
     }
     let image = task.image.read()?.over(image_file::GROUND);

@@ -99,11 +99,11 @@ pub(crate) struct SamplingArgs {
     /// Height in pixels [default: the model's own]
     #[arg(short = 'H', long, value_name = "PIXELS")]
     height: Option<usize>,
-    /// Sampling steps [default: 20; 4 or what its name tells for a turbo, lightning, lcm or hyper model]
+    /// Sampling steps [default: 20; 4 or what its name says for a turbo, lightning, lcm or hyper model]
     #[arg(long)]
     steps: Option<usize>,
     /// How closely to follow the prompt; 1 leaves the negative prompt out and takes half the time [default: 7; 1 for a model
-    /// for few steps, 8 for an LCM that is told of it]
+    /// for few steps, 8 for an LCM that is conditioned on it]
     #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
     cfg_scale: Option<f64>,
     /// How much of the contrast that a high cfg scale adds is taken back, 0 to 1; 0.7 is good with --zero-snr

@@ -2,8 +2,8 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use latent_app::job::{Job, JobOptionKind, JobTask, OPTIONS};
 use latent_app::AppError;
+use latent_app::job::{Job, JobOptionKind, JobTask, OPTIONS};
 use std::ffi::OsStr;
 
 /// The job of a command that draws: every option of jobs that was given. Prompts by place, and what follows them, are

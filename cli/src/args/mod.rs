@@ -75,7 +75,9 @@ impl UsageError {
 
 impl Args {
     /// Reads a command line. A command that draws has its job.
-    pub(crate) fn read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Args, UsageError> {
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Args, UsageError> {
         let mut command = Args::command();
         let matches = command.try_get_matches_from_mut(line)?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
@@ -253,7 +255,7 @@ pub(crate) struct BenchArgs {
 pub(crate) struct Txt2imgArgs {
     /// What to draw.
     #[arg(
-        help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] turns, a AND b joins; docs/prompts.md tells all"
+        help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] switches, a AND b joins; see docs/prompts.md"
     )]
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
     prompt: Option<String>,

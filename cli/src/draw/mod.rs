@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Draws the images of a command, until its end or Ctrl-C.
 pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
-    let mut drawing = Drawing::new(args.threads, args.verbose, Some(&args.preview))?;
+    let mut drawing = TerminalSession::new(args.threads, args.verbose, Some(&args.preview))?;
     let output = Output::new(args.output.as_deref(), &args.job.prompt)?.with_quality(args.quality);
     let count = args.job.batch.count();
     let mut contact = args.grid.then(|| ContactSheet::new(count)).transpose()?;
@@ -37,26 +37,26 @@ pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
 }
 
 /// A session, the token that Ctrl-C cancels, and what the terminal shows.
-pub(crate) struct Drawing {
+pub(crate) struct TerminalSession {
     pub(crate) session: Session,
     pub(crate) cancel: CancelToken,
     screen: Screen,
     preview: Option<PreviewOptions>,
 }
 
-impl Drawing {
+impl TerminalSession {
     /// Listens for Ctrl-C, and checks where previews go.
     pub(crate) fn new(
         threads: Option<usize>,
         verbose: bool,
         preview: Option<&PreviewArgs>,
-    ) -> Result<Drawing, AppError> {
+    ) -> Result<TerminalSession, AppError> {
         let session = Session::new().with_threads(threads);
         let cancel = CancelToken::from(interrupt::listen()?);
         let target = preview.map(PreviewTarget::open).transpose()?.flatten();
         let options =
             preview.filter(|_| target.is_some()).map(|args| PreviewOptions::every(args.preview_interval));
-        Ok(Drawing { session, cancel, screen: Screen::new(verbose, target), preview: options })
+        Ok(TerminalSession { session, cancel, screen: Screen::new(verbose, target), preview: options })
     }
 
     /// A job with the previews that the terminal or a file shows.
@@ -90,7 +90,7 @@ impl Drawing {
         &mut self,
         work: impl FnOnce(&mut Session, &CancelToken, &mut latent_app::session::JobObserver<'_>) -> R,
     ) -> R {
-        let Drawing { session, cancel, screen, .. } = self;
+        let TerminalSession { session, cancel, screen, .. } = self;
         let result = work(session, cancel, &mut |event| screen.show(&event));
         screen.finish();
         result

@@ -3,8 +3,8 @@
 use super::preview::PreviewTarget;
 use crate::errors::describe;
 use crate::progress::Progress;
-use latent_app::text::format_bytes;
 use latent_app::JobEvent;
+use latent_app::text::format_bytes;
 use latent_diffusion::Event;
 use latent_loader::Plain;
 use std::ops::ControlFlow;
@@ -48,7 +48,8 @@ impl Screen {
             JobEvent::PartDoubtful(line) => format!("latent: {line}"),
             JobEvent::LoraApplied(line) => format!("LoRA {line}"),
             JobEvent::EmbeddingOpened { label, word, vectors, is_used } => {
-                let vectors = if *vectors == 1 { "1 vector".to_owned() } else { format!("{vectors} vectors") };
+                let vectors =
+                    if *vectors == 1 { "1 vector".to_owned() } else { format!("{vectors} vectors") };
                 let unused = if *is_used { "" } else { ", not in the prompt" };
                 format!("embedding {label}: {vectors} for {word:?}{unused}")
             }
@@ -100,7 +101,8 @@ fn stage(event: &JobEvent) -> Option<Event<'static>> {
 fn memory_lines(stage: &str, bytes: u64, available: Option<u64>, verbose: bool) -> Option<String> {
     let estimate = verbose.then(|| format!("memory, estimated: {} ({stage})", format_bytes(bytes)));
     let warning = available.and_then(|free| warning(stage, bytes, free));
-    let lines: Vec<String> = estimate.into_iter().chain(warning.map(|line| format!("latent: {line}"))).collect();
+    let lines: Vec<String> =
+        estimate.into_iter().chain(warning.map(|line| format!("latent: {line}"))).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
