@@ -1,13 +1,14 @@
 //! A model written in another layout or dtype.
 
 use crate::AppError;
+use crate::addons::WeightedLora;
 use crate::atomic_output::AtomicOutput;
 use latent_diffusion::convert::{Conversion, Layout, LeftOut, Options};
 use latent_diffusion::lora::{Applied, Lora, Strength};
 use latent_diffusion::{Error, Listener};
 use latent_loader::Checkpoint;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The layout that an output's name asks for: a single file if it ends in `.safetensors`, or else a folder.
@@ -23,9 +24,9 @@ pub fn layout_of(output: &Path) -> Layout {
 ///
 /// # Errors
 /// A file that cannot be opened, or is not a LoRA.
-pub fn open_loras(files: &[(PathBuf, f32)]) -> Result<Vec<(Arc<Lora>, Strength)>, AppError> {
-    let open = |(path, weight): &(PathBuf, f32)| -> Result<_, AppError> {
-        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
+pub fn open_loras(files: &[WeightedLora]) -> Result<Vec<(Arc<Lora>, Strength)>, AppError> {
+    let open = |WeightedLora { file, weight }: &WeightedLora| -> Result<_, AppError> {
+        Ok((Arc::new(Lora::open(Checkpoint::open(file)?)?), Strength::from(*weight)))
     };
     files.iter().map(open).collect()
 }

@@ -1,7 +1,7 @@
 //! Enlarging images: by an ESRGAN or by Lanczos' filter.
 
 use crate::output::{Output, WrittenImage};
-use crate::{AppError, image_file, models};
+use crate::{AppError, image_file, model_file, models};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::upscaler::{MAX_PIXELS, Tiling, UpscalerFile};
 use latent_diffusion::{Error, Image, Listener};
@@ -37,7 +37,7 @@ impl Enlarger {
     /// A file that cannot be opened or is not an upscaler, or a name of no model or of several.
     pub fn open(model: Option<&Path>, models_dir: Option<&Path>, tile: usize) -> Result<Enlarger, AppError> {
         let open = |path: &Path| -> Result<_, AppError> {
-            let path = models::locate(path, models_dir)?;
+            let path = model_file::locate(path, models_dir)?;
             Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
         };
         let tiling = Tiling { side: tile, ..Tiling::default() };

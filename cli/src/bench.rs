@@ -5,29 +5,28 @@ mod cpu_text;
 mod gpu_text;
 
 use crate::args::BenchArgs;
-use crate::{check_environment, check_threads, device, print};
+use crate::print;
 use latent_app::AppError;
 use latent_app::bench::{BenchOptions, BenchReport, measure};
+use latent_app::threads::in_threads;
 use latent_diffusion::VaeTiling;
-use latent_kernels::parallel;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
-    check_environment()?;
-    let threads = check_threads(args.threads)?;
     let mut options = BenchOptions::new(args.family);
     options.side = args.size.unwrap_or(options.side);
     options.stages = args.stage.stages();
     (options.batch, options.runs) = (args.batch, args.runs);
     options.vae_tiling = if args.low_memory { VaeTiling::Bands } else { VaeTiling::Off };
     options.check()?;
-    let device = device::open(&args.device)?;
+    let device = args.device.options().open(&mut |error| {
+        eprintln!("latent: {error}; measuring the CPU");
+    })?;
     let mut progress = |line: &str| {
         if !args.json {
             eprintln!("{line}");
         }
     };
-    let measure = || measure(&options, &device, &mut progress);
-    let report = parallel::with_threads(threads, measure).map_err(AppError::RunTime)??;
+    let report = in_threads(args.threads, || measure(&options, &device, &mut progress))?;
     print(&if args.json { format!("{:#}\n", report.json()) } else { text(&report)? })
 }
 

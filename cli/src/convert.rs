@@ -2,30 +2,31 @@
 
 use crate::args::ConvertArgs;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, interrupt, print, sources};
+use crate::{interrupt, print};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
 use latent_app::convert::{ConvertJob, open_loras};
-use latent_app::models::locate;
+use latent_app::model_file::locate;
 use latent_app::text::format_bytes;
+use latent_app::threads::in_threads;
 use latent_diffusion::convert::Options;
 use latent_loader::Access;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
-    check_environment()?;
-    let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
-    latent_kernels::parallel::with_threads(threads, || convert(args, &interrupted))
-        .map_err(AppError::RunTime)?
+    in_threads(args.threads, || convert(args, &interrupted))
 }
 
 fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
     let output = AtomicOutput::new(&args.output, args.force)?;
     let model = locate(&args.model, args.models_dir.as_deref())?;
-    inputs(args, &model).try_for_each(|input| output.check_input(input))?;
-    let sources = sources::open(Some(&model), &args.sources, args.models_dir.as_deref(), Access::Read)?;
+    let parts = args.sources.files();
+    let loras = args.lora.iter().map(|lora| lora.file.as_path());
+    let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
+    inputs.try_for_each(|input| output.check_input(input))?;
+    let mut doubt = |line| eprintln!("latent: {line}");
+    let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
     let options = Options {
         dtype: args.dtype,
         loras: open_loras(&args.lora)?,
@@ -52,10 +53,4 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let dtypes = report.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
     let dtypes = dtypes.collect::<Vec<_>>().join(", ");
     print(&format!("{}: {} tensors, {dtypes}\n", args.output.display(), report.tensors))
-}
-
-/// Every file or folder that is read.
-fn inputs<'a>(args: &'a ConvertArgs, model: &'a Path) -> impl Iterator<Item = &'a Path> {
-    let loras = args.lora.iter().map(|(path, _)| path.as_path());
-    std::iter::once(model).chain(args.sources.paths()).chain(loras)
 }

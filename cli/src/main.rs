@@ -5,53 +5,45 @@
 
 mod args;
 mod bench;
+mod command_line;
 mod convert;
 mod device;
-mod drawing;
-mod edit;
+mod draw;
+mod errors;
 mod grid;
-mod img2img;
-mod inpaint;
 mod inspect;
 mod interrupt;
-mod lora;
 mod metadata;
-mod model;
 mod models;
-mod outpaint;
 mod progress;
 mod replay;
 mod samplers;
 mod shell;
-mod sources;
 mod terminal;
 mod tokens;
-mod txt2img;
 mod upscale;
-mod words;
 
-use args::{Args, Command};
+use args::{Args, Command, UsageError};
 use clap::error::ErrorKind;
+use errors::describe;
+use latent_app::AppError;
 use latent_app::output::WrittenImage;
-use latent_app::{AppError, hash, image_file, output};
 use latent_loader::Plain;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Most threads of a command.
-const MAX_THREADS: usize = 1024;
-
 fn main() -> ExitCode {
     let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
+        Err(UsageError::Job(error)) => return fail(&error),
         Err(error) => return refuse(&error),
     };
     let result = match args.command {
-        Command::Txt2img(args) => drawing::run(&*args),
-        Command::Img2img(args) => drawing::run(&*args),
-        Command::Inpaint(args) => drawing::run(&*args),
-        Command::Outpaint(args) => drawing::run(&*args),
-        Command::Edit(args) => drawing::run(&*args),
+        Command::Txt2img(args) => draw::run(&args.drawing),
+        Command::Img2img(args) => draw::run(&args.drawing),
+        Command::Inpaint(args) => draw::run(&args.drawing),
+        Command::Outpaint(args) => draw::run(&args.drawing),
+        Command::Edit(args) => draw::run(&args.drawing),
         Command::Grid(args) => grid::run(&args),
         Command::Upscale(args) => upscale::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -68,54 +60,26 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Names and texts of files may hold what would steer a terminal.
-            eprintln!("latent: {}", Plain(&error.to_string()));
-            ExitCode::from(error.exit_status())
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Prints an error in one line.
+fn fail(error: &AppError) -> ExitCode {
+    // Names and texts of files may hold what would steer a terminal.
+    eprintln!("latent: {}", Plain(&describe(error)));
+    ExitCode::from(error.exit_status())
 }
 
 /// Help and version as clap prints them, all else in one line like every other error.
-fn refuse(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+fn refuse(error: &UsageError) -> ExitCode {
+    if let UsageError::Clap(error) = error
+        && (!error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    {
         error.exit();
     }
-    eprintln!("latent: {}; try --help", Plain(&one_line(error)));
+    eprintln!("latent: {}; try --help", Plain(&error.line()));
     ExitCode::from(2)
-}
-
-/// What is wrong with a command line.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let told = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let words: Vec<&str> = told.flat_map(str::split_whitespace).collect();
-    let line = words.join(" ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
-}
-
-/// Checks the environment before anything runs.
-fn check_environment() -> Result<(), AppError> {
-    let isa = latent_kernels::Isa::from_environment().map(drop);
-    let conv = latent_kernels::conv2d::Algorithm::from_environment().map(drop);
-    isa.and(conv).map_err(AppError::BadInput)
-}
-
-/// A number of threads as `parallel::with_threads` takes it: 0 for one on each core.
-fn check_threads(threads: Option<usize>) -> Result<usize, AppError> {
-    match threads {
-        Some(n) if n == 0 || n > MAX_THREADS => {
-            Err(AppError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")))
-        }
-        threads => Ok(threads.unwrap_or(0)),
-    }
-}
-
-/// Prints what was lost when an image was written.
-fn warn(written: WrittenImage) {
-    if let Some(line) = written.warning() {
-        eprintln!("latent: {line}");
-    }
 }
 
 /// Writes to standard output. A reader that stops early (`| head`) is no failure.
@@ -125,5 +89,12 @@ fn print(text: &str) -> Result<(), AppError> {
             Err(AppError::RunTime(format!("standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Prints what was lost when an image was written.
+fn warn(written: WrittenImage) {
+    if let Some(line) = written.warning() {
+        eprintln!("latent: {line}");
     }
 }

@@ -1,10 +1,10 @@
 //! Images in a terminal: by kitty's protocol, iTerm's or sixels, or as coloured half blocks.
 
-use crate::image_file::resized;
-use crate::output;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::AppError;
+use latent_app::image_file::resized;
+use latent_app::output;
 use latent_diffusion::Image;
 use std::cell::Cell;
 use std::fmt::Write as _;

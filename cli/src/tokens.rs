@@ -1,9 +1,9 @@
 //! `latent tokens`: what a prompt becomes before a text encoder sees it.
 
 use crate::args::TokensArgs;
-use crate::{model, print, words as learned};
-use latent_app::AppError;
+use crate::print;
 use latent_app::tokens::{LoraTagReport, PromptReport, PromptTextReport, PromptToExplain, TextEncoderReport};
+use latent_app::{AppError, model_file};
 use latent_diffusion::families::Model;
 use latent_loader::Access;
 use serde_json::json;
@@ -19,12 +19,12 @@ pub(crate) fn run(args: &TokensArgs) -> Result<(), AppError> {
     let prompt = PromptToExplain::new(given, args.words.wildcards.as_deref(), args.seed, args.steps)?;
     let model = match &args.model {
         Some(path) => {
-            let file = model::open(Some(path), args.models_dir.as_deref(), Access::Read)?;
+            let file = model_file::open(Some(path), args.models_dir.as_deref(), Access::Read)?;
             Some(Model::detect(&Arc::new(file.checkpoint))?)
         }
         None => None,
     };
-    let embeddings = learned::open(&args.words, &[prompt.bare()])?;
+    let embeddings = args.words.embeddings().open(&[prompt.bare()])?;
     let report = prompt.explain(model.as_ref(), &embeddings)?;
     print(&if args.json { format!("{:#}\n", json!(report)) } else { text(&report) })
 }

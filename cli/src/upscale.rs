@@ -2,21 +2,19 @@
 
 use crate::args::UpscaleArgs;
 use crate::progress::Progress;
-use crate::{check_environment, check_threads, device, interrupt, print};
+use crate::{interrupt, print};
 use latent_app::AppError;
-use latent_app::fallback::or_on_cpu;
+use latent_app::device::{or_on_cpu, save_pipelines};
 use latent_app::text::format_bytes;
+use latent_app::threads::in_threads;
 use latent_app::upscale::{UpscaleJob, UpscaleOptions};
-use latent_diffusion::Event;
 use latent_diffusion::tensor::Device;
+use latent_diffusion::{Error, Event};
 use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &UpscaleArgs) -> Result<(), AppError> {
-    check_environment()?;
-    let threads = check_threads(args.threads)?;
     let interrupted = interrupt::listen()?;
-    latent_kernels::parallel::with_threads(threads, || upscale(args, &interrupted))
-        .map_err(AppError::RunTime)?
+    in_threads(args.threads, || upscale(args, &interrupted))
 }
 
 fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
@@ -27,8 +25,9 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     options.scale = args.scale;
     options.tile = args.tiling.tile;
     let job = UpscaleJob::open(&options)?;
-    let auto = args.device.device == device::Choice::Auto;
-    let mut device = if job.enlarger().has_network() { device::open(&args.device)? } else { Device::Cpu };
+    let choice = args.device.options();
+    let mut failed = |error: &AppError| eprintln!("latent: {error}; drawing on the CPU");
+    let mut device = if job.enlarger().has_network() { choice.open(&mut failed)? } else { Device::Cpu };
     if args.verbose {
         eprintln!("memory, estimated: {}", format_bytes(job.memory()));
     }
@@ -37,10 +36,15 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         progress.show(&event);
         interrupt::flow(interrupted)
     };
-    let on_fault = |error: &latent_diffusion::Error| eprintln!("latent: {error}; continuing on the CPU");
-    let large = or_on_cpu(&mut device, auto, |device| job.run(device, &mut listener), on_fault)?;
+    let to_cpu = |device: &mut Device, error: &Error| {
+        eprintln!("latent: {error}; continuing on the CPU");
+        *device = Device::Cpu;
+    };
+    let large = or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
     progress.finish();
     let path = job.write(&large)?;
-    device::keep_pipelines(&device);
+    if let Err(line) = save_pipelines(&device) {
+        eprintln!("latent: {line}; compiled pipelines are not kept");
+    }
     print(&format!("{} ({}x{})\n", path.display(), large.width, large.height))
 }

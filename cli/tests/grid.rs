@@ -113,9 +113,9 @@ fn what_makes_no_grid_is_refused() {
     refuses(&[], "--x");
     refuses(&["--x", "steps"], "such as steps=10,20");
     refuses(&["--x", "steps=1,2", "--y", "steps=3,4"], "both sides are steps");
-    refuses(&["--x", "stepz=1,2"], "--steps");
+    refuses(&["--x", "stepz=1,2"], "did you mean \"steps\"");
     refuses(&["--x", "steps=1,two"], "two");
-    refuses(&["--x", "output=a.png,b.png"], "no setting of an image");
+    refuses(&["--x", "output=a.png,b.png"], "is not a setting of an image");
     refuses(&["--x", "prompt=green,red"], "\"green\" is not in the prompt");
     refuses(&["--x", "steps=1,2", "-b", "2"], "--batch-count");
     let many =

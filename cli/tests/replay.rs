@@ -120,6 +120,55 @@ fn from_images() {
     assert!(told.contains("0.png differs in "), "{told}");
 }
 
+/// Several images of one file are drawn together again.
+#[test]
+fn grids() {
+    let room = Room::new();
+    let sides = ["--x", "steps=2,3", "--y", "prompt=red,green"];
+    let grid =
+        [&["grid", "a red apple"], &sides[..], &["-s", "3", "-W", "32", "--sampler", "euler"]].concat();
+    again(&room, &grid, "grid.png", &[]);
+    assert_eq!(std::fs::read(room.path("grid.png")).unwrap(), std::fs::read(room.path("again.png")).unwrap());
+    let line = room.succeeds(&["replay", "grid.png", "--print"]);
+    assert!(
+        line.starts_with("latent grid ") && line.contains(" --x=steps=2,3 --y=prompt=red,green "),
+        "{line}"
+    );
+    let shown = room.succeeds(&["replay", "grid.png", "-o", "other.png", "--", "--x", "steps=2,4"]);
+    assert!(shown.contains("grid.png differs in "), "{shown}");
+    // A side of files, which are found again, in a list that has others.
+    room.file("m.safetensors", &synthetic("sd15"));
+    room.file("ink.safetensors", &synthetic("lora-sd15-kohya"));
+    let small = ["-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "m.safetensors"];
+    let loras = ["--lora", "ink.safetensors:0.2", "--x", "lora=ink.safetensors:0.5,ink.safetensors:-1"];
+    again(&room, &[&["grid", "a fox"], &loras[..], &small].concat(), "loras.png", &[]);
+    let own = own(&room, "grid.png");
+    assert_eq!(own["grid"]["x"]["flag"], "steps");
+    with_text(
+        &room,
+        "grid.png",
+        "bad.png",
+        "latent",
+        &own.to_string().replace("\"steps\",\"v", "\"output\",\"v"),
+    );
+    room.refuses(&["replay", "bad.png"], &["bad.png", "output"]);
+}
+
+#[test]
+fn contact_sheets() {
+    let room = Room::new();
+    let draw = ["txt2img", "a red apple", "--steps", "2", "-W", "32", "-s", "3", "-b", "3", "--grid"];
+    room.succeeds(&[&draw[..], &["-o", "a-%d.png"]].concat());
+    let shown = room.succeeds(&["replay", "a-0-grid.png", "-o", "again.png"]);
+    assert_eq!(shown, "again.png (seed 3)\na-0-grid.png has the same pixels\n");
+    assert_eq!(
+        std::fs::read(room.path("a-0-grid.png")).unwrap(),
+        std::fs::read(room.path("again.png")).unwrap()
+    );
+    let line = room.succeeds(&["replay", "a-0-grid.png", "--print"]);
+    assert!(line.contains(" --batch-count=3 ") && line.contains(" --grid "), "{line}");
+}
+
 #[test]
 fn models_and_what_is_added_to_them() {
     let room = Room::new();
@@ -247,7 +296,7 @@ fn the_webui_s_text() {
         room.succeeds(&["replay", "other.png", "-m", "m.safetensors", "--force"]).ends_with("same pixels\n")
     );
     with_text(&room, "a.png", "bare.png", "parameters", "a cat");
-    room.refuses(&["replay", "bare.png"], &["does not tell which model"]);
+    room.refuses(&["replay", "bare.png"], &["does not name the model"]);
 }
 
 #[test]

@@ -20,3 +20,16 @@ pub fn read(path: &Path) -> Result<InputImage, AppError> {
     }
     decode(BufReader::new(file), image::ImageFormat::from_path(path).ok(), MAX_PIXELS).map_err(refuse)
 }
+
+/// Decodes an image file that is in memory; `name` is for messages.
+///
+/// # Errors
+/// Bad input: too many bytes or pixels, bytes that are not an image of a known format.
+pub fn decode_bytes(name: &str, bytes: &[u8]) -> Result<InputImage, AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{name}: {reason}"));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(refuse(format!("has {} bytes; the maximum is {MAX_FILE_BYTES}", bytes.len())));
+    }
+    let named = image::ImageFormat::from_path(name).ok();
+    decode(std::io::Cursor::new(bytes), named, MAX_PIXELS).map_err(refuse)
+}

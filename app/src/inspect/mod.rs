@@ -47,7 +47,7 @@ pub struct ModelReport {
     pub lora: Option<Summary>,
     /// The sizes of an upscaler that can be used.
     pub upscaler: Option<UpscalerConfig>,
-    /// Texts from the header.
+    /// OutputTexts from the header.
     pub metadata: BTreeMap<String, String>,
     /// Every tensor, sorted by name.
     pub tensors: Vec<TensorInfo>,

@@ -7,7 +7,7 @@ pub use folders::{named, search, stem};
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind};
 use latent_diffusion::upscaler::UpscalerFile;
-use latent_loader::{Checkpoint, cached_snapshot};
+use latent_loader::Checkpoint;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
@@ -156,76 +156,5 @@ pub fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError>
             let list: Vec<_> = matching.iter().map(|path| path.display().to_string()).collect();
             Err(AppError::BadInput(format!("{wanted}: several models have that name: {}", list.join(", "))))
         }
-    }
-}
-
-/// The place of a model: the path itself, what a bare name is found as, or the snapshot of a folder of the Hugging Face
-/// cache.
-///
-/// # Errors
-/// As [`find`], for a bare name.
-pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
-    if !path.exists() && is_name(path) {
-        return find(path, models_dir);
-    }
-    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
-}
-
-/// Whether it is not a path to a file: relative, and without an extension of model files.
-fn is_name(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
-    let is_model = |end: &std::ffi::OsStr| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known));
-    !path.is_absolute() && !path.extension().is_some_and(is_model)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_a_folder_are_listed_and_found_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        std::fs::create_dir_all(path("sub")).unwrap();
-        for name in
-            ["one.safetensors", "sub/two.SafeTensors", "twin.safetensors", "sub/twin.safetensors", "a.txt"]
-        {
-            std::fs::write(path(name), "").unwrap();
-        }
-        let entries = list(Some(folder.path())).unwrap();
-        let names: Vec<_> = entries.iter().map(ModelEntry::name).collect();
-        assert_eq!(names, ["one", "twin", "two", "twin"]);
-        assert!(entries.iter().all(|entry| entry.kind_label() == "cannot be opened" && entry.bytes == 0));
-        assert_eq!(find(Path::new("two"), Some(folder.path())).unwrap(), path("sub/two.SafeTensors"));
-        for (name, problem) in [("twin", "several models"), ("three", "no such file")] {
-            let error = find(Path::new(name), Some(folder.path())).unwrap_err().to_string();
-            assert!(error.contains(problem), "{error}");
-        }
-        assert_eq!(named("twin.safetensors", Some(folder.path())).len(), 2);
-        assert!(list(Some(&path("none"))).is_err());
-    }
-
-    #[test]
-    fn a_path_is_its_own_place_and_a_name_is_looked_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("v1.5.safetensors");
-        std::fs::write(&file, "").unwrap();
-        for (given, place) in [("v1.5", file.as_path()), ("no/model.ckpt", Path::new("no/model.ckpt"))] {
-            assert_eq!(locate(Path::new(given), Some(folder.path())).unwrap(), place, "{given}");
-        }
-        assert_eq!(locate(&file, None).unwrap(), file);
-    }
-
-    #[test]
-    fn a_damaged_file_has_its_problem_and_hash_in_json() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("abc.safetensors");
-        std::fs::write(&path, "abc").unwrap();
-        let mut entry = ModelEntry::open(path);
-        entry.compute_hash();
-        let json = serde_json::to_value(&entry).unwrap();
-        assert_eq!((&json["name"], &json["bytes"]), (&"abc".into(), &3.into()));
-        assert_eq!(json["short_hash"], "ba7816bf8f");
-        assert!(json["kind"].is_null() && json["problem"].is_string(), "{json}");
     }
 }

@@ -8,33 +8,33 @@ use std::path::PathBuf;
 pub(crate) struct ControlArgs {
     /// A network that steers the drawing by an image; may be repeated
     #[arg(long, value_name = "FILE", requires = "control_image")]
-    pub(crate) control_net: Vec<PathBuf>,
+    control_net: Vec<PathBuf>,
     /// The image that it sees, of any usual format; brought to the drawn size
     #[arg(long, value_name = "FILE", requires = "control_net")]
-    pub(crate) control_image: Vec<PathBuf>,
+    control_image: Vec<PathBuf>,
     /// How strongly it steers [default: 1]
     #[arg(long, value_name = "FACTOR", requires = "control_net", allow_negative_numbers = true)]
-    pub(crate) control_strength: Vec<f64>,
+    control_strength: Vec<f64>,
     /// Part of the steps, 0 to 1, after which it begins [default: 0]
     #[arg(long, value_name = "PART", requires = "control_net", allow_negative_numbers = true)]
-    pub(crate) control_start: Vec<f64>,
+    control_start: Vec<f64>,
     /// Part of the steps, 0 to 1, after which it ends [default: 1]
     #[arg(long, value_name = "PART", requires = "control_net", allow_negative_numbers = true)]
-    pub(crate) control_end: Vec<f64>,
+    control_end: Vec<f64>,
     /// What is made of the image before the network sees it [default: none]
     #[arg(long, value_name = "NAME", value_enum, requires = "control_net")]
-    pub(crate) control_preprocess: Vec<Preprocess>,
+    control_preprocess: Vec<PreprocessName>,
     /// Contrast of a line that goes on with an edge, for canny; a sharp edge between black and white has about 800
     #[arg(long, value_name = "CONTRAST", default_value_t = 100.0, allow_negative_numbers = true)]
-    pub(crate) canny_low: f64,
+    canny_low: f64,
     /// Contrast of a line that begins an edge, for canny
     #[arg(long, value_name = "CONTRAST", default_value_t = 200.0, allow_negative_numbers = true)]
-    pub(crate) canny_high: f64,
+    canny_high: f64,
 }
 
 /// What is made of an image before a ControlNet sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Preprocess {
+enum PreprocessName {
     /// Nothing: the image is such as the network was trained on
     None,
     /// Its edges, white on black
@@ -47,7 +47,7 @@ pub(crate) enum Preprocess {
 pub(crate) struct PreviewArgs {
     /// Decode with this tiny VAE (TAESD) in place of the model's: much faster, a little less exact
     #[arg(long, value_name = "FILE")]
-    pub(crate) taesd: Option<PathBuf>,
+    taesd: Option<PathBuf>,
     /// File that shows how an image is coming on, or "terminal", to show it there: as --taesd decodes it, or else in rough
     /// colours
     #[arg(long, value_name = "FILE|terminal")]

@@ -1,9 +1,9 @@
 //! Flags of `latent convert`.
 
 use super::drawing::{parse_prediction, parse_switch};
-use crate::lora;
-use crate::sources::SourceArgs;
+use super::parts::PartArgs;
 use clap::ValueEnum;
+use latent_app::addons::WeightedLora;
 use latent_app::convert::layout_of;
 use latent_diffusion::convert::{Layout, TARGET_DTYPES};
 use latent_diffusion::samplers::Prediction;
@@ -25,10 +25,10 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) layout: Option<LayoutName>,
     /// A LoRA to merge in, and how strongly [default: 1]; may be repeated
-    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora::parse)]
-    pub(crate) lora: Vec<lora::Weighted>,
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    pub(crate) lora: Vec<WeightedLora>,
     #[command(flatten)]
-    pub(crate) sources: SourceArgs,
+    pub(crate) sources: PartArgs,
     /// Keep the trainer's averaged copy of the weights (model_ema.*), which nothing reads, in a single file
     #[arg(long)]
     pub(crate) keep_ema: bool,

@@ -1,15 +1,15 @@
-//! What every command that draws can be told.
+//! Flags of every command that draws.
 
+use super::control::{ControlArgs, PreviewArgs};
+use super::device::DeviceArgs;
+use super::parts::{PartArgs, PromptFileArgs};
 use super::sampler_numbers::SamplerNumbers;
-use super::{ControlArgs, PreviewArgs, SdxlArgs};
-use crate::device::{Choice, Precision};
-use crate::drawing::Given;
-use crate::lora;
-use crate::output::DEFAULT_QUALITY;
-use crate::sources::SourceArgs;
-use crate::words::WordsArgs;
+use super::sdxl::SdxlArgs;
+use latent_app::addons::WeightedLora;
+use latent_app::job::{Job, SamplerChoice};
+use latent_app::output::DEFAULT_QUALITY;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::samplers::{self, Prediction, Sampler};
+use latent_diffusion::samplers::Prediction;
 use latent_diffusion::schedule::{Convention, ScheduleKind};
 use std::path::PathBuf;
 
@@ -17,17 +17,17 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct DrawingArgs {
     #[command(flatten)]
-    pub(crate) model: ModelArgs,
+    model: ModelArgs,
     #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
+    sampling: SamplingArgs,
     #[command(flatten)]
-    pub(crate) sdxl: SdxlArgs,
+    sdxl: SdxlArgs,
     #[command(flatten)]
-    pub(crate) control: ControlArgs,
+    control: ControlArgs,
     #[command(flatten)]
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    device: DeviceArgs,
     /// .png, .jpg or .webp file to write; %03d is the image's number, {seed} its seed [default: the prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -36,10 +36,10 @@ pub(crate) struct DrawingArgs {
     pub(crate) quality: u8,
     /// Number of images, with seeds counting up
     #[arg(short, long, value_name = "N", default_value_t = 1)]
-    pub(crate) batch_count: usize,
+    batch_count: usize,
     /// Images to draw at once; more take more memory
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) batch_size: usize,
+    batch_size: usize,
     /// Write one more image with all of them in rows, as OUTPUT-grid.png
     #[arg(long)]
     pub(crate) grid: bool,
@@ -48,16 +48,16 @@ pub(crate) struct DrawingArgs {
     pub(crate) threads: Option<usize>,
     /// Take less memory: map the model's files, which must not change meanwhile, and decode in bands, which is slower
     #[arg(long)]
-    pub(crate) low_memory: bool,
+    low_memory: bool,
     /// Encode and decode in bands, which takes less memory and more time: the same image
     #[arg(long)]
-    pub(crate) vae_tiling: bool,
+    vae_tiling: bool,
     /// Print what is done and how long it took
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// The flags as they were given, which the image's file tells.
+    /// What the flags that were given ask for.
     #[arg(skip)]
-    pub(crate) given: Given,
+    pub(crate) job: Job,
 }
 
 /// The model, and what is added to it.
@@ -65,26 +65,26 @@ pub(crate) struct DrawingArgs {
 pub(crate) struct ModelArgs {
     /// A .safetensors file, a diffusers folder, or a name of `latent models`; without it, the small built-in demo model
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) model: Option<PathBuf>,
+    model: Option<PathBuf>,
     /// Folder in which a model's name is looked for [default: the usual ones]
     #[arg(long, value_name = "DIR")]
-    pub(crate) models_dir: Option<PathBuf>,
+    models_dir: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) sources: SourceArgs,
+    sources: PartArgs,
     /// A LoRA to add, and how strongly [default: 1]; may be repeated
-    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora::parse)]
-    pub(crate) lora: Vec<lora::Weighted>,
+    #[arg(long, value_name = "FILE[:WEIGHT]")]
+    lora: Vec<WeightedLora>,
     /// Folder of the LoRAs that the prompt names with <lora:NAME:WEIGHT> [default: the model's folder]
     #[arg(long, value_name = "DIR")]
-    pub(crate) lora_dir: Option<PathBuf>,
+    lora_dir: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) words: WordsArgs,
+    words: PromptFileArgs,
     /// What the UNet predicts: epsilon or v [default: what the file shows]
     #[arg(long, value_name = "NAME", value_parser = parse_prediction)]
-    pub(crate) prediction: Option<Prediction>,
+    prediction: Option<Prediction>,
     /// Whether the noise schedule ends in pure noise [default: what the file shows]
     #[arg(long, value_name = "on|off", value_parser = parse_switch)]
-    pub(crate) zero_snr: Option<bool>,
+    zero_snr: Option<bool>,
 }
 
 /// How to draw.
@@ -92,77 +92,50 @@ pub(crate) struct ModelArgs {
 pub(crate) struct SamplingArgs {
     /// What not to draw
     #[arg(short, long, value_name = "PROMPT", default_value = "")]
-    pub(crate) negative_prompt: String,
+    negative_prompt: String,
     /// Width in pixels [default: the model's own]
     #[arg(short = 'W', long, value_name = "PIXELS")]
-    pub(crate) width: Option<usize>,
+    width: Option<usize>,
     /// Height in pixels [default: the model's own]
     #[arg(short = 'H', long, value_name = "PIXELS")]
-    pub(crate) height: Option<usize>,
-    /// Sampling steps [default: 20; 4 or what its name tells for a turbo, lightning, lcm or hyper model]
+    height: Option<usize>,
+    /// Sampling steps [default: 20; 4 or what its name says for a turbo, lightning, lcm or hyper model]
     #[arg(long)]
-    pub(crate) steps: Option<usize>,
+    steps: Option<usize>,
     /// How closely to follow the prompt; 1 leaves the negative prompt out and takes half the time [default: 7; 1 for a model
-    /// for few steps, 8 for an LCM that is told of it]
+    /// for few steps, 8 for an LCM that is conditioned on it]
     #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
-    pub(crate) cfg_scale: Option<f64>,
+    cfg_scale: Option<f64>,
     /// How much of the contrast that a high cfg scale adds is taken back, 0 to 1; 0.7 is good with --zero-snr
     #[arg(long, value_name = "PART", default_value_t = 0.0, allow_negative_numbers = true)]
-    pub(crate) cfg_rescale: f64,
+    cfg_rescale: f64,
     /// Part of the steps, 0 to 1, after which there is no guidance, and a step takes half the time
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) cfg_end: f64,
+    cfg_end: f64,
     /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is 1.7 times as fast, and changes details
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) cache: usize,
+    cache: usize,
     /// Seed of the random numbers [default: random, and printed]
     #[arg(short, long)]
-    pub(crate) seed: Option<u64>,
+    seed: Option<u64>,
     /// A name of `latent samplers`, also as the webui writes it ("DPM++ 2M Karras") [default: dpm++2m; for a model for few
     /// steps its own]
-    #[arg(long, value_name = "NAME", value_parser = parse_sampler)]
-    pub(crate) sampler: Option<NamedSampler>,
+    #[arg(long, value_name = "NAME", value_parser = SamplerChoice::parse)]
+    sampler: Option<SamplerChoice>,
     /// Spacing of the noise levels, a name of `latent samplers` [default: the webui's for the sampler]
     #[arg(long, value_name = "NAME", value_parser = parse_schedule)]
-    pub(crate) scheduler: Option<ScheduleKind>,
+    scheduler: Option<ScheduleKind>,
     /// Whose conventions the schedule follows: webui or diffusers [default: diffusers for ddim, plms, lcm, tcd, else webui]
     #[arg(long, value_name = "NAME", value_parser = parse_form)]
-    pub(crate) compat: Option<Convention>,
+    compat: Option<Convention>,
     #[command(flatten)]
-    pub(crate) numbers: SamplerNumbers,
+    numbers: SamplerNumbers,
     /// Layers of the text encoder to leave out from the end, plus 1
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) clip_skip: usize,
+    clip_skip: usize,
     /// Random numbers as on the GPU of the webui (cuda) or as PyTorch's on the CPU (cpu)
     #[arg(long, value_name = "NAME", default_value = "cuda", value_parser = parse_rng)]
-    pub(crate) rng: RngKind,
-}
-
-/// Where to draw.
-#[derive(Debug, clap::Args)]
-pub(crate) struct DeviceArgs {
-    /// auto, cpu, gpu or gpu:N, a number of `latent devices`; auto takes a GPU that is no software, or else the CPU
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        default_value = "auto",
-        env = "LATENT_DEVICE",
-        hide_env_values = true
-    )]
-    pub(crate) device: Choice,
-    /// Numbers that a GPU stores between its kernels
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = Precision::Auto)]
-    pub(crate) precision: Precision,
-    /// Memory of the GPU that may be used [default: all]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
-    pub(crate) max_vram: Option<u64>,
-}
-
-/// A sampler, and the schedule if one was named with it.
-pub(crate) type NamedSampler = (&'static dyn Sampler, Option<ScheduleKind>);
-
-fn parse_sampler(name: &str) -> Result<NamedSampler, String> {
-    samplers::parse(name).map_err(|error| error.to_string())
+    rng: RngKind,
 }
 
 fn parse_schedule(name: &str) -> Result<ScheduleKind, String> {

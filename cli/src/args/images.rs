@@ -1,6 +1,7 @@
 //! Flags of the commands that draw from an image.
 
-use super::DrawingArgs;
+use super::drawing::DrawingArgs;
+use latent_app::AppError;
 use latent_app::image_file::Resize;
 use latent_diffusion::Fill;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 pub(crate) struct SizeArgs {
     /// What to do with an image of another shape than the size that is drawn
     #[arg(long, value_name = "stretch|crop|fit", default_value = "crop", value_parser = parse_resize)]
-    pub(crate) resize: Resize,
+    resize: Resize,
 }
 
 /// `latent img2img`
@@ -22,18 +23,18 @@ pub(crate) struct SizeArgs {
 pub(crate) struct Img2imgArgs {
     /// Image to redraw, of any usual format
     #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
+    image: PathBuf,
     /// What to draw
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
-    pub(crate) prompt: Option<String>,
+    prompt: Option<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
-    pub(crate) prompt_flag: Option<String>,
+    prompt_flag: Option<String>,
     /// How much may change: near 0 little, 1 nearly all
     #[arg(long, value_name = "PART", default_value_t = 0.75, allow_negative_numbers = true)]
-    pub(crate) strength: f64,
+    strength: f64,
     #[command(flatten)]
-    pub(crate) size: SizeArgs,
+    size: SizeArgs,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
 }
@@ -46,18 +47,18 @@ pub(crate) struct Img2imgArgs {
 pub(crate) struct EditArgs {
     /// Image to change, of any usual format
     #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
+    image: PathBuf,
     /// What to change, as one says it: "make it winter"
     #[arg(value_name = "INSTRUCTION", required_unless_present = "prompt_flag")]
-    pub(crate) prompt: Option<String>,
+    prompt: Option<String>,
     /// What to change, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "INSTRUCTION", conflicts_with = "prompt")]
-    pub(crate) prompt_flag: Option<String>,
+    prompt_flag: Option<String>,
     /// How closely to keep to the image
     #[arg(long, value_name = "SCALE", default_value_t = 1.5, allow_negative_numbers = true)]
-    pub(crate) img_cfg_scale: f64,
+    img_cfg_scale: f64,
     #[command(flatten)]
-    pub(crate) size: SizeArgs,
+    size: SizeArgs,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
 }
@@ -72,34 +73,34 @@ pub(crate) struct EditArgs {
 pub(crate) struct InpaintArgs {
     /// Image, of any usual format
     #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
+    image: PathBuf,
     /// The mask's file, if there is one, and what to draw
     #[arg(value_names = ["MASK", "PROMPT"], num_args = 1..=2, required_unless_present = "prompt_flag")]
-    pub(crate) words: Vec<String>,
+    words: Vec<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT")]
-    pub(crate) prompt_flag: Option<String>,
+    prompt_flag: Option<String>,
     /// The mask's file, as a flag
     #[arg(long, value_name = "FILE")]
-    pub(crate) mask: Option<PathBuf>,
+    mask: Option<PathBuf>,
     /// Draw what the mask keeps, and keep what it draws
     #[arg(long)]
-    pub(crate) invert: bool,
+    invert: bool,
     /// How much of the masked part may change; at 1 it is drawn from noise alone
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) strength: f64,
+    strength: f64,
     /// Softness in pixels of the mask's edge, inside of it
     #[arg(long, value_name = "PIXELS", default_value_t = 4.0, allow_negative_numbers = true)]
-    pub(crate) mask_blur: f64,
+    mask_blur: f64,
     /// What is in the masked part when the drawing begins, below strength 1 [default: original; nearest for a transparent part]
     #[arg(long, value_name = "NAME", value_parser = parse_fill)]
-    pub(crate) fill: Option<Fill>,
+    fill: Option<Fill>,
     /// Draw only the surroundings of the mask, in the model's own size or -W and -H: better for small parts of large images
     #[arg(long)]
-    pub(crate) only_masked: bool,
+    only_masked: bool,
     /// Pixels around the mask that --only-masked shows to the model
     #[arg(long, value_name = "PIXELS", default_value_t = 32)]
-    pub(crate) padding: usize,
+    padding: usize,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
 }
@@ -112,33 +113,77 @@ pub(crate) struct InpaintArgs {
 pub(crate) struct OutpaintArgs {
     /// Image to grow, of any usual format
     #[arg(value_name = "IMAGE")]
-    pub(crate) image: PathBuf,
+    image: PathBuf,
     /// What the whole image shows
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
-    pub(crate) prompt: Option<String>,
+    prompt: Option<String>,
     /// What the whole image shows, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
-    pub(crate) prompt_flag: Option<String>,
+    prompt_flag: Option<String>,
     /// Pixels to add on the left
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub(crate) left: usize,
+    left: usize,
     /// Pixels to add on the right
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub(crate) right: usize,
+    right: usize,
     /// Pixels to add above
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub(crate) top: usize,
+    top: usize,
     /// Pixels to add below
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub(crate) bottom: usize,
+    bottom: usize,
     /// How much of the new part may differ from the image's last colours going on
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) strength: f64,
+    strength: f64,
     /// Softness in pixels of the seam, outside of the image
     #[arg(long, value_name = "PIXELS", default_value_t = 4.0, allow_negative_numbers = true)]
-    pub(crate) mask_blur: f64,
+    mask_blur: f64,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
+}
+
+impl Img2imgArgs {
+    pub(super) fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
+}
+
+impl EditArgs {
+    pub(super) fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
+}
+
+impl OutpaintArgs {
+    pub(super) fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
+}
+
+impl InpaintArgs {
+    /// The mask's file by its place, and the prompt, which may stand in two places.
+    pub(super) fn mask_and_prompt(&self) -> (Option<&str>, &str) {
+        match (&self.words[..], &self.prompt_flag) {
+            ([mask], Some(prompt)) => (Some(mask), prompt),
+            ([prompt], None) => (None, prompt),
+            ([mask, prompt], _) => (Some(mask), prompt),
+            (_, prompt) => (None, prompt.as_deref().unwrap_or("")),
+        }
+    }
+
+    /// Refuses a mask or a prompt that is given in both places.
+    pub(super) fn check_words(&self) -> Result<(), AppError> {
+        let twice = |what: &str, flag: &str| {
+            Err(AppError::BadInput(format!(
+                "{what}: is given twice, by its place and by {flag}; leave one out"
+            )))
+        };
+        match (&self.words[..], &self.prompt_flag, &self.mask) {
+            ([_, _], Some(_), _) => twice("prompt", "--prompt"),
+            ([_, _], _, Some(_)) | ([_], Some(_), Some(_)) => twice("mask", "--mask"),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn parse_resize(name: &str) -> Result<Resize, String> {

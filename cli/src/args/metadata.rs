@@ -1,4 +1,4 @@
-//! Flags of the commands about what images tell, and of those for the shell.
+//! Flags of the commands for metadata and for the shell.
 
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub(crate) struct MetadataArgs {
     /// A PNG, JPEG or WebP file
     pub(crate) file: PathBuf,
-    /// Print JSON, with all that the file tells
+    /// Print JSON, with all that the file records
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -2,33 +2,39 @@
 
 mod control;
 mod convert;
+mod device;
 mod drawing;
 mod images;
+mod job;
 mod metadata;
+mod parts;
 mod replay;
-pub(crate) mod sampler_numbers;
+mod sampler_numbers;
 mod sdxl;
 mod tokens;
 mod upscaling;
 
-pub(crate) use control::{ControlArgs, Preprocess, PreviewArgs};
+pub(crate) use control::PreviewArgs;
 pub(crate) use convert::ConvertArgs;
-pub(crate) use drawing::{DeviceArgs, DrawingArgs, ModelArgs, SamplingArgs};
+pub(crate) use drawing::DrawingArgs;
 pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
 pub(crate) use replay::ReplayArgs;
-pub(crate) use sdxl::SdxlArgs;
 pub(crate) use tokens::TokensArgs;
-pub(crate) use upscaling::{HiresArgs, UpscaleArgs};
+pub(crate) use upscaling::UpscaleArgs;
 
-use crate::drawing::{Given, Verb};
-use crate::grid::Axis;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use device::DeviceArgs;
+use latent_app::AppError;
 use latent_app::bench;
+use latent_app::device::DeviceOptions;
+use latent_app::grid::GridAxis;
+use latent_app::job::JobTask;
 use latent_diffusion::families::Published;
 use latent_diffusion::names;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use upscaling::HiresArgs;
 
 /// Draw images with Stable Diffusion.
 #[derive(Parser)]
@@ -38,42 +44,61 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+/// Why a command line cannot be followed.
+#[derive(Debug)]
+pub(crate) enum UsageError {
+    /// Help, the version, or a flag that is wrong by itself.
+    Clap(clap::Error),
+    /// A job that cannot be.
+    Job(AppError),
+}
+
+impl From<clap::Error> for UsageError {
+    fn from(error: clap::Error) -> UsageError {
+        UsageError::Clap(error)
+    }
+}
+
+impl UsageError {
+    /// What is wrong, in one line.
+    pub(crate) fn line(&self) -> String {
+        let error = match self {
+            UsageError::Clap(error) => error.to_string(),
+            UsageError::Job(error) => return error.to_string(),
+        };
+        let lines = error.lines();
+        let message = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+        let line = message.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+        line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+    }
+}
+
 impl Args {
-    /// Reads a command line. What draws keeps its flags as they were given.
+    /// Reads a command line. A command that draws has its job.
     pub(crate) fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Args, clap::Error> {
+    ) -> Result<Args, UsageError> {
         let mut command = Args::command();
         let matches = command.try_get_matches_from_mut(line)?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Some((name, matches)) = matches.subcommand()
             && let Some(command) = command.find_subcommand(name)
         {
-            let mut given = Given::of(command, matches);
-            if let Command::Inpaint(inpaint) = &args.command
-                && let Some(mask) = inpaint.mask_by_place()
-            {
-                given = given.with_file("mask", mask);
-            }
-            args.command.drawing().into_iter().for_each(|drawing| drawing.given = given.clone());
+            args.command.fill_job(command, matches).map_err(UsageError::Job)?;
         }
         Ok(args)
     }
 }
 
-impl Command {
-    /// The command as one that draws.
-    pub(crate) fn verb(&self) -> Option<&dyn Verb> {
-        match self {
-            Command::Txt2img(args) => Some(&**args),
-            Command::Img2img(args) => Some(&**args),
-            Command::Inpaint(args) => Some(&**args),
-            Command::Outpaint(args) => Some(&**args),
-            Command::Edit(args) => Some(&**args),
-            _ => None,
-        }
+impl Args {
+    /// The device that the environment asks for.
+    pub(crate) fn device_of_environment() -> Result<DeviceOptions, UsageError> {
+        let mut args = Args::read(["latent", "txt2img", ""])?;
+        Ok(args.command.drawing().map_or_else(DeviceOptions::default, |drawing| drawing.job.device.clone()))
     }
+}
 
+impl Command {
     /// The flags of a command that draws.
     pub(crate) fn drawing(&mut self) -> Option<&mut DrawingArgs> {
         match self {
@@ -82,8 +107,35 @@ impl Command {
             Command::Inpaint(args) => Some(&mut args.drawing),
             Command::Outpaint(args) => Some(&mut args.drawing),
             Command::Edit(args) => Some(&mut args.drawing),
+            Command::Grid(args) => Some(&mut args.words.drawing),
             _ => None,
         }
+    }
+
+    /// Makes the job of a command that draws.
+    fn fill_job(&mut self, command: &clap::Command, matches: &clap::ArgMatches) -> Result<(), AppError> {
+        // A grid is of images from words.
+        let task = JobTask::named(command.get_name()).unwrap_or_default();
+        let (prompt, mask) = match self {
+            Command::Txt2img(args) => (args.prompt(), None),
+            Command::Grid(args) => (args.words.prompt(), None),
+            Command::Img2img(args) => (args.prompt(), None),
+            Command::Outpaint(args) => (args.prompt(), None),
+            Command::Edit(args) => (args.prompt(), None),
+            Command::Inpaint(args) => {
+                args.check_words()?;
+                let (mask, prompt) = args.mask_and_prompt();
+                (prompt, mask)
+            }
+            _ => return Ok(()),
+        };
+        let mut job = job::job(task, command, matches)?;
+        job.prompt = prompt.to_owned();
+        mask.map_or(Ok(()), |mask| job.set("mask", &[mask]))?;
+        if let Some(drawing) = self.drawing() {
+            drawing.job = job;
+        }
+        Ok(())
     }
 }
 
@@ -101,17 +153,17 @@ pub(crate) enum Command {
     Edit(Box<EditArgs>),
     /// Draw images whose settings differ, as one labelled image
     Grid(Box<GridArgs>),
-    /// HiresUpscaler an image, with an ESRGAN or by Lanczos' filter
+    /// Enlarge an image, with an ESRGAN or by Lanczos' filter
     Upscale(Box<UpscaleArgs>),
-    /// Draw an image again, as its file tells
+    /// Draw an image again by the metadata in its file
     Replay(ReplayArgs),
-    /// Tell how an image was made, as its file does: one of this program or of others
+    /// Show how an image was made, according to its file: one of this program or of others
     Metadata(MetadataArgs),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
-    /// Tell what a model file is, from its header alone
+    /// Show what a model file is, from its header alone
     Inspect(InspectArgs),
-    /// Write a model in another layout or number format, with LoRAs merged in
+    /// Write a model in another layout or dtype, with LoRAs merged in
     Convert(ConvertArgs),
     /// List the models in the usual places, by kind and family
     Models(ModelsArgs),
@@ -131,7 +183,7 @@ pub(crate) enum Command {
 pub(crate) struct InspectArgs {
     /// A .safetensors file or a diffusers folder
     pub(crate) file: PathBuf,
-    /// List all tensors with number format and shape
+    /// List all tensors with dtype and shape
     #[arg(long)]
     pub(crate) tensors: bool,
     /// Add the SHA-256 of the file, and the webui's short form of it; this reads the whole file
@@ -203,17 +255,23 @@ pub(crate) struct BenchArgs {
 pub(crate) struct Txt2imgArgs {
     /// What to draw.
     #[arg(
-        help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] turns, a AND b joins; docs/prompts.md tells all"
+        help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] switches, a AND b joins; see docs/prompts.md"
     )]
     #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
-    pub(crate) prompt: Option<String>,
+    prompt: Option<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
-    pub(crate) prompt_flag: Option<String>,
+    prompt_flag: Option<String>,
     #[command(flatten)]
-    pub(crate) hires: HiresArgs,
+    hires: HiresArgs,
     #[command(flatten)]
     pub(crate) drawing: DrawingArgs,
+}
+
+impl Txt2imgArgs {
+    fn prompt(&self) -> &str {
+        self.prompt.as_ref().or(self.prompt_flag.as_ref()).map_or("", String::as_str)
+    }
 }
 
 /// `latent grid`
@@ -225,10 +283,10 @@ pub(crate) struct Txt2imgArgs {
 pub(crate) struct GridArgs {
     /// What changes from left to right
     #[arg(long, value_name = "FLAG=VALUE,...", required_unless_present = "y")]
-    pub(crate) x: Option<Axis>,
+    pub(crate) x: Option<GridAxis>,
     /// What changes from top to bottom
     #[arg(long, value_name = "FLAG=VALUE,...")]
-    pub(crate) y: Option<Axis>,
+    pub(crate) y: Option<GridAxis>,
     #[command(flatten)]
     pub(crate) words: Txt2imgArgs,
 }

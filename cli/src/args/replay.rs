@@ -7,12 +7,12 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(
     after_help = "The files that an image was made with are looked for in the folders of --from, beside the image, here, \
-                  and models by their names where `latent models` finds them. They must be the same by their hashes. Of a \
-                  image of another program as much is followed as can be, and the rest told.",
+                  and models by their names where `latent models` finds them. They must be the same by their hashes. Of an \
+                  image of another program as much is followed as can be, and the rest is listed.",
     override_usage = "latent replay [OPTIONS] <FILE> [-- FLAGS OF THE DRAWING]"
 )]
 pub(crate) struct ReplayArgs {
-    /// An image that tells how it was made, as `latent metadata` shows
+    /// An image file with metadata, as `latent metadata` shows
     pub(crate) file: PathBuf,
     /// File to write [default: FILE's name with -replay]
     #[arg(short, long, value_name = "FILE")]
@@ -26,7 +26,7 @@ pub(crate) struct ReplayArgs {
     /// Folder of the images and add-ons that it was made with; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) from: Vec<PathBuf>,
-    /// The image that one of another program began with, which such a file does not tell
+    /// The image that one of another program began with, which such a file does not hold
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
     /// Take files of the right names also where their hashes differ
@@ -35,7 +35,7 @@ pub(crate) struct ReplayArgs {
     /// Print the command that draws it, and draw nothing
     #[arg(long)]
     pub(crate) print: bool,
-    /// Flags in place of what the file tells, such as `-- --device gpu --steps 40`
+    /// Flags in place of what the file records, such as `-- --device gpu --steps 40`
     #[arg(last = true, value_name = "FLAGS")]
     pub(crate) flags: Vec<OsString>,
 }

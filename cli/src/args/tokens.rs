@@ -1,6 +1,6 @@
 //! Flags of `latent tokens`.
 
-use crate::words::WordsArgs;
+use super::parts::PromptFileArgs;
 use std::path::PathBuf;
 
 /// `latent tokens`
@@ -12,7 +12,7 @@ pub(crate) struct TokensArgs {
     /// The prompt, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
     pub(crate) prompt_flag: Option<String>,
-    /// Model whose text encoders are told, and for whose learned words the prompt is read
+    /// Model whose text encoders are shown, and for whose textual inversions the prompt is read
     #[arg(short, long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
     /// Folder in which a model's name is looked for [default: the usual ones]
@@ -25,7 +25,7 @@ pub(crate) struct TokensArgs {
     #[arg(short, long, default_value_t = 0)]
     pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) words: WordsArgs,
+    pub(crate) words: PromptFileArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,6 +1,6 @@
 //! Flags of what makes images larger: `latent upscale`, and the second pass of `latent txt2img`.
 
-use super::DeviceArgs;
+use super::device::DeviceArgs;
 use std::path::PathBuf;
 
 /// `latent upscale`
@@ -51,7 +51,7 @@ pub(crate) struct TilingArgs {
 pub(crate) struct HiresArgs {
     /// Draw small, enlarge, and redraw: for images larger than the model was made for
     #[arg(long)]
-    pub(crate) hires: bool,
+    hires: bool,
     /// How many times as wide and high the second pass is
     #[arg(
         long,
@@ -60,10 +60,10 @@ pub(crate) struct HiresArgs {
         requires = "hires",
         allow_negative_numbers = true
     )]
-    pub(crate) hires_scale: f64,
+    hires_scale: f64,
     /// Steps of the second pass [default: those of the first]
     #[arg(long, value_name = "N", requires = "hires")]
-    pub(crate) hires_steps: Option<usize>,
+    hires_steps: Option<usize>,
     /// How much the second pass may change: near 0 little, 1 nearly all; 0.3 to 0.5 is good with an upscaler
     #[arg(
         long,
@@ -72,8 +72,8 @@ pub(crate) struct HiresArgs {
         requires = "hires",
         allow_negative_numbers = true
     )]
-    pub(crate) hires_strength: f64,
+    hires_strength: f64,
     /// How the first pass is enlarged: latent, latent-nearest, lanczos, or an ESRGAN's file or name
     #[arg(long, value_name = "NAME|MODEL", default_value = "latent", requires = "hires")]
-    pub(crate) hires_upscaler: PathBuf,
+    hires_upscaler: PathBuf,
 }

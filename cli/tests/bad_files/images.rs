@@ -271,7 +271,7 @@ fn settings() -> Vec<Case> {
         outpaint(
             "sides that are too large together",
             &["--left", "8000", "--right", "8000"],
-            &["are the most"],
+            &["the maximum is"],
         ),
         flags("a model that cannot edit", &["edit", IMAGE, "make it winter"], &["follows no instructions"]),
         flags(

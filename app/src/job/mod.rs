@@ -1,0 +1,26 @@
+//! What is to be drawn, as plain data: it can be stored, compared, queued and sent as JSON.
+//!
+//! A setting that is `None`, empty or off was not given: the model's own default holds, and the metadata of the images do
+//! not list it. [`OPTIONS`] has the settings by the names that command lines and metadata use.
+
+mod control;
+mod data;
+mod field;
+mod options;
+mod source;
+mod task;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use control::{ControlOptions, ControlPreprocessor};
+pub use data::{
+    BatchOptions, Job, MemoryOptions, ModelSelection, PreviewOptions, SamplingOptions, SdxlOptions,
+    random_seed,
+};
+pub use field::JobOptionKind;
+pub(crate) use options::BUILT_IN_UPSCALERS;
+pub use options::{JobOption, OPTIONS, find_option};
+pub use source::{ImageSource, InlineImage};
+pub use task::{EditTask, HiresOptions, Img2imgTask, InpaintTask, JobTask, OutpaintTask, Txt2imgTask};
+pub use text::{PixelOffset, PixelSize, SamplerChoice};

@@ -1,0 +1,291 @@
+//! Values of options as text: what a command line, an axis of a grid or the metadata of an image holds.
+
+use crate::addons::WeightedLora;
+use crate::device::{DeviceChoice, GpuPrecision};
+use crate::image_file::Resize;
+use latent_diffusion::Fill;
+use latent_diffusion::names::Named;
+use latent_diffusion::rng::RngKind;
+use latent_diffusion::samplers::{self, Prediction, Sampler};
+use latent_diffusion::schedule::{Convention, ScheduleKind};
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Maximum of a size or an offset that conditions SDXL.
+const MAX_PIXELS_OF_OPTION: usize = 1 << 20;
+
+/// Width and height in pixels. As text and in JSON: `1024x768`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelSize {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+}
+
+/// A place in an image. As text and in JSON: `16,32`, from the left and from the top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelOffset {
+    /// Pixels from the left.
+    pub left: usize,
+    /// Pixels from the top.
+    pub top: usize,
+}
+
+/// A value that can be written as text and read back.
+pub(crate) trait OptionText: Sized {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// The end of a line that begins with the option's name.
+    fn from_text(text: &str) -> Result<Self, String>;
+
+    /// The same of text that may not be UTF-8, as the names of files may not be.
+    fn from_os(text: &OsStr) -> Result<Self, String> {
+        Self::from_text(text.to_str().ok_or_else(|| format!("{:?} is not UTF-8", text.to_string_lossy()))?)
+    }
+
+    /// Writes a value so that [`OptionText::from_text`] gives the same one.
+    fn to_text(&self) -> String;
+}
+
+/// Implements [`OptionText`] for types that `std` reads and writes.
+macro_rules! std_text {
+    ($($kind:ty: $article:literal),*) => { $(
+        impl OptionText for $kind {
+            fn from_text(text: &str) -> Result<$kind, String> {
+                text.trim().parse().map_err(|_| format!("{text:?} is not {}", $article))
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )* };
+}
+
+std_text! { usize: "a whole number", u64: "a whole number", u8: "a whole number up to 255", f64: "a number" }
+
+/// Implements [`OptionText`] for types of this crate with `FromStr` and `Display`.
+macro_rules! own_text {
+    ($($kind:ty),*) => { $(
+        impl OptionText for $kind {
+            fn from_text(text: &str) -> Result<$kind, String> {
+                text.parse()
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )* };
+}
+
+own_text! { DeviceChoice, WeightedLora, PixelSize, PixelOffset }
+
+/// Implements [`OptionText`] for types that have names.
+macro_rules! named_text {
+    ($($kind:ty),*) => { $(
+        impl OptionText for $kind {
+            fn from_text(text: &str) -> Result<$kind, String> {
+                <$kind>::parse(text).map_err(|error| error.to_string())
+            }
+
+            fn to_text(&self) -> String {
+                self.name().to_owned()
+            }
+        }
+    )* };
+}
+
+named_text! { ScheduleKind, Convention, RngKind, Prediction, Fill, Resize }
+
+impl OptionText for PathBuf {
+    fn from_text(text: &str) -> Result<PathBuf, String> {
+        PathBuf::from_os(text.as_ref())
+    }
+
+    fn from_os(text: &OsStr) -> Result<PathBuf, String> {
+        if text.is_empty() { Err("the name of the file is empty".into()) } else { Ok(text.into()) }
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string_lossy().into_owned()
+    }
+}
+
+impl OptionText for String {
+    fn from_text(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn to_text(&self) -> String {
+        self.clone()
+    }
+}
+
+/// `on` and `off`.
+impl OptionText for bool {
+    fn from_text(text: &str) -> Result<bool, String> {
+        match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("give on or off".to_owned()),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        if *self { "on" } else { "off" }.to_owned()
+    }
+}
+
+impl OptionText for GpuPrecision {
+    fn from_text(text: &str) -> Result<GpuPrecision, String> {
+        let found = GpuPrecision::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, precision)| *precision).ok_or_else(|| "give auto, f16 or f32".to_owned())
+    }
+
+    fn to_text(&self) -> String {
+        let found = GpuPrecision::ALL.iter().find(|(_, precision)| precision == self);
+        found.map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+}
+
+impl FromStr for PixelSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PixelSize, String> {
+        let sides = pair(text, 'x').filter(|(width, height)| *width > 0 && *height > 0);
+        let size = sides.map(|(width, height)| PixelSize { width, height });
+        size.ok_or_else(|| "give width and height in pixels, such as 1024x768".to_owned())
+    }
+}
+
+impl FromStr for PixelOffset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PixelOffset, String> {
+        let offset = pair(text, ',').map(|(left, top)| PixelOffset { left, top });
+        offset.ok_or_else(|| "give the pixels from the left and from the top, such as 0,128".to_owned())
+    }
+}
+
+impl fmt::Display for PixelSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl fmt::Display for PixelOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.left, self.top)
+    }
+}
+
+/// Two numbers of pixels.
+fn pair(text: &str, between: char) -> Option<(usize, usize)> {
+    let (first, second) = text.split_once(between)?;
+    let number = |text: &str| text.trim().parse().ok().filter(|n| *n <= MAX_PIXELS_OF_OPTION);
+    Some((number(first)?, number(second)?))
+}
+
+/// A sampler, and the schedule if one was named with it, as in "DPM++ 2M Karras".
+#[derive(Clone, Copy)]
+pub struct SamplerChoice {
+    /// The sampler.
+    pub sampler: &'static dyn Sampler,
+    /// The spacing of its noise levels.
+    pub schedule: Option<ScheduleKind>,
+}
+
+impl SamplerChoice {
+    /// The sampler of a name of this program or of the webui, with or without a schedule's name.
+    ///
+    /// # Errors
+    /// One line that names the nearest known one.
+    pub fn parse(name: &str) -> Result<SamplerChoice, String> {
+        let (sampler, schedule) = samplers::parse(name).map_err(|error| error.to_string())?;
+        Ok(SamplerChoice { sampler, schedule })
+    }
+}
+
+impl fmt::Debug for SamplerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SamplerChoice({})", self.to_text())
+    }
+}
+
+impl PartialEq for SamplerChoice {
+    fn eq(&self, other: &SamplerChoice) -> bool {
+        self.sampler.name() == other.sampler.name() && self.schedule == other.schedule
+    }
+}
+
+impl OptionText for SamplerChoice {
+    fn from_text(text: &str) -> Result<SamplerChoice, String> {
+        SamplerChoice::parse(text)
+    }
+
+    fn to_text(&self) -> String {
+        match self.schedule {
+            Some(schedule) => format!("{} {}", self.sampler.name(), schedule.name()),
+            None => self.sampler.name().to_owned(),
+        }
+    }
+}
+
+/// Serde for an `Option` of a value with [`OptionText`]: a string, or null.
+pub(crate) mod as_text {
+    use super::OptionText;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(crate) fn serialize<T: OptionText, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(OptionText::to_text).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T: OptionText, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| T::from_text(&text)).transpose().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        fn same<T: OptionText>(text: &str) {
+            assert_eq!(T::from_text(text).ok().map(|value| value.to_text()).as_deref(), Some(text));
+        }
+        same::<usize>("20");
+        same::<f64>("-0.25");
+        same::<bool>("off");
+        same::<ScheduleKind>("karras");
+        same::<Convention>("diffusers");
+        for sampler in samplers::ALL {
+            same::<SamplerChoice>(sampler.name());
+            for kind in ScheduleKind::ALL {
+                let both = SamplerChoice { sampler: *sampler, schedule: Some(*kind) };
+                assert_eq!(SamplerChoice::parse(&both.to_text()), Ok(both));
+            }
+        }
+        same::<PixelSize>("1024x768");
+        same::<PixelOffset>("16,32");
+        same::<DeviceChoice>("gpu:2");
+        same::<GpuPrecision>("f16");
+        for bad in ["", "1024", "0x5", "5x", "-1x5", "5x9999999999"] {
+            assert!(PixelSize::from_text(bad).is_err(), "{bad}");
+        }
+        assert!(PixelOffset::from_text("1x2").is_err() && PixelOffset::from_text("-1,2").is_err());
+        assert!(usize::from_text("many").unwrap_err().contains("many"));
+        assert!(SamplerChoice::parse("eulre").unwrap_err().contains("did you mean \"euler\"?"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The job of an image that another program drew: as much as can be followed, and a word on the rest.
+
+use super::options::ReplayOptions;
+use super::search::FileSearch;
+use crate::error::Remedy;
+use crate::job::{Img2imgTask, Job, JobTask};
+use crate::metadata::{ImageMetadata, MetadataKey};
+use crate::{AppError, hash, model_file, models};
+use latent_diffusion::names::{Named, key};
+use latent_diffusion::samplers;
+use latent_diffusion::schedule::ScheduleKind;
+use std::path::{Path, PathBuf};
+
+/// Digits from which on a hash is the beginning of a SHA-256. The webui's first form had eight of another one.
+const DIGITS: usize = 10;
+/// What is not followed of an image that began with another one, which its file does not hold.
+pub(super) const NEEDS_IMAGE: &str = "strength (it began with an image)";
+/// Programs that draw their noise on the CPU.
+const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
+
+/// The job, and the recorded settings that it does not follow.
+pub(super) fn job(
+    told: &ImageMetadata,
+    options: &ReplayOptions,
+    search: &mut FileSearch<'_>,
+) -> Result<(Job, Vec<String>), AppError> {
+    let mut job = Job::txt2img(told.get(MetadataKey::Prompt).unwrap_or(""));
+    job.negative_prompt = told.get(MetadataKey::Negative).unwrap_or("").to_owned();
+    let mut lost = Vec::new();
+    if let Some(image) = &options.image {
+        job.task = JobTask::Img2img(Img2imgTask::new(image.clone()));
+    }
+    let numbers = [
+        (MetadataKey::Seed, "seed"),
+        (MetadataKey::Steps, "steps"),
+        (MetadataKey::CfgScale, "cfg-scale"),
+        (MetadataKey::Width, "width"),
+        (MetadataKey::Height, "height"),
+        (MetadataKey::ClipSkip, "clip-skip"),
+    ];
+    for (key, name) in numbers {
+        match told.get(key).map(str::parse::<f64>) {
+            Some(Ok(_)) => job.set(name, &[told.get(key).unwrap_or("")])?,
+            Some(Err(_)) => lost.push(key.name().to_owned()),
+            None => {}
+        }
+    }
+    match (told.get(MetadataKey::Strength), &options.image) {
+        (Some(strength), Some(_)) => job.set("strength", &[strength])?,
+        // Of a second pass, which is among the others.
+        (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
+        (Some(_), None) => lost.push(NEEDS_IMAGE.into()),
+        _ => {}
+    }
+    sampling(told, &mut job, &mut lost)?;
+    let on_cpu = ON_THE_CPU.iter().any(|program| told.program.starts_with(program));
+    if on_cpu || told.get(MetadataKey::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
+        job.set("rng", &["cpu"])?;
+    }
+    model(told, options, search, &mut job, &mut lost)?;
+    lost.extend(told.get(MetadataKey::Vae).map(|vae| format!("VAE {vae}")));
+    lost.extend(told.others.iter().map(|(name, _)| name.clone()));
+    Ok((job, lost))
+}
+
+/// Sampler and schedule, by the names that programs have for them.
+fn sampling(told: &ImageMetadata, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
+    let mut schedule = told.get(MetadataKey::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
+    if let Some(name) = told.get(MetadataKey::Sampler) {
+        match sampler(name) {
+            Some((sampler, kind)) => {
+                job.set("sampler", &[sampler])?;
+                schedule = schedule.or(kind.map(|kind| kind.name().to_owned()));
+            }
+            None => lost.push(format!("sampler {name}")),
+        }
+    }
+    if let Some(name) = schedule {
+        match ScheduleKind::parse(&name) {
+            Ok(kind) => job.set("scheduler", &[kind.name()])?,
+            Err(_) => lost.push(format!("scheduler {name}")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a schedule's name says no more than that it is the sampler's own.
+fn is_usual(name: &str) -> bool {
+    matches!(key(name).as_str(), "automatic" | "native" | "default" | "none")
+}
+
+/// A sampler by a name of any program: without `k_` before it, and what tells of devices or Karras' schedule behind it.
+fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
+    let plain = name.strip_prefix("k_").unwrap_or(name);
+    let plain = plain.strip_suffix("_gpu").unwrap_or(plain);
+    let (plain, karras) = match plain.strip_suffix("_k") {
+        Some(plain) => (plain, Some(ScheduleKind::Karras)),
+        None => (plain, None),
+    };
+    let renamed = match key(plain).as_str() {
+        "unipcbh1" | "unipcbh2" | "unipcsnr" | "unipctu" => "unipc",
+        "dpmpp2" | "dpmpp2m" => "dpm++2m",
+        "pndm" => "plms",
+        "eulerancestral" => "euler_a",
+        "dpm2ancestral" => "dpm2_a",
+        "dpmpp2sancestral" => "dpm++2s_a",
+        _ => plain,
+    };
+    let (sampler, kind) = samplers::parse(renamed).or_else(|_| samplers::parse(name)).ok()?;
+    Some((sampler.name(), kind.or(karras)))
+}
+
+/// The model: that which a person names, or one of the told name, which must have the told hash.
+fn model(
+    told: &ImageMetadata,
+    options: &ReplayOptions,
+    search: &mut FileSearch<'_>,
+    job: &mut Job,
+    lost: &mut Vec<String>,
+) -> Result<(), AppError> {
+    let hash = told.get(MetadataKey::ModelHash).map(str::to_lowercase);
+    let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
+    let sha256 = hash.as_ref().filter(is_sha256);
+    if options.model.is_none()
+        && sha256
+            .is_some_and(|hash| model_file::demo_sha256().is_ok_and(|demo| demo.starts_with(hash.as_str())))
+    {
+        return Ok(());
+    }
+    let name = told.get(MetadataKey::Model).map(stem);
+    let path: PathBuf = match (&options.model, name) {
+        (Some(path), _) => model_file::locate(path, options.models_dir.as_deref())?,
+        (None, Some(name)) => {
+            let found = models::named(name, options.models_dir.as_deref());
+            found
+                .into_iter()
+                .next()
+                .ok_or_else(|| lacking(options, &format!("was made with {}", words(name, hash.as_deref()))))?
+        }
+        (None, None) => return Err(lacking(options, "does not name the model it was made with")),
+    };
+    match sha256 {
+        Some(sha256) => search.check("model", &path, sha256)?,
+        None => lost.push("which model it was: no hash is recorded".to_owned()),
+    }
+    job.model.model = Some(path);
+    Ok(())
+}
+
+fn lacking(options: &ReplayOptions, what: &str) -> AppError {
+    let message = format!("{}: {what}", options.file.display());
+    AppError::Refused { message, remedy: Remedy::NameModel }
+}
+
+/// A model's name and hash.
+fn words(name: &str, hash: Option<&str>) -> String {
+    hash.map_or_else(|| name.to_owned(), |hash| format!("{name} (hash {})", hash::short(hash)))
+}
+
+/// A model's name without folders and ending.
+fn stem(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    match Path::new(name).extension().and_then(|ending| ending.to_str()) {
+        Some(ending @ ("safetensors" | "ckpt" | "pt" | "bin")) => &name[..name.len() - ending.len() - 1],
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samplers_by_the_names_of_other_programs() {
+        let karras = Some(ScheduleKind::Karras);
+        for (name, want) in [
+            ("DPM++ 2M Karras", ("dpm++2m", karras)),
+            ("Euler a", ("euler_a", None)),
+            ("k_euler_ancestral", ("euler_a", None)),
+            ("k_dpmpp_2m", ("dpm++2m", None)),
+            ("dpmpp_2m_k", ("dpm++2m", karras)),
+            ("dpmpp_2m_sde_gpu", ("dpm++2m_sde", None)),
+            ("euler_ancestral", ("euler_a", None)),
+            ("uni_pc", ("unipc", None)),
+            ("uni_pc_bh2", ("unipc", None)),
+            ("ddim", ("ddim", None)),
+            ("k_lms", ("lms", None)),
+            ("pndm", ("plms", None)),
+            ("k_heun", ("heun", None)),
+        ] {
+            assert_eq!(sampler(name), Some(want), "{name}");
+        }
+        assert_eq!(sampler("Restart of tomorrow"), None);
+        assert!(is_usual("Automatic") && !is_usual("karras"));
+    }
+
+    #[test]
+    fn models_have_no_folders_and_endings() {
+        assert_eq!(stem("SD1.5\\v1-5.ckpt"), "v1-5");
+        assert_eq!(stem("a/b.c.safetensors"), "b.c");
+        assert_eq!(stem("dreamshaper_8.1"), "dreamshaper_8.1");
+    }
+}

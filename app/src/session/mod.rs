@@ -1,0 +1,18 @@
+//! Runs jobs, one after the other, on a model that stays open between them.
+
+mod control;
+mod event;
+mod monitor;
+mod open;
+mod preview;
+mod record;
+mod recorded_files;
+mod region;
+mod run;
+mod second_pass;
+mod settings;
+mod work;
+
+pub use event::{CancelToken, JobEvent, JobImage, JobObserver};
+pub(crate) use recorded_files::TAGGED_LORA;
+pub use run::Session;

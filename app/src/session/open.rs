@@ -1,0 +1,178 @@
+//! A model with all that a job adds to it, which stays open for jobs that ask for the same.
+
+use super::event::JobEvent;
+use super::monitor::Monitor;
+use super::record::RecordedSetting;
+use super::settings::settings;
+use crate::device::DeviceOptions;
+use crate::hash::BackgroundHash;
+use crate::job::{Job, MemoryOptions, ModelSelection};
+use crate::prompts::ResolvedPrompts;
+use crate::{AppError, model_file, models};
+use latent_diffusion::embeddings::named;
+use latent_diffusion::lora::{Lora, Strength, Tag};
+use latent_diffusion::taesd::TaesdFile;
+use latent_diffusion::{Pipeline, VaeTiling};
+use latent_loader::{Access, Checkpoint};
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A model with all that a job adds to it.
+pub(super) struct OpenedModel {
+    /// What it was opened for.
+    key: OpenedKey,
+    pub(super) name: String,
+    pub(super) hash: BackgroundHash,
+    /// The hash, once it was waited for.
+    sha256: OnceCell<Option<String>>,
+    pub(super) pipeline: Pipeline,
+    pub(super) taesd: Option<Arc<TaesdFile>>,
+}
+
+/// Everything that decides what [`OpenedModel::open`] opens.
+#[derive(PartialEq)]
+struct OpenedKey {
+    model: ModelSelection,
+    refiner: (Option<PathBuf>, Option<f64>),
+    taesd: Option<PathBuf>,
+    device: DeviceOptions,
+    memory: MemoryOptions,
+    loras: Vec<(Tag, PathBuf)>,
+    /// The prompts, if they may name textual inversions.
+    texts: Option<Vec<String>>,
+}
+
+impl OpenedKey {
+    fn of(job: &Job, prompts: &ResolvedPrompts) -> OpenedKey {
+        let texts = || prompts.texts().into_iter().map(str::to_owned).collect();
+        OpenedKey {
+            model: job.model.clone(),
+            refiner: (job.sdxl.refiner.clone(), job.sdxl.refiner_start),
+            taesd: job.taesd.clone(),
+            device: job.device.clone(),
+            memory: job.memory.clone(),
+            loras: prompts.loras.clone(),
+            texts: (!job.model.embeddings.is_empty()).then(texts),
+        }
+    }
+}
+
+/// How files of a job are read.
+pub(super) fn access(job: &Job) -> Access {
+    if job.memory.low_memory { Access::Map } else { Access::Read }
+}
+
+impl OpenedModel {
+    /// Whether it is what a job asks for.
+    pub(super) fn fits(&self, job: &Job, prompts: &ResolvedPrompts) -> bool {
+        self.key == OpenedKey::of(job, prompts)
+    }
+
+    /// Opens what a job names, to draw so many images at once. No weight is read yet.
+    pub(super) fn open(
+        job: &Job,
+        prompts: &ResolvedPrompts,
+        at_once: usize,
+        monitor: &mut Monitor<'_>,
+    ) -> Result<OpenedModel, AppError> {
+        let (access, selection) = (access(job), &job.model);
+        let models_dir = selection.models_dir.as_deref();
+        let in_bands = job.memory.low_memory || job.memory.vae_tiling;
+        let model = selection.parts.open(selection.model.as_deref(), models_dir, access, &mut |line| {
+            monitor.notify(JobEvent::PartDoubtful(line));
+        })?;
+        let tiling = if in_bands { VaeTiling::Bands } else { VaeTiling::Off };
+        let mut pipeline = Pipeline::open(model.checkpoint)?.with_vae_tiling(tiling);
+        if let Some(prediction) = selection.prediction {
+            pipeline = pipeline.with_prediction(prediction);
+        }
+        if let Some(is_zero) = selection.zero_snr {
+            pipeline = pipeline.with_zero_terminal_snr(is_zero);
+        }
+        let mut settings = settings(job, pipeline.model());
+        settings.seeds = vec![0; at_once];
+        settings.check(pipeline.model())?;
+        if let Some(path) = &job.sdxl.refiner {
+            let refiner = Pipeline::open(model_file::open(Some(path), models_dir, access)?.checkpoint)?;
+            settings.check_texts(refiner.model())?;
+            pipeline.set_refiner(Some((refiner, job.sdxl.refiner_start.unwrap_or(DEFAULT_REFINER_START))))?;
+        }
+        add_loras(selection, prompts, &mut pipeline, monitor)?;
+        add_embeddings(selection, prompts, &mut pipeline, monitor)?;
+        let taesd = match &job.taesd {
+            Some(path) => Some(Arc::new(TaesdFile::open(Checkpoint::open_with(path, access)?)?)),
+            None => None,
+        };
+        if let Some(taesd) = &taesd {
+            pipeline.set_taesd(Some(taesd.clone()))?;
+        }
+        let device = job.device.open(&mut |error| {
+            monitor.notify(JobEvent::GpuUnavailable(error.to_string()));
+        })?;
+        pipeline.set_device(device);
+        let key = OpenedKey::of(job, prompts);
+        Ok(OpenedModel { key, name: model.name, hash: model.hash, sha256: OnceCell::new(), pipeline, taesd })
+    }
+
+    /// The SHA-256 of the model's file, which is waited for.
+    pub(super) fn sha256(&self) -> Option<&str> {
+        self.sha256.get_or_init(|| self.hash.wait()).as_deref()
+    }
+
+    /// What metadata record of the decoder.
+    pub(super) fn recorded(&self) -> Option<RecordedSetting> {
+        let path = self.key.taesd.as_ref()?;
+        Some(RecordedSetting::new("VAE Decoder", "taesd", models::stem(path)))
+    }
+}
+
+/// The fraction of the steps after which a refiner takes over, if nothing is given.
+const DEFAULT_REFINER_START: f64 = 0.8;
+
+/// Opens the LoRAs of a job and of its prompts.
+fn add_loras(
+    selection: &ModelSelection,
+    prompts: &ResolvedPrompts,
+    pipeline: &mut Pipeline,
+    monitor: &mut Monitor<'_>,
+) -> Result<(), AppError> {
+    let given = selection.loras.iter().map(|lora| (&lora.file, Strength::from(lora.weight)));
+    let tagged = prompts.loras.iter().map(|(tag, path)| (path, tag.strength()));
+    let open = |(path, strength): (&PathBuf, Strength)| -> Result<_, AppError> {
+        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), strength))
+    };
+    let loras = given.chain(tagged).map(open).collect::<Result<Vec<_>, _>>()?;
+    if !loras.is_empty() {
+        for applied in pipeline.set_loras(&loras)? {
+            monitor.notify(JobEvent::LoraApplied(applied.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the textual inversions that a job or its prompts name.
+fn add_embeddings(
+    selection: &ModelSelection,
+    prompts: &ResolvedPrompts,
+    pipeline: &mut Pipeline,
+    monitor: &mut Monitor<'_>,
+) -> Result<(), AppError> {
+    let texts = prompts.texts();
+    let opened = selection.embeddings.open(&texts)?;
+    if opened.is_empty() {
+        return Ok(());
+    }
+    pipeline.set_embeddings(&opened)?;
+    for embedding in &opened {
+        // A name of the file's own is found only now.
+        let names: Vec<&str> = embedding.names().iter().map(String::as_str).collect();
+        monitor.notify(JobEvent::EmbeddingOpened {
+            label: embedding.label().to_string(),
+            word: names[0].to_owned(),
+            vectors: embedding.vectors(),
+            is_used: !named(&texts, &names).is_empty(),
+        });
+    }
+    Ok(())
+}

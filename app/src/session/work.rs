@@ -1,0 +1,228 @@
+//! The images that a job begins with, as the pipeline takes them, and what becomes of the drawn ones.
+
+use super::record::RecordedSetting;
+use super::region::MaskedRegion;
+use crate::AppError;
+use crate::error::Remedy;
+use crate::image_file::{self, InputImage, Resize};
+use crate::job::{EditTask, ImageSource, Img2imgTask, InpaintTask, JobTask, OutpaintTask};
+use latent_diffusion::families::Model;
+use latent_diffusion::names::Named;
+use latent_diffusion::{Fill, Image, MAX_SIDE, Margins, Mask, Settings, Task};
+
+/// Softness of a mask's edge in pixels, if nothing is given.
+const DEFAULT_MASK_BLUR: f64 = 4.0;
+/// Pixels around a mask that are shown to the model, if nothing is given.
+const DEFAULT_PADDING: usize = 32;
+
+/// What a job begins with.
+#[derive(Debug)]
+pub(super) struct TaskWork {
+    start: WorkStart,
+    /// Of a job that draws the surroundings of a mask alone, and the softness of the mask's edge.
+    region: Option<(MaskedRegion, f64)>,
+    /// The job's own settings.
+    pub(super) recorded: Vec<RecordedSetting>,
+}
+
+#[derive(Debug)]
+enum WorkStart {
+    Words,
+    Image { image: Image, strength: f64 },
+    Masked { image: Image, mask: Mask, fill: Fill, strength: f64, feather: f64 },
+    Instruction { image: Image, guidance: f64 },
+}
+
+impl TaskWork {
+    /// Reads the images of a task, and puts the size to draw into the settings.
+    ///
+    /// # Errors
+    /// Bad input.
+    pub(super) fn open(task: &JobTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+        match task {
+            JobTask::Txt2img(_) => {
+                Ok(TaskWork { start: WorkStart::Words, region: None, recorded: Vec::new() })
+            }
+            JobTask::Img2img(task) => redraw(task, settings, model),
+            JobTask::Inpaint(task) => inpaint(task, settings, model),
+            JobTask::Outpaint(task) => outpaint(task, settings),
+            JobTask::Edit(task) => edit(task, settings, model),
+        }
+    }
+
+    /// What the pipeline is to do.
+    pub(super) fn task(&self) -> Task<'_> {
+        match &self.start {
+            WorkStart::Words => Task::TextToImage,
+            WorkStart::Image { image, strength } => Task::ImageToImage { image, strength: *strength },
+            WorkStart::Masked { image, mask, fill, strength, feather } => {
+                Task::Inpaint { image, mask, strength: *strength, fill: *fill, feather: *feather }
+            }
+            WorkStart::Instruction { image, guidance } => Task::Edit { image, guidance: *guidance },
+        }
+    }
+
+    /// The drawn images as they are to be written.
+    pub(super) fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, AppError> {
+        match &self.region {
+            Some((region, blur)) => images.iter().map(|part| region.put_back(part, *blur)).collect(),
+            None => Ok(images),
+        }
+    }
+
+    /// What is drawn of an image that shows the same as the whole result.
+    pub(super) fn drawn_part(&self, whole: Image) -> Image {
+        match &self.region {
+            Some((region, _)) => region.of_whole(&whole),
+            None => whole,
+        }
+    }
+}
+
+/// Reads an image and brings it to the size to draw, which the settings then hold.
+fn sized(
+    source: &ImageSource,
+    mode: Option<Resize>,
+    settings: &mut Settings,
+    model: &Model,
+) -> Result<Image, AppError> {
+    let image = source.read()?.over(image_file::BACKGROUND);
+    image_file::to_drawn_size(&image, mode.unwrap_or_default(), settings, model)
+}
+
+fn redraw(task: &Img2imgTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+    let image = sized(&task.image, task.resize, settings, model)?;
+    let strength = task.strength.unwrap_or(0.75);
+    let recorded = vec![RecordedSetting::strength(strength)];
+    Ok(TaskWork { start: WorkStart::Image { image, strength }, region: None, recorded })
+}
+
+fn edit(task: &EditTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+    let image = sized(&task.image, task.resize, settings, model)?;
+    let guidance = task.img_cfg_scale.unwrap_or(1.5);
+    let recorded = vec![RecordedSetting::new("Image CFG scale", "img_cfg_scale", guidance)];
+    Ok(TaskWork { start: WorkStart::Instruction { image, guidance }, region: None, recorded })
+}
+
+fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+    let (image, mask, fill) = masked(task)?;
+    let strength = task.strength.unwrap_or(1.0);
+    let mask_blur = task.mask_blur.unwrap_or(DEFAULT_MASK_BLUR);
+    let padding = task.padding.unwrap_or(DEFAULT_PADDING);
+    if padding > MAX_SIDE {
+        return Err(AppError::BadInput(format!("padding: {padding} pixels are more than {MAX_SIDE}")));
+    }
+    let mut recorded = vec![
+        RecordedSetting::strength(strength),
+        RecordedSetting::mask_blur(mask_blur),
+        RecordedSetting::new("Masked content", "fill", fill.name()),
+    ];
+    if !task.only_masked {
+        refuse_size(
+            settings,
+            "the image's own size is drawn, or a part in any size if only the mask is drawn",
+        )?;
+        let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
+        return Ok(TaskWork { start, region: None, recorded });
+    }
+    let size = (settings.width.unwrap_or(model.resolution.0), settings.height.unwrap_or(model.resolution.1));
+    // A size that the model cannot draw is refused before the image is brought to it.
+    settings.size(model)?;
+    let Some((region, image, mask)) = MaskedRegion::cut(&image, &mask, fill, padding, size) else {
+        let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
+        return Ok(TaskWork { start, region: None, recorded });
+    };
+    recorded.push(RecordedSetting::new("Inpaint area", "only_masked", true));
+    recorded.push(RecordedSetting::new("Masked area padding", "padding", region.padding));
+    // The edge of a part is softened when it is put back.
+    let start = WorkStart::Masked { image, mask, fill, strength, feather: 0.0 };
+    Ok(TaskWork { start, region: Some((region, mask_blur)), recorded })
+}
+
+/// An image, and what of it is to be drawn.
+fn masked(task: &InpaintTask) -> Result<(Image, Mask, Fill), AppError> {
+    let given = task.image.read()?;
+    let image_name = task.image.path().display();
+    let (mut mask, usual) = match &task.mask {
+        Some(source) => (mask_of(source, &given)?, Fill::Original),
+        None => {
+            let hole = given.hole().ok_or_else(|| {
+                AppError::BadInput(format!("{image_name}: has no transparent part, and no mask is given"))
+            })?;
+            (hole, Fill::Nearest)
+        }
+    };
+    if task.invert {
+        mask = mask.inverted();
+    }
+    if mask.is_empty() {
+        let (file, what) = match &task.mask {
+            Some(mask) => (mask.path(), "is black"),
+            None => (task.image.path(), "is opaque"),
+        };
+        let message = format!("{}: {what} everywhere, so nothing would be drawn", file.display());
+        return Err(AppError::Refused { message, remedy: Remedy::InvertMask });
+    }
+    // The colours of a transparent part that is the mask are not to be seen.
+    let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::BACKGROUND) };
+    Ok((image, mask, task.fill.unwrap_or(usual)))
+}
+
+/// The mask of a file, which must be of the image's size.
+fn mask_of(source: &ImageSource, given: &InputImage) -> Result<Mask, AppError> {
+    let mask = source.read()?.into_mask();
+    let (width, height) = (given.image.width, given.image.height);
+    if (mask.width, mask.height) == (width, height) {
+        return Ok(mask);
+    }
+    Err(AppError::BadInput(format!(
+        "{}: the mask is {}x{} and the image {width}x{height}; make them the same size",
+        source.path().display(),
+        mask.width,
+        mask.height
+    )))
+}
+
+/// Refuses a size where the image's own is drawn.
+fn refuse_size(settings: &Settings, instead: &str) -> Result<(), AppError> {
+    match settings.width.or(settings.height) {
+        Some(side) => {
+            Err(AppError::BadInput(format!("width, height: {side} cannot be chosen here; {instead}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppError> {
+    refuse_size(settings, "the image grows by left, right, top and bottom")?;
+    let sides = [("left", task.left), ("right", task.right), ("top", task.top), ("bottom", task.bottom)];
+    let sides = sides.map(|(name, side)| (name, side.unwrap_or(0)));
+    if let Some((name, side)) = sides.into_iter().find(|(_, side)| *side > MAX_SIDE) {
+        return Err(AppError::BadInput(format!("{name}: {side} pixels are more than {MAX_SIDE}")));
+    }
+    let [left, right, top, bottom] = sides.map(|(_, side)| side);
+    if left + right + top + bottom == 0 {
+        let line =
+            "left, right, top, bottom: all are 0; give the number of pixels that the image is to grow by";
+        return Err(AppError::BadInput(line.into()));
+    }
+    let image = task.image.read()?.over(image_file::BACKGROUND);
+    let grown = [left + image.width + right, top + image.height + bottom];
+    if let Some(side) = grown.into_iter().find(|side| *side > MAX_SIDE) {
+        let line = format!("the image would be {side} pixels; the maximum is {MAX_SIDE}");
+        return Err(AppError::BadInput(line));
+    }
+    let (canvas, mask) = image.grown(Margins { left, right, top, bottom });
+    let strength = task.strength.unwrap_or(1.0);
+    let feather = task.mask_blur.unwrap_or(DEFAULT_MASK_BLUR);
+    let recorded = vec![
+        RecordedSetting::strength(strength),
+        RecordedSetting::mask_blur(feather),
+        RecordedSetting::new("Outpaint left", "left", left),
+        RecordedSetting::new("Outpaint right", "right", right),
+        RecordedSetting::new("Outpaint top", "top", top),
+        RecordedSetting::new("Outpaint bottom", "bottom", bottom),
+    ];
+    let start = WorkStart::Masked { image: canvas, mask, fill: Fill::Nearest, strength, feather };
+    Ok(TaskWork { start, region: None, recorded })
+}

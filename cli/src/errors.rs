@@ -1,0 +1,45 @@
+//! Errors in the words of the command line.
+
+use latent_app::{AppError, Remedy};
+
+/// An error with the flags that help.
+pub(crate) fn describe(error: &AppError) -> String {
+    match error {
+        AppError::Refused { message, remedy } => match flags(*remedy) {
+            Some(advice) => format!("{message}; {advice}"),
+            None => error.to_string(),
+        },
+        AppError::MissingComponents { file, components } => missing_components(file, components),
+        error => error.to_string(),
+    }
+}
+
+/// The flags for what can be done.
+fn flags(remedy: Remedy) -> Option<&'static str> {
+    Some(match remedy {
+        Remedy::ListDevices => "see latent devices",
+        Remedy::SearchFolder => "name its folder by --from",
+        Remedy::AcceptOtherFiles => "--force takes it",
+        Remedy::LeaveOut => "--force leaves it out",
+        Remedy::NameModel => "give the model by --model",
+        Remedy::InvertMask => "--invert?",
+        Remedy::LoraFolder => "name one by --lora-dir",
+        _ => return None,
+    })
+}
+
+/// One line for parts that are lacking, with the flags that give them.
+fn missing_components(file: &str, components: &[&str]) -> String {
+    let is_text = |component: &&&str| component.starts_with("text encoder");
+    let texts = components.iter().filter(is_text).count();
+    let mut flags = vec!["--text-encoder FILE"; texts];
+    if components.contains(&"VAE") {
+        flags.push("--vae FILE");
+    }
+    let them = if components.len() == 1 { "it" } else { "them" };
+    format!(
+        "{file}: has no {}; give {them} with {}, or take {them} from another model with --parts-from MODEL",
+        components.join(", no "),
+        flags.join(" ")
+    )
+}
