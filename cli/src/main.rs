@@ -82,7 +82,7 @@ fn refuse(error: &UsageError) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Writes to standard output. A reader that stops early (`| head`) is no failure.
+/// Writes to standard output. A reader that stops early (`| head`) is not an error.
 fn print(text: &str) -> Result<(), AppError> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -26,9 +26,9 @@ impl Serialize for ModelReport {
             family_name: identity.family_label(),
             base: identity.base.map(|base| base.id()),
             variant: identity.variant,
-            distilled: identity.distilled.map(|(name, told_by)| DistilledJson { name, told_by }),
+            distilled: identity.distilled.map(|(name, evidence)| DistilledJson { name, evidence }),
             prediction: prediction.map(|detected| detected.prediction.name()),
-            prediction_told_by: prediction.map(|detected| detected.by),
+            prediction_evidence: prediction.map(|detected| detected.by),
             zero_terminal_snr: identity.zero_terminal_snr,
             lacks: &identity.lacks,
             can_draw: self.model.is_some(),
@@ -68,7 +68,8 @@ struct ReportJson<'a> {
     variant: Option<&'a str>,
     distilled: Option<DistilledJson<'a>>,
     prediction: Option<&'a str>,
-    prediction_told_by: Option<&'a str>,
+    #[serde(rename = "prediction_told_by")]
+    prediction_evidence: Option<&'a str>,
     zero_terminal_snr: bool,
     lacks: &'a [&'a str],
     can_draw: bool,
@@ -93,7 +94,8 @@ struct ReportJson<'a> {
 #[derive(Serialize)]
 struct DistilledJson<'a> {
     name: &'a str,
-    told_by: &'a str,
+    #[serde(rename = "told_by")]
+    evidence: &'a str,
 }
 
 #[derive(Serialize)]

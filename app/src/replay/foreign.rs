@@ -20,12 +20,12 @@ const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
 
 /// The job, and the recorded settings that it does not follow.
 pub(super) fn job(
-    told: &ImageMetadata,
+    metadata: &ImageMetadata,
     options: &ReplayOptions,
     search: &mut FileSearch<'_>,
 ) -> Result<(Job, Vec<String>), AppError> {
-    let mut job = Job::txt2img(told.get(MetadataKey::Prompt).unwrap_or(""));
-    job.negative_prompt = told.get(MetadataKey::Negative).unwrap_or("").to_owned();
+    let mut job = Job::txt2img(metadata.get(MetadataKey::Prompt).unwrap_or(""));
+    job.negative_prompt = metadata.get(MetadataKey::Negative).unwrap_or("").to_owned();
     let mut lost = Vec::new();
     if let Some(image) = &options.image {
         job.task = JobTask::Img2img(Img2imgTask::new(image.clone()));
@@ -39,34 +39,34 @@ pub(super) fn job(
         (MetadataKey::ClipSkip, "clip-skip"),
     ];
     for (key, name) in numbers {
-        match told.get(key).map(str::parse::<f64>) {
-            Some(Ok(_)) => job.set(name, &[told.get(key).unwrap_or("")])?,
+        match metadata.get(key).map(str::parse::<f64>) {
+            Some(Ok(_)) => job.set(name, &[metadata.get(key).unwrap_or("")])?,
             Some(Err(_)) => lost.push(key.name().to_owned()),
             None => {}
         }
     }
-    match (told.get(MetadataKey::Strength), &options.image) {
+    match (metadata.get(MetadataKey::Strength), &options.image) {
         (Some(strength), Some(_)) => job.set("strength", &[strength])?,
         // Of a second pass, which is among the others.
-        (Some(_), None) if told.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
+        (Some(_), None) if metadata.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
         (Some(_), None) => lost.push(NEEDS_IMAGE.into()),
         _ => {}
     }
-    sampling(told, &mut job, &mut lost)?;
-    let on_cpu = ON_THE_CPU.iter().any(|program| told.program.starts_with(program));
-    if on_cpu || told.get(MetadataKey::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
+    sampling(metadata, &mut job, &mut lost)?;
+    let on_cpu = ON_THE_CPU.iter().any(|program| metadata.program.starts_with(program));
+    if on_cpu || metadata.get(MetadataKey::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
         job.set("rng", &["cpu"])?;
     }
-    model(told, options, search, &mut job, &mut lost)?;
-    lost.extend(told.get(MetadataKey::Vae).map(|vae| format!("VAE {vae}")));
-    lost.extend(told.others.iter().map(|(name, _)| name.clone()));
+    model(metadata, options, search, &mut job, &mut lost)?;
+    lost.extend(metadata.get(MetadataKey::Vae).map(|vae| format!("VAE {vae}")));
+    lost.extend(metadata.others.iter().map(|(name, _)| name.clone()));
     Ok((job, lost))
 }
 
 /// Sampler and schedule, by the names that programs have for them.
-fn sampling(told: &ImageMetadata, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
-    let mut schedule = told.get(MetadataKey::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
-    if let Some(name) = told.get(MetadataKey::Sampler) {
+fn sampling(metadata: &ImageMetadata, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
+    let mut schedule = metadata.get(MetadataKey::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
+    if let Some(name) = metadata.get(MetadataKey::Sampler) {
         match sampler(name) {
             Some((sampler, kind)) => {
                 job.set("sampler", &[sampler])?;
@@ -110,15 +110,15 @@ fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
     Some((sampler.name(), kind.or(karras)))
 }
 
-/// The model: that which a person names, or one of the told name, which must have the told hash.
+/// The model: that which a person names, or one of the metadata name, which must have the metadata hash.
 fn model(
-    told: &ImageMetadata,
+    metadata: &ImageMetadata,
     options: &ReplayOptions,
     search: &mut FileSearch<'_>,
     job: &mut Job,
     lost: &mut Vec<String>,
 ) -> Result<(), AppError> {
-    let hash = told.get(MetadataKey::ModelHash).map(str::to_lowercase);
+    let hash = metadata.get(MetadataKey::ModelHash).map(str::to_lowercase);
     let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
     if options.model.is_none()
@@ -127,7 +127,7 @@ fn model(
     {
         return Ok(());
     }
-    let name = told.get(MetadataKey::Model).map(stem);
+    let name = metadata.get(MetadataKey::Model).map(stem);
     let path: PathBuf = match (&options.model, name) {
         (Some(path), _) => model_file::locate(path, options.models_dir.as_deref())?,
         (None, Some(name)) => {

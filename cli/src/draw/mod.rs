@@ -99,6 +99,6 @@ impl TerminalSession {
 
 /// Prints that a file was written.
 pub(crate) fn print_written(path: &Path, of: &str) {
-    // A reader of the output that went away is no reason to stop drawing.
+    // If nobody reads the output any more, drawing continues.
     let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{} ({of})\n", path.display()));
 }

@@ -75,7 +75,7 @@ unsafe impl LeftSide for RowPointers {
         source: &R,
         rows: Range<usize>,
         part: SumPart,
-        lists: &mut Vec<*const f32>,
+        lists: &mut Self::Buffer,
     ) -> RowPointers {
         lists.clear();
         for segment in 0..source.segments() {
