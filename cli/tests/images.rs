@@ -149,7 +149,7 @@ fn an_empty_prompt_and_a_very_long_one_draw() {
     room.succeeds(&["txt2img", "", "--steps", "1", "-s", "1"]);
     let long = "cat ".repeat(200);
     room.succeeds(&["txt2img", &long, "-n", "dog", "--steps", "1", "-s", "1", "-o", "long.png"]);
-    assert_eq!(room.files(), ["long.png", "image-1.png"]);
+    assert_eq!(room.files(), ["image-1.png", "long.png"]);
 }
 
 #[test]

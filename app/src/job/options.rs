@@ -215,8 +215,8 @@ use JobOptionKind::{File, Files, List, Switch, Upscaler, Value, Values, Weighted
 
 /// Every option. The order is that in which metadata list files; `control-net` stands before what depends on it.
 pub static OPTIONS: &[JobOption] = &[
-    recorded("image", File, |job| job.task.image_mut().and_then(|image| field(image))),
-    recorded("strength", Value, |job| strength(job).and_then(|strength| field(strength))),
+    recorded("image", File, |job| job.task.image_mut().and_then(field)),
+    recorded("strength", Value, |job| strength(job).and_then(field)),
     recorded("resize", Value, |job| match &mut job.task {
         JobTask::Img2img(task) => field(&mut task.resize),
         JobTask::Edit(task) => field(&mut task.resize),
