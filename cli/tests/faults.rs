@@ -101,7 +101,7 @@ fn a_killed_program_leaves_whole_images() {
         // Somewhere behind the first image, and later in each round.
         let drawn = || room.files().iter().filter(|name| name.ends_with(".png")).count();
         while drawn() <= 3 * round && child.try_wait().unwrap().is_none() {
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         signal(&child, "-KILL");
         child.wait().unwrap();

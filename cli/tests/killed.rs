@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How often the program is killed in each test.
-const KILLS: usize = 50;
+const KILLS: usize = 20;
 /// The signal that no program can hear.
 const SIGKILL: i32 = 9;
 /// How many lengths of the disk are tried.
@@ -139,7 +139,7 @@ fn while_it_draws_each_image_is_the_old_or_the_new_one() {
         while before.iter().zip(pictures()).filter(|(old, new)| **old != *new).count() < count
             && child.try_wait().unwrap().is_none()
         {
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     };
     kill(&room, [&first, &second], outcomes.took, wait, |found| {
