@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Edit(Box<EditArgs>),
     /// Draw images whose settings differ, as one labelled image
     Grid(Box<GridArgs>),
-    /// HiresUpscaler an image, with an ESRGAN or by Lanczos' filter
+    /// Enlarge an image, with an ESRGAN or by Lanczos' filter
     Upscale(Box<UpscaleArgs>),
     /// Draw an image again, as its file tells
     Replay(ReplayArgs),
