@@ -85,8 +85,11 @@ pub(super) fn dequantize(isa: Isa, dtype: DType, part: PanelPart<'_>) {
         .unwrap_or_else(|| panic!("{dtype} is not a dtype of weights"));
 }
 
+/// Fills a part of a panel with the values of one dtype.
+type FillPanel = fn(Isa, PanelPart<'_>);
+
 /// The routine of each dtype whose values stand alone.
-const PLAIN: &[(DType, fn(Isa, PanelPart<'_>))] = &[
+const PLAIN: &[(DType, FillPanel)] = &[
     (DType::F32, |isa, part| isa.run(PlainPanel::<f32>(part, PhantomData))),
     (DType::F16, |isa, part| isa.run(PlainPanel::<half::f16>(part, PhantomData))),
     (DType::BF16, |isa, part| isa.run(PlainPanel::<half::bf16>(part, PhantomData))),
