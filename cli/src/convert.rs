@@ -8,7 +8,7 @@ use crate::{check_environment, check_threads, interrupt, print, sources};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
 use latent_diffusion::Error;
-use latent_diffusion::convert::{Conversion, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions};
 use latent_diffusion::lora::{Lora, Strength};
 use latent_loader::{Access, Checkpoint};
 use std::ops::ControlFlow;
@@ -32,13 +32,13 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let open = |(path, weight): &Weighted| -> Result<_, AppError> {
         Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), Strength::from(*weight)))
     };
-    let options = Options {
+    let options = ConvertOptions {
         numbers: args.dtype,
         loras: args.lora.iter().map(open).collect::<Result<_, _>>()?,
         keep_ema: args.keep_ema,
         prediction: args.prediction,
         zero_terminal_snr: args.zero_snr,
-        ..Options::to(args.layout())
+        ..ConvertOptions::to(args.layout())
     };
     let conversion = Conversion::plan(sources.checkpoint, &options)?;
     for applied in conversion.applied() {
@@ -65,7 +65,12 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         })
     })?;
     for left_out in conversion.left_out() {
-        eprintln!("left out: {}, {} tensors, {}", left_out.what, left_out.tensors, bytes(left_out.bytes));
+        eprintln!(
+            "left out: {}, {} tensors, {}",
+            left_out.component,
+            left_out.tensors,
+            bytes(left_out.bytes)
+        );
     }
     let formats: Vec<_> =
         conversion.bytes().iter().map(|(dtype, n)| format!("{dtype} {}", bytes(*n))).collect();

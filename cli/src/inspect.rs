@@ -5,7 +5,8 @@ use crate::memory::{self, MemoryEstimate};
 use crate::{hash, print};
 use latent_app::AppError;
 use latent_diffusion::families::{
-    Base, Component, Facts, Family, Identity, Misshaped, Model, ModelKind, PartCheck,
+    Component, ComponentCheck, ComponentSummary, Family, Identity, MisshapedTensor, Model, ModelKind,
+    ModelVariant, Probe,
 };
 use latent_diffusion::lora::Summary;
 use latent_diffusion::names::Named;
@@ -36,9 +37,9 @@ struct Report<'a> {
     /// Why the file cannot draw, if it cannot.
     problem: Option<String>,
     model: Option<Model>,
-    components: Vec<Component>,
+    components: Vec<ComponentSummary>,
     memory: Vec<MemoryEstimate>,
-    checks: Vec<PartCheck>,
+    checks: Vec<ComponentCheck>,
     /// The sizes of an upscaler, or why it is none that can be used.
     upscaler: Option<Result<UpscalerConfig, String>>,
     sha256: Option<String>,
@@ -47,33 +48,28 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn of(checkpoint: &'a Arc<Checkpoint>) -> Report<'a> {
-        let facts = Facts::of(checkpoint);
-        let identity = Identity::of(checkpoint);
-        let (model, problem) = match Model::detect(checkpoint) {
+        let probe = Probe::of(checkpoint);
+        let identity = probe.identity().clone();
+        let (model, problem) = match Model::of(&probe) {
             Ok(model) => (Some(model), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let mut components = facts.components();
+        let components = probe.components();
         let checks = match identity.kind {
             ModelKind::Model | ModelKind::Unet | ModelKind::TextEncoder | ModelKind::Vae => {
-                PartCheck::all(checkpoint)
+                ComponentCheck::all(&probe)
             }
             _ => Vec::new(),
         };
-        if let [only] = &mut components[..]
-            && only.name == "other"
-        {
-            only.name = identity.kind.label();
-        }
         let memory = match identity.kind {
             ModelKind::Model | ModelKind::Unet => {
-                memory::needs(&components, checkpoint, facts.model_channels.unwrap_or(320))
+                memory::needs(&components, checkpoint, probe.model_channels().unwrap_or(320))
             }
             _ => Vec::new(),
         };
-        let family = Family::detect(&facts);
+        let family = probe.supported_family();
         let upscaler = (identity.kind == ModelKind::Upscaler).then(|| {
-            let file = UpscalerFile::open(checkpoint.clone()).map_err(|error| error.to_string())?;
+            let file = UpscalerFile::of(&probe).map_err(|error| error.to_string())?;
             Ok(file.config().clone())
         });
         Report {
@@ -100,11 +96,17 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The name of a component; a file of something else has no other component than itself.
+    fn name_of(&self, summary: &ComponentSummary) -> &'static str {
+        let is_only = self.components.len() == 1 && summary.component == Component::Other;
+        if is_only { self.identity.kind.label() } else { summary.component.name() }
+    }
+
     fn json(&self) -> serde_json::Value {
         let identity = &self.identity;
         let components = self.components.iter().map(|c| {
             let dtypes: serde_json::Map<_, _> = c.dtypes.iter().map(|(d, bytes)| (d.clone(), json!(bytes))).collect();
-            json!({"name": c.name, "tensors": c.tensors, "parameters": c.parameters, "bytes": c.bytes, "dtypes": dtypes})
+            json!({"name": self.name_of(c), "tensors": c.tensors, "parameters": c.parameters, "bytes": c.bytes, "dtypes": dtypes})
         });
         let mut report = json!({
             "file": self.checkpoint.label(),
@@ -114,15 +116,15 @@ impl<'a> Report<'a> {
             "tensors": self.checkpoint.tensors().count(),
             "kind": identity.kind.id(),
             "purpose": identity.kind.purpose(),
-            "family": self.family.map(|f| f.id).or(identity.base.map(Base::id)),
+            "family": self.family.map(|f| f.id).or(identity.family.map(|f| f.id)),
             "family_name": identity.family_label(),
-            "base": identity.base.map(Base::id),
-            "variant": identity.variant,
-            "distilled": identity.distilled.map(|(name, by)| json!({"name": name, "told_by": by})),
-            "prediction": identity.prediction.as_ref().map(|told| told.prediction.name()),
-            "prediction_told_by": identity.prediction.as_ref().map(|told| told.by),
+            "base": identity.family.map(|f| f.id),
+            "variant": identity.variant.map(ModelVariant::name),
+            "distilled": identity.distillation.map(|d| json!({"name": d.distillation.name(), "told_by": d.evidence.label()})),
+            "prediction": identity.prediction.as_ref().map(|detected| detected.prediction.name()),
+            "prediction_told_by": identity.prediction.as_ref().map(|detected| detected.evidence.label()),
             "zero_terminal_snr": identity.zero_terminal_snr,
-            "lacks": identity.lacks,
+            "lacks": identity.lacks.iter().map(|component| component.name()).collect::<Vec<_>>(),
             "can_draw": self.model.is_some(),
             "problem": self.problem,
             "components": components.collect::<Vec<_>>(),
@@ -175,15 +177,19 @@ impl<'a> Report<'a> {
         if let Some(summary) = Summary::of(self.checkpoint).filter(|_| identity.kind == ModelKind::Lora) {
             line("changes", &summary.to_string());
         }
-        if let Some((name, by)) = identity.distilled {
-            line("for few steps", &format!("{name}, told by {by}"));
+        if let Some(detected) = identity.distillation {
+            line("for few steps", &format!("{}, told by {}", detected.distillation, detected.evidence));
         }
-        if let Some(told) = &identity.prediction {
+        if let Some(detected) = &identity.prediction {
             let snr = if identity.zero_terminal_snr { ", zero terminal SNR" } else { "" };
-            line("prediction", &format!("{}{snr}, told by {}", told.prediction.name(), told.by));
+            line(
+                "prediction",
+                &format!("{}{snr}, told by {}", detected.prediction.name(), detected.evidence),
+            );
         }
         if !identity.lacks.is_empty() {
-            line("lacks", &identity.lacks.join(", "));
+            let lacks: Vec<_> = identity.lacks.iter().map(|component| component.name()).collect();
+            line("lacks", &lacks.join(", "));
         }
         if let (Some(problem), ModelKind::Model | ModelKind::Unet | ModelKind::Unknown) =
             (&self.problem, identity.kind)
@@ -193,15 +199,15 @@ impl<'a> Report<'a> {
         for c in &self.components {
             let dtypes: Vec<_> = c.dtypes.iter().map(|(d, n)| format!("{d} {}", bytes(*n))).collect();
             let parameters = format!("{:.1} M values", c.parameters as f64 / 1e6);
-            line(c.name, &format!("{} tensors, {parameters}, {}", c.tensors, dtypes.join(", ")));
+            line(self.name_of(c), &format!("{} tensors, {parameters}, {}", c.tensors, dtypes.join(", ")));
         }
-        for check in self.checks.iter().filter(|check| !check.is_good()) {
+        for check in self.checks.iter().filter(|check| !check.is_exact()) {
             let misshaped: Vec<_> = check.misshaped.iter().map(shapes).collect();
             for (what, names) in
-                [("missing", &check.missing), ("of another shape", &misshaped), ("not used", &check.extra)]
+                [("missing", &check.missing), ("of another shape", &misshaped), ("not used", &check.unused)]
             {
                 if !names.is_empty() {
-                    line(what, &format!("{}: {}", check.part, first_names(names)));
+                    line(what, &format!("{}: {}", check.component, first_names(names)));
                 }
             }
         }
@@ -253,18 +259,18 @@ fn first_names(names: &[String]) -> String {
     format!("{} {tensors}: {}{more}", names.len(), first.join(", "))
 }
 
-fn shapes(tensor: &Misshaped) -> String {
+fn shapes(tensor: &MisshapedTensor) -> String {
     format!("{} {:?} in place of {:?}", tensor.name, tensor.found, tensor.expected)
 }
 
-fn check_json(check: &PartCheck) -> serde_json::Value {
+fn check_json(check: &ComponentCheck) -> serde_json::Value {
     let misshaped = check.misshaped.iter();
     let misshaped = misshaped.map(|t| json!({"name": t.name, "expected": t.expected, "found": t.found}));
     json!({
-        "part": check.part,
+        "part": check.component.name(),
         "missing": check.missing,
         "misshaped": misshaped.collect::<Vec<_>>(),
-        "not_used": check.extra,
+        "not_used": check.unused,
     })
 }
 

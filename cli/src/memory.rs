@@ -1,6 +1,6 @@
 //! An estimate of the memory that drawing takes, from the sizes of a model's parts alone.
 
-use latent_diffusion::families::Component;
+use latent_diffusion::families::{Component, ComponentSummary};
 use latent_loader::Checkpoint;
 
 /// Memory needed for square images of a size.
@@ -30,14 +30,14 @@ const NUMBER: u64 = 4;
 /// The most that any of the stages takes: each has its own weights in memory, in the file's number format, and its
 /// activations. `model_channels` are the UNet's at its first level.
 pub(crate) fn needs(
-    components: &[Component],
+    components: &[ComponentSummary],
     checkpoint: &Checkpoint,
     model_channels: usize,
 ) -> Vec<MemoryEstimate> {
-    let bytes = |names: &[&str]| -> u64 {
-        components.iter().filter(|c| names.contains(&c.name)).map(|c| c.bytes).sum()
+    let bytes = |component: Component| -> u64 {
+        components.iter().filter(|c| c.component == component).map(|c| c.bytes).sum()
     };
-    let (text, unet, vae) = (bytes(&["text encoder"]), bytes(&["UNet", "UNet alone"]), bytes(&["VAE"]));
+    let (text, unet, vae) = (bytes(Component::TextEncoder), bytes(Component::UNet), bytes(Component::Vae));
     let norms = ["first_stage_model.decoder.norm_out.weight", "vae.decoder.conv_norm_out.weight"];
     let norm = norms.iter().find_map(|name| checkpoint.get(name)).and_then(|t| t.shape.first().copied());
     let vae_channels = (norm.unwrap_or(VAE_CHANNELS) as u64).saturating_mul(2);

@@ -4,13 +4,14 @@ use crate::args::ModelsArgs;
 use crate::inspect::{bytes, printable};
 use crate::{hash, print};
 use latent_app::AppError;
-use latent_diffusion::families::{Identity, ModelKind};
+use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};
 use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::{Checkpoint, cached_snapshot};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Folders below a root in which models lie: those of the webui and of ComfyUI, and the root itself.
 const BELOW: [&str; 18] = [
@@ -101,9 +102,10 @@ impl Found {
     fn of(path: PathBuf) -> Found {
         match Checkpoint::open(&path) {
             Ok(checkpoint) => {
-                let (bytes, identity) = (checkpoint.file_bytes(), Identity::of(&checkpoint));
+                let (bytes, probe) = (checkpoint.file_bytes(), Probe::of(&Arc::new(checkpoint)));
+                let identity = probe.identity().clone();
                 let is_upscaler = identity.kind == ModelKind::Upscaler;
-                let upscaler = is_upscaler.then(|| UpscalerFile::open(checkpoint)).and_then(Result::ok);
+                let upscaler = is_upscaler.then(|| UpscalerFile::of(&probe)).and_then(Result::ok);
                 let upscaler = upscaler.map(|file| file.config().to_string());
                 Found { path, bytes, identity: Ok(identity), upscaler, sha256: None }
             }
@@ -144,8 +146,8 @@ impl Found {
             "path": self.path.display().to_string(),
             "bytes": self.bytes,
             "kind": identity.map(|i| i.kind.id()),
-            "base": identity.and_then(|i| i.base).map(|b| b.id()),
-            "variant": identity.and_then(|i| i.variant),
+            "base": identity.and_then(|i| i.family).map(|family| family.id),
+            "variant": identity.and_then(|i| i.variant).map(ModelVariant::name),
             "problem": self.identity.as_ref().err(),
             "sha256": self.sha256,
             "short_hash": self.sha256.as_deref().map(hash::short),

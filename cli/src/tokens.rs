@@ -3,7 +3,7 @@
 use crate::args::TokensArgs;
 use crate::{model, print, words as learned};
 use latent_app::AppError;
-use latent_diffusion::embeddings::{TextualInversion, Words};
+use latent_diffusion::embeddings::{LearnedEmbeddings, TextualInversion};
 use latent_diffusion::families::Model;
 use latent_diffusion::lora::{Tag, take_tags};
 use latent_diffusion::prompt::{self, Chunk, PromptSchedule, Wildcards, subprompts};
@@ -78,8 +78,8 @@ impl Parts {
         };
         let files = learned::open(&args.words, &[&bare])?;
         let words = match (&model, &files[..]) {
-            (_, []) => Words::default(),
-            (Some(model), files) => Words::new(files, &model.text, model.family.label)?,
+            (_, []) => LearnedEmbeddings::default(),
+            (Some(model), files) => LearnedEmbeddings::new(files, &model.text, model.family.label)?,
             (None, _) => {
                 let line = "embedding: is for one kind of model; name the model with -m";
                 return Err(AppError::BadInput(line.into()));

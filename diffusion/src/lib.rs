@@ -3,7 +3,7 @@
 //!
 //! [`Pipeline`] does the whole way; its parts stand alone: the [`tokenizer`], the [`prompt`] syntax, the [`text`]
 //! encoder, the [`unet`], the [`vae`], the random generators ([`rng`]), noise [`schedule`]s and [`samplers`].
-//! [`families`] tells what a checkpoint is.
+//! [`families`] finds out what a checkpoint is.
 //!
 //! ```
 //! use latent_diffusion::rng::RngKind;
@@ -33,7 +33,6 @@ struct Readme;
 #[doc = include_str!("../../docs/prompts.md")]
 struct Prompts;
 
-mod checklist;
 pub mod controlnet;
 pub mod convert;
 pub mod embeddings;
@@ -49,22 +48,21 @@ mod resnet;
 pub mod rng;
 pub mod samplers;
 pub mod schedule;
-mod synthetic;
 pub mod taesd;
+mod tensor_names;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
 pub mod upscaler;
 pub mod vae;
-mod whole;
 
 pub use error::Error;
+pub use families::{ComponentCheck, MAX_SIDE, MissingTensors};
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
     AestheticScores, Conditioning, Control, Drawing, DrawnStep, Event, Fill, Hires, HiresUpscaler, Image,
-    Latents, Listener, MAX_SIDE, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
+    Latents, Listener, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
-pub use whole::{MissingPart, MissingTensors};

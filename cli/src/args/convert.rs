@@ -4,7 +4,7 @@ use super::drawing::{parse_prediction, parse_switch};
 use crate::lora;
 use crate::sources::SourceArgs;
 use clap::ValueEnum;
-use latent_diffusion::convert::{Layout, Numbers};
+use latent_diffusion::convert::{Numbers, OutputLayout};
 use latent_diffusion::samplers::Prediction;
 use std::path::PathBuf;
 
@@ -55,14 +55,14 @@ pub(crate) enum LayoutName {
 
 impl ConvertArgs {
     /// The layout that is asked for, or else the one that the output's name speaks of.
-    pub(crate) fn layout(&self) -> Layout {
+    pub(crate) fn layout(&self) -> OutputLayout {
         let is_file =
             self.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
         match self.layout {
-            Some(LayoutName::Single) => Layout::Single,
-            Some(LayoutName::Folder) => Layout::Folder,
-            None if is_file => Layout::Single,
-            None => Layout::Folder,
+            Some(LayoutName::Single) => OutputLayout::Single,
+            Some(LayoutName::Folder) => OutputLayout::Folder,
+            None if is_file => OutputLayout::Single,
+            None => OutputLayout::Folder,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Measured;
 use super::memory::Use;
 use super::stage::{CFG, CHOICES};
 use latent_diffusion::VaeTiling;
-use latent_diffusion::families::Published;
+use latent_diffusion::families::PublishedModel;
 use latent_diffusion::tensor::profile::Class;
 use latent_kernels::Isa;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const STEPS: usize = 20;
 
 /// Everything that was measured.
 pub(super) struct Report {
-    pub(super) family: &'static Published,
+    pub(super) family: &'static PublishedModel,
     pub(super) side: usize,
     /// UNet evaluations at once.
     pub(super) batch: usize,
@@ -226,7 +226,7 @@ mod tests {
         let measured =
             |&(stage, seconds)| Measured { stage, seconds, profile: Profile::default(), memory: None };
         Report {
-            family: latent_diffusion::families::PUBLISHED[0],
+            family: latent_diffusion::families::published().next().unwrap(),
             side: 512,
             batch: CFG,
             memory: VaeTiling::Off,

@@ -7,7 +7,7 @@ use latent_loader::Weights;
 /// Sizes of a `ControlNetModel`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlNetConfig {
-    /// Those of the UNet whose way down and middle it is a copy of; nothing is told of the way up.
+    /// Those of the UNet whose down blocks and mid block it is a copy of; the sizes of up blocks are not set.
     pub unet: UNetConfig,
     /// Channels of the image, of the first convolution that sees it, and of each one after that but the last.
     pub hint_channels: Vec<usize>,
@@ -17,7 +17,7 @@ impl ControlNetConfig {
     /// Reads the sizes from tensors named as diffusers names them.
     ///
     /// # Errors
-    /// A tensor that tells a size is missing; sizes that make no network.
+    /// A tensor that a size is read from is missing; sizes of which no network can be built.
     pub fn from_weights(weights: &Weights, heads: Heads) -> Result<ControlNetConfig, Error> {
         let hint = weights.scope("controlnet_cond_embedding");
         let mut hint_channels = vec![hint.dim("conv_in.weight", 1)?, hint.dim("conv_in.weight", 0)?];
@@ -28,7 +28,7 @@ impl ControlNetConfig {
         Ok(ControlNetConfig { unet: UNetConfig::of_way_down(weights, heads)?, hint_channels })
     }
 
-    /// Pixels of the image on each side of an element of the latent: every other block halves it.
+    /// Pixels of the image along a side of an element of the latents: every other block halves it.
     #[must_use]
     pub fn factor(&self) -> usize {
         let blocks = self.hint_channels.len().saturating_sub(2);

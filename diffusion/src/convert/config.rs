@@ -1,7 +1,7 @@
-//! The configurations of a diffusers folder: what diffusers and transformers cannot tell from shapes.
+//! The configurations of a diffusers folder: what diffusers and transformers cannot read from shapes.
 
 use crate::Error;
-use crate::families::{Input, Model};
+use crate::families::{Distillation, Model, NetworkInput};
 use crate::samplers::Prediction;
 use crate::text::{TextActivation, TextPart};
 use crate::tokenizer::{CONTEXT, END, START};
@@ -16,7 +16,7 @@ const HEAD_WIDTH: usize = 64;
 /// `UNet2DConditionModel`.
 ///
 /// # Errors
-/// A UNet whose depths that class has no words for.
+/// A UNet whose depths that class cannot express.
 pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     let unet = &model.unet;
     let levels = unet.block_out_channels.len();
@@ -28,7 +28,7 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };
     let heads: Vec<usize> =
         unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
-    // One number where all levels have as many, as the published models have it (SD 1.x).
+    // A single number where all levels have as many, as in the published models (SD 1.x).
     let heads = match heads.first() {
         Some(first) if heads.iter().all(|count| count == first) => json!(first),
         _ => json!(heads),
@@ -53,7 +53,7 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
         "in_channels": unet.in_channels,
         "layers_per_block": unet.layers_per_block,
         "mid_block_scale_factor": 1,
-        "mid_block_type": middle(unet),
+        "mid_block_type": mid_block_class(unet),
         "norm_eps": 1e-5,
         "norm_num_groups": 32,
         "out_channels": unet.out_channels,
@@ -81,7 +81,7 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     Ok(config)
 }
 
-fn middle(unet: &UNetConfig) -> Value {
+fn mid_block_class(unet: &UNetConfig) -> Value {
     match (unet.mid_depth, unet.mid_resnets) {
         (0, 0) => Value::Null,
         (0, _) => "UNetMidBlock2D".into(),
@@ -89,7 +89,7 @@ fn middle(unet: &UNetConfig) -> Value {
     }
 }
 
-/// Transformer blocks of each level. The middle has as many as the last level's entry tells, where that has none itself.
+/// Transformer blocks of each level. The last entry is that of the mid block where the last level has no attention.
 fn depths(model: &Model) -> Result<Vec<usize>, Error> {
     let mut depths = model.unet.transformer_depth.clone();
     let middle = model.unet.mid_depth;
@@ -98,8 +98,9 @@ fn depths(model: &Model) -> Result<Vec<usize>, Error> {
             *last = middle;
         } else if middle > 0 && *last != middle {
             let reason =
-                format!("its UNet has {middle} transformer blocks in the middle and {last} before it");
-            let reason = format!("{reason}, which no configuration of diffusers tells; write a single file");
+                format!("its UNet has {middle} transformer blocks in the mid block and {last} before it");
+            let reason =
+                format!("{reason}, which no configuration of diffusers can express; write a single file");
             return Err(Error::Unsupported { file: model.weights.label().to_owned(), reason });
         }
     }
@@ -128,12 +129,12 @@ pub(super) fn vae(model: &Model) -> Value {
     })
 }
 
-/// An `f32` as the shortest decimal number that means it.
+/// An `f32` as the shortest decimal number that rounds to it.
 fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// `CLIPTextModel`, of so many layers.
+/// `CLIPTextModel`, of `layers` layers.
 pub(super) fn text(part: &TextPart, layers: usize) -> Value {
     let config = &part.config;
     json!({
@@ -167,11 +168,11 @@ fn class(part: &TextPart) -> &'static str {
 pub(super) fn scheduler(model: &Model) -> (&'static str, Value) {
     let is_zero = model.training.is_zero_terminal_snr();
     let is_xl = model.unet.added_dim.is_some();
-    let (class, spacing) = match model.distilled {
-        Some("lcm") => ("LCMScheduler", "leading"),
-        Some("turbo") => ("EulerAncestralDiscreteScheduler", "trailing"),
-        Some("hyper") => ("DDIMScheduler", "trailing"),
-        Some(_) => ("EulerDiscreteScheduler", "trailing"),
+    let (class, spacing) = match model.distillation {
+        Some(Distillation::Lcm) => ("LCMScheduler", "leading"),
+        Some(Distillation::Turbo) => ("EulerAncestralDiscreteScheduler", "trailing"),
+        Some(Distillation::Hyper) => ("DDIMScheduler", "trailing"),
+        Some(Distillation::Lightning) => ("EulerDiscreteScheduler", "trailing"),
         None if is_zero => ("EulerDiscreteScheduler", "trailing"),
         None if is_xl => ("EulerDiscreteScheduler", "leading"),
         None => ("DDIMScheduler", "leading"),
@@ -200,13 +201,13 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Value) {
 pub(super) fn index(model: &Model, scheduler: &str) -> Value {
     let is_xl = model.unet.added_dim.is_some();
     let class = match (is_xl, model.input) {
-        (true, Input::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
-        (true, Input::Latent) => "StableDiffusionXLPipeline",
-        (true, Input::Inpaint) => "StableDiffusionXLInpaintPipeline",
-        (true, Input::Edit) => "StableDiffusionXLInstructPix2PixPipeline",
-        (false, Input::Latent) => "StableDiffusionPipeline",
-        (false, Input::Inpaint) => "StableDiffusionInpaintPipeline",
-        (false, Input::Edit) => "StableDiffusionInstructPix2PixPipeline",
+        (true, NetworkInput::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
+        (true, NetworkInput::Latent) => "StableDiffusionXLPipeline",
+        (true, NetworkInput::Inpaint) => "StableDiffusionXLInpaintPipeline",
+        (true, NetworkInput::Edit) => "StableDiffusionXLInstructPix2PixPipeline",
+        (false, NetworkInput::Latent) => "StableDiffusionPipeline",
+        (false, NetworkInput::Inpaint) => "StableDiffusionInpaintPipeline",
+        (false, NetworkInput::Edit) => "StableDiffusionInstructPix2PixPipeline",
     };
     let none = json!([null, null]);
     let mut index = json!({

@@ -88,7 +88,9 @@ fn every_layout_is_the_same_network() {
 
 #[test]
 fn another_file_is_told_what_it_is() {
-    assert!(refused("model", entries("sd15")).contains("is no ControlNet but a model, which draws images"));
+    assert!(
+        refused("model", entries("sd15")).contains("is not a ControlNet but a model, which draws images")
+    );
     let lora = refused("lora", entries("lora-sd15-kohya"));
     assert!(lora.contains("LoRA") && lora.contains("give a ControlNet"), "{lora}");
     assert!(refused("taesd", entries("taesd")).contains("tiny VAE (TAESD)"));

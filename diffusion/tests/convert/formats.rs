@@ -4,7 +4,7 @@ use crate::models::{self, model};
 use crate::{Room, assert_same, contents, draw};
 use half::{bf16, f16};
 use latent_benches::WeightDtype;
-use latent_diffusion::convert::{Conversion, Layout, Numbers, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions, Numbers, OutputLayout};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::lora::{Lora, Strength};
 use latent_diffusion::{Event, Pipeline, Settings};
@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn to(numbers: Numbers) -> Options {
-    Options { numbers: Some(numbers), ..Options::to(Layout::Single) }
+fn to(numbers: Numbers) -> ConvertOptions {
+    ConvertOptions { numbers: Some(numbers), ..ConvertOptions::to(OutputLayout::Single) }
 }
 
 #[test]
@@ -74,16 +74,21 @@ fn a_number_that_does_not_fit_is_named() {
 #[test]
 fn a_lora_merged_in_is_one_added_while_drawing() {
     for (family, lora, layout) in [
-        ("sd15", "lora-sd15-kohya", Layout::Single),
-        ("sdxl", "lora-sdxl-kohya", Layout::Folder),
-        ("sdxl", "lora-sdxl-kohya", Layout::Single),
+        ("sd15", "lora-sd15-kohya", OutputLayout::Single),
+        ("sdxl", "lora-sdxl-kohya", OutputLayout::Folder),
+        ("sdxl", "lora-sdxl-kohya", OutputLayout::Single),
     ] {
         let room = Room::new();
         let open = || {
             let file = models::write(&room, "lora.safetensors", models::entries(lora), WeightDtype::F16);
             vec![(Arc::new(Lora::open(file).unwrap()), Strength::from(0.75))]
         };
-        let options = Options { layout, numbers: Some(Numbers::F32), loras: open(), ..Options::to(layout) };
+        let options = ConvertOptions {
+            layout,
+            numbers: Some(Numbers::F32),
+            loras: open(),
+            ..ConvertOptions::to(layout)
+        };
         let conversion = Conversion::plan(model(&room, family), &options).unwrap();
         let [applied] = conversion.applied() else { panic!() };
         assert!(applied.applied > 100 && applied.applied == applied.total, "{applied}");
@@ -105,7 +110,8 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
 #[test]
 fn the_listener_hears_every_byte_and_can_stop() {
     let room = Room::new();
-    let conversion = Conversion::plan(model(&room, "sd15"), &Options::to(Layout::Folder)).unwrap();
+    let conversion =
+        Conversion::plan(model(&room, "sd15"), &ConvertOptions::to(OutputLayout::Folder)).unwrap();
     let heard = Cell::new((0, 0));
     let all: u64 = conversion.bytes().iter().map(|(_, bytes)| bytes).sum();
     let write = |name: &str, stop: u64| {
