@@ -42,7 +42,7 @@ fn ids(chunk: &Chunk) -> Vec<u32> {
 }
 
 /// The first chunk's ids of a prompt, learned ones counted from 0.
-fn learned(prompt: &str, words: &Words) -> Vec<u32> {
+fn learned(prompt: &str, words: &LearnedEmbeddings) -> Vec<u32> {
     let chunks = encode_with(prompt, END, words);
     ids(&chunks[0]).iter().filter_map(|id| id.checked_sub(VOCABULARY)).collect()
 }
