@@ -57,12 +57,12 @@ pub mod upscaler;
 pub mod vae;
 
 pub use error::Error;
-pub use families::{ComponentCheck, MAX_SIDE, MissingTensors};
+pub use families::{ComponentCheck, MissingTensors};
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
     AestheticScores, Conditioning, Control, Drawing, DrawnStep, Event, Fill, Hires, HiresUpscaler, Image,
-    Latents, Listener, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
+    Latents, Listener, MAX_SIDE, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;

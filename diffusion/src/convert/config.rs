@@ -26,13 +26,6 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
         .collect();
     let up_types = up_depths.iter().map(|d| if d[0] > 0 { "CrossAttnUpBlock2D" } else { "UpBlock2D" });
     let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };
-    let heads: Vec<usize> =
-        unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
-    // A single number where all levels have as many, as in the published models (SD 1.x).
-    let heads = match heads.first() {
-        Some(first) if heads.iter().all(|count| count == first) => json!(first),
-        _ => json!(heads),
-    };
     let is_linear = model.weights.names().any(|name| {
         name.ends_with(".proj_in.weight") && {
             model.weights.shape(name).is_some_and(|shape| shape.len() == 2)
@@ -42,7 +35,7 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
     let mut config = json!({
         "_class_name": "UNet2DConditionModel",
         "act_fn": "silu",
-        "attention_head_dim": heads,
+        "attention_head_dim": heads(unet),
         "block_out_channels": unet.block_out_channels,
         "center_input_sample": false,
         "cross_attention_dim": unet.cross_attention_dim,
@@ -79,6 +72,16 @@ pub(super) fn unet(model: &Model) -> Result<Value, Error> {
         config["upcast_attention"] = true.into();
     }
     Ok(config)
+}
+
+/// Heads of each level; a single number where all levels have as many, as in the published models (SD 1.x).
+fn heads(unet: &UNetConfig) -> Value {
+    let heads: Vec<usize> =
+        unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
+    match heads.first() {
+        Some(first) if heads.iter().all(|count| count == first) => json!(first),
+        _ => json!(heads),
+    }
 }
 
 fn mid_block_class(unet: &UNetConfig) -> Value {

@@ -27,7 +27,7 @@ impl EncoderNaming {
     }
 }
 
-/// The tensors of the encoder below `scope`, which has a dot behind it, under names that begin with `prefix`. Layers from
+/// The tensors of the encoder below `scope`, which ends in a dot, under names that begin with `prefix`. Layers from
 /// `layers` on are left out, and so is a text projection unless `projects`.
 pub(super) fn tensors(
     weights: &Weights,

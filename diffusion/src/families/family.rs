@@ -10,8 +10,8 @@ use crate::samplers::Prediction;
 use crate::schedule::Training;
 use crate::unet::Heads;
 
-/// A family of models: what its checkpoints have in common, and how to recognise one. Families differ in data alone, which
-/// stands in a file for each.
+/// A family of models: what its checkpoints have in common, and how to recognise one. Families differ in data alone, with a
+/// file for each.
 ///
 /// ```
 /// use latent_diffusion::families;
@@ -37,7 +37,7 @@ pub struct Family {
     pub(crate) variant_by_depth: fn(&UNetShape) -> ModelVariant,
     /// Its text encoders, in the order in which their hidden states are concatenated.
     pub(crate) text_encoders: &'static [TextEncoderRole],
-    /// What the network takes beside the time step and the text.
+    /// What the network takes besides the time step and the text.
     pub(crate) added_vector: AddedVector,
     /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
     pub(crate) zero_negative: bool,
@@ -66,7 +66,7 @@ pub enum DenoiserNetwork {
     },
 }
 
-/// A vector that a network takes beside the time step and the text.
+/// A vector that a network takes besides the time step and the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddedVector {
     /// None.
@@ -115,7 +115,7 @@ impl Family {
         self.text_encoders.iter().map(|role| role.published.width).sum()
     }
 
-    /// The scope of its only text encoder, with a dot behind it; `None` if it has several.
+    /// The scope of its only text encoder, followed by a dot; `None` if it has several.
     pub(crate) fn lone_text_scope(&self) -> Option<&'static str> {
         match self.text_encoders {
             [only] => Some(only.scope_with_dot),

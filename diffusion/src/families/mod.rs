@@ -30,7 +30,7 @@ pub use component::Component;
 pub(crate) use controlnet::ControlNetParts;
 pub use family::{DenoiserNetwork, Family};
 pub use latent_format::LatentFormat;
-pub use model::{MAX_SIDE, Model};
+pub use model::Model;
 pub use model_parts::ModelParts;
 pub use network_input::NetworkInput;
 pub(crate) use probe::Leftovers;

@@ -4,17 +4,14 @@ use super::family::{AddedVector, Family};
 use super::model_parts::ModelParts;
 use super::network_input::NetworkInput;
 use super::probe::{self, Distillation, Probe};
-use crate::Error;
 use crate::samplers::Prediction;
 use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
 use crate::text::TextPart;
 use crate::unet::UNetConfig;
 use crate::vae::VaeConfig;
+use crate::{Error, MAX_SIDE};
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
-
-/// Longest side of an image in pixels. Attention over a larger one would take days.
-pub const MAX_SIDE: usize = 8192;
 
 /// A checkpoint that can draw: the sizes of its parts, and where their weights are.
 #[derive(Clone, Debug)]
@@ -65,14 +62,14 @@ impl Model {
         let checkpoint = probe.checkpoint();
         if let Some(marker) = family.edm_markers.iter().find(|marker| checkpoint.get(marker).is_some()) {
             return Err(probe.refuse(format!(
-                "holds {marker}: it was trained with the noise levels of EDM, which cannot draw yet"
+                "holds {marker}: it was trained with the noise levels of EDM, which are not supported yet"
             )));
         }
         let ModelParts { text, unet, vae, weights, .. } = ModelParts::of(probe)?.require_text()?;
         let Some(input) = NetworkInput::of(unet.in_channels, vae.latent_channels) else {
             return Err(probe.refuse(format!(
-                "is a {} checkpoint whose UNet takes {} channels, which cannot draw; 4 (a latent), 9 (inpainting) and 8 \
-                 (InstructPix2Pix) can",
+                "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
+                 (InstructPix2Pix) are",
                 family.label, unet.in_channels
             )));
         };

@@ -30,6 +30,11 @@ pub fn published() -> impl Iterator<Item = &'static PublishedModel> {
     families().flat_map(|family| family.published)
 }
 
+/// The text encoders of all families.
+pub(crate) fn text_roles() -> impl Iterator<Item = &'static TextEncoderRole> {
+    families().flat_map(|family| family.text_encoders)
+}
+
 /// The family of a UNet or ControlNet.
 pub(crate) fn of_network(index: &TensorIndex) -> Option<&'static Family> {
     families().find(|family| (family.matches)(index))
@@ -42,15 +47,16 @@ pub(crate) fn of_context_width(width: usize) -> Option<&'static Family> {
 
 /// The first family with a text encoder of that width.
 pub(crate) fn of_text_encoder_width(width: usize) -> Option<&'static Family> {
-    families().find(|family| family.text_encoders.iter().any(|role| role.published.width == width))
+    let has_width = |role: &TextEncoderRole| role.published.width == width;
+    families().find(|family| family.text_encoders.iter().any(has_width))
 }
 
-/// The role of a text encoder below a scope with a dot behind it, of a model whose family is not known: that of its
-/// width, or else the one of SDXL.
+/// The role of a text encoder below a scope (which ends in a dot), of a model whose family is not known: that of its width,
+/// or else the one of SDXL.
 pub(crate) fn text_role(scope: &str, width: usize) -> Option<&'static TextEncoderRole> {
     let has_scope = |role: &&TextEncoderRole| role.scope_with_dot == scope;
-    let roles = || families().flat_map(|family| family.text_encoders).filter(has_scope);
-    roles().find(|role| role.published.width == width).or_else(|| SDXL.text_encoders.iter().find(has_scope))
+    let same = text_roles().find(|role| has_scope(role) && role.published.width == width);
+    same.or_else(|| SDXL.text_encoders.iter().find(has_scope))
 }
 
 impl PublishedModel {

@@ -32,7 +32,7 @@ pub(super) static FAMILY: Family = Family {
     added_vector: AddedVector::None,
     zero_negative: false,
     prediction: Prediction::Epsilon,
-    // The last transformer block's first bias tells the models for 768 pixels from those for 512.
+    // The last transformer block's first bias distinguishes the models for 768 pixels from those for 512.
     velocity_by_spread: Some(SpreadRule {
         tensor: "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias",
         max_of_epsilon: 0.09,

@@ -47,7 +47,7 @@ pub(crate) struct TextEncoderRole {
     pub(crate) component: Component,
     /// Where its weights are, below those of the model.
     pub(crate) scope: &'static str,
-    /// The same with a dot behind it.
+    /// The same, followed by a dot.
     pub(crate) scope_with_dot: &'static str,
     /// Sizes of the published encoder.
     pub(crate) published: TextConfig,
@@ -147,7 +147,7 @@ pub(super) fn missing(roles: &[TextEncoderRole], weights: &Weights) -> Vec<Compo
 /// Length of the embeddings of sizes in SDXL's added vector, all six together.
 const SIZES_LENGTH: usize = 6 * 256;
 
-/// The scope of each encoder, with a dot behind it, and the width that it must have for a UNet with these sizes. The hidden
+/// The scope of each encoder, followed by a dot, and the width that it must have for a UNet with these sizes. The hidden
 /// states of two encoders are concatenated, and the added vector contains the pooled text of the second.
 pub(super) fn widths(
     roles: &[TextEncoderRole],

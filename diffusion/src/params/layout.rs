@@ -1,4 +1,4 @@
-//! Matrices that files lay out in two ways: transposed, and queries, keys and values fused into one tensor.
+//! Layouts of matrices in which files differ: transposed ones, and queries, keys and values fused into one tensor.
 
 use crate::Error;
 use latent_loader::{Dtype, RawTensor};
@@ -73,7 +73,7 @@ pub(crate) fn transpose<T: Copy>(items: &[T], [rows, columns]: [usize; 2], len: 
     out
 }
 
-/// A tensor whose values can be reordered: blocks, which lie along the rows, become `f32`.
+/// A tensor whose values can be reordered: blocks, which are parts of rows, become `f32`.
 ///
 /// # Errors
 /// Blocks that cannot be dequantized.

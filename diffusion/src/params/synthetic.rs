@@ -4,7 +4,7 @@ use latent_kernels::parallel;
 use latent_loader::{Dtype, RawTensor};
 use std::fmt::Display;
 
-/// Sign and fraction of an `f16`; the exponent lies between.
+/// Sign and fraction of an `f16`; the exponent is between them.
 const SIGN_AND_FRACTION: u16 = 0x83FF;
 /// The fraction's bits.
 const FRACTION_BITS: u32 = 10;
@@ -14,11 +14,11 @@ const BIAS: i32 = 15;
 const MIN_EXPONENT: i32 = -14;
 /// Bits of 1.0, the smallest scale of a norm.
 const ONE: u16 = 0x3C00;
-/// Bits of the fraction in which scales of norms differ: they lie in 1..1.0625.
+/// Bits of the fraction in which scales of norms differ: they are in 1..1.0625.
 const SCALE_FRACTION: u16 = 0x3F;
-/// Biases lie in ±2^-7..2^-6.
+/// Biases are in ±2^-7..2^-6.
 const BIAS_EXPONENT: i32 = -7;
-/// What the counter of SplitMix64 goes on by: 2^64 over the golden ratio.
+/// The increment of SplitMix64: 2^64 over the golden ratio.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Random numbers that a thread draws at a time; each gives four values.
 const PIECE: usize = parallel::GRAIN;
@@ -27,7 +27,7 @@ const PIECE: usize = parallel::GRAIN;
 #[derive(Clone, Debug)]
 pub(crate) struct Synthetic {
     seed: u64,
-    /// Empty, or the scope with a dot behind it.
+    /// Empty, or the scope followed by a dot.
     prefix: String,
 }
 
@@ -80,14 +80,14 @@ impl Synthetic {
     }
 }
 
-/// Whether a name is that of a bias which Stable Diffusion leaves out: of the layers that give queries, keys and values
-/// in the transformers of a UNet, and of what embeds the guidance (LCM). All other layers have theirs.
+/// Whether a name is that of a bias which Stable Diffusion leaves out: of the layers for queries, keys and values in the
+/// transformers of a UNet, and of the embedding of the guidance scale (LCM). All other layers have one.
 pub(crate) fn is_left_out(name: &str) -> bool {
     let parts: Vec<&str> = name.rsplit('.').take(3).collect();
     matches!(parts[..], ["bias", "to_q" | "to_k" | "to_v", "attn1" | "attn2"] | ["bias", "cond_proj", _])
 }
 
-/// The exponent of values of magnitude `2^exponent` to twice that, in its place.
+/// The bits of the exponent of values of magnitude `2^exponent` to twice that.
 fn exponent_bits(exponent: i32) -> u16 {
     let exponent = exponent.clamp(MIN_EXPONENT, BIAS);
     ((exponent + BIAS) as u16) << FRACTION_BITS
@@ -158,7 +158,7 @@ mod tests {
         assert!(!bias("down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_k"));
         // SDXL's linear projections and the layers of its added vector have them.
         assert!(bias("down_blocks.2.attentions.1.proj_in") && bias("add_embedding.linear_2"));
-        // The projection behind them, the VAE's attention and the text encoder have them.
+        // The projection after them, the VAE's attention and the text encoder have them.
         assert!(bias("attn1.to_out.0") && bias("decoder.mid_block.attentions.0.to_q"));
         assert!(bias("self_attn.q_proj") && bias("conv_in"));
     }

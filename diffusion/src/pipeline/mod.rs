@@ -40,7 +40,7 @@ pub(crate) use load::read;
 pub use mask::Mask;
 pub use memory_estimate::MemoryEstimate;
 pub use prepare::PreparedTask;
-pub use settings::{AestheticScores, Settings};
+pub use settings::{AestheticScores, MAX_SIDE, Settings};
 pub use sizes::SizeConditioning;
 pub use task::{Fill, Task};
 

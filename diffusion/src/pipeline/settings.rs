@@ -2,11 +2,14 @@
 
 use super::{Latents, SizeConditioning};
 use crate::Error;
-use crate::families::{MAX_SIDE, Model, RecommendedSettings};
+use crate::families::{Model, RecommendedSettings};
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
 use crate::schedule::{Churn, Convention, Schedule, ScheduleKind};
 use crate::text::TextPart;
+
+/// Longest side of an image in pixels. Attention over a larger one would take days.
+pub const MAX_SIDE: usize = 8192;
 
 /// Most images in one batch.
 const MAX_BATCH: usize = 256;

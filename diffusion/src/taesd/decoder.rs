@@ -78,6 +78,12 @@ impl TaesdDecoder {
     }
 }
 
+impl std::fmt::Debug for TaesdDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaesdDecoder").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
 /// A function of each value, in main memory.
 pub(super) fn each(x: &Tensor, f: impl Fn(f32) -> f32) -> Result<Tensor, Error> {
     let x = x.to(&Device::Cpu)?;

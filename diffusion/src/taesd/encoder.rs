@@ -70,3 +70,9 @@ impl TaesdEncoder {
         Ok(ops::conv2d(&x, &self.conv_out)?.to(&Device::Cpu)?)
     }
 }
+
+impl std::fmt::Debug for TaesdEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaesdEncoder").field("device", &self.device).finish_non_exhaustive()
+    }
+}

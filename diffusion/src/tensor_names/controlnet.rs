@@ -1,10 +1,10 @@
 //! ControlNets: names in original files (`control_model.`) to canonical names.
 
-/// What a ControlNet has beside the parts of a UNet: beginnings in the original and in diffusers.
+/// Beginnings of the names of layers that a ControlNet has and a UNet does not, in the original and in diffusers.
 const CONTROL: [&str; 5] =
     ["input_hint_block.", "zero_convs.", "middle_block_out.", "controlnet_", "control_add_embedding."];
 
-/// Whether a name is of a part that only ControlNets have.
+/// Whether a name is that of a layer which only ControlNets have.
 pub(crate) fn is_control(name: &str) -> bool {
     CONTROL.iter().any(|start| name.starts_with(start))
 }

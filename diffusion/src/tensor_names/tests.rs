@@ -87,7 +87,7 @@ fn unet_blocks() {
         ("middle_block.2.out_layers.3.bias", "mid_block.resnets.1.conv2.bias"),
         ("output_blocks.2.1.conv.weight", "up_blocks.0.upsamplers.0.conv.weight"),
         ("output_blocks.5.2.conv.weight", "up_blocks.1.upsamplers.0.conv.weight"),
-        // SDXL: attention at the coarsest level too, and a vector beside the time.
+        // SDXL: attention at the coarsest level too, and a vector added to the time.
         ("output_blocks.2.2.conv.weight", "up_blocks.0.upsamplers.0.conv.weight"),
         ("label_emb.0.0.weight", "add_embedding.linear_1.weight"),
         ("label_emb.0.2.bias", "add_embedding.linear_2.bias"),

@@ -3,15 +3,12 @@
 //! The tensors here are the largest: a pixel of the trunk becomes sixteen of the result, with as many channels. So a few rows
 //! are enlarged at a time. Each result depends on pixels at most [`REACH`] away, and these are included, so nothing is lost.
 
-use super::tiles::{UpscalerTile, cut};
+use super::tiles::{REACH, UpscalerTile, cut};
 use super::{RGB, UpscalerConfig};
 use crate::params::Params;
 use crate::{Error, Image};
 use latent_tensor::{Around, Conv2d, Device, Tensor, ops};
 
-/// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
-/// for each doubling, whose pixels are half as large.
-pub(super) const REACH: usize = 2;
 /// Maximum values of a tensor: 64 MiB.
 const MAX_VALUES: usize = 1 << 24;
 

@@ -1,10 +1,12 @@
 //! An image in tiles.
 
-use super::head::REACH;
 use crate::Error;
 use latent_tensor::Tensor;
 use std::ops::Range;
 
+/// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
+/// for each doubling, whose pixels are half as large.
+pub(super) const REACH: usize = 2;
 /// How an image is cut for the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {

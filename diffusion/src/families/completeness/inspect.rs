@@ -162,8 +162,8 @@ impl Inspection<'_> {
 
 /// The sizes of the published encoder of that width, if there is one.
 fn published_text(found: TextConfig) -> TextConfig {
-    let roles = registry::families().flat_map(|family| family.text_encoders);
-    let same = roles.map(|role| &role.published).find(|published| published.width == found.width);
+    let same =
+        registry::text_roles().map(|role| &role.published).find(|published| published.width == found.width);
     // OpenCLIP H comes with its last layer and without it.
     same.map_or(found.clone(), |same| TextConfig { layers: same.layers.max(found.layers), ..same.clone() })
 }

@@ -29,7 +29,7 @@ pub struct ComponentCheck {
     pub required: usize,
     /// Canonical names of tensors that are not in the file.
     pub missing: Vec<String>,
-    /// Tensors of another shape.
+    /// Tensors of the wrong shape.
     pub misshaped: Vec<MisshapedTensor>,
     /// Names in the file of tensors of the component that no layer reads. Those that other programs save with every such
     /// component are not among them.
@@ -73,7 +73,7 @@ impl ComponentCheck {
 
 impl Display for MissingTensors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: seems to be a {} model and is not whole", Plain(&self.file), self.family)?;
+        write!(f, "{}: seems to be a {} model, but is incomplete", Plain(&self.file), self.family)?;
         for component in &self.components {
             write!(f, "; {component}")?;
         }
@@ -91,10 +91,11 @@ impl Display for ComponentCheck {
         }
         if !self.misshaped.is_empty() {
             let misshaped = self.misshaped.len();
-            problems.push(format!("{misshaped} of another shape{}", list(self.misshaped.iter(), misshaped)));
+            problems
+                .push(format!("{misshaped} of the wrong shape{}", list(self.misshaped.iter(), misshaped)));
         }
         if !self.unused.is_empty() {
-            problems.push(format!("{} that no layer takes{}", self.unused.len(), quoted(&self.unused)));
+            problems.push(format!("{} that no layer uses{}", self.unused.len(), quoted(&self.unused)));
         }
         write!(f, "{}: {}", self.component, problems.join(", "))
     }
@@ -102,7 +103,7 @@ impl Display for ComponentCheck {
 
 impl Display for MisshapedTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} has {:?} for {:?}", Quoted(&self.name), self.found, self.expected)
+        write!(f, "{} has {:?} instead of {:?}", Quoted(&self.name), self.found, self.expected)
     }
 }
 

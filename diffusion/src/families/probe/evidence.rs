@@ -37,7 +37,7 @@ impl Evidence {
         }
     }
 
-    /// Whether it lies in the tensors and metadata of the file, and neither in its name nor in files next to it.
+    /// Whether the evidence is in the tensors and metadata of the file, and not in its name or in files next to it.
     pub(crate) fn is_in_file(self) -> bool {
         !matches!(self, Evidence::FileName | Evidence::SchedulerConfig)
     }

@@ -12,9 +12,6 @@ pub(crate) const VAE: &str = "vae.";
 pub(crate) const TEXT: &str = "text_encoder.";
 pub(crate) const TEXT_2: &str = "text_encoder_2.";
 
-/// Width of OpenCLIP bigG, the second text encoder of SDXL.
-const BIG_G_WIDTH: usize = 1280;
-
 /// Names and shapes of all tensors of a checkpoint, sorted by the part that they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct TensorIndex {
@@ -24,17 +21,22 @@ pub(crate) struct TensorIndex {
     unplaced: Vec<(TensorPart, TensorInfo)>,
 }
 
+/// Where text encoders belong whose prefix does not say it.
+#[derive(Debug)]
+pub(crate) struct TextScopes {
+    /// The scope of the only text encoder of the network's family. It is given the index of all that is not text.
+    pub(crate) of_network: fn(&TensorIndex) -> Option<&'static str>,
+    /// The scope of the published text encoder of a width.
+    pub(crate) of_width: fn(usize) -> Option<&'static str>,
+}
+
 /// Text encoder tensors by the encoder that their prefix means, with names below the encoder's scope.
 type TextTensors = BTreeMap<TextSlot, Vec<(String, TensorInfo)>>;
 
 impl TensorIndex {
-    /// Reads the names and shapes of a checkpoint. Where there is one text encoder and its prefix does not say which one it
-    /// is, the network decides: `lone_text_scope` gives the scope of a family's only text encoder, and is asked with the
-    /// index of all that is not text.
-    pub(crate) fn of(
-        checkpoint: &Checkpoint,
-        lone_text_scope: impl Fn(&TensorIndex) -> Option<&'static str>,
-    ) -> TensorIndex {
+    /// Reads the names and shapes of a checkpoint. A lone text encoder belongs to the network's family; others are placed by
+    /// their prefix, or else by their width.
+    pub(crate) fn of(checkpoint: &Checkpoint, text_scopes: &TextScopes) -> TensorIndex {
         #[cfg(test)]
         counter::count();
         let mut index = TensorIndex::default();
@@ -71,8 +73,7 @@ impl TensorIndex {
             };
             index.insert(canonical, part, tensor.clone());
         }
-        let lone_scope = if texts.len() == 1 { lone_text_scope(&index) } else { None };
-        index.insert_texts(texts, lone_scope);
+        index.insert_texts(texts, text_scopes);
         index
     }
 
@@ -86,16 +87,15 @@ impl TensorIndex {
         }
     }
 
-    /// Adds text encoders, under the scope of a lone one if it is known.
-    fn insert_texts(&mut self, texts: TextTensors, lone_scope: Option<&str>) {
+    /// Adds text encoders under the scopes where they belong.
+    fn insert_texts(&mut self, texts: TextTensors, text_scopes: &TextScopes) {
+        let lone_scope = if texts.len() == 1 { (text_scopes.of_network)(self) } else { None };
         for (slot, tensors) in texts {
-            let scope = match slot {
-                _ if lone_scope.is_some() => lone_scope.unwrap_or(TEXT),
+            let scope = lone_scope.unwrap_or_else(|| match slot {
                 TextSlot::First => TEXT,
                 TextSlot::Second => TEXT_2,
-                TextSlot::Unknown if is_big_g(&tensors) => TEXT_2,
-                TextSlot::Unknown => TEXT,
-            };
+                TextSlot::Unknown => width(&tensors).and_then(text_scopes.of_width).unwrap_or(TEXT),
+            });
             for (name, tensor) in tensors {
                 self.insert(Some(format!("{scope}{name}")), TensorPart::Text(slot), tensor);
             }
@@ -167,9 +167,10 @@ impl TensorIndex {
     }
 }
 
-fn is_big_g(tensors: &[(String, TensorInfo)]) -> bool {
-    let table = tensors.iter().find(|(name, _)| name.ends_with("token_embedding.weight"));
-    table.is_some_and(|(_, tensor)| tensor.shape.get(1) == Some(&BIG_G_WIDTH))
+/// The width of a text encoder.
+fn width(tensors: &[(String, TensorInfo)]) -> Option<usize> {
+    let (_, table) = tensors.iter().find(|(name, _)| name.ends_with("token_embedding.weight"))?;
+    table.shape.get(1).copied()
 }
 
 /// What must be known of a file to translate the block numbers of original names.

@@ -19,15 +19,15 @@ pub enum ModelKind {
     Vae,
     /// A small VAE for previews (TAESD).
     TinyVae,
-    /// An addition to the weights of a model: LoRA, LoHa, LoKr.
+    /// Changes of the weights of a model: LoRA, LoHa, LoKr.
     Lora,
     /// A network that steers a UNet by an image.
     ControlNet,
-    /// Words that were learned: a textual inversion.
+    /// Learned embeddings: a textual inversion.
     Embedding,
     /// A network that enlarges images.
     Upscaler,
-    /// Nothing of Stable Diffusion that is known here.
+    /// None of these.
     Unknown,
 }
 
@@ -115,7 +115,7 @@ impl ModelKind {
             if index.has_text() || index.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
         } else if any(|n| {
             let part = n.trim_start_matches("taesd_");
-            // The original's halves have no prefix.
+            // The halves of the original have no prefix.
             n == "3.conv.4.weight"
                 || ["decoder.layers.", "encoder.layers.", "decoder.1.", "encoder.1."]
                     .iter()

@@ -34,11 +34,20 @@ use super::component::Component;
 use super::family::{AddedVector, Family};
 use super::registry;
 use crate::Error;
-use index::{TensorIndex, VAE};
+use index::{TensorIndex, TextScopes, VAE};
 use latent_loader::{Checkpoint, Weights};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use unet_shape::UNetShape;
+
+/// Where the families' text encoders belong.
+const TEXT_SCOPES: TextScopes = TextScopes {
+    of_network: |index| registry::of_network(index)?.lone_text_scope(),
+    of_width: |width| {
+        let mut roles = registry::text_roles();
+        roles.find(|role| role.published.width == width).map(|role| role.scope_with_dot)
+    },
+};
 
 /// What a checkpoint contains and what it is. Made once for a checkpoint and passed on to all that ask about it:
 /// [`Model::of`](super::Model::of), [`ComponentCheck::all`](super::ComponentCheck::all).
@@ -100,8 +109,7 @@ impl Probe {
     /// Looks at the names and shapes of a checkpoint. One small tensor is read at most.
     #[must_use]
     pub fn of(checkpoint: &Arc<Checkpoint>) -> Probe {
-        let lone_text_scope = |index: &TensorIndex| registry::of_network(index)?.lone_text_scope();
-        let index = TensorIndex::of(checkpoint, lone_text_scope);
+        let index = TensorIndex::of(checkpoint, &TEXT_SCOPES);
         let unet = UNetShape::of(&index);
         let network_family = registry::of_network(&index);
         let network_variant = network_variant(&index, &unet, network_family);
@@ -220,12 +228,12 @@ impl Probe {
             ModelKind::Embedding => "is a textual inversion, a word for a model",
             ModelKind::Model | ModelKind::Unet if self.is_foreign() => {
                 let variant = self.network_variant.map_or("", ModelVariant::name);
-                return format!("is a model of the kind \"{variant}\", which cannot draw here");
+                return format!("is a model of the kind \"{variant}\", which is not supported");
             }
             ModelKind::Model | ModelKind::Unet => {
                 return format!(
-                    "holds a UNet of an unknown kind ({} input channels, text width {}); this is not a Stable \
-                     Diffusion model that is known here",
+                    "holds a UNet of an unknown kind ({} input channels, text width {}); this Stable \
+                     Diffusion model is not supported",
                     self.unet.in_channels.unwrap_or(0),
                     self.unet.context_dim.map_or("unknown".into(), |width| width.to_string()),
                 );
