@@ -1,5 +1,6 @@
 //! Errors as a person sees them: one line, and an exit status.
 
+use latent_diffusion::families::Component;
 use std::fmt;
 
 /// Why a command failed.
@@ -52,17 +53,18 @@ impl From<latent_loader::LoadError> for AppError {
 }
 
 /// One line for parts that are lacking, with the flags that give them.
-fn missing_components_line(file: &str, components: &[&str]) -> String {
-    let is_text = |component: &&&str| component.starts_with("text encoder");
+fn missing_components_line(file: &str, components: &[Component]) -> String {
+    let is_text = |component: &&Component| component.is_text_encoder();
     let texts = components.iter().filter(is_text).count();
     let mut flags = vec!["--text-encoder FILE"; texts];
-    if components.contains(&"VAE") {
+    if components.contains(&Component::Vae) || components.contains(&Component::VaeEncoder) {
         flags.push("--vae FILE");
     }
+    let names: Vec<_> = components.iter().map(|component| component.name()).collect();
     let them = if components.len() == 1 { "it" } else { "them" };
     format!(
         "{file}: has no {}; give {them} with {}, or take {them} from another model with --parts-from MODEL",
-        components.join(", no "),
+        names.join(", no "),
         flags.join(" ")
     )
 }

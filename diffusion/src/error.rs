@@ -1,7 +1,7 @@
 //! What can go wrong between a checkpoint and an image.
 
+use crate::families::{Component, MissingTensors};
 use crate::samplers::SampleError;
-use crate::whole::MissingTensors;
 use latent_loader::{LoadError, Plain};
 use latent_tensor::TensorError;
 use std::fmt;
@@ -25,8 +25,8 @@ pub enum Error {
     MissingComponent {
         /// The file.
         file: String,
-        /// All that it lacks: "text encoder (CLIP-L)", "VAE", …
-        components: Vec<&'static str>,
+        /// All that it lacks.
+        components: Vec<Component>,
     },
     /// A model whose layers do not find all of their tensors.
     Incomplete(Box<MissingTensors>),
@@ -120,7 +120,8 @@ impl fmt::Display for Error {
                 write!(f, "{}: {}", Plain(file), Plain(reason))
             }
             Error::MissingComponent { file, components } => {
-                let (file, lacking) = (Plain(file), components.join(" and no "));
+                let names: Vec<_> = components.iter().map(|component| component.name()).collect();
+                let (file, lacking) = (Plain(file), names.join(" and no "));
                 write!(f, "{file}: has no {lacking}; a whole checkpoint holds text encoder, UNet and VAE")
             }
             Error::Setting { name, reason } => write!(f, "{name}: {}", Plain(reason)),

@@ -3,7 +3,7 @@
 //!
 //! [`Pipeline`] does the whole way; its parts stand alone: the [`tokenizer`], the [`prompt`] syntax, the [`text`]
 //! encoder, the [`unet`], the [`vae`], the random generators ([`rng`]), noise [`schedule`]s and [`samplers`].
-//! [`families`] tells what a checkpoint is.
+//! [`families`] finds out what a checkpoint is.
 //!
 //! ```
 //! use latent_diffusion::rng::RngKind;
@@ -23,7 +23,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod checklist;
 pub mod controlnet;
 pub mod convert;
 pub mod embeddings;
@@ -39,16 +38,16 @@ mod resnet;
 pub mod rng;
 pub mod samplers;
 pub mod schedule;
-mod synthetic;
 pub mod taesd;
+mod tensor_names;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
 pub mod upscaler;
 pub mod vae;
-mod whole;
 
 pub use error::Error;
+pub use families::{ComponentCheck, MissingTensors};
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
 pub use pipeline::{
@@ -57,7 +56,6 @@ pub use pipeline::{
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
-pub use whole::{MissingPart, MissingTensors};
 
 /// The example of the crate's README is compiled with the other examples.
 #[cfg(doctest)]

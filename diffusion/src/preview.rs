@@ -45,7 +45,7 @@ impl LatentRgb {
     /// ```
     /// use latent_diffusion::{Latents, families};
     /// let family = families::ALL[0];
-    /// let image = family.latent_rgb.image(&Latents::zeros(1, 4, 2, 3), 0)?;
+    /// let image = family.latent_format.rgb.image(&Latents::zeros(1, 4, 2, 3), 0)?;
     /// assert_eq!((image.width, image.height, image.rgb[0]), (3, 2, 128));
     /// # Ok::<(), latent_diffusion::Error>(())
     /// ```

@@ -190,8 +190,11 @@ fn values_that_are_no_numbers_or_too_large() {
 fn another_family_is_named() {
     let [u, d] = ["up", "down"].map(|end| format!("{KEY}.lora_{end}.weight"));
     let line = error(&[(&u, &[4, 1], numbers(4)), (&d, &[1, 2048], numbers(2048))]);
-    assert!(line.contains("seems to be a LoRA for SDXL") && line.contains("small model"), "{line}");
-    assert!(error(&[("x", &[1], vec![0.0])]).contains("is no LoRA"));
+    assert!(
+        line.contains("seems to be a LoRA for Stable Diffusion XL") && line.contains("small model"),
+        "{line}"
+    );
+    assert!(error(&[("x", &[1], vec![0.0])]).contains("is not a LoRA"));
     let line = error(&[("lora_unet_x.diff", &[1, 1], vec![0.0])]);
     assert!(line.contains("none of its 1 layers"), "{line}");
 }

@@ -67,7 +67,7 @@ impl Preview {
             },
             interval: args.preview_interval as usize,
             decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
-            rgb: model.family.latent_rgb,
+            rgb: model.family.latent_format.rgb,
             shape: Latents { values: Vec::new(), images: 1, ..room },
             size: settings.size(model)?,
         }))

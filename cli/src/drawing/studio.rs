@@ -78,7 +78,7 @@ impl<'a> Studio<'a> {
         facts.extend(fact.clone());
         let files = args.given.files(prompts.used(&args.model)?, models_dir)?;
         need::tell(pipeline, &task, &settings, second.as_ref(), args.verbose)?;
-        if let Some(kind) = pipeline.model().distilled {
+        if let Some(kind) = pipeline.model().distillation {
             let Settings { steps, guidance, sampler, .. } = &settings;
             eprintln!("a {kind} model: steps {steps}, cfg scale {guidance}, sampler {}", sampler.name());
         }

@@ -2,7 +2,7 @@
 
 use super::texts::{TextRef, Texts};
 use crate::Error;
-use crate::embeddings::Words;
+use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, PromptSchedule, subprompts};
 use crate::text::PartEncoder;
 use crate::tokenizer::CONTEXT;
@@ -77,7 +77,7 @@ impl Conditioning {
         encoders: &[PartEncoder],
         request: &Request<'_>,
         zero_negative: bool,
-        words: &Words,
+        words: &LearnedEmbeddings,
     ) -> Result<Conditioning, Error> {
         let mut known = Known::default();
         let mut positive = Vec::new();

@@ -152,7 +152,7 @@ impl Request {
         let (send, steps) = sync_channel(0);
         let cancelled = Arc::new(AtomicBool::new(false));
         let stop = cancelled.clone();
-        let rgb = pipeline.model().family.latent_rgb;
+        let rgb = pipeline.model().family.latent_format.rgb;
         let worker = std::thread::spawn(move || {
             let mut pipeline = pipeline;
             // Settings that cannot be are found once more, and told, by what draws.

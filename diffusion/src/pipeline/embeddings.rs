@@ -2,7 +2,7 @@
 
 use super::Pipeline;
 use crate::Error;
-use crate::embeddings::{TextualInversion, Words};
+use crate::embeddings::{LearnedEmbeddings, TextualInversion};
 use std::sync::Arc;
 
 impl Pipeline {
@@ -11,7 +11,7 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Embedding`]: one that is for another kind of model. Then nothing has changed.
     pub fn set_embeddings(&mut self, embeddings: &[Arc<TextualInversion>]) -> Result<(), Error> {
-        self.words = Words::new(embeddings, &self.model.text, self.model.family.label)?;
+        self.words = LearnedEmbeddings::new(embeddings, &self.model.text, self.model.family.label)?;
         self.unload_text_encoder();
         Ok(())
     }

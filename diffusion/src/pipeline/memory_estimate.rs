@@ -2,7 +2,7 @@
 
 use super::{Hires, HiresUpscaler, Pipeline, Settings, Task, VaeTiling};
 use crate::Error;
-use crate::families::{Input, Model};
+use crate::families::{Model, NetworkInput};
 use crate::text::TextPart;
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ impl Pipeline {
             None => vae + model.vae.decoding_bytes(size, in_bands),
         };
         let unet = weights("unet") + self.control_bytes();
-        let encodes = task.image().is_some() || model.input == Input::Inpaint;
+        let encodes = task.image().is_some() || model.input == NetworkInput::Inpaint;
         let mut size = settings.size(model)?;
         if encodes {
             push("encoding images", encoding(size));

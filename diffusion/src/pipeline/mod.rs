@@ -46,7 +46,7 @@ pub use task::{Fill, Task};
 
 use crate::Error;
 use crate::controlnet::{ControlFile, ControlNet};
-use crate::embeddings::Words;
+use crate::embeddings::LearnedEmbeddings;
 use crate::families::{Model, Sources};
 use crate::lora::Merge;
 use crate::samplers::Prediction;
@@ -76,7 +76,7 @@ pub struct Pipeline {
     device: Device,
     vae_tiling: VaeTiling,
     merge: Option<Arc<Merge>>,
-    words: Words,
+    words: LearnedEmbeddings,
     /// Empty, or all.
     text_encoders: Vec<PartEncoder>,
     unet: Option<Arc<UNet>>,
@@ -96,13 +96,13 @@ impl Pipeline {
     /// A checkpoint that is not supported or not whole.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        model.check_whole()?;
+        model.check_complete()?;
         Ok(Pipeline {
             model,
             device: Device::Cpu,
             vae_tiling: VaeTiling::default(),
             merge: None,
-            words: Words::default(),
+            words: LearnedEmbeddings::default(),
             text_encoders: Vec::new(),
             unet: None,
             controls: Vec::new(),

@@ -3,7 +3,7 @@
 use super::event::tell;
 use super::{Event, Fill, Image, Latents, Listener, Mask, Pipeline, Settings, Task, VaeTiling};
 use crate::Error;
-use crate::families::Input;
+use crate::families::{Component, NetworkInput};
 use crate::params::Params;
 use crate::schedule::Convention;
 use crate::vae::{Moments, VaeEncoder};
@@ -100,7 +100,7 @@ impl Pipeline {
             (source.mask, source.fill) = (Some(mask.of_latent(factor, convention)), *fill);
         }
         let mut pixels = Vec::new();
-        if input == Input::Inpaint {
+        if input == NetworkInput::Inpaint {
             pixels.push(match &image {
                 Some(image) => without(image, &mask, convention)?,
                 None => Tensor::zeros(&[1, height, width, 3])?,
@@ -109,9 +109,9 @@ impl Pipeline {
         pixels.extend(image);
         let mut moments = self.encode_pixels(&pixels, listener)?.into_iter();
         source.beside = match input {
-            Input::Latent => Beside::Nothing,
-            Input::Edit => Beside::Image(None),
-            Input::Inpaint => match moments.next() {
+            NetworkInput::Latent => Beside::Nothing,
+            NetworkInput::Edit => Beside::Image(None),
+            NetworkInput::Inpaint => match moments.next() {
                 Some(masked) => Beside::Masked { mask: mask.of_latent(factor, convention), masked },
                 None => unreachable!("it stands before the image"),
             },
@@ -184,7 +184,7 @@ impl Pipeline {
         if !weights.contains("vae.encoder.conv_in.weight") {
             return Err(Error::MissingComponent {
                 file: weights.label().to_owned(),
-                components: vec!["encoder in its VAE"],
+                components: vec![Component::VaeEncoder],
             });
         }
         let load = |params: &Params<'_>| VaeEncoder::load(params, &self.model.vae);

@@ -4,7 +4,7 @@ use super::denoiser::UNetDenoiser;
 use super::now::Now;
 use super::{Conditioning, Event, Latents, Listener, Pipeline, Settings};
 use crate::Error;
-use crate::families::Input;
+use crate::families::NetworkInput;
 use crate::samplers::{Denoiser, SampleError};
 use crate::schedule::Level;
 use std::cell::RefCell;
@@ -60,7 +60,7 @@ impl Pipeline {
                 ),
             });
         }
-        if pipeline.model.input != Input::Latent {
+        if pipeline.model.input != NetworkInput::Latent {
             let reason = format!(
                 "it is a model of {}; one that takes the latent alone can",
                 pipeline.model.input.label()

@@ -2,7 +2,7 @@
 
 use super::{Latents, SizeConditioning};
 use crate::Error;
-use crate::families::{Defaults, Model};
+use crate::families::{Model, RecommendedSettings};
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
 use crate::schedule::{Churn, Convention, Schedule, ScheduleKind};
@@ -10,6 +10,7 @@ use crate::text::TextPart;
 
 /// Longest side of an image in pixels. Attention over a larger one would take days.
 pub const MAX_SIDE: usize = 8192;
+
 /// Most images in one batch.
 const MAX_BATCH: usize = 256;
 
@@ -112,7 +113,7 @@ impl Settings {
     /// The settings that a model was made for: few steps without guidance for a distilled one.
     #[must_use]
     pub fn of(model: &Model) -> Settings {
-        let Defaults { steps, guidance, sampler, schedule, convention } = model.recommended();
+        let RecommendedSettings { steps, guidance, sampler, schedule, convention } = model.recommended();
         Settings { steps, guidance, sampler, schedule, convention, ..Settings::default() }
     }
 

@@ -7,7 +7,7 @@
 use super::prepare::{self, Shown, ShownLatents, Walked};
 use super::{Fill, Latents, Pipeline, PreparedTask, Settings};
 use crate::Error;
-use crate::families::Input;
+use crate::families::NetworkInput;
 use crate::rng::Noise;
 use crate::schedule::{Convention, Schedule, add_noise};
 use crate::vae::Moments;
@@ -78,7 +78,7 @@ impl Pipeline {
             }
         };
         // diffusers leaves it to a model for inpainting to keep what is not masked.
-        let keeps = source.mask.is_some() && (self.model.input != Input::Inpaint || !is_diffusers);
+        let keeps = source.mask.is_some() && (self.model.input != NetworkInput::Inpaint || !is_diffusers);
         let from = source.image.as_ref();
         let shows = from.is_some_and(|from| source.mask.is_none() || !from.walked.are_all());
         let image = match from.map(|from| &from.latents) {

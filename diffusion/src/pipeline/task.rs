@@ -2,7 +2,7 @@
 
 use super::{Image, Mask, Settings};
 use crate::Error;
-use crate::families::{Input, Model};
+use crate::families::{Model, NetworkInput};
 use crate::names::{self, Named, UnknownName};
 
 /// What a run makes, and what of.
@@ -134,7 +134,7 @@ impl<'a> Task<'a> {
                 }
                 mask.expect_size_of(image)
             }
-            Task::Edit { .. } if model.input != Input::Edit => refuse(
+            Task::Edit { .. } if model.input != NetworkInput::Edit => refuse(
                 "model",
                 format!(
                     "this is a {} model of {}, which follows no instructions; give one of InstructPix2Pix (8 input \

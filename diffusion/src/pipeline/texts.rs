@@ -2,7 +2,7 @@
 
 use super::decode::expect_finite;
 use crate::Error;
-use crate::embeddings::Words;
+use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, Chunk};
 use crate::text::PartEncoder;
 use crate::tokenizer::CONTEXT;
@@ -63,7 +63,7 @@ impl Texts {
         encoders: &[PartEncoder],
         texts: &[String],
         clip_skip: usize,
-        words: &Words,
+        words: &LearnedEmbeddings,
     ) -> Result<Texts, Error> {
         let width = encoders.iter().map(|encoder| encoder.part().config.width).sum();
         let mut out = Texts { width, ..Texts::default() };

@@ -264,9 +264,9 @@ fn the_head_in_bands_gives_the_same() {
         let trunk = Tensor::from_f32(&[1, 30, 11, 8], &values).unwrap();
         let (size, scale) = ([30, 11], config.scale());
         let whole = network.head.forward(&trunk).unwrap();
-        let all = tiles::Part { rows: 0..30, columns: 0..11 };
+        let all = tiles::PixelRect { rows: 0..30, columns: 0..11 };
         for kept in all.bands(4) {
-            let given = kept.grown(head::REACH, size);
+            let given = kept.grown(tiles::REACH, size);
             let band = network.head.forward(&tiles::cut(&trunk, &given).unwrap()).unwrap();
             let row = 3 * scale * 11;
             let from = (kept.rows.start - given.rows.start) * scale * row;

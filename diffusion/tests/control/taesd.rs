@@ -66,7 +66,7 @@ fn gaps_and_other_files_are_told() {
         "{line}"
     );
     let line = error(entries("sd15")).to_string();
-    assert!(line.contains("is no TAESD but a model"), "{line}");
+    assert!(line.contains("is not a TAESD but a model"), "{line}");
     let error = open("sd15").set_taesd(Some(Arc::new(taesd(original("encoder", ""))))).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("give the decoder"), "{error}");
 }
