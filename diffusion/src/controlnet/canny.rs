@@ -39,11 +39,11 @@ impl Canny {
         let Canny { low, high, blur } = *self;
         if !(0.0 <= low && low <= high && high.is_finite()) {
             let reason = format!("{low} and {high} are no low and high threshold; 100 and 200 are usual");
-            return Err(Error::Setting { name: "canny", reason });
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
         if !(0.0..=MOST_BLUR).contains(&blur) {
             let reason = format!("a blur of {blur} pixels is not in 0 to {MOST_BLUR}; 1 is usual");
-            return Err(Error::Setting { name: "canny", reason });
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Residuals {
     pub(crate) fn add_to(self, states: Vec<Tensor>, middle: Tensor) -> Result<(Vec<Tensor>, Tensor), Error> {
         if states.len() != self.states.len() {
             let reason = format!("{} states for a UNet of {}", self.states.len(), states.len());
-            return Err(Error::Setting { name: "ControlNet", reason });
+            return Err(Error::setting(crate::Setting::ControlNet, reason));
         }
         let sums = states.into_iter().zip(&self.states).map(|(state, more)| Ok(ops::add(state, more)?));
         Ok((sums.collect::<Result<_, Error>>()?, ops::add(middle, &self.middle)?))

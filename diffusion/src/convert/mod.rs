@@ -132,7 +132,7 @@ impl Conversion {
     pub fn plan(checkpoint: Checkpoint, options: &Options) -> Result<Conversion, Error> {
         if options.keep_ema && options.layout == Layout::Folder {
             let reason = "a diffusers folder has no place for the EMA copy; write a single file".to_owned();
-            return Err(Error::Setting { name: "EMA", reason });
+            return Err(Error::setting(crate::Setting::Ema, reason));
         }
         let checkpoint = Arc::new(checkpoint);
         let mut model = Model::detect(&checkpoint)?;

@@ -61,7 +61,7 @@ impl Sources {
             (None, Some(model)) => (model, None),
             (None, None) => {
                 let reason = "neither a model nor a UNet is given".to_owned();
-                return Err(Error::Setting { name: "model", reason });
+                return Err(Error::setting(crate::Setting::Model, reason));
             }
         };
         let mut join = Join::of(&main)?;

@@ -77,14 +77,12 @@ impl PromptSchedule {
                 next
             });
             if schedule.texts.len() > 1 && bytes > MOST_TEXT {
-                return Err(Error::Setting {
-                    name: "prompt",
-                    reason: format!(
-                        "what changes in it makes more than {} MB of texts in {} steps; shorten it",
-                        MOST_TEXT >> 20,
-                        first + second
-                    ),
-                });
+                let reason = format!(
+                    "what changes in it makes more than {} MB of texts in {} steps; shorten it",
+                    MOST_TEXT >> 20,
+                    first + second
+                );
+                return Err(Error::setting(crate::Setting::Prompt, reason));
             }
             match schedule.spans.last_mut() {
                 Some((until, same)) if *same == place => *until = end,

@@ -87,7 +87,7 @@ impl Trunk {
                     }
                     None => "this model takes none".to_owned(),
                 };
-                return Err(Error::Setting { name: "added vector", reason });
+                return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
         Ok(Condition { text: keys_values, added, guidance: None })

@@ -3,7 +3,7 @@
 use super::{Tiling, Upscaler, UpscalerConfig, names};
 use crate::families::{Identity, ModelKind};
 use crate::params::Params;
-use crate::{Error, Image, Listener, pipeline, whole};
+use crate::{Error, Image, Listener, LoadedNetwork, loading, whole};
 use latent_loader::{Checkpoint, Quoted, Weights};
 use latent_tensor::Device;
 use std::collections::BTreeSet;
@@ -80,7 +80,7 @@ impl UpscalerFile {
     /// Unreadable weights, a cancelled run.
     pub fn load(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Upscaler, Error> {
         let load = |params: &Params<'_>| Upscaler::load(params, &self.config);
-        pipeline::read("upscaler", self.weights.clone(), device, None, load, listener)
+        loading::load(LoadedNetwork::Upscaler, self.weights.clone(), device, None, load, listener)
     }
 
     /// Enlarges an image by [`UpscalerConfig::scale`] on a device. A network whose values pass the largest `f16` of a GPU

@@ -1,10 +1,11 @@
-//! Which pixels of an image are drawn anew.
+//! Which pixels of an image are redrawn.
 
-use super::Image;
-use crate::Error;
+use crate::error::Error;
+use crate::image::Image;
 use crate::schedule::Convention;
+use crate::setting::{Setting, SettingProblem};
 
-/// From this on, diffusers takes a value of a mask for 1.
+/// The smallest value of a mask that diffusers takes for 1.
 const DIFFUSERS_THRESHOLD: u8 = 128;
 /// A Gaussian is cut off at this many standard deviations, where under 0.3 % are left.
 const GAUSSIAN_REACH: f64 = 3.0;
@@ -16,7 +17,7 @@ pub struct Mask {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// `[height, width]`: 255 is drawn anew, 0 stays as it is, and between them both are mixed.
+    /// `[height, width]`: 255 is redrawn, 0 stays as it is, and values between mix both.
     pub values: Vec<u8>,
 }
 
@@ -33,7 +34,7 @@ impl Mask {
         self.values.iter().all(|value| *value == 0)
     }
 
-    /// What was kept is drawn, and the other way round.
+    /// The mask that redraws what this one keeps.
     #[must_use]
     pub fn inverted(mut self) -> Mask {
         self.values.iter_mut().for_each(|value| *value = 255 - *value);
@@ -52,8 +53,8 @@ impl Mask {
         Some([left, top, right + 1 - left, bottom + 1 - top])
     }
 
-    /// The mask with an edge that rises from 0, inside the edge that it has: nothing that was kept is drawn. A Gaussian of
-    /// this standard deviation in pixels makes it.
+    /// The mask with a soft edge that rises from 0 inside the edge that it has: nothing that was kept is redrawn. The edge is
+    /// made by a Gaussian of this standard deviation in pixels.
     #[must_use]
     pub fn feathered(&self, deviation: f64) -> Mask {
         if deviation <= 0.0 {
@@ -67,14 +68,14 @@ impl Mask {
         Mask { values: self.values.iter().zip(blurred).map(rises).collect(), ..*self }
     }
 
-    /// Whether a pixel is hidden from the model. diffusers rounds; else all that changes is hidden.
-    pub(super) fn hides(value: u8, convention: Convention) -> bool {
+    /// Whether a pixel is hidden from the model. diffusers rounds; otherwise all that changes is hidden.
+    pub(crate) fn hides(value: u8, convention: Convention) -> bool {
         value >= if convention == Convention::Diffusers { DIFFUSERS_THRESHOLD } else { 1 }
     }
 
-    /// The mask of a latent, 1 where it is drawn. diffusers takes the first pixel of each element; else an element is drawn if
-    /// any of its pixels is. Sides must be multiples of `factor`.
-    pub(super) fn of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
+    /// The mask of a latent, 1 where it is drawn. diffusers takes the first pixel of each element; otherwise an element is
+    /// drawn if any of its pixels is. Sides must be multiples of `factor`.
+    pub(crate) fn of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
         let reach = if convention == Convention::Diffusers { 1 } else { factor };
         let is_drawn = |x: usize, y: usize| {
             let mut rows =
@@ -87,10 +88,10 @@ impl Mask {
         (0..width * height).map(|i| f32::from(u8::from(is_drawn(i % width, i / width)))).collect()
     }
 
-    /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture between.
+    /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture for values between.
     ///
     /// # Errors
-    /// Images of another size than the mask's.
+    /// [`Error::Setting`]: images of another size than the mask's.
     pub fn compose(&self, drawn: &Image, under: &Image) -> Result<Image, Error> {
         self.expect_size_of(drawn)?;
         self.expect_size_of(under)?;
@@ -107,19 +108,16 @@ impl Mask {
     }
 
     /// Refuses an image of another size.
-    pub(super) fn expect_size_of(&self, image: &Image) -> Result<(), Error> {
+    pub(crate) fn expect_size_of(&self, image: &Image) -> Result<(), Error> {
         if (self.width, self.height) == (image.width, image.height) {
             return Ok(());
         }
-        let reason = format!(
-            "is {}x{} pixels and the image {}x{}; both must be of one size",
-            self.width, self.height, image.width, image.height
-        );
-        Err(Error::Setting { name: "mask", reason })
+        let (given, expected) = ([self.width, self.height], [image.width, image.height]);
+        Err(Error::setting(Setting::Mask, SettingProblem::SizeMismatch { given, expected }))
     }
 }
 
-/// Rows of that width, blurred along the row and turned into columns. Beyond the ends the last value goes on.
+/// Rows of that width, blurred along the row and transposed. Beyond the ends the last value is repeated.
 fn transposed_blur(values: &[u8], width: usize, deviation: f64) -> Vec<u8> {
     let reach = (deviation * GAUSSIAN_REACH).ceil() as usize;
     let weight = |i: usize| (-0.5 * ((i as f64 - reach as f64) / deviation).powi(2)).exp();
