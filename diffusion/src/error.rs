@@ -140,11 +140,6 @@ impl fmt::Display for Error {
     }
 }
 
-/// Fails if a stage computed infinities or NaN.
-pub(crate) fn expect_finite(stage: Stage, values: &[f32]) -> Result<(), Error> {
-    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
-}
-
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

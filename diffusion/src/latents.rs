@@ -1,6 +1,6 @@
 //! Latents in main memory.
 
-use crate::error::Error;
+use crate::Error;
 use crate::setting::Setting;
 use latent_tensor::Tensor;
 

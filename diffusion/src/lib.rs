@@ -30,10 +30,10 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// So is that of the document about prompts.
+/// And so is that of the document about prompts.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/prompts.md")]
-struct Prompts;
+struct PromptsDocument;
 
 mod checklist;
 pub mod controlnet;
@@ -43,7 +43,6 @@ mod error;
 mod event;
 pub mod families;
 mod image;
-mod latent_format;
 mod latents;
 mod loading;
 pub mod lora;
@@ -72,7 +71,6 @@ mod whole;
 pub use error::Error;
 pub use event::{CancelHandle, Event, Listener, OwnedEvent};
 pub use image::{Image, MAX_SIDE, Margins};
-pub use latent_format::LatentFormat;
 pub use latent_kernels::parallel::with_threads;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;

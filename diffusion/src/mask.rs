@@ -1,9 +1,10 @@
 //! Which pixels of an image are redrawn.
 
-use crate::error::Error;
-use crate::image::Image;
+use crate::Error;
+use crate::image::{Image, Margins};
 use crate::schedule::Convention;
 use crate::setting::{Setting, SettingProblem};
+use std::collections::VecDeque;
 
 /// The smallest value of a mask that diffusers takes for 1.
 const DIFFUSERS_THRESHOLD: u8 = 128;
@@ -26,6 +27,14 @@ impl Mask {
     #[must_use]
     pub fn filled(width: usize, height: usize, value: u8) -> Mask {
         Mask { width, height, values: vec![value; width * height] }
+    }
+
+    /// The mask with its last values repeated to the right and below until its sides are multiples.
+    pub(crate) fn padded_to(&self, multiple: usize) -> Mask {
+        let rgb = self.values.iter().flat_map(|value| [*value; 3]).collect();
+        let Image { width, height, rgb } =
+            Image { width: self.width, height: self.height, rgb }.padded_to(multiple);
+        Mask { width, height, values: rgb.into_iter().step_by(3).collect() }
     }
 
     /// Whether nothing is to be drawn.
@@ -114,6 +123,47 @@ impl Mask {
         }
         let (given, expected) = ([self.width, self.height], [image.width, image.height]);
         Err(Error::setting(Setting::Mask, SettingProblem::SizeMismatch { given, expected }))
+    }
+}
+
+impl Image {
+    /// The image with margins around it, and the mask of what is new. The margins have the nearest colours of the image.
+    #[must_use]
+    pub fn grown(&self, margins: Margins) -> (Image, Mask) {
+        let Margins { left, top, .. } = margins;
+        let image = self.extended(margins);
+        let mut mask = Mask::filled(image.width, image.height, 255);
+        for row in mask.values.chunks_exact_mut(image.width).skip(top).take(self.height) {
+            row[left..left + self.width].fill(0);
+        }
+        (image, mask)
+    }
+
+    /// The image with the nearest kept colour wherever the mask is not 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a mask of another size.
+    pub fn with_nearest(&self, mask: &Mask) -> Result<Image, Error> {
+        mask.expect_size_of(self)?;
+        let mut image = self.clone();
+        let mut known: Vec<bool> = mask.values.iter().map(|value| *value == 0).collect();
+        // From all kept pixels at once, a step at a time.
+        let mut edge: VecDeque<usize> = (0..known.len()).filter(|i| known[*i]).collect();
+        while let Some(from) = edge.pop_front() {
+            let (x, y) = (from % self.width, from / self.width);
+            let neighbours = [
+                (x > 0).then(|| from - 1),
+                (x + 1 < self.width).then_some(from + 1),
+                (y > 0).then(|| from - self.width),
+                (y + 1 < self.height).then_some(from + self.width),
+            ];
+            for to in neighbours.into_iter().flatten().filter(|to| !std::mem::replace(&mut known[*to], true))
+            {
+                image.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
+                edge.push_back(to);
+            }
+        }
+        Ok(image)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rough images of latents: a linear function of each element's channels.
 
-use crate::error::Error;
+use crate::Error;
 use crate::image::Image;
 use crate::latents::Latents;
 use crate::setting::Setting;

@@ -1,5 +1,6 @@
 //! The stages of a run, and the networks that are loaded for them.
 
+use crate::Error;
 use std::fmt;
 
 /// A stage of a run. It is displayed as what is being done: "decoding".
@@ -83,4 +84,9 @@ impl fmt::Display for LoadedNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Fails if a stage computed infinities or NaN.
+pub(crate) fn expect_finite(stage: Stage, values: &[f32]) -> Result<(), Error> {
+    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
 }

@@ -65,8 +65,8 @@ impl ConditionedUNet {
 }
 
 impl ConditionedNetwork for ConditionedUNet {
-    /// The whole UNet is computed in every `cache_interval`th step, where the last time is as many steps ago, and where
-    /// other ControlNets act than at that time.
+    /// The whole UNet is computed in every `cache_interval`th step, whenever the cached levels are that many steps old, and
+    /// when other ControlNets act than when they were cached.
     fn predict(&mut self, x: &Tensor, timesteps: &[f32], at: StepPosition) -> Result<Tensor, Error> {
         let acting: Vec<bool> = self.controls.iter().map(|control| control.prepared.acts(at)).collect();
         let input = match &self.extra_channels {

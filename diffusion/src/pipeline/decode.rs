@@ -1,12 +1,11 @@
 //! The last stage: latents to images.
 
 use super::{Pipeline, VaeTiling};
-use crate::error::expect_finite;
 use crate::event::notify;
 use crate::image::Image;
 use crate::latents::Latents;
 use crate::params::Params;
-use crate::stage::{LoadedNetwork, Stage};
+use crate::stage::{LoadedNetwork, Stage, expect_finite};
 use crate::taesd::{TaesdDecoder, TaesdFile};
 use crate::vae::VaeDecoder;
 use crate::{Error, Event, Listener};

@@ -2,10 +2,9 @@
 
 use crate::Error;
 use crate::embeddings::Words;
-use crate::error::expect_finite;
 use crate::prompt::{self, Chunk};
 use crate::setting::Setting;
-use crate::stage::Stage;
+use crate::stage::{Stage, expect_finite};
 use crate::text::PartEncoder;
 
 /// Maximum chunks in all texts of a run together: the hidden states of as many take a gigabyte for Stable Diffusion 1.x.

@@ -24,6 +24,8 @@ mod prepare;
 mod refine;
 mod request;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod sample;
 mod settings;
 mod start;

@@ -1,7 +1,6 @@
 //! The images of a task, encoded: the stage between the prompts and the sampling.
 
 use super::{Fill, Pipeline, Settings, Task, VaeTiling};
-use crate::error::expect_finite;
 use crate::event::notify;
 use crate::families::Input;
 use crate::image::Image;
@@ -10,7 +9,7 @@ use crate::mask::Mask;
 use crate::params::Params;
 use crate::schedule::Convention;
 use crate::setting::Setting;
-use crate::stage::{LoadedNetwork, Stage};
+use crate::stage::{LoadedNetwork, Stage, expect_finite};
 use crate::vae::{Moments, VaeEncoder};
 use crate::{Error, Event, Listener};
 use latent_tensor::{Device, Tensor};

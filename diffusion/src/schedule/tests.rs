@@ -262,6 +262,38 @@ fn discretizations_of_the_other_classes() {
     }
 }
 
+/// Flow matching: levels from 1 to 0, time steps in thousandths, and the same in both conventions.
+#[test]
+fn flow_matching_runs_from_noise_alone_to_zero() {
+    let flow = NoiseModel::FlowMatching(FlowMatching::new(3.0).unwrap());
+    for convention in CONVENTIONS {
+        for kind in
+            [ScheduleKind::Normal, ScheduleKind::Simple, ScheduleKind::SgmUniform, ScheduleKind::Karras]
+        {
+            let schedule = Schedule::new(&flow, convention, kind, Discretization::Euler, 4).unwrap();
+            let levels = schedule.levels();
+            assert!((levels[0].sigma - 1.0).abs() < 1e-12 && schedule.targets()[3] == 0.0, "{kind:?}");
+            assert!((levels[0].timestep - 1000.0).abs() < 1e-9, "{kind:?}");
+            assert!(levels.windows(2).all(|pair| pair[1].sigma < pair[0].sigma), "{kind:?}");
+            let mut noise = [2.0, -1.0];
+            schedule.scale_noise(&mut noise);
+            assert_eq!(noise, [2.0, -1.0]);
+            // An image shows through at a strength below 1.
+            let rest = schedule.after(2).unwrap();
+            let sigma = rest.levels()[0].sigma;
+            assert_eq!(rest.add_noise(&[4.0], &[2.0]), [((1.0 - sigma) * 4.0 + sigma * 2.0) as f32]);
+        }
+    }
+    // The shift keeps more of the levels high.
+    let plain = NoiseModel::FlowMatching(FlowMatching::new(1.0).unwrap());
+    let middle = |model| {
+        let made =
+            Schedule::new(model, CONVENTIONS[0], ScheduleKind::Normal, Discretization::Euler, 3).unwrap();
+        made.levels()[1].sigma
+    };
+    assert!(middle(&flow) > middle(&plain) + 0.2);
+}
+
 proptest! {
     #[test]
     fn levels_fall_and_stay_in_the_table(

@@ -62,7 +62,7 @@ impl Head {
             let given = kept.grown(REACH, size);
             let pixels = self.forward(&cut(trunk, &given.within(&tile.seen))?)?.to(&Device::Cpu)?;
             let values = pixels.f32s()?;
-            crate::error::expect_finite(crate::Stage::Upscaling, values)?;
+            crate::stage::expect_finite(crate::Stage::Upscaling, values)?;
             let row_values = RGB * scale * given.columns.len();
             // What was filled up to whole squares is cut off.
             let end = |end: usize, side: usize| (scale * end).min(side);
