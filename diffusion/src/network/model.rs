@@ -13,9 +13,6 @@ use std::sync::Arc;
 
 /// Where the network's weights are, below those of the model.
 const SCOPE: &str = "unet";
-/// Tensors of the first level's size that a UNet holds at once: those kept for the up blocks, of all levels together, and
-/// those that a block works on.
-const UNET_TENSORS: usize = 20;
 
 /// Loads the network of a model from its weights ([`Model::network_weights`]).
 pub(crate) fn load(params: &Params<'_>, model: &Model) -> Result<Arc<dyn DiffusionNetwork>, Error> {
@@ -41,8 +38,7 @@ impl Model {
 
     /// Bytes that the network works on for latents of this shape, estimated.
     pub(crate) fn activation_bytes(&self, latents: LatentShape) -> u64 {
-        let first = self.unet.block_out_channels.first().copied().unwrap_or(0);
         let LatentShape { images, height, width, .. } = latents;
-        (UNET_TENSORS * first * images * width * height * size_of::<f32>()) as u64
+        self.unet.sampling_bytes((width, height), images)
     }
 }

@@ -3,6 +3,10 @@
 use crate::Error;
 use latent_loader::Weights;
 
+/// Tensors of the first level's size that a UNet holds at once: those kept for the up blocks, of all levels together, and
+/// what a block works on.
+const UNET_TENSORS: usize = 20;
+
 /// How many heads an attention has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heads {
@@ -115,6 +119,14 @@ impl UNetConfig {
         };
         config.check(weights)?;
         Ok(config)
+    }
+
+    /// Bytes that an evaluation on the CPU takes besides the weights, estimated: for latents of that width and height, and
+    /// `batch` of them at once.
+    #[must_use]
+    pub fn sampling_bytes(&self, (width, height): (usize, usize), batch: usize) -> u64 {
+        let first = self.block_out_channels.first().copied().unwrap_or(0);
+        (UNET_TENSORS * first * batch * width * height * size_of::<f32>()) as u64
     }
 
     /// Transformer blocks of a layer on the way up.
