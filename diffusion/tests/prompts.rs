@@ -253,8 +253,8 @@ fn what_cannot_be_is_one_line() {
         (vec!["a AND ".repeat(40)], settings(3), "32 prompts"),
         (vec!["a :2000 AND b".to_owned()], settings(3), "2000"),
         (vec![wide], settings(1000), "4096 chunks"),
-        (vec!["a".to_owned(); 2], settings(3), "2 prompts for 1 images"),
-        (vec![], settings(3), "0 prompts for 1 images"),
+        (vec!["a".to_owned(); 2], settings(3), "2 are given for 1 images"),
+        (vec![], settings(3), "0 are given for 1 images"),
         (vec!["a".to_owned()], settings(0), "steps"),
     ] {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();

@@ -174,7 +174,7 @@ fn settings_that_make_no_sense_are_refused_and_change_nothing() {
         ControlFlow::Continue(())
     };
     let error = pipeline.text_to_image("a", "", &settings(&[3]), &mut listener).unwrap_err();
-    assert!(error.to_string().contains("64x72 pixels are given, and 64x64 are drawn"), "{error}");
+    assert!(error.to_string().contains("64x72 pixels are given, and 64x64 are needed"), "{error}");
     assert!(!told, "it is found before anything is read");
     assert!(draw(&mut pipeline, vec![], &[3]) == plain);
 }
