@@ -134,7 +134,7 @@ fn an_image_follows_a_learned_word_in_both_prompts() {
     let width = pipeline.model().text[0].config.width;
     let word = TextualInversion::open("word", file("word", &[("emb_params", &[2, width])])).unwrap();
     let word = Arc::new(word);
-    let settings = Settings { steps: 2, seeds: vec![1], ..Settings::default() };
+    let settings = Settings::default().with_steps(2).with_seeds(vec![1]);
     let mut draw = |embeddings: &[Arc<TextualInversion>], prompt: &str, negative: &str| {
         pipeline.set_embeddings(embeddings).unwrap();
         pipeline.text_to_image(prompt, negative, &settings, &mut |_| ControlFlow::Continue(())).unwrap()

@@ -238,7 +238,7 @@ fn applied_removed_and_applied_again_gives_the_same_bytes() {
     let [u, d] = ["B", "A"].map(|end| format!("unet.{module}.lora_{end}.weight"));
     let lora = file("l", &[(&u, &[outputs, 1], numbers(outputs)), (&d, &[1, inputs], numbers(inputs))]);
     let lora = Arc::new(Lora::open(lora).unwrap());
-    let settings = Settings { steps: 2, seeds: vec![1], ..Settings::default() };
+    let settings = Settings::default().with_steps(2).with_seeds(vec![1]);
     let mut draw = |loras: &[(Arc<Lora>, f32)]| {
         pipeline.set_loras(loras).unwrap();
         pipeline.text_to_image("a fox", "", &settings, &mut |_| ControlFlow::Continue(())).unwrap()

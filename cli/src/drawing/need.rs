@@ -4,7 +4,7 @@ use super::hires::Second;
 use latent_app::AppError;
 use latent_app::text::format_bytes as bytes;
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{MemoryEstimate, Pipeline, Settings, Task};
+use latent_diffusion::{MemoryEstimate, Pipeline, Settings, Stage, Task};
 
 /// Tells the stage that takes the most, if that is asked for, and warns where this machine has less. On a GPU nothing is known.
 pub(super) fn tell(
@@ -25,7 +25,7 @@ pub(super) fn tell(
     };
     if let Some(second) = second {
         let (width, height) = settings.size(pipeline.model())?;
-        for need in needs.iter_mut().filter(|need| need.stage == "enlarging") {
+        for need in needs.iter_mut().filter(|need| need.stage == Stage::Upscaling) {
             need.bytes += second.memory(width, height);
         }
     }
@@ -41,8 +41,8 @@ pub(super) fn tell(
 
 fn warning(MemoryEstimate { stage, bytes: needed }: MemoryEstimate, free: u64) -> Option<String> {
     let advice = match stage {
-        "decoding" | "encoding images" => "--vae-tiling takes less",
-        "enlarging" => "a smaller image takes less",
+        Stage::Decoding | Stage::ImageEncoding => "--vae-tiling takes less",
+        Stage::Upscaling => "a smaller image takes less",
         _ => "a smaller image, or fewer at once, takes less",
     };
     let line =
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn a_warning_names_the_stage_and_what_helps() {
         let need = |stage| MemoryEstimate { stage, bytes: 2_000_000_000 };
-        assert_eq!(warning(need("decoding"), 2_000_000_000), None);
-        let line = warning(need("decoding"), 1_000_000_000).unwrap();
+        assert_eq!(warning(need(Stage::Decoding), 2_000_000_000), None);
+        let line = warning(need(Stage::Decoding), 1_000_000_000).unwrap();
         assert_eq!(
             line,
             "decoding may take 2.00 GB of memory, and 1.00 GB are free; --vae-tiling takes less"
         );
-        assert!(warning(need("sampling"), 1).unwrap().contains("fewer at once"));
+        assert!(warning(need(Stage::Sampling), 1).unwrap().contains("fewer at once"));
         assert!(!cfg!(target_os = "linux") || available().is_some_and(|free| free > 1 << 20));
     }
 }

@@ -9,7 +9,7 @@ use latent_app::AppError;
 use latent_app::models;
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Event, Image, LatentRgb, Latents, Pipeline, Settings};
+use latent_diffusion::{Event, Image, LatentRgb, LatentShape, Latents, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) struct Preview {
     decoder: Option<TaesdDecoder>,
     rgb: LatentRgb,
     /// One latent.
-    shape: Latents,
+    shape: LatentShape,
     /// Width and height of an image.
     size: (usize, usize),
 }
@@ -68,7 +68,7 @@ impl Preview {
             interval: args.preview_interval as usize,
             decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
             rgb: model.family.latent_format.rgb,
-            shape: Latents { values: Vec::new(), images: 1, ..room },
+            shape: LatentShape { images: 1, ..room },
             size: settings.size(model)?,
         }))
     }
@@ -79,8 +79,8 @@ impl Preview {
         if !step.is_multiple_of(self.interval) && step != total {
             return Ok(());
         }
-        let one = self.shape.channels * self.shape.height * self.shape.width;
-        let latents = Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape };
+        let one = self.shape.image_len();
+        let latents = self.shape.with_values(denoised[..one.min(denoised.len())].to_vec());
         let image = self.image(&latents)?;
         match &self.place {
             Place::File(output, path) => output.write(path, &image, &[]).map(drop),

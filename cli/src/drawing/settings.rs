@@ -13,23 +13,22 @@ pub(super) fn settings(args: &SamplingArgs, sdxl: &SdxlArgs, model: &Model) -> S
     let is_own = args.sampler.is_none() && (args.compat.is_none() || args.compat == own.convention);
     let usual = if is_own { own.schedule } else { sampler.default_kind() };
     let is_spaced = args.scheduler.is_some() || named_schedule.is_some();
-    args.numbers.apply(Settings {
-        width: args.width,
-        height: args.height,
-        steps: args.steps.unwrap_or(own.steps),
-        guidance: args.cfg_scale.unwrap_or(own.guidance),
-        guidance_rescale: args.cfg_rescale,
-        guidance_end: args.cfg_end,
-        cache_interval: args.cache,
-        sampler,
-        schedule: args.scheduler.or(named_schedule).unwrap_or(usual),
-        convention: args.compat.or(own.convention.filter(|_| is_own && !is_spaced)),
-        rng: args.rng,
-        seeds: Vec::new(),
-        clip_skip: args.clip_skip,
-        sizes: sdxl.sizes(),
-        ..own
-    })
+    let convention = args.compat.or(own.convention.filter(|_| is_own && !is_spaced));
+    let mut settings = own;
+    (settings.width, settings.height) = (args.width, args.height);
+    settings.steps = args.steps.unwrap_or(settings.steps);
+    settings.guidance = args.cfg_scale.unwrap_or(settings.guidance);
+    settings.guidance_rescale = args.cfg_rescale;
+    settings.guidance_end = args.cfg_end;
+    settings.cache_interval = args.cache;
+    settings.sampler = sampler;
+    settings.schedule = args.scheduler.or(named_schedule).unwrap_or(usual);
+    settings.convention = convention;
+    settings.rng = args.rng;
+    settings.seeds = Vec::new();
+    settings.clip_skip = args.clip_skip;
+    settings.sizes = sdxl.sizes();
+    args.numbers.apply(settings)
 }
 
 /// A seed of 32 bits, as the webui draws them, from the clock and the process.

@@ -140,7 +140,7 @@ impl<'a> Studio<'a> {
                 pass.set(0);
             }
             if !self.more && (group + 1) * args.batch_size >= args.batch_count {
-                pipeline.unload_unet();
+                pipeline.unload_denoiser();
             }
             let decode = |pipeline: &mut Pipeline| pipeline.decode(&latents, &mut listener);
             let images = or_on_cpu(pipeline, auto, decode)?;

@@ -40,11 +40,11 @@ impl Canny {
         if !(0.0 <= low && low <= high && high.is_finite()) {
             let reason =
                 format!("{low} and {high} must be a low and a high threshold; 100 and 200 are usual");
-            return Err(Error::Setting { name: "canny", reason });
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
         if !(0.0..=MAX_BLUR).contains(&blur) {
             let reason = format!("a blur of {blur} pixels must be 0 to {MAX_BLUR}; 1 is usual");
-            return Err(Error::Setting { name: "canny", reason });
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
         Ok(())
     }

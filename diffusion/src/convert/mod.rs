@@ -133,12 +133,12 @@ impl Conversion {
     pub fn plan(checkpoint: Checkpoint, options: &ConvertOptions) -> Result<Conversion, Error> {
         if options.keep_ema && options.layout == OutputLayout::Folder {
             let reason = "a diffusers folder has no place for the EMA copy; write a single file".to_owned();
-            return Err(Error::Setting { name: "EMA", reason });
+            return Err(Error::setting(crate::Setting::Ema, reason));
         }
         if let Some(dtype) = options.dtype.filter(|dtype| !TARGET_DTYPES.contains(dtype)) {
             let names: Vec<_> = TARGET_DTYPES.iter().map(|dtype| dtype.name()).collect();
             let reason = format!("weights cannot be written as {dtype}; take one of {}", names.join(", "));
-            return Err(Error::Setting { name: "dtype", reason });
+            return Err(Error::setting(crate::Setting::Dtype, reason));
         }
         let probe = Probe::of(&Arc::new(checkpoint));
         let mut model = Model::of(&probe)?;

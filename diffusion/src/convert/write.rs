@@ -3,8 +3,8 @@
 use super::dtypes::encode;
 use super::planned::{PlannedTensor, TensorOrigin, WeightPiece};
 use super::{Conversion, PlannedFile, TARGET_DTYPES, TooLarge};
+use crate::event::notify;
 use crate::params::layout::{dequantized, transposed};
-use crate::pipeline::tell;
 use crate::{Error, Event, Listener};
 use latent_kernels::parallel;
 use latent_loader::{RawTensor, Writer};
@@ -47,7 +47,7 @@ impl Conversion {
         }
         let total = self.bytes().iter().map(|(_, bytes)| bytes).sum();
         let mut written = 0;
-        tell(listener, Event::Written { written, total })?;
+        notify(listener, Event::Written { written, total })?;
         for file in &self.files {
             let path = if file.path.is_empty() { path.to_owned() } else { path.join(&file.path) };
             self.write_file(file, &path, &mut written, total, listener)?;
@@ -152,7 +152,7 @@ impl OutputFile<'_, '_> {
         for piece in bytes.chunks(BUFFER) {
             self.writer.write(piece).map_err(|error| output(self.path, error))?;
             *self.written += piece.len() as u64;
-            tell(self.listener, Event::Written { written: *self.written, total: self.total })?;
+            notify(self.listener, Event::Written { written: *self.written, total: self.total })?;
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ impl Sources {
             (None, Some(model)) => (model, None),
             (None, None) => {
                 let reason = "neither a model nor a UNet is given".to_owned();
-                return Err(Error::Setting { name: "model", reason });
+                return Err(Error::setting(crate::Setting::Model, reason));
             }
         };
         let main = probe(main);

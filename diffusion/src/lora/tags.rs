@@ -76,5 +76,5 @@ fn parse(tag: &str) -> Result<Tag, Error> {
 }
 
 fn wrong(reason: String) -> Error {
-    Error::Setting { name: "prompt", reason }
+    Error::setting(crate::Setting::Prompt, reason)
 }

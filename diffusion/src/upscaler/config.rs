@@ -78,7 +78,7 @@ impl UpscalerConfig {
     /// An image without pixels, or whose result has more than [`MAX_PIXELS`].
     pub fn check(&self, image: &Image) -> Result<(usize, usize), Error> {
         let Image { width, height, ref rgb } = *image;
-        let refuse = |reason| Err(Error::Setting { name: "image", reason });
+        let refuse = |reason| Err(Error::setting(crate::Setting::Image, reason));
         if width == 0 || height == 0 || rgb.len() != RGB * width * height {
             return refuse(format!("{width}x{height} pixels with {} values are not an image", rgb.len()));
         }

@@ -60,7 +60,7 @@ impl UpscalerHead {
             let given = kept.grown(REACH, size);
             let pixels = self.forward(&cut(trunk, &given.within(&tile.seen))?)?.to(&Device::Cpu)?;
             let values = pixels.f32s()?;
-            crate::pipeline::expect_finite("upscaler", values)?;
+            crate::stage::expect_finite(crate::Stage::Upscaling, values)?;
             let row_values = RGB * scale * given.columns.len();
             // The padding to whole squares is cut off.
             let end = |end: usize, side: usize| (scale * end).min(side);

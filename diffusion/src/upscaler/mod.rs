@@ -30,8 +30,9 @@ pub use config::UpscalerConfig;
 pub use file::UpscalerFile;
 pub use tiles::Tiling;
 
+use crate::event::notify;
 use crate::params::Params;
-use crate::{Error, Event, Image, Listener, pipeline};
+use crate::{Error, Event, Image, Listener};
 use head::UpscalerHead;
 use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use rrdb::Rrdb;
@@ -123,11 +124,11 @@ impl Upscaler {
         let mut large = Image { width, height, rgb: vec![0; RGB * width * height] };
         let tiles = tiling.tiles(x.dims()[1], x.dims()[2]);
         let total = tiles.len();
-        pipeline::tell(listener, Event::Upscaled { tile: 0, total })?;
+        notify(listener, Event::Upscaled { tile: 0, total })?;
         for (i, tile) in tiles.iter().enumerate() {
             let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?)?.to(&Device::Cpu)?;
             self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
-            pipeline::tell(listener, Event::Upscaled { tile: i + 1, total })?;
+            notify(listener, Event::Upscaled { tile: i + 1, total })?;
         }
         Ok(large)
     }

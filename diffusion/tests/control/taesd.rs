@@ -74,7 +74,7 @@ fn gaps_and_other_files_are_told() {
 #[test]
 fn it_decodes_in_place_of_the_vae() {
     let mut pipeline = open("sd15");
-    let settings = Settings { width: Some(56), height: Some(40), steps: 1, ..Settings::default() };
+    let settings = Settings::default().with_width(Some(56)).with_height(Some(40)).with_steps(1);
     let plain = pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap();
     let tiny = Arc::new(taesd(entries("taesd")));
     pipeline.set_taesd(Some(tiny.clone())).unwrap();

@@ -100,7 +100,7 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
-            let settings = Settings { width: side, height: side, steps: 2, seeds: vec![3], ..own };
+            let settings = own.with_width(side).with_height(side).with_steps(2).with_seeds(vec![3]);
             pipeline.text_to_image("a fox", "", &settings, &mut |_| ControlFlow::Continue(())).unwrap()
         };
         let base = room.open(&format!("{family}.safetensors"));

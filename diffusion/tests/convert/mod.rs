@@ -90,7 +90,7 @@ fn draw(checkpoint: Checkpoint) -> Image {
         latent_diffusion::families::NetworkInput::Edit => Task::Edit { image, guidance: 1.5 },
     };
     let own = Settings::of(pipeline.model());
-    let settings = Settings { width: Some(SIDE), height: Some(SIDE), steps: 2, seeds: vec![7], ..own };
+    let settings = own.with_width(Some(SIDE)).with_height(Some(SIDE)).with_steps(2).with_seeds(vec![7]);
     let settings = task.sized(settings, pipeline.model());
     let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
     pipeline.draw(&task, "a red fox", "rain", &settings, go_on).unwrap().remove(0)

@@ -128,7 +128,7 @@ fn a_lora_is_merged_onto_blocks() {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
-            let settings = Settings { width: side, height: side, steps: 2, seeds: vec![3], ..own };
+            let settings = own.with_width(side).with_height(side).with_steps(2).with_seeds(vec![3]);
             let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
             pipeline.text_to_image("a fox", "", &settings, go_on).unwrap().remove(0)
         };
@@ -174,7 +174,7 @@ fn the_demo_models_images_are_hardly_others() {
     let file = room.convert(demo(), &to(DType::Q8_0), "blocks.safetensors");
     let image = |checkpoint: Checkpoint, prompt: &str| {
         let mut pipeline = Pipeline::open(checkpoint).unwrap();
-        let settings = Settings { steps: 12, seeds: vec![5], ..Settings::default() };
+        let settings = Settings::default().with_steps(12).with_seeds(vec![5]);
         let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
         pipeline.text_to_image(prompt, "", &settings, go_on).unwrap().remove(0)
     };

@@ -109,7 +109,7 @@ fn small_models_are_recognised_and_draw() {
         assert_eq!((model.family.id, model.unet.up_depth.is_some()), ("sdxl", up));
         assert_eq!((model.unet.mid_depth, model.unet.mid_resnets), (0, middle));
         let file = Checkpoint::from_bytes("small", bytes(entries)).unwrap();
-        let settings = Settings { width: Some(64), height: Some(64), steps: 1, ..Settings::default() };
+        let settings = Settings::default().with_width(Some(64)).with_height(Some(64)).with_steps(1);
         let images = Pipeline::open(file).unwrap().text_to_image("a cat", "", &settings, &mut *quiet());
         assert_eq!(images.unwrap()[0].rgb.len(), 64 * 64 * 3);
     }

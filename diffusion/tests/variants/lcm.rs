@@ -81,15 +81,13 @@ fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
     let conditioning = pipeline.encode(&["a cat"], &["a dog"], &Settings::default(), &mut *listener).unwrap();
     let other = pipeline.encode(&["a cat"], &["a house"], &Settings::default(), &mut *listener).unwrap();
     let mut latents = |guidance, conditioning| {
-        let settings = Settings {
-            steps: 1,
-            guidance,
-            sampler: &Euler,
-            schedule: ScheduleKind::Normal,
-            width: Some(64),
-            height: Some(64),
-            ..Settings::default()
-        };
+        let settings = Settings::default()
+            .with_steps(1)
+            .with_guidance(guidance)
+            .with_sampler(&Euler)
+            .with_schedule(ScheduleKind::Normal)
+            .with_width(Some(64))
+            .with_height(Some(64));
         pipeline.sample(conditioning, &settings, &mut *listener).unwrap().values
     };
     let eight = latents(8.0, &conditioning);

@@ -1,10 +1,12 @@
-//! Which pixels of an image are drawn anew.
+//! Which pixels of an image are redrawn.
 
-use super::Image;
 use crate::Error;
+use crate::image::{Image, Margins};
 use crate::schedule::Convention;
+use crate::setting::{Setting, SettingProblem};
+use std::collections::VecDeque;
 
-/// From this on, diffusers takes a value of a mask for 1.
+/// The smallest value of a mask that diffusers takes for 1.
 const DIFFUSERS_THRESHOLD: u8 = 128;
 /// A Gaussian is cut off at this many standard deviations, where under 0.3 % are left.
 const GAUSSIAN_REACH: f64 = 3.0;
@@ -16,7 +18,7 @@ pub struct Mask {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// `[height, width]`: 255 is drawn anew, 0 stays as it is, and between them both are mixed.
+    /// `[height, width]`: 255 is redrawn, 0 stays as it is, and values between mix both.
     pub values: Vec<u8>,
 }
 
@@ -27,13 +29,21 @@ impl Mask {
         Mask { width, height, values: vec![value; width * height] }
     }
 
+    /// The mask with its last values repeated to the right and below until its sides are multiples.
+    pub(crate) fn padded_to(&self, multiple: usize) -> Mask {
+        let rgb = self.values.iter().flat_map(|value| [*value; 3]).collect();
+        let Image { width, height, rgb } =
+            Image { width: self.width, height: self.height, rgb }.padded_to(multiple);
+        Mask { width, height, values: rgb.into_iter().step_by(3).collect() }
+    }
+
     /// Whether nothing is to be drawn.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.iter().all(|value| *value == 0)
     }
 
-    /// What was kept is drawn, and the other way round.
+    /// The mask that redraws what this one keeps.
     #[must_use]
     pub fn inverted(mut self) -> Mask {
         self.values.iter_mut().for_each(|value| *value = 255 - *value);
@@ -52,8 +62,8 @@ impl Mask {
         Some([left, top, right + 1 - left, bottom + 1 - top])
     }
 
-    /// The mask with an edge that rises from 0, inside the edge that it has: nothing that was kept is drawn. A Gaussian of
-    /// this standard deviation in pixels makes it.
+    /// The mask with a soft edge that rises from 0 inside the edge that it has: nothing that was kept is redrawn. The edge is
+    /// made by a Gaussian of this standard deviation in pixels.
     #[must_use]
     pub fn feathered(&self, deviation: f64) -> Mask {
         if deviation <= 0.0 {
@@ -67,14 +77,14 @@ impl Mask {
         Mask { values: self.values.iter().zip(blurred).map(rises).collect(), ..*self }
     }
 
-    /// Whether a pixel is hidden from the model. diffusers rounds; else all that changes is hidden.
-    pub(super) fn hides(value: u8, convention: Convention) -> bool {
+    /// Whether a pixel is hidden from the model. diffusers rounds; otherwise all that changes is hidden.
+    pub(crate) fn hides(value: u8, convention: Convention) -> bool {
         value >= if convention == Convention::Diffusers { DIFFUSERS_THRESHOLD } else { 1 }
     }
 
-    /// The mask of a latent, 1 where it is drawn. diffusers takes the first pixel of each element; else an element is drawn if
-    /// any of its pixels is. Sides must be multiples of `factor`.
-    pub(super) fn of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
+    /// The mask of a latent, 1 where it is drawn. diffusers takes the first pixel of each element; otherwise an element is
+    /// drawn if any of its pixels is. Sides must be multiples of `factor`.
+    pub(crate) fn of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
         let reach = if convention == Convention::Diffusers { 1 } else { factor };
         let is_drawn = |x: usize, y: usize| {
             let mut rows =
@@ -87,10 +97,10 @@ impl Mask {
         (0..width * height).map(|i| f32::from(u8::from(is_drawn(i % width, i / width)))).collect()
     }
 
-    /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture between.
+    /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture for values between.
     ///
     /// # Errors
-    /// Images of another size than the mask's.
+    /// [`Error::Setting`]: images of another size than the mask's.
     pub fn compose(&self, drawn: &Image, under: &Image) -> Result<Image, Error> {
         self.expect_size_of(drawn)?;
         self.expect_size_of(under)?;
@@ -107,19 +117,57 @@ impl Mask {
     }
 
     /// Refuses an image of another size.
-    pub(super) fn expect_size_of(&self, image: &Image) -> Result<(), Error> {
+    pub(crate) fn expect_size_of(&self, image: &Image) -> Result<(), Error> {
         if (self.width, self.height) == (image.width, image.height) {
             return Ok(());
         }
-        let reason = format!(
-            "is {}x{} pixels and the image {}x{}; both must be of one size",
-            self.width, self.height, image.width, image.height
-        );
-        Err(Error::Setting { name: "mask", reason })
+        let (given, expected) = ([self.width, self.height], [image.width, image.height]);
+        Err(Error::setting(Setting::Mask, SettingProblem::SizeMismatch { given, expected }))
     }
 }
 
-/// Rows of that width, blurred along the row and turned into columns. Beyond the ends the last value goes on.
+impl Image {
+    /// The image with margins around it, and the mask of what is new. The margins have the nearest colours of the image.
+    #[must_use]
+    pub fn grown(&self, margins: Margins) -> (Image, Mask) {
+        let Margins { left, top, .. } = margins;
+        let image = self.extended(margins);
+        let mut mask = Mask::filled(image.width, image.height, 255);
+        for row in mask.values.chunks_exact_mut(image.width).skip(top).take(self.height) {
+            row[left..left + self.width].fill(0);
+        }
+        (image, mask)
+    }
+
+    /// The image with the nearest kept colour wherever the mask is not 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a mask of another size.
+    pub fn with_nearest(&self, mask: &Mask) -> Result<Image, Error> {
+        mask.expect_size_of(self)?;
+        let mut image = self.clone();
+        let mut known: Vec<bool> = mask.values.iter().map(|value| *value == 0).collect();
+        // From all kept pixels at once, a step at a time.
+        let mut edge: VecDeque<usize> = (0..known.len()).filter(|i| known[*i]).collect();
+        while let Some(from) = edge.pop_front() {
+            let (x, y) = (from % self.width, from / self.width);
+            let neighbours = [
+                (x > 0).then(|| from - 1),
+                (x + 1 < self.width).then_some(from + 1),
+                (y > 0).then(|| from - self.width),
+                (y + 1 < self.height).then_some(from + self.width),
+            ];
+            for to in neighbours.into_iter().flatten().filter(|to| !std::mem::replace(&mut known[*to], true))
+            {
+                image.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
+                edge.push_back(to);
+            }
+        }
+        Ok(image)
+    }
+}
+
+/// Rows of that width, blurred along the row and transposed. Beyond the ends the last value is repeated.
 fn transposed_blur(values: &[u8], width: usize, deviation: f64) -> Vec<u8> {
     let reach = (deviation * GAUSSIAN_REACH).ceil() as usize;
     let weight = |i: usize| (-0.5 * ((i as f64 - reach as f64) / deviation).powi(2)).exp();

@@ -1,9 +1,11 @@
 //! Pixels.
 
-use super::Mask;
 use crate::Error;
+use crate::setting::Setting;
 use latent_tensor::Tensor;
-use std::collections::VecDeque;
+
+/// Maximum side of an image in pixels. Attention over a larger one would take days.
+pub const MAX_SIDE: usize = 8192;
 
 /// An 8-bit RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +22,11 @@ impl Image {
     /// The images of a tensor `[n, height, width, 3]` of -1..1; values outside are clamped.
     ///
     /// # Errors
-    /// A tensor that is no RGB image.
+    /// [`Error::Setting`]: a tensor that is not an RGB image.
     pub fn from_tensor(pixels: &Tensor) -> Result<Vec<Image>, Error> {
         let &[_, height, width, 3] = pixels.dims() else {
-            let reason = format!("a tensor {} is no RGB image", pixels.shape());
-            return Err(Error::Setting { name: "image", reason });
+            let reason = format!("a tensor {} is not an RGB image", pixels.shape());
+            return Err(Error::setting(Setting::Image, reason));
         };
         let byte = |v: &f32| ((v / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
         let images = pixels.f32s()?.chunks_exact((height * width * 3).max(1));
@@ -34,7 +36,7 @@ impl Image {
     /// The image as a tensor `[1, height, width, 3]` of -1..1.
     ///
     /// # Errors
-    /// Fewer or more values than width and height say.
+    /// Fewer or more values than width and height require.
     pub fn to_tensor(&self) -> Result<Tensor, Error> {
         let values: Vec<f32> = self.rgb.iter().map(|byte| f32::from(*byte) / 255.0 * 2.0 - 1.0).collect();
         Ok(Tensor::from_f32(&[1, self.height, self.width, 3], &values)?)
@@ -51,68 +53,27 @@ impl Image {
         Image { width, height, rgb }
     }
 
-    /// The image with more around it, and the mask of what is new. The nearest colours of the image go on there.
-    #[must_use]
-    pub fn grown(&self, margins: Margins) -> (Image, Mask) {
+    /// The image with margins around it, which have its nearest colours.
+    pub(crate) fn extended(&self, margins: Margins) -> Image {
         let Margins { left, right, top, bottom } = margins;
         let (width, height) = (left + self.width + right, top + self.height + bottom);
-        let mut mask = Mask::filled(width, height, 255);
-        for row in mask.values.chunks_exact_mut(width).skip(top).take(self.height) {
-            row[left..left + self.width].fill(0);
-        }
         let inside = |at: usize, before: usize, side: usize| at.saturating_sub(before).min(side - 1);
         let mut rgb = Vec::with_capacity(3 * width * height);
         for y in 0..height {
             let row = &self.rgb[3 * self.width * inside(y, top, self.height)..][..3 * self.width];
             (0..width).for_each(|x| rgb.extend_from_slice(&row[3 * inside(x, left, self.width)..][..3]));
         }
-        (Image { width, height, rgb }, mask)
+        Image { width, height, rgb }
     }
 
-    /// The image, to the right and below going on with its last pixels until its sides are multiples.
+    /// The image with its last pixels repeated to the right and below until its sides are multiples.
     pub(crate) fn padded_to(&self, multiple: usize) -> Image {
         let room = |side: usize| side.next_multiple_of(multiple) - side;
-        self.grown(Margins { right: room(self.width), bottom: room(self.height), ..Margins::default() }).0
-    }
-
-    /// The image with the nearest kept colour wherever the mask is not 0.
-    ///
-    /// # Errors
-    /// A mask of another size.
-    pub fn with_nearest(&self, mask: &Mask) -> Result<Image, Error> {
-        mask.expect_size_of(self)?;
-        let mut image = self.clone();
-        let mut known: Vec<bool> = mask.values.iter().map(|value| *value == 0).collect();
-        // From all kept pixels at once, a step at a time.
-        let mut edge: VecDeque<usize> = (0..known.len()).filter(|i| known[*i]).collect();
-        while let Some(from) = edge.pop_front() {
-            let (x, y) = (from % self.width, from / self.width);
-            let beside = [
-                (x > 0).then(|| from - 1),
-                (x + 1 < self.width).then_some(from + 1),
-                (y > 0).then(|| from - self.width),
-                (y + 1 < self.height).then_some(from + self.width),
-            ];
-            for to in beside.into_iter().flatten().filter(|to| !std::mem::replace(&mut known[*to], true)) {
-                image.rgb.copy_within(3 * from..3 * from + 3, 3 * to);
-                edge.push_back(to);
-            }
-        }
-        Ok(image)
+        self.extended(Margins { right: room(self.width), bottom: room(self.height), ..Margins::default() })
     }
 }
 
-impl Mask {
-    /// The mask, to the right and below going on with its last values until its sides are multiples.
-    pub(super) fn padded_to(&self, multiple: usize) -> Mask {
-        let rgb = self.values.iter().flat_map(|value| [*value; 3]).collect();
-        let Image { width, height, rgb } =
-            Image { width: self.width, height: self.height, rgb }.padded_to(multiple);
-        Mask { width, height, values: rgb.into_iter().step_by(3).collect() }
-    }
-}
-
-/// Pixels that an image is to grow by, on each side.
+/// Pixels that an image is extended by on each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Margins {
     /// To the left.
@@ -128,6 +89,7 @@ pub struct Margins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::Mask;
 
     fn numbered(width: usize, height: usize) -> Image {
         Image { width, height, rgb: (0..width * height).flat_map(|i| [i as u8; 3]).collect() }

@@ -1,7 +1,48 @@
 //! Latents in main memory.
 
 use crate::Error;
+use crate::setting::Setting;
 use latent_tensor::Tensor;
+
+/// The shape of latents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatentShape {
+    /// Number of images.
+    pub images: usize,
+    /// Channels of a latent.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl LatentShape {
+    /// Values of one image.
+    #[must_use]
+    pub fn image_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Values of all images.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.images * self.image_len()
+    }
+
+    /// Latents of this shape with zeros.
+    #[must_use]
+    pub fn zeros(self) -> Latents {
+        self.with_values(vec![0.0; self.values()])
+    }
+
+    /// Latents of this shape with these values, in the order of [`Latents::values`].
+    #[must_use]
+    pub fn with_values(self, values: Vec<f32>) -> Latents {
+        let LatentShape { images, channels, height, width } = self;
+        Latents { values, images, channels, height, width }
+    }
+}
 
 /// Latents of some images.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,17 +63,24 @@ impl Latents {
     /// Zeros.
     #[must_use]
     pub fn zeros(images: usize, channels: usize, height: usize, width: usize) -> Latents {
-        Latents { values: vec![0.0; images * channels * height * width], images, channels, height, width }
+        LatentShape { images, channels, height, width }.zeros()
+    }
+
+    /// Their shape.
+    #[must_use]
+    pub fn shape(&self) -> LatentShape {
+        let Latents { images, channels, height, width, .. } = *self;
+        LatentShape { images, channels, height, width }
     }
 
     /// Latents of a tensor `[n, height, width, channels]` in main memory.
     ///
     /// # Errors
-    /// A tensor of another rank.
+    /// [`Error::Setting`]: a tensor of another rank.
     pub fn from_channels_last(x: &Tensor) -> Result<Latents, Error> {
         let &[images, height, width, channels] = x.dims() else {
-            let reason = format!("a tensor {} is no image", x.shape());
-            return Err(Error::Setting { name: "latents", reason });
+            let reason = format!("a tensor {} is not a batch of latents", x.shape());
+            return Err(Error::setting(Setting::Latents, reason));
         };
         let (area, mut out) = (height * width, Latents::zeros(images, channels, height, width));
         let from = x.f32s()?.chunks_exact((area * channels).max(1));
@@ -52,17 +100,17 @@ impl Latents {
     /// If it does not exist.
     #[must_use]
     pub fn image(&self, image: usize) -> &[f32] {
-        let len = self.channels * self.height * self.width;
+        let len = self.shape().image_len();
         &self.values[image * len..][..len]
     }
 
-    /// Stretched to a height and width, each value between those of its four neighbours (`torch.nn.functional.interpolate`
+    /// Resized to a height and width, each value interpolated from its four neighbours (`torch.nn.functional.interpolate`
     /// with `mode="bilinear"`).
     #[must_use]
     pub fn bilinear(&self, [height, width]: [usize; 2]) -> Latents {
         let between = |to: usize, from: usize| {
             move |i: usize| {
-                // Middles of elements lie over each other.
+                // Centres of elements are aligned.
                 let at = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
                 let low = (at as usize).min(from - 1);
                 (low, (low + 1).min(from - 1), (at - low as f64) as f32)
@@ -78,7 +126,7 @@ impl Latents {
         })
     }
 
-    /// Stretched to a height and width, each value that of the element that it lies in (`mode="nearest"`).
+    /// Resized to a height and width, each value that of the element that it is in (`mode="nearest"`).
     #[must_use]
     pub fn nearest(&self, [height, width]: [usize; 2]) -> Latents {
         self.resized([height, width], |plane, y, x| {
@@ -86,7 +134,7 @@ impl Latents {
         })
     }
 
-    /// Each plane anew, from its old values.
+    /// Each plane computed from its old values.
     fn resized(&self, [height, width]: [usize; 2], value: impl Fn(&[f32], usize, usize) -> f32) -> Latents {
         let mut values = Vec::with_capacity(self.images * self.channels * height * width);
         for plane in self.values.chunks_exact((self.height * self.width).max(1)) {
@@ -126,7 +174,7 @@ mod tests {
 
     /// Values of PyTorch.
     #[test]
-    fn stretched_as_pytorch_does() {
+    fn resized_as_pytorch_does() {
         let nearest = ramp().nearest([3, 6]);
         let row = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0];
         assert_eq!(nearest.values[..12], [row, row].concat());
