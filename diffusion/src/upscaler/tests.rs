@@ -279,7 +279,7 @@ fn the_head_in_bands_gives_the_same() {
 }
 
 #[test]
-fn what_is_no_upscaler_is_refused() {
+fn other_files_are_refused() {
     let config = UpscalerConfig { features: 4, growth: 2, blocks: 2, doublings: 2, unshuffle: 1 };
     let refused = |change: &dyn Fn(&mut Net)| {
         let mut net = random(&config);
@@ -301,7 +301,7 @@ fn what_is_no_upscaler_is_refused() {
     holds(refused(&plus), "body.0.rdb1.conv1x1.");
     let demo = include_bytes!("../../../assets/demo.safetensors");
     let demo = UpscalerFile::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap());
-    holds(demo.err().unwrap().to_string(), "no upscaler but a model");
+    holds(demo.err().unwrap().to_string(), "not an upscaler but a model");
 }
 
 fn copy(conv: &Conv) -> Conv {
