@@ -90,7 +90,7 @@ fn what_is_no_word_is_refused() {
     assert!(error(&[("<a>", &[1, 4]), ("<b>", &[1, 4])]).contains("several words"));
     assert!(error(&[("emb_params", &[0, 4])]).contains("not 1 to"));
     assert!(error(&[("emb_params", &[1, 1, 4])]).contains("[1, 1, 4]"));
-    assert!(error(&[("clip_l", &[1, 4]), ("clip_g", &[2, 6])]).contains("equally many"));
+    assert!(error(&[("clip_l", &[1, 4]), ("clip_g", &[2, 6])]).contains("different numbers"));
     let one = || Arc::new(TextualInversion::open("Same", file("one", &[("emb_params", &[1, 4])])).unwrap());
     let two = Arc::new(TextualInversion::open("same", file("two", &[("emb_params", &[1, 4])])).unwrap());
     let error = LearnedEmbeddings::new(&[one(), two], &[part(4)], "small").unwrap_err().to_string();
