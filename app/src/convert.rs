@@ -3,7 +3,7 @@
 use crate::AppError;
 use crate::addons::WeightedLora;
 use crate::atomic_output::AtomicOutput;
-use latent_diffusion::convert::{Conversion, Layout, LeftOut, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions, LeftOut, OutputLayout};
 use latent_diffusion::lora::{Applied, Lora, Strength};
 use latent_diffusion::{Error, Listener};
 use latent_loader::Checkpoint;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 /// The layout that an output's name asks for: a single file if it ends in `.safetensors`, or else a folder.
 #[must_use]
-pub fn layout_of(output: &Path) -> Layout {
+pub fn layout_of(output: &Path) -> OutputLayout {
     match output.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("safetensors") => Layout::Single,
-        _ => Layout::Folder,
+        Some(extension) if extension.eq_ignore_ascii_case("safetensors") => OutputLayout::Single,
+        _ => OutputLayout::Folder,
     }
 }
 
@@ -65,7 +65,7 @@ impl<'a> ConvertJob<'a> {
         path: &'a Path,
         output: AtomicOutput<'a>,
         checkpoint: Checkpoint,
-        options: &Options,
+        options: &ConvertOptions,
     ) -> Result<ConvertJob<'a>, AppError> {
         Ok(ConvertJob { path, output, conversion: Conversion::plan(checkpoint, options)? })
     }
@@ -108,10 +108,10 @@ mod tests {
     #[test]
     fn a_name_asks_for_a_layout() {
         for name in ["a.safetensors", "b/a.SafeTensors"] {
-            assert_eq!(layout_of(Path::new(name)), Layout::Single, "{name}");
+            assert_eq!(layout_of(Path::new(name)), OutputLayout::Single, "{name}");
         }
         for name in ["a", "a.safetensors.d", "safetensors"] {
-            assert_eq!(layout_of(Path::new(name)), Layout::Folder, "{name}");
+            assert_eq!(layout_of(Path::new(name)), OutputLayout::Folder, "{name}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Errors as a person sees them: one line, and an exit status.
 
+use latent_diffusion::families::Component;
 use std::fmt;
 
 /// Why a job or another piece of work failed.
@@ -20,7 +21,7 @@ pub enum AppError {
         /// The file.
         file: String,
         /// All that it lacks: "text encoder (CLIP-L)", "VAE", …
-        components: Vec<&'static str>,
+        components: Vec<Component>,
     },
     /// Something that happened.
     RunTime(String),
@@ -82,7 +83,8 @@ impl fmt::Display for AppError {
             AppError::Refused { message, remedy } => write!(f, "{message}; {remedy}"),
             AppError::MissingComponents { file, components } => {
                 let them = if components.len() == 1 { "it" } else { "them" };
-                let lacking = components.join(", no ");
+                let names: Vec<_> = components.iter().map(|component| component.name()).collect();
+                let lacking = names.join(", no ");
                 write!(f, "{file}: has no {lacking}; give {them}, or another model to take {them} from")
             }
             AppError::Interrupted => f.write_str("interrupted; nothing was left half-written"),

@@ -3,6 +3,7 @@
 use latent_app::device::DeviceOptions;
 use latent_app::job::{ImageSource, Img2imgTask, JobTask, PreviewOptions};
 use latent_app::{AppError, CancelToken, Job, JobEvent, JobImage, Session, output};
+use latent_diffusion::LoadedNetwork;
 use std::ops::ControlFlow;
 
 /// A small job whose images are the same everywhere.
@@ -62,7 +63,8 @@ fn a_model_stays_open_for_jobs_that_ask_for_the_same() {
     let mut session = Session::new();
     session.keep_unet(true);
     let loads = |events: &[JobEvent]| {
-        let is = |event: &&JobEvent| matches!(event, JobEvent::Loading { component: "UNet", .. });
+        let is =
+            |event: &&JobEvent| matches!(event, JobEvent::Loading { component: LoadedNetwork::UNet, .. });
         events.iter().filter(is).count()
     };
     let first = events(&mut session, &job(&[]));

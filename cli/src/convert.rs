@@ -9,7 +9,7 @@ use latent_app::convert::{ConvertJob, open_loras};
 use latent_app::model_file::locate;
 use latent_app::text::format_bytes;
 use latent_app::threads::in_threads;
-use latent_diffusion::convert::Options;
+use latent_diffusion::convert::ConvertOptions;
 use latent_loader::Access;
 use std::sync::atomic::AtomicBool;
 
@@ -27,13 +27,13 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     inputs.try_for_each(|input| output.check_input(input))?;
     let mut doubt = |line| eprintln!("latent: {line}");
     let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
-    let options = Options {
+    let options = ConvertOptions {
         dtype: args.dtype,
         loras: open_loras(&args.lora)?,
         keep_ema: args.keep_ema,
         prediction: args.prediction,
         zero_terminal_snr: args.zero_snr,
-        ..Options::to(args.layout())
+        ..ConvertOptions::to(args.layout())
     };
     let job = ConvertJob::plan(&args.output, output, sources.checkpoint, &options)?;
     for applied in job.applied() {
@@ -48,7 +48,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let report = written?;
     for left_out in &report.left_out {
         let bytes = format_bytes(left_out.bytes);
-        eprintln!("left out: {}, {} tensors, {bytes}", left_out.what, left_out.tensors);
+        eprintln!("left out: {}, {} tensors, {bytes}", left_out.component, left_out.tensors);
     }
     let dtypes = report.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
     let dtypes = dtypes.collect::<Vec<_>>().join(", ");

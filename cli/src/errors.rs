@@ -1,6 +1,7 @@
 //! Errors in the words of the command line.
 
 use latent_app::{AppError, Remedy};
+use latent_diffusion::families::Component;
 
 /// An error with the flags that help.
 pub(crate) fn describe(error: &AppError) -> String {
@@ -29,17 +30,17 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
 }
 
 /// One line for parts that are lacking, with the flags that give them.
-fn missing_components(file: &str, components: &[&str]) -> String {
-    let is_text = |component: &&&str| component.starts_with("text encoder");
-    let texts = components.iter().filter(is_text).count();
+fn missing_components(file: &str, components: &[Component]) -> String {
+    let texts = components.iter().filter(|component| component.is_text_encoder()).count();
     let mut flags = vec!["--text-encoder FILE"; texts];
-    if components.contains(&"VAE") {
+    if components.contains(&Component::Vae) || components.contains(&Component::VaeEncoder) {
         flags.push("--vae FILE");
     }
+    let names: Vec<_> = components.iter().map(|component| component.name()).collect();
     let them = if components.len() == 1 { "it" } else { "them" };
     format!(
         "{file}: has no {}; give {them} with {}, or take {them} from another model with --parts-from MODEL",
-        components.join(", no "),
+        names.join(", no "),
         flags.join(" ")
     )
 }

@@ -6,7 +6,7 @@ use latent_app::AppError;
 use latent_app::hash;
 use latent_app::inspect::{ModelReport, ModelSizes, inspect};
 use latent_app::text::{format_bytes, printable};
-use latent_diffusion::families::{Component, Misshaped, ModelKind, PartCheck};
+use latent_diffusion::families::{ComponentCheck, ComponentSummary, MisshapedTensor, ModelKind};
 use latent_diffusion::names::Named;
 use latent_loader::Plain;
 use serde_json::json;
@@ -38,7 +38,7 @@ impl Lines {
 fn text(report: &ModelReport) -> String {
     let mut lines = Lines::default();
     what_it_is(report, &mut lines);
-    report.components.iter().for_each(|component| lines.add(component.name, &amounts(component)));
+    report.components.iter().for_each(|summary| lines.add(report.component_name(summary), &amounts(summary)));
     report.checks.iter().for_each(|check| tensors_checked(check, &mut lines));
     if !report.memory.is_empty() {
         let estimates = report.memory.iter().map(|at| format!("{} at {}", format_bytes(at.bytes), at.side));
@@ -81,16 +81,19 @@ fn what_it_is(report: &ModelReport, lines: &mut Lines) {
     if let Some(lora) = &report.lora {
         lines.add("changes", &lora.to_string());
     }
-    if let Some((name, by)) = identity.distilled {
-        lines.add("for few steps", &format!("{name}, according to {by}"));
+    if let Some(detected) = identity.distillation {
+        lines.add("for few steps", &format!("{}, according to {}", detected.distillation, detected.evidence));
     }
     if let Some(detected) = &identity.prediction {
         let snr = if identity.zero_terminal_snr { ", zero terminal SNR" } else { "" };
         let name = detected.prediction.name();
-        lines.add("prediction", &format!("{name}{snr}, according to {}", detected.by));
+        lines.add("prediction", &format!("{name}{snr}, according to {}", detected.evidence));
     }
     if !identity.lacks.is_empty() {
-        lines.add("lacks", &identity.lacks.join(", "));
+        lines.add(
+            "lacks",
+            &identity.lacks.iter().map(|component| component.name()).collect::<Vec<_>>().join(", "),
+        );
     }
     if let (Some(problem), ModelKind::Model | ModelKind::Unet | ModelKind::Unknown) = (&report.problem, kind)
     {
@@ -98,7 +101,7 @@ fn what_it_is(report: &ModelReport, lines: &mut Lines) {
     }
 }
 
-fn amounts(component: &Component) -> String {
+fn amounts(component: &ComponentSummary) -> String {
     let dtypes = component.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
     let parameters = component.parameters as f64 / 1e6;
     let dtypes = dtypes.collect::<Vec<_>>().join(", ");
@@ -106,16 +109,16 @@ fn amounts(component: &Component) -> String {
 }
 
 /// The tensors of a part that are missing, of another shape or not used.
-fn tensors_checked(check: &PartCheck, lines: &mut Lines) {
-    if check.is_good() {
+fn tensors_checked(check: &ComponentCheck, lines: &mut Lines) {
+    if check.is_exact() {
         return;
     }
     let misshaped: Vec<_> = check.misshaped.iter().map(shapes).collect();
     for (what, names) in
-        [("missing", &check.missing), ("of another shape", &misshaped), ("not used", &check.extra)]
+        [("missing", &check.missing), ("of another shape", &misshaped), ("not used", &check.unused)]
     {
         if !names.is_empty() {
-            lines.add(what, &format!("{}: {}", check.part, first_names(names)));
+            lines.add(what, &format!("{}: {}", check.component, first_names(names)));
         }
     }
 }
@@ -127,7 +130,7 @@ fn first_names(names: &[String]) -> String {
     format!("{} {tensors}: {}{more}", names.len(), first.join(", "))
 }
 
-fn shapes(tensor: &Misshaped) -> String {
+fn shapes(tensor: &MisshapedTensor) -> String {
     format!("{} {:?} in place of {:?}", tensor.name, tensor.found, tensor.expected)
 }
 

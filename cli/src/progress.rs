@@ -25,6 +25,7 @@ impl Progress {
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         match *event {
             Event::Loading { component, read, total } => {
+                let component = component.name();
                 if self.stage != component {
                     self.begin(component, total, "{msg:>14} {bar:30} {bytes}/{total_bytes}");
                 }

@@ -103,7 +103,7 @@ fn what_cannot_steer_is_refused() {
     refuse(&["--control-image", "square.png"], &["--control-net"]);
     refuse(&["--control-strength", "1"], &["--control-net"]);
     let net = |file: &'static str| ["--control-net", file, "--control-image", "square.png"];
-    refuse(&net("model.safetensors"), &["model.safetensors", "is no ControlNet but a model"]);
+    refuse(&net("model.safetensors"), &["model.safetensors", "is not a ControlNet but a model"]);
     refuse(&net("lora.safetensors"), &["LoRA", "give a ControlNet"]);
     refuse(&net("nothing.safetensors"), &["nothing.safetensors"]);
     refuse(&["--control-net", "net.safetensors", "--control-image", "model.safetensors"], &["not an image"]);
@@ -113,7 +113,7 @@ fn what_cannot_steer_is_refused() {
     refuse(&canny, &["canny", "100 and 200 are usual"]);
     // The built-in model is narrower than the network's.
     room.refuses(&[&["txt2img", "a bridge"], NET].concat(), &["net.safetensors", "ControlNet"]);
-    refuse(&["--taesd", "model.safetensors"], &["is no TAESD but a model"]);
+    refuse(&["--taesd", "model.safetensors"], &["is not a TAESD but a model"]);
     refuse(&["--preview", "nowhere/a.png"], &["the folder does not exist"]);
     refuse(&["--preview-interval", "2"], &["--preview"]);
 }

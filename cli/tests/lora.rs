@@ -48,7 +48,7 @@ fn what_cannot_be_is_one_line() {
         &["--lora", "loras/xl.safetensors"],
         &["loras/xl.safetensors", "does not fit this", "1.x"],
     );
-    refuses("a fox", &["--lora", "model.safetensors"], &["model.safetensors", "is no LoRA"]);
+    refuses("a fox", &["--lora", "model.safetensors"], &["model.safetensors", "is not a LoRA"]);
     refuses("a fox", &["--lora", "none.safetensors"], &["none.safetensors"]);
     refuses("a fox<lora:kohya>", &[], &["there is no kohya.safetensors in ."]);
     refuses("a fox<lora:../loras/kohya>", &["--lora-dir", "loras"], &["plain name"]);

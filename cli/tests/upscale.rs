@@ -91,7 +91,7 @@ fn what_cannot_be_enlarged_is_refused() {
         (&["apple.png", "--scale", "0.5"], &["scale: 0.5", "1 to 16"]),
         (&["apple.png", "--scale", "nan"], &["scale: NaN"]),
         (&["apple.png", "-o", "no/folder.png"], &["no", "folder does not exist"]),
-        (&["apple.png", "--upscale-model", "demo.safetensors"], &["no upscaler but a model", "ESRGAN"]),
+        (&["apple.png", "--upscale-model", "demo.safetensors"], &["not an upscaler but a model", "ESRGAN"]),
         (&["apple.png", "--upscale-model", "damaged.safetensors"], &["damaged.safetensors"]),
         (&["apple.png", "--upscale-model", "missing.safetensors"], &["missing.safetensors"]),
     ] {
@@ -103,7 +103,7 @@ fn what_cannot_be_enlarged_is_refused() {
         (&["--hires", "--hires-strength", "0"], &["hires strength: 0"]),
         (&["--hires", "--hires-steps", "0"], &["hires steps: 0"]),
         (&["--hires", "--hires-scale", "16", "-W", "1024"], &["hires size: 16384"]),
-        (&["--hires", "--hires-upscaler", "demo.safetensors"], &["no upscaler but a model"]),
+        (&["--hires", "--hires-upscaler", "demo.safetensors"], &["not an upscaler but a model"]),
         (&["--hires", "--hires-upscaler", "lanczoss"], &["lanczoss", "no such file"]),
     ] {
         room.refuses(&[&["txt2img", "a"], args].concat(), parts);

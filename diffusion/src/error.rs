@@ -1,7 +1,9 @@
 //! What can go wrong between a checkpoint and an image.
 
+use crate::families::{Component, MissingTensors};
 use crate::samplers::SampleError;
-use crate::whole::MissingTensors;
+use crate::setting::{Setting, SettingProblem};
+use crate::stage::Stage;
 use latent_loader::{LoadError, Plain};
 use latent_tensor::TensorError;
 use std::fmt;
@@ -14,7 +16,7 @@ pub enum Error {
     Load(LoadError),
     /// Tensors do not fit together: a checkpoint whose parts disagree, or a bug.
     Tensor(TensorError),
-    /// The file is no model that can draw.
+    /// The file is not a model that can draw.
     Unsupported {
         /// The file.
         file: String,
@@ -25,19 +27,19 @@ pub enum Error {
     MissingComponent {
         /// The file.
         file: String,
-        /// All that it lacks: "text encoder (CLIP-L)", "VAE", …
-        components: Vec<&'static str>,
+        /// All that it lacks.
+        components: Vec<Component>,
     },
     /// A model whose layers do not find all of their tensors.
     Incomplete(Box<MissingTensors>),
-    /// A LoRA that is not sound, or not for this model.
+    /// A LoRA that is not valid, or not for this model.
     Lora {
         /// The file.
         file: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A textual inversion that is not sound, or not for this model.
+    /// A textual inversion that is not valid, or not for this model.
     Embedding {
         /// The file.
         file: String,
@@ -46,23 +48,23 @@ pub enum Error {
     },
     /// A setting that the model cannot follow.
     Setting {
-        /// Name of the setting.
-        name: &'static str,
+        /// The setting.
+        setting: Setting,
         /// What is wrong with it, and what would be right.
-        reason: String,
+        problem: SettingProblem,
     },
     /// The sampling failed.
     Sampling(SampleError),
-    /// A stage computed a value that is no number.
+    /// A stage computed infinities or NaN.
     NotFinite {
-        /// "text encoder" or "VAE".
-        stage: &'static str,
+        /// The stage.
+        stage: Stage,
     },
     /// A file cannot be written.
     Output {
         /// The file.
         file: String,
-        /// What the system says.
+        /// What the operating system reports.
         error: std::io::Error,
     },
     /// The caller asked to stop.
@@ -70,6 +72,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is wrong with a setting.
+    pub(crate) fn setting(setting: Setting, problem: impl Into<SettingProblem>) -> Error {
+        Error::Setting { setting, problem: problem.into() }
+    }
+
     /// Whether a GPU failed: out of memory, lost, or refusing a command. On the CPU the same work may succeed.
     #[must_use]
     pub fn is_gpu_fault(&self) -> bool {
@@ -80,14 +87,13 @@ impl Error {
         false
     }
 
-    /// Whether a stage computed infinities or what is no number. Where that was in the half precision of a GPU, `f32` may
-    /// hold its values.
+    /// Whether a stage computed infinities or NaN. Where that was in the half precision of a GPU, `f32` may hold its values.
     #[must_use]
     pub fn is_not_finite(&self) -> bool {
         matches!(self, Error::NotFinite { .. } | Error::Sampling(SampleError::NotFinite { .. }))
     }
 
-    /// Whether the cause lies in what the user gave: a file or a setting.
+    /// Whether the cause is what the user gave: a file or a setting.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
@@ -120,15 +126,14 @@ impl fmt::Display for Error {
                 write!(f, "{}: {}", Plain(file), Plain(reason))
             }
             Error::MissingComponent { file, components } => {
-                let (file, lacking) = (Plain(file), components.join(" and no "));
+                let names: Vec<_> = components.iter().map(|component| component.name()).collect();
+                let (file, lacking) = (Plain(file), names.join(" and no "));
                 write!(f, "{file}: has no {lacking}; a whole checkpoint holds text encoder, UNet and VAE")
             }
-            Error::Setting { name, reason } => write!(f, "{name}: {}", Plain(reason)),
+            Error::Setting { setting, problem } => write!(f, "{setting}: {}", Plain(&problem.to_string())),
             Error::NotFinite { stage } => {
-                write!(
-                    f,
-                    "{stage}: the result holds values that are no numbers (NaN); the weights may be damaged"
-                )
+                let worker = stage.worker();
+                write!(f, "{worker}: the result contains NaN or infinite values; the weights may be damaged")
             }
             Error::Output { file, error } => write!(f, "{}: cannot be written: {error}", Plain(file)),
             Error::Cancelled => f.write_str("cancelled"),

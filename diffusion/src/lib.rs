@@ -1,21 +1,23 @@
 #![forbid(unsafe_code)]
-//! Stable Diffusion: from a checkpoint and words to images.
+//! Stable Diffusion: from a checkpoint and a prompt to images.
 //!
 //! [`Pipeline`] does the whole way; its parts stand alone: the [`tokenizer`], the [`prompt`] syntax, the [`text`]
 //! encoder, the [`unet`], the [`vae`], the random generators ([`rng`]), noise [`schedule`]s and [`samplers`].
-//! [`families`] tells what a checkpoint is.
+//! [`families`] detects what a checkpoint is, and [`network`] is the seam between a pipeline and the network that it samples
+//! with.
 //!
 //! ```
 //! use latent_diffusion::rng::RngKind;
 //! use latent_diffusion::samplers;
-//! use latent_diffusion::schedule::{Convention, ScheduleKind, Schedule, Training};
+//! use latent_diffusion::schedule::{Convention, NoiseModel, Schedule, ScheduleKind};
 //! use latent_diffusion::tokenizer::Tokenizer;
 //!
 //! let ids = Tokenizer::clip().encode("a photo of a cat");
 //! assert_eq!(ids, [320, 1125, 539, 320, 2368]);
 //!
 //! let (sampler, _) = samplers::parse("DPM++ 2M")?;
-//! let schedule = Schedule::new(&Training::scaled_linear(), Convention::KDiffusion, ScheduleKind::Karras, sampler.grid(), 20)?;
+//! let (model, convention) = (NoiseModel::scaled_linear(), Convention::KDiffusion);
+//! let schedule = Schedule::new(&model, convention, ScheduleKind::Karras, sampler.discretization(), 20)?;
 //! let mut noise = [0.0; 4 * 64 * 64];
 //! RngKind::Cuda.generator(42).normal(&mut noise);
 //! schedule.scale_noise(&mut noise);
@@ -23,14 +25,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod checklist;
 pub mod controlnet;
 pub mod convert;
 pub mod embeddings;
 mod error;
+mod event;
 pub mod families;
+mod image;
+mod latents;
+mod loading;
 pub mod lora;
+mod mask;
 pub mod names;
+pub mod network;
 pub mod params;
 mod pipeline;
 mod preview;
@@ -39,25 +46,33 @@ mod resnet;
 pub mod rng;
 pub mod samplers;
 pub mod schedule;
-mod synthetic;
+mod setting;
+mod stage;
 pub mod taesd;
+mod tensor_names;
 pub mod text;
 pub mod tokenizer;
 pub mod unet;
 pub mod upscaler;
 pub mod vae;
-mod whole;
 
 pub use error::Error;
+pub use event::{CancelHandle, Event, Listener, OwnedEvent};
+pub use families::{ComponentCheck, MissingTensors};
+pub use image::{Image, MAX_SIDE, Margins};
+pub use latent_kernels::parallel::with_threads;
 pub use latent_loader as loader;
 pub use latent_tensor as tensor;
+pub use latents::{LatentShape, Latents};
+pub use mask::Mask;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Event, Fill, Hires, HiresUpscaler, Image,
-    Latents, Listener, MAX_SIDE, Margins, Mask, MemoryEstimate, Pipeline, PreparedTask, Request, Settings,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, MemoryEstimate,
+    OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Settings, SettingsOverrides,
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
-pub use whole::{MissingPart, MissingTensors};
+pub use setting::{Bounds, Setting, SettingProblem};
+pub use stage::{LoadedNetwork, Stage};
 
 /// The example of the crate's README is compiled with the other examples.
 #[cfg(doctest)]

@@ -1,8 +1,8 @@
-//! Looking things up by the names their users type.
+//! Lookup by the names that users type.
 //!
 //! The programs people come from spell the same sampler as `dpm++2m`, `dpm++_2m`, `dpmpp_2m` or `DPM++ 2M`.
-//! [`key`] maps all of them to one string, and [`find`] compares keys. A name that nothing answers to is an
-//! [`UnknownName`] carrying the known names and the nearest of them: never a silent default.
+//! [`key`] maps all of them to one string, and [`find`] compares keys. A name without a match is an
+//! [`UnknownName`] with the known names and the nearest of them: never a silent default.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub trait Named {
     }
 }
 
-/// A name that nothing in a list answers to.
+/// A name without a match in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
     /// What was looked for, as in "sampler".
@@ -56,7 +56,7 @@ pub fn key(name: &str) -> String {
         .collect()
 }
 
-/// The entry of `all` that answers to `given`, by name or alias.
+/// The entry of `all` whose name or alias is `given`.
 ///
 /// # Errors
 /// [`UnknownName`] if there is none; `what` says there what was looked for.
@@ -86,7 +86,7 @@ pub fn find<'a, T: Named + ?Sized>(
     Err(UnknownName { what, given: given.to_owned(), nearest: nearest.map(|(_, name)| name), known })
 }
 
-/// The least number of letters to insert, delete or replace that turns `a` into `b` (Levenshtein's distance).
+/// The minimum number of letters to insert, delete or replace to make `b` of `a` (Levenshtein's distance).
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     // row[j]: the distance of the part of `a` read so far to the first j letters of `b`.

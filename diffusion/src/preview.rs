@@ -1,12 +1,15 @@
 //! Rough images of latents: a linear function of each element's channels.
 
-use crate::{Error, Image, Latents};
+use crate::Error;
+use crate::image::Image;
+use crate::latents::Latents;
+use crate::setting::Setting;
 
-/// What the channels of a latent are to red, green and blue.
+/// What the channels of a latent contribute to red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LatentRgb {
-    /// Of each channel of the latent, in an image of -1..1.
-    pub factors: [[f32; 3]; 4],
+    /// For each channel of the latent, its part of red, green and blue in an image of -1..1.
+    pub factors: &'static [[f32; 3]],
     /// Added to the sum.
     pub bias: [f32; 3],
 }
@@ -15,14 +18,19 @@ pub struct LatentRgb {
 /// "Decoding latents to RGB without upscaling", 2022
 /// (<https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204/2>).
 pub(crate) const SD: LatentRgb = LatentRgb {
-    factors: [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]],
+    factors: &[
+        [0.298, 0.207, 0.208],
+        [0.187, 0.286, 0.173],
+        [-0.158, 0.189, 0.264],
+        [-0.184, -0.271, -0.473],
+    ],
     bias: [0.0; 3],
 };
 
 /// Latents of SDXL: the factors of Timothy Alexis Vass, "Explaining the SDXL latent space", 2023
 /// (<https://huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space>), which give 0..255.
 pub(crate) const SDXL: LatentRgb = LatentRgb {
-    factors: [
+    factors: &[
         byte([60.0; 3]),
         byte([-60.0, -5.0, 10.0]),
         byte([25.0, 15.0, -5.0]),
@@ -40,12 +48,12 @@ impl LatentRgb {
     /// One of the latents as an image with a pixel for each element.
     ///
     /// # Errors
-    /// Latents of other channels, an image that is not among them.
+    /// [`Error::Setting`]: latents of another number of channels, an image that does not exist.
     ///
     /// ```
     /// use latent_diffusion::{Latents, families};
     /// let family = families::ALL[0];
-    /// let image = family.latent_rgb.image(&Latents::zeros(1, 4, 2, 3), 0)?;
+    /// let image = family.latent_format.rgb.image(&Latents::zeros(1, 4, 2, 3), 0)?;
     /// assert_eq!((image.width, image.height, image.rgb[0]), (3, 2, 128));
     /// # Ok::<(), latent_diffusion::Error>(())
     /// ```
@@ -55,7 +63,7 @@ impl LatentRgb {
         let values = latents.values.get(index * each..(index + 1) * each);
         let Some(values) = values.filter(|_| channels == self.factors.len() && index < images) else {
             let reason = format!("{images} images of {channels} channels have no preview {index}");
-            return Err(Error::Setting { name: "latents", reason });
+            return Err(Error::setting(Setting::Latents, reason));
         };
         let area = height * width;
         let mut rgb = Vec::with_capacity(3 * area);

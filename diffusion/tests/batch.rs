@@ -9,7 +9,11 @@ use std::path::Path;
 fn latents(pipeline: &mut Pipeline, seeds: &[u64], sampler: &'static dyn Sampler) -> Latents {
     let mut listener = |_: Event<'_>| ControlFlow::Continue(());
     let schedule = ScheduleKind::Normal;
-    let settings = Settings { steps: 2, seeds: seeds.to_vec(), sampler, schedule, ..Settings::default() };
+    let settings = Settings::default()
+        .with_steps(2)
+        .with_seeds(seeds.to_vec())
+        .with_sampler(sampler)
+        .with_schedule(schedule);
     let conditioning = pipeline.encode(&["a red apple"], &[""], &settings, &mut listener).unwrap();
     pipeline.sample(&conditioning, &settings, &mut listener).unwrap()
 }

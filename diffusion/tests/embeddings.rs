@@ -1,7 +1,7 @@
 //! Textual inversion: the layouts of files, where words stand in a prompt, and what is refused.
 
 use crate::made;
-use latent_diffusion::embeddings::{TextualInversion, Words};
+use latent_diffusion::embeddings::{LearnedEmbeddings, TextualInversion};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::prompt::{Chunk, encode, encode_with};
 use latent_diffusion::text::{TextActivation, TextConfig, TextPart};
@@ -28,12 +28,12 @@ fn part(width: usize) -> TextPart {
     TextPart { scope: "text_encoder", config, padding: END, skip: 1, final_norm: true, pooled: false }
 }
 
-/// Words of this many vectors each, for a text encoder of width 4.
-fn words(named: &[(&str, usize)]) -> Words {
+/// LearnedEmbeddings of this many vectors each, for a text encoder of width 4.
+fn words(named: &[(&str, usize)]) -> LearnedEmbeddings {
     let open = |(name, n): &(&str, usize)| {
         Arc::new(TextualInversion::open(name, file(name, &[("emb_params", &[*n, 4])])).unwrap())
     };
-    Words::new(&named.iter().map(open).collect::<Vec<_>>(), &[part(4)], "small").unwrap()
+    LearnedEmbeddings::new(&named.iter().map(open).collect::<Vec<_>>(), &[part(4)], "small").unwrap()
 }
 
 fn ids(chunk: &Chunk) -> Vec<u32> {
@@ -41,7 +41,7 @@ fn ids(chunk: &Chunk) -> Vec<u32> {
 }
 
 /// The first chunk's ids of a prompt, learned ones counted from 0.
-fn learned(prompt: &str, words: &Words) -> Vec<u32> {
+fn learned(prompt: &str, words: &LearnedEmbeddings) -> Vec<u32> {
     let chunks = encode_with(prompt, END, words);
     ids(&chunks[0]).iter().filter_map(|id| id.checked_sub(VOCABULARY)).collect()
 }
@@ -51,7 +51,7 @@ fn every_layout_of_one_encoder() {
     for name in ["emb_params", "<cat-toy>", "*", "string_to_param.*", "whatever"] {
         let file = TextualInversion::open("stem", file("f", &[(name, &[3, 4])])).unwrap();
         assert_eq!(file.vectors(), 3, "{name}");
-        let words = Words::new(&[Arc::new(file)], &[part(4)], "small").unwrap();
+        let words = LearnedEmbeddings::new(&[Arc::new(file)], &[part(4)], "small").unwrap();
         assert_eq!(words.table(0), [1.0; 12], "{name}");
         assert_eq!(learned("a stem", &words), [0, 1, 2], "{name}");
     }
@@ -63,10 +63,10 @@ fn every_layout_of_one_encoder() {
 fn two_encoders_take_a_table_each() {
     let xl = || file("xl", &[("clip_g", &[2, 6]), ("clip_l", &[2, 4])]);
     let open = |file| Arc::new(TextualInversion::open("xl", file).unwrap());
-    let words = Words::new(&[open(xl())], &[part(4), part(6)], "SDXL").unwrap();
+    let words = LearnedEmbeddings::new(&[open(xl())], &[part(4), part(6)], "SDXL").unwrap();
     assert_eq!((words.table(0).len(), words.table(1).len()), (8, 12));
     let message = |file, parts: &[TextPart]| {
-        let line = Words::new(&[open(file)], parts, "big").unwrap_err().to_string();
+        let line = LearnedEmbeddings::new(&[open(file)], parts, "big").unwrap_err().to_string();
         assert!(!line.contains('\n'), "{line}");
         line
     };
@@ -86,14 +86,14 @@ fn what_is_no_word_is_refused() {
     let error = |tensors: &[(&str, &[usize])]| {
         TextualInversion::open("x", file("bad", tensors)).unwrap_err().to_string()
     };
-    assert!(error(&[("a", &[1, 4]), ("b", &[1, 4])]).contains("is no textual inversion"));
+    assert!(error(&[("a", &[1, 4]), ("b", &[1, 4])]).contains("is not a textual inversion"));
     assert!(error(&[("<a>", &[1, 4]), ("<b>", &[1, 4])]).contains("several words"));
     assert!(error(&[("emb_params", &[0, 4])]).contains("not 1 to"));
     assert!(error(&[("emb_params", &[1, 1, 4])]).contains("[1, 1, 4]"));
-    assert!(error(&[("clip_l", &[1, 4]), ("clip_g", &[2, 6])]).contains("equally many"));
+    assert!(error(&[("clip_l", &[1, 4]), ("clip_g", &[2, 6])]).contains("different numbers"));
     let one = || Arc::new(TextualInversion::open("Same", file("one", &[("emb_params", &[1, 4])])).unwrap());
     let two = Arc::new(TextualInversion::open("same", file("two", &[("emb_params", &[1, 4])])).unwrap());
-    let error = Words::new(&[one(), two], &[part(4)], "small").unwrap_err().to_string();
+    let error = LearnedEmbeddings::new(&[one(), two], &[part(4)], "small").unwrap_err().to_string();
     assert!(error.starts_with("two: another"), "{error}");
 }
 
@@ -134,7 +134,7 @@ fn an_image_follows_a_learned_word_in_both_prompts() {
     let width = pipeline.model().text[0].config.width;
     let word = TextualInversion::open("word", file("word", &[("emb_params", &[2, width])])).unwrap();
     let word = Arc::new(word);
-    let settings = Settings { steps: 2, seeds: vec![1], ..Settings::default() };
+    let settings = Settings::default().with_steps(2).with_seeds(vec![1]);
     let mut draw = |embeddings: &[Arc<TextualInversion>], prompt: &str, negative: &str| {
         pipeline.set_embeddings(embeddings).unwrap();
         pipeline.text_to_image(prompt, negative, &settings, &mut |_| ControlFlow::Continue(())).unwrap()

@@ -26,7 +26,11 @@ fn sampler(name: &str) -> &'static dyn Sampler {
 }
 
 fn settings(guidance_end: f64, cache_interval: usize) -> Settings {
-    Settings { steps: STEPS, seeds: vec![7], guidance_end, cache_interval, ..Settings::default() }
+    Settings::default()
+        .with_steps(STEPS)
+        .with_seeds(vec![7])
+        .with_guidance_end(guidance_end)
+        .with_cache_interval(cache_interval)
 }
 
 /// The latents after each step.
@@ -64,7 +68,7 @@ fn guidance_ends_where_it_is_told_to() {
     assert!(steps(&settings(0.51, 1))[..4] == whole[..4]);
     // Without any step of it, it is as if the scale were 1.
     let never = steps(&settings(0.0, 1));
-    assert!(never == steps(&Settings { guidance: 1.0, ..settings(1.0, 1) }) && never != whole);
+    assert!(never == steps(&settings(1.0, 1).with_guidance(1.0)) && never != whole);
 }
 
 /// With guidance a step takes two evaluations, without it one.
@@ -96,9 +100,9 @@ fn shallow_steps_save_what_they_take_over() {
 #[test]
 fn an_interval_of_one_is_none() {
     for name in ["dpm++2m", "heun"] {
-        let with = |cache_interval| Settings { sampler: sampler(name), ..settings(1.0, cache_interval) };
+        let with = |cache_interval| settings(1.0, cache_interval).with_sampler(sampler(name));
         let plain =
-            steps(&Settings { sampler: sampler(name), steps: STEPS, seeds: vec![7], ..Settings::default() });
+            steps(&Settings::default().with_sampler(sampler(name)).with_steps(STEPS).with_seeds(vec![7]));
         assert!(steps(&with(1)) == plain, "{name}");
         let cached = steps(&with(3));
         assert!(cached[0] == plain[0] && cached[1] != plain[1], "{name}");
@@ -207,7 +211,7 @@ fn features_of_another_batch_are_refused() {
 
 #[test]
 fn the_same_latents_alone_and_in_a_batch() {
-    let with = |seeds: &[u64]| steps(&Settings { seeds: seeds.to_vec(), ..settings(0.5, 2) }).pop().unwrap();
+    let with = |seeds: &[u64]| steps(&settings(0.5, 2).with_seeds(seeds.to_vec())).pop().unwrap();
     let together = with(&[5, 6]);
     let (first, second) = together.split_at(together.len() / 2);
     assert!(with(&[5]) == first && with(&[6]) == second);
@@ -228,7 +232,7 @@ fn likeness(a: &Image, b: &Image) -> f64 {
 #[test]
 fn images_stay_near() {
     const PROMPTS: [&str; 3] = ["a red apple", "a yellow star", "a blue book"];
-    let of = |prompt, end, interval| image(prompt, &Settings { steps: 20, ..settings(end, interval) });
+    let of = |prompt, end, interval| image(prompt, &settings(end, interval).with_steps(20));
     let exact = PROMPTS.map(|prompt| of(prompt, 1.0, 1));
     // What another image has in common: most of it is background.
     let other = likeness(&exact[0], &exact[1]);

@@ -30,7 +30,7 @@ fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
 
 /// Draws; `on_step` hears of each step.
 fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
-    let settings = Settings { steps: 2, seeds: vec![7], ..Settings::default() };
+    let settings = Settings::default().with_steps(2).with_seeds(vec![7]);
     pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
         if let Event::Step { step, .. } = event {
             on_step(step);
@@ -151,7 +151,7 @@ fn a_unet_that_passes_the_largest_f16_draws_once_more_in_f32() {
     let mut pipeline = too_large_for_f16("model.diffusion_model.input_blocks.0.0.weight");
     let want = draw(&mut pipeline, |_| ()).unwrap();
     pipeline.set_device(half);
-    let (mut reasons, settings) = (Vec::new(), Settings { steps: 2, seeds: vec![7], ..Settings::default() });
+    let (mut reasons, settings) = (Vec::new(), Settings::default().with_steps(2).with_seeds(vec![7]));
     let got = pipeline
         .text_to_image("a red apple", "", &settings, &mut |event| {
             if let Event::InF32 { reason } = event {

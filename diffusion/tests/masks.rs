@@ -37,8 +37,7 @@ fn nothing_outside_of_a_mask_changes() {
         let image = Image { width, height, rgb };
         let task = Task::Inpaint { image: &image, mask: &mask, strength, fill, feather };
         let mut pipeline = pipeline.borrow_mut();
-        let settings = Settings { steps: 4, seeds: vec![seed], ..Settings::of(pipeline.model()) };
-        let settings = task.sized(settings, pipeline.model());
+        let settings = Settings::of(pipeline.model()).with_steps(4).with_seeds(vec![seed]);
         let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
         let drawn = pipeline.draw(&task, "a red apple", "", &settings, &mut go_on).unwrap();
         let pixels = drawn[0].rgb.chunks_exact(3).zip(image.rgb.chunks_exact(3));

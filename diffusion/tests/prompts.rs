@@ -35,7 +35,12 @@ fn quiet() -> Box<Listener<'static>> {
 fn settings(steps: usize) -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
     let (width, height) = (Some(64), Some(64));
-    Settings { width, height, steps, sampler, schedule: ScheduleKind::Normal, ..Settings::default() }
+    Settings::default()
+        .with_width(width)
+        .with_height(height)
+        .with_steps(steps)
+        .with_sampler(sampler)
+        .with_schedule(ScheduleKind::Normal)
 }
 
 /// The latents after each step.
@@ -86,7 +91,7 @@ fn a_step_is_that_of_its_text() {
     for family in ["sd15", "sdxl"] {
         let mut pipeline = open(family);
         for guidance in [7.0, 1.0] {
-            let settings = Settings { guidance, ..settings(4) };
+            let settings = settings(4).with_guidance(guidance);
             let mut steps = |prompt: &str| steps(&mut pipeline, prompt, "", &settings);
             let (cat, dog) = (steps("a cat"), steps("a dog"));
             let changed = steps("a [cat:dog:0.5]");
@@ -111,10 +116,14 @@ fn a_negative_prompt_changes_too_and_knows_no_and() {
         assert!(steps("[fog:sea:0]") == sea, "{family}");
         assert!(steps("fog AND sea :0") != fog, "{family}");
         let conditioning = pipeline.encode(&["a"], &["fog AND sea"], &settings, &mut *quiet()).unwrap();
-        let (_, negative) = conditioning.told(0, 0).unwrap();
+        let (_, negative) = conditioning.at_step(0, 0).unwrap();
         let conditioning = pipeline.encode(&["fog and sea"], &[], &settings, &mut *quiet()).unwrap();
-        let (positive, _) = conditioning.told(0, 0).unwrap();
-        assert_eq!(negative.states.f32s().unwrap(), positive[0].states.f32s().unwrap(), "{family}");
+        let (positive, _) = conditioning.at_step(0, 0).unwrap();
+        assert_eq!(
+            negative.hidden_states.f32s().unwrap(),
+            positive[0].hidden_states.f32s().unwrap(),
+            "{family}"
+        );
     }
 }
 
@@ -133,7 +142,7 @@ fn and_adds_what_each_prompt_changes() {
         let mut pipeline = open(family);
         // What one step of Euler's method to 0 predicts is linear in the UNet's answers.
         for guidance in [7.0, 1.0] {
-            let settings = Settings { guidance, ..settings(1) };
+            let settings = settings(1).with_guidance(guidance);
             let mut step = |prompt: &str| steps(&mut pipeline, prompt, "fog", &settings).remove(0);
             let (cat, dog) = (step("a cat"), step("a dog"));
             // Away from itself nothing is changed.
@@ -159,14 +168,14 @@ fn bytes_are_the_same_alone_and_in_a_batch_and_on_any_number_of_threads() {
     for family in ["sd15", "sdxl"] {
         for guidance in [7.0, 1.0] {
             let seeds = vec![3, 4, 5, 6];
-            let settings = Settings { seeds: seeds.clone(), guidance, ..settings(2) };
+            let settings = settings(2).with_seeds(seeds.clone()).with_guidance(guidance);
             let mut pipeline = open(family);
             let prompts = mixed();
             let all: Vec<&str> = prompts.iter().map(String::as_str).collect();
             let conditioning = pipeline.encode(&all, &["fog"], &settings, &mut *quiet()).unwrap();
             let together = pipeline.sample(&conditioning, &settings, &mut *quiet()).unwrap();
             for (i, seed) in seeds.into_iter().enumerate() {
-                let alone = Settings { seeds: vec![seed], ..settings.clone() };
+                let alone = settings.clone().with_seeds(vec![seed]);
                 let last = steps(&mut pipeline, all[i], "fog", &alone).pop().unwrap();
                 assert!(together.image(i) == last, "{family} {guidance} {:?}", all[i]);
                 let part = conditioning.of_images(i..i + 1);
@@ -222,7 +231,7 @@ fn a_refiner_goes_on_with_the_schedule() {
 fn a_second_pass_goes_on_with_the_schedule() {
     let mut pipeline = open("sdxl");
     let told = |conditioning: &Conditioning, step: usize| {
-        conditioning.told(0, step).unwrap().0[0].states.f32s().unwrap().to_vec()
+        conditioning.at_step(0, step).unwrap().0[0].hidden_states.f32s().unwrap().to_vec()
     };
     let (settings, prompts) = (settings(4), ["[a:b:1.5] AND c"]);
     let both = pipeline.encode_passes(&prompts, &[], &settings, 2, &mut *quiet()).unwrap();
@@ -244,8 +253,8 @@ fn what_cannot_be_is_one_line() {
         (vec!["a AND ".repeat(40)], settings(3), "32 prompts"),
         (vec!["a :2000 AND b".to_owned()], settings(3), "2000"),
         (vec![wide], settings(1000), "4096 chunks"),
-        (vec!["a".to_owned(); 2], settings(3), "2 prompts for 1 images"),
-        (vec![], settings(3), "0 prompts for 1 images"),
+        (vec!["a".to_owned(); 2], settings(3), "2 are given for 1 images"),
+        (vec![], settings(3), "0 are given for 1 images"),
         (vec!["a".to_owned()], settings(0), "steps"),
     ] {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();

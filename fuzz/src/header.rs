@@ -2,7 +2,7 @@
 
 use super::assert_one_line;
 use super::bytes::file;
-use latent_diffusion::families::{Facts, Identity, Model};
+use latent_diffusion::families::{Model, Probe};
 use latent_diffusion::lora::Lora;
 use latent_loader::{Checkpoint, DType, LoadError, block_storage};
 use std::sync::Arc;
@@ -110,13 +110,13 @@ fn json(text: &str) -> String {
 /// Whatever it is, it is described, and refused in one line where it is not one of those.
 pub fn recognise(checkpoint: Checkpoint, bytes: &[u8]) {
     let checkpoint = Arc::new(checkpoint);
-    let _ = Identity::of(&checkpoint).family_label();
-    let facts = Facts::of(&checkpoint);
-    assert_one_line(&facts.explain());
-    let counted: usize = facts.components().iter().map(|component| component.tensors).sum();
+    let probe = Probe::of(&checkpoint);
+    let _ = probe.identity().family_label();
+    assert_one_line(&probe.explain());
+    let counted: usize = probe.components().iter().map(|component| component.tensors).sum();
     assert_eq!(counted, checkpoint.tensors().count());
-    match Model::detect(&checkpoint) {
-        Ok(model) => drop(model.check_whole().inspect_err(|error| assert_one_line(error))),
+    match Model::of(&probe) {
+        Ok(model) => drop(model.check_complete().inspect_err(|error| assert_one_line(error))),
         Err(error) => assert_one_line(&error),
     }
     if let Ok(again) = Checkpoint::from_bytes("fuzz", bytes.to_vec()) {

@@ -246,13 +246,13 @@ fn megabytes(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use latent_diffusion::families::PUBLISHED;
+    use latent_diffusion::families::published;
 
     fn report(stages: &[(BenchStage, f64)]) -> CpuBenchReport {
         let measured =
             |&(stage, seconds)| CpuStageReport { stage, seconds, profile: Profile::default(), memory: None };
         CpuBenchReport {
-            options: BenchOptions::new(PUBLISHED[0]),
+            options: BenchOptions::new(published().next().unwrap()),
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
             peak_rss: None,

@@ -2,7 +2,7 @@
 
 use super::stage::{BenchStage, CFG_BATCH, STAGE_SELECTIONS};
 use crate::AppError;
-use latent_diffusion::families::Published;
+use latent_diffusion::families::PublishedModel;
 use latent_diffusion::{MAX_SIDE, VaeTiling};
 
 /// Maximum number of timed runs of a stage.
@@ -15,7 +15,7 @@ const MAX_BATCH: usize = 64;
 #[non_exhaustive]
 pub struct BenchOptions {
     /// The model whose shapes are measured.
-    pub family: &'static Published,
+    pub family: &'static PublishedModel,
     /// Width and height of the image in pixels.
     pub side: usize,
     /// The stages, in the order in which they are measured.
@@ -40,7 +40,7 @@ impl std::fmt::Debug for BenchOptions {
 impl BenchOptions {
     /// All stages of a model's own size, each run three times.
     #[must_use]
-    pub fn new(family: &'static Published) -> BenchOptions {
+    pub fn new(family: &'static PublishedModel) -> BenchOptions {
         BenchOptions {
             family,
             side: family.resolution,

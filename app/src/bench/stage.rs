@@ -1,6 +1,6 @@
 //! The stages of an image, on synthetic weights.
 
-use latent_diffusion::families::Sizes;
+use latent_diffusion::families::ModelSizes;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
@@ -69,7 +69,7 @@ impl BenchStage {
     /// once. An even `batch` has two halves, between which guidance is computed.
     pub(super) fn load(
         self,
-        sizes: &Sizes,
+        sizes: &ModelSizes,
         side: usize,
         batch: usize,
         vae_tiling: VaeTiling,

@@ -2,7 +2,7 @@
 
 use super::{MemoryAtSize, ModelReport, ModelSizes};
 use crate::hash;
-use latent_diffusion::families::{Component, PartCheck};
+use latent_diffusion::families::{ComponentCheck, ComponentSummary, ModelVariant};
 use latent_diffusion::names::Named;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -24,17 +24,20 @@ impl Serialize for ModelReport {
             purpose: identity.kind.purpose(),
             family: self.family,
             family_name: identity.family_label(),
-            base: identity.base.map(|base| base.id()),
-            variant: identity.variant,
-            distilled: identity.distilled.map(|(name, evidence)| DistilledJson { name, evidence }),
+            base: identity.family.map(|family| family.id),
+            variant: identity.variant.map(ModelVariant::name),
+            distilled: identity.distillation.map(|detected| DistilledJson {
+                name: detected.distillation.name(),
+                evidence: detected.evidence.label(),
+            }),
             prediction: prediction.map(|detected| detected.prediction.name()),
-            prediction_evidence: prediction.map(|detected| detected.by),
+            prediction_evidence: prediction.map(|detected| detected.evidence.label()),
             zero_terminal_snr: identity.zero_terminal_snr,
-            lacks: &identity.lacks,
+            lacks: identity.lacks.iter().map(|component| component.name()).collect(),
             can_draw: self.model.is_some(),
             problem: self.problem.as_deref(),
-            components: self.components.iter().map(ComponentJson::of).collect(),
-            tensors_checked: self.checks.iter().map(PartCheckJson::of).collect(),
+            components: self.components.iter().map(|summary| ComponentJson::of(self, summary)).collect(),
+            tensors_checked: self.checks.iter().map(ComponentCheckJson::of).collect(),
             memory_estimate: &self.memory,
             model: self.model.as_ref().map(ModelJson::of),
             metadata: &self.metadata,
@@ -71,11 +74,11 @@ struct ReportJson<'a> {
     #[serde(rename = "prediction_told_by")]
     prediction_evidence: Option<&'a str>,
     zero_terminal_snr: bool,
-    lacks: &'a [&'a str],
+    lacks: Vec<&'a str>,
     can_draw: bool,
     problem: Option<&'a str>,
     components: Vec<ComponentJson<'a>>,
-    tensors_checked: Vec<PartCheckJson<'a>>,
+    tensors_checked: Vec<ComponentCheckJson<'a>>,
     memory_estimate: &'a [MemoryAtSize],
     model: Option<ModelJson<'a>>,
     metadata: &'a BTreeMap<String, String>,
@@ -107,10 +110,10 @@ struct ComponentJson<'a> {
     dtypes: DtypeBytes<'a>,
 }
 
-impl ComponentJson<'_> {
-    fn of(component: &Component) -> ComponentJson<'_> {
+impl<'a> ComponentJson<'a> {
+    fn of(report: &ModelReport, component: &'a ComponentSummary) -> ComponentJson<'a> {
         ComponentJson {
-            name: component.name,
+            name: report.component_name(component),
             tensors: component.tensors,
             parameters: component.parameters,
             bytes: component.bytes,
@@ -131,7 +134,7 @@ impl Serialize for DtypeBytes<'_> {
 }
 
 #[derive(Serialize)]
-struct PartCheckJson<'a> {
+struct ComponentCheckJson<'a> {
     part: &'a str,
     missing: &'a [String],
     misshaped: Vec<MisshapedJson<'a>>,
@@ -145,18 +148,18 @@ struct MisshapedJson<'a> {
     found: &'a [usize],
 }
 
-impl PartCheckJson<'_> {
-    fn of(check: &PartCheck) -> PartCheckJson<'_> {
+impl ComponentCheckJson<'_> {
+    fn of(check: &ComponentCheck) -> ComponentCheckJson<'_> {
         let misshaped = check.misshaped.iter().map(|tensor| MisshapedJson {
             name: &tensor.name,
             expected: &tensor.expected,
             found: &tensor.found,
         });
-        PartCheckJson {
-            part: check.part,
+        ComponentCheckJson {
+            part: check.component.name(),
             missing: &check.missing,
             misshaped: misshaped.collect(),
-            not_used: &check.extra,
+            not_used: &check.unused,
         }
     }
 }

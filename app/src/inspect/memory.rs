@@ -1,7 +1,7 @@
 //! An estimate of the memory that drawing takes, also for a UNet that lacks the other parts of a model.
 
 use super::ModelSizes;
-use latent_diffusion::families::{Component, Identity, PUBLISHED, Published};
+use latent_diffusion::families::{Component, ComponentSummary, Identity, PublishedModel, published};
 
 /// Memory that drawing one square image takes on the CPU, estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -25,16 +25,17 @@ const MAX_CHANNELS: usize = 1 << 16;
 /// [`VaeConfig::decoding_bytes`](latent_diffusion::vae::VaeConfig::decoding_bytes) count. Parts that a file lacks are
 /// taken to have the sizes of the published model of its family; `model_channels` are the UNet's at its first level.
 pub(super) fn estimate(
-    components: &[Component],
+    components: &[ComponentSummary],
     identity: &Identity,
     model: Option<&ModelSizes>,
     model_channels: Option<usize>,
 ) -> Vec<MemoryAtSize> {
-    let weights = |name: &str| -> u64 {
-        components.iter().filter(|component| component.name == name).map(|component| component.bytes).sum()
+    let weights = |part: Component| -> u64 {
+        components.iter().filter(|summary| summary.component == part).map(|summary| summary.bytes).sum()
     };
-    let published = identity.base.and_then(|base| Published::find(base.id()).ok());
-    let sizes = published.unwrap_or(PUBLISHED[0]).sizes();
+    let known = identity.family.and_then(|family| PublishedModel::find(family.id).ok());
+    let Some(known) = known.or(published().next()) else { return Vec::new() };
+    let sizes = known.sizes();
     let (mut unet, vae) = match model {
         Some(model) => (model.unet.clone(), &model.vae),
         None => (sizes.unet, &sizes.vae),
@@ -48,9 +49,9 @@ pub(super) fn estimate(
     }
     let bytes = |side: usize| {
         let latent = side / vae.factor();
-        let sampling = weights("UNet") + unet.sampling_bytes((latent, latent), CFG_BATCH);
-        let decoding = weights("VAE") + vae.decoding_bytes((side, side), false);
-        weights("text encoder").max(sampling).max(decoding)
+        let sampling = weights(Component::UNet) + unet.sampling_bytes((latent, latent), CFG_BATCH);
+        let decoding = weights(Component::Vae) + vae.decoding_bytes((side, side), false);
+        weights(Component::TextEncoder).max(sampling).max(decoding)
     };
     SIDES.map(|side| MemoryAtSize { side, bytes: bytes(side) }).to_vec()
 }

@@ -6,7 +6,9 @@ mod memory;
 pub use memory::MemoryAtSize;
 
 use crate::{AppError, hash};
-use latent_diffusion::families::{Component, Facts, Family, Identity, Model, ModelKind, PartCheck};
+use latent_diffusion::families::{
+    Component, ComponentCheck, ComponentSummary, Identity, Model, ModelKind, Probe,
+};
 use latent_diffusion::lora::Summary;
 use latent_diffusion::text::TextConfig;
 use latent_diffusion::unet::UNetConfig;
@@ -38,9 +40,9 @@ pub struct ModelReport {
     /// The sizes of a model that can draw.
     pub model: Option<ModelSizes>,
     /// Its parts.
-    pub components: Vec<Component>,
+    pub components: Vec<ComponentSummary>,
     /// Missing, misshaped and unused tensors of each part.
-    pub checks: Vec<PartCheck>,
+    pub checks: Vec<ComponentCheck>,
     /// An estimate of the memory that drawing takes, for square images of several sizes.
     pub memory: Vec<MemoryAtSize>,
     /// The layers of a LoRA.
@@ -94,34 +96,29 @@ impl ModelReport {
     /// Inspects an opened checkpoint.
     #[must_use]
     pub fn of(checkpoint: &Arc<Checkpoint>) -> ModelReport {
-        let facts = Facts::of(checkpoint);
-        let identity = Identity::of(checkpoint);
+        let probe = Probe::of(checkpoint);
+        let identity = probe.identity().clone();
         let kind = identity.kind;
-        let (model, mut problem) = match Model::detect(checkpoint) {
+        let (model, mut problem) = match Model::of(&probe) {
             Ok(model) => (Some(ModelSizes::of(&model)), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let mut components = facts.components();
-        if let [only] = &mut components[..]
-            && only.name == "other"
-        {
-            only.name = kind.label();
-        }
+        let components = probe.components();
         let memory = match kind {
             ModelKind::Model | ModelKind::Unet => {
-                memory::estimate(&components, &identity, model.as_ref(), facts.model_channels)
+                memory::estimate(&components, &identity, model.as_ref(), probe.model_channels())
             }
             _ => Vec::new(),
         };
         let checks = match kind {
             ModelKind::Model | ModelKind::Unet | ModelKind::TextEncoder | ModelKind::Vae => {
-                PartCheck::all(checkpoint)
+                ComponentCheck::all(&probe)
             }
             _ => Vec::new(),
         };
         let mut upscaler = None;
         if kind == ModelKind::Upscaler {
-            match UpscalerFile::open(checkpoint.clone()) {
+            match UpscalerFile::of(&probe) {
                 Ok(file) => upscaler = Some(file.config().clone()),
                 Err(error) => problem = Some(error.to_string()),
             }
@@ -131,7 +128,7 @@ impl ModelReport {
             layout: checkpoint.layout(),
             bytes: checkpoint.file_bytes(),
             header_bytes: checkpoint.header_bytes(),
-            family: Family::detect(&facts).map(|family| family.id).or(identity.base.map(|base| base.id())),
+            family: probe.supported_family().or(identity.family).map(|family| family.id),
             problem,
             model,
             components,
@@ -145,6 +142,13 @@ impl ModelReport {
             sha256: None,
             identity,
         }
+    }
+
+    /// The name of one of its components. A file of something else has no other component than itself.
+    #[must_use]
+    pub fn component_name(&self, summary: &ComponentSummary) -> &'static str {
+        let is_only = self.components.len() == 1 && summary.component == Component::Other;
+        if is_only { self.identity.kind.label() } else { summary.component.name() }
     }
 
     /// "single file", "diffusers folder", "folder of one component" or "several files".

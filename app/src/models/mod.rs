@@ -5,11 +5,12 @@ mod folders;
 pub use folders::{named, search, stem};
 
 use crate::{AppError, hash};
-use latent_diffusion::families::{Identity, ModelKind};
+use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};
 use latent_diffusion::upscaler::UpscalerFile;
 use latent_loader::Checkpoint;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a person can put model files so that they are found, as the end of a sentence.
 pub const ADVICE: &str = "put .safetensors files into ~/.local/share/latent or ~/latent, or name their folder by --models-dir or \
@@ -40,9 +41,10 @@ impl ModelEntry {
     pub fn open(path: PathBuf) -> ModelEntry {
         match Checkpoint::open(&path) {
             Ok(checkpoint) => {
-                let (bytes, identity) = (checkpoint.file_bytes(), Identity::of(&checkpoint));
+                let (bytes, probe) = (checkpoint.file_bytes(), Probe::of(&Arc::new(checkpoint)));
+                let identity = probe.identity().clone();
                 let is_upscaler = identity.kind == ModelKind::Upscaler;
-                let upscaler = is_upscaler.then(|| UpscalerFile::open(checkpoint)).and_then(Result::ok);
+                let upscaler = is_upscaler.then(|| UpscalerFile::of(&probe)).and_then(Result::ok);
                 let upscaler = upscaler.map(|file| file.config().to_string());
                 ModelEntry { path, bytes, identity: Ok(identity), upscaler, sha256: None }
             }
@@ -118,8 +120,8 @@ impl Serialize for ModelEntry {
             path: self.path.display().to_string(),
             bytes: self.bytes,
             kind: identity.map(|identity| identity.kind.id()),
-            base: identity.and_then(|identity| identity.base).map(|base| base.id()),
-            variant: identity.and_then(|identity| identity.variant),
+            base: identity.and_then(|identity| identity.family).map(|family| family.id),
+            variant: identity.and_then(|identity| identity.variant).map(ModelVariant::name),
             problem: self.identity.as_ref().err().map(String::as_str),
             sha256: self.sha256.as_deref(),
             short_hash: self.short_hash(),

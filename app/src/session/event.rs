@@ -2,7 +2,8 @@
 
 use crate::AppError;
 use crate::metadata::OutputTexts;
-use latent_diffusion::Image;
+use latent_diffusion::families::Distillation;
+use latent_diffusion::{Image, LoadedNetwork, Stage};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,8 +49,8 @@ pub enum JobEvent {
     PipelinesNotKept(String),
     /// The stage that takes the most memory. Only on the CPU, as nothing is known of a GPU.
     MemoryEstimated {
-        /// The stage, as [`latent_diffusion::MemoryEstimate`] names it.
-        stage: &'static str,
+        /// The stage.
+        stage: Stage,
         /// Bytes, estimated.
         bytes: u64,
         /// Bytes that are free, where the system says so.
@@ -57,8 +58,8 @@ pub enum JobEvent {
     },
     /// The model is one for few steps: the settings that are used.
     FewSteps {
-        /// "turbo", "lightning", "lcm" or another kind.
-        kind: &'static str,
+        /// The kind of model.
+        kind: Distillation,
         /// Sampling steps.
         steps: usize,
         /// Scale of classifier-free guidance.
@@ -71,7 +72,7 @@ pub enum JobEvent {
     /// A part of the model is being read.
     Loading {
         /// The part, as [`latent_diffusion::Event`] names it.
-        component: &'static str,
+        component: LoadedNetwork,
         /// Bytes read so far.
         read: u64,
         /// Bytes of the part.

@@ -3,7 +3,7 @@
 use crate::{AppError, image_file};
 use latent_diffusion::taesd::{TaesdDecoder, TaesdFile};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Event, Image, LatentRgb, Latents, Pipeline, Settings};
+use latent_diffusion::{Event, Image, LatentRgb, LatentShape, Latents, Pipeline, Settings};
 
 /// Decodes the last prediction of a run.
 pub(super) struct PreviewDecoder {
@@ -11,7 +11,7 @@ pub(super) struct PreviewDecoder {
     decoder: Option<TaesdDecoder>,
     rgb: LatentRgb,
     /// One latent.
-    shape: Latents,
+    shape: LatentShape,
     /// Width and height of an image.
     size: (usize, usize),
 }
@@ -29,8 +29,8 @@ impl PreviewDecoder {
         Ok(PreviewDecoder {
             interval: interval as usize,
             decoder: taesd.map(|taesd| taesd.decoder(pipeline.device())).transpose()?,
-            rgb: model.family.latent_rgb,
-            shape: Latents { values: Vec::new(), images: 1, ..room },
+            rgb: model.family.latent_format.rgb,
+            shape: LatentShape { images: 1, ..room },
             size: settings.size(model)?,
         })
     }
@@ -41,8 +41,8 @@ impl PreviewDecoder {
         if !step.is_multiple_of(self.interval) && step != total {
             return None;
         }
-        let one = self.shape.channels * self.shape.height * self.shape.width;
-        Some(self.decode(&Latents { values: denoised[..one.min(denoised.len())].to_vec(), ..self.shape }))
+        let one = self.shape.image_len();
+        Some(self.decode(&self.shape.with_values(denoised[..one.min(denoised.len())].to_vec())))
     }
 
     fn decode(&self, latents: &Latents) -> Result<Image, AppError> {

@@ -17,7 +17,7 @@ use crate::threads::in_threads;
 use crate::{AppError, memory};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{
-    Conditioning, Error, Event, Image, Latents, Listener, Pipeline, PreparedTask, Settings,
+    Conditioning, Error, Event, Image, Latents, Listener, Pipeline, PreparedTask, Settings, Stage,
 };
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -173,7 +173,7 @@ impl JobPlan {
         if let Some((stage, bytes)) = self.memory(&opened.pipeline)? {
             monitor.notify(JobEvent::MemoryEstimated { stage, bytes, available: memory::available() });
         }
-        if let Some(kind) = opened.pipeline.model().distilled {
+        if let Some(kind) = opened.pipeline.model().distillation {
             let Settings { steps, guidance, sampler, .. } = &self.settings;
             monitor.notify(JobEvent::FewSteps {
                 kind,
@@ -189,7 +189,7 @@ impl JobPlan {
     }
 
     /// The stage that takes the most memory, and its bytes. On a GPU nothing is known.
-    fn memory(&self, pipeline: &Pipeline) -> Result<Option<(&'static str, u64)>, AppError> {
+    fn memory(&self, pipeline: &Pipeline) -> Result<Option<(Stage, u64)>, AppError> {
         if *pipeline.device() != Device::Cpu {
             return Ok(None);
         }
@@ -201,7 +201,7 @@ impl JobPlan {
         };
         if let Some(second) = &self.second {
             let size = self.settings.size(pipeline.model())?;
-            for estimate in estimates.iter_mut().filter(|estimate| estimate.stage == "enlarging") {
+            for estimate in estimates.iter_mut().filter(|estimate| estimate.stage == Stage::Upscaling) {
                 estimate.bytes += second.memory(size);
             }
         }
@@ -258,7 +258,7 @@ impl JobRun<'_, '_> {
             let conditioning = all.of_images(first - block.start..first - block.start + seeds.len());
             let latents = self.sample(&source, &conditioning, &settings)?;
             if unload && first + plan.at_once >= plan.seeds.len() {
-                self.opened.pipeline.unload_unet();
+                self.opened.pipeline.unload_denoiser();
             }
             let images = self.stage(|pipeline, listener| pipeline.decode(&latents, listener))?;
             let images = plan.work.finish(source.finish(images)?)?;

@@ -89,7 +89,7 @@ impl SecondPass {
 
     /// Steps of the second pass that are walked.
     pub(super) fn steps(&self, first: &Settings) -> usize {
-        self.hires(HiresUpscaler::Bilinear).walked(first)
+        self.hires(HiresUpscaler::Bilinear).run_steps(first)
     }
 
     fn hires<'a>(&self, enlarge: HiresUpscaler<'a>) -> Hires<'a> {

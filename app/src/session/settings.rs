@@ -15,26 +15,24 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
     let is_own = given.sampler.is_none() && (given.compat.is_none() || given.compat == own.convention);
     let usual = if is_own { own.schedule } else { sampler.default_kind() };
     let is_spaced = given.scheduler.is_some() || named_schedule.is_some();
-    let mut settings = Settings {
-        width: given.width,
-        height: given.height,
-        steps: given.steps.unwrap_or(own.steps),
-        guidance: given.cfg_scale.unwrap_or(own.guidance),
-        guidance_rescale: given.cfg_rescale.unwrap_or(0.0),
-        guidance_end: given.cfg_end.unwrap_or(1.0),
-        cache_interval: given.cache.unwrap_or(1),
-        sampler,
-        schedule: given.scheduler.or(named_schedule).unwrap_or(usual),
-        convention: given.compat.or(own.convention.filter(|_| is_own && !is_spaced)),
-        rng: given.rng.unwrap_or(own.rng),
-        seeds: Vec::new(),
-        clip_skip: given.clip_skip.unwrap_or(1),
-        sizes: job.sdxl.conditioning(),
-        eta: given.eta,
-        churn: Churn { amount: given.s_churn.unwrap_or(0.0), noise: given.s_noise.unwrap_or(1.0) },
-        rho: given.rho,
-        ..own
-    };
+    let convention = given.compat.or(own.convention.filter(|_| is_own && !is_spaced));
+    let mut settings = own;
+    (settings.width, settings.height) = (given.width, given.height);
+    settings.steps = given.steps.unwrap_or(settings.steps);
+    settings.guidance = given.cfg_scale.unwrap_or(settings.guidance);
+    settings.guidance_rescale = given.cfg_rescale.unwrap_or(0.0);
+    settings.guidance_end = given.cfg_end.unwrap_or(1.0);
+    settings.cache_interval = given.cache.unwrap_or(1);
+    settings.sampler = sampler;
+    settings.schedule = given.scheduler.or(named_schedule).unwrap_or(usual);
+    settings.convention = convention;
+    settings.rng = given.rng.unwrap_or(settings.rng);
+    settings.seeds = Vec::new();
+    settings.clip_skip = given.clip_skip.unwrap_or(1);
+    settings.sizes = job.sdxl.conditioning();
+    settings.eta = given.eta;
+    settings.churn = Churn { amount: given.s_churn.unwrap_or(0.0), noise: given.s_noise.unwrap_or(1.0) };
+    settings.rho = given.rho;
     if !given.sigmas.is_empty() {
         settings.steps = given.sigmas.iter().filter(|sigma| **sigma != 0.0).count();
         settings.convention = Some(Convention::KDiffusion);

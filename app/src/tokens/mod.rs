@@ -8,7 +8,7 @@ pub use report::{
 };
 
 use crate::AppError;
-use latent_diffusion::embeddings::{TextualInversion, Words};
+use latent_diffusion::embeddings::{LearnedEmbeddings, TextualInversion};
 use latent_diffusion::families::Model;
 use latent_diffusion::lora::{Tag, take_tags};
 use latent_diffusion::prompt::{self, PromptSchedule, Wildcards, subprompts};
@@ -73,8 +73,8 @@ impl PromptToExplain {
         embeddings: &[Arc<TextualInversion>],
     ) -> Result<PromptReport, AppError> {
         let words = match (model, embeddings) {
-            (_, []) => Words::default(),
-            (Some(model), files) => Words::new(files, &model.text, model.family.label)?,
+            (_, []) => LearnedEmbeddings::default(),
+            (Some(model), files) => LearnedEmbeddings::new(files, &model.text, model.family.label)?,
             (None, _) => {
                 let line = "embedding: is for one kind of model; name the model with -m";
                 return Err(AppError::BadInput(line.into()));

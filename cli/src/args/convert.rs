@@ -5,7 +5,7 @@ use super::parts::PartArgs;
 use clap::ValueEnum;
 use latent_app::addons::WeightedLora;
 use latent_app::convert::layout_of;
-use latent_diffusion::convert::{Layout, TARGET_DTYPES};
+use latent_diffusion::convert::{OutputLayout, TARGET_DTYPES};
 use latent_diffusion::samplers::Prediction;
 use latent_loader::DType;
 use std::path::PathBuf;
@@ -57,10 +57,10 @@ pub(crate) enum LayoutName {
 
 impl ConvertArgs {
     /// The layout that is asked for, or else the one that the output's name speaks of.
-    pub(crate) fn layout(&self) -> Layout {
+    pub(crate) fn layout(&self) -> OutputLayout {
         match self.layout {
-            Some(LayoutName::Single) => Layout::Single,
-            Some(LayoutName::Folder) => Layout::Folder,
+            Some(LayoutName::Single) => OutputLayout::Single,
+            Some(LayoutName::Folder) => OutputLayout::Folder,
             None => layout_of(&self.output),
         }
     }

@@ -30,7 +30,7 @@ use latent_app::bench;
 use latent_app::device::DeviceOptions;
 use latent_app::grid::GridAxis;
 use latent_app::job::JobTask;
-use latent_diffusion::families::Published;
+use latent_diffusion::families::PublishedModel;
 use latent_diffusion::names;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -224,8 +224,8 @@ pub(crate) struct DevicesArgs {
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
     /// Model whose shapes are measured: sd15, sd21 (768x768) or sdxl (1024x1024)
-    #[arg(long, value_name = "NAME", default_value = "sd15", value_parser = Published::find)]
-    pub(crate) family: &'static Published,
+    #[arg(long, value_name = "NAME", default_value = "sd15", value_parser = PublishedModel::find)]
+    pub(crate) family: &'static PublishedModel,
     /// Width and height in pixels [default: the model's own]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) size: Option<usize>,

@@ -81,14 +81,14 @@ fn megabytes(bytes: u64) -> String {
 mod tests {
     use super::*;
     use latent_app::bench::{BenchOptions, BenchStage};
-    use latent_diffusion::families::PUBLISHED;
+    use latent_diffusion::families::published;
     use latent_diffusion::tensor::profile::Profile;
 
     fn report(stages: &[(BenchStage, f64)]) -> CpuBenchReport {
         let measured =
             |&(stage, seconds)| CpuStageReport { stage, seconds, profile: Profile::default(), memory: None };
         CpuBenchReport {
-            options: BenchOptions::new(PUBLISHED[0]),
+            options: BenchOptions::new(published().next().unwrap()),
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
             peak_rss: None,

@@ -5,7 +5,7 @@ use crate::errors::describe;
 use crate::progress::Progress;
 use latent_app::JobEvent;
 use latent_app::text::format_bytes;
-use latent_diffusion::Event;
+use latent_diffusion::{Event, LatentShape, Stage};
 use latent_loader::Plain;
 use std::ops::ControlFlow;
 
@@ -64,7 +64,7 @@ impl Screen {
                 format!("latent: {reason}; once more in f32")
             }
             JobEvent::MemoryEstimated { stage, bytes, available } => {
-                return memory_lines(stage, *bytes, *available, self.verbose);
+                return memory_lines(*stage, *bytes, *available, self.verbose);
             }
             JobEvent::FewSteps { kind, steps, cfg_scale, sampler } => {
                 format!("a {kind} model: steps {steps}, cfg scale {cfg_scale}, sampler {sampler}")
@@ -89,7 +89,8 @@ fn stage(event: &JobEvent) -> Option<Event<'static>> {
         JobEvent::Loading { component, read, total } => Event::Loading { component, read, total },
         JobEvent::Encoded { image, total } => Event::Encoded { image, total },
         JobEvent::Step { step, total, sigma } => {
-            Event::Step { step, total, latents: &[], denoised: &[], sigma }
+            // The bars show no latents.
+            Event::Step { step, total, shape: LatentShape::default(), latents: &[], denoised: &[], sigma }
         }
         JobEvent::Upscaled { tile, total } => Event::Upscaled { tile, total },
         JobEvent::Decoded { image, total } => Event::Decoded { image, total },
@@ -98,7 +99,7 @@ fn stage(event: &JobEvent) -> Option<Event<'static>> {
 }
 
 /// The estimate, if it is asked for, and a warning where this machine has less.
-fn memory_lines(stage: &str, bytes: u64, available: Option<u64>, verbose: bool) -> Option<String> {
+fn memory_lines(stage: Stage, bytes: u64, available: Option<u64>, verbose: bool) -> Option<String> {
     let estimate = verbose.then(|| format!("memory, estimated: {} ({stage})", format_bytes(bytes)));
     let warning = available.and_then(|free| warning(stage, bytes, free));
     let lines: Vec<String> =
@@ -106,10 +107,10 @@ fn memory_lines(stage: &str, bytes: u64, available: Option<u64>, verbose: bool) 
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn warning(stage: &str, needed: u64, free: u64) -> Option<String> {
+fn warning(stage: Stage, needed: u64, free: u64) -> Option<String> {
     let advice = match stage {
-        "decoding" | "encoding images" => "--vae-tiling takes less",
-        "enlarging" => "a smaller image takes less",
+        Stage::Decoding | Stage::ImageEncoding => "--vae-tiling takes less",
+        Stage::Upscaling => "a smaller image takes less",
         _ => "a smaller image, or fewer at once, takes less",
     };
     let (needed_text, free_text) = (format_bytes(needed), format_bytes(free));
@@ -123,12 +124,12 @@ mod tests {
 
     #[test]
     fn a_warning_names_the_stage_and_what_helps() {
-        assert_eq!(warning("decoding", 2_000_000_000, 2_000_000_000), None);
-        let line = warning("decoding", 2_000_000_000, 1_000_000_000).unwrap();
+        assert_eq!(warning(Stage::Decoding, 2_000_000_000, 2_000_000_000), None);
+        let line = warning(Stage::Decoding, 2_000_000_000, 1_000_000_000).unwrap();
         assert_eq!(
             line,
             "decoding may take 2.00 GB of memory, and 1.00 GB are free; --vae-tiling takes less"
         );
-        assert!(warning("sampling", 2_000_000_000, 1).unwrap().contains("fewer at once"));
+        assert!(warning(Stage::Sampling, 2_000_000_000, 1).unwrap().contains("fewer at once"));
     }
 }

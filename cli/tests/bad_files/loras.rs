@@ -62,19 +62,19 @@ pub(crate) fn all() -> Vec<Case> {
         added(
             "a model for a LoRA",
             |room| sparse(room, LORA, &single("sd15-tiny-single"), None),
-            &["is no LoRA"],
+            &["is not a LoRA"],
         ),
         added(
             "a ControlNet for a LoRA",
             |room| sparse(room, LORA, &single("controlnet-sd15-tiny-single"), None),
-            &["is no LoRA"],
+            &["is not a LoRA"],
         ),
         added(
             "a LoRA of another family",
             |room| sparse(room, LORA, &single("lora-sdxl-kohya-tiny-single"), None),
             &["does not fit this"],
         ),
-        added("a LoRA without tensors", |room| put(room, LORA, &tensors(&[])), &["is no LoRA"]),
+        added("a LoRA without tensors", |room| put(room, LORA, &tensors(&[])), &["is not a LoRA"]),
         added(
             "a LoRA that fits no layer",
             |room| {
@@ -108,7 +108,7 @@ pub(crate) fn all() -> Vec<Case> {
         module(
             "a factor of one dimension",
             &[("lora_up.weight", "F16", &[4]), ("lora_down.weight", "F16", &[2, 6])],
-            &["which is no factor"],
+            &["which is not a factor"],
         ),
         module("an alpha alone", &[("alpha", "F32", &[])], &["has an alpha and no factors"]),
         module(

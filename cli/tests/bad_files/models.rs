@@ -53,7 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 fn gaps() -> Vec<Case> {
-    let whole = "seems to be a Stable Diffusion 1.x model and is not whole";
+    let whole = "seems to be a Stable Diffusion 1.x model, but is incomplete";
     vec![
         changed(
             "a UNet without one tensor",
@@ -96,7 +96,7 @@ fn gaps() -> Vec<Case> {
         changed(
             "a text encoder without a layer in the middle",
             |list| without(list, |n| n.contains("encoder.layers.1.")),
-            &[whole, "text encoder: ", "that no layer takes"],
+            &[whole, "text encoder: ", "that no layer uses"],
         ),
         changed(
             "a text encoder without its last norm",
@@ -115,12 +115,12 @@ fn gaps() -> Vec<Case> {
         changed(
             "a tensor of another shape in the UNet",
             |list| tensor(list, "model.diffusion_model.out.2.weight").shape[1] *= 2,
-            &[whole, "UNet: 1 of another shape (\"unet.conv_out.weight\" has ["],
+            &[whole, "UNet: 1 of the wrong shape (\"unet.conv_out.weight\" has ["],
         ),
         changed(
             "a bias of another length in the VAE",
             |list| tensor(list, "first_stage_model.decoder.conv_out.bias").shape[0] = 4,
-            &[whole, "VAE: 1 of another shape", "has [4] for [3]"],
+            &[whole, "VAE: 1 of the wrong shape", "has [4] instead of [3]"],
         ),
         changed(
             "a tensor of another rank",
@@ -227,7 +227,7 @@ fn others() -> Vec<Case> {
         changed(
             "a UNet of seven channels",
             |list| tensor(list, "model.diffusion_model.input_blocks.0.0.weight").shape[1] = 7,
-            &[FILE, "is a model of the kind \"x4 upscaler\", which cannot draw here"],
+            &[FILE, "is a model of the kind \"x4 upscaler\", which is not supported"],
         ),
     ]
 }

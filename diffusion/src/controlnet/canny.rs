@@ -2,48 +2,49 @@
 //!
 //! 1. Brightness (Rec. 601), smoothed by a Gaussian.
 //! 2. Its gradient, by the 3x3 kernels of Sobel; its length and direction.
-//! 3. A pixel whose gradient is not the longest among its neighbours along the gradient is no edge (non-maximum
+//! 3. A pixel whose gradient is not the longest among its neighbours along the gradient is not an edge (non-maximum
 //!    suppression): lines become one pixel thin.
-//! 4. What is longer than the high threshold is an edge, and what is longer than the low one and hangs together with an
-//!    edge (hysteresis).
+//! 4. Pixels above the high threshold are edges, and so are pixels above the low one that are connected to an edge
+//!    (hysteresis).
 
 use crate::{Error, Image};
 
 /// How edges are found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Canny {
-    /// Length of a gradient that goes on with an edge. Between black and white at a sharp vertical line it is about 800.
+    /// Length of a gradient that continues an edge. Between black and white at a sharp vertical line it is about 800.
     pub low: f64,
-    /// Length of a gradient that begins one.
+    /// Length of a gradient that starts an edge.
     pub high: f64,
     /// Standard deviation of the Gaussian in pixels; 0 does not smooth.
     pub blur: f64,
 }
 
-/// The thresholds that ControlNets for such edges are usually shown.
+/// The usual thresholds for ControlNets that were trained with such edges.
 impl Default for Canny {
     fn default() -> Canny {
         Canny { low: 100.0, high: 200.0, blur: 1.0 }
     }
 }
 
-/// Largest standard deviation of the Gaussian.
-const MOST_BLUR: f64 = 20.0;
+/// Maximum standard deviation of the Gaussian.
+const MAX_BLUR: f64 = 20.0;
 /// Tangent of 22.5 degrees: gradients are along a row, a column or a diagonal, whichever is nearest.
 const TANGENT: f32 = 0.414_213_57;
 
 impl Canny {
     /// # Errors
-    /// [`Error::Setting`]: thresholds that are negative or the wrong way round, a blur out of range.
+    /// [`Error::Setting`]: thresholds that are negative or in the wrong order, a blur out of range.
     fn check(&self) -> Result<(), Error> {
         let Canny { low, high, blur } = *self;
         if !(0.0 <= low && low <= high && high.is_finite()) {
-            let reason = format!("{low} and {high} are no low and high threshold; 100 and 200 are usual");
-            return Err(Error::Setting { name: "canny", reason });
+            let reason =
+                format!("{low} and {high} must be a low and a high threshold; 100 and 200 are usual");
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
-        if !(0.0..=MOST_BLUR).contains(&blur) {
-            let reason = format!("a blur of {blur} pixels is not in 0 to {MOST_BLUR}; 1 is usual");
-            return Err(Error::Setting { name: "canny", reason });
+        if !(0.0..=MAX_BLUR).contains(&blur) {
+            let reason = format!("a blur of {blur} pixels must be 0 to {MAX_BLUR}; 1 is usual");
+            return Err(Error::setting(crate::Setting::Canny, reason));
         }
         Ok(())
     }
@@ -104,7 +105,7 @@ impl Plane {
         if deviation == 0.0 {
             return self;
         }
-        // Beyond three deviations nothing of note is left.
+        // Weights beyond three deviations are negligible.
         let reach = (3.0 * deviation).ceil() as isize;
         let bell = |i: isize| (-0.5 * (i as f64 / deviation).powi(2)).exp();
         let sum: f64 = (-reach..=reach).map(bell).sum();
@@ -121,7 +122,7 @@ impl Plane {
         };
         let across = self.map(|x, y| side(x, y, true));
         let down = self.map(|x, y| side(x, y, false));
-        // Rounded, so that two which are equal but for the order of their sums are.
+        // Rounded, so that lengths that differ only by the order of summation are equal.
         let length = self.map(|x, y| (across.at(x, y).hypot(down.at(x, y)) * 64.0).round() / 64.0);
         length.map(|x, y| {
             let (gx, gy, own) = (across.at(x, y), down.at(x, y), length.at(x, y));
@@ -134,7 +135,7 @@ impl Plane {
             } else {
                 (1, -1)
             };
-            // Of two that are equal, one counts.
+            // Of two that are equal, one is kept.
             let is_longest = own > length.at(x - i, y - j) || self.is_at_edge(x - i, y - j);
             if is_longest && (own >= length.at(x + i, y + j)) { own } else { 0.0 }
         })

@@ -28,7 +28,7 @@ impl ControlNetConfig {
         Ok(ControlNetConfig { unet: UNetConfig::from_encoder_weights(weights, heads)?, hint_channels })
     }
 
-    /// Pixels of the image on each side of an element of the latent: every other block halves it.
+    /// Pixels of the image along a side of an element of the latents: every other block halves it.
     #[must_use]
     pub fn factor(&self) -> usize {
         let blocks = self.hint_channels.len().saturating_sub(2);

@@ -1,15 +1,17 @@
 //! Files of ControlNets.
 
 use super::{ControlNet, ControlNetConfig};
-use crate::families::{ControlParts, Model};
+use crate::Error;
+use crate::families::completeness::check_component;
+use crate::families::{Component, ControlNetParts, Model};
 use crate::params::Params;
-use crate::{Error, whole};
 use latent_loader::{Checkpoint, Weights};
 
 /// Channels of an image.
 const RGB: usize = 3;
 
-/// An opened file of a ControlNet, found whole. Its weights are read when they are needed.
+/// An opened file of a ControlNet, found complete. Its weights are read when they are needed.
+#[derive(Debug)]
 pub struct ControlFile {
     weights: Weights,
     family: &'static str,
@@ -23,11 +25,11 @@ impl ControlFile {
     /// # Errors
     /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
     pub fn open(checkpoint: Checkpoint) -> Result<ControlFile, Error> {
-        let parts = ControlParts::of(checkpoint)?;
+        let parts = ControlNetParts::of(checkpoint)?;
         let config = ControlNetConfig::from_weights(&parts.weights, parts.heads())?;
         let (weights, family) = (parts.weights, parts.family.label);
         let load = |params: &Params<'_>| ControlNet::load(params, &config).map(drop);
-        whole::check_part(&weights, ("ControlNet", family), load, |_| false)?;
+        check_component(&weights, (Component::ControlNet, family), load, |_| false)?;
         Ok(ControlFile { weights, family, config })
     }
 

@@ -1,4 +1,4 @@
-//! From the image that steers to the first level of the network.
+//! From the control image to the first level of the network.
 
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Padding, Tensor, ops};

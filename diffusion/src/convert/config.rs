@@ -1,7 +1,7 @@
-//! The configurations of a diffusers folder: what diffusers and transformers cannot tell from shapes.
+//! The configurations of a diffusers folder: what diffusers and transformers cannot read from shapes.
 
 use crate::Error;
-use crate::families::{Input, Model};
+use crate::families::{Distillation, Model, NetworkInput};
 use crate::samplers::Prediction;
 use crate::text::{TextActivation, TextPart};
 use crate::tokenizer::{CONTEXT, END, START};
@@ -16,7 +16,7 @@ const HEAD_WIDTH: usize = 64;
 /// `UNet2DConditionModel`.
 ///
 /// # Errors
-/// A UNet whose depths that class has no words for.
+/// A UNet whose depths that class cannot express.
 pub(super) fn unet(model: &Model) -> Result<Config, Error> {
     let unet = &model.unet;
     let levels = unet.block_out_channels.len();
@@ -26,13 +26,6 @@ pub(super) fn unet(model: &Model) -> Result<Config, Error> {
         .collect();
     let up_types = up_depths.iter().map(|d| if d[0] > 0 { "CrossAttnUpBlock2D" } else { "UpBlock2D" });
     let down = |depth: &usize| if *depth > 0 { "CrossAttnDownBlock2D" } else { "DownBlock2D" };
-    let heads: Vec<usize> =
-        unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
-    // One number where all levels have as many, as the published models have it (SD 1.x).
-    let heads = match heads.first() {
-        Some(first) if heads.iter().all(|count| count == first) => ConfigValue::from(*first),
-        _ => heads.into(),
-    };
     let is_linear = model.weights.names().any(|name| {
         name.ends_with(".proj_in.weight") && {
             model.weights.shape(name).is_some_and(|shape| shape.len() == 2)
@@ -42,7 +35,7 @@ pub(super) fn unet(model: &Model) -> Result<Config, Error> {
     let mut config = Config::from([
         ("_class_name", "UNet2DConditionModel".into()),
         ("act_fn", "silu".into()),
-        ("attention_head_dim", heads),
+        ("attention_head_dim", heads(unet)),
         ("block_out_channels", (&unet.block_out_channels).into()),
         ("center_input_sample", false.into()),
         ("cross_attention_dim", unet.cross_attention_dim.into()),
@@ -53,7 +46,7 @@ pub(super) fn unet(model: &Model) -> Result<Config, Error> {
         ("in_channels", unet.in_channels.into()),
         ("layers_per_block", unet.layers_per_block.into()),
         ("mid_block_scale_factor", 1.into()),
-        ("mid_block_type", middle(unet)),
+        ("mid_block_type", mid_block_class(unet)),
         ("norm_eps", 1e-5.into()),
         ("norm_num_groups", 32.into()),
         ("out_channels", unet.out_channels.into()),
@@ -81,7 +74,17 @@ pub(super) fn unet(model: &Model) -> Result<Config, Error> {
     Ok(config)
 }
 
-fn middle(unet: &UNetConfig) -> ConfigValue {
+/// Heads of each level; a single number where all levels have as many, as in the published models (SD 1.x).
+fn heads(unet: &UNetConfig) -> ConfigValue {
+    let heads: Vec<usize> =
+        unet.block_out_channels.iter().map(|channels| unet.heads.count(*channels)).collect();
+    match heads.first() {
+        Some(first) if heads.iter().all(|count| count == first) => ConfigValue::from(*first),
+        _ => heads.into(),
+    }
+}
+
+fn mid_block_class(unet: &UNetConfig) -> ConfigValue {
     match (unet.mid_depth, unet.mid_resnets) {
         (0, 0) => ConfigValue::null(),
         (0, _) => "UNetMidBlock2D".into(),
@@ -89,7 +92,7 @@ fn middle(unet: &UNetConfig) -> ConfigValue {
     }
 }
 
-/// Transformer blocks of each level. The middle has as many as the last level's entry tells, where that has none itself.
+/// Transformer blocks of each level. The last entry is that of the mid block where the last level has no attention.
 fn depths(model: &Model) -> Result<Vec<usize>, Error> {
     let mut depths = model.unet.transformer_depth.clone();
     let middle = model.unet.mid_depth;
@@ -98,8 +101,9 @@ fn depths(model: &Model) -> Result<Vec<usize>, Error> {
             *last = middle;
         } else if middle > 0 && *last != middle {
             let reason =
-                format!("its UNet has {middle} transformer blocks in the middle and {last} before it");
-            let reason = format!("{reason}, which no configuration of diffusers tells; write a single file");
+                format!("its UNet has {middle} transformer blocks in the mid block and {last} before it");
+            let reason =
+                format!("{reason}, which no configuration of diffusers can express; write a single file");
             return Err(Error::Unsupported { file: model.weights.label().to_owned(), reason });
         }
     }
@@ -128,12 +132,12 @@ pub(super) fn vae(model: &Model) -> Config {
     ])
 }
 
-/// An `f32` as the shortest decimal number that means it.
+/// An `f32` as the shortest decimal number that rounds to it.
 fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// `CLIPTextModel`, of so many layers.
+/// `CLIPTextModel`, of `layers` layers.
 pub(super) fn text(part: &TextPart, layers: usize) -> Config {
     let config = &part.config;
     Config::from([
@@ -171,11 +175,11 @@ fn class(part: &TextPart) -> &'static str {
 pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
     let is_zero = model.training.is_zero_terminal_snr();
     let is_xl = model.unet.added_dim.is_some();
-    let (class, spacing) = match model.distilled {
-        Some("lcm") => ("LCMScheduler", "leading"),
-        Some("turbo") => ("EulerAncestralDiscreteScheduler", "trailing"),
-        Some("hyper") => ("DDIMScheduler", "trailing"),
-        Some(_) => ("EulerDiscreteScheduler", "trailing"),
+    let (class, spacing) = match model.distillation {
+        Some(Distillation::Lcm) => ("LCMScheduler", "leading"),
+        Some(Distillation::Turbo) => ("EulerAncestralDiscreteScheduler", "trailing"),
+        Some(Distillation::Hyper) => ("DDIMScheduler", "trailing"),
+        Some(Distillation::Lightning) => ("EulerDiscreteScheduler", "trailing"),
         None if is_zero => ("EulerDiscreteScheduler", "trailing"),
         None if is_xl => ("EulerDiscreteScheduler", "leading"),
         None => ("DDIMScheduler", "leading"),
@@ -207,13 +211,13 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
 pub(super) fn index(model: &Model, scheduler: &str) -> Config {
     let is_xl = model.unet.added_dim.is_some();
     let class = match (is_xl, model.input) {
-        (true, Input::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
-        (true, Input::Latent) => "StableDiffusionXLPipeline",
-        (true, Input::Inpaint) => "StableDiffusionXLInpaintPipeline",
-        (true, Input::Edit) => "StableDiffusionXLInstructPix2PixPipeline",
-        (false, Input::Latent) => "StableDiffusionPipeline",
-        (false, Input::Inpaint) => "StableDiffusionInpaintPipeline",
-        (false, Input::Edit) => "StableDiffusionInstructPix2PixPipeline",
+        (true, NetworkInput::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
+        (true, NetworkInput::Latent) => "StableDiffusionXLPipeline",
+        (true, NetworkInput::Inpaint) => "StableDiffusionXLInpaintPipeline",
+        (true, NetworkInput::Edit) => "StableDiffusionXLInstructPix2PixPipeline",
+        (false, NetworkInput::Latent) => "StableDiffusionPipeline",
+        (false, NetworkInput::Inpaint) => "StableDiffusionInpaintPipeline",
+        (false, NetworkInput::Edit) => "StableDiffusionInstructPix2PixPipeline",
     };
     let none = ConfigValue::from([ConfigValue::null(), ConfigValue::null()]);
     let mut index = Config::from([

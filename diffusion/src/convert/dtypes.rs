@@ -55,7 +55,7 @@ pub(super) fn encode(
         }
         // It panics for what is not a block format.
         blocks => {
-            out.extend(quant::quantize(blocks, values, columns).map_err(|error| TooLarge(error.value))?)
+            out.extend(quant::quantize(blocks, values, columns).map_err(|error| TooLarge(error.value))?);
         }
     }
     Ok(())

@@ -1,20 +1,21 @@
-//! The layout of diffusers: a folder for each part, with a configuration beside its weights.
+//! The layout of diffusers: a folder for each part, with a configuration next to its weights.
 
-use super::tensors::{Piece, Tensor};
-use super::text::{self, Style};
-use super::{File, Options, Text, config, metadata};
+use super::planned::{PlannedTensor, WeightPiece};
+use super::text_encoder::{self, EncoderNaming};
+use super::{ConvertOptions, PlannedFile, TextFile, config, metadata};
 use crate::Error;
-use crate::families::Model;
+use crate::families::{Model, Probe};
 use crate::text::TextPart;
 use crate::tokenizer::{self, CONTEXT, Tokenizer};
-use latent_loader::{Checkpoint, Config};
+use latent_loader::Config;
 
 /// The files of weights, and the other files.
 pub(super) fn files(
     model: &Model,
-    checkpoint: &Checkpoint,
-    options: &Options,
-) -> Result<(Vec<File>, Vec<Text>), Error> {
+    probe: &Probe,
+    options: &ConvertOptions,
+) -> Result<(Vec<PlannedFile>, Vec<TextFile>), Error> {
+    let checkpoint = probe.checkpoint();
     let (scheduler, scheduler_config) = config::scheduler(model);
     let mut texts = vec![
         json_file("model_index.json", &config::index(model, scheduler)),
@@ -23,12 +24,12 @@ pub(super) fn files(
         json_file("vae/config.json", &config::vae(model)),
     ];
     let mut files = vec![
-        File {
+        PlannedFile {
             path: "unet/diffusion_pytorch_model.safetensors".to_owned(),
-            metadata: metadata::of_unet(model, checkpoint, options),
+            metadata: metadata::of_unet(model, probe, options),
             tensors: below(model, "unet.", options),
         },
-        File {
+        PlannedFile {
             path: "vae/diffusion_pytorch_model.safetensors".to_owned(),
             metadata: metadata::of_component(checkpoint, "vae"),
             tensors: vae(model, options),
@@ -38,10 +39,17 @@ pub(super) fn files(
         let layers = layers(model, part);
         let scope = format!("{}.", part.scope);
         let kept = (layers, part.pooled);
-        files.push(File {
+        files.push(PlannedFile {
             path: format!("{}/model.safetensors", part.scope),
             metadata: metadata::of_component(checkpoint, part.scope),
-            tensors: text::tensors(&model.weights, &scope, "", Style::Transformers, kept, options.dtype),
+            tensors: text_encoder::tensors(
+                &model.weights,
+                &scope,
+                "",
+                EncoderNaming::Transformers,
+                kept,
+                options.dtype,
+            ),
         });
         texts.push(json_file(&format!("{}/config.json", part.scope), &config::text(part, layers)));
         texts.extend(tokenizer_files(part));
@@ -49,23 +57,23 @@ pub(super) fn files(
     Ok((files, texts))
 }
 
-fn json_file(path: &str, config: &Config) -> Text {
-    Text { path: path.to_owned(), text: format!("{config:#}\n") }
+fn json_file(path: &str, config: &Config) -> TextFile {
+    TextFile { path: path.to_owned(), text: format!("{config:#}\n") }
 }
 
 /// Tensors below a scope under their canonical names, which are those of diffusers.
-fn below(model: &Model, scope: &str, options: &Options) -> Vec<Tensor> {
+fn below(model: &Model, scope: &str, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let names = model.weights.names().filter_map(|name| name.strip_prefix(scope));
     names
         .filter_map(|name| {
-            let pieces = vec![Piece::whole(&format!("{scope}{name}"))];
-            Tensor::weight(&model.weights, name.to_owned(), pieces, options.dtype)
+            let pieces = vec![WeightPiece::whole(&format!("{scope}{name}"))];
+            PlannedTensor::weight(&model.weights, name.to_owned(), pieces, options.dtype)
         })
         .collect()
 }
 
 /// The VAE. Its attention's layers are linear there.
-fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
+fn vae(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let mut tensors = below(model, "vae.", options);
     for tensor in tensors.iter_mut().filter(|tensor| tensor.name.contains(".attentions.")) {
         tensor.shape.truncate(2);
@@ -73,18 +81,18 @@ fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
     tensors
 }
 
-/// Layers of an encoder in a folder. Where the states go through the final norm, diffusers takes them behind the last
-/// layer: those that the model leaves out are not there (SD 2.x).
+/// Layers of an encoder in a folder. Where the hidden states go through the final norm, diffusers takes them after the last
+/// layer: layers that the model leaves out are not there (SD 2.x).
 fn layers(model: &Model, part: &TextPart) -> usize {
     if part.final_norm {
         return part.config.layers;
     }
     let below = model.weights.scope(part.scope);
-    below.names().filter_map(text::layer).max().map_or(0, |last| last + 1)
+    below.names().filter_map(text_encoder::layer).max().map_or(0, |last| last + 1)
 }
 
 /// `CLIPTokenizer`. All of Stable Diffusion shares its vocabulary, but not the token that fills up a prompt.
-fn tokenizer_files(part: &TextPart) -> Vec<Text> {
+fn tokenizer_files(part: &TextPart) -> Vec<TextFile> {
     let folder = config::tokenizer(part);
     let vocabulary = Tokenizer::vocabulary();
     let piece = |id: u32| vocabulary[id as usize].as_str();
@@ -105,7 +113,7 @@ fn tokenizer_files(part: &TextPart) -> Vec<Text> {
     vec![
         json_file(&format!("{folder}/tokenizer_config.json"), &config),
         json_file(&format!("{folder}/special_tokens_map.json"), &special),
-        Text { path: format!("{folder}/vocab.json"), text: ids.to_string() },
-        Text { path: format!("{folder}/merges.txt"), text: Tokenizer::merges() },
+        TextFile { path: format!("{folder}/vocab.json"), text: ids.to_string() },
+        TextFile { path: format!("{folder}/merges.txt"), text: Tokenizer::merges() },
     ]
 }

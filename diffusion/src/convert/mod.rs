@@ -1,22 +1,22 @@
 //! A model in another layout or dtype.
 //!
-//! A [`Conversion`] is planned from headers alone: which tensors the new files hold, under which names, and what each is
-//! made of. [`Conversion::write`] then reads, changes and writes one tensor after the other, so that memory holds the
+//! A [`Conversion`] is planned from headers alone: which tensors the new files contain, under which names, and where the values
+//! of each come from. [`Conversion::write`] then reads, changes and writes one tensor after the other, so that memory holds the
 //! largest tensor and never the model.
 //!
-//! Canonical names, which are those of diffusers, stand between all layouts: [`crate::families`] makes them of whatever a
-//! file has, `originals` there goes back. Beside names, four things differ between an original file and a folder: the VAE's
-//! attention is of 1x1 convolutions or linear layers; OpenCLIP keeps queries, keys and values in one tensor and its text
-//! projection the other way round; a folder has configurations, tokenizers and none of what follows from constants; and its
-//! text encoder of SD 2.x lacks the last layer, which is not used.
+//! Canonical names, which are those of diffusers, connect all layouts: [`crate::families`] maps the names of any file to them,
+//! `tensor_names` maps them back. Besides names, four things differ between an original file and a folder: the VAE's attention
+//! consists of 1x1 convolutions or linear layers; OpenCLIP fuses queries, keys and values and transposes its text projection;
+//! a folder has configurations, tokenizers and no tensors of constants; and its text encoder of SD 2.x lacks the last layer,
+//! which is not used.
 //!
 //! ```no_run
-//! use latent_diffusion::convert::{Conversion, Layout, Options};
+//! use latent_diffusion::convert::{Conversion, ConvertOptions, OutputLayout};
 //! use latent_diffusion::loader::{Checkpoint, DType};
 //! use std::{ops::ControlFlow, path::Path};
 //!
 //! let checkpoint = Checkpoint::open(Path::new("model.safetensors"))?;
-//! let options = Options { dtype: Some(DType::F16), ..Options::to(Layout::Folder) };
+//! let options = ConvertOptions { dtype: Some(DType::F16), ..ConvertOptions::to(OutputLayout::Folder) };
 //! let conversion = Conversion::plan(checkpoint, &options)?;
 //! conversion.write(Path::new("model"), &mut |_| ControlFlow::Continue(()))?;
 //! # Ok::<(), latent_diffusion::Error>(())
@@ -27,54 +27,54 @@ mod config;
 mod dtypes;
 mod folder;
 mod metadata;
+mod planned;
 mod single;
-mod tensors;
-mod text;
+mod text_encoder;
 mod write;
 
 pub use dtypes::{TARGET_DTYPES, TooLarge};
 
 use crate::Error;
-use crate::families::{Beside, Model};
+use crate::families::{Component, Leftovers, Model, Probe};
 use crate::lora::{Applied, Lora, Merge, Strength};
 use crate::samplers::Prediction;
 use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
 use latent_loader::{Checkpoint, DType, TensorInfo, Weights};
+use planned::PlannedTensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tensors::Tensor;
 
-/// How the new model is laid out.
+/// The layout of the new model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub enum OutputLayout {
     /// One file with the names of the original ones.
     Single,
     /// A diffusers folder.
     Folder,
 }
 
-/// What becomes of a model.
+/// How a model is converted.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// How it is laid out.
-    pub layout: Layout,
+pub struct ConvertOptions {
+    /// Its layout.
+    pub layout: OutputLayout,
     /// The dtype of all weights, one of [`TARGET_DTYPES`]; each keeps its own when `None`.
     pub dtype: Option<DType>,
     /// LoRAs that are added to the weights.
     pub loras: Vec<(Arc<Lora>, Strength)>,
-    /// Whether the copies of weights that trainers average are kept, in a single file.
+    /// Whether the averaged copy of the weights is kept, in a single file.
     pub keep_ema: bool,
-    /// What the UNet predicts, whatever the checkpoint seems to be.
+    /// What the UNet predicts, in place of what was detected.
     pub prediction: Option<Prediction>,
-    /// Whether the noise schedule ends in pure noise, whatever the checkpoint seems to be.
+    /// Whether the noise schedule ends in pure noise, in place of what was detected.
     pub zero_terminal_snr: Option<bool>,
 }
 
-impl Options {
-    /// The same model, laid out so.
+impl ConvertOptions {
+    /// The same model in this layout.
     #[must_use]
-    pub fn to(layout: Layout) -> Options {
-        Options {
+    pub fn to(layout: OutputLayout) -> ConvertOptions {
+        ConvertOptions {
             layout,
             dtype: None,
             loras: Vec::new(),
@@ -85,63 +85,64 @@ impl Options {
     }
 }
 
-/// Tensors of the old file that the new one lacks.
+/// Tensors of the input that the new files lack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// "EMA copy", "schedule" or "other".
-    pub what: &'static str,
-    /// How many.
+    /// What they are: [`Component::EmaCopy`], [`Component::Schedule`] or [`Component::Other`].
+    pub component: Component,
+    /// Number of tensors.
     pub tensors: usize,
-    /// Their bytes in the old file.
+    /// Their bytes in the input.
     pub bytes: u64,
 }
 
 /// A file of tensors.
 #[derive(Debug)]
-struct File {
-    /// Where it lies in the folder; empty for a single file.
+struct PlannedFile {
+    /// Its path in the folder; empty for a single file.
     path: String,
     metadata: BTreeMap<String, String>,
-    tensors: Vec<Tensor>,
+    tensors: Vec<PlannedTensor>,
 }
 
 /// Another file of a folder.
 #[derive(Debug)]
-struct Text {
+struct TextFile {
     path: String,
     text: String,
 }
 
 /// A planned conversion.
+#[derive(Debug)]
 pub struct Conversion {
     checkpoint: Arc<Checkpoint>,
     weights: Weights,
     merge: Merge,
     applied: Vec<Applied>,
-    files: Vec<File>,
-    texts: Vec<Text>,
+    files: Vec<PlannedFile>,
+    texts: Vec<TextFile>,
     left_out: Vec<LeftOut>,
 }
 
 impl Conversion {
-    /// Recognises a model, checks that it is whole, and plans its new files. No weight is read.
+    /// Recognises a model, checks that it is complete, and plans its new files. No weight is read.
     ///
     /// # Errors
-    /// A checkpoint that cannot draw or is not whole, a LoRA that does not fit it, weights that are to be kept and have no
-    /// place in a folder, a dtype that is not one of [`TARGET_DTYPES`].
-    pub fn plan(checkpoint: Checkpoint, options: &Options) -> Result<Conversion, Error> {
-        if options.keep_ema && options.layout == Layout::Folder {
+    /// A checkpoint that cannot draw or is not complete, a LoRA that does not fit it, weights to keep that have no place in a
+    /// folder, a dtype that is not one of [`TARGET_DTYPES`].
+    pub fn plan(checkpoint: Checkpoint, options: &ConvertOptions) -> Result<Conversion, Error> {
+        if options.keep_ema && options.layout == OutputLayout::Folder {
             let reason = "a diffusers folder has no place for the EMA copy; write a single file".to_owned();
-            return Err(Error::Setting { name: "EMA", reason });
+            return Err(Error::setting(crate::Setting::Ema, reason));
         }
         if let Some(dtype) = options.dtype.filter(|dtype| !TARGET_DTYPES.contains(dtype)) {
             let names: Vec<_> = TARGET_DTYPES.iter().map(|dtype| dtype.name()).collect();
             let reason = format!("weights cannot be written as {dtype}; take one of {}", names.join(", "));
-            return Err(Error::Setting { name: "dtype", reason });
+            return Err(Error::setting(crate::Setting::Dtype, reason));
         }
-        let checkpoint = Arc::new(checkpoint);
-        let mut model = Model::detect(&checkpoint)?;
-        model.check_whole()?;
+        let probe = Probe::of(&Arc::new(checkpoint));
+        let mut model = Model::of(&probe)?;
+        model.check_complete()?;
         model.prediction = options.prediction.unwrap_or(model.prediction);
         if let Some(is_zero) = options.zero_terminal_snr {
             let usual = Training::scaled_linear();
@@ -149,16 +150,17 @@ impl Conversion {
                 if is_zero { usual.rescale_zero_terminal_snr(ZERO_SNR_DIFFUSERS) } else { usual };
         }
         let (merge, applied) = Merge::new(&options.loras, &model.weights, model.family.label)?;
-        let beside = Beside::of(&checkpoint);
+        let leftovers = probe.leftovers();
         let (files, texts) = match options.layout {
-            Layout::Folder => folder::files(&model, &checkpoint, options)?,
-            Layout::Single => {
-                let metadata = metadata::of_unet(&model, &checkpoint, options);
-                let tensors = single::tensors(&model, &checkpoint, &beside, options);
-                (vec![File { path: String::new(), metadata, tensors }], Vec::new())
+            OutputLayout::Folder => folder::files(&model, &probe, options)?,
+            OutputLayout::Single => {
+                let metadata = metadata::of_unet(&model, &probe, options);
+                let tensors = single::tensors(&model, &probe, &leftovers, options);
+                (vec![PlannedFile { path: String::new(), metadata, tensors }], Vec::new())
             }
         };
-        let left_out = left_out(&beside, options);
+        let left_out = left_out(&leftovers, options);
+        let checkpoint = probe.into_checkpoint();
         Ok(Conversion { checkpoint, weights: model.weights, merge, applied, files, texts, left_out })
     }
 
@@ -168,19 +170,19 @@ impl Conversion {
         &self.applied
     }
 
-    /// What the old model has beside its parts, and the new one has not.
+    /// What the input contains besides its parts, and the new model does not.
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// How many tensors the new files hold.
+    /// Number of tensors of the new files.
     #[must_use]
     pub fn tensors(&self) -> usize {
         self.files.iter().map(|file| file.tensors.len()).sum()
     }
 
-    /// Bytes of the tensors of the new files, by dtype, most first.
+    /// Bytes of the tensors of the new files by dtype, most first.
     #[must_use]
     pub fn bytes(&self) -> Vec<(DType, u64)> {
         let mut bytes = BTreeMap::new();
@@ -193,16 +195,16 @@ impl Conversion {
     }
 }
 
-/// Groups of tensors that are not taken over.
-fn left_out(beside: &Beside, options: &Options) -> Vec<LeftOut> {
-    let is_folder = options.layout == Layout::Folder;
+/// Groups of tensors that are not converted.
+fn left_out(leftovers: &Leftovers, options: &ConvertOptions) -> Vec<LeftOut> {
+    let is_folder = options.layout == OutputLayout::Folder;
     let groups = [
-        ("EMA copy", &beside.ema, !options.keep_ema),
-        ("schedule", &beside.schedule, is_folder),
-        ("other", &beside.others, true),
+        (Component::EmaCopy, &leftovers.ema, !options.keep_ema),
+        (Component::Schedule, &leftovers.schedule, is_folder),
+        (Component::Other, &leftovers.others, true),
     ];
-    let out = |(what, tensors, _): (&'static str, &Vec<TensorInfo>, bool)| LeftOut {
-        what,
+    let out = |(component, tensors, _): (Component, &Vec<TensorInfo>, bool)| LeftOut {
+        component,
         tensors: tensors.len(),
         bytes: tensors.iter().map(|tensor| tensor.bytes() as u64).sum(),
     };

@@ -1,12 +1,13 @@
 //! The layout of the original single files (LDM, SGM): all parts in one, under the names of their Python modules.
 
 use super::dtypes::dtype_of;
-use super::tensors::{Piece, Tensor};
-use super::text::{self, Style};
-use super::{Options, buffers};
-use crate::families::{Beside, Model, originals};
+use super::planned::{PlannedTensor, WeightPiece};
+use super::text_encoder::{self, EncoderNaming};
+use super::{ConvertOptions, buffers};
+use crate::families::{Leftovers, Model, Probe};
 use crate::samplers::Prediction;
-use latent_loader::{Checkpoint, CheckpointLayout, DType};
+use crate::tensor_names::ldm;
+use latent_loader::{CheckpointLayout, DType};
 use std::collections::BTreeSet;
 
 const UNET: &str = "model.diffusion_model.";
@@ -16,67 +17,74 @@ const VAE: &str = "first_stage_model.";
 pub(super) const V_PREDICTION: &str = "v_pred";
 pub(super) const ZERO_SNR: &str = "ztsnr";
 
-/// Where a file keeps a text encoder, and in which style: `conditioner` in SDXL, `cond_stage_model` before.
-pub(super) fn encoder(model: &Model, index: usize) -> (String, Style) {
-    let style = Style::of(&model.text[index]);
-    let below = if style == Style::OpenClip { "model" } else { "transformer" };
+/// Where a file keeps a text encoder, and under whose names: `conditioner` in SDXL, `cond_stage_model` before.
+pub(super) fn encoder(model: &Model, index: usize) -> (String, EncoderNaming) {
+    let naming = EncoderNaming::of(&model.text[index]);
+    let below = if naming == EncoderNaming::OpenClip { "model" } else { "transformer" };
     if model.unet.added_dim.is_some() {
-        (format!("conditioner.embedders.{index}.{below}."), style)
+        (format!("conditioner.embedders.{index}.{below}."), naming)
     } else {
-        (format!("cond_stage_model.{below}."), style)
+        (format!("cond_stage_model.{below}."), naming)
     }
 }
 
 /// All tensors of the file.
 pub(super) fn tensors(
     model: &Model,
-    checkpoint: &Checkpoint,
-    beside: &Beside,
-    options: &Options,
-) -> Vec<Tensor> {
+    probe: &Probe,
+    leftovers: &Leftovers,
+    options: &ConvertOptions,
+) -> Vec<PlannedTensor> {
     let mut out = unet(model, options);
     out.extend(vae(model, options));
     for (index, part) in model.text.iter().enumerate() {
-        let (prefix, style) = encoder(model, index);
+        let (prefix, naming) = encoder(model, index);
         let scope = format!("{}.", part.scope);
         let all = (usize::MAX, true);
-        out.extend(text::tensors(&model.weights, &scope, &prefix, style, all, options.dtype));
+        out.extend(text_encoder::tensors(&model.weights, &scope, &prefix, naming, all, options.dtype));
     }
-    let copied = beside.surplus.iter().filter(|tensor| is_usual(model, &tensor.name));
-    out.extend(copied.map(|tensor| Tensor::old(tensor, options.dtype)));
-    out.extend(beside.schedule.iter().filter(|t| is_told(model, &t.name)).map(|t| Tensor::old(t, None)));
+    let copied = leftovers.byproducts.iter().filter(|tensor| is_usual(model, &tensor.name));
+    out.extend(copied.map(|tensor| PlannedTensor::input(tensor, options.dtype)));
+    out.extend(
+        leftovers
+            .schedule
+            .iter()
+            .filter(|t| is_consistent(model, &t.name))
+            .map(|t| PlannedTensor::input(t, None)),
+    );
     if options.keep_ema {
-        out.extend(beside.ema.iter().map(|tensor| Tensor::old(tensor, options.dtype)));
+        out.extend(leftovers.ema.iter().map(|tensor| PlannedTensor::input(tensor, options.dtype)));
     }
     let there: BTreeSet<String> = out.iter().map(|tensor| tensor.name.clone()).collect();
-    let mut made = marks(model, checkpoint);
-    if checkpoint.layout() != CheckpointLayout::SingleFile {
+    let mut made = markers(model, probe);
+    if probe.checkpoint().layout() != CheckpointLayout::SingleFile {
         made.extend(usual(model, options));
     }
     out.extend(made.into_iter().filter(|tensor| !there.contains(&tensor.name)));
     out
 }
 
-fn unet(model: &Model, options: &Options) -> Vec<Tensor> {
+fn unet(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let weights = model.weights.scope("unet");
     let layers = model.unet.layers_per_block;
     let attends =
         |level: usize| weights.contains(&format!("up_blocks.{level}.attentions.{layers}.norm.weight"));
     let tensor = |name: &str| {
-        let original = originals::unet(name, layers, attends)?;
-        let pieces = vec![Piece::whole(&format!("unet.{name}"))];
-        Tensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.dtype)
+        let original = ldm::unet_from_canonical(name, layers, attends)?;
+        let pieces = vec![WeightPiece::whole(&format!("unet.{name}"))];
+        PlannedTensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.dtype)
     };
     weights.names().filter_map(tensor).collect()
 }
 
 /// The VAE. Its attention's layers are convolutions there.
-fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
+fn vae(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let levels = model.vae.block_out_channels.len();
     let tensor = |name: &str| {
-        let original = originals::vae(name, levels)?;
-        let pieces = vec![Piece::whole(&format!("vae.{name}"))];
-        let mut tensor = Tensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.dtype)?;
+        let original = ldm::vae_from_canonical(name, levels)?;
+        let pieces = vec![WeightPiece::whole(&format!("vae.{name}"))];
+        let mut tensor =
+            PlannedTensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.dtype)?;
         if name.contains(".attentions.") && tensor.shape.len() > 1 {
             tensor.shape.resize(4, 1);
         }
@@ -85,13 +93,13 @@ fn vae(model: &Model, options: &Options) -> Vec<Tensor> {
     model.weights.scope("vae").names().filter_map(tensor).collect()
 }
 
-/// Whether a tensor that nothing reads is one that original files have beside a text encoder of this model.
+/// Whether a tensor that nothing reads is one that original files contain next to a text encoder of this model.
 fn is_usual(model: &Model, name: &str) -> bool {
     (0..model.text.len()).any(|index| name.starts_with(&encoder(model, index).0))
 }
 
-/// Whether a table or mark of the schedule is not one that says the opposite of what is known.
-fn is_told(model: &Model, name: &str) -> bool {
+/// Whether a table or marker of the schedule does not contradict the model.
+fn is_consistent(model: &Model, name: &str) -> bool {
     match name {
         V_PREDICTION => model.prediction == Prediction::V,
         ZERO_SNR => model.training.is_zero_terminal_snr(),
@@ -99,25 +107,29 @@ fn is_told(model: &Model, name: &str) -> bool {
     }
 }
 
-/// Marks of what the UNet predicts, for models whose weights do not show it.
-fn marks(model: &Model, checkpoint: &Checkpoint) -> Vec<Tensor> {
-    let is_marked = model.prediction == Prediction::V
-        && super::metadata::is_unsaid(model, checkpoint)
+/// Markers of what the UNet predicts, for models whose weights do not show it.
+fn markers(model: &Model, probe: &Probe) -> Vec<PlannedTensor> {
+    let needs_marker = model.prediction == Prediction::V
+        && super::metadata::is_unstated(model, probe)
         && model.unet.added_dim.is_some();
-    let marks = [(is_marked, V_PREDICTION), (model.training.is_zero_terminal_snr(), ZERO_SNR)];
-    marks.into_iter().filter(|(is, _)| *is).map(|(_, name)| Tensor::made(name, &[0], &[])).collect()
+    let markers = [(needs_marker, V_PREDICTION), (model.training.is_zero_terminal_snr(), ZERO_SNR)];
+    markers
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| PlannedTensor::constant(name, &[0], &[]))
+        .collect()
 }
 
-/// What original files hold and folders do not.
-fn usual(model: &Model, options: &Options) -> Vec<Tensor> {
+/// Tensors that original files contain and folders do not.
+fn usual(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let mut out = if model.unet.added_dim.is_none() { buffers::schedule() } else { Vec::new() };
     for index in 0..model.text.len() {
-        let (prefix, style) = encoder(model, index);
-        match style {
-            Style::Transformers => {
+        let (prefix, naming) = encoder(model, index);
+        match naming {
+            EncoderNaming::Transformers => {
                 out.push(buffers::position_ids(format!("{prefix}text_model.embeddings.position_ids")));
             }
-            Style::OpenClip => {
+            EncoderNaming::OpenClip => {
                 let table =
                     format!("{}.text_model.embeddings.token_embedding.weight", model.text[index].scope);
                 let old = model.weights.info(&table).map_or(DType::F32, |info| info.dtype);

@@ -1,10 +1,10 @@
-//! From the old files to the new ones, tensor by tensor.
+//! From the input to the output files, tensor by tensor.
 
 use super::dtypes::encode;
-use super::tensors::{From, Piece, Tensor};
-use super::{Conversion, File, TARGET_DTYPES, TooLarge};
-use crate::params::without_blocks;
-use crate::pipeline::tell;
+use super::planned::{PlannedTensor, TensorOrigin, WeightPiece};
+use super::{Conversion, PlannedFile, TARGET_DTYPES, TooLarge};
+use crate::event::notify;
+use crate::params::layout::{dequantized, transposed};
 use crate::{Error, Event, Listener};
 use latent_kernels::parallel;
 use latent_loader::{RawTensor, Writer};
@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-/// About how many values are converted at a time: few enough for the cache, many enough to be no burden.
+/// About how many values are converted at a time: few enough for the cache, many enough for little overhead.
 const VALUES: usize = 1 << 16;
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
 
-/// A file that is written, and how far all files are.
-struct Output<'a, 'l> {
+/// A file that is being written, and the progress of all files.
+struct OutputFile<'a, 'l> {
     writer: Writer<BufWriter<std::fs::File>>,
     path: &'a Path,
     written: &'a mut u64,
@@ -27,14 +27,14 @@ struct Output<'a, 'l> {
 }
 
 impl Conversion {
-    /// Writes the new model to `path`: a file, or a folder with all that is in it. Nothing may be there yet. When it
-    /// returns, all is on the disk; after an error, what was written is for the caller to remove.
+    /// Writes the new model to `path`: a file, or a folder and its files. Nothing may be there yet. When this returns, all
+    /// data are on the disk; after an error, the caller removes what was written.
     ///
-    /// The listener hears [`Event::Written`].
+    /// The listener receives [`Event::Written`].
     ///
     /// # Errors
-    /// [`Error::Output`] where a file cannot be written; [`Error::Load`] for weights that cannot be read or are no numbers;
-    /// [`Error::Unsupported`] for one that is too large for its new format; [`Error::Cancelled`].
+    /// [`Error::Output`] where a file cannot be written; [`Error::Load`] for weights that cannot be read or are not finite;
+    /// [`Error::Unsupported`] for one that is too large for its new dtype; [`Error::Cancelled`].
     pub fn write(&self, path: &Path, listener: &mut Listener<'_>) -> Result<(), Error> {
         for text in &self.texts {
             let path = path.join(&text.path);
@@ -47,7 +47,7 @@ impl Conversion {
         }
         let total = self.bytes().iter().map(|(_, bytes)| bytes).sum();
         let mut written = 0;
-        tell(listener, Event::Written { written, total })?;
+        notify(listener, Event::Written { written, total })?;
         for file in &self.files {
             let path = if file.path.is_empty() { path.to_owned() } else { path.join(&file.path) };
             self.write_file(file, &path, &mut written, total, listener)?;
@@ -57,20 +57,20 @@ impl Conversion {
 
     fn write_file(
         &self,
-        file: &File,
+        file: &PlannedFile,
         path: &Path,
         written: &mut u64,
         total: u64,
         listener: &mut Listener<'_>,
     ) -> Result<(), Error> {
-        let mut headers: Vec<_> = file.tensors.iter().map(Tensor::header).collect();
+        let mut headers: Vec<_> = file.tensors.iter().map(PlannedTensor::header).collect();
         let begun = make_folder(path).and_then(|()| {
             let new = std::fs::File::create_new(path)?;
             Writer::begin(BufWriter::with_capacity(BUFFER, new), &file.metadata, &mut headers)
         });
         let writer = begun.map_err(|error| output(path, error))?;
-        let mut out = Output { writer, path, written, total, listener };
-        let tensors: BTreeMap<&str, &Tensor> = file.tensors.iter().map(|t| (&*t.name, t)).collect();
+        let mut out = OutputFile { writer, path, written, total, listener };
+        let tensors: BTreeMap<&str, &PlannedTensor> = file.tensors.iter().map(|t| (&*t.name, t)).collect();
         for header in &headers {
             self.write_tensor(tensors[&*header.name], &mut out)?;
         }
@@ -81,11 +81,11 @@ impl Conversion {
         ended.map_err(|error| output(path, error))
     }
 
-    fn write_tensor(&self, tensor: &Tensor, out: &mut Output<'_, '_>) -> Result<(), Error> {
-        match &tensor.from {
-            From::Made(data) => out.bytes(data),
-            From::Old(name) => self.convert(&self.checkpoint.read(name)?, tensor, out),
-            From::Weights(pieces) => {
+    fn write_tensor(&self, tensor: &PlannedTensor, out: &mut OutputFile<'_, '_>) -> Result<(), Error> {
+        match &tensor.origin {
+            TensorOrigin::Constant(data) => out.bytes(data),
+            TensorOrigin::Input(name) => self.convert(&self.checkpoint.read(name)?, tensor, out),
+            TensorOrigin::Weights(pieces) => {
                 for piece in pieces {
                     self.convert(&self.piece(piece)?, tensor, out)?;
                 }
@@ -95,23 +95,27 @@ impl Conversion {
     }
 
     /// Reads a piece, with what LoRAs add to it.
-    fn piece(&self, piece: &Piece) -> Result<RawTensor, Error> {
+    fn piece(&self, piece: &WeightPiece) -> Result<RawTensor, Error> {
         let weights = self.weights.clone().read_on(|count, task| parallel::for_each(count, task));
         let shape = weights.shape(&piece.canonical).unwrap_or_default().to_vec();
         let mut raw = self.merge.apply(&piece.canonical, weights.get(&piece.canonical, &shape)?)?;
-        if piece.turned || piece.third.is_some() && raw.shape.len() < 2 {
-            raw = without_blocks(raw)?;
+        if let Some(part) = piece.part {
+            // A fused bias is a row: its parts may end within a block.
+            if raw.shape.len() < 2 {
+                raw = dequantized(raw)?;
+            }
+            raw = part.of(&raw);
         }
-        if let Some(third) = piece.third {
-            let len = raw.data.len() / 3;
-            raw.shape[0] /= 3;
-            raw.data = raw.data.slice((third * len) as u64, len).expect("a third of it");
-        }
-        Ok(if piece.turned { turned(raw) } else { raw })
+        if piece.is_transposed { transposed(raw) } else { Ok(raw) }
     }
 
-    /// Writes values in the dtype that the new file has them in.
-    fn convert(&self, raw: &RawTensor, to: &Tensor, out: &mut Output<'_, '_>) -> Result<(), Error> {
+    /// Writes values in the dtype that they have in the new file.
+    fn convert(
+        &self,
+        raw: &RawTensor,
+        to: &PlannedTensor,
+        out: &mut OutputFile<'_, '_>,
+    ) -> Result<(), Error> {
         if raw.dtype == to.dtype || !TARGET_DTYPES.contains(&to.dtype) {
             return out.bytes(&raw.data);
         }
@@ -143,28 +147,15 @@ impl Conversion {
     }
 }
 
-impl Output<'_, '_> {
+impl OutputFile<'_, '_> {
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
         for piece in bytes.chunks(BUFFER) {
             self.writer.write(piece).map_err(|error| output(self.path, error))?;
             *self.written += piece.len() as u64;
-            tell(self.listener, Event::Written { written: *self.written, total: self.total })?;
+            notify(self.listener, Event::Written { written: *self.written, total: self.total })?;
         }
         Ok(())
     }
-}
-
-/// A square matrix whose rows have become columns.
-fn turned(raw: RawTensor) -> RawTensor {
-    let (rows, size) = (raw.shape.first().copied().unwrap_or(0), raw.dtype.size());
-    let columns = raw.data.len() / (rows * size).max(1);
-    let mut data = Vec::with_capacity(raw.data.len());
-    for column in 0..columns {
-        for row in 0..rows {
-            data.extend_from_slice(&raw.data[(row * columns + column) * size..][..size]);
-        }
-    }
-    RawTensor { dtype: raw.dtype, shape: vec![columns, rows], data: data.into() }
 }
 
 fn make_folder(file: &Path) -> io::Result<()> {

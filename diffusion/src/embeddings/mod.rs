@@ -1,22 +1,22 @@
 //! Textual inversion (Gal et al. 2022, <https://arxiv.org/abs/2208.01618>): words that were learned from images.
 //!
-//! A [`TextualInversion`] is a small file of vectors that stand where a word's vectors of the token table would.
-//! [`Words`] are those of a model: their names are found among the tokens of a prompt, and stand there as ids past the
-//! vocabulary, which the text encoders look up in the files' vectors.
+//! A [`TextualInversion`] is a small file of vectors, which take the place of a word's vectors from the token table.
+//! [`LearnedEmbeddings`] are those of a model: their names are found among the tokens of a prompt and replaced by ids past
+//! the vocabulary, which the text encoders look up in the files' vectors.
 
+mod learned;
 mod names;
-mod words;
 
+pub use learned::LearnedEmbeddings;
 pub use names::named;
-pub use words::Words;
 
 use crate::Error;
 use latent_loader::{Checkpoint, TensorInfo};
 
-/// Most vectors of a word. Files in use have up to 75; more would not fit a chunk of a prompt.
+/// Maximum vectors of an embedding. Files in use have up to 75; more would not fit a chunk of a prompt.
 const MAX_VECTORS: usize = 1024;
 
-/// An opened file of a learned word: what its header tells, found sound. Its numbers are read when a model takes it.
+/// An opened file of a textual inversion: what its header contains, checked. Its values are read when a model takes it.
 #[derive(Debug)]
 pub struct TextualInversion {
     checkpoint: Checkpoint,
@@ -31,7 +31,7 @@ impl TextualInversion {
     /// (`<cat-toy>`), that is understood too.
     ///
     /// # Errors
-    /// [`Error::Embedding`]: a file that is no textual inversion, holds several words, or whose parts do not fit together.
+    /// [`Error::Embedding`]: a file that is not a textual inversion, contains several, or whose parts do not fit together.
     pub fn open(name: &str, checkpoint: Checkpoint) -> Result<TextualInversion, Error> {
         let wrong = |reason: String| Err(wrong(&checkpoint, reason));
         let all: Vec<&TensorInfo> = checkpoint.tensors().collect();
@@ -43,7 +43,7 @@ impl TextualInversion {
             ([], [], [one]) if one.shape.len() <= 2 => vec![one],
             ([], [], _) => {
                 return wrong(
-                    "is no textual inversion: it holds neither emb_params nor clip_l and clip_g".into(),
+                    "is not a textual inversion: it holds neither emb_params nor clip_l and clip_g".into(),
                 );
             }
             ([], [first, second, ..], _) => {
@@ -63,14 +63,14 @@ impl TextualInversion {
             };
             if !tensor.dtype.is_weight() || rows == 0 || width == 0 || rows > MAX_VECTORS {
                 return wrong(format!(
-                    "{:?} is {} {:?}, not 1 to {MAX_VECTORS} vectors of numbers",
+                    "{:?} is {} {:?}, not 1 to {MAX_VECTORS} vectors",
                     tensor.name,
                     tensor.dtype.header_name(),
                     tensor.shape
                 ));
             }
             if *vectors.get_or_insert(rows) != rows {
-                return wrong("clip_l and clip_g have not equally many vectors".into());
+                return wrong("clip_l and clip_g have different numbers of vectors".into());
             }
             tables.push((tensor.name.clone(), width));
         }
@@ -91,7 +91,7 @@ impl TextualInversion {
         &self.names
     }
 
-    /// How many tokens it stands for.
+    /// Number of tokens that it takes in a prompt.
     #[must_use]
     pub fn vectors(&self) -> usize {
         self.vectors
@@ -114,7 +114,7 @@ impl TextualInversion {
         let own = list(self.tables.iter().map(|(_, width)| width.to_string()).collect());
         let widths = list(widths.iter().map(usize::to_string).collect());
         let reason = format!(
-            "is a textual inversion of width {own}, and the text of this {label} model has the width {widths}"
+            "is a textual inversion of width {own}, and the text encoders of this {label} model have the width {widths}"
         );
         wrong(&self.checkpoint, reason)
     }

@@ -1,21 +1,21 @@
-//! Names of learned words among the tokens of a prompt.
+//! Names of learned embeddings among the tokens of a prompt.
 
 use crate::prompt::{Segment, parse};
 use crate::tokenizer::Tokenizer;
 use std::collections::HashMap;
 
-/// How ComfyUI marks a learned word.
+/// The prefix by which ComfyUI marks the name of a learned embedding.
 const MARK: &str = "embedding:";
 
-/// Names as sequences of tokens. So large and small letters are the same, and a name is found only as whole words.
+/// Names as sequences of tokens. So upper and lower case are the same, and a name is found only as whole words.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    /// By their first token: sequences, the longest first, and which word they name.
+pub(super) struct LearnedNames {
+    /// By their first token: sequences, the longest first, and the index of what they name.
     by_first: HashMap<u32, Vec<(Vec<u32>, usize)>>,
 }
 
-impl Names {
-    /// Takes a name for the word `index`. Returns whether it was free.
+impl LearnedNames {
+    /// Reserves a name for the embedding `index`. Returns whether it was free.
     pub(super) fn add(&mut self, name: &str, index: usize) -> bool {
         let mut is_free = true;
         for written in [name.to_owned(), format!("{MARK}{name}"), format!("{MARK}{name}.safetensors")] {
@@ -32,7 +32,7 @@ impl Names {
         is_free
     }
 
-    /// The longest name that tokens begin with: its length in tokens, and which word it is.
+    /// The longest name that tokens begin with: its length in tokens, and the index of its embedding.
     pub(super) fn first(&self, ids: &[u32]) -> Option<(usize, usize)> {
         let sequences = self.by_first.get(ids.first()?)?;
         let (known, index) = sequences.iter().find(|(known, _)| ids.starts_with(known))?;
@@ -40,7 +40,7 @@ impl Names {
     }
 }
 
-/// Which of `names` prompts ask for, by their places in the list.
+/// Which of `names` occur in prompts, by their indices.
 ///
 /// ```
 /// let names = ["bad-hands", "bad-hands-5", "cat"];
@@ -49,7 +49,7 @@ impl Names {
 /// ```
 #[must_use]
 pub fn named(prompts: &[&str], names: &[&str]) -> Vec<usize> {
-    let mut known = Names::default();
+    let mut known = LearnedNames::default();
     for (index, name) in names.iter().enumerate() {
         known.add(name, index);
     }

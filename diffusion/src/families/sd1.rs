@@ -1,34 +1,54 @@
-//! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions, epsilon prediction.
+//! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions.
 
-use super::{Facts, Family, Model, Parts, Published, Sizes, VAE_SCALE, others, published, text};
+use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords};
+use super::latent_format::LatentFormat;
+use super::probe::unet_shape::UNetShape;
+use super::probe::variant::ModelVariant;
+use super::published::{self, ModelSizes, PublishedModel};
+use super::text_encoders::{CLIP_L, CLIP_L_SIZES};
+use crate::samplers::Prediction;
+use crate::schedule::Training;
 use crate::unet::{Heads, UNetConfig};
-use crate::{Error, preview};
-use latent_loader::Checkpoint;
-use std::sync::Arc;
 
 /// Heads of every attention of the UNet, at every width.
-pub(super) const HEADS: Heads = Heads::Count(8);
+const HEADS: Heads = Heads::Count(8);
 
 pub(super) static FAMILY: Family = Family {
     id: "sd1",
     label: "Stable Diffusion 1.x",
     resolution: 512,
-    heads: HEADS,
-    vae_scale: VAE_SCALE,
-    latent_rgb: preview::SD,
-    text: text::SD1,
-    matches: |facts: &Facts<'_>| others::plain(facts, 4),
-    build,
+    network: DenoiserNetwork::UNet { heads: HEADS },
+    latent_format: LatentFormat::SD,
+    matches: |index| {
+        let unet = UNetShape::of(index);
+        unet.projection_rank == Some(4) && unet.added_dim.is_none()
+    },
+    variant_by_depth: |_| ModelVariant::Base,
+    // All layers and the final norm.
+    text_encoders: &[CLIP_L],
+    added_vector: AddedVector::None,
+    zero_negative: false,
+    prediction: Prediction::Epsilon,
+    velocity_by_spread: None,
+    training: Training::scaled_linear,
+    edm_markers: &[],
+    words: FamilyWords {
+        lora_versions: &["sd_v1"],
+        architectures: &["stable-diffusion-v1"],
+        // The VAEs published for SD 1.x and 2.x, and others named after them: vae-ft-mse-840000, kl-f8-anime2.
+        is_vae_word: |word| ["mse", "840000", "560000", "f8", "sd15"].contains(&word),
+    },
+    published: &[SD15],
 };
 
-/// The model that all of the family have the sizes of.
-pub(super) static SD15: Published = Published {
+/// The model whose sizes all of the family have.
+const SD15: PublishedModel = PublishedModel {
     id: "sd15",
     label: "Stable Diffusion 1.5",
     aliases: &["sd1", "sd1.5"],
     resolution: 512,
-    sizes: || Sizes {
-        text: vec![published::CLIP_L],
+    sizes: || ModelSizes {
+        text: vec![CLIP_L_SIZES],
         unet: UNetConfig {
             in_channels: 4,
             out_channels: 4,
@@ -43,10 +63,6 @@ pub(super) static SD15: Published = Published {
             time_cond_proj_dim: None,
             heads: HEADS,
         },
-        vae: published::vae(VAE_SCALE),
+        vae: published::vae(&LatentFormat::SD),
     },
 };
-
-fn build(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
-    Model::of_parts(Parts::detect(checkpoint)?.with_text()?, checkpoint)
-}

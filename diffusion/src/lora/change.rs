@@ -1,85 +1,85 @@
 //! What a module of a LoRA file does to a tensor of the model.
 
-use super::factors::{Factors, read};
-use super::roles::Role;
+use super::factors::{LoraFactors, read};
+use super::roles::FactorRole;
 use super::wrong;
 use crate::Error;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
 
-/// Largest size of an alpha; real ones are at most about the rank.
+/// Largest absolute value of an alpha; real ones are at most about the rank.
 const MAX_ALPHA: f32 = 65536.0;
 
-/// A change of a tensor. Tensors are seen as matrices `[outputs, rest]`.
+/// A change of a tensor. Tensors are treated as matrices `[outputs, rest]`.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum WeightChange {
     /// Something is added to it.
     Added {
-        factors: Box<Factors>,
+        factors: Box<LoraFactors>,
         /// `alpha / rank`, or 1.
         scale: f32,
-        /// Lengths that the sum's outputs or inputs get.
-        dora: Option<PerChannel>,
+        /// Lengths of the vectors of outputs or inputs that the sum is scaled to.
+        dora: Option<ChannelFactors>,
     },
     /// Its outputs or inputs are stretched: `(1 + weight * v) W` (IA3; Liu et al. 2022, <https://arxiv.org/abs/2205.05638>).
-    Stretched(PerChannel),
+    Stretched(ChannelFactors),
 }
 
-/// A number for each output or for each input, in the file.
+/// A tensor in the file with one value for each output or for each input.
 #[derive(Debug)]
-pub(super) struct PerChannel {
+pub(super) struct ChannelFactors {
     tensor: String,
     len: usize,
     of_inputs: bool,
 }
 
-impl Change {
+impl WeightChange {
     /// The change of a module's weight, and that of its bias. The error is one line without the module's name.
     pub(super) fn all(
         checkpoint: &Checkpoint,
-        roles: &BTreeMap<Role, &str>,
-    ) -> Result<(Option<Change>, Option<Change>), String> {
-        let bias = match roles.get(&Role::DiffBias) {
-            Some(bias) => Some(Change::Added {
-                factors: Box::new(Factors::whole(checkpoint, bias)?),
+        roles: &BTreeMap<FactorRole, &str>,
+    ) -> Result<(Option<WeightChange>, Option<WeightChange>), String> {
+        let bias = match roles.get(&FactorRole::DiffBias) {
+            Some(bias) => Some(WeightChange::Added {
+                factors: Box::new(LoraFactors::whole(checkpoint, bias)?),
                 scale: 1.0,
                 dora: None,
             }),
             None => None,
         };
-        if let Some(values) = roles.get(&Role::Ia3) {
-            let of_inputs = roles.get(&Role::OnInput).is_some_and(|flag| is_set(checkpoint, flag));
+        if let Some(values) = roles.get(&FactorRole::Ia3) {
+            let of_inputs = roles.get(&FactorRole::OnInput).is_some_and(|flag| is_set(checkpoint, flag));
             return Ok((
-                Some(Change::Stretched(PerChannel::new(checkpoint, values, Some(of_inputs))?)),
+                Some(WeightChange::Stretched(ChannelFactors::new(checkpoint, values, Some(of_inputs))?)),
                 bias,
             ));
         }
-        let is_only_bias = roles.keys().all(|role| *role == Role::DiffBias);
+        let is_only_bias = roles.keys().all(|role| *role == FactorRole::DiffBias);
         if is_only_bias {
             return Ok((None, bias));
         }
-        let factors = Box::new(Factors::new(checkpoint, roles)?);
-        let scale = match (roles.get(&Role::Alpha), factors.rank()) {
+        let factors = Box::new(LoraFactors::new(checkpoint, roles)?);
+        let scale = match (roles.get(&FactorRole::Alpha), factors.rank()) {
             (Some(tensor), Some(rank)) => alpha(checkpoint, tensor)? / rank as f32,
             _ => 1.0,
         };
-        let dora = match roles.get(&Role::Dora) {
+        let dora = match roles.get(&FactorRole::Dora) {
             // PEFT's are of the outputs, in whatever shape.
             Some(tensor) if tensor.contains("magnitude") => {
-                Some(PerChannel::new(checkpoint, tensor, Some(false))?)
+                Some(ChannelFactors::new(checkpoint, tensor, Some(false))?)
             }
-            Some(tensor) => Some(PerChannel::new(checkpoint, tensor, None)?),
+            Some(tensor) => Some(ChannelFactors::new(checkpoint, tensor, None)?),
             None => None,
         };
-        Ok((Some(Change::Added { factors, scale, dora }), bias))
+        Ok((Some(WeightChange::Added { factors, scale, dora }), bias))
     }
 
-    /// Rows and columns of the tensors that it fits, as far as it tells.
+    /// Rows and columns of the tensors that it fits, as far as it determines them.
     pub(super) fn dims(&self) -> [Option<usize>; 2] {
         match self {
-            Change::Added { factors, .. } => factors.dims().map(Some),
-            Change::Stretched(PerChannel { len, of_inputs: true, .. }) => [None, Some(*len)],
-            Change::Stretched(PerChannel { len, .. }) => [Some(*len), None],
+            WeightChange::Added { factors, .. } => factors.dims().map(Some),
+            WeightChange::Stretched(ChannelFactors { len, of_inputs: true, .. }) => [None, Some(*len)],
+            WeightChange::Stretched(ChannelFactors { len, .. }) => [Some(*len), None],
         }
     }
 
@@ -87,15 +87,15 @@ impl Change {
     pub(super) fn fits(&self, shape: &[usize]) -> bool {
         let Some((rows, rest)) = shape.split_first() else { return false };
         match self {
-            Change::Added { factors, dora, .. } => {
+            WeightChange::Added { factors, dora, .. } => {
                 [*rows, rest.iter().product()] == factors.dims()
                     && dora.as_ref().is_none_or(|dora| dora.fits(shape))
             }
-            Change::Stretched(values) => values.fits(shape),
+            WeightChange::Stretched(values) => values.fits(shape),
         }
     }
 
-    /// Changes a tensor of a shape that it [fits](Change::fits), `weight` times.
+    /// Changes a tensor of a shape that it [fits](WeightChange::fits), `weight` times.
     pub(super) fn apply(
         &self,
         checkpoint: &Checkpoint,
@@ -104,8 +104,8 @@ impl Change {
         to: &mut [f32],
     ) -> Result<(), Error> {
         match self {
-            Change::Added { factors, scale, dora: None } => factors.add(checkpoint, weight * scale, to),
-            Change::Added { factors, scale, dora: Some(lengths) } => {
+            WeightChange::Added { factors, scale, dora: None } => factors.add(checkpoint, weight * scale, to),
+            WeightChange::Added { factors, scale, dora: Some(lengths) } => {
                 let mut sum = to.to_vec();
                 factors.add(checkpoint, *scale, &mut sum)?;
                 let wanted = read(checkpoint, &lengths.tensor)?;
@@ -119,7 +119,7 @@ impl Change {
                 to.iter_mut().zip(&sum).for_each(|(to, sum)| *to += weight * (sum - *to));
                 Ok(())
             }
-            Change::Stretched(values) => {
+            WeightChange::Stretched(values) => {
                 let factors = read(checkpoint, &values.tensor)?;
                 values.each(rows, to, |channel, v| *v += weight * factors[channel] * *v);
                 Ok(())
@@ -128,18 +128,16 @@ impl Change {
     }
 }
 
-impl PerChannel {
-    /// From a tensor `[n]`, or one whose dimensions are 1 but for one: the first are outputs, the second inputs.
-    fn new(checkpoint: &Checkpoint, tensor: &str, of_inputs: Option<bool>) -> Result<PerChannel, String> {
+impl ChannelFactors {
+    /// From a tensor `[n]`, or one with a single dimension other than 1: outputs if it is the first, else inputs.
+    fn new(checkpoint: &Checkpoint, tensor: &str, of_inputs: Option<bool>) -> Result<ChannelFactors, String> {
         let shape = checkpoint.get(tensor).map_or(&[][..], |info| &info.shape);
         let len = shape.iter().product();
         if len == 0 || !shape.contains(&len) {
-            return Err(format!(
-                "{tensor} has the shape {shape:?}, which is not one number for each channel"
-            ));
+            return Err(format!("{tensor} has the shape {shape:?}, which is not one value for each channel"));
         }
         let of_inputs = of_inputs.unwrap_or(shape[0] != len);
-        Ok(PerChannel { tensor: tensor.to_owned(), len, of_inputs })
+        Ok(ChannelFactors { tensor: tensor.to_owned(), len, of_inputs })
     }
 
     fn fits(&self, shape: &[usize]) -> bool {
@@ -176,7 +174,7 @@ fn is_set(checkpoint: &Checkpoint, tensor: &str) -> bool {
     checkpoint.read(tensor).is_ok_and(|raw| raw.data.iter().any(|byte| *byte != 0))
 }
 
-/// Reads an alpha, a single number.
+/// Reads an alpha, a single value.
 fn alpha(checkpoint: &Checkpoint, tensor: &str) -> Result<f32, String> {
     if checkpoint.get(tensor).is_none_or(|info| info.elements() != 1) {
         return Err(format!("{tensor} is not a single number"));

@@ -1,60 +1,76 @@
 //! Products of small matrices that make a change of a weight.
 
-use super::roles::Role;
+use super::roles::FactorRole;
 use super::wrong;
 use crate::Error;
+use crate::params::layout::transpose;
 use latent_kernels::parallel;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
 
-/// Largest rank: beyond it, what is computed in between would take more memory than the weight itself.
+/// Maximum rank: beyond it, intermediate results would take more memory than the weight itself.
 const MAX_RANK: usize = 4096;
 
-/// How the change of a weight is made. Weights are seen as matrices `[outputs, rest]`.
+/// How the change of a weight is made. Weights are treated as matrices `[outputs, rest]`.
 #[derive(Debug)]
-pub(super) enum Factors {
+pub(super) enum LoraFactors {
     /// LoRA and LoCon.
-    One(Part),
+    One(FactorMatrix),
     /// LoHa: element by element.
-    Hadamard(Part, Part),
+    Hadamard(FactorMatrix, FactorMatrix),
     /// LoKr: the Kronecker product.
-    Kronecker(Part, Part),
+    Kronecker(FactorMatrix, FactorMatrix),
 }
 
 /// A matrix in the file, or a product of matrices there.
 #[derive(Debug)]
-pub(super) struct Part {
-    kind: PartKind,
+pub(super) struct FactorMatrix {
+    kind: MatrixSource,
     /// Rows and columns.
     dims: [usize; 2],
 }
 
 #[derive(Debug)]
-enum PartKind {
+enum MatrixSource {
     Whole(String),
     Product { left: String, core: Option<String>, right: String, rank: usize },
 }
 
-impl Factors {
+impl LoraFactors {
     /// From the tensors of a module. The error is one line without the module's name.
-    pub(super) fn new(checkpoint: &Checkpoint, roles: &BTreeMap<Role, &str>) -> Result<Factors, String> {
-        let part = |of| Part::new(checkpoint, roles, of);
-        let one = part([Some(Role::Diff), Some(Role::Up), Some(Role::Mid), Some(Role::Down)])?;
-        let hada_1 = part([None, Some(Role::HadaW1A), Some(Role::HadaT1), Some(Role::HadaW1B)])?;
-        let hada_2 = part([None, Some(Role::HadaW2A), Some(Role::HadaT2), Some(Role::HadaW2B)])?;
-        let lokr_1 = part([Some(Role::LokrW1), Some(Role::LokrW1A), None, Some(Role::LokrW1B)])?;
-        let lokr_2 =
-            part([Some(Role::LokrW2), Some(Role::LokrW2A), Some(Role::LokrT2), Some(Role::LokrW2B)])?;
+    pub(super) fn new(
+        checkpoint: &Checkpoint,
+        roles: &BTreeMap<FactorRole, &str>,
+    ) -> Result<LoraFactors, String> {
+        let part = |of| FactorMatrix::new(checkpoint, roles, of);
+        let one = part([
+            Some(FactorRole::Diff),
+            Some(FactorRole::Up),
+            Some(FactorRole::Mid),
+            Some(FactorRole::Down),
+        ])?;
+        let hada_1 =
+            part([None, Some(FactorRole::HadaW1A), Some(FactorRole::HadaT1), Some(FactorRole::HadaW1B)])?;
+        let hada_2 =
+            part([None, Some(FactorRole::HadaW2A), Some(FactorRole::HadaT2), Some(FactorRole::HadaW2B)])?;
+        let lokr_1 =
+            part([Some(FactorRole::LokrW1), Some(FactorRole::LokrW1A), None, Some(FactorRole::LokrW1B)])?;
+        let lokr_2 = part([
+            Some(FactorRole::LokrW2),
+            Some(FactorRole::LokrW2A),
+            Some(FactorRole::LokrT2),
+            Some(FactorRole::LokrW2B),
+        ])?;
         match (one, hada_1, hada_2, lokr_1, lokr_2) {
-            (Some(part), None, None, None, None) => Ok(Factors::One(part)),
-            (None, Some(a), Some(b), None, None) if a.dims == b.dims => Ok(Factors::Hadamard(a, b)),
+            (Some(part), None, None, None, None) => Ok(LoraFactors::One(part)),
+            (None, Some(a), Some(b), None, None) if a.dims == b.dims => Ok(LoraFactors::Hadamard(a, b)),
             (None, Some(a), Some(b), None, None) => {
                 Err(format!("the two products of the LoHa are {:?} and {:?}, not alike", a.dims, b.dims))
             }
             (None, None, None, Some(a), Some(b)) => {
                 let fits = (0..2).all(|i| a.dims[i].checked_mul(b.dims[i]).is_some());
                 if fits {
-                    Ok(Factors::Kronecker(a, b))
+                    Ok(LoraFactors::Kronecker(a, b))
                 } else {
                     Err("the LoKr is larger than any memory".into())
                 }
@@ -69,41 +85,41 @@ impl Factors {
     }
 
     /// A tensor of the file as it is.
-    pub(super) fn whole(checkpoint: &Checkpoint, name: &str) -> Result<Factors, String> {
-        let roles = BTreeMap::from([(Role::Diff, name)]);
-        let part = Part::new(checkpoint, &roles, [Some(Role::Diff), None, None, None])?;
-        part.map(Factors::One).ok_or_else(|| format!("lacks {name}"))
+    pub(super) fn whole(checkpoint: &Checkpoint, name: &str) -> Result<LoraFactors, String> {
+        let roles = BTreeMap::from([(FactorRole::Diff, name)]);
+        let part = FactorMatrix::new(checkpoint, &roles, [Some(FactorRole::Diff), None, None, None])?;
+        part.map(LoraFactors::One).ok_or_else(|| format!("lacks {name}"))
     }
 
     /// Rows and columns of the change.
     pub(super) fn dims(&self) -> [usize; 2] {
         match self {
-            Factors::One(part) | Factors::Hadamard(part, _) => part.dims,
-            Factors::Kronecker(a, b) => [a.dims[0] * b.dims[0], a.dims[1] * b.dims[1]],
+            LoraFactors::One(part) | LoraFactors::Hadamard(part, _) => part.dims,
+            LoraFactors::Kronecker(a, b) => [a.dims[0] * b.dims[0], a.dims[1] * b.dims[1]],
         }
     }
 
-    /// What alpha is divided by; `None` where nothing is a product, and alpha says nothing.
+    /// What alpha is divided by; `None` where nothing is a product, and alpha has no meaning.
     pub(super) fn rank(&self) -> Option<usize> {
         match self {
-            Factors::One(part) | Factors::Hadamard(part, _) => part.rank(),
-            Factors::Kronecker(a, b) => b.rank().or(a.rank()),
+            LoraFactors::One(part) | LoraFactors::Hadamard(part, _) => part.rank(),
+            LoraFactors::Kronecker(a, b) => b.rank().or(a.rank()),
         }
     }
 
-    /// Adds the change times `scale` to a weight of these [`dims`](Factors::dims).
+    /// Adds the change times `scale` to a weight of these [`dims`](LoraFactors::dims).
     pub(super) fn add(&self, checkpoint: &Checkpoint, scale: f32, to: &mut [f32]) -> Result<(), Error> {
         let columns = self.dims()[1];
         match self {
-            Factors::One(part) => {
+            LoraFactors::One(part) => {
                 let a = part.values(checkpoint)?;
                 to.iter_mut().zip(&a).for_each(|(to, a)| *to += scale * a);
             }
-            Factors::Hadamard(a, b) => {
+            LoraFactors::Hadamard(a, b) => {
                 let (a, b) = (a.values(checkpoint)?, b.values(checkpoint)?);
                 to.iter_mut().zip(a.iter().zip(&b)).for_each(|(to, (a, b))| *to += scale * (a * b));
             }
-            Factors::Kronecker(a, b) => {
+            LoraFactors::Kronecker(a, b) => {
                 let ([b_rows, b_columns], a_columns) = (b.dims, a.dims[1]);
                 let (a, b) = (a.values(checkpoint)?, b.values(checkpoint)?);
                 for (row, to) in to.chunks_exact_mut(columns).enumerate() {
@@ -119,35 +135,39 @@ impl Factors {
     }
 }
 
-impl Part {
-    /// From the tensors of a module with these roles: the whole, left factor, core and right factor. `None` if there are
-    /// none of them.
+impl FactorMatrix {
+    /// From the tensors of a module with these roles: the whole, left factor, core and right factor. `None` if it has none of
+    /// them.
     fn new(
         checkpoint: &Checkpoint,
-        roles: &BTreeMap<Role, &str>,
-        [whole, left, core, right]: [Option<Role>; 4],
-    ) -> Result<Option<Part>, String> {
-        let name = |role: Option<Role>| role.and_then(|role| roles.get(&role)).map(|name| (*name).to_owned());
+        roles: &BTreeMap<FactorRole, &str>,
+        [whole, left, core, right]: [Option<FactorRole>; 4],
+    ) -> Result<Option<FactorMatrix>, String> {
+        let name =
+            |role: Option<FactorRole>| role.and_then(|role| roles.get(&role)).map(|name| (*name).to_owned());
         let shape = |name: &str| checkpoint.get(name).map_or(&[][..], |info| &info.shape);
         let names = [whole, left, core, right].map(name);
         let is_whole = names[0].is_some();
         for name in names.iter().flatten() {
             if shape(name).len() < if is_whole { 1 } else { 2 } || shape(name).contains(&0) {
-                return Err(format!("{name} has the shape {:?}, which is no factor (rank 0?)", shape(name)));
+                return Err(format!(
+                    "{name} has the shape {:?}, which is not a factor (rank 0?)",
+                    shape(name)
+                ));
             }
         }
         match names {
             [None, None, None, None] => Ok(None),
             [Some(whole), None, None, None] => {
                 let dims = matrix(shape(&whole));
-                Ok(Some(Part { kind: PartKind::Whole(whole), dims }))
+                Ok(Some(FactorMatrix { kind: MatrixSource::Whole(whole), dims }))
             }
             [None, Some(left), core, Some(right)] => {
                 let [rank, inputs] = matrix(shape(&right));
-                // LyCORIS keeps the left factor of a product with a core the other way round, kohya does not.
-                let is_turned = core.is_some() && !left.ends_with(".weight");
+                // LyCORIS transposes the left factor of a product with a core, kohya does not.
+                let is_transposed = core.is_some() && !left.ends_with(".weight");
                 let [a, b] = matrix(shape(&left));
-                let (outputs, left_rank) = if is_turned { (b, a) } else { (a, b) };
+                let (outputs, left_rank) = if is_transposed { (b, a) } else { (a, b) };
                 let (core_rank, kernel) = match core.as_deref().map(shape) {
                     None => ([rank, rank], 1),
                     Some(core) => ([core[0], core[1]], core[2..].iter().product()),
@@ -165,7 +185,7 @@ impl Part {
                 }
                 let columns = inputs.checked_mul(kernel).ok_or("its change is larger than any memory")?;
                 let dims = [outputs, columns];
-                Ok(Some(Part { kind: PartKind::Product { left, core, right, rank }, dims }))
+                Ok(Some(FactorMatrix { kind: MatrixSource::Product { left, core, right, rank }, dims }))
             }
             [_, Some(left), _, None] => Err(format!("{left} has no partner")),
             [_, None, _, Some(right)] => Err(format!("{right} has no partner")),
@@ -176,8 +196,8 @@ impl Part {
 
     fn rank(&self) -> Option<usize> {
         match self.kind {
-            PartKind::Whole(_) => None,
-            PartKind::Product { rank, .. } => Some(rank),
+            MatrixSource::Whole(_) => None,
+            MatrixSource::Product { rank, .. } => Some(rank),
         }
     }
 
@@ -185,17 +205,20 @@ impl Part {
     fn values(&self, checkpoint: &Checkpoint) -> Result<Vec<f32>, Error> {
         let [outputs, columns] = self.dims;
         match &self.kind {
-            PartKind::Whole(name) => read(checkpoint, name),
-            PartKind::Product { left, core: None, right, rank } => {
+            MatrixSource::Whole(name) => read(checkpoint, name),
+            MatrixSource::Product { left, core: None, right, rank } => {
                 let (left, right) = (read(checkpoint, left)?, read(checkpoint, right)?);
                 Ok(product(&left, &right, *rank, columns))
             }
-            PartKind::Product { left: left_name, core: Some(core), right, rank } => {
+            MatrixSource::Product { left: left_name, core: Some(core), right, rank } => {
                 let (left, core, right) =
                     (read(checkpoint, left_name)?, read(checkpoint, core)?, read(checkpoint, right)?);
                 let left_rank = left.len() / outputs;
-                let left =
-                    if left_name.ends_with(".weight") { left } else { turned(&left, left_rank, outputs) };
+                let left = if left_name.ends_with(".weight") {
+                    left
+                } else {
+                    transpose(&left, [left_rank, outputs], 1)
+                };
                 let inputs = right.len() / rank;
                 let kernel = columns / inputs;
                 // [left rank, rank, kernel] and [rank, inputs] to [left rank, inputs, kernel]
@@ -229,11 +252,6 @@ fn product(left: &[f32], right: &[f32], rank: usize, columns: usize) -> Vec<f32>
         }
     });
     out
-}
-
-/// `[rows, columns]` transposed.
-fn turned(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..values.len()).map(|i| values[i % rows * columns + i / rows]).collect()
 }
 
 /// The values of a tensor, all of them finite.

@@ -1,32 +1,35 @@
 //! Several LoRAs and one model: what is added to which weight.
 
-use super::names::{self, Layer};
+use super::names::{self, LoraTarget};
 use super::{Lora, Strength};
 use crate::Error;
+use crate::params::layout::QkvPart;
+use crate::params::{Params, WeightEdit};
 use latent_loader::{DType, RawTensor, Weights};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Largest size of a LoRA's weight.
+/// Largest absolute value of the weight of a LoRA.
 const MAX_WEIGHT: f32 = 100.0;
 
 /// What is added to the weights of a model when they are read, by canonical name.
 #[derive(Debug, Default)]
 pub struct Merge {
-    changes: BTreeMap<String, Vec<Change>>,
+    changes: BTreeMap<String, Vec<WeightedModule>>,
 }
 
+/// A module of a LoRA, as it is added to one tensor.
 #[derive(Debug)]
-struct Change {
+struct WeightedModule {
     lora: Arc<Lora>,
     module: usize,
     weight: f32,
-    /// Which third of the tensor is the layer's, where three layers lie in one.
-    third: Option<usize>,
+    /// Which part of the tensor is the layer's, where queries, keys and values are fused.
+    part: Option<QkvPart>,
 }
 
-/// How much of a LoRA fits a model. It is written as `FILE: 190 of 192 applied`.
+/// How much of a LoRA fits a model. It is displayed as `FILE: 190 of 192 applied`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// The file.
@@ -40,12 +43,12 @@ pub struct Applied {
 }
 
 impl Merge {
-    /// Looks for the layers of each LoRA among a model's weights. `label` is what messages call the model. No number is
+    /// Looks for the layers of each LoRA among a model's weights. `label` is what messages call the model. No values are
     /// read.
     ///
     /// # Errors
-    /// [`Error::Lora`]: a LoRA that fits no layer, or whose shapes are those of another kind of model, or a weight that
-    /// is no number of -100 to 100.
+    /// [`Error::Lora`]: a LoRA that fits no layer, or whose shapes are those of another kind of model, or a weight outside of
+    /// -100 to 100.
     pub fn new<S: Copy + Into<Strength>>(
         loras: &[(Arc<Lora>, S)],
         weights: &Weights,
@@ -58,7 +61,7 @@ impl Merge {
             let strength: Strength = (*weight).into();
             let is_wrong = |weight: &f32| weight.is_nan() || weight.abs() > MAX_WEIGHT;
             if let Some(weight) = [strength.unet, strength.text].into_iter().find(is_wrong) {
-                let reason = format!("the weight {weight} is not in -{MAX_WEIGHT} to {MAX_WEIGHT}");
+                let reason = format!("the weight {weight} must be -{MAX_WEIGHT} to {MAX_WEIGHT}");
                 return Err(Error::Lora { file: lora.label().to_owned(), reason });
             }
             reports.push(merge.add(lora, strength, weights, &known, label)?);
@@ -71,21 +74,21 @@ impl Merge {
         lora: &Arc<Lora>,
         strength: Strength,
         weights: &Weights,
-        known: &BTreeMap<String, Layer<'_>>,
+        known: &BTreeMap<String, LoraTarget<'_>>,
         label: &str,
     ) -> Result<Applied, Error> {
         let mut unmatched = lora.others.clone();
         let mut applied = 0;
         for (index, module) in lora.modules.iter().enumerate() {
-            let layer = known.get(&names::lookup(&module.name));
-            let name = layer.and_then(|layer| layer.tensor(module.is_bias));
-            let (Some(layer), Some(name)) = (layer, name.filter(|name| weights.contains(name))) else {
+            let target = known.get(&names::lookup(&module.name));
+            let name = target.and_then(|target| target.tensor(module.is_bias));
+            let (Some(target), Some(name)) = (target, name.filter(|name| weights.contains(name))) else {
                 let what = if module.is_bias { " (bias)" } else { "" };
                 unmatched.push(format!("{}{what}", module.name));
                 continue;
             };
             let mut shape = weights.shape(&name).unwrap_or(&[]).to_vec();
-            if let (Some(_), [rows, ..]) = (layer.third, &mut shape[..]) {
+            if let (Some(_), [rows, ..]) = (target.part, &mut shape[..]) {
                 *rows /= 3;
             }
             if !module.change.fits(&shape) {
@@ -97,8 +100,8 @@ impl Merge {
             applied += 1;
             let weight = strength.of(&name);
             if weight != 0.0 {
-                let change = Change { lora: lora.clone(), module: index, weight, third: layer.third };
-                self.changes.entry(name).or_default().push(change);
+                let added = WeightedModule { lora: lora.clone(), module: index, weight, part: target.part };
+                self.changes.entry(name).or_default().push(added);
             }
         }
         if applied == 0 {
@@ -110,24 +113,24 @@ impl Merge {
         Ok(Applied { file: lora.label().to_owned(), applied, total, unmatched })
     }
 
-    /// A weight with what is added to it, in `f32`; as it is if nothing is.
+    /// A weight with what is added to it, in `f32`; unchanged if nothing is.
     ///
     /// # Errors
-    /// A LoRA that cannot be read, or values that are no numbers.
+    /// A LoRA that cannot be read, or a sum that is not finite.
     pub fn apply(&self, name: &str, raw: RawTensor) -> Result<RawTensor, Error> {
         let Some(changes) = self.changes.get(name) else { return Ok(raw) };
         let mut values = raw.to_f32()?;
-        for change in changes {
-            let (rows, part) = (raw.shape.first().copied().unwrap_or(1), values.len() / 3);
-            let (rows, to) = match change.third {
-                Some(third) => (rows / 3, &mut values[third * part..][..part]),
+        for added in changes {
+            let (rows, len) = (raw.shape.first().copied().unwrap_or(1), values.len());
+            let (rows, to) = match added.part {
+                Some(part) => (rows / 3, &mut values[part.range(len)]),
                 None => (rows, &mut values[..]),
             };
-            let Lora { checkpoint, modules, .. } = &*change.lora;
-            modules[change.module].change.apply(checkpoint, change.weight, rows, to)?;
+            let Lora { checkpoint, modules, .. } = &*added.lora;
+            modules[added.module].change.apply(checkpoint, added.weight, rows, to)?;
             if !values.iter().all(|value| value.is_finite()) {
-                let reason = format!("{name} is beyond all numbers after it was added");
-                return Err(Error::Lora { file: change.lora.label().to_owned(), reason });
+                let reason = format!("{name} is NaN or infinite after it was added");
+                return Err(Error::Lora { file: added.lora.label().to_owned(), reason });
             }
         }
         let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -135,9 +138,23 @@ impl Merge {
     }
 }
 
+impl WeightEdit for Merge {
+    fn apply(&self, name: &str, raw: RawTensor) -> Result<RawTensor, Error> {
+        Merge::apply(self, name, raw)
+    }
+}
+
+impl<'a> Params<'a> {
+    /// The same layers, changed by LoRAs.
+    #[must_use]
+    pub fn merged(self, merge: Option<Arc<Merge>>) -> Params<'a> {
+        self.edited(merge.map(|merge| merge as Arc<dyn WeightEdit>))
+    }
+}
+
 fn other_family(lora: &Lora, label: &str, reason: &str) -> Error {
-    let base = lora.base().map_or(String::new(), |base| format!("seems to be a LoRA for {base}; "));
-    let reason = format!("{base}does not fit this {label} model: {reason}");
+    let own = lora.family_label().map_or(String::new(), |own| format!("seems to be a LoRA for {own}; "));
+    let reason = format!("{own}does not fit this {label} model: {reason}");
     Error::Lora { file: lora.label().to_owned(), reason }
 }
 

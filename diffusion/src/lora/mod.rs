@@ -3,8 +3,8 @@
 //! A [`Lora`] holds factors of what is added to weights: `W + weight * alpha / rank * up * down`. [`Merge`] says which
 //! factors belong to which weight of a model; the sum is made in `f32` whenever a weight is read, so that the model's
 //! file stays as it is. LoCon (convolutions), LoHa and LoKr (<https://arxiv.org/abs/2309.14859>) are other products; full
-//! differences, also of norms and biases, are none. DoRA (<https://arxiv.org/abs/2402.09353>) gives the sum's vectors lengths
-//! of their own.
+//! differences, also of norms and biases, are not products. DoRA (<https://arxiv.org/abs/2402.09353>) gives the sum's
+//! vectors lengths of their own.
 
 mod change;
 mod factors;
@@ -20,38 +20,38 @@ pub use strength::Strength;
 pub use summary::Summary;
 pub use tags::{Tag, take_tags};
 
-use crate::Error;
-use change::Change;
+use crate::{Error, families};
+use change::WeightChange;
 use latent_loader::Checkpoint;
-use roles::Role;
+use roles::FactorRole;
 use std::collections::BTreeMap;
 
-/// An opened LoRA file: what its header tells, found sound. Its numbers are read when they are added.
+/// An opened LoRA file: what its header contains, checked. Its values are read when they are added.
 #[derive(Debug)]
 pub struct Lora {
     checkpoint: Checkpoint,
     /// Sorted by name.
-    modules: Vec<Module>,
-    /// Tensors that are of no known kind.
+    modules: Vec<LoraModule>,
+    /// Names of tensors of no known kind.
     others: Vec<String>,
 }
 
 /// What becomes of one weight or bias.
 #[derive(Debug)]
-struct Module {
+struct LoraModule {
     /// Its name in the file.
     name: String,
     is_bias: bool,
-    change: Change,
+    change: WeightChange,
 }
 
 impl Lora {
     /// Reads names, shapes and alphas, and checks that they fit together.
     ///
     /// # Errors
-    /// [`Error::Lora`]: a file that is no LoRA, lacks a factor, or whose factors cannot be multiplied.
+    /// [`Error::Lora`]: a file that is not a LoRA, lacks a factor, or whose factors cannot be multiplied.
     pub fn open(checkpoint: Checkpoint) -> Result<Lora, Error> {
-        let mut found: BTreeMap<&str, BTreeMap<Role, &str>> = BTreeMap::new();
+        let mut found: BTreeMap<&str, BTreeMap<FactorRole, &str>> = BTreeMap::new();
         let mut others = Vec::new();
         for tensor in checkpoint.tensors() {
             match roles::split(&checkpoint, &tensor.name) {
@@ -66,16 +66,16 @@ impl Lora {
         }
         let mut modules = Vec::with_capacity(found.len());
         for (name, roles) in &found {
-            let all = Change::all(&checkpoint, roles);
+            let all = WeightChange::all(&checkpoint, roles);
             let (weight, bias) = all.map_err(|reason| change::explain(&checkpoint, name, &reason))?;
             for (change, is_bias) in [(weight, false), (bias, true)] {
-                modules.extend(change.map(|change| Module { name: (*name).to_owned(), is_bias, change }));
+                modules.extend(change.map(|change| LoraModule { name: (*name).to_owned(), is_bias, change }));
             }
         }
         if modules.is_empty() {
             return Err(wrong(
                 &checkpoint,
-                "is no LoRA: no tensor has a name of one, such as lora_down".into(),
+                "is not a LoRA: no tensor has a name of one, such as lora_down".into(),
             ));
         }
         Ok(Lora { checkpoint, modules, others })
@@ -87,7 +87,7 @@ impl Lora {
         self.checkpoint.label()
     }
 
-    /// How many weights it changes in a model that has all of them.
+    /// Number of weights that it changes in a model that has all of them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.modules.len()
@@ -99,18 +99,16 @@ impl Lora {
         self.modules.is_empty()
     }
 
-    /// The models that it seems to be for, from the width of the text that its cross-attentions read.
+    /// The kind of model that it seems to be for, by the width of the text that its cross-attentions read.
     #[must_use]
-    pub fn base(&self) -> Option<&'static str> {
+    pub fn family_label(&self) -> Option<&'static str> {
         let is_key = |name: &str| name.ends_with("attn2_to_k") || name.ends_with("attn2.to_k");
         let width = self.modules.iter().find(|m| is_key(&m.name)).and_then(|m| m.change.dims()[1]);
         match width {
-            Some(768) => Some("Stable Diffusion 1.x"),
-            Some(1024) => Some("Stable Diffusion 2.x"),
-            Some(2048) => Some("SDXL"),
-            Some(1280) => Some("the SDXL refiner"),
-            Some(_) => None,
-            None if self.modules.iter().any(|m| m.name.starts_with("lora_te2_")) => Some("SDXL"),
+            Some(width) => families::of_context_width(width).map(|family| family.label),
+            None if self.modules.iter().any(|m| m.name.starts_with("lora_te2_")) => {
+                Some(families::SDXL.label)
+            }
             None if self.modules.iter().any(|m| m.name.contains("double_blocks")) => Some("Flux"),
             None => None,
         }

@@ -1,18 +1,19 @@
 //! From the names of a LoRA file to a model's canonical names.
 
-use crate::families::originals;
+use crate::params::layout::QkvPart;
+use crate::tensor_names::ldm;
 use std::collections::BTreeMap;
 
-/// A layer of the model: where its weight is.
+/// A layer of the model that a LoRA may change: where its weight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layer<'a> {
+pub(super) struct LoraTarget<'a> {
     /// Canonical name of the tensor.
     weight: &'a str,
-    /// Which third of it, where queries, keys and values lie in one tensor (OpenCLIP in single files).
-    pub(super) third: Option<usize>,
+    /// Which part of it, where queries, keys and values are fused (OpenCLIP in single files).
+    pub(super) part: Option<QkvPart>,
 }
 
-impl Layer<'_> {
+impl LoraTarget<'_> {
     /// The tensor of its weight or of its bias, which may not exist.
     pub(super) fn tensor(&self, is_bias: bool) -> Option<String> {
         match is_bias {
@@ -23,7 +24,7 @@ impl Layer<'_> {
 }
 
 /// The names under which LoRA files know the layers of a model, with dots as underscores.
-pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, Layer<'a>> {
+pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTreeMap<String, LoraTarget<'a>> {
     let layers = weights.clone().filter_map(residual_block).max().map_or(0, |last| last + 1);
     let mut known = BTreeMap::new();
     for weight in weights {
@@ -36,21 +37,21 @@ pub(super) fn known<'a>(weights: impl Iterator<Item = &'a str> + Clone) -> BTree
             "text_encoder_2" => &["lora_te2"],
             _ => continue,
         };
-        let mut add = |name: &str, third| {
+        let mut add = |name: &str, part| {
             for prefix in prefixes {
-                known.insert(format!("{prefix}_{}", name.replace('.', "_")), Layer { weight, third });
+                known.insert(format!("{prefix}_{}", name.replace('.', "_")), LoraTarget { weight, part });
             }
         };
         if let Some(attention) = layer.strip_suffix("in_proj_") {
-            for (third, name) in ["q_proj", "k_proj", "v_proj"].iter().enumerate() {
-                add(&format!("{attention}{name}"), Some(third));
+            for part in QkvPart::ALL {
+                add(&format!("{attention}{}", part.name()), Some(part));
             }
             continue;
         }
         let Some(layer) = layer.strip_suffix('.') else { continue };
         add(layer, None);
-        if let Some(original) = originals::unet_layer(layer, layers).filter(|_| part == "unet") {
-            // An upsampler is the third part of its block, or the second where there is no attention.
+        if let Some(original) = ldm::unet_layer_from_canonical(layer, layers).filter(|_| part == "unet") {
+            // An upsampler is the third module of its block, or the second where there is no attention.
             if let Some(block) = original.strip_suffix(".2.conv") {
                 add(&format!("{block}.1.conv"), None);
             }

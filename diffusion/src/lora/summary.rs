@@ -1,25 +1,25 @@
-//! What a LoRA file holds, for people.
+//! What a LoRA file contains, for people.
 
-use super::roles::{Role, split};
+use super::roles::{FactorRole, split};
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
 
-/// What a LoRA file holds, from its names and shapes alone.
+/// What a LoRA file contains, from its names and shapes alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Layers that it changes.
     pub layers: usize,
-    /// How it does, and for how many layers: "LoRA", "LoHa", "LoKr", "IA3", "difference"; "DoRA" beside them.
+    /// How it changes them, and how many layers each way: "LoRA", "LoHa", "LoKr", "IA3", "difference"; also "DoRA".
     pub kinds: BTreeMap<&'static str, usize>,
-    /// Ranks of its products, and for how many layers.
+    /// Ranks of its products, and how many layers have each.
     pub ranks: BTreeMap<usize, usize>,
 }
 
 impl Summary {
-    /// Looks at a file; `None` if it is no LoRA.
+    /// Looks at a file; `None` if it is not a LoRA.
     #[must_use]
     pub fn of(checkpoint: &Checkpoint) -> Option<Summary> {
-        let mut modules: BTreeMap<&str, BTreeMap<Role, &[usize]>> = BTreeMap::new();
+        let mut modules: BTreeMap<&str, BTreeMap<FactorRole, &[usize]>> = BTreeMap::new();
         for tensor in checkpoint.tensors() {
             if let Some((module, role)) = split(checkpoint, &tensor.name) {
                 modules.entry(module).or_default().insert(role, &tensor.shape);
@@ -27,23 +27,23 @@ impl Summary {
         }
         let mut summary = Summary { layers: modules.len(), ..Summary::default() };
         for roles in modules.values() {
-            let has = |role: Role| roles.contains_key(&role);
-            let kind = if has(Role::Down) {
+            let has = |role: FactorRole| roles.contains_key(&role);
+            let kind = if has(FactorRole::Down) {
                 "LoRA"
-            } else if has(Role::HadaW1A) {
+            } else if has(FactorRole::HadaW1A) {
                 "LoHa"
-            } else if has(Role::LokrW1) || has(Role::LokrW1A) {
+            } else if has(FactorRole::LokrW1) || has(FactorRole::LokrW1A) {
                 "LoKr"
-            } else if has(Role::Ia3) {
+            } else if has(FactorRole::Ia3) {
                 "IA3"
             } else {
                 "difference"
             };
             *summary.kinds.entry(kind).or_default() += 1;
-            if has(Role::Dora) {
+            if has(FactorRole::Dora) {
                 *summary.kinds.entry("DoRA").or_default() += 1;
             }
-            let right = [Role::Down, Role::HadaW1B, Role::LokrW2B, Role::LokrW1B];
+            let right = [FactorRole::Down, FactorRole::HadaW1B, FactorRole::LokrW2B, FactorRole::LokrW1B];
             if let Some(rank) = right.iter().find_map(|role| roles.get(role)?.first()) {
                 *summary.ranks.entry(*rank).or_default() += 1;
             }

@@ -22,7 +22,7 @@ impl Tag {
     }
 }
 
-/// Takes the tags out of a prompt.
+/// Removes the tags from a prompt.
 ///
 /// ```
 /// use latent_diffusion::lora::take_tags;
@@ -32,7 +32,7 @@ impl Tag {
 /// ```
 ///
 /// # Errors
-/// A weight that is no number, or a name that is no plain file name: names never lead out of a folder.
+/// A weight that is not a number, or a name that is not a plain file name: names never lead out of a folder.
 pub fn take_tags(prompt: &str) -> Result<(String, Vec<Tag>), Error> {
     let (mut words, mut tags, mut rest) = (String::with_capacity(prompt.len()), Vec::new(), prompt);
     while let Some((before, after)) = rest.split_once("<lora:") {
@@ -76,5 +76,5 @@ fn parse(tag: &str) -> Result<Tag, Error> {
 }
 
 fn wrong(reason: String) -> Error {
-    Error::Setting { name: "prompt", reason }
+    Error::setting(crate::Setting::Prompt, reason)
 }

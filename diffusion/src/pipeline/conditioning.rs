@@ -1,94 +1,96 @@
-//! What steers a run: which texts, in which steps.
+//! What a run is conditioned on: which texts, in which steps.
 
-use super::texts::{TextRef, Texts};
+use super::encoded_text::{EncodedTextRef, EncodedTexts};
 use crate::Error;
-use crate::embeddings::Words;
+use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, PromptSchedule, subprompts};
+use crate::setting::{Setting, SettingProblem};
 use crate::text::PartEncoder;
-use crate::tokenizer::CONTEXT;
 use latent_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What steers the sampling: states of the prompts and of the negative prompts, in main memory. A copy shares them.
+/// What the sampling is conditioned on: hidden states of the prompts and of the negative prompts, in main memory. A clone
+/// shares them.
 #[derive(Clone, Debug)]
 pub struct Conditioning {
-    texts: Arc<Texts>,
+    texts: Arc<EncodedTexts>,
     /// Those of the negative prompts.
-    negative_texts: Arc<Texts>,
+    negative_texts: Arc<EncodedTexts>,
     /// One for all images, or one for each.
-    positive: Vec<Vec<Sub>>,
-    negative: Vec<Arc<Track>>,
+    positive: Vec<Vec<WeightedPrompt>>,
+    negative: Vec<Arc<PromptTrack>>,
     /// Steps of the first pass, where it was encoded for two.
     first: usize,
-    /// Steps that were walked before.
+    /// Steps of earlier passes.
     past: usize,
-    /// What steers the refiner, where there is one.
+    /// What the refiner is conditioned on, where there is one.
     pub refiner: Option<Box<Conditioning>>,
 }
 
-/// What an image is told in one step.
+/// What one image is conditioned on in one step.
 #[derive(Debug)]
 pub struct StepConditioning {
-    /// States of the text, `[1, 77 chunks, width]`.
-    pub states: Tensor,
-    /// The pooled text `[1, width]`, for models that take it.
+    /// Hidden states of the text, `[1, tokens, width]`.
+    pub hidden_states: Tensor,
+    /// The pooled text `[1, width]`, of models that take it.
     pub pooled: Option<Tensor>,
-    /// How strongly it steers.
+    /// The weight of the prompt.
     pub weight: f64,
 }
 
 /// A subprompt of a prompt.
 #[derive(Clone, Debug)]
-struct Sub {
-    track: Arc<Track>,
+struct WeightedPrompt {
+    track: Arc<PromptTrack>,
     weight: f64,
 }
 
 /// Which text a prompt is in which step.
 #[derive(Debug)]
-struct Track {
+struct PromptTrack {
     schedule: PromptSchedule,
-    /// For each text of the schedule its place in [`Texts::all`].
+    /// For each text of the schedule its index in [`EncodedTexts::all`].
     places: Vec<usize>,
 }
 
-impl Track {
+impl PromptTrack {
     fn at(&self, step: usize) -> usize {
         self.places[self.schedule.place(step)]
     }
 }
 
-/// Steps of the first and of the second pass; none of the second where there is none.
+/// Steps of the first and of the second pass, 0 where there is no second.
 #[derive(Clone, Copy)]
-pub(super) struct Passes(pub(super) usize, pub(super) usize);
+pub(super) struct PassSteps(pub(super) usize, pub(super) usize);
 
 /// What is encoded for a run.
-pub(super) struct Request<'a> {
+pub(super) struct EncodeRequest<'a> {
     pub(super) positive: &'a [&'a str],
     pub(super) negative: &'a [&'a str],
-    pub(super) steps: Passes,
+    pub(super) steps: PassSteps,
     pub(super) clip_skip: usize,
 }
 
 impl Conditioning {
-    /// Encodes each different text once. Without negative prompts, theirs are the states of an empty one, or zeros.
+    /// Encodes each different text once. Without negative prompts, the hidden states of an empty one or zeros take their
+    /// place.
     pub(super) fn encode(
         encoders: &[PartEncoder],
-        request: &Request<'_>,
+        request: &EncodeRequest<'_>,
         zero_negative: bool,
-        words: &Words,
+        words: &LearnedEmbeddings,
     ) -> Result<Conditioning, Error> {
-        let mut known = Known::default();
+        let mut known = KnownTexts::default();
         let mut positive = Vec::new();
         for prompt in request.positive {
             let sub = |part: prompt::Subprompt<'_>| {
-                Ok(Sub { track: known.track(part.text, request.steps)?, weight: part.weight })
+                Ok(WeightedPrompt { track: known.track(part.text, request.steps)?, weight: part.weight })
             };
             positive
                 .push(without_idle(subprompts(prompt)?.into_iter().map(sub).collect::<Result<_, Error>>()?));
         }
-        // No negative prompt is one of zeros, or an empty one.
+        // Zeros or an empty prompt stand for no negative prompt.
         let prompts = if request.negative.is_empty() { &[""] } else { request.negative };
         let is_none = |prompt: &str| zero_negative && prompt.is_empty() && request.negative.len() != 1;
         let track = |prompt: &&str| match is_none(prompt) {
@@ -96,72 +98,73 @@ impl Conditioning {
             false => known.track(prompt, request.steps).map(Some),
         };
         let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
-        let mut texts = Texts::encode(encoders, &known.texts, request.clip_skip, words)?;
-        let zeros = Track { schedule: PromptSchedule::new("", 1)?, places: vec![texts.all.len()] };
+        let mut texts = EncodedTexts::encode(encoders, &known.texts, request.clip_skip, words)?;
+        let zeros = PromptTrack { schedule: PromptSchedule::new("", 1)?, places: vec![texts.all.len()] };
         texts.add_zeros();
         let zeros = Arc::new(zeros);
         let negative = tracks.into_iter().map(|track| track.unwrap_or(zeros.clone())).collect();
         let texts = Arc::new(texts);
-        let Passes(first, second) = request.steps;
+        let PassSteps(first, second) = request.steps;
         let first = if second == 0 { 0 } else { first };
         let negative_texts = texts.clone();
         Ok(Conditioning { texts, negative_texts, positive, negative, first, past: 0, refiner: None })
     }
 
-    /// What an image is told in a step, both counted from 0: the subprompts of its prompt, and the negative prompt. All
-    /// are filled up to the length of the longest.
+    /// What an image is conditioned on in a step, both counted from 0: the subprompts of its prompt, and the negative
+    /// prompt. All are padded to the length of the longest.
     ///
     /// # Errors
-    /// VaeTiling.
+    /// Memory that cannot be allocated.
     ///
     /// # Panics
     /// If there are prompts for fewer images.
-    pub fn told(
+    pub fn at_step(
         &self,
         image: usize,
         step: usize,
     ) -> Result<(Vec<StepConditioning>, StepConditioning), Error> {
-        let steering = self.steering(image, step);
-        let told = |sub: Option<usize>| -> Result<StepConditioning, Error> {
-            let (text, weight) = self.text(&steering, sub);
-            let states = text.states(steering.chunks);
-            let dims = [1, steering.chunks * CONTEXT, self.width()];
+        let selection = self.selection(image, step);
+        let of = |sub: Option<usize>| -> Result<StepConditioning, Error> {
+            let (text, weight) = self.text(&selection, sub);
+            let states = text.hidden_states(selection.tokens);
+            let dims = [1, selection.tokens, self.width()];
             let pooled = text.pooled().map(|pooled| Tensor::from_f32(&[1, pooled.len()], pooled));
             Ok(StepConditioning {
-                states: Tensor::from_f32(&dims, &states)?,
+                hidden_states: Tensor::from_f32(&dims, &states)?,
                 pooled: pooled.transpose()?,
                 weight,
             })
         };
-        let positive = (0..steering.positive.len()).map(|sub| told(Some(sub)));
-        Ok((positive.collect::<Result<_, _>>()?, told(None)?))
+        let positive = (0..selection.positive.len()).map(|sub| of(Some(sub)));
+        Ok((positive.collect::<Result<_, _>>()?, of(None)?))
     }
 
-    /// What steers the second pass of a run that was encoded for one ([`Pipeline::encode_passes`](super::Pipeline)).
-    /// Otherwise it is the same.
+    /// The conditioning of the second pass of a run that was encoded for two
+    /// ([`Pipeline::encode_passes`](super::Pipeline::encode_passes)). For other runs it is the same.
     #[must_use]
     pub fn second_pass(&self) -> Conditioning {
         let refiner = self.refiner.as_ref().map(|refiner| Box::new(refiner.second_pass()));
         Conditioning { past: self.first, refiner, ..self.clone() }
     }
 
-    /// With the negative prompts of another one of the same model: encoded with another clip skip, for instance.
+    /// This conditioning with the negative prompts of another one of the same model, encoded with another clip skip for
+    /// instance.
     ///
     /// # Errors
-    /// [`Error::Setting`]: prompts of different lengths in chunks; encoded together they would be filled up.
+    /// [`Error::Setting`]: prompts of different lengths in tokens; encoded together they would be padded.
     pub fn with_negative_of(self, other: &Conditioning) -> Result<Conditioning, Error> {
-        let chunks = |texts: &Texts| texts.all.iter().map(|text| text.chunks).max();
-        let is_full = |texts: &Texts| !texts.empty.is_empty();
+        let tokens = |texts: &EncodedTexts| texts.all.iter().map(|text| text.tokens).max();
+        let is_full = |texts: &EncodedTexts| !texts.empty.is_empty();
         let (own, others) = (&*self.texts, &*other.negative_texts);
-        if chunks(own) != chunks(others) && !(is_full(own) && is_full(others)) {
+        if tokens(own) != tokens(others) && !(is_full(own) && is_full(others)) {
             let reason = "the two are of different lengths; encode them together".to_owned();
-            return Err(Error::Setting { name: "negative prompt", reason });
+            return Err(Error::setting(Setting::NegativePrompt, SettingProblem::Conflict(reason)));
         }
         let (negative_texts, negative) = (other.negative_texts.clone(), other.negative.clone());
         Ok(Conditioning { negative_texts, negative, ..self })
     }
 
-    /// The same for some of the images. One prompt for all stays one.
+    /// The conditioning of some of the images. One prompt for all stays one.
     ///
     /// # Panics
     /// If there are prompts for fewer images.
@@ -185,61 +188,60 @@ impl Conditioning {
     pub(super) fn check(&self, images: usize) -> Result<(), Error> {
         for prompts in [self.positive.len(), self.negative.len()] {
             if prompts != 1 && prompts != images {
-                let reason =
-                    format!("{prompts} prompts for {images} images; one for all or one for each can be");
-                return Err(Error::Setting { name: "prompt", reason });
+                let problem = SettingProblem::CountMismatch { given: prompts, images };
+                return Err(Error::setting(Setting::Prompt, problem));
             }
         }
         Ok(())
     }
 
-    /// Which texts steer an image in a step, both counted from 0.
-    pub(super) fn steering(&self, image: usize, step: usize) -> Steering {
+    /// Which texts an image is conditioned on in a step, both counted from 0.
+    pub(super) fn selection(&self, image: usize, step: usize) -> PromptSelection {
         let positive = if self.positive.len() == 1 { &self.positive[0] } else { &self.positive[image] };
         let negative = if self.negative.len() == 1 { &self.negative[0] } else { &self.negative[image] };
         let step = self.past + step + 1;
         let positive: Vec<(usize, f64)> =
             positive.iter().map(|sub| (sub.track.at(step), sub.weight)).collect();
         let negative = negative.at(step);
-        let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].chunks);
-        let chunks = lengths.max().unwrap_or(1).max(self.negative_texts.all[negative].chunks);
-        Steering { positive, negative, chunks }
+        let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].tokens);
+        let tokens = lengths.max().unwrap_or(0).max(self.negative_texts.all[negative].tokens);
+        PromptSelection { positive, negative, tokens }
     }
 
     /// A subprompt's text and weight, or the negative prompt's.
-    pub(super) fn text(&self, steering: &Steering, sub: Option<usize>) -> (TextRef<'_>, f64) {
-        let (texts, place, weight) = match sub.map(|sub| steering.positive[sub]) {
+    pub(super) fn text(&self, selection: &PromptSelection, sub: Option<usize>) -> (EncodedTextRef<'_>, f64) {
+        let (texts, place, weight) = match sub.map(|sub| selection.positive[sub]) {
             Some((place, weight)) => (&self.texts, place, weight),
-            None => (&self.negative_texts, steering.negative, 1.0),
+            None => (&self.negative_texts, selection.negative, 1.0),
         };
-        (TextRef { text: &texts.all[place], texts }, weight)
+        (EncodedTextRef { text: &texts.all[place], texts }, weight)
     }
 
-    /// Width of the states.
+    /// Width of the hidden states.
     pub(super) fn width(&self) -> usize {
         self.texts.width
     }
 }
 
-/// Which texts steer an image in a step.
+/// Which texts an image is conditioned on in a step.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Steering {
-    /// The places of the subprompts, and their weights.
+pub(super) struct PromptSelection {
+    /// The indices of the subprompts, and their weights.
     pub(super) positive: Vec<(usize, f64)>,
     pub(super) negative: usize,
-    /// Chunks of the longest.
-    pub(super) chunks: usize,
+    /// Length of the longest.
+    pub(super) tokens: usize,
 }
 
-impl Steering {
+impl PromptSelection {
     /// Whether the prompt is more than one of weight 1.
     pub(super) fn is_composed(&self) -> bool {
         !matches!(self.positive[..], [(_, 1.0)])
     }
 }
 
-/// Leaves out subprompts that do not steer, but for one.
-fn without_idle(mut subs: Vec<Sub>) -> Vec<Sub> {
+/// Leaves out subprompts of weight 0, but for one.
+fn without_idle(mut subs: Vec<WeightedPrompt>) -> Vec<WeightedPrompt> {
     let first = subs[0].clone();
     subs.retain(|sub| sub.weight != 0.0);
     if subs.is_empty() {
@@ -248,16 +250,16 @@ fn without_idle(mut subs: Vec<Sub>) -> Vec<Sub> {
     subs
 }
 
-/// Texts and prompts that were seen.
+/// Texts and prompts that were seen before.
 #[derive(Default)]
-struct Known {
+struct KnownTexts {
     texts: Vec<String>,
     places: HashMap<String, usize>,
-    tracks: HashMap<String, Arc<Track>>,
+    tracks: HashMap<String, Arc<PromptTrack>>,
 }
 
-impl Known {
-    fn track(&mut self, prompt: &str, steps: Passes) -> Result<Arc<Track>, Error> {
+impl KnownTexts {
+    fn track(&mut self, prompt: &str, steps: PassSteps) -> Result<Arc<PromptTrack>, Error> {
         if let Some(track) = self.tracks.get(prompt) {
             return Ok(track.clone());
         }
@@ -271,7 +273,7 @@ impl Known {
             }
             places.push(place);
         }
-        let track = Arc::new(Track { schedule, places });
+        let track = Arc::new(PromptTrack { schedule, places });
         self.tracks.insert(prompt.to_owned(), track.clone());
         Ok(track)
     }

@@ -1,20 +1,21 @@
 //! The first stage: prompts to conditioning.
 
-use super::conditioning::{Passes, Request};
+use super::conditioning::{EncodeRequest, PassSteps};
 use super::refine::Refiner;
-use super::{Conditioning, Listener, Pipeline, Settings};
-use crate::Error;
+use super::{Conditioning, Pipeline, Settings};
 use crate::params::Params;
+use crate::stage::LoadedNetwork;
 use crate::text::{PartEncoder, TextPart};
+use crate::{Error, Listener};
 
 impl Pipeline {
-    /// Encodes prompts, one for all images or one for each, and as many negative ones. Without negative ones the model is
-    /// steered away from what it was trained to take for nothing: an empty prompt, or zeros (SDXL). So it is by an empty one
-    /// among several.
+    /// Encodes prompts, one for all images or one for each, and negative prompts, too. Without negative prompts the model is
+    /// guided away from what it was trained to take for no prompt: an empty prompt, or zeros (SDXL). The same holds for an
+    /// empty one among several.
     ///
-    /// Prompts are of the webui's language ([`crate::prompt`]). Those that change from step to step do so in runs of the
-    /// steps of `settings`, of which else the clip skip alone counts; each different text is encoded once. An `AND` in a
-    /// negative prompt is a word.
+    /// Prompts are written in the webui's language ([`crate::prompt`]). Those that change from step to step do so over the
+    /// steps of `settings`; of the other settings only the clip skip is used. Each different text is encoded once. An `AND`
+    /// in a negative prompt is a word.
     ///
     /// # Errors
     /// A prompt that is too long for its schedules, a clip skip beyond the layers, steps that the model cannot take,
@@ -26,8 +27,8 @@ impl Pipeline {
     /// # use std::{ops::ControlFlow, path::Path};
     /// # let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
     /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
-    /// let settings = Settings { steps: 20, seeds: vec![1, 2], ..Settings::default() };
-    /// // The first image turns after five steps; the second is joined of two.
+    /// let settings = Settings::of(pipeline.model()).with_steps(20).with_seeds(vec![1, 2]);
+    /// // The first prompt changes after five steps; the second is composed of two.
     /// let prompts = ["a [sketch:photo:5] of a fox", "a fox :1.2 AND snow, [dawn|dusk] :0.5"];
     /// let conditioning = pipeline.encode(&prompts, &["blurry"], &settings, &mut go_on)?;
     /// let latents = pipeline.sample(&conditioning, &settings, &mut go_on)?;
@@ -44,7 +45,7 @@ impl Pipeline {
     }
 
     /// As [`Pipeline::encode`], for a run that is followed by a second pass of `second` steps (the webui's hires fix), which
-    /// [`Conditioning::second_pass`] steers ([`PromptSchedule::of_passes`](crate::prompt::PromptSchedule::of_passes)).
+    /// [`Conditioning::second_pass`] conditions ([`PromptSchedule::of_passes`](crate::prompt::PromptSchedule::of_passes)).
     ///
     /// # Errors
     /// As [`Pipeline::encode`].
@@ -56,24 +57,25 @@ impl Pipeline {
         second: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
-        let request = Request {
+        let request = EncodeRequest {
             positive: prompts,
             negative: negative_prompts,
-            steps: Passes(settings.schedule(&self.model)?.steps(), second),
+            steps: PassSteps(settings.schedule(&self.model)?.steps(), second),
             clip_skip: settings.clip_skip,
         };
-        self.or_in_f32(listener, |pipeline, listener| pipeline.encode_request(&request, listener))
+        self.retry_in_f32(listener, |pipeline, listener| pipeline.encode_request(&request, listener))
     }
 
     fn encode_request(
         &mut self,
-        request: &Request<'_>,
+        request: &EncodeRequest<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
         if self.text_encoders.is_empty() {
             let load = |part: &TextPart| {
                 let load = |params: &Params<'_>| PartEncoder::load(params, part);
-                self.load_part("text encoder", part.scope, &self.device, load, listener)
+                let weights = self.model.weights.scope(part.scope);
+                self.load_network((LoadedNetwork::TextEncoder, weights), &self.device, load, listener)
             };
             self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
             for (index, encoder) in self.text_encoders.iter_mut().enumerate() {

@@ -1,23 +1,22 @@
-//! Classifier-free guidance: the UNet sees each image more than once, and its answers are joined.
+//! Classifier-free guidance: the network sees each image more than once, and its predictions are combined.
 
 use super::Settings;
 use crate::Error;
-use crate::unet::UNet;
 use latent_tensor::{Device, Tensor, ops};
 
-/// A copy of an image.
+/// A copy of an image in the batch of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Copy {
-    /// The subprompt that it is told; the negative prompt where there is none.
+pub(super) struct GuidanceCopy {
+    /// The subprompt that it is conditioned on; the negative prompt where there is none.
     pub(super) sub: Option<usize>,
-    /// Whether it sees the image beside the latents.
-    pub(super) sees: bool,
+    /// Whether it sees the extra channels.
+    pub(super) sees_image: bool,
 }
 
-/// How many copies of a batch the UNet sees, what each is told, and how its answers are joined.
+/// How many copies of a batch the network sees, what each is conditioned on, and how its predictions are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Guidance {
-    /// The prompt; its answer counts.
+    /// The prompt alone.
     None,
     /// The negative prompt, the prompt: away from the first (Ho and Salimans 2022).
     Prompt {
@@ -30,57 +29,57 @@ pub(super) enum Guidance {
 }
 
 impl Guidance {
-    /// `image` is how closely to keep to the image beside the latents, for a model that follows instructions.
-    pub(super) fn new(unet: &UNet, settings: &Settings, image: Option<f64>) -> Guidance {
+    /// `takes_scale`: the guidance scale is an input of the network. `image` is how closely to keep to the image in the
+    /// extra channels, for a model that follows instructions.
+    pub(super) fn new(takes_scale: bool, settings: &Settings, image: Option<f64>) -> Guidance {
         let prompt = settings.guidance;
         match image {
             Some(image) if prompt != 1.0 || image != 1.0 => {
                 Guidance::PromptAndImage { prompt: prompt as f32, image: image as f32 }
             }
-            // A model that is told of the guidance needs no second evaluation for it.
-            None if prompt > 1.0 && !unet.takes_guidance() => {
+            None if prompt > 1.0 && !takes_scale => {
                 Guidance::Prompt { scale: prompt as f32, rescale: settings.guidance_rescale }
             }
             _ => Guidance::None,
         }
     }
 
-    /// What each copy is told and sees, in order: for the one that is told the prompt, `subs` copies. A prompt that is
-    /// `composed` needs the negative one to tell what its parts change.
-    pub(super) fn copies(self, subs: usize, composed: bool) -> Vec<Copy> {
+    /// What each copy is conditioned on, in order: the prompt has `subs` copies. A prompt that is `composed` needs the
+    /// negative one, to know what its parts change.
+    pub(super) fn copies(self, subs: usize, composed: bool) -> Vec<GuidanceCopy> {
         let negative = match self {
             Guidance::None if !composed => &[][..],
-            Guidance::None | Guidance::Prompt { .. } => &[Copy { sub: None, sees: true }],
+            Guidance::None | Guidance::Prompt { .. } => &[GuidanceCopy { sub: None, sees_image: true }],
             Guidance::PromptAndImage { .. } => {
-                &[Copy { sub: None, sees: false }, Copy { sub: None, sees: true }]
+                &[GuidanceCopy { sub: None, sees_image: false }, GuidanceCopy { sub: None, sees_image: true }]
             }
         };
-        let positive = (0..subs).map(|sub| Copy { sub: Some(sub), sees: true });
+        let positive = (0..subs).map(|sub| GuidanceCopy { sub: Some(sub), sees_image: true });
         negative.iter().copied().chain(positive).collect()
     }
 
-    /// Most copies of an image that are evaluated at once: as many as a plain prompt has, or two.
+    /// Maximum copies of an image that are evaluated at once: as many as a plain prompt has, or two.
     pub(super) fn at_once(self) -> usize {
         self.copies(1, false).len().max(2)
     }
 
-    /// The answers of a composed prompt's copies, `[copies, ...]` of one image, as those of a plain one: in place of what
-    /// each subprompt answers stands what the negative one does, plus what each changes times its weight (Liu et al.,
+    /// The predictions of a composed prompt's copies, `[copies, ...]` of one image, as those of a plain one: those of the
+    /// subprompts are replaced by the negative prompt's plus what each subprompt changes times its weight (Liu et al.,
     /// Composable Diffusion, 2022, equation 11).
-    pub(super) fn composed(self, answers: &[Vec<f32>], weights: &[f64]) -> Vec<Vec<f32>> {
-        let (told, parts) = answers.split_at(answers.len() - weights.len());
-        let Some(negative) = told.last() else { return answers.to_vec() };
+    pub(super) fn composed(self, predictions: &[Vec<f32>], weights: &[f64]) -> Vec<Vec<f32>> {
+        let (others, parts) = predictions.split_at(predictions.len() - weights.len());
+        let Some(negative) = others.last() else { return predictions.to_vec() };
         let mut joined = negative.clone();
         for (part, weight) in parts.iter().zip(weights) {
             for ((joined, part), negative) in joined.iter_mut().zip(part).zip(negative) {
                 *joined += *weight as f32 * (part - negative);
             }
         }
-        let told = if matches!(self, Guidance::None) { &[] } else { told };
-        told.iter().cloned().chain([joined]).collect()
+        let others = if matches!(self, Guidance::None) { &[] } else { others };
+        others.iter().cloned().chain([joined]).collect()
     }
 
-    /// The answers of all copies as one, in main memory.
+    /// The predictions of all copies combined to one, in main memory.
     pub(super) fn join(self, output: &Tensor) -> Result<Tensor, Error> {
         match self {
             Guidance::None => Ok(output.to(&Device::Cpu)?),
@@ -90,8 +89,8 @@ impl Guidance {
                 let output = output.to(&Device::Cpu)?;
                 let third = output.f32s()?.len() / 3;
                 let (neither, rest) = output.f32s()?.split_at(third);
-                let joined = neither.iter().zip(rest).zip(&rest[third..]).map(|((neither, seen), told)| {
-                    neither + prompt * (told - seen) + image * (seen - neither)
+                let joined = neither.iter().zip(rest).zip(&rest[third..]).map(|((neither, seen), both)| {
+                    neither + prompt * (both - seen) + image * (seen - neither)
                 });
                 let mut dims = output.dims().to_vec();
                 dims[0] /= 3;
@@ -101,8 +100,8 @@ impl Guidance {
     }
 }
 
-/// Predictions under guidance of which each image's standard deviation is brought back towards that of its prediction
-/// with the prompt alone: all the way for a `rescale` of 1, not at all for 0 (Lin et al., Common Diffusion Noise Schedules
+/// Predictions under guidance, each image's with its standard deviation brought back towards that of its prediction with
+/// the prompt alone: all the way for a `rescale` of 1, not at all for 0 (Lin et al., Common Diffusion Noise Schedules
 /// and Sample Steps are Flawed, 2023, equations 15 and 16). Strong guidance makes images too bright and too contrasted
 /// otherwise.
 ///
@@ -139,7 +138,7 @@ mod tests {
         let output = Tensor::from_f32(&[4, 1, 1, 2], &[0.0, 0.0, 0.0, 0.0, 1.0, -1.0, 2.0, 4.0]).unwrap();
         let at = |rescale: f64| rescaled(&output, 3.0, rescale).unwrap().f32s().unwrap().to_vec();
         assert_eq!(at(0.0), [3.0, -3.0, 6.0, 12.0]);
-        // The guided ones are three times those with the prompt, of which the deviation is a third.
+        // The guided ones are three times those with the prompt, whose deviation is a third.
         assert_eq!(at(1.0), [1.0, -1.0, 2.0, 4.0]);
         assert_eq!(at(0.75), [1.5, -1.5, 3.0, 6.0]);
     }

@@ -1,25 +1,30 @@
 //! Images larger than a model was made for: drawn small, enlarged, and redrawn (the webui's "hires. fix").
 //!
-//! A model that draws larger than it was trained repeats things: two heads, a second horizon. The first pass has the size at
-//! which it composes well; the second walks the last part of the steps at the large size, which draws the details.
+//! A model that draws larger images than it was trained on repeats things: two heads, a second horizon. The first pass has
+//! the size at which it composes well; the second runs the last part of the steps at the large size, which draws the
+//! details.
 
-use super::prepare::{Shown, ShownLatents, Walked};
-use super::{Image, Latents, Listener, Pipeline, PreparedTask, Settings, Task, VaeTiling};
-use crate::Error;
+use super::prepare::{InitImage, InitLatents, StepRange};
+use super::{Pipeline, PreparedTask, Settings, Task, VaeTiling};
 use crate::families::Model;
+use crate::image::Image;
+use crate::latents::Latents;
+use crate::setting::{Bounds, Setting, SettingProblem};
+use crate::{Error, Listener};
 use latent_tensor::Tensor;
+use std::fmt;
 
 /// The second pass.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hires<'a> {
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// Steps of the second pass; those of the first when `None`.
+    /// Steps of the second pass, 1 to 1000; those of the first when `None`.
     pub steps: Option<usize>,
-    /// How much may change, above 0 and at most 1: the second pass begins at the noise level that this part of a schedule
-    /// begins at. 0.7 is usual for latents, 0.3 to 0.5 for pixels.
+    /// How much may change, above 0 and at most 1: the second pass begins at the noise level where this last fraction of a
+    /// schedule begins. 0.7 is usual for latents, 0.3 to 0.5 for pixels.
     pub strength: f64,
     /// How the first pass is enlarged.
     pub enlarge: HiresUpscaler<'a>,
@@ -31,7 +36,7 @@ pub type UpscaleImage<'a> = dyn Fn(&Image, (usize, usize), &mut Listener<'_>) ->
 /// How a first pass is enlarged.
 #[derive(Clone, Copy)]
 pub enum HiresUpscaler<'a> {
-    /// The latents, with values between their neighbours' ("Latent"): quick, and soft unless much may change.
+    /// The latents, interpolated ("Latent"): quick, and soft unless much may change.
     Bilinear,
     /// The latents, each element repeated ("Latent (nearest)").
     Nearest,
@@ -39,48 +44,58 @@ pub enum HiresUpscaler<'a> {
     Pixels(&'a UpscaleImage<'a>),
 }
 
+impl fmt::Debug for HiresUpscaler<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HiresUpscaler::Bilinear => "Bilinear",
+            HiresUpscaler::Nearest => "Nearest",
+            HiresUpscaler::Pixels(_) => "Pixels",
+        })
+    }
+}
+
+/// How much may change.
+const STRENGTH: Bounds = Bounds::new(0.0, 1.0).above_min();
 /// The webui's limit, which keeps the first noise level in use at full strength.
-const MAX_STRENGTH: f64 = 0.999;
-/// Most steps of a schedule.
+const WEBUI_MAX_STRENGTH: f64 = 0.999;
+/// Maximum steps of a schedule.
 const MAX_STEPS: usize = 1000;
 
 impl Hires<'_> {
-    /// A second pass of a size, of latents, with the webui's strength.
+    /// A second pass of a size in pixels, which enlarges the latents and has the webui's strength.
     #[must_use]
     pub fn new(width: usize, height: usize) -> Hires<'static> {
         Hires { width, height, steps: None, strength: 0.7, enlarge: HiresUpscaler::Bilinear }
     }
 
-    /// Steps of the second pass that are walked, for a first one.
+    /// Steps that the second pass runs, for a first one.
     #[must_use]
-    pub fn walked(&self, first: &Settings) -> usize {
+    pub fn run_steps(&self, first: &Settings) -> usize {
         self.steps.unwrap_or(first.steps)
     }
 
-    /// The settings of the second pass, for a first one. All of its steps are walked, so the schedule that they are the end of
+    /// The settings of the second pass, for a first one. All of its steps are run, so the schedule that they are the end of
     /// has more. Noise levels that are given one by one are those of the first pass.
     ///
     /// # Errors
-    /// A strength that is no part, more steps than a schedule has, a size that the model cannot draw.
+    /// [`Error::Setting`]: a strength out of range, more steps than a schedule has, a size that the model cannot draw.
     pub fn settings(&self, first: &Settings, model: &Model) -> Result<Settings, Error> {
-        if !(self.strength > 0.0 && self.strength <= 1.0) {
-            let reason = format!("{} is not above 0 and at most 1; 0.7 is usual", self.strength);
-            return Err(Error::Setting { name: "hires strength", reason });
-        }
-        let walked = self.walked(first);
-        let steps = walked as f64 / self.strength.min(MAX_STRENGTH);
-        if walked == 0 || steps > MAX_STEPS as f64 {
+        SettingProblem::check_range(self.strength, STRENGTH, Some("0.7"))
+            .map_err(|problem| Error::setting(Setting::HiresStrength, problem))?;
+        let run_steps = self.run_steps(first);
+        let steps = run_steps as f64 / self.strength.min(WEBUI_MAX_STRENGTH);
+        if run_steps == 0 || steps > MAX_STEPS as f64 {
             let strength = self.strength;
             let reason = format!(
-                "{walked} at a strength of {strength} are the end of {steps:.0}; 1 to {MAX_STEPS} can be"
+                "{run_steps} at a strength of {strength} are the last of {steps:.0} steps, which must be 1 to {MAX_STEPS}"
             );
-            return Err(Error::Setting { name: "hires steps", reason });
+            return Err(Error::setting(Setting::HiresSteps, reason));
         }
         let (width, height) = (Some(self.width), Some(self.height));
         let second = Settings { width, height, steps: steps as usize, sigmas: None, ..first.clone() };
         second.check(model).map_err(|error| match error {
-            Error::Setting { name: "width" | "height", reason } => {
-                Error::Setting { name: "hires size", reason }
+            Error::Setting { setting: Setting::Width | Setting::Height, problem } => {
+                Error::Setting { setting: Setting::HiresSize, problem }
             }
             error => error,
         })?;
@@ -89,50 +104,12 @@ impl Hires<'_> {
 }
 
 impl Pipeline {
-    /// Draws an image for each seed as [`Pipeline::text_to_image`], enlarges it, and redraws it.
+    /// Enlarges the latents of a first pass: the task and the settings of the second ([`Pipeline::sample_prepared`]). The
+    /// images of ControlNets are enlarged to its size. With [`VaeTiling::Bands`] the denoiser leaves memory while images are
+    /// enlarged.
     ///
     /// # Errors
-    /// As [`Pipeline::text_to_image`], and [`Hires::settings`].
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # use latent_diffusion::{Hires, Pipeline, Settings, loader::Checkpoint};
-    /// # use std::{ops::ControlFlow, path::Path};
-    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
-    /// let (settings, hires) = (Settings::default(), Hires { strength: 0.6, ..Hires::new(1024, 1024) });
-    /// let mut go_on = |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
-    /// let images = pipeline.text_to_image_hires("a red fox", "", &settings, &hires, &mut go_on)?;
-    /// assert_eq!((images[0].width, images[0].height), (1024, 1024));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn text_to_image_hires(
-        &mut self,
-        prompt: &str,
-        negative_prompt: &str,
-        settings: &Settings,
-        hires: &Hires<'_>,
-        listener: &mut Listener<'_>,
-    ) -> Result<Vec<Image>, Error> {
-        settings.check(&self.model)?;
-        hires.settings(settings, &self.model)?;
-        let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
-        let walked = hires.walked(settings);
-        let conditioning = self.encode_passes(&[prompt], negative, settings, walked, listener)?;
-        self.unload_text_encoder();
-        let first = self.sample(&conditioning, settings, listener)?;
-        let (source, second) = self.enlarge(&first, settings, hires, listener)?;
-        let latents = self.sample_prepared(&source, &conditioning.second_pass(), &second, listener)?;
-        self.unload_unet();
-        let images = self.decode(&latents, listener)?;
-        self.unload_decoder();
-        Ok(images)
-    }
-
-    /// Enlarges the latents of a first pass: the source and the settings of the second ([`Pipeline::sample_prepared`]). What
-    /// ControlNets see is stretched to its size. With [`VaeTiling::Bands`] the UNet leaves memory while images are enlarged.
-    ///
-    /// # Errors
-    /// As [`Hires::settings`], and what [`Pipeline::decode`], the enlarging and [`Pipeline::encode_image`] fail by.
+    /// As [`Hires::settings`], [`Pipeline::decode`], the upscaler and [`Pipeline::encode_image`].
     pub fn enlarge(
         &mut self,
         first: &Latents,
@@ -148,7 +125,7 @@ impl Pipeline {
             HiresUpscaler::Nearest => first.nearest(size),
             HiresUpscaler::Pixels(enlarge) => {
                 if self.vae_tiling == VaeTiling::Bands {
-                    self.unload_unet();
+                    self.unload_denoiser();
                 }
                 let images = self.decode(first, listener)?;
                 self.unload_decoder();
@@ -159,13 +136,13 @@ impl Pipeline {
                 self.encode_all(&pixels, size, listener)?
             }
         };
-        let walked = Walked::Last(hires.steps.unwrap_or(settings.steps));
-        let mut source = self.prepare_alone(&Task::TextToImage, &second, listener)?;
-        source.image = Some(Shown { latents: ShownLatents::Drawn(drawn), walked });
-        Ok((source, second))
+        let steps = StepRange::Last(hires.steps.unwrap_or(settings.steps));
+        let mut task = self.prepare_unchecked(&Task::TextToImage, &second, listener)?;
+        task.init = Some(InitImage { latents: InitLatents::FirstPass(drawn), steps });
+        Ok((task, second))
     }
 
-    /// The middles of the images' latents, of that height and width.
+    /// The modes of the images' latents, of that height and width.
     fn encode_all(
         &mut self,
         images: &[Tensor],
@@ -194,7 +171,7 @@ mod tests {
 
     /// webui: 20 steps at 0.7 are the last of 28.
     #[test]
-    fn all_steps_of_the_second_pass_are_walked() {
+    fn all_steps_of_the_second_pass_are_run() {
         let model = demo().model;
         for (steps, strength, total) in
             [(Some(20), 0.7, 28), (None, 0.5, 40), (Some(1), 0.001, 1000), (Some(20), 1.0, 20)]
@@ -223,7 +200,7 @@ mod tests {
 
     /// The second pass of pixels is the redrawing of the enlarged image.
     #[test]
-    fn pixels_are_redrawn_as_a_image_is() {
+    fn pixels_are_redrawn_as_an_image_is() {
         let mut pipeline = demo();
         let mut go_on = |_: crate::Event<'_>| ControlFlow::Continue(());
         let settings = Settings { steps: 6, seeds: vec![3], ..Settings::default() };
@@ -239,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_of_a_batch_is_that_of_its_seed_in_every_way() {
+    fn an_image_of_a_batch_is_that_of_its_seed_in_every_way() {
         let mut pipeline = demo();
         let mut seen = Vec::new();
         for enlarge in [HiresUpscaler::Bilinear, HiresUpscaler::Nearest, HiresUpscaler::Pixels(&twice)] {

@@ -1,110 +1,144 @@
-//! From words to images: text encoder, sampler around the UNet, VAE.
+//! From text to images: text encoders, a sampler around the denoising network, VAE.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `run.rs` | the order of the stages: [`Pipeline::run`], [`Pipeline::draw`]; what happens when a GPU fails |
+//! | `request.rs` | [`Request`]: a run in a thread of its own |
+//! | `task.rs`, `settings.rs`, `hires.rs` | what can be asked for |
+//! | `encode.rs`, `conditioning.rs`, `encoded_text.rs` | the first stage: prompts |
+//! | `prepare.rs` | the second stage: images of the task |
+//! | `sample.rs`, `start.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
+//! | `decode.rs` | the last stage: images |
+//! | `memory_estimate.rs` | the memory that the stages take |
 
 mod conditioning;
 mod control;
 mod decode;
-mod denoiser;
-mod drawing;
-mod embeddings;
 mod encode;
-mod event;
-mod exact;
+mod encoded_text;
 mod guidance;
+mod guided_denoiser;
 mod hires;
-mod image;
-mod latents;
-mod load;
-mod loras;
-mod mask;
 mod memory_estimate;
-mod now;
 mod prepare;
 mod refine;
+mod request;
+mod run;
+#[cfg(test)]
+mod run_tests;
 mod sample;
 mod settings;
-mod sizes;
 mod start;
+mod step_state;
 mod task;
-mod texts;
 
 pub use conditioning::{Conditioning, StepConditioning};
 pub use control::Control;
-pub(crate) use decode::expect_finite;
-pub use drawing::{Drawing, DrawnStep, Request};
-pub(crate) use event::tell;
-pub use event::{Event, Listener};
 pub use hires::{Hires, HiresUpscaler, UpscaleImage};
-pub use image::{Image, Margins};
-pub use latents::Latents;
-pub(crate) use load::read;
-pub use mask::Mask;
 pub use memory_estimate::MemoryEstimate;
 pub use prepare::PreparedTask;
-pub use settings::{AestheticScores, MAX_SIDE, Settings};
-pub use sizes::SizeConditioning;
-pub use task::{Fill, Task};
+pub use request::{Drawing, DrawnStep, Request};
+pub use run::{RunImage, RunPlan};
+pub use settings::{AestheticScores, Settings, SettingsOverrides, SizeConditioning};
+pub use task::{Fill, OwnedTask, Task};
 
-use crate::Error;
 use crate::controlnet::{ControlFile, ControlNet};
-use crate::embeddings::Words;
+use crate::embeddings::{LearnedEmbeddings, TextualInversion};
 use crate::families::{Model, Sources};
-use crate::lora::Merge;
-use crate::samplers::Prediction;
-use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
+use crate::lora::{Applied, Lora, Merge, Strength};
+use crate::network::DiffusionNetwork;
+use crate::params::Params;
+use crate::schedule::{Prediction, Training, ZERO_SNR_DIFFUSERS};
+use crate::stage::LoadedNetwork;
 use crate::taesd::TaesdFile;
 use crate::text::PartEncoder;
-use crate::unet::UNet;
-use decode::Decoder;
-use latent_loader::Checkpoint;
+use crate::{Error, Listener, loading};
+use decode::LatentDecoder;
+use latent_loader::{Checkpoint, Weights};
 use latent_tensor::Device;
 use refine::Refiner;
+use std::fmt;
 use std::sync::Arc;
 
-/// How much memory a pipeline may take for its speed. Images are the same.
+/// How a VAE runs. Images are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VaeTiling {
-    /// As much as the fastest way takes.
+    /// A whole image at once: the fastest way.
     #[default]
     Off,
-    /// Little: an image is encoded and decoded in bands, which takes longer.
+    /// An image in bands of rows, which takes less memory and longer.
     Bands,
 }
 
-/// A model ready to draw. Its parts are read when they are first needed.
+/// A model that draws. Its parts are loaded when they are first needed.
+///
+/// There are three ways to draw, from the simplest to the most detailed:
+///
+/// - A [`Request`] is plain data: what to draw, with settings that differ from the model's own. [`Request::start`] draws in
+///   a thread of its own; a user interface looks at its steps, and cancels it.
+/// - [`Pipeline::draw`], [`Pipeline::text_to_image`] and [`Pipeline::text_to_image_hires`] draw one batch in the calling thread
+///   and report to a listener. [`Pipeline::run`] is what they are made of: it draws any number of images in batches, each
+///   with its own prompt where that is wanted, and continues on another device where a GPU fails.
+/// - The stages by themselves, for a program that keeps what lies between them: [`Pipeline::encode`] makes a
+///   [`Conditioning`] of prompts, [`Pipeline::prepare`] a [`PreparedTask`] of images, [`Pipeline::sample_prepared`] latents of
+///   both, and [`Pipeline::decode`] images of latents, which [`PreparedTask::finish`] cuts to their size. A conditioning and a
+///   prepared task can be used many times. `unload_…` drops the network of a stage.
+///
+/// What it draws with is set before: [`Pipeline::set_device`], [`Pipeline::set_loras`], [`Pipeline::set_embeddings`],
+/// [`Pipeline::set_controls`], [`Pipeline::set_refiner`], [`Pipeline::set_taesd`], [`Pipeline::with_vae_tiling`],
+/// [`Pipeline::with_prediction`], [`Pipeline::with_zero_terminal_snr`], [`Pipeline::set_threads`]. It stays until it is set
+/// again.
+///
+/// The same seed gives the same image, byte for byte, with any number of threads and alone or in a batch.
 pub struct Pipeline {
     model: Model,
     device: Device,
     vae_tiling: VaeTiling,
+    threads: Option<usize>,
     merge: Option<Arc<Merge>>,
-    words: Words,
+    words: LearnedEmbeddings,
     /// Empty, or all.
     text_encoders: Vec<PartEncoder>,
-    unet: Option<Arc<UNet>>,
+    network: Option<Arc<dyn DiffusionNetwork>>,
     controls: Vec<Control>,
-    /// Those that were read.
+    /// Those that are in memory.
     control_nets: Vec<(Arc<ControlFile>, Arc<ControlNet>)>,
-    decoder: Option<Decoder>,
+    decoder: Option<LatentDecoder>,
     /// Decodes in place of the VAE.
     taesd: Option<Arc<TaesdFile>>,
     refiner: Option<Refiner>,
 }
 
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("model", &self.model.weights.label())
+            .field("family", &self.model.family.label)
+            .field("device", &self.device)
+            .field("vae_tiling", &self.vae_tiling)
+            .field("controls", &self.controls)
+            .field("refiner", &self.refiner.as_ref().map(|refiner| &refiner.pipeline))
+            .finish_non_exhaustive()
+    }
+}
+
 impl Pipeline {
-    /// Recognises a checkpoint, and checks that every tensor is there in its shape. No weight is read yet.
+    /// Recognises a checkpoint, and checks that it has every tensor in its shape. No weight is read yet.
     ///
     /// # Errors
-    /// A checkpoint that is not supported or not whole.
+    /// A checkpoint that is not supported or not complete.
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
-        model.check_whole()?;
+        model.check_complete()?;
         Ok(Pipeline {
             model,
             device: Device::Cpu,
             vae_tiling: VaeTiling::default(),
+            threads: None,
             merge: None,
-            words: Words::default(),
+            words: LearnedEmbeddings::default(),
             text_encoders: Vec::new(),
-            unet: None,
+            network: None,
             controls: Vec::new(),
             control_nets: Vec::new(),
             decoder: None,
@@ -130,22 +164,23 @@ impl Pipeline {
         Pipeline::open(sources.join()?.checkpoint)
     }
 
-    /// With so much memory.
+    /// This pipeline with another way to run the VAE.
     #[must_use]
     pub fn with_vae_tiling(mut self, vae_tiling: VaeTiling) -> Pipeline {
         self.vae_tiling = vae_tiling;
         self
     }
 
-    /// With a UNet that predicts this, whatever the checkpoint seems to be.
+    /// This pipeline with a network that predicts this, whatever was detected in the checkpoint.
     #[must_use]
     pub fn with_prediction(mut self, prediction: Prediction) -> Pipeline {
         self.model.prediction = prediction;
         self
     }
 
-    /// With a noise schedule that ends in pure noise (zero terminal signal-to-noise ratio) or not, whatever the checkpoint
-    /// seems to be. Only a model that was trained so can begin there, and only one that predicts the velocity.
+    /// This pipeline with a noise schedule that ends in pure noise (zero terminal signal-to-noise ratio) or not, whatever
+    /// was detected in the checkpoint. Only a model that was trained so can begin there, and only one that predicts the
+    /// velocity.
     #[must_use]
     pub fn with_zero_terminal_snr(mut self, is_zero: bool) -> Pipeline {
         let usual = Training::scaled_linear();
@@ -154,8 +189,8 @@ impl Pipeline {
         self
     }
 
-    /// Draws on another device from now on. Parts that were read are dropped; they are read again when they are needed.
-    /// After an error of a GPU this starts afresh, on the CPU or on the GPU opened anew.
+    /// Draws on another device from now on. Networks that were loaded are dropped; they are loaded again when they are needed.
+    /// After an error of a GPU this makes a new start, on the CPU or on the GPU opened again.
     pub fn set_device(&mut self, device: Device) {
         self.unload();
         if let Some(refiner) = &mut self.refiner {
@@ -164,10 +199,42 @@ impl Pipeline {
         self.device = device;
     }
 
-    /// Drops all parts and their memory.
+    /// The number of threads that [`Request::start`] draws with; 0 is one for each core. Without it, the number is that of the
+    /// caller of `start`. All other methods run in the caller's thread, with as many threads as
+    /// [`with_threads`](crate::with_threads) gives it.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = Some(threads);
+    }
+
+    /// Draws with these LoRAs and weights from now on, and with no others; returns how much of each fits. Networks that were
+    /// loaded are dropped; without LoRAs they are again as they were.
+    ///
+    /// # Errors
+    /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
+    pub fn set_loras<S: Copy + Into<Strength>>(
+        &mut self,
+        loras: &[(Arc<Lora>, S)],
+    ) -> Result<Vec<Applied>, Error> {
+        let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
+        self.unload();
+        self.merge = (!loras.is_empty()).then(|| Arc::new(merge));
+        Ok(applied)
+    }
+
+    /// Understands these learned embeddings in prompts from now on, and no others. The text encoders are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Embedding`]: one that is for another kind of model. Then nothing has changed.
+    pub fn set_embeddings(&mut self, embeddings: &[Arc<TextualInversion>]) -> Result<(), Error> {
+        self.words = LearnedEmbeddings::new(embeddings, &self.model.text, self.model.family.label)?;
+        self.unload_text_encoder();
+        Ok(())
+    }
+
+    /// Drops all networks and their memory.
     pub fn unload(&mut self) {
         self.text_encoders.clear();
-        (self.unet, self.decoder) = (None, None);
+        (self.network, self.decoder) = (None, None);
         self.control_nets.clear();
         if let Some(refiner) = &mut self.refiner {
             refiner.pipeline.unload();
@@ -187,70 +254,14 @@ impl Pipeline {
         &self.model
     }
 
-    /// Draws an image for each seed of `settings`, all in one batch. An image's bytes are those of its seed drawn
-    /// alone. Each part of the model leaves memory when its stage is over.
-    ///
-    /// # Errors
-    /// Settings that the model cannot follow (found before anything is read), unreadable weights, a cancelled run.
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # use latent_diffusion::{Pipeline, Settings, loader::Checkpoint};
-    /// # use std::{ops::ControlFlow, path::Path};
-    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
-    /// let settings = Settings { seeds: vec![42], ..Settings::default() };
-    /// let images = pipeline.text_to_image("a red fox", "", &settings, &mut |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(images[0].rgb.len(), 512 * 512 * 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn text_to_image(
-        &mut self,
-        prompt: &str,
-        negative_prompt: &str,
-        settings: &Settings,
+    /// Loads a network of the model to a device, with its LoRAs, and reports to the listener.
+    fn load_network<T>(
+        &self,
+        (network, weights): (LoadedNetwork, Weights),
+        device: &Device,
+        load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<Image>, Error> {
-        self.draw(&Task::TextToImage, prompt, negative_prompt, settings, listener)
-    }
-
-    /// Does a task for each seed of `settings`, whose size must be that of [`Task::sized`]; the images are of the size of
-    /// the task's. Outside of a mask they are the given image, byte for byte.
-    ///
-    /// # Errors
-    /// As [`Pipeline::text_to_image`], and a task that the model cannot do.
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # use latent_diffusion::{Margins, Image, Pipeline, Settings, Task, Fill, loader::Checkpoint};
-    /// # use std::{ops::ControlFlow, path::Path};
-    /// # let photo = Image { width: 500, height: 300, rgb: vec![0; 500 * 300 * 3] };
-    /// let mut pipeline = Pipeline::open(Checkpoint::open(Path::new("v1-5-pruned.safetensors"))?)?;
-    /// let (image, mask) = photo.grown(Margins { left: 128, ..Margins::default() });
-    /// let task =
-    ///     Task::Inpaint { image: &image, mask: &mask, strength: 1.0, fill: Fill::Nearest, feather: 4.0 };
-    /// let settings = task.sized(Settings::default(), pipeline.model());
-    /// let images = pipeline.draw(&task, "a beach", "", &settings, &mut |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(images[0].cropped(128, 0, 500, 300), photo);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn draw(
-        &mut self,
-        task: &Task<'_>,
-        prompt: &str,
-        negative_prompt: &str,
-        settings: &Settings,
-        listener: &mut Listener<'_>,
-    ) -> Result<Vec<Image>, Error> {
-        task.check(settings, &self.model)?;
-        self.check_controls(settings)?;
-        let negative: &[&str] = if negative_prompt.is_empty() { &[] } else { &[negative_prompt] };
-        let conditioning = self.encode(&[prompt], negative, settings, listener)?;
-        self.unload_text_encoder();
-        let source = self.prepare(task, settings, listener)?;
-        let latents = self.sample_prepared(&source, &conditioning, settings, listener)?;
-        self.unload_unet();
-        let images = self.decode(&latents, listener)?;
-        self.unload_decoder();
-        source.finish(images)
+    ) -> Result<T, Error> {
+        loading::load(network, weights, device, self.merge.clone(), load, listener)
     }
 }

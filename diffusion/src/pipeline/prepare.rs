@@ -1,61 +1,77 @@
-//! The images of a task, encoded: the stage between the words and the sampling.
+//! The images of a task, encoded: the stage between the prompts and the sampling.
 
-use super::event::tell;
-use super::{Event, Fill, Image, Latents, Listener, Mask, Pipeline, Settings, Task, VaeTiling};
-use crate::Error;
-use crate::families::Input;
+use super::{Fill, Pipeline, Settings, Task, VaeTiling};
+use crate::event::notify;
+use crate::families::{Component, NetworkInput};
+use crate::image::Image;
+use crate::latents::Latents;
+use crate::mask::Mask;
 use crate::params::Params;
 use crate::schedule::Convention;
+use crate::setting::Setting;
+use crate::stage::{LoadedNetwork, Stage, expect_finite};
 use crate::vae::{Moments, VaeEncoder};
+use crate::{Error, Event, Listener};
 use latent_tensor::{Device, Tensor};
+use std::fmt;
 
 /// A task whose images are encoded: for any number of runs ([`Pipeline::sample_prepared`]).
 #[derive(Default)]
 pub struct PreparedTask {
     /// The image to start from.
-    pub(super) image: Option<Shown>,
+    pub(super) init: Option<InitImage>,
     /// The elements of a latent that are drawn, `[height, width]`: all where there is none.
     pub(super) mask: Option<Vec<f32>>,
-    /// What they are when the drawing begins.
+    /// What they contain when the sampling begins.
     pub(super) fill: Fill,
-    /// What the UNet takes beside the latent.
-    pub(super) beside: Beside,
+    /// The image that the network sees in extra channels.
+    pub(super) extra: ExtraImage,
     finish: Option<Finish>,
 }
 
+impl fmt::Debug for PreparedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedTask")
+            .field("has_image", &self.init.is_some())
+            .field("has_mask", &self.mask.is_some())
+            .field("fill", &self.fill)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An image to start from.
-pub(super) struct Shown {
-    pub(super) latents: ShownLatents,
-    /// How much of it may change.
-    pub(super) walked: Walked,
+pub(super) struct InitImage {
+    pub(super) latents: InitLatents,
+    /// Which steps are run, that is how much of it may change.
+    pub(super) steps: StepRange,
 }
 
 /// The latents of an image to start from.
-pub(super) enum ShownLatents {
-    /// Those of one image for all that are drawn.
+pub(super) enum InitLatents {
+    /// Those of one image, for all that are drawn.
     Encoded(Moments),
     /// One for each that is drawn, of a first pass.
-    Drawn(Latents),
+    FirstPass(Latents),
 }
 
-/// The steps that are walked.
+/// The steps that are run.
 #[derive(Clone, Copy)]
-pub(super) enum Walked {
-    /// A part of them, from 0 to 1.
-    Part(f64),
+pub(super) enum StepRange {
+    /// A fraction of them, from 0 to 1.
+    Strength(f64),
     /// The last ones.
     Last(usize),
 }
 
-/// What the UNet takes beside the latent.
+/// An image that the network sees beside the latents, in extra channels.
 #[derive(Default)]
-pub(super) enum Beside {
+pub(super) enum ExtraImage {
     #[default]
-    Nothing,
+    None,
     /// A mask `[height, width]`, and the image without what it covers.
     Masked { mask: Vec<f32>, masked: Moments },
-    /// The image to be changed, and how closely to keep to it; or none.
-    Image(Option<(Moments, f64)>),
+    /// The image to be edited, and how closely to keep to it; or none.
+    Edit(Option<(Moments, f64)>),
 }
 
 /// What becomes of a decoded image.
@@ -67,10 +83,11 @@ struct Finish {
 }
 
 impl Pipeline {
-    /// Encodes the images of a task. The encoder leaves memory at the end.
+    /// Encodes the images of a task, with settings of the task's size ([`Task::sized`]). The encoder leaves memory at the
+    /// end.
     ///
     /// # Errors
-    /// A task that the model cannot do (found before anything is read), unreadable weights, a cancelled run.
+    /// A task that the model cannot do (found before anything is loaded), unreadable weights, a cancelled run.
     pub fn prepare(
         &mut self,
         task: &Task<'_>,
@@ -78,11 +95,11 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<PreparedTask, Error> {
         self.check_controls(settings)?;
-        self.prepare_alone(task, settings, listener)
+        self.prepare_unchecked(task, settings, listener)
     }
 
-    /// As [`Pipeline::prepare`], whatever ControlNets see.
-    pub(super) fn prepare_alone(
+    /// As [`Pipeline::prepare`], whatever the sizes of the ControlNets' images are.
+    pub(super) fn prepare_unchecked(
         &mut self,
         task: &Task<'_>,
         settings: &Settings,
@@ -91,62 +108,62 @@ impl Pipeline {
         task.check(settings, &self.model)?;
         let (factor, convention, input) = (self.model.vae.factor(), settings.convention(), self.model.input);
         let (width, height) = settings.size(&self.model)?;
-        let mut source = PreparedTask { finish: Finish::of(task)?, ..PreparedTask::default() };
-        let image = shown(task)?.map(|image| image.padded_to(factor).to_tensor()).transpose()?;
-        // All is drawn where nothing is said of a part.
+        let mut prepared = PreparedTask { finish: Finish::of(task)?, ..PreparedTask::default() };
+        let image = init_image(task)?.map(|image| image.padded_to(factor).to_tensor()).transpose()?;
+        // All is drawn unless the task has a mask.
         let mut mask = Mask::filled(width, height, 255);
         if let Task::Inpaint { mask: part, fill, .. } = task {
             mask = part.padded_to(factor);
-            (source.mask, source.fill) = (Some(mask.of_latent(factor, convention)), *fill);
+            (prepared.mask, prepared.fill) = (Some(mask.of_latent(factor, convention)), *fill);
         }
         let mut pixels = Vec::new();
-        if input == Input::Inpaint {
+        if input == NetworkInput::Inpaint {
             pixels.push(match &image {
-                Some(image) => without(image, &mask, convention)?,
+                Some(image) => without_masked(image, &mask, convention)?,
                 None => Tensor::zeros(&[1, height, width, 3])?,
             });
         }
         pixels.extend(image);
         let mut moments = self.encode_pixels(&pixels, listener)?.into_iter();
-        source.beside = match input {
-            Input::Latent => Beside::Nothing,
-            Input::Edit => Beside::Image(None),
-            Input::Inpaint => match moments.next() {
-                Some(masked) => Beside::Masked { mask: mask.of_latent(factor, convention), masked },
-                None => unreachable!("it stands before the image"),
+        prepared.extra = match input {
+            NetworkInput::Latent => ExtraImage::None,
+            NetworkInput::Edit => ExtraImage::Edit(None),
+            NetworkInput::Inpaint => match moments.next() {
+                Some(masked) => ExtraImage::Masked { mask: mask.of_latent(factor, convention), masked },
+                None => unreachable!("it was encoded before the image"),
             },
         };
         if let Some(image) = moments.next() {
             match *task {
-                Task::Edit { guidance, .. } => source.beside = Beside::Image(Some((image, guidance))),
+                Task::Edit { guidance, .. } => prepared.extra = ExtraImage::Edit(Some((image, guidance))),
                 Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => {
-                    let (latents, walked) = (ShownLatents::Encoded(image), Walked::Part(strength));
-                    source.image = Some(Shown { latents, walked });
+                    let (latents, steps) = (InitLatents::Encoded(image), StepRange::Strength(strength));
+                    prepared.init = Some(InitImage { latents, steps });
                 }
                 Task::TextToImage => unreachable!("it has no image"),
             }
         }
-        Ok(source)
+        Ok(prepared)
     }
 
     /// Encodes an image to the distribution of its latents. The encoder leaves memory at the end.
     ///
     /// # Errors
-    /// Sides that are no multiples of the VAE's factor, unreadable weights, values that are no numbers.
+    /// Sides that are not multiples of the VAE's factor, unreadable weights, [`Error::NotFinite`].
     pub fn encode_image(&mut self, image: &Image, listener: &mut Listener<'_>) -> Result<Moments, Error> {
         let factor = self.model.vae.factor();
         let Image { width, height, .. } = *image;
         if width == 0 || height == 0 || !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
             let reason =
                 format!("{width}x{height} pixels cannot be encoded; sides must be multiples of {factor}");
-            return Err(Error::Setting { name: "image", reason });
+            return Err(Error::setting(Setting::Image, reason));
         }
         let mut moments = self.encode_pixels(&[image.to_tensor()?], listener)?;
         Ok(moments.swap_remove(0))
     }
 
-    /// Encodes images one at a time. As in decoding, an encoder whose values pass the largest `f16` of a GPU goes on in
-    /// `f32`.
+    /// Encodes images one at a time. As in decoding, an encoder whose values exceed the largest `f16` on a GPU continues
+    /// in `f32`.
     pub(super) fn encode_pixels(
         &mut self,
         images: &[Tensor],
@@ -155,24 +172,24 @@ impl Pipeline {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let memory = self.vae_tiling;
+        let tiling = self.vae_tiling;
         let mut encoder = self.load_encoder(&self.device, listener)?;
         let (mut all, total) = (Vec::new(), images.len());
-        tell(listener, Event::Encoded { image: 0, total })?;
+        notify(listener, Event::Encoded { image: 0, total })?;
         for (image, pixels) in images.iter().enumerate() {
-            let encode = |encoder: &VaeEncoder| match memory {
+            let encode = |encoder: &VaeEncoder| match tiling {
                 VaeTiling::Off => encoder.encode(pixels),
                 VaeTiling::Bands => encoder.encode_in_bands(pixels),
             };
             let mut moments = encode(&encoder)?;
-            let is_finite = moments.values().f32s()?.iter().all(|value| value.is_finite());
+            let is_finite = expect_finite(Stage::ImageEncoding, moments.values().f32s()?).is_ok();
             if let Some(exact) = encoder.device().more_exact().filter(|_| !is_finite) {
                 encoder = self.load_encoder(&exact, listener)?;
                 moments = encode(&encoder)?;
             }
-            super::decode::expect_finite("VAE encoder", moments.values().f32s()?)?;
+            expect_finite(Stage::ImageEncoding, moments.values().f32s()?)?;
             all.push(moments);
-            tell(listener, Event::Encoded { image: image + 1, total })?;
+            notify(listener, Event::Encoded { image: image + 1, total })?;
         }
         drop(encoder);
         self.device.trim();
@@ -184,11 +201,11 @@ impl Pipeline {
         if !weights.contains("vae.encoder.conv_in.weight") {
             return Err(Error::MissingComponent {
                 file: weights.label().to_owned(),
-                components: vec!["encoder in its VAE"],
+                components: vec![Component::VaeEncoder],
             });
         }
         let load = |params: &Params<'_>| VaeEncoder::load(params, &self.model.vae);
-        self.load_part("VAE", "vae", device, load, listener)
+        self.load_network((LoadedNetwork::Vae, weights.scope("vae")), device, load, listener)
     }
 }
 
@@ -196,7 +213,7 @@ impl PreparedTask {
     /// Finishes decoded images: cuts them to the size of the task's image, and puts back what its mask keeps.
     ///
     /// # Errors
-    /// None for images of this source.
+    /// None for images of this task.
     pub fn finish(&self, images: Vec<Image>) -> Result<Vec<Image>, Error> {
         let Some(finish) = &self.finish else { return Ok(images) };
         let one = |image: Image| {
@@ -214,7 +231,7 @@ impl Finish {
     fn of(task: &Task<'_>) -> Result<Option<Finish>, Error> {
         let Some(image) = task.image() else { return Ok(None) };
         let over = match *task {
-            // What was there shines through a soft edge only if it is to be kept at all.
+            // The original shows through a soft edge only if it is to be kept at all.
             Task::Inpaint { image, mask, fill: Fill::Original, feather, .. } => {
                 Some((mask.feathered(feather), image.clone()))
             }
@@ -228,7 +245,7 @@ impl Finish {
 }
 
 /// The image that a task starts from.
-fn shown(task: &Task<'_>) -> Result<Option<Image>, Error> {
+fn init_image(task: &Task<'_>) -> Result<Option<Image>, Error> {
     Ok(match *task {
         Task::Inpaint { image, mask, fill: Fill::Nearest, .. } => Some(image.with_nearest(mask)?),
         _ => task.image().cloned(),
@@ -236,7 +253,7 @@ fn shown(task: &Task<'_>) -> Result<Option<Image>, Error> {
 }
 
 /// An image with zeros, middle grey, where the mask hides it.
-fn without(image: &Tensor, mask: &Mask, convention: Convention) -> Result<Tensor, Error> {
+fn without_masked(image: &Tensor, mask: &Mask, convention: Convention) -> Result<Tensor, Error> {
     let mut image = image.clone();
     for (pixel, value) in image.f32s_mut()?.chunks_exact_mut(3).zip(&mask.values) {
         if Mask::hides(*value, convention) {

@@ -1,33 +1,38 @@
 //! A second model that takes over when little noise is left (Podell et al., SDXL, 2023, section 2.5).
 
-use super::denoiser::UNetDenoiser;
-use super::now::Now;
-use super::{Conditioning, Event, Latents, Listener, Pipeline, Settings};
-use crate::Error;
-use crate::families::Input;
+use super::guided_denoiser::{DenoiserInputs, GuidedDenoiser};
+use super::step_state::StepState;
+use super::{Conditioning, Pipeline, Settings};
+use crate::families::NetworkInput;
+use crate::latents::LatentShape;
 use crate::samplers::{Denoiser, SampleError};
-use crate::schedule::Level;
+use crate::schedule::NoiseLevel;
+use crate::setting::{Bounds, Setting, SettingProblem};
+use crate::{Error, Event, Listener};
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// When a refiner may take over.
+const STARTS: Bounds = Bounds::new(0.0, 1.0).above_min().below_max();
 
 /// A second model, and when it takes over.
 pub(super) struct Refiner {
     pub(super) pipeline: Box<Pipeline>,
-    /// The part of the way that is walked without it.
+    /// The fraction of the time steps that is run without it.
     start: f64,
 }
 
 impl Pipeline {
-    /// Lets another model of the same kind of latents finish each image, or none. `start` is the part of the way, from 0
-    /// to 1, after which it takes over: 0.8 is usual for SDXL's refiner. It goes on from the same latents, under the same
-    /// sampler; this pipeline's VAE decodes. At no time are both UNets in memory. `start` counts in time steps, as
-    /// `denoising_end` and `denoising_start` of diffusers do.
+    /// Lets another model of the same kind of latents finish each image, or none. `start` is the fraction of the time
+    /// steps, above 0 and below 1, after which it takes over: 0.8 is usual for SDXL's refiner. It continues from the same
+    /// latents, under the same sampler; this pipeline's VAE decodes. Only one of both networks is in memory at any time.
+    /// `start` counts in time steps, as `denoising_end` and `denoising_start` of diffusers do.
     ///
-    /// The refiner moves to this pipeline's device, and is steered by what [`Pipeline::encode`] gives from then on.
+    /// The refiner moves to this pipeline's device, and is conditioned on what [`Pipeline::encode`] gives from then on.
     ///
     /// # Errors
-    /// A `start` that is not between 0 and 1, a model of other latents, or one that has a refiner of its own. Then nothing
-    /// has changed.
+    /// A `start` that is out of range, a model of other latents, or one that has a refiner of its own. Then nothing has
+    /// changed.
     ///
     /// # Examples
     /// ```no_run
@@ -45,31 +50,27 @@ impl Pipeline {
             self.refiner = None;
             return Ok(());
         };
-        if !(start > 0.0 && start < 1.0) {
-            let reason = format!("{start} is not between 0 and 1; 0.8 is usual");
-            return Err(Error::Setting { name: "refiner start", reason });
-        }
+        SettingProblem::check_range(start, STARTS, Some("0.8"))
+            .map_err(|problem| Error::setting(Setting::RefinerStart, problem))?;
         let (own, other) = (&self.model.vae, &pipeline.model.vae);
         let latents = |vae: &crate::vae::VaeConfig| (vae.latent_channels, vae.factor(), vae.scaling_factor);
         if latents(own) != latents(other) {
             return Err(Error::Unsupported {
                 file: pipeline.model.weights.label().to_owned(),
                 reason: format!(
-                    "is a {} checkpoint, whose latents are others than those of {}; a refiner needs the same",
+                    "is a {} checkpoint, whose latents differ from those of {}; a refiner needs the same",
                     pipeline.model.family.label, self.model.family.label
                 ),
             });
         }
-        if pipeline.model.input != Input::Latent {
-            let reason = format!(
-                "it is a model of {}; one that takes the latent alone can",
-                pipeline.model.input.label()
-            );
-            return Err(Error::Setting { name: "refiner", reason });
+        if pipeline.model.input != NetworkInput::Latent {
+            let label = pipeline.model.input.label();
+            let reason = format!("it is a model of {label}; it must be one that takes the latent alone");
+            return Err(Error::setting(Setting::Refiner, SettingProblem::Unsupported(reason)));
         }
         if pipeline.refiner.is_some() {
-            let reason = "it has a refiner of its own; one can follow, not two".to_owned();
-            return Err(Error::Setting { name: "refiner", reason });
+            let reason = "it has a refiner of its own; there can be one, not two".to_owned();
+            return Err(Error::setting(Setting::Refiner, SettingProblem::Conflict(reason)));
         }
         pipeline.set_device(self.device.clone());
         pipeline.vae_tiling = self.vae_tiling;
@@ -77,64 +78,66 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What a sampler asks: `base`, and after it the refiner, where there is one and it was encoded for.
-    pub(super) fn stages<'a>(
+    /// The model of a sampling run: `base`, and after it the refiner, where there is one and the conditioning has its part.
+    pub(super) fn with_refiner<'a>(
         &'a mut self,
-        base: UNetDenoiser,
-        latents: &'a Latents,
+        base: GuidedDenoiser,
+        (shape, state): (LatentShape, &Rc<StepState>),
         conditioning: &'a Conditioning,
         settings: &'a Settings,
-        now: &Rc<Now>,
         listener: &'a RefCell<&mut Listener<'_>>,
-    ) -> Stages<'a> {
-        let mut stages = Stages { model: Some(base), now: now.clone(), below: f64::NEG_INFINITY, next: None };
+    ) -> RefinedDenoiser<'a> {
+        let mut model =
+            RefinedDenoiser { model: Some(base), state: state.clone(), below: f64::NEG_INFINITY, next: None };
         if let (Some(Refiner { pipeline, start }), Some(conditioning)) =
             (&mut self.refiner, &conditioning.refiner)
         {
-            // Only the base's stage holds its UNet from now on.
-            self.unet = None;
+            // From now on only the base's denoiser holds its network.
+            self.network = None;
             self.control_nets.clear();
-            let (steps, device) = (self.model.training.sigmas().len() as f64, &self.device);
-            stages.below = (steps - *start * steps).round();
-            let now = now.clone();
-            stages.next = Some(Box::new(move || {
+            let (steps, device) = (self.model.noise_model().sigmas().len() as f64, &self.device);
+            model.below = (steps - *start * steps).round();
+            let state = state.clone();
+            model.next = Some(Box::new(move || {
                 device.trim();
-                let mut tell = |event: Event<'_>| (*listener.borrow_mut())(event);
-                let next = pipeline.denoiser(latents, None, conditioning, settings, &now, &mut tell);
-                pipeline.unet = None;
+                let mut notify = |event: Event<'_>| (*listener.borrow_mut())(event);
+                let inputs =
+                    DenoiserInputs { shape, extra_channels: None, conditioning, settings, state: &state };
+                let next = pipeline.denoiser(&inputs, &mut notify);
+                pipeline.network = None;
                 next
             }));
         }
-        stages
+        model
     }
 }
 
-/// Reads the next stage's UNet.
-type Next<'a> = Box<dyn FnOnce() -> Result<UNetDenoiser, Error> + 'a>;
+/// Loads the refiner's network.
+type LoadRefiner<'a> = Box<dyn FnOnce() -> Result<GuidedDenoiser, Error> + 'a>;
 
-/// One model after the other.
-pub(super) struct Stages<'a> {
+/// The base model, and from a time step on the refiner.
+pub(super) struct RefinedDenoiser<'a> {
     /// `None` only after an error.
-    model: Option<UNetDenoiser>,
-    /// Told what is predicted.
-    now: Rc<Now>,
-    /// The next one takes over below this time step.
+    model: Option<GuidedDenoiser>,
+    /// Records what is predicted.
+    state: Rc<StepState>,
+    /// The refiner takes over below this time step.
     below: f64,
-    next: Option<Next<'a>>,
+    next: Option<LoadRefiner<'a>>,
 }
 
-impl Denoiser for Stages<'_> {
-    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
+impl Denoiser for RefinedDenoiser<'_> {
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
         if level.timestep < self.below
             && let Some(next) = self.next.take()
         {
-            // First out of memory with the one, then in with the other.
+            // The base leaves memory before the refiner is loaded.
             self.model = None;
             self.model = Some(next().map_err(SampleError::model)?);
         }
         let Some(model) = &mut self.model else { return Err(SampleError::Cancelled) };
         let denoised = model.denoise(x, level)?;
-        self.now.denoised.borrow_mut().clone_from(&denoised);
+        self.state.denoised.borrow_mut().clone_from(&denoised);
         Ok(denoised)
     }
 }

@@ -1,50 +1,48 @@
-//! The second stage: noise to latents.
+//! The sampling stage: noise to latents.
 
-use super::denoiser::UNetDenoiser;
-use super::event::tell;
-use super::now::Now;
-use super::start::{Beside, Start};
-use super::{
-    AestheticScores, Conditioning, Event, Latents, Listener, Pipeline, PreparedTask, Settings, Task,
-};
-use crate::Error;
+use super::guided_denoiser::{DenoiserInputs, GuidedDenoiser};
+use super::start::SamplingStart;
+use super::step_state::StepState;
+use super::{AestheticScores, Conditioning, Pipeline, PreparedTask, Settings, Task};
+use crate::event::notify;
+use crate::latents::Latents;
+use crate::network;
 use crate::params::Params;
 use crate::rng::{Noise, PerImage};
-use crate::samplers::{Run, Step};
-use crate::unet::UNet;
+use crate::samplers::{SamplerStep, SamplingRun};
+use crate::{Error, Event, Listener};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 impl Pipeline {
-    /// Samples latents for each seed of `settings`, which is checked first, from words alone.
+    /// Samples latents for each seed of `settings`, which is checked first, from text alone.
     ///
     /// # Errors
-    /// Settings that the model cannot follow, unreadable weights, a cancelled run, values that are no numbers.
+    /// Settings that the model cannot follow, unreadable weights, a cancelled run, values that are not finite.
     pub fn sample(
         &mut self,
         conditioning: &Conditioning,
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let source = self.prepare(&Task::TextToImage, settings, listener)?;
-        self.sample_prepared(&source, conditioning, settings, listener)
+        let task = self.prepare(&Task::TextToImage, settings, listener)?;
+        self.sample_prepared(&task, conditioning, settings, listener)
     }
 
-    /// Samples latents of a task for each seed of `settings`, which are those that the task was prepared with.
+    /// Samples latents of a task for each seed of `settings`, the settings that the task was prepared with.
     ///
     /// # Errors
     /// As [`Pipeline::sample`], and a strength that leaves no steps.
     pub fn sample_prepared(
         &mut self,
-        source: &PreparedTask,
+        task: &PreparedTask,
         conditioning: &Conditioning,
         settings: &Settings,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        self.or_in_f32(listener, |pipeline, listener| {
+        self.retry_in_f32(listener, |pipeline, listener| {
             let mut noise = PerImage::seeded(settings.rng, settings.seeds.iter().copied());
-            pipeline.sample_source_from(source, conditioning, settings, &mut noise, listener)
+            pipeline.sample_prepared_from(task, conditioning, settings, &mut noise, listener)
         })
     }
 
@@ -52,22 +50,22 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::sample_prepared`].
-    pub fn sample_source_from(
+    pub fn sample_prepared_from(
         &mut self,
-        source: &PreparedTask,
+        task: &PreparedTask,
         conditioning: &Conditioning,
         settings: &Settings,
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let start = self.start(source, settings, noise)?;
-        self.walk(start, conditioning, settings, noise, listener)
+        let start = self.sampling_start(task, settings, noise)?;
+        self.run_sampler(start, conditioning, settings, noise, listener)
     }
 
     /// Samples from given unit normals, with `noise` for samplers that draw more. `settings.seeds` is not used.
     ///
     /// # Errors
-    /// As [`Pipeline::sample`], and latents of another number of channels than the UNet takes.
+    /// As [`Pipeline::sample`], and latents of another number of channels than the network takes.
     pub fn sample_from(
         &mut self,
         latents: Latents,
@@ -76,42 +74,50 @@ impl Pipeline {
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let start = Start::noise(latents, settings.schedule(&self.model)?);
-        self.walk(start, conditioning, settings, noise, listener)
+        let start = SamplingStart::noise(latents, settings.schedule(&self.model)?);
+        self.run_sampler(start, conditioning, settings, noise, listener)
     }
 
-    /// Walks down the schedule.
-    fn walk(
+    /// Runs the sampler over the whole schedule.
+    fn run_sampler(
         &mut self,
-        mut start: Start,
+        mut start: SamplingStart,
         conditioning: &Conditioning,
         settings: &Settings,
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let Start { schedule, latents, beside, keep, is_enlarged } = &mut start;
-        let now = Rc::new(Now { steps: schedule.steps(), ..Now::default() });
-        let base = self.denoiser(latents, beside.as_ref(), conditioning, settings, &now, listener)?;
-        let base = base.steered(self.steering(latents, *is_enlarged, &now, listener)?);
-        let (total, sigma) = (schedule.steps(), schedule.levels()[0].sigma);
-        tell(listener, Event::Step { step: 0, total, latents: &latents.values, denoised: &[], sigma })?;
+        let SamplingStart { schedule, latents, extra_channels, keep, is_second_pass } = &mut start;
+        let (total, shape, sigma) = (schedule.steps(), latents.shape(), schedule.levels()[0].sigma);
+        let state = Rc::new(StepState { steps: total, ..StepState::default() });
+        let inputs = DenoiserInputs {
+            shape,
+            extra_channels: extra_channels.as_ref(),
+            conditioning,
+            settings,
+            state: &state,
+        };
+        let base = self.denoiser(&inputs, listener)?;
+        let base = base.with_controls(self.prepared_controls(shape, *is_second_pass, total, listener)?);
+        let values = &latents.values;
+        notify(listener, Event::Step { step: 0, total, shape, latents: values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);
-        let mut on_step = |step: Step<'_>| {
+        let mut on_step = |step: SamplerStep<'_>| {
             if let Some(keep) = keep {
-                keep.apply(step.latents, step.sigma);
+                keep.restore(schedule.noise_model(), step.latents, step.sigma);
             }
-            now.step.set(step.index + 1);
+            state.step.set(step.index + 1);
             (*listener.borrow_mut())(Event::Step {
                 step: step.index + 1,
                 total: step.total,
+                shape,
                 latents: step.latents,
-                denoised: &now.denoised.borrow(),
+                denoised: &state.denoised.borrow(),
                 sigma: step.sigma,
             })
         };
-        let room = Latents { values: Vec::new(), ..*latents };
-        let mut model = self.stages(base, &room, conditioning, settings, &now, &listener);
-        let mut run = Run {
+        let mut model = self.with_refiner(base, (shape, &state), conditioning, settings, &listener);
+        let mut run = SamplingRun {
             x: &mut latents.values,
             schedule,
             model: &mut model,
@@ -123,41 +129,37 @@ impl Pipeline {
         Ok(start.latents)
     }
 
-    /// The UNet with what steers it, read if it is not there yet.
+    /// The network with all that steers it, loaded if it is not in memory.
     pub(super) fn denoiser(
         &mut self,
-        latents: &Latents,
-        beside: Option<&Beside>,
-        conditioning: &Conditioning,
-        settings: &Settings,
-        now: &Rc<Now>,
+        inputs: &DenoiserInputs<'_>,
         listener: &mut Listener<'_>,
-    ) -> Result<UNetDenoiser, Error> {
-        let unet = match &self.unet {
-            Some(unet) => unet.clone(),
+    ) -> Result<GuidedDenoiser, Error> {
+        let network = match &self.network {
+            Some(network) => network.clone(),
             None => {
-                let load = |params: &Params<'_>| UNet::load(params, &self.model.unet);
-                Arc::new(self.load_part("UNet", "unet", &self.device, load, listener)?)
+                let load = |params: &Params<'_>| network::load(params, &self.model);
+                self.load_network(self.model.network_weights(), &self.device, load, listener)?
             }
         };
-        self.unet = Some(unet.clone());
-        let drawn = [latents.height, latents.width].map(|side| side * self.model.vae.factor());
+        self.network = Some(network.clone());
+        let DenoiserInputs { shape, settings, .. } = inputs;
+        let drawn = [shape.height, shape.width].map(|side| side * self.model.vae.factor());
         let AestheticScores { positive, negative } = settings.aesthetic_scores;
         let score = |score: f64| self.model.takes_score.then_some(score);
         let sizes = [
             settings.negative_sizes.unwrap_or(settings.sizes).values(drawn, score(negative)),
             settings.sizes.values(drawn, score(positive)),
         ];
-        let unet = (unet, self.model.prediction);
-        UNetDenoiser::new(unet, latents, beside, conditioning, settings, sizes, now)
+        GuidedDenoiser::new((network, self.model.noise_model()), inputs, sizes)
     }
 
-    /// Drops the UNet and the memory of its stage.
-    pub fn unload_unet(&mut self) {
-        self.unet = None;
+    /// Drops the denoising network, ControlNets and the memory of their stage.
+    pub fn unload_denoiser(&mut self) {
+        self.network = None;
         self.control_nets.clear();
         if let Some(refiner) = &mut self.refiner {
-            refiner.pipeline.unload_unet();
+            refiner.pipeline.unload_denoiser();
         }
         self.device.trim();
     }

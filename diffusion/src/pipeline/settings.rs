@@ -1,72 +1,149 @@
-//! What a user asks for, beside the words.
+//! Settings of a run, beside the prompts.
 
-use super::{Latents, SizeConditioning};
 use crate::Error;
-use crate::families::{Defaults, Model};
+use crate::families::{Model, RecommendedSettings};
+use crate::image::MAX_SIDE;
+use crate::latents::LatentShape;
 use crate::rng::RngKind;
 use crate::samplers::{self, Sampler};
 use crate::schedule::{Churn, Convention, Schedule, ScheduleKind};
+use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::text::TextPart;
 
-/// Longest side of an image in pixels. Attention over a larger one would take days.
-pub const MAX_SIDE: usize = 8192;
-/// Most images in one batch.
-const MAX_BATCH: usize = 256;
+/// Guidance scales, of the prompt or of an image.
+pub(super) const GUIDANCE: Bounds = Bounds::new(-1000.0, 1000.0);
+/// Fractions.
+const FRACTION: Bounds = Bounds::new(0.0, 1.0);
+/// Images in one batch.
+const BATCH: Bounds = Bounds::new(1.0, 256.0);
+/// Intervals of the cache: no run has more steps than the maximum.
+const CACHE_INTERVAL: Bounds = Bounds::new(1.0, 1000.0);
+/// Amounts of churn.
+const CHURN: Bounds = Bounds::new(0.0, 1000.0);
+/// Strengths of added noise.
+const NOISE_STRENGTH: Bounds = Bounds::new(0.0, 2.0);
+/// Exponents of spacings.
+const RHO: Bounds = Bounds::new(0.1, 100.0);
 
-/// Longest interval of the cache: no run has more steps.
-const MAX_CACHE_INTERVAL: usize = 1000;
+/// Defines [`Settings`], a method `with_…` for each of its fields, and [`SettingsOverrides`].
+macro_rules! settings {
+    ($($(#[$doc:meta])* $field:ident, $with:ident: $type:ty = $default:expr;)*) => {
+        /// Settings of a run. [`Settings::of`] a model are those that it was made for; the default is what users of the
+        /// webui expect of a model that is not distilled.
+        ///
+        /// ```
+        /// use latent_diffusion::{Pipeline, Settings, loader::Checkpoint};
+        /// # let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.safetensors");
+        /// let pipeline = Pipeline::open(Checkpoint::open(demo.as_ref())?)?;
+        /// let settings = Settings::of(pipeline.model()).with_steps(12).with_seeds(vec![1, 2]);
+        /// assert_eq!((settings.steps, settings.seeds.len()), (12, 2));
+        /// # Ok::<(), latent_diffusion::Error>(())
+        /// ```
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[$doc])* pub $field: $type,)*
+        }
 
-/// Settings of a run. [`Settings::default`] is what users of the webui expect.
-#[derive(Clone)]
-pub struct Settings {
-    /// Width in pixels; the model's own when `None`.
-    pub width: Option<usize>,
-    /// Height in pixels; the model's own when `None`.
-    pub height: Option<usize>,
-    /// Sampling steps, 1 to 1000.
-    pub steps: usize,
-    /// Classifier-free guidance (Ho and Salimans 2022): 1 or less leaves the negative prompt out.
-    pub guidance: f64,
-    /// The sampler.
-    pub sampler: &'static dyn Sampler,
-    /// How the noise levels are spaced.
-    pub schedule: ScheduleKind,
-    /// Whose conventions the schedule follows; the sampler's own when `None`.
-    pub convention: Option<Convention>,
-    /// The random generator.
-    pub rng: RngKind,
-    /// How much noise a sampler that adds noise does add; `None` is its usual.
-    pub eta: Option<f64>,
-    /// One image for each.
-    pub seeds: Vec<u64>,
-    /// 1 uses the layers of the text encoder that the model was trained with, 2 leaves out the last, and so on.
-    pub clip_skip: usize,
-    /// What SDXL is told about the image's size.
-    pub sizes: SizeConditioning,
-    /// The same for the negative prompt; as for the prompt when `None`.
-    pub negative_sizes: Option<SizeConditioning>,
-    /// Noise that is added on the way beyond the sampler's own, and how strong all of it is.
-    pub churn: Churn,
-    /// Exponent of the spacings that have one (karras, polyexponential); `None` is their usual.
-    pub rho: Option<f64>,
-    /// Noise levels given one by one, from high to low, in place of `steps`, `schedule` and `form`.
-    pub sigmas: Option<Vec<f64>>,
-    /// How much of the contrast that guidance adds is taken back, from 0 to 1 ([`Settings::guidance`]; Lin et al. 2023,
-    /// section 3.4). 0.7 is good for models with a zero terminal signal-to-noise ratio.
-    pub guidance_rescale: f64,
-    /// The part of the steps, from 0 to 1, after which there is no guidance: from then on the UNet sees the prompt alone,
-    /// and a step takes half the time (Kynkäänniemi et al., Applying Guidance in a Limited Interval, 2024). 1 guides all
-    /// steps.
-    pub guidance_end: f64,
-    /// Every how many steps the UNet's coarse levels are computed; the steps between take them over from the last one that
-    /// did (Ma et al., DeepCache, 2024; [`DeepCache`](crate::unet::DeepCache)). 1 computes them in
-    /// all steps.
-    pub cache_interval: usize,
-    /// How beautiful SDXL's refiner is told that the image is, from 1 to 10, and what the negative prompt stands for.
-    pub aesthetic_scores: AestheticScores,
+        impl Default for Settings {
+            fn default() -> Settings {
+                Settings { $($field: $default,)* }
+            }
+        }
+
+        impl Settings {
+            $(
+                #[doc = concat!("These settings with another [`", stringify!($field), "`](Settings::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $with(mut self, $field: $type) -> Settings {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+
+        /// Settings that differ from those that a model was made for. They can be kept and sent before a model is known.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct SettingsOverrides {
+            $(
+                #[doc = concat!("In place of [`Settings::", stringify!($field), "`].")]
+                pub $field: Option<$type>,
+            )*
+        }
+
+        impl SettingsOverrides {
+            /// The settings with what is overridden.
+            #[must_use]
+            pub fn apply(&self, mut settings: Settings) -> Settings {
+                $(
+                    if let Some(value) = &self.$field {
+                        settings.$field.clone_from(value);
+                    }
+                )*
+                settings
+            }
+
+            $(
+                #[doc = concat!("These overrides with [`Settings::", stringify!($field), "`].")]
+                #[must_use]
+                pub fn $with(mut self, $field: $type) -> SettingsOverrides {
+                    self.$field = Some($field);
+                    self
+                }
+            )*
+        }
+    };
 }
 
-/// Scores of the images that SDXL's refiner was trained with.
+settings! {
+    /// Width in pixels; the model's own when `None`.
+    width, with_width: Option<usize> = None;
+    /// Height in pixels; the model's own when `None`.
+    height, with_height: Option<usize> = None;
+    /// Sampling steps, 1 to 1000.
+    steps, with_steps: usize = 20;
+    /// Classifier-free guidance (Ho and Salimans 2022), -1000 to 1000: at 1 or less the negative prompt is not used.
+    guidance, with_guidance: f64 = 7.0;
+    /// The sampler.
+    sampler, with_sampler: &'static dyn Sampler = &samplers::Dpmpp2m;
+    /// How the noise levels are spaced.
+    schedule, with_schedule: ScheduleKind = ScheduleKind::Karras;
+    /// Whose conventions the schedule follows; the sampler's own when `None`.
+    convention, with_convention: Option<Convention> = None;
+    /// The random generator.
+    rng, with_rng: RngKind = RngKind::Cuda;
+    /// How much noise a sampler adds that adds noise, 0 to 1; `None` is its usual.
+    eta, with_eta: Option<f64> = None;
+    /// One image for each, 1 to 256.
+    seeds, with_seeds: Vec<u64> = vec![0];
+    /// 1 uses the layers of the text encoder that the model was trained with, 2 leaves out the last, and so on.
+    clip_skip, with_clip_skip: usize = 1;
+    /// The sizes that SDXL is conditioned on.
+    sizes, with_sizes: SizeConditioning = SizeConditioning::default();
+    /// The same for the negative prompt; as for the prompt when `None`.
+    negative_sizes, with_negative_sizes: Option<SizeConditioning> = None;
+    /// Noise that is added in each step beyond the sampler's own, and how strong all added noise is.
+    churn, with_churn: Churn = Churn::default();
+    /// Exponent of the spacings that have one (karras, polyexponential), 0.1 to 100; `None` is their usual.
+    rho, with_rho: Option<f64> = None;
+    /// Noise levels given one by one, from high to low, in place of `steps`, `schedule` and `convention`.
+    sigmas, with_sigmas: Option<Vec<f64>> = None;
+    /// How much of the contrast that guidance adds is taken back, from 0 to 1 ([`Settings::guidance`]; Lin et al. 2023,
+    /// section 3.4). 0.7 is good for models with a zero terminal signal-to-noise ratio.
+    guidance_rescale, with_guidance_rescale: f64 = 0.0;
+    /// The fraction of the steps, from 0 to 1, after which there is no guidance: from then on the network sees the prompt
+    /// alone, and a step takes half the time (Kynkäänniemi et al., Applying Guidance in a Limited Interval, 2024). 1 guides
+    /// all steps.
+    guidance_end, with_guidance_end: f64 = 1.0;
+    /// The whole network is computed in every n-th step; the steps between reuse its coarse levels (Ma et al., DeepCache,
+    /// 2024). 1 computes it in all steps; 1 to 1000.
+    cache_interval, with_cache_interval: usize = 1;
+    /// Aesthetic scores that SDXL's refiner is conditioned on.
+    aesthetic_scores, with_aesthetic_scores: AestheticScores = AestheticScores::default();
+}
+
+/// Scores of the images that SDXL's refiner was trained with, from 1 to 10.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AestheticScores {
     /// With the prompt.
@@ -81,29 +158,28 @@ impl Default for AestheticScores {
     }
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            width: None,
-            height: None,
-            steps: 20,
-            guidance: 7.0,
-            sampler: &samplers::Dpmpp2m,
-            schedule: ScheduleKind::Karras,
-            convention: None,
-            rng: RngKind::Cuda,
-            eta: None,
-            seeds: vec![0],
-            clip_skip: 1,
-            sizes: SizeConditioning::default(),
-            negative_sizes: None,
-            churn: Churn::default(),
-            rho: None,
-            sigmas: None,
-            guidance_rescale: 0.0,
-            guidance_end: 1.0,
-            cache_interval: 1,
-            aesthetic_scores: AestheticScores::default(),
+/// Sizes that SDXL is conditioned on (Podell et al., SDXL, 2023, section 2.2); other models ignore them. Heights before
+/// widths, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SizeConditioning {
+    /// The size of the image before it was scaled for training: small ones look blurred. The drawn size when `None`.
+    pub original: Option<[usize; 2]>,
+    /// Where the image was cropped, from the top and from the left: 0 keeps things in the middle.
+    pub crop: [usize; 2],
+    /// The size to draw for. The drawn size when `None`.
+    pub target: Option<[usize; 2]>,
+}
+
+impl SizeConditioning {
+    /// The values in the order of the added vector, for a drawn size. An aesthetic score replaces the target (the refiner).
+    pub(super) fn values(&self, drawn: [usize; 2], score: Option<f64>) -> Vec<f32> {
+        let [height, width] = self.original.unwrap_or(drawn);
+        let [top, left] = self.crop;
+        let target = self.target.unwrap_or(drawn);
+        let sizes = [height, width, top, left].into_iter();
+        match score {
+            Some(score) => sizes.map(|size| size as f32).chain([score as f32]).collect(),
+            None => sizes.chain(target).map(|size| size as f32).collect(),
         }
     }
 }
@@ -112,81 +188,66 @@ impl Settings {
     /// The settings that a model was made for: few steps without guidance for a distilled one.
     #[must_use]
     pub fn of(model: &Model) -> Settings {
-        let Defaults { steps, guidance, sampler, schedule, convention } = model.recommended();
+        let RecommendedSettings { steps, guidance, sampler, schedule, convention } = model.recommended();
         Settings { steps, guidance, sampler, schedule, convention, ..Settings::default() }
     }
 
     /// Width and height in pixels for a model.
     ///
     /// # Errors
-    /// A side of 0, over [`MAX_SIDE`], or no multiple of the VAE's factor; the error names the nearest good one.
+    /// [`SettingProblem::NotMultiple`]: a side of 0, over [`MAX_SIDE`], or not a multiple of the VAE's factor.
     pub fn size(&self, model: &Model) -> Result<(usize, usize), Error> {
-        let factor = model.vae.factor();
-        let check = |name: &'static str, side: usize| {
-            if side > 0 && side <= MAX_SIDE && side.is_multiple_of(factor) {
-                return Ok(side);
+        let of = model.vae.factor();
+        let max = MAX_SIDE / of * of;
+        let check = |setting: Setting, value: usize| {
+            if value > 0 && value <= MAX_SIDE && value.is_multiple_of(of) {
+                return Ok(value);
             }
-            let nearest =
-                (side.saturating_add(factor / 2) / factor * factor).clamp(factor, MAX_SIDE / factor * factor);
-            let reason = format!(
-                "{side} is not a size that this model can make (a multiple of {factor}, at most {MAX_SIDE}); the nearest \
-                 good one is {nearest}"
-            );
-            Err(Error::Setting { name, reason })
+            let nearest = (value.saturating_add(of / 2) / of * of).clamp(of, max);
+            Err(Error::setting(setting, SettingProblem::NotMultiple { value, of, max: MAX_SIDE, nearest }))
         };
         let (width, height) = model.resolution;
-        Ok((check("width", self.width.unwrap_or(width))?, check("height", self.height.unwrap_or(height))?))
+        Ok((
+            check(Setting::Width, self.width.unwrap_or(width))?,
+            check(Setting::Height, self.height.unwrap_or(height))?,
+        ))
     }
 
-    /// Checks everything against a model; returns room for the latents.
+    /// Checks everything against a model; returns the shape of the latents.
     ///
     /// # Errors
-    /// The first setting that the model cannot follow.
-    pub fn check(&self, model: &Model) -> Result<Latents, Error> {
-        let setting = |name, reason: String| Err(Error::Setting { name, reason });
+    /// [`Error::Setting`]: the first setting that the model cannot follow.
+    pub fn check(&self, model: &Model) -> Result<LatentShape, Error> {
         let (width, height) = self.size(model)?;
-        if !self.guidance.is_finite() || self.guidance.abs() > 1000.0 {
-            return setting("cfg scale", format!("{} is not in -1000 to 1000; 7 is usual", self.guidance));
-        }
-        if !(0.0..=1.0).contains(&self.guidance_rescale) {
-            return setting(
-                "cfg rescale",
-                format!("{} is not in 0 to 1; 0.7 is usual", self.guidance_rescale),
-            );
-        }
-        if !(0.0..=1.0).contains(&self.guidance_end) {
-            let reason =
-                format!("{} is not in 0 to 1, the part of the steps with guidance", self.guidance_end);
-            return setting("cfg end", reason);
-        }
-        if !(1..=MAX_CACHE_INTERVAL).contains(&self.cache_interval) {
-            let reason = format!("{} is not in 1 to {MAX_CACHE_INTERVAL}; 3 is usual", self.cache_interval);
-            return setting("cache", reason);
-        }
-        if self.seeds.is_empty() || self.seeds.len() > MAX_BATCH {
-            return setting("batch", format!("{} images at once; 1 to {MAX_BATCH} can be", self.seeds.len()));
-        }
+        let within = |setting, value: f64, bounds, usual| {
+            SettingProblem::check_range(value, bounds, usual)
+                .map_err(|problem| Error::setting(setting, problem))
+        };
+        within(Setting::Guidance, self.guidance, GUIDANCE, Some("7"))?;
+        within(Setting::GuidanceRescale, self.guidance_rescale, FRACTION, Some("0.7"))?;
+        within(Setting::GuidanceEnd, self.guidance_end, FRACTION, Some("1"))?;
+        within(Setting::CacheInterval, self.cache_interval as f64, CACHE_INTERVAL, Some("3"))?;
+        within(Setting::BatchSize, self.seeds.len() as f64, BATCH, None)?;
         self.check_texts(model)?;
-        self.check_noise()?;
+        within(Setting::Eta, self.eta.unwrap_or(0.0), FRACTION, Some("0 or 1"))?;
+        within(Setting::Churn, self.churn.amount, CHURN, Some("0"))?;
+        within(Setting::NoiseStrength, self.churn.noise, NOISE_STRENGTH, Some("1"))?;
+        within(Setting::Rho, self.rho.unwrap_or(1.0), RHO, Some("7 for karras, 1 for polyexponential"))?;
         self.schedule(model)?;
         let factor = model.vae.factor();
-        Ok(Latents::zeros(self.seeds.len(), model.vae.latent_channels, height / factor, width / factor))
+        let (images, channels) = (self.seeds.len(), model.vae.latent_channels);
+        Ok(LatentShape { images, channels, height: height / factor, width: width / factor })
     }
 
     /// Checks the clip skip against the text encoders of a model, such as a refiner.
     ///
     /// # Errors
-    /// A clip skip of 0 or beyond the layers.
+    /// [`Error::Setting`]: a clip skip of 0 or beyond the layers.
     pub fn check_texts(&self, model: &Model) -> Result<(), Error> {
-        let room = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
-        let layers = model.text.iter().map(room).min().unwrap_or(0);
-        if self.clip_skip == 0 || self.clip_skip > layers {
-            return Err(Error::Setting {
-                name: "clip skip",
-                reason: format!("{} is not in 1 to {layers}, the text encoder's layers", self.clip_skip),
-            });
-        }
-        Ok(())
+        let max = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
+        let layers = model.text.iter().map(max).min().unwrap_or(0);
+        SettingProblem::check_range(self.clip_skip as f64, Bounds::new(1.0, layers as f64), Some("1"))
+            .map_err(|problem| Error::setting(Setting::ClipSkip, problem))
     }
 
     /// Whose conventions the schedule follows.
@@ -198,37 +259,48 @@ impl Settings {
     /// The noise levels.
     ///
     /// # Errors
-    /// No steps or too many, a spacing that the form lacks.
+    /// [`SettingProblem::Schedule`]: no steps or too many, a spacing that the convention lacks.
     pub fn schedule(&self, model: &Model) -> Result<Schedule, Error> {
-        let (training, grid) = (&model.training, self.sampler.grid());
+        let (noise_model, discretization) = (&model.noise_model(), self.sampler.discretization());
         let kind = match self.schedule {
-            // Models that are told an image's size are SDXL's.
-            ScheduleKind::AlignYourSteps if model.unet.added_dim.is_some() => ScheduleKind::AlignYourStepsXl,
+            // Models that are conditioned on the image's size are SDXL's.
+            ScheduleKind::AlignYourSteps if model.takes_sizes() => ScheduleKind::AlignYourStepsXl,
             kind => kind,
         };
-        let schedule = match &self.sigmas {
-            Some(sigmas) => Schedule::from_sigmas(training, sigmas),
-            None => Schedule::with_rho(training, self.convention(), kind, grid, self.steps, self.rho),
+        let (setting, schedule) = match &self.sigmas {
+            Some(sigmas) => (Setting::Sigmas, Schedule::from_sigmas(noise_model, sigmas)),
+            None => {
+                let (convention, rho) = (self.convention(), self.rho);
+                let steps = self.steps;
+                let schedule = Schedule::with_rho(noise_model, convention, kind, discretization, steps, rho);
+                (Setting::Schedule, schedule)
+            }
         };
-        let name = if self.sigmas.is_some() { "sigmas" } else { "schedule" };
-        let schedule = schedule.map_err(|error| Error::Setting { name, reason: error.to_string() })?;
-        Ok(schedule.with_churn(self.churn))
+        Ok(schedule.map_err(|error| Error::setting(setting, error))?.with_churn(self.churn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_come_first_and_a_score_replaces_the_target() {
+        let sizes = SizeConditioning { original: None, crop: [3, 4], target: Some([5, 6]) };
+        assert_eq!(sizes.values([1, 2], None), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(sizes.values([1, 2], Some(2.5)), [1.0, 2.0, 3.0, 4.0, 2.5]);
     }
 
-    /// Checks the numbers that say how much noise is added.
-    fn check_noise(&self) -> Result<(), Error> {
-        let within = |name, value: f64, low: f64, high: f64, usual| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(Error::Setting {
-                name,
-                reason: format!("{value} is not in {low} to {high}; {usual} is usual"),
-            })
-        };
-        within("eta", self.eta.unwrap_or(0.0), 0.0, 1.0, "0 or 1")?;
-        within("s_churn", self.churn.amount, 0.0, 1000.0, "0")?;
-        within("s_noise", self.churn.noise, 0.0, 2.0, "1")?;
-        within("rho", self.rho.unwrap_or(1.0), 0.1, 100.0, "7 for karras, 1 for polyexponential")
+    #[test]
+    fn overrides_replace_what_they_have() {
+        let overrides = SettingsOverrides::default().with_steps(3).with_sampler(&samplers::Euler);
+        let settings = overrides.apply(Settings::default().with_seeds(vec![7]));
+        assert_eq!(
+            settings,
+            Settings::default().with_seeds(vec![7]).with_steps(3).with_sampler(&samplers::Euler)
+        );
+        assert_ne!(settings, Settings::default().with_seeds(vec![7]).with_steps(3));
+        assert_eq!(SettingsOverrides::default().apply(settings.clone()), settings);
+        assert!(format!("{settings:?}").contains("Euler"));
     }
 }

@@ -1,57 +1,58 @@
-//! What the sampling begins with, and in which order random numbers are drawn.
+//! What the sampling starts from, and in which order random numbers are drawn.
 //!
 //! diffusers draws the latent of an image from the distribution that the VAE gives, before the noise, and that of a masked
-//! image after it. In the webui and in ComfyUI the first numbers of a seed are the noise; here a latent is the middle of
-//! its distribution then.
+//! image after it. In the webui and in ComfyUI the first numbers of a seed are the noise, and the mode of the distribution
+//! is the latent.
 
-use super::prepare::{self, Shown, ShownLatents, Walked};
-use super::{Fill, Latents, Pipeline, PreparedTask, Settings};
+use super::prepare::{ExtraImage, InitImage, InitLatents, StepRange};
+use super::{Fill, Pipeline, PreparedTask, Settings};
 use crate::Error;
-use crate::families::Input;
+use crate::families::NetworkInput;
+use crate::latents::{LatentShape, Latents};
 use crate::rng::Noise;
-use crate::schedule::{Convention, Schedule, add_noise};
+use crate::schedule::{Convention, NoiseModel, Schedule};
+use crate::setting::Setting;
 use crate::vae::Moments;
 
-/// What the sampling begins with.
-pub(super) struct Start {
+/// What the sampling starts from.
+pub(super) struct SamplingStart {
     pub(super) schedule: Schedule,
     /// Latents at its first level.
     pub(super) latents: Latents,
-    /// What the UNet takes beside them.
-    pub(super) beside: Option<Beside>,
-    pub(super) keep: Option<Keep>,
-    /// Whether it is a second pass, larger than what ControlNets were given.
-    pub(super) is_enlarged: bool,
+    pub(super) extra_channels: Option<ExtraChannels>,
+    pub(super) keep: Option<KeepMask>,
+    /// Whether it is a second pass, larger than the images of ControlNets.
+    pub(super) is_second_pass: bool,
 }
 
-impl Start {
-    /// Nothing but noise, of which unit normals are given.
-    pub(super) fn noise(mut latents: Latents, schedule: Schedule) -> Start {
+impl SamplingStart {
+    /// Nothing but noise, for unit normals.
+    pub(super) fn noise(mut latents: Latents, schedule: Schedule) -> SamplingStart {
         schedule.scale_noise(&mut latents.values);
-        Start { schedule, latents, beside: None, keep: None, is_enlarged: false }
+        SamplingStart { schedule, latents, extra_channels: None, keep: None, is_second_pass: false }
     }
 }
 
-/// What the UNet takes beside the latents.
-pub(super) struct Beside {
+/// Channels that the network takes beside the latents.
+pub(super) struct ExtraChannels {
     /// As many images as there are latents.
     pub(super) latents: Latents,
-    /// How closely to keep to the image that they are of, for a model that follows instructions.
+    /// How closely to keep to the image in them, for a model that follows instructions.
     pub(super) guidance: Option<f64>,
 }
 
-/// The part of a latent that is kept: an image's, with the noise of each level.
-pub(super) struct Keep {
+/// The region of a latent that is restored after each step: an image's, with the noise of each level.
+pub(super) struct KeepMask {
     image: Vec<f32>,
     noise: Vec<f32>,
-    /// 1 where it is not kept, `[height, width]`.
+    /// 0 where it is kept, `[height, width]`.
     mask: Vec<f32>,
 }
 
-impl Keep {
-    /// Puts it back into latents of a noise level.
-    pub(super) fn apply(&self, latents: &mut [f32], sigma: f64) {
-        let kept = add_noise(&self.image, &self.noise, sigma);
+impl KeepMask {
+    /// Restores it in latents of a noise level.
+    pub(super) fn restore(&self, noise_model: &NoiseModel, latents: &mut [f32], sigma: f64) {
+        let kept = noise_model.add_noise(&self.image, &self.noise, sigma);
         for ((latent, kept), mask) in latents.iter_mut().zip(kept).zip(self.mask.iter().cycle()) {
             if *mask == 0.0 {
                 *latent = kept;
@@ -61,95 +62,110 @@ impl Keep {
 }
 
 impl Pipeline {
-    /// What the sampling of a source begins with.
-    pub(super) fn start(
+    /// What the sampling of a task starts from.
+    pub(super) fn sampling_start(
         &self,
-        source: &PreparedTask,
+        task: &PreparedTask,
         settings: &Settings,
         noise: &mut dyn Noise,
-    ) -> Result<Start, Error> {
+    ) -> Result<SamplingStart, Error> {
         let is_diffusers = settings.convention() == Convention::Diffusers;
         let shape = settings.check(&self.model)?;
-        let draw = |moments: &Moments, noise: &mut dyn Noise| {
-            if is_diffusers {
-                sampled(moments, &shape, noise)
-            } else {
-                repeated(&moments.mode()?, shape.images)
+        // diffusers leaves it to inpainting models to keep what is not masked.
+        let keeps = task.mask.is_some() && (self.model.input != NetworkInput::Inpaint || !is_diffusers);
+        let init = task.init.as_ref();
+        let is_visible = init.is_some_and(|init| task.mask.is_none() || !init.steps.is_all());
+        let image = match init.map(|init| &init.latents) {
+            Some(InitLatents::Encoded(moments)) if keeps || is_visible => {
+                Some(drawn_latents(moments, shape, is_diffusers, noise)?)
             }
-        };
-        // diffusers leaves it to a model for inpainting to keep what is not masked.
-        let keeps = source.mask.is_some() && (self.model.input != Input::Inpaint || !is_diffusers);
-        let from = source.image.as_ref();
-        let shows = from.is_some_and(|from| source.mask.is_none() || !from.walked.are_all());
-        let image = match from.map(|from| &from.latents) {
-            Some(ShownLatents::Encoded(moments)) if keeps || shows => Some(draw(moments, noise)?),
-            Some(ShownLatents::Drawn(latents)) => Some(fitting(latents, &shape)?),
+            Some(InitLatents::FirstPass(latents)) => Some(fitting(latents, shape)?),
             _ => None,
         };
-        let mut unit = shape.clone();
+        let mut unit = shape.zeros();
         noise.normal(&mut unit.values);
-        let mut beside = None;
-        let mut put = |latents, guidance| beside = Some(Beside { latents, guidance });
-        match (&source.beside, from) {
-            (prepare::Beside::Masked { mask, masked }, _) => {
-                put(under_mask(mask, &draw(masked, noise)?), None);
-            }
-            (prepare::Beside::Image(Some((moments, guidance))), _) => {
-                put(repeated(&moments.mean()?, shape.images)?, Some(*guidance));
-            }
-            (prepare::Beside::Image(None), _) => put(shape.clone(), None),
-            // diffusers encodes the masked image for every model: what is drawn later comes after it.
-            (prepare::Beside::Nothing, Some(Shown { latents: ShownLatents::Encoded(moments), .. }))
-                if keeps && is_diffusers =>
-            {
-                drop(draw(moments, noise)?);
-            }
-            (prepare::Beside::Nothing, _) => {}
-        }
+        let extra_channels = extra_channels(task, shape, (is_diffusers, keeps), noise)?;
         let schedule = settings.schedule(&self.model)?;
-        let mut start = match (from, &image) {
-            (Some(Shown { walked, .. }), Some(image)) if shows => {
-                let skipped = match *walked {
-                    Walked::Part(strength) => settings.convention().skipped_steps(settings.steps, strength),
-                    Walked::Last(steps) => settings.steps.saturating_sub(steps),
+        let mut start = match (init, &image) {
+            (Some(InitImage { steps, .. }), Some(image)) if is_visible => {
+                let skipped = match *steps {
+                    StepRange::Strength(strength) => {
+                        settings.convention().skipped_steps(settings.steps, strength)
+                    }
+                    StepRange::Last(steps) => settings.steps.saturating_sub(steps),
                 };
-                let schedule = schedule.after(skipped);
-                let schedule = schedule
-                    .map_err(|error| Error::Setting { name: "strength", reason: error.to_string() })?;
-                let values = schedule.add_noise(&filled(source, image, &unit), &unit.values);
-                let latents = Latents { values, ..shape };
-                Start { schedule, latents, beside: None, keep: None, is_enlarged: false }
+                let schedule =
+                    schedule.after(skipped).map_err(|error| Error::setting(Setting::Strength, error))?;
+                let values = schedule.add_noise(&filled(task, image, &unit), &unit.values);
+                let latents = shape.with_values(values);
+                SamplingStart { schedule, latents, extra_channels: None, keep: None, is_second_pass: false }
             }
-            _ => Start::noise(unit.clone(), schedule),
+            _ => SamplingStart::noise(unit.clone(), schedule),
         };
-        if let (Some(mask), Some(image), true) = (&source.mask, image, keeps) {
-            start.keep = Some(Keep { image: image.values, noise: unit.values, mask: mask.clone() });
+        if let (Some(mask), Some(image), true) = (&task.mask, image, keeps) {
+            start.keep = Some(KeepMask { image: image.values, noise: unit.values, mask: mask.clone() });
         }
-        let is_enlarged = matches!(from, Some(Shown { latents: ShownLatents::Drawn(_), .. }));
-        Ok(Start { beside, is_enlarged, ..start })
+        let is_second_pass = matches!(init, Some(InitImage { latents: InitLatents::FirstPass(_), .. }));
+        Ok(SamplingStart { extra_channels, is_second_pass, ..start })
     }
 }
 
-impl Walked {
-    /// Whether the drawing begins with noise alone.
-    fn are_all(self) -> bool {
-        matches!(self, Walked::Part(strength) if strength >= 1.0)
+impl StepRange {
+    /// Whether the sampling begins with noise alone.
+    fn is_all(self) -> bool {
+        matches!(self, StepRange::Strength(strength) if strength >= 1.0)
     }
+}
+
+/// The extra channels of a task. In diffusers' order, random numbers may be drawn for them.
+fn extra_channels(
+    task: &PreparedTask,
+    shape: LatentShape,
+    (is_diffusers, keeps): (bool, bool),
+    noise: &mut dyn Noise,
+) -> Result<Option<ExtraChannels>, Error> {
+    let init = task.init.as_ref().map(|init| &init.latents);
+    let (latents, guidance) = match (&task.extra, init) {
+        (ExtraImage::Masked { mask, masked }, _) => {
+            (under_mask(mask, &drawn_latents(masked, shape, is_diffusers, noise)?), None)
+        }
+        (ExtraImage::Edit(Some((moments, guidance))), _) => {
+            (repeated(&moments.mean()?, shape.images)?, Some(*guidance))
+        }
+        (ExtraImage::Edit(None), _) => (shape.zeros(), None),
+        // diffusers encodes the masked image for every model: what is drawn later comes after it.
+        (ExtraImage::None, Some(InitLatents::Encoded(moments))) if keeps && is_diffusers => {
+            drop(drawn_latents(moments, shape, is_diffusers, noise)?);
+            return Ok(None);
+        }
+        (ExtraImage::None, _) => return Ok(None),
+    };
+    Ok(Some(ExtraChannels { latents, guidance }))
+}
+
+/// Latents of an image: in diffusers drawn for each image, otherwise the mode for all.
+fn drawn_latents(
+    moments: &Moments,
+    shape: LatentShape,
+    is_diffusers: bool,
+    noise: &mut dyn Noise,
+) -> Result<Latents, Error> {
+    if is_diffusers { sampled(moments, shape, noise) } else { repeated(&moments.mode()?, shape.images) }
 }
 
 /// The latents, if they are of this shape.
-fn fitting(latents: &Latents, shape: &Latents) -> Result<Latents, Error> {
-    let dims = |of: &Latents| [of.images, of.channels, of.height, of.width];
-    if dims(latents) == dims(shape) {
+fn fitting(latents: &Latents, shape: LatentShape) -> Result<Latents, Error> {
+    if latents.shape() == shape {
         return Ok(latents.clone());
     }
-    let reason = format!("latents {:?} are given, and {:?} are drawn", dims(latents), dims(shape));
-    Err(Error::Setting { name: "latents", reason })
+    let dims = |of: LatentShape| [of.images, of.channels, of.height, of.width];
+    let reason = format!("latents {:?} are given, and {:?} are needed", dims(latents.shape()), dims(shape));
+    Err(Error::setting(Setting::Latents, reason))
 }
 
 /// A latent for each image, drawn from a distribution.
-fn sampled(moments: &Moments, shape: &Latents, noise: &mut dyn Noise) -> Result<Latents, Error> {
-    let mut out = shape.clone();
+fn sampled(moments: &Moments, shape: LatentShape, noise: &mut dyn Noise) -> Result<Latents, Error> {
+    let mut out = shape.zeros();
     noise.normal(&mut out.values);
     for image in 0..out.images {
         let latent = moments.sample(&out.channels_last(image..image + 1)?)?;
@@ -165,12 +181,12 @@ fn repeated(latent: &latent_tensor::Tensor, images: usize) -> Result<Latents, Er
     Ok(Latents { values: one.values.repeat(images), images, ..one })
 }
 
-/// An image's latent with the source's filling in what is to be drawn.
-fn filled(source: &PreparedTask, image: &Latents, noise: &Latents) -> Vec<f32> {
-    let mask = source.mask.iter().flatten().cycle();
+/// An image's latent with the fill of the task in what is to be drawn.
+fn filled(task: &PreparedTask, image: &Latents, noise: &Latents) -> Vec<f32> {
+    let mask = task.mask.iter().flatten().cycle();
     let mut values = image.values.clone();
     for ((value, noise), mask) in values.iter_mut().zip(&noise.values).zip(mask) {
-        match source.fill {
+        match task.fill {
             Fill::Noise if *mask > 0.0 => *value = *noise,
             Fill::Zero if *mask > 0.0 => *value = 0.0,
             _ => {}

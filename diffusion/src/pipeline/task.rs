@@ -1,34 +1,38 @@
-//! What is to be done with an image.
+//! What a run makes: an image from text, or another one of an image.
 
-use super::{Image, Mask, Settings};
+use super::Settings;
+use super::settings::GUIDANCE;
 use crate::Error;
-use crate::families::{Input, Model};
+use crate::families::{Model, NetworkInput};
+use crate::image::Image;
+use crate::mask::Mask;
 use crate::names::{self, Named, UnknownName};
+use crate::setting::{Bounds, Setting, SettingProblem};
 
-/// What a run makes, and what of.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a run makes, and from what.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Task<'a> {
-    /// An image from words alone.
+    /// An image from text alone.
     #[default]
     TextToImage,
     /// An image redrawn.
     ImageToImage {
         /// The image.
         image: &'a Image,
-        /// How much of it may change, from 0 to 1: the part of the steps that is walked.
+        /// How much of it may change, above 0 and at most 1: the fraction of the steps that is run.
         strength: f64,
     },
-    /// A part of an image drawn anew. The rest stays as it is, byte for byte.
+    /// A part of an image redrawn. The rest stays as it is, byte for byte.
     Inpaint {
         /// The image.
         image: &'a Image,
         /// The part, of the image's size.
         mask: &'a Mask,
-        /// How much of the part may change, from 0 to 1. At 1 it is drawn from noise alone.
+        /// How much of the part may change, above 0 and at most 1. At 1 it is drawn from noise alone.
         strength: f64,
-        /// What is in the part when the drawing begins.
+        /// What is in the part when the sampling begins.
         fill: Fill,
-        /// Softness of the part's edge in pixels, inside of it ([`Mask::feathered`]).
+        /// Softness of the part's edge in pixels, 0 to 64, inside of the part ([`Mask::feathered`]).
         feather: f64,
     },
     /// An image changed by an instruction, by a model that was trained for that (Brooks et al., InstructPix2Pix, 2023).
@@ -40,11 +44,11 @@ pub enum Task<'a> {
     },
 }
 
-/// What a hole is filled with before it is drawn. At strength 1 the drawing begins with noise alone, and this shows in a
-/// feathered edge only.
+/// What the part under a mask is filled with before it is redrawn. At strength 1 the sampling begins with noise alone, and
+/// this shows in a feathered edge only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fill {
-    /// What the image has there.
+    /// The image itself.
     #[default]
     Original,
     /// The nearest colours around.
@@ -56,10 +60,10 @@ pub enum Fill {
 }
 
 impl Fill {
-    /// All fillings.
+    /// All of them.
     pub const ALL: &[Fill] = &[Fill::Original, Fill::Nearest, Fill::Noise, Fill::Zero];
 
-    /// The filling of that name.
+    /// The fill of that name.
     ///
     /// # Errors
     /// [`UnknownName`], with the nearest known one.
@@ -91,8 +95,9 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// The settings with the size of the task's image, made larger until the model can draw it. What is too much is cut
-    /// off in the end.
+    /// The settings with the size of the task's image, rounded up to a size that the model can draw; the excess is cut off
+    /// in the end. [`Pipeline::run`](crate::Pipeline::run) and [`Pipeline::draw`](crate::Pipeline::draw) do this
+    /// themselves.
     #[must_use]
     pub fn sized(&self, mut settings: Settings, model: &Model) -> Settings {
         if let Some(image) = self.image() {
@@ -102,54 +107,100 @@ impl<'a> Task<'a> {
         settings
     }
 
-    /// Checks the task and its settings against a model. Settings are to be those of [`Task::sized`].
+    /// Checks the task and its settings, which are those of [`Task::sized`], against a model.
     ///
     /// # Errors
-    /// What the model cannot do, and what it could instead.
+    /// [`Error::Setting`]: what the model cannot do, and what it can do instead.
     pub fn check(&self, settings: &Settings, model: &Model) -> Result<(), Error> {
-        let refuse = |name, reason| Err(Error::Setting { name, reason });
+        let within = |setting, value, bounds, usual| {
+            SettingProblem::check_range(value, bounds, usual)
+                .map_err(|problem| Error::setting(setting, problem))
+        };
         let latents = settings.check(model)?;
         if let Some(Image { width, height, rgb }) = self.image() {
             let factor = model.vae.factor();
-            let drawn = [latents.width, latents.height].map(|side| side * factor);
-            if [width, height].map(|side| side.next_multiple_of(factor)) != drawn
-                || rgb.len() != 3 * width * height
+            let expected = [latents.width, latents.height].map(|side| side * factor);
+            let given = [*width, *height];
+            if given.map(|side| side.next_multiple_of(factor)) != expected || rgb.len() != 3 * width * height
             {
-                let [w, h] = drawn;
-                return refuse(
-                    "image",
-                    format!("{width}x{height} pixels are given, and {w}x{h} are to be drawn"),
-                );
+                return Err(Error::setting(Setting::Image, SettingProblem::SizeMismatch { given, expected }));
             }
         }
         match *self {
-            Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. }
-                if !(strength > 0.0 && strength <= 1.0) =>
-            {
-                refuse("strength", format!("{strength} is not above 0 and at most 1; 0.75 is usual"))
+            Task::TextToImage => Ok(()),
+            Task::ImageToImage { strength, .. } => {
+                within(Setting::Strength, strength, STRENGTH, Some("0.75"))
             }
-            Task::Inpaint { mask, image, feather, .. } => {
-                if !(0.0..=MAX_FEATHER).contains(&feather) {
-                    return refuse("mask blur", format!("{feather} is not in 0 to {MAX_FEATHER} pixels"));
-                }
+            Task::Inpaint { strength, mask, image, feather, .. } => {
+                within(Setting::Strength, strength, STRENGTH, Some("0.75"))?;
+                within(Setting::MaskBlur, feather, FEATHER, Some("4"))?;
                 mask.expect_size_of(image)
             }
-            Task::Edit { .. } if model.input != Input::Edit => refuse(
-                "model",
-                format!(
+            Task::Edit { .. } if model.input != NetworkInput::Edit => {
+                let reason = format!(
                     "this is a {} model of {}, which follows no instructions; give one of InstructPix2Pix (8 input \
                      channels, such as instruct-pix2pix-00-22000), or redraw the image by a prompt: img2img",
                     model.family.label,
                     model.input.label()
-                ),
-            ),
-            Task::Edit { guidance, .. } if !(-1000.0..=1000.0).contains(&guidance) => {
-                refuse("img cfg scale", format!("{guidance} is not in -1000 to 1000; 1.5 is usual"))
+                );
+                Err(Error::setting(Setting::Model, SettingProblem::Unsupported(reason)))
             }
-            _ => Ok(()),
+            Task::Edit { guidance, .. } => within(Setting::ImageGuidance, guidance, GUIDANCE, Some("1.5")),
         }
     }
 }
 
-/// Softest edge of a mask, in pixels.
-const MAX_FEATHER: f64 = 64.0;
+/// How much of an image may change.
+const STRENGTH: Bounds = Bounds::new(0.0, 1.0).above_min();
+/// Softness of a mask's edge in pixels.
+const FEATHER: Bounds = Bounds::new(0.0, 64.0);
+
+/// A [`Task`] with its own images: it can be kept and sent to another thread.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum OwnedTask {
+    /// As [`Task::TextToImage`].
+    #[default]
+    TextToImage,
+    /// As [`Task::ImageToImage`].
+    ImageToImage {
+        /// The image.
+        image: Image,
+        /// How much of it may change.
+        strength: f64,
+    },
+    /// As [`Task::Inpaint`].
+    Inpaint {
+        /// The image.
+        image: Image,
+        /// The part that is redrawn.
+        mask: Mask,
+        /// How much of the part may change.
+        strength: f64,
+        /// What is in the part when the sampling begins.
+        fill: Fill,
+        /// Softness of the part's edge in pixels.
+        feather: f64,
+    },
+    /// As [`Task::Edit`].
+    Edit {
+        /// The image.
+        image: Image,
+        /// How closely to keep to the image.
+        guidance: f64,
+    },
+}
+
+impl OwnedTask {
+    /// The task, borrowed.
+    #[must_use]
+    pub fn as_task(&self) -> Task<'_> {
+        match self {
+            OwnedTask::TextToImage => Task::TextToImage,
+            OwnedTask::ImageToImage { image, strength } => Task::ImageToImage { image, strength: *strength },
+            OwnedTask::Inpaint { image, mask, strength, fill, feather } => {
+                Task::Inpaint { image, mask, strength: *strength, fill: *fill, feather: *feather }
+            }
+            OwnedTask::Edit { image, guidance } => Task::Edit { image, guidance: *guidance },
+        }
+    }
+}

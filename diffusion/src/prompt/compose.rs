@@ -32,7 +32,7 @@ pub struct Subprompt<'a> {
 /// # Errors
 /// [`Error::Setting`]: more than 32 subprompts, a weight beyond 1000.
 pub fn subprompts(prompt: &str) -> Result<Vec<Subprompt<'_>>, Error> {
-    let wrong = |reason| Err(Error::Setting { name: "prompt", reason });
+    let wrong = |reason| Err(Error::setting(crate::Setting::Prompt, reason));
     let parts: Vec<&str> = split(prompt).take(MOST + 1).collect();
     if parts.len() > MOST {
         return wrong(format!("AND joins more than {MOST} prompts; each of them takes time in every step"));

@@ -22,7 +22,7 @@ pub use parse::{Segment, parse};
 pub use schedule::PromptSchedule;
 pub use wildcards::Wildcards;
 
-use crate::embeddings::Words;
+use crate::embeddings::LearnedEmbeddings;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};
 use std::ops::Range;
 
@@ -66,20 +66,25 @@ pub fn encode(prompt: &str, padding: u32) -> Vec<Chunk> {
 
 /// As [`encode`], with learned embeddings.
 #[must_use]
-pub fn encode_with(prompt: &str, padding: u32, words: &Words) -> Vec<Chunk> {
+pub fn encode_with(prompt: &str, padding: u32, words: &LearnedEmbeddings) -> Vec<Chunk> {
     chunks_with(&parse(prompt), Tokenizer::clip(), padding, words)
 }
 
 /// Splits segments into chunks of 75 tokens, at least one. A break ends its chunk.
 #[must_use]
 pub fn chunks(segments: &[Segment], tokenizer: &Tokenizer, padding: u32) -> Vec<Chunk> {
-    chunks_with(segments, tokenizer, padding, &Words::default())
+    chunks_with(segments, tokenizer, padding, &LearnedEmbeddings::default())
 }
 
 /// As [`chunks`], with learned embeddings in place of their names. An embedding of several tokens is not split by the end of
 /// a chunk if it fits into one.
 #[must_use]
-pub fn chunks_with(segments: &[Segment], tokenizer: &Tokenizer, padding: u32, words: &Words) -> Vec<Chunk> {
+pub fn chunks_with(
+    segments: &[Segment],
+    tokenizer: &Tokenizer,
+    padding: u32,
+    words: &LearnedEmbeddings,
+) -> Vec<Chunk> {
     let mut builder = ChunkBuilder { chunks: Vec::new(), tokens: Vec::with_capacity(CHUNK_TOKENS), padding };
     for segment in segments {
         match segment {

@@ -75,14 +75,12 @@ impl PromptSchedule {
                 next
             });
             if schedule.texts.len() > 1 && bytes > MAX_TEXT_BYTES {
-                return Err(Error::Setting {
-                    name: "prompt",
-                    reason: format!(
-                        "its changing parts make more than {} MB of texts in {} steps; shorten it",
-                        MAX_TEXT_BYTES >> 20,
-                        first + second
-                    ),
-                });
+                let reason = format!(
+                    "its changing parts make more than {} MB of texts in {} steps; shorten it",
+                    MAX_TEXT_BYTES >> 20,
+                    first + second
+                );
+                return Err(Error::setting(crate::Setting::Prompt, reason));
             }
             match schedule.spans.last_mut() {
                 Some((until, same)) if *same == place => *until = end,

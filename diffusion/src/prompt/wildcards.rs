@@ -263,5 +263,5 @@ fn mix(state: u64) -> u64 {
 }
 
 fn wrong(reason: String) -> Error {
-    Error::Setting { name: "wildcards", reason }
+    Error::setting(crate::Setting::Wildcards, reason)
 }

@@ -74,6 +74,12 @@ pub struct PerImage {
     generators: Vec<Box<dyn Noise + Send>>,
 }
 
+impl std::fmt::Debug for PerImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PerImage").field("images", &self.generators.len()).finish_non_exhaustive()
+    }
+}
+
 impl PerImage {
     /// One generator for each image, in the order in which the images lie in the batch.
     #[must_use]

@@ -11,6 +11,7 @@ const SEED_MULTIPLIER: u32 = 1_812_433_253;
 const TOP_BIT: u32 = 1 << 31;
 
 /// MT19937, 32 bits at a time.
+#[derive(Debug)]
 pub(super) struct Mt19937 {
     state: [u32; WORDS],
     /// The next word to hand out; `WORDS` if they are used up.

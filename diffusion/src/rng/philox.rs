@@ -19,6 +19,7 @@ const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const TO_UNIT: f32 = 2.328_306_4e-10;
 
 /// Normal numbers like those of torch's CUDA generator.
+#[derive(Debug)]
 pub struct Philox {
     key: [u32; 2],
     call: u32,

@@ -20,6 +20,7 @@ const F32_BITS: u32 = 24;
 const F64_BITS: u32 = 53;
 
 /// torch's generator on the CPU.
+#[derive(Debug)]
 pub struct TorchCpu {
     words: Mt19937,
     /// The second number of the last pair drawn for a small tensor.

@@ -2,16 +2,17 @@
 //! Dhariwal, "Improved denoising diffusion probabilistic models", 2021, section 4). diffusers' `DDPMScheduler`.
 //!
 //! Its mean and variance (equations 6 and 7) are, divided by sqrt(alpha-bar), the ancestral step of [`super::EulerA`] with all the noise of
-//! the forward process. What is its own are the levels in diffusers' convention: [`Grid::Ddpm`].
+//! the forward process. What is its own are the levels in diffusers' convention: [`Discretization::Ddpm`].
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
 /// DDPM. First order, one evaluation a step, noise in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ddpm;
 
 impl Named for Ddpm {
@@ -29,11 +30,11 @@ impl Sampler for Ddpm {
         "the original; needs a hundred steps or more"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Ddpm
+    fn discretization(&self) -> Discretization {
+        Discretization::Ddpm
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let denoised = run.denoise(i)?;

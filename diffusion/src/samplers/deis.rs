@@ -7,11 +7,12 @@
 
 use super::history::{History, order_at_end};
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// DEIS. One evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deis {
     /// Levels that count in a step, 1 to 3.
     pub order: usize,
@@ -37,11 +38,11 @@ impl Sampler for Deis {
         "much as DPM++ 2M; good from 10 to 20 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Deis
+    fn discretization(&self) -> Discretization {
+        Discretization::Deis
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         let mut noises = History::new(self.order);
         for i in 0..total {

@@ -4,11 +4,12 @@
 //! Euler's method goes half of the way in log sigma, and the slope there is taken for the whole step. A step to 0 is Euler's alone.
 
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// DPM-Solver-2. Second order, two evaluations a step; noise only if it is churned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpm2;
 
 impl Named for Dpm2 {
@@ -30,8 +31,8 @@ impl Sampler for Dpm2 {
         "precise, two evaluations a step; much as Heun"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Dpm2
+    fn discretization(&self) -> Discretization {
+        Discretization::Dpm2
     }
 
     fn default_kind(&self) -> ScheduleKind {
@@ -42,7 +43,7 @@ impl Sampler for Dpm2 {
         2
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;
@@ -55,7 +56,7 @@ impl Sampler for Dpm2 {
 
 /// From the level `from` to `to` along the slope in the middle.
 pub(super) fn midpoint_step(
-    run: &mut Run<'_>,
+    run: &mut SamplingRun<'_>,
     index: usize,
     denoised: &[f32],
     from: f64,
@@ -65,7 +66,7 @@ pub(super) fn midpoint_step(
         run.set(&[(1.0, denoised)]);
         return Ok(());
     }
-    let middle = run.schedule.training().level_at((from * to).sqrt());
+    let middle = run.schedule.noise_model().level_at((from * to).sqrt());
     let there = sum(&[(middle.sigma / from, &*run.x), (1.0 - middle.sigma / from, denoised)]);
     let second = run.denoise_at(index, &there, middle)?;
     let slope = (to - from) / middle.sigma;

@@ -4,14 +4,15 @@
 
 use super::dpm2::midpoint_step;
 use super::run::ancestral;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
 /// DPM-Solver-2 with ancestral noise. Two evaluations a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpm2A;
 
 impl Named for Dpm2A {
@@ -33,8 +34,8 @@ impl Sampler for Dpm2A {
         "much as Euler a, two evaluations a step"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Dpm2
+    fn discretization(&self) -> Discretization {
+        Discretization::Dpm2
     }
 
     fn default_kind(&self) -> ScheduleKind {
@@ -45,7 +46,7 @@ impl Sampler for Dpm2A {
         2
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);

@@ -15,16 +15,16 @@
 
 use super::history::{History, order_at_end};
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The usual amount of noise where there is noise: as much as the forward process adds.
 const DEFAULT_ETA: f64 = 1.0;
 
-/// How the slope of the estimate counts.
+/// How the slope of the estimate is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum SlopeRule {
     /// As its value in the middle of the step.
     Midpoint,
     /// Integrated exactly ("heun" in diffusers).
@@ -40,14 +40,14 @@ pub enum Extrapolated {
     Noise,
 }
 
-/// A multistep DPM-Solver with all its switches, of which the samplers with names are some settings.
-#[derive(Clone, Copy, Debug)]
+/// A multistep DPM-Solver with all its switches, some settings of which are the samplers with names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DpmSolver {
     /// 1 to 3: levels that count in a step.
     pub order: usize,
     /// How the slope counts; order 3 always integrates.
-    pub rule: Rule,
-    /// Whether noise is added: `Run::eta`, or 1.
+    pub rule: SlopeRule,
+    /// Whether noise is added: `SamplingRun::eta`, or 1.
     pub stochastic: bool,
     /// What is extrapolated. With the noise, none can be added.
     pub extrapolated: Extrapolated,
@@ -59,7 +59,7 @@ impl DpmSolver {
     /// DPM-Solver++(2M).
     pub const PLUS_PLUS_2M: Self = Self {
         order: 2,
-        rule: Rule::Midpoint,
+        rule: SlopeRule::Midpoint,
         stochastic: false,
         extrapolated: Extrapolated::Image,
         lower_at_end: true,
@@ -72,7 +72,7 @@ impl DpmSolver {
         match *before {
             [] => vec![first],
             [h0] => {
-                let slope = if self.rule == Rule::Midpoint { first / 2.0 } else { integral };
+                let slope = if self.rule == SlopeRule::Midpoint { first / 2.0 } else { integral };
                 let change = slope * h / h0;
                 vec![first + change, -change]
             }
@@ -103,11 +103,11 @@ impl Sampler for DpmSolver {
         "the family of the DPM++ multistep samplers, with all switches"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = if self.stochastic { run.eta.unwrap_or(DEFAULT_ETA) } else { 0.0 };
         let of_noise = self.extrapolated == Extrapolated::Noise;
         let total = run.schedule.steps();

@@ -4,11 +4,12 @@
 //! The formula is in [`DpmSolver`]'s file. The first step has no step before it, and the last, whose length is infinite, would
 //! extrapolate too far: both take the newest estimate alone.
 
-use super::{DpmSolver, Run, SampleError, Sampler};
+use super::{DpmSolver, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// DPM-Solver++(2M). Second order, one evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpmpp2m;
 
 impl Named for Dpmpp2m {
@@ -26,15 +27,15 @@ impl Sampler for Dpmpp2m {
         "the default: sharp from 15 to 30 steps, one evaluation each"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::Karras
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         DpmSolver::PLUS_PLUS_2M.sample(run)
     }
 }

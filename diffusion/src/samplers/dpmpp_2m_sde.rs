@@ -4,11 +4,12 @@
 //! Each step draws fresh noise. k-diffusion takes it from a Brownian path, whose increments between the levels of one run are
 //! just as independent; they differ in that its noise stays the same path when the number of steps changes.
 
-use super::{DpmSolver, Run, SampleError, Sampler};
+use super::{DpmSolver, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// DPM-Solver++(2M) SDE. Second order, one evaluation a step, noise in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpmpp2mSde;
 
 impl Named for Dpmpp2mSde {
@@ -26,15 +27,15 @@ impl Sampler for Dpmpp2mSde {
         "rich detail from 20 to 40 steps; images change with the number of steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::Exponential
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         DpmSolver { stochastic: true, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
     }
 }

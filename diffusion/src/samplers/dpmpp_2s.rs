@@ -4,11 +4,12 @@
 //! pair began to its end. So a level is one evaluation, and what the caller sees in the middle of a pair is of the first order. The
 //! last level, and the one before it if their number is even, is of the first order.
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// DPM-Solver++(2S). Second order, one evaluation for each half step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpmpp2s;
 
 impl Named for Dpmpp2s {
@@ -26,15 +27,15 @@ impl Sampler for Dpmpp2s {
         "as DPM++ 2M, each pair of steps on its own"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::Karras
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         // Where the pair began: latents, estimate and sigma.
         let mut begun: Option<(Vec<f32>, Vec<f32>, f64)> = None;

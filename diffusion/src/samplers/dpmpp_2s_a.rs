@@ -4,14 +4,15 @@
 //! target, and noise makes up for the rest, as in [`super::EulerA`].
 
 use super::run::{ancestral, sum};
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
 /// DPM-Solver++(2S) with ancestral noise. Two evaluations a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpmpp2sA;
 
 impl Named for Dpmpp2sA {
@@ -33,8 +34,8 @@ impl Sampler for Dpmpp2sA {
         "detailed and varied, two evaluations a step"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
     fn default_kind(&self) -> ScheduleKind {
@@ -45,7 +46,7 @@ impl Sampler for Dpmpp2sA {
         2
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
@@ -53,7 +54,7 @@ impl Sampler for Dpmpp2sA {
             let (down, up) = ancestral(from, to, eta);
             let mut second = None;
             if down > 0.0 {
-                let middle = run.schedule.training().level_at((from * down).sqrt());
+                let middle = run.schedule.noise_model().level_at((from * down).sqrt());
                 let part = middle.sigma / from;
                 let there = sum(&[(part, &*run.x), (1.0 - part, &denoised)]);
                 second = Some(run.denoise_at(i, &there, middle)?);

@@ -1,11 +1,12 @@
 //! DPM-Solver++(3M) with noise: the third order of Lu et al., "DPM-Solver++", 2022, appendix B, with the noise of appendix C.
 //! k-diffusion's `sample_dpmpp_3m_sde`.
 
-use super::{DpmSolver, Run, SampleError, Sampler};
+use super::{DpmSolver, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// DPM-Solver++(3M) SDE. Third order, one evaluation a step, noise in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpmpp3mSde;
 
 impl Named for Dpmpp3mSde {
@@ -23,15 +24,15 @@ impl Sampler for Dpmpp3mSde {
         "as DPM++ 2M SDE, for 30 steps and more"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::Exponential
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         DpmSolver { order: 3, stochastic: true, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
     }
 }

@@ -6,14 +6,15 @@
 //! part of the whole step's. Each alone has the same distribution.)
 
 use super::run::{ancestral, sum};
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
 /// DPM-Solver++ SDE. Two evaluations a step, noise in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DpmppSde;
 
 impl Named for DpmppSde {
@@ -31,8 +32,8 @@ impl Sampler for DpmppSde {
         "rich detail already from 10 steps, two evaluations each"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
     fn default_kind(&self) -> ScheduleKind {
@@ -43,13 +44,13 @@ impl Sampler for DpmppSde {
         2
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
             if to > 0.0 {
-                let middle = run.schedule.training().level_at((from * to).sqrt());
+                let middle = run.schedule.noise_model().level_at((from * to).sqrt());
                 let (down, up) = ancestral(from, middle.sigma, eta);
                 let mut there = sum(&[(down / from, &*run.x), (1.0 - down / from, &denoised)]);
                 if up > 0.0 {

@@ -11,9 +11,9 @@
 //! whose second factor has the power eta here: 0 leaves phi(s) = s, the equation without noise.
 
 use super::history::History;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The usual amount of noise: the paper's.
 const DEFAULT_ETA: f64 = 1.0;
@@ -23,6 +23,7 @@ const STAGES: usize = 3;
 const PARTS: u32 = 32;
 
 /// ER-SDE-Solver-3. One evaluation a step, noise in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErSde;
 
 impl Named for ErSde {
@@ -40,11 +41,11 @@ impl Sampler for ErSde {
         "noise where it helps and little elsewhere; detailed from 15 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         let phi = |s: f64| s * (s.powf(0.3).exp() + 10.0).powf(eta);
         let mut history = History::new(STAGES);

@@ -3,11 +3,12 @@
 //!
 //! One straight line from level to level: x' = D + (x - D) sigma' / sigma.
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// Euler's method. First order, one evaluation a step; noise only if it is churned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Euler;
 
 impl Named for Euler {
@@ -25,11 +26,11 @@ impl Sampler for Euler {
         "simple and fast: a good first choice"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;

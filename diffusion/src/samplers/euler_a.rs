@@ -6,15 +6,16 @@
 //! to sqrt(sigma'^2 - up^2), and noise times up is added. This is the sampling of DDPM (Ho, Jain, Abbeel
 //! 2020) in other coordinates.
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The usual amount of noise: all of it.
 const DEFAULT_ETA: f64 = 1.0;
 
 /// Euler's method with ancestral noise. First order, one evaluation a step; images go on changing with more
 /// steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EulerA;
 
 impl Named for EulerA {
@@ -36,11 +37,11 @@ impl Sampler for EulerA {
         "varied and soft; images go on changing with the steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let denoised = run.denoise(i)?;

@@ -5,11 +5,12 @@
 //! Euler's alone, as there is no slope at its end.
 
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// Heun's method. Second order, two evaluations a step; noise only if it is churned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heun;
 
 impl Named for Heun {
@@ -27,15 +28,15 @@ impl Sampler for Heun {
         "precise, two evaluations a step; half the steps of Euler will do"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
     fn evaluations(&self) -> usize {
         2
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;

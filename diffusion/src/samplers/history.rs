@@ -1,17 +1,17 @@
-//! What multistep samplers remember: values of the steps before, newest first.
+//! Values of earlier steps that multistep samplers keep, newest first.
 
 use std::collections::VecDeque;
 
 /// The values at the last few levels.
 pub(super) struct History {
     entries: VecDeque<(f64, Vec<f32>)>,
-    most: usize,
+    max: usize,
 }
 
 impl History {
-    /// Remembers `most` levels.
-    pub(super) fn new(most: usize) -> Self {
-        Self { entries: VecDeque::new(), most }
+    /// Keeps at most `max` levels.
+    pub(super) fn new(max: usize) -> Self {
+        Self { entries: VecDeque::new(), max }
     }
 
     /// Adds the values at a level; at the level of the newest entry they replace it, so that all levels differ.
@@ -20,7 +20,7 @@ impl History {
             self.entries.pop_front();
         }
         self.entries.push_front((sigma, values));
-        self.entries.truncate(self.most);
+        self.entries.truncate(self.max);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -42,7 +42,7 @@ impl History {
     }
 }
 
-/// The order that fits where so many steps are `left`, this one included. With few steps in all, high orders at the end, where
+/// The order to use when `left` steps are left, this one included. With few steps in all, high orders at the end, where
 /// levels fall fast, would overshoot (Lu et al. 2022, appendix D.1; `lower_order_final` of diffusers).
 pub(super) fn order_at_end(order: usize, left: usize, total: usize) -> usize {
     const FEW_STEPS: usize = 15;

@@ -7,14 +7,15 @@
 
 use super::history::History;
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// Slopes that count in a step.
 const MAX_ORDER: usize = 4;
 
 /// iPNDM. Fourth order where the levels are evenly spaced, one evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipndm;
 
 impl Named for Ipndm {
@@ -32,11 +33,11 @@ impl Sampler for Ipndm {
         "as PLMS without its extra evaluation; smooth at 10 to 20 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(MAX_ORDER);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);

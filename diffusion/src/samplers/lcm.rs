@@ -5,16 +5,17 @@
 //! The model's function is c_skip z + c_out D, with z the variance-preserving latents; both factors follow from the time step t (appendix
 //! B): c_skip is 1 at t = 0, where nothing is left to do, and next to nothing everywhere else.
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Convention, Grid};
+use crate::schedule::{Convention, Discretization};
 
-/// What time steps are multiplied with in the boundary condition.
+/// What time steps are multiplied by in the boundary condition.
 const TIMESTEP_SCALING: f64 = 10.0;
 /// sigma_data^2 in the boundary condition.
 const DATA_VARIANCE: f64 = 0.25;
 
 /// The sampler of latent consistency models. One evaluation a step, noise between steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lcm;
 
 impl Named for Lcm {
@@ -29,25 +30,25 @@ impl Sampler for Lcm {
     }
 
     fn about(&self) -> &'static str {
-        "only for LCM models and LCM LoRAs: 4 to 8 steps, --cfg-scale 1 to 2"
+        "only for LCM models and LCM LoRAs: 4 to 8 steps, cfg scale 1 to 2"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Lcm
+    fn discretization(&self) -> Discretization {
+        Discretization::Lcm
     }
 
     fn default_convention(&self) -> Convention {
         Convention::Diffusers
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let (level, to) = (run.schedule.levels()[i], run.span(i).1);
             let denoised = run.denoise(i)?;
             let time = TIMESTEP_SCALING * level.timestep;
             let skip = DATA_VARIANCE / (time * time + DATA_VARIANCE);
             let out = time / (time * time + DATA_VARIANCE).sqrt();
-            run.blend(skip / level.sigma.hypot(1.0), out, &denoised);
+            run.blend(skip / run.schedule.noise_model().input_divisor(level.sigma), out, &denoised);
             run.add_noise(to);
             run.end_step(i, &denoised)?;
         }

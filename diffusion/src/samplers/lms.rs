@@ -5,11 +5,12 @@
 
 use super::history::History;
 use super::run::sum;
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The linear multistep method. One evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lms {
     /// Slopes that count in a step, 1 to 4.
     pub order: usize,
@@ -35,11 +36,11 @@ impl Sampler for Lms {
         "old and smooth; 30 steps and more, with normal levels"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Euler
+    fn discretization(&self) -> Discretization {
+        Discretization::Euler
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(self.order);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);

@@ -1,7 +1,7 @@
 //! Samplers: from noise to an image by repeatedly asking the model what the image might be.
 //!
-//! All work on "variance exploding" latents, x = x0 + sigma n, and see the model as a [`Denoiser`], the
-//! estimate of x0 given x: D(x, sigma) in Karras et al., "Elucidating the design space of diffusion-based
+//! All work on noisy latents as the [`NoiseModel`](crate::schedule::NoiseModel) defines them (for Stable Diffusion
+//! "variance exploding": x = x0 + sigma n), and see the model as a [`Denoiser`], the estimate of x0 given x: D(x, sigma) in Karras et al., "Elucidating the design space of diffusion-based
 //! generative models", 2022. The direction in which x changes with sigma is (x - D) / sigma. What sets
 //! programs apart is mostly the choice of levels, and that is [`crate::schedule`]'s; a sampler is only the
 //! rule for one step.
@@ -9,7 +9,7 @@
 //! Every sampler works element by element, with coefficients in f64 and latents in f32, so that an image
 //! does not depend on what else is in its batch.
 //!
-//! A new sampler is a file with an implementation of [`Sampler`] and a line in [`ALL`].
+//! A new sampler is a file with an implementation of [`Sampler`] and two lines here: its module and its place in [`ALL`].
 
 mod ddim;
 mod ddpm;
@@ -33,7 +33,6 @@ mod ipndm;
 mod lcm;
 mod lms;
 mod plms;
-mod prediction;
 mod res_multistep;
 mod run;
 mod tcd;
@@ -42,7 +41,7 @@ mod unipc;
 pub use ddim::Ddim;
 pub use ddpm::Ddpm;
 pub use deis::Deis;
-pub use dpm_solver::{DpmSolver, Extrapolated, Rule};
+pub use dpm_solver::{DpmSolver, Extrapolated, SlopeRule};
 pub use dpm2::Dpm2;
 pub use dpm2_a::Dpm2A;
 pub use dpmpp_2m::Dpmpp2m;
@@ -59,25 +58,29 @@ pub use heun::Heun;
 pub use ipndm::Ipndm;
 pub use lcm::Lcm;
 pub use lms::Lms;
-pub use plms::{Plms, Start};
-pub use prediction::Prediction;
+pub use plms::{Plms, PlmsStart};
 pub use res_multistep::ResMultistep;
-pub use run::{Denoiser, Run, SampleError, Step};
+pub use run::{Denoiser, SampleError, SamplerStep, SamplingRun};
 pub use tcd::Tcd;
-pub use unipc::{UniPc, Variant};
+pub use unipc::{UniPc, UniPcVariant};
+
+pub use crate::schedule::Prediction;
 
 use crate::names::{self, Named, UnknownName};
-use crate::schedule::{Convention, Grid, ScheduleKind};
+use crate::schedule::{Convention, Discretization, ScheduleKind};
+use std::fmt;
 
 /// A rule for getting from one noise level to the next.
-pub trait Sampler: Named + Sync {
+///
+/// Samplers are compared by their names.
+pub trait Sampler: Named + fmt::Debug + Sync {
     /// The name that the web UI shows.
     fn label(&self) -> &'static str;
 
     /// When to use it, in a line.
     fn about(&self) -> &'static str;
 
-    /// The spacing that the web UI takes with it when none is asked for.
+    /// The spacing that the web UI uses with it when none is asked for.
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::Normal
     }
@@ -87,21 +90,29 @@ pub trait Sampler: Named + Sync {
         1
     }
 
-    /// How the scheduler class of this name in diffusers lays out its time steps.
-    fn grid(&self) -> Grid;
+    /// How the scheduler class of this name in diffusers discretizes its time steps.
+    fn discretization(&self) -> Discretization;
 
-    /// The form of schedule that people who know this sampler by name expect.
+    /// The convention that people who know this sampler by name expect.
     fn default_convention(&self) -> Convention {
         Convention::KDiffusion
     }
 
-    /// Walks `run.x` down the whole schedule. Afterwards it holds latents as the VAE wants them.
+    /// Takes `run.x` down the whole schedule. Afterwards it holds latents as the VAE expects them.
     ///
     /// # Errors
     /// [`SampleError::Cancelled`] as soon as `run.on_step` asks for it, otherwise what went wrong with the
     /// model.
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError>;
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError>;
 }
+
+impl PartialEq for dyn Sampler {
+    fn eq(&self, other: &dyn Sampler) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for dyn Sampler {}
 
 /// All samplers.
 pub static ALL: &[&dyn Sampler] = &[

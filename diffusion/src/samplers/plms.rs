@@ -2,16 +2,16 @@
 //! algorithm 1. diffusers' `PNDMScheduler`, and the sampler of the first Stable Diffusion.
 //!
 //! The slope, which is the noise (x - D) / sigma, is extrapolated by the formulas of Adams and Bashforth for even steps up to the fourth
-//! order, and the step itself is DDIM's, so that time steps are what is even: [`Grid::Ddim`]. There are two ways to begin. The usual:
+//! order, and the step itself is DDIM's, so that time steps are what is even: [`Discretization::Ddim`]. There are two ways to begin. The usual:
 //! take the first step once to see the slope at its end, and again along the mean of both. The other, in [`Plms::start`]: three steps of
 //! Runge and Kutta, four evaluations each.
 
 use super::history::History;
 use super::ipndm::adams_bashforth;
 use super::run::sum;
-use super::{Prediction, Run, SampleError, Sampler};
+use super::{Prediction, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Convention, Grid, Level};
+use crate::schedule::{Convention, Discretization, NoiseLevel};
 
 /// Slopes that count in a step.
 const MAX_ORDER: usize = 4;
@@ -20,7 +20,7 @@ const RUNGE_KUTTA_STEPS: usize = 3;
 
 /// How the first steps are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum PlmsStart {
     /// The first step twice.
     Twice,
     /// Three steps with four evaluations each.
@@ -28,16 +28,17 @@ pub enum Start {
 }
 
 /// PLMS. One evaluation a step and one more, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plms {
     /// How the first steps are taken.
-    pub start: Start,
+    pub start: PlmsStart,
     /// What is extrapolated: the noise, or the velocity, as diffusers does for networks that predict it.
     pub extrapolated: Prediction,
 }
 
 impl Plms {
     /// What the web UI has, and diffusers for networks that predict noise.
-    pub const USUAL: Self = Self { start: Start::Twice, extrapolated: Prediction::Epsilon };
+    pub const USUAL: Self = Self { start: PlmsStart::Twice, extrapolated: Prediction::Epsilon };
 
     /// What is extrapolated, for latents `x` and an estimate at a level.
     fn slope(&self, x: &[f32], denoised: &[f32], sigma: f64) -> Vec<f32> {
@@ -66,18 +67,18 @@ impl Plms {
     /// The step from `from` to the level `to` by the method of Runge and Kutta, from the slope at its beginning.
     fn runge_kutta(
         &self,
-        run: &mut Run<'_>,
+        run: &mut SamplingRun<'_>,
         index: usize,
         first: &[f32],
-        to: Level,
+        to: NoiseLevel,
     ) -> Result<Vec<f32>, SampleError> {
         let from = run.schedule.levels()[index];
-        // diffusers goes half of the way down from the time step above, and tells the model the one half of the way up.
+        // diffusers goes half of the way down from the time step above, and gives the model the one half of the way up.
         let half = ((from.timestep - to.timestep) / 2.0).floor();
-        let told = to.timestep + half;
-        let training = run.schedule.training();
-        let above = Level { sigma: training.sigma_at(from.timestep - half), timestep: told };
-        let below = Level { sigma: training.sigma_at(told), timestep: told };
+        let given = to.timestep + half;
+        let noise_model = run.schedule.noise_model();
+        let above = NoiseLevel { sigma: noise_model.sigma_at(from.timestep - half), timestep: given };
+        let below = NoiseLevel { sigma: noise_model.sigma_at(given), timestep: given };
         let x = run.x.to_vec();
         let mut slopes = vec![first.to_vec()];
         for level in [above, below, to] {
@@ -111,8 +112,8 @@ impl Sampler for Plms {
         "the first Stable Diffusion's own; 30 to 50 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Ddim
+    fn discretization(&self) -> Discretization {
+        Discretization::Ddim
     }
 
     fn default_convention(&self) -> Convention {
@@ -120,10 +121,10 @@ impl Sampler for Plms {
     }
 
     fn evaluations(&self) -> usize {
-        if self.start == Start::RungeKutta { 4 } else { 1 }
+        if self.start == PlmsStart::RungeKutta { 4 } else { 1 }
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(MAX_ORDER);
         let steps = run.schedule.steps();
         for i in 0..steps {
@@ -131,7 +132,7 @@ impl Sampler for Plms {
             let denoised = run.denoise(i)?;
             slopes.push(from, self.slope(run.x, &denoised, from));
             let last = i + 1 == steps;
-            let x = if self.start == Start::RungeKutta && i < RUNGE_KUTTA_STEPS && !last {
+            let x = if self.start == PlmsStart::RungeKutta && i < RUNGE_KUTTA_STEPS && !last {
                 self.runge_kutta(run, i, slopes.values(0), run.end(i))?
             } else if i == 0 && !last {
                 let there = self.go(run.x, from, to, &[(1.0, slopes.values(0))]);

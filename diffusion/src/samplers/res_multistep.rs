@@ -4,11 +4,12 @@
 //! With two levels those conditions leave one solution: the exact integral of the line through the last two estimates. So it is
 //! DPM-Solver++(2M) with the slope integrated in place of the midpoint rule.
 
-use super::{DpmSolver, Rule, Run, SampleError, Sampler};
+use super::{DpmSolver, SampleError, Sampler, SamplingRun, SlopeRule};
 use crate::names::Named;
-use crate::schedule::{Grid, ScheduleKind};
+use crate::schedule::{Discretization, ScheduleKind};
 
 /// RES, multistep. Second order, one evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResMultistep;
 
 impl Named for ResMultistep {
@@ -30,15 +31,15 @@ impl Sampler for ResMultistep {
         "much as DPM++ 2M; often a little better under 15 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
     fn default_kind(&self) -> ScheduleKind {
         ScheduleKind::SgmUniform
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
-        DpmSolver { rule: Rule::Integral, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        DpmSolver { rule: SlopeRule::Integral, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
     }
 }

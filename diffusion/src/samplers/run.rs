@@ -1,32 +1,33 @@
-//! What all samplers share: the state of one run, and its dealings with the model and the caller.
+//! What all samplers share: the state of one run, and its calls of the model and the caller.
 
 use crate::rng::Noise;
-use crate::schedule::{Level, Schedule};
+use crate::schedule::{NoiseLevel, Schedule};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// Most that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
+/// Maximum fraction of a level that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
 const MAX_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
 
-/// The model, seen as an estimate of the image behind the noise.
+/// The model, seen as an estimate of the clean latents behind the noise.
 pub trait Denoiser {
-    /// The estimate of x0 for latents `x` = x0 + `level.sigma` n, of the same length.
+    /// The estimate of x0 for noisy latents `x` of a level, of the same length.
     ///
     /// # Errors
     /// [`SampleError::Model`] for the model's own errors, or [`SampleError::Cancelled`].
-    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError>;
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError>;
 }
 
-/// What the caller gets to see after each step.
-pub struct Step<'a> {
+/// What the caller sees after each step.
+#[derive(Debug)]
+pub struct SamplerStep<'a> {
     /// The step just taken, from 0.
     pub index: usize,
     /// The number of steps.
     pub total: usize,
     /// The noise level of `latents`: that at which the next step begins, 0 after the last.
     pub sigma: f64,
-    /// The latents, x0 + `sigma` n. They may be changed, to keep part of a given image (inpainting); after
+    /// The noisy latents. They may be changed, to keep part of a given image (inpainting); after
     /// the last step they are the result.
     pub latents: &'a mut [f32],
     /// The model's latest estimate of x0, for previews.
@@ -34,7 +35,7 @@ pub struct Step<'a> {
 }
 
 /// One run of a sampler.
-pub struct Run<'a> {
+pub struct SamplingRun<'a> {
     /// The latents, all images of the batch one after the other. At first noise times
     /// [`Schedule::initial_scale`], or [`Schedule::add_noise`]; in the end the result.
     pub x: &'a mut [f32],
@@ -44,14 +45,26 @@ pub struct Run<'a> {
     pub model: &'a mut dyn Denoiser,
     /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerImage`].
     pub noise: &'a mut dyn Noise,
-    /// How much noise, from 0 to 1, samplers that add it do add: 0 none, 1 as much as the forward process.
-    /// `None` is the sampler's usual: 0 for DDIM, 0.3 for TCD, 1 for Euler a and the others. Samplers without noise ignore it.
+    /// How much noise samplers that add noise do add, from 0 to 1: 0 none, 1 as much as the forward process. `None` is the
+    /// sampler's usual: 0 for DDIM, 0.3 for TCD, 1 for Euler a and the others. Samplers without noise ignore it.
     pub eta: Option<f64>,
     /// Called after each step; `Break` cancels the run.
-    pub on_step: &'a mut dyn FnMut(Step<'_>) -> ControlFlow<()>,
+    pub on_step: &'a mut dyn FnMut(SamplerStep<'_>) -> ControlFlow<()>,
 }
 
-impl Run<'_> {
+impl fmt::Debug for SamplingRun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.x.len();
+        let schedule = &self.schedule;
+        f.debug_struct("SamplingRun")
+            .field("values", &values)
+            .field("schedule", schedule)
+            .field("eta", &self.eta)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SamplingRun<'_> {
     /// The model's estimate at the beginning of step `index`.
     pub(super) fn denoise(&mut self, index: usize) -> Result<Vec<f32>, SampleError> {
         let level = self.schedule.levels()[index];
@@ -64,13 +77,13 @@ impl Run<'_> {
         &mut self,
         index: usize,
         x: &[f32],
-        level: Level,
+        level: NoiseLevel,
     ) -> Result<Vec<f32>, SampleError> {
         let denoised = self.model.denoise(x, level);
         self.checked(index, level, denoised)
     }
 
-    /// The estimate that step `index` begins with, where noise may be added first to go up by a part of the level:
+    /// The estimate that step `index` begins with. Noise may be added first, to go up by a fraction of the level:
     /// Karras et al. 2022, algorithm 2, lines 4 to 6. The sigma it was made at comes with it.
     pub(super) fn denoise_churned(&mut self, index: usize) -> Result<(Vec<f32>, f64), SampleError> {
         let sigma = self.schedule.levels()[index].sigma;
@@ -81,7 +94,7 @@ impl Run<'_> {
         }
         let up = sigma * (1.0 + part);
         self.add_noise((up * up - sigma * sigma).sqrt());
-        let level = self.schedule.training().level_at(up);
+        let level = self.schedule.noise_model().level_at(up);
         let denoised = self.model.denoise(self.x, level);
         Ok((self.checked(index, level, denoised)?, up))
     }
@@ -89,7 +102,7 @@ impl Run<'_> {
     fn checked(
         &self,
         index: usize,
-        level: Level,
+        level: NoiseLevel,
         denoised: Result<Vec<f32>, SampleError>,
     ) -> Result<Vec<f32>, SampleError> {
         let denoised = denoised?;
@@ -108,11 +121,11 @@ impl Run<'_> {
     }
 
     /// The level at which step `index` ends: with the time step of the next level, where there is one.
-    pub(super) fn end(&self, index: usize) -> Level {
+    pub(super) fn end(&self, index: usize) -> NoiseLevel {
         let sigma = self.schedule.targets()[index];
         match self.schedule.levels().get(index + 1) {
-            Some(next) => Level { sigma, timestep: next.timestep },
-            None => self.schedule.training().level_at(sigma),
+            Some(next) => NoiseLevel { sigma, timestep: next.timestep },
+            None => self.schedule.noise_model().level_at(sigma),
         }
     }
 
@@ -152,7 +165,7 @@ impl Run<'_> {
     }
 
     /// A step of Euler's method along (x - denoised) / sigma, to a level below the target, and noise to make
-    /// up for it. `eta` says how much: 0 none, 1 as much as the forward process has between the two levels.
+    /// up for the difference. `eta` says how much: 0 none, 1 as much as the forward process has between the two levels.
     pub(super) fn ancestral_step(&mut self, index: usize, denoised: &[f32], eta: f64) {
         let (from, to) = self.span(index);
         let (down, up) = ancestral(from, to, eta);
@@ -160,27 +173,29 @@ impl Run<'_> {
         self.add_noise(up);
     }
 
-    /// Hands the latents over to the next step, by way of the caller.
+    /// Passes the latents on to the next step, after the caller has seen them.
     ///
-    /// A step need not end at the sigma where the next begins ([`crate::schedule::Grid::Ddim`]). What stays
-    /// the same then is x / sqrt(sigma^2 + 1), the variance-preserving latents that diffusers' DDIM holds. In
-    /// the same way a last step that ends above 0 leaves variance-preserving latents for the VAE.
+    /// A step need not end at the sigma where the next begins ([`crate::schedule::Discretization::Ddim`]). What stays
+    /// the same then is the network's input
+    /// ([`NoiseModel::handover_scale`](crate::schedule::NoiseModel::handover_scale)): the variance-preserving latents
+    /// that diffusers' DDIM holds. In the same way a last step that ends above 0 leaves variance-preserving latents for
+    /// the VAE.
     pub(super) fn end_step(&mut self, index: usize, denoised: &[f32]) -> Result<(), SampleError> {
         let target = self.schedule.targets()[index];
         let sigma = self.schedule.levels().get(index + 1).map_or(0.0, |level| level.sigma);
         if sigma != target {
-            let factor = sigma.hypot(1.0) / target.hypot(1.0);
+            let factor = self.schedule.noise_model().handover_scale(target, sigma);
             self.x.iter_mut().for_each(|x| *x = (factor * f64::from(*x)) as f32);
         }
         let total = self.schedule.steps();
-        match (self.on_step)(Step { index, total, sigma, latents: self.x, denoised }) {
+        match (self.on_step)(SamplerStep { index, total, sigma, latents: self.x, denoised }) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(SampleError::Cancelled),
         }
     }
 }
 
-/// The level to step down to, and the amount of noise that then makes up for the rest, on the way between two levels.
+/// For a step between two levels: the level to go down to, and the amount of noise that then makes up for the rest.
 pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
     let up = to.min(eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt());
     ((to * to - up * up).sqrt(), up)
@@ -201,14 +216,14 @@ pub enum SampleError {
     Cancelled,
     /// The model failed.
     Model(Box<dyn Error + Send + Sync>),
-    /// The model gave infinities or what is not a number.
+    /// The model gave infinities or NaN.
     NotFinite {
         /// The step in which it did, from 1.
         step: usize,
         /// The number of steps.
         steps: usize,
         /// The level it was given.
-        level: Level,
+        level: NoiseLevel,
     },
     /// The model gave another number of values than it was given.
     Length {
@@ -238,7 +253,7 @@ impl fmt::Display for SampleError {
                 level.timestep, level.sigma
             ),
             Self::Length { expected, got } => {
-                write!(f, "the model gave {got} values for {expected} latents: as many are expected")
+                write!(f, "the model gave {got} values for {expected} latents: the same number is expected")
             }
         }
     }

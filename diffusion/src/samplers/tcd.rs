@@ -4,14 +4,15 @@
 //! Each step goes down to a time step below the next one, (1 - eta) of it, and noise leads back up. eta, the paper's gamma, is 0 for no
 //! noise and 1 for what LCM does; the fewer errors a model makes, the less is needed.
 
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Convention, Grid};
+use crate::schedule::{Convention, Discretization};
 
 /// The paper's choice.
 const DEFAULT_ETA: f64 = 0.3;
 
 /// The sampler of TCD models. One evaluation a step, noise as eta says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcd;
 
 impl Named for Tcd {
@@ -26,18 +27,18 @@ impl Sampler for Tcd {
     }
 
     fn about(&self) -> &'static str {
-        "only for TCD and Hyper-SD models and LoRAs: 4 to 8 steps, --eta 0.3"
+        "only for TCD and Hyper-SD models and LoRAs: 4 to 8 steps, eta 0.3"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::Tcd
+    fn discretization(&self) -> Discretization {
+        Discretization::Tcd
     }
 
     fn default_convention(&self) -> Convention {
         Convention::Diffusers
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA).clamp(0.0, 1.0);
         let steps = run.schedule.steps();
         for i in 0..steps {
@@ -45,7 +46,7 @@ impl Sampler for Tcd {
             let denoised = run.denoise(i)?;
             let down = if i + 1 < steps {
                 let below = ((1.0 - eta) * run.end(i).timestep).floor();
-                if eta > 0.0 { run.schedule.training().sigma_at(below).min(to) } else { to }
+                if eta > 0.0 { run.schedule.noise_model().sigma_at(below).min(to) } else { to }
             } else {
                 to
             };

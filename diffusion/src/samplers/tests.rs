@@ -1,6 +1,6 @@
 use super::*;
 use crate::rng::{Noise, PerImage, RngKind};
-use crate::schedule::{Churn, Level, Schedule, Training};
+use crate::schedule::{Churn, FlowMatching, NoiseLevel, NoiseModel, Schedule};
 use std::ops::ControlFlow;
 
 /// The exact model of images whose every value is normal with that mean and deviation.
@@ -23,7 +23,7 @@ impl Gaussian {
 }
 
 impl Denoiser for Gaussian {
-    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
         self.calls += 1;
         let (data, noise) = (self.deviation.powi(2), level.sigma.powi(2));
         let estimate = |x: &f32| ((data * f64::from(*x) + noise * self.mean) / (data + noise)) as f32;
@@ -31,12 +31,12 @@ impl Denoiser for Gaussian {
     }
 }
 
-fn go_on(_: Step<'_>) -> ControlFlow<()> {
+fn go_on(_: SamplerStep<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
 fn schedule(sampler: &dyn Sampler, convention: Convention, kind: ScheduleKind, steps: usize) -> Schedule {
-    Schedule::new(&Training::scaled_linear(), convention, kind, sampler.grid(), steps).unwrap()
+    Schedule::new(&NoiseModel::scaled_linear(), convention, kind, sampler.discretization(), steps).unwrap()
 }
 
 /// Runs from unit noise `x` to the end.
@@ -49,7 +49,7 @@ fn run(
     mut x: Vec<f32>,
 ) -> Result<Vec<f32>, SampleError> {
     schedule.scale_noise(&mut x);
-    sampler.sample(&mut Run { x: &mut x, schedule, model, noise, eta, on_step: &mut go_on })?;
+    sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut go_on })?;
     Ok(x)
 }
 
@@ -81,6 +81,23 @@ fn a_single_possible_image_is_found_by_all() {
     }
 }
 
+/// Samplers without noise work in the coordinates of flow matching, too.
+#[test]
+fn a_single_possible_image_is_found_in_a_flow() {
+    let flow = NoiseModel::FlowMatching(FlowMatching::new(3.0).unwrap());
+    for name in
+        ["euler", "heun", "lms", "dpm2", "dpm++2m", "dpm++2s", "unipc", "deis", "ipndm", "res_multistep"]
+    {
+        let (sampler, _) = parse(name).unwrap();
+        let convention = Convention::KDiffusion;
+        let discretization = sampler.discretization();
+        let schedule = Schedule::new(&flow, convention, ScheduleKind::Normal, discretization, 6).unwrap();
+        let mut model = Gaussian::new(0.75, 0.0);
+        let got = run(sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0, -2.0]).unwrap();
+        assert!(got.iter().all(|x| (f64::from(*x) - 0.75).abs() < 1e-5), "{name} {got:?}");
+    }
+}
+
 /// The error against the exact path at the last level above 0, on an exponential schedule.
 fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
     let schedule = schedule(sampler, Convention::KDiffusion, ScheduleKind::Exponential, steps);
@@ -89,7 +106,7 @@ fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
     let mut x = vec![first as f32];
     let mut seen = (0.0, 0.0);
     let exact = Gaussian::new(0.3, 0.5);
-    let mut on_step = |step: Step<'_>| {
+    let mut on_step = |step: SamplerStep<'_>| {
         if step.index + 2 == step.total {
             let want = exact.path(first, first, step.sigma);
             seen = (step.sigma, f64::from(step.latents[0]) - want);
@@ -98,9 +115,9 @@ fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
     };
     let (schedule, noise) = (&schedule, &mut *noise());
     let mut run =
-        Run { x: &mut x, schedule, model: &mut model, noise, eta: Some(0.0), on_step: &mut on_step };
+        SamplingRun { x: &mut x, schedule, model: &mut model, noise, eta: Some(0.0), on_step: &mut on_step };
     sampler.sample(&mut run).unwrap();
-    assert!((seen.0 - Training::scaled_linear().sigma_range().0).abs() < 1e-9);
+    assert!((seen.0 - NoiseModel::scaled_linear().sigma_range().0).abs() < 1e-9);
     seen.1.abs()
 }
 
@@ -169,9 +186,9 @@ fn churned_noise_keeps_the_distribution_and_its_strength_counts() {
 fn multistep_formulas_reach_their_order_on_even_levels() {
     let error = |sampler: &dyn Sampler, steps: i32| {
         let sigmas: Vec<f64> = (0..=steps).map(|i| 8.0 - 6.0 * f64::from(i) / f64::from(steps)).collect();
-        let schedule = Schedule::from_sigmas(&Training::scaled_linear(), &sigmas).unwrap();
+        let schedule = Schedule::from_sigmas(&NoiseModel::scaled_linear(), &sigmas).unwrap();
         let mut seen = 0.0;
-        let mut on_step = |step: Step<'_>| {
+        let mut on_step = |step: SamplerStep<'_>| {
             if step.index + 2 == step.total {
                 seen = f64::from(step.latents[0]);
             }
@@ -179,7 +196,8 @@ fn multistep_formulas_reach_their_order_on_even_levels() {
         };
         let (model, noise) = (&mut Gaussian::new(0.3, 2.0), &mut *noise());
         let mut x = vec![100.0];
-        let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+        let mut run =
+            SamplingRun { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
         sampler.sample(&mut run).unwrap();
         (seen - Gaussian::new(0.3, 2.0).path(100.0, 8.0, 2.0)).abs()
     };
@@ -198,14 +216,15 @@ fn lcm_begins_each_step_anew() {
     let mut x = vec![0.0; 1 << 14];
     RngKind::Cuda.generator(2).normal(&mut x);
     schedule.scale_noise(&mut x);
-    let mut on_step = |step: Step<'_>| {
+    let mut on_step = |step: SamplerStep<'_>| {
         let n = step.latents.len() as f64;
         let off: f64 = step.latents.iter().map(|x| (f64::from(*x) - 0.75).powi(2)).sum::<f64>() / n;
         assert!((off.sqrt() - step.sigma).abs() < 0.03 * step.sigma + 1e-4, "{} {off}", step.sigma);
         ControlFlow::Continue(())
     };
     let (model, noise) = (&mut Gaussian::new(0.75, 0.0), &mut *noise());
-    let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+    let mut run =
+        SamplingRun { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
     Lcm.sample(&mut run).unwrap();
 }
 
@@ -261,14 +280,15 @@ fn latents_handed_to_the_caller_have_the_level_it_is_told() {
     let mut x = vec![2.0];
     schedule.scale_noise(&mut x);
     let mut sigmas = Vec::new();
-    let mut on_step = |step: Step<'_>| {
+    let mut on_step = |step: SamplerStep<'_>| {
         assert!((f64::from(step.latents[0]) - (0.5 + step.sigma * (2.0 - 0.5 / 14.6146))).abs() < 1e-3);
         assert_eq!((step.total, step.denoised), (6, &[0.5][..]));
         sigmas.push(step.sigma);
         ControlFlow::Continue(())
     };
     let (model, noise) = (&mut Gaussian::new(0.5, 0.0), &mut *noise());
-    let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+    let mut run =
+        SamplingRun { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
     Ddim.sample(&mut run).unwrap();
     let mut want: Vec<f64> = schedule.levels()[1..].iter().map(|level| level.sigma).collect();
     want.push(0.0);
@@ -285,12 +305,13 @@ fn ddim_goes_on_with_variance_preserving_latents() {
     let first = schedule.levels()[0].sigma;
     let target = schedule.targets()[0];
     let mut seen = None;
-    let mut on_step = |step: Step<'_>| {
+    let mut on_step = |step: SamplerStep<'_>| {
         seen.get_or_insert((step.sigma, f64::from(step.latents[0])));
         ControlFlow::Continue(())
     };
     let (model, noise) = (&mut Gaussian::new(0.0, 0.0), &mut *noise());
-    let mut run = Run { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
+    let mut run =
+        SamplingRun { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
     Ddim.sample(&mut run).unwrap();
     let (sigma, x) = seen.unwrap();
     assert_eq!(sigma, schedule.levels()[1].sigma);
@@ -304,12 +325,12 @@ fn the_caller_can_cancel_and_change_latents() {
         let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Normal, 5);
         let mut x = vec![1.0; 3];
         let mut model = Gaussian::new(0.0, 1.0);
-        let mut on_step = |step: Step<'_>| {
+        let mut on_step = |step: SamplerStep<'_>| {
             step.latents[1] = 7.0;
             if step.index == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let noise = &mut *noise();
-        let mut run = Run {
+        let mut run = SamplingRun {
             x: &mut x,
             schedule: &schedule,
             model: &mut model,
@@ -331,7 +352,7 @@ enum Broken {
 }
 
 impl Denoiser for Broken {
-    fn denoise(&mut self, x: &[f32], _: Level) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &[f32], _: NoiseLevel) -> Result<Vec<f32>, SampleError> {
         match self {
             Self::Fails => Err(SampleError::model("out of memory")),
             Self::NotANumber => Ok(vec![f32::NAN; x.len()]),
@@ -361,8 +382,13 @@ fn every_number_of_steps_gives_finite_latents() {
         for convention in [Convention::KDiffusion, Convention::Diffusers] {
             for kind in ScheduleKind::ALL {
                 for steps in [1, 2, 3, 7, 49, 50, 600, 998, 1000] {
-                    let made =
-                        Schedule::new(&Training::scaled_linear(), convention, *kind, sampler.grid(), steps);
+                    let made = Schedule::new(
+                        &NoiseModel::scaled_linear(),
+                        convention,
+                        *kind,
+                        sampler.discretization(),
+                        steps,
+                    );
                     let Ok(schedule) = made else { continue };
                     let mut model = Gaussian::new(0.2, 0.5);
                     let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0]).unwrap();

@@ -11,13 +11,13 @@
 //! the D_k, with r = 1, which makes it an order better than the predictor. B(h) is -h ("bh1") or e^-h - 1 ("bh2").
 
 use super::history::{History, order_at_end};
-use super::{Run, SampleError, Sampler};
+use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Grid;
+use crate::schedule::Discretization;
 
 /// The function B of the paper, appendix A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
+pub enum UniPcVariant {
     /// -h.
     Bh1,
     /// e^-h - 1: the usual.
@@ -25,22 +25,23 @@ pub enum Variant {
 }
 
 /// UniPC. One evaluation a step, no noise added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniPc {
     /// Order of the predictor, 1 to 3; the corrector's is one more.
     pub order: usize,
     /// The function B.
-    pub variant: Variant,
+    pub variant: UniPcVariant,
 }
 
 impl UniPc {
     /// Order 2 and bh2, diffusers' usual.
-    pub const USUAL: Self = Self { order: 2, variant: Variant::Bh2 };
+    pub const USUAL: Self = Self { order: 2, variant: UniPcVariant::Bh2 };
 
     /// -B(h) rho_k / r_k for each of `ratios`, the r_k. `by_rule` takes 1/2 for rho where there is one level alone, as the paper does.
     fn weights(&self, h: f64, ratios: &[f64], by_rule: bool) -> Vec<f64> {
         let scale = match self.variant {
-            Variant::Bh1 => -h,
-            Variant::Bh2 => (-h).exp_m1(),
+            UniPcVariant::Bh1 => -h,
+            UniPcVariant::Bh2 => (-h).exp_m1(),
         };
         let rho = if by_rule && ratios.len() == 1 {
             vec![0.5]
@@ -118,11 +119,11 @@ impl Sampler for UniPc {
         "the closest to the exact solution at 8 to 15 steps"
     }
 
-    fn grid(&self) -> Grid {
-        Grid::DpmSolver
+    fn discretization(&self) -> Discretization {
+        Discretization::DpmSolver
     }
 
-    fn sample(&self, run: &mut Run<'_>) -> Result<(), SampleError> {
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         let mut history = History::new(self.order);
         // Where the step before began, and its order.
@@ -167,7 +168,7 @@ mod tests {
         let h: f64 = 0.8;
         let mut history = History::new(2);
         history.push(2.0, vec![line(0.0) as f32]);
-        for variant in [Variant::Bh1, Variant::Bh2] {
+        for variant in [UniPcVariant::Bh1, UniPcVariant::Bh2] {
             let solver = UniPc { order: 2, variant };
             let end = [line(h) as f32];
             let got = solver.step(&[1.0], 2.0 * (-h).exp(), 2, &history, Some(&end));

@@ -1,8 +1,8 @@
 //! [`Convention::Diffusers`]: time steps first, as the scheduler classes of diffusers 0.42 lay them out.
 //!
-//! The classes differ in details that show in the image; the grids of this file are those details:
+//! The classes differ in details that show in the image; the discretizations of this file are those details:
 //!
-//! | grid | time steps | latents start at noise times | ends at |
+//! | discretization | time steps | latents start at noise times | ends at |
 //! |---|---|---|---|
 //! | Euler | n points, fractions kept | first sigma; leading: sqrt(sigma^2 + 1) | 0 |
 //! | DPM2 | as Euler; karras rounded | as Euler | 0 |
@@ -13,7 +13,7 @@
 //! | LCM, TCD | n of 50 points | sqrt(sigma^2 + 1) | 0; the smallest level |
 //!
 //! Sigma at a fractional time step is interpolated linearly in sigma. Karras spacing and its like go the other
-//! way, from sigma to the time step: the Euler grid keeps its fractions, DPM-Solver's rounds it (karras) or cuts
+//! way, from sigma to the time step: the Euler discretization keeps its fractions, DPM-Solver's rounds it (karras) or cuts
 //! it off (the others).
 //!
 //! DDIM has a rule of its own for where a step ends: at the time step 1000/n (rounded down) below, whatever
@@ -21,7 +21,9 @@
 //! Diffusion folders).
 
 use super::kind::Sigmas;
-use super::{Convention, Grid, Level, Schedule, ScheduleError, ScheduleKind, Training};
+use super::{
+    Convention, Discretization, NoiseLevel, NoiseModel, Schedule, ScheduleError, ScheduleKind, Training,
+};
 
 /// What is added to the time steps of the leading spacing; 1 in all Stable Diffusion folders.
 const STEPS_OFFSET: usize = 1;
@@ -58,7 +60,7 @@ const KINDS: &[ScheduleKind] = &[
     ScheduleKind::AlignYourStepsXl,
 ];
 
-/// How a class turns the time step of a level into the one that the model is told.
+/// How a class rounds the time step of a level to the one that the model is given.
 enum Rounding {
     Kept,
     Nearest,
@@ -66,38 +68,39 @@ enum Rounding {
 }
 
 pub(super) fn schedule(
-    training: &Training,
+    (noise_model, training): (&NoiseModel, &Training),
     kind: ScheduleKind,
-    grid: Grid,
+    discretization: Discretization,
     steps: usize,
     rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
-    let made = Plan { training, kind, steps, rho };
-    match grid {
-        Grid::Euler => made.euler(Rounding::Kept),
-        Grid::Dpm2 => {
+    let made = DiffusersSchedule { noise_model, training, kind, steps, rho };
+    match discretization {
+        Discretization::Euler => made.euler(Rounding::Kept),
+        Discretization::Dpm2 => {
             made.euler(if kind == ScheduleKind::Karras { Rounding::Nearest } else { Rounding::Kept })
         }
-        Grid::DpmSolver => made.dpm_solver(0.0),
-        Grid::Deis => made.dpm_solver(training.sigma_range().0),
-        Grid::Ddim => made.ddim(),
-        Grid::Ddpm => Ok(made.variance_preserving(made.whole()?, 0.0)),
-        Grid::Lcm => made.consistency(0.0),
-        Grid::Tcd => made.consistency(training.sigma_range().0),
+        Discretization::DpmSolver => made.dpm_solver(0.0),
+        Discretization::Deis => made.dpm_solver(training.sigma_range().0),
+        Discretization::Ddim => made.ddim(),
+        Discretization::Ddpm => Ok(made.variance_preserving(made.whole()?, 0.0)),
+        Discretization::Lcm => made.consistency(0.0),
+        Discretization::Tcd => made.consistency(training.sigma_range().0),
     }
 }
 
 /// What a schedule is made of.
-struct Plan<'a> {
+struct DiffusersSchedule<'a> {
+    noise_model: &'a NoiseModel,
     training: &'a Training,
     kind: ScheduleKind,
     steps: usize,
     rho: Option<f64>,
 }
 
-impl Plan<'_> {
+impl DiffusersSchedule<'_> {
     fn euler(&self, rounding: Rounding) -> Result<Schedule, ScheduleError> {
-        let Plan { training, kind, steps, .. } = *self;
+        let DiffusersSchedule { training, kind, steps, .. } = *self;
         let leads = matches!(kind, ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim);
         let levels = match kind {
             _ if leads => self.at_timesteps(leading(training, steps, steps)?),
@@ -106,11 +109,11 @@ impl Plan<'_> {
             _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &rounding),
         };
         let first = levels[0].sigma;
-        Ok(Schedule::chain(training, levels, 0.0, if leads { first.hypot(1.0) } else { first }))
+        Ok(Schedule::chain(self.noise_model, levels, 0.0, if leads { first.hypot(1.0) } else { first }))
     }
 
     fn dpm_solver(&self, last: f64) -> Result<Schedule, ScheduleError> {
-        let Plan { training, kind, steps, .. } = *self;
+        let DiffusersSchedule { training, kind, steps, .. } = *self;
         let levels = match kind {
             ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim => {
                 self.at_timesteps(leading(training, steps, steps + 1)?)
@@ -138,7 +141,7 @@ impl Plan<'_> {
 
     /// The first of each of n parts of the time steps of the distillation: 999, 759, … for 4 steps.
     fn consistency(&self, last: f64) -> Result<Schedule, ScheduleError> {
-        let Plan { training, kind, steps, .. } = *self;
+        let DiffusersSchedule { training, kind, steps, .. } = *self;
         if kind != ScheduleKind::Normal {
             return Err(self.unknown(&[ScheduleKind::Normal]));
         }
@@ -152,8 +155,8 @@ impl Plan<'_> {
     }
 
     /// Whole time steps.
-    fn whole(&self) -> Result<Vec<Level>, ScheduleError> {
-        let Plan { training, kind, steps, .. } = *self;
+    fn whole(&self) -> Result<Vec<NoiseLevel>, ScheduleError> {
+        let DiffusersSchedule { training, kind, steps, .. } = *self;
         Ok(match kind {
             ScheduleKind::Normal | ScheduleKind::Leading | ScheduleKind::Ddim => {
                 self.at_timesteps(leading(training, steps, steps)?)
@@ -166,17 +169,17 @@ impl Plan<'_> {
         })
     }
 
-    /// A chain of levels that starts from unit latents.
-    fn variance_preserving(&self, levels: Vec<Level>, last: f64) -> Schedule {
+    /// A schedule that starts from latents of unit variance.
+    fn variance_preserving(&self, levels: Vec<NoiseLevel>, last: f64) -> Schedule {
         let initial_scale = levels[0].sigma.hypot(1.0);
-        Schedule::chain(self.training, levels, last, initial_scale)
+        Schedule::chain(self.noise_model, levels, last, initial_scale)
     }
 
-    fn at_timesteps(&self, timesteps: impl Iterator<Item = f64>) -> Vec<Level> {
-        timesteps.map(|timestep| Level { sigma: self.training.sigma_at(timestep), timestep }).collect()
+    fn at_timesteps(&self, timesteps: impl Iterator<Item = f64>) -> Vec<NoiseLevel> {
+        timesteps.map(|timestep| NoiseLevel { sigma: self.training.sigma_at(timestep), timestep }).collect()
     }
 
-    fn at_sigmas(&self, sigmas: Sigmas, rounding: &Rounding) -> Vec<Level> {
+    fn at_sigmas(&self, sigmas: Sigmas, rounding: &Rounding) -> Vec<NoiseLevel> {
         let level = |sigma| {
             let exact = self.training.timestep_at(sigma);
             let timestep = match rounding {
@@ -184,15 +187,16 @@ impl Plan<'_> {
                 Rounding::Nearest => exact.round_ties_even(),
                 Rounding::Cut => (exact - F32_SHORTFALL).max(0.0).floor(),
             };
-            Level { sigma, timestep }
+            NoiseLevel { sigma, timestep }
         };
-        sigmas(self.training, self.steps, self.rho).into_iter().map(level).collect()
+        sigmas(self.noise_model, self.steps, self.rho).into_iter().map(level).collect()
     }
 
     fn unknown(&self, known: &'static [ScheduleKind]) -> ScheduleError {
         ScheduleError::Kind { kind: self.kind, convention: Convention::Diffusers, known }
     }
 }
+
 /// The highest `steps` of `points` multiples of 1000/`points` (rounded down), counted from 0, plus the
 /// offset.
 fn leading(
@@ -209,8 +213,8 @@ fn leading(
 }
 
 /// The highest `steps` of `points` evenly spaced numbers from 0 to 999. They are computed upwards, as numpy
-/// does: whether a half is rounded up or down hangs on it. (Of one point numpy takes the 0, from which no
-/// image comes; here it is 999.)
+/// does: whether a half is rounded up or down depends on it. (For one point numpy
+/// takes the 0, from which no image comes; here it is 999.)
 fn linspace(training: &Training, steps: usize, points: usize) -> impl Iterator<Item = f64> + use<> {
     let last = training.last_timestep();
     let stride = last / points.saturating_sub(1).max(1) as f64;

@@ -4,7 +4,7 @@
 //! as the time step at which the training's log sigma, linearly interpolated, has that value. The first
 //! latents are noise times the first sigma.
 
-use super::{Convention, Schedule, ScheduleError, ScheduleKind, Training, spacing};
+use super::{Convention, NoiseModel, Schedule, ScheduleError, ScheduleKind, spacing};
 
 const KINDS: &[ScheduleKind] = &[
     ScheduleKind::Normal,
@@ -21,24 +21,24 @@ const KINDS: &[ScheduleKind] = &[
 ];
 
 pub(super) fn schedule(
-    training: &Training,
+    noise_model: &NoiseModel,
     kind: ScheduleKind,
     steps: usize,
     rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
     let sigmas = match (kind, kind.sigmas()) {
-        (_, Some(sigmas)) => sigmas(training, steps, rho),
-        (ScheduleKind::Normal, _) => spacing::normal(training, steps),
-        (ScheduleKind::SgmUniform, _) => spacing::sgm_uniform(training, steps),
-        (ScheduleKind::Simple, _) => spacing::simple(training, steps),
-        (ScheduleKind::Ddim, _) => spacing::ddim(training, steps),
+        (_, Some(sigmas)) => sigmas(noise_model, steps, rho),
+        (ScheduleKind::Normal, _) => spacing::normal(noise_model, steps),
+        (ScheduleKind::SgmUniform, _) => spacing::sgm_uniform(noise_model, steps),
+        (ScheduleKind::Simple, _) => spacing::simple(noise_model, steps),
+        (ScheduleKind::Ddim, _) => spacing::ddim(noise_model, steps),
         _ => return Err(ScheduleError::Kind { kind, convention: Convention::KDiffusion, known: KINDS }),
     };
-    Ok(from_sigmas(training, &sigmas, 0.0))
+    Ok(from_sigmas(noise_model, &sigmas, 0.0))
 }
 
 /// The schedule of these levels, the last step of which ends at `last`.
-pub(super) fn from_sigmas(training: &Training, sigmas: &[f64], last: f64) -> Schedule {
-    let levels = sigmas.iter().map(|sigma| training.level_at(*sigma)).collect();
-    Schedule::chain(training, levels, last, sigmas[0])
+pub(super) fn from_sigmas(noise_model: &NoiseModel, sigmas: &[f64], last: f64) -> Schedule {
+    let levels = sigmas.iter().map(|sigma| noise_model.level_at(*sigma)).collect();
+    Schedule::chain(noise_model, levels, last, sigmas[0])
 }

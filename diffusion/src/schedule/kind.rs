@@ -1,11 +1,11 @@
 //! The names of the spacings, and what each is good for.
 
-use super::{Training, spacing};
+use super::{NoiseModel, spacing};
 use crate::names::{self, Named, UnknownName};
 
-/// A spacing that is made of noise levels: so many of them, falling from the largest to the smallest. The last
-/// number is the exponent where the spacing has one; `None` is its usual.
-pub(super) type Sigmas = fn(&Training, usize, Option<f64>) -> Vec<f64>;
+/// A spacing that is made of noise levels: the given number of them, falling from the largest to the smallest. The last
+/// argument is the exponent where the spacing has one; `None` is its usual value.
+pub(super) type Sigmas = fn(&NoiseModel, usize, Option<f64>) -> Vec<f64>;
 
 /// How the levels are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,13 @@ pub enum ScheduleKind {
     Exponential,
     /// A power of evenly spaced numbers in log sigma.
     Polyexponential,
-    /// Evenly in time steps, without the last: ends far above the smallest level. [`ScheduleKind::Trailing`] in diffusers' form.
+    /// Evenly in time steps, without the last: ends far above the smallest level. [`ScheduleKind::Trailing`] in diffusers'
+    /// convention.
     SgmUniform,
-    /// Every so-manieth of the training's levels, from the top.
+    /// Every k-th of the training's levels, from the top.
     Simple,
-    /// Every so-manieth of the training's levels, from the bottom: [`ScheduleKind::Leading`], whose levels these are, in
-    /// diffusers' form.
+    /// Every k-th of the training's levels, from the bottom: [`ScheduleKind::Leading`], whose levels these are, in
+    /// diffusers' convention.
     Ddim,
     /// By the quantiles of a beta distribution: most steps at both ends.
     Beta,
@@ -98,7 +99,7 @@ impl ScheduleKind {
             Self::Normal => "the sampler's own; a sound choice with every one",
             Self::Karras => "more steps at low noise: finer detail from 15 to 30 steps",
             Self::Exponential => "still more steps at low noise; smooth, for the SDE samplers",
-            Self::Polyexponential => "exponential, bent by --rho: over 1 for more steps at low noise",
+            Self::Polyexponential => "exponential, bent by rho: over 1 for more steps at low noise",
             Self::SgmUniform => "for Lightning, LCM and other models of few steps",
             Self::Simple => "even steps of the training, from the top; for models of few steps",
             Self::Ddim => "even steps of the training, from the bottom, as DDIM has them",
@@ -106,9 +107,11 @@ impl ScheduleKind {
             Self::KlOptimal => "between normal and karras; good from 10 to 20 steps",
             Self::AlignYourSteps => "optimised for 10 steps; SDXL models take the levels made for them",
             Self::AlignYourStepsXl => "the levels for SDXL, whatever the model is",
-            Self::Leading => "diffusers' \"leading\"; with --compat diffusers",
-            Self::Linspace => "diffusers' \"linspace\"; with --compat diffusers",
-            Self::Trailing => "diffusers' \"trailing\", for Turbo and Lightning; with --compat diffusers",
+            Self::Leading => "diffusers' \"leading\"; only in the diffusers convention",
+            Self::Linspace => "diffusers' \"linspace\"; only in the diffusers convention",
+            Self::Trailing => {
+                "diffusers' \"trailing\", for Turbo and Lightning; only in the diffusers convention"
+            }
         }
     }
 

@@ -1,8 +1,14 @@
 use super::*;
+use crate::names::Named;
 use proptest::prelude::*;
 
-fn schedule(convention: Convention, kind: ScheduleKind, grid: Grid, steps: usize) -> Schedule {
-    Schedule::new(&Training::scaled_linear(), convention, kind, grid, steps).unwrap()
+fn schedule(
+    convention: Convention,
+    kind: ScheduleKind,
+    discretization: Discretization,
+    steps: usize,
+) -> Schedule {
+    Schedule::new(&NoiseModel::scaled_linear(), convention, kind, discretization, steps).unwrap()
 }
 
 fn timesteps(schedule: &Schedule) -> Vec<f64> {
@@ -12,15 +18,23 @@ fn timesteps(schedule: &Schedule) -> Vec<f64> {
 /// As many as there are time steps.
 const MAX_STEPS: usize = 1000;
 
-const GRIDS: [Grid; 8] =
-    [Grid::Ddim, Grid::Euler, Grid::DpmSolver, Grid::Dpm2, Grid::Deis, Grid::Ddpm, Grid::Lcm, Grid::Tcd];
+const DISCRETIZATIONS: [Discretization; 8] = [
+    Discretization::Ddim,
+    Discretization::Euler,
+    Discretization::DpmSolver,
+    Discretization::Dpm2,
+    Discretization::Deis,
+    Discretization::Ddpm,
+    Discretization::Lcm,
+    Discretization::Tcd,
+];
 const CONVENTIONS: [Convention; 2] = [Convention::KDiffusion, Convention::Diffusers];
 
 #[test]
 fn k_diffusion_runs_from_the_largest_sigma_to_the_smallest_and_then_zero() {
-    let (min, max) = Training::scaled_linear().sigma_range();
+    let (min, max) = NoiseModel::scaled_linear().sigma_range();
     for kind in [ScheduleKind::Normal, ScheduleKind::Karras, ScheduleKind::Exponential] {
-        let schedule = schedule(Convention::KDiffusion, kind, Grid::Euler, 20);
+        let schedule = schedule(Convention::KDiffusion, kind, Discretization::Euler, 20);
         let levels = schedule.levels();
         assert!((levels[0].sigma - max).abs() < 1e-9 && (levels[19].sigma - min).abs() < 1e-9, "{kind:?}");
         assert!((levels[0].timestep - 999.0).abs() < 1e-9 && levels[19].timestep.abs() < 1e-9, "{kind:?}");
@@ -33,48 +47,53 @@ fn k_diffusion_runs_from_the_largest_sigma_to_the_smallest_and_then_zero() {
 fn diffusers_time_steps_of_eight_steps() {
     let leading = [876., 751., 626., 501., 376., 251., 126., 1.];
     let trailing = [999., 874., 749., 624., 499., 374., 249., 124.];
-    for (grid, kind, want) in [
-        (Grid::Ddim, ScheduleKind::Leading, leading),
-        (Grid::Ddim, ScheduleKind::Normal, leading),
-        (Grid::Ddim, ScheduleKind::Linspace, [999., 856., 714., 571., 428., 285., 143., 0.]),
-        (Grid::Ddim, ScheduleKind::Trailing, trailing),
-        (Grid::Euler, ScheduleKind::Leading, leading),
-        (Grid::Euler, ScheduleKind::Trailing, trailing),
-        (Grid::DpmSolver, ScheduleKind::Leading, [889., 778., 667., 556., 445., 334., 223., 112.]),
-        (Grid::DpmSolver, ScheduleKind::Linspace, [999., 874., 749., 624., 500., 375., 250., 125.]),
-        (Grid::DpmSolver, ScheduleKind::Trailing, trailing),
-        (Grid::DpmSolver, ScheduleKind::Karras, [999., 890., 746., 549., 299., 90., 12., 0.]),
-        (Grid::DpmSolver, ScheduleKind::Exponential, [998., 834., 621., 359., 133., 30., 4., 0.]),
+    for (discretization, kind, want) in [
+        (Discretization::Ddim, ScheduleKind::Leading, leading),
+        (Discretization::Ddim, ScheduleKind::Normal, leading),
+        (Discretization::Ddim, ScheduleKind::Linspace, [999., 856., 714., 571., 428., 285., 143., 0.]),
+        (Discretization::Ddim, ScheduleKind::Trailing, trailing),
+        (Discretization::Euler, ScheduleKind::Leading, leading),
+        (Discretization::Euler, ScheduleKind::Trailing, trailing),
+        (Discretization::DpmSolver, ScheduleKind::Leading, [889., 778., 667., 556., 445., 334., 223., 112.]),
+        (Discretization::DpmSolver, ScheduleKind::Linspace, [999., 874., 749., 624., 500., 375., 250., 125.]),
+        (Discretization::DpmSolver, ScheduleKind::Trailing, trailing),
+        (Discretization::DpmSolver, ScheduleKind::Karras, [999., 890., 746., 549., 299., 90., 12., 0.]),
+        (Discretization::DpmSolver, ScheduleKind::Exponential, [998., 834., 621., 359., 133., 30., 4., 0.]),
     ] {
-        assert_eq!(timesteps(&schedule(Convention::Diffusers, kind, grid, 8)), want, "{grid:?} {kind:?}");
+        assert_eq!(
+            timesteps(&schedule(Convention::Diffusers, kind, discretization, 8)),
+            want,
+            "{discretization:?} {kind:?}"
+        );
     }
-    let fractions = timesteps(&schedule(Convention::Diffusers, ScheduleKind::Linspace, Grid::Euler, 8));
+    let fractions =
+        timesteps(&schedule(Convention::Diffusers, ScheduleKind::Linspace, Discretization::Euler, 8));
     assert!((fractions[1] - 856.285_714).abs() < 1e-6);
 }
 
 #[test]
 fn diffusers_start_scales() {
     let hypot = |s: &Schedule| s.levels()[0].sigma.hypot(1.0);
-    for (grid, kind, plain) in [
-        (Grid::Ddim, ScheduleKind::Trailing, false),
-        (Grid::DpmSolver, ScheduleKind::Karras, false),
-        (Grid::Euler, ScheduleKind::Leading, false),
-        (Grid::Euler, ScheduleKind::Linspace, true),
-        (Grid::Euler, ScheduleKind::Karras, true),
+    for (discretization, kind, plain) in [
+        (Discretization::Ddim, ScheduleKind::Trailing, false),
+        (Discretization::DpmSolver, ScheduleKind::Karras, false),
+        (Discretization::Euler, ScheduleKind::Leading, false),
+        (Discretization::Euler, ScheduleKind::Linspace, true),
+        (Discretization::Euler, ScheduleKind::Karras, true),
     ] {
-        let schedule = schedule(Convention::Diffusers, kind, grid, 8);
+        let schedule = schedule(Convention::Diffusers, kind, discretization, 8);
         let want = if plain { schedule.levels()[0].sigma } else { hypot(&schedule) };
-        assert_eq!(schedule.initial_scale(), want, "{grid:?} {kind:?}");
+        assert_eq!(schedule.initial_scale(), want, "{discretization:?} {kind:?}");
     }
 }
 
 #[test]
 fn ddim_steps_end_a_fixed_stride_below_and_never_below_time_step_zero() {
-    let training = Training::scaled_linear();
-    let linspace = schedule(Convention::Diffusers, ScheduleKind::Linspace, Grid::Ddim, 8);
+    let training = NoiseModel::scaled_linear();
+    let linspace = schedule(Convention::Diffusers, ScheduleKind::Linspace, Discretization::Ddim, 8);
     assert_eq!(linspace.targets()[0], training.sigmas()[999 - 125]);
     assert_ne!(linspace.targets()[0], linspace.levels()[1].sigma);
-    let leading = schedule(Convention::Diffusers, ScheduleKind::Leading, Grid::Ddim, 8);
+    let leading = schedule(Convention::Diffusers, ScheduleKind::Leading, Discretization::Ddim, 8);
     assert_eq!(leading.targets()[0], leading.levels()[1].sigma);
     for schedule in [linspace, leading] {
         assert_eq!(schedule.targets()[7], training.sigma_range().0);
@@ -83,32 +102,39 @@ fn ddim_steps_end_a_fixed_stride_below_and_never_below_time_step_zero() {
 
 #[test]
 fn numbers_of_steps_out_of_range_are_refused() {
-    let training = Training::scaled_linear();
+    let training = NoiseModel::scaled_linear();
     for convention in CONVENTIONS {
         for steps in [0, MAX_STEPS + 1, usize::MAX] {
-            let got = Schedule::new(&training, convention, ScheduleKind::Normal, Grid::Euler, steps);
+            let got =
+                Schedule::new(&training, convention, ScheduleKind::Normal, Discretization::Euler, steps);
             assert_eq!(got, Err(ScheduleError::Steps { steps, max: MAX_STEPS }));
         }
     }
-    for (grid, max) in [(Grid::Ddim, 999), (Grid::Euler, 999), (Grid::DpmSolver, 998)] {
-        let got = |steps| Schedule::new(&training, Convention::Diffusers, ScheduleKind::Leading, grid, steps);
+    for (discretization, max) in
+        [(Discretization::Ddim, 999), (Discretization::Euler, 999), (Discretization::DpmSolver, 998)]
+    {
+        let got = |steps| {
+            Schedule::new(&training, Convention::Diffusers, ScheduleKind::Leading, discretization, steps)
+        };
         assert_eq!(got(1000), Err(ScheduleError::Steps { steps: 1000, max }));
-        assert!(got(max + 1).is_err() && got(max).is_ok(), "{grid:?}");
+        assert!(got(max + 1).is_err() && got(max).is_ok(), "{discretization:?}");
     }
 }
 
 #[test]
 fn kinds_that_do_not_exist_are_refused_with_those_that_do() {
-    let training = Training::scaled_linear();
+    let training = NoiseModel::scaled_linear();
     let error =
-        Schedule::new(&training, Convention::KDiffusion, ScheduleKind::Trailing, Grid::Euler, 9).unwrap_err();
+        Schedule::new(&training, Convention::KDiffusion, ScheduleKind::Trailing, Discretization::Euler, 9)
+            .unwrap_err();
     assert_eq!(
         error.to_string(),
         "this sampler has no \"trailing\" schedule in the webui convention; choose one of: normal, karras, exponential, \
          polyexponential, sgm_uniform, simple, ddim, beta, kl_optimal, align_your_steps, align_your_steps_xl"
     );
     let error =
-        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Karras, Grid::Ddim, 9).unwrap_err();
+        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Karras, Discretization::Ddim, 9)
+            .unwrap_err();
     assert!(error.to_string().contains("leading, linspace, trailing"), "{error}");
 }
 
@@ -122,7 +148,7 @@ fn strength_leaves_out_the_first_steps() {
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 1.0), 0);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.0), 19);
 
-    let whole = schedule(Convention::Diffusers, ScheduleKind::Leading, Grid::Euler, 8);
+    let whole = schedule(Convention::Diffusers, ScheduleKind::Leading, Discretization::Euler, 8);
     let rest = whole.clone().after(3).unwrap();
     assert_eq!((rest.levels(), rest.targets()), (&whole.levels()[3..], &whole.targets()[3..]));
     assert_eq!(whole.after(8), Err(ScheduleError::NothingLeft { steps: 8 }));
@@ -141,10 +167,10 @@ fn kinds_by_name() {
 
 #[test]
 fn spacings_have_their_known_levels() {
-    let training = Training::scaled_linear();
+    let training = NoiseModel::scaled_linear();
     let (min, max) = training.sigma_range();
     let sigmas = |kind, steps| -> Vec<f64> {
-        let schedule = schedule(Convention::KDiffusion, kind, Grid::Euler, steps);
+        let schedule = schedule(Convention::KDiffusion, kind, Discretization::Euler, steps);
         schedule.levels().iter().map(|level| level.sigma).collect()
     };
     for (got, want) in
@@ -168,9 +194,10 @@ fn spacings_have_their_known_levels() {
 
 #[test]
 fn rho_bends_the_spacings_that_have_it() {
-    let training = Training::scaled_linear();
+    let training = NoiseModel::scaled_linear();
     let middle = |kind, rho| {
-        let made = Schedule::with_rho(&training, Convention::KDiffusion, kind, Grid::Euler, 3, rho).unwrap();
+        let made = Schedule::with_rho(&training, Convention::KDiffusion, kind, Discretization::Euler, 3, rho)
+            .unwrap();
         made.levels()[1].sigma
     };
     assert_eq!(middle(ScheduleKind::Karras, None), middle(ScheduleKind::Karras, Some(7.0)));
@@ -182,7 +209,7 @@ fn rho_bends_the_spacings_that_have_it() {
 
 #[test]
 fn given_levels_are_taken_as_they_are() {
-    let training = Training::scaled_linear();
+    let training = NoiseModel::scaled_linear();
     for sigmas in [&[14.6, 7.0, 0.5, 0.0][..], &[14.6, 7.0, 0.5]] {
         let made = Schedule::from_sigmas(&training, sigmas).unwrap();
         let got: Vec<f64> = made.levels().iter().map(|level| level.sigma).collect();
@@ -207,35 +234,73 @@ fn given_levels_are_taken_as_they_are() {
 }
 
 #[test]
-fn grids_of_the_other_classes() {
-    let training = Training::scaled_linear();
+fn discretizations_of_the_other_classes() {
+    let training = NoiseModel::scaled_linear();
     let (min, _) = training.sigma_range();
     assert_eq!(
-        timesteps(&schedule(Convention::Diffusers, ScheduleKind::Normal, Grid::Lcm, 4)),
+        timesteps(&schedule(Convention::Diffusers, ScheduleKind::Normal, Discretization::Lcm, 4)),
         [999., 759., 499., 259.]
     );
     let error =
-        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Normal, Grid::Lcm, 51).unwrap_err();
+        Schedule::new(&training, Convention::Diffusers, ScheduleKind::Normal, Discretization::Lcm, 51)
+            .unwrap_err();
     assert_eq!(error, ScheduleError::Steps { steps: 51, max: 50 });
-    let karras = |grid| timesteps(&schedule(Convention::Diffusers, ScheduleKind::Karras, grid, 8));
-    assert_eq!(karras(Grid::Dpm2), karras(Grid::DpmSolver));
-    for (grid, kind, end) in [
-        (Grid::Ddpm, ScheduleKind::Leading, 0.0),
-        (Grid::Deis, ScheduleKind::Karras, min),
-        (Grid::Lcm, ScheduleKind::Normal, 0.0),
-        (Grid::Tcd, ScheduleKind::Normal, min),
+    let karras =
+        |discretization| timesteps(&schedule(Convention::Diffusers, ScheduleKind::Karras, discretization, 8));
+    assert_eq!(karras(Discretization::Dpm2), karras(Discretization::DpmSolver));
+    for (discretization, kind, end) in [
+        (Discretization::Ddpm, ScheduleKind::Leading, 0.0),
+        (Discretization::Deis, ScheduleKind::Karras, min),
+        (Discretization::Lcm, ScheduleKind::Normal, 0.0),
+        (Discretization::Tcd, ScheduleKind::Normal, min),
     ] {
-        assert_eq!(schedule(Convention::Diffusers, kind, grid, 8).targets()[7], end, "{grid:?}");
+        assert_eq!(
+            schedule(Convention::Diffusers, kind, discretization, 8).targets()[7],
+            end,
+            "{discretization:?}"
+        );
     }
+}
+
+/// Flow matching: levels from 1 to 0, time steps in thousandths, and the same in both conventions.
+#[test]
+fn flow_matching_runs_from_noise_alone_to_zero() {
+    let flow = NoiseModel::FlowMatching(FlowMatching::new(3.0).unwrap());
+    for convention in CONVENTIONS {
+        for kind in
+            [ScheduleKind::Normal, ScheduleKind::Simple, ScheduleKind::SgmUniform, ScheduleKind::Karras]
+        {
+            let schedule = Schedule::new(&flow, convention, kind, Discretization::Euler, 4).unwrap();
+            let levels = schedule.levels();
+            assert!((levels[0].sigma - 1.0).abs() < 1e-12 && schedule.targets()[3] == 0.0, "{kind:?}");
+            assert!((levels[0].timestep - 1000.0).abs() < 1e-9, "{kind:?}");
+            assert!(levels.windows(2).all(|pair| pair[1].sigma < pair[0].sigma), "{kind:?}");
+            let mut noise = [2.0, -1.0];
+            schedule.scale_noise(&mut noise);
+            assert_eq!(noise, [2.0, -1.0]);
+            // An image shows through at a strength below 1.
+            let rest = schedule.after(2).unwrap();
+            let sigma = rest.levels()[0].sigma;
+            assert_eq!(rest.add_noise(&[4.0], &[2.0]), [((1.0 - sigma) * 4.0 + sigma * 2.0) as f32]);
+        }
+    }
+    // The shift keeps more of the levels high.
+    let plain = NoiseModel::FlowMatching(FlowMatching::new(1.0).unwrap());
+    let middle = |model| {
+        let made =
+            Schedule::new(model, CONVENTIONS[0], ScheduleKind::Normal, Discretization::Euler, 3).unwrap();
+        made.levels()[1].sigma
+    };
+    assert!(middle(&flow) > middle(&plain) + 0.2);
 }
 
 proptest! {
     #[test]
     fn levels_fall_and_stay_in_the_table(
-        steps in 1..=MAX_STEPS, convention in 0..CONVENTIONS.len(), grid in 0..GRIDS.len(), kind in 0..ScheduleKind::ALL.len()
+        steps in 1..=MAX_STEPS, convention in 0..CONVENTIONS.len(), discretization in 0..DISCRETIZATIONS.len(), kind in 0..ScheduleKind::ALL.len()
     ) {
-        let training = Training::scaled_linear();
-        let made = Schedule::new(&training, CONVENTIONS[convention], ScheduleKind::ALL[kind], GRIDS[grid], steps);
+        let training = NoiseModel::scaled_linear();
+        let made = Schedule::new(&training, CONVENTIONS[convention], ScheduleKind::ALL[kind], DISCRETIZATIONS[discretization], steps);
         if let Ok(schedule) = made {
             let (min, max) = training.sigma_range();
             prop_assert_eq!(schedule.steps(), steps);

@@ -6,7 +6,7 @@
 //! here work (Karras et al., "Elucidating the design space of diffusion-based generative models", 2022,
 //! appendix C.3.4).
 
-use super::{Level, ScheduleError};
+use super::ScheduleError;
 use std::sync::Arc;
 
 /// First and last beta and the number of steps that all of Stable Diffusion was trained with.
@@ -14,11 +14,11 @@ const BETA_START: f64 = 0.00085;
 const BETA_END: f64 = 0.012;
 const STEPS: usize = 1000;
 
-/// The last alpha-bar of a schedule with zero terminal SNR in the web UI and ComfyUI, which cannot count with 0.
+/// The last alpha-bar of a schedule with zero terminal SNR in the web UI and ComfyUI, which cannot compute with 0.
 pub const ZERO_SNR_WEBUI: f64 = 4.897_345_189_085_343_5e-8;
 /// The same in diffusers (Euler, DPM-Solver, UniPC): the smallest f16 above 0.
 pub const ZERO_SNR_DIFFUSERS: f64 = 5.960_464_477_539_063e-8;
-/// What stands for 0: the signal is under the rounding of f32, and sigma is finite.
+/// Replaces 0: the signal is under the rounding of f32, and sigma is finite.
 const ZERO_SNR: f64 = 1e-16;
 
 /// The table of training noise levels, by time step.
@@ -47,7 +47,7 @@ impl Training {
         Self::tables(alphas_cumprod.collect())
     }
 
-    /// The schedule with the given alpha-bar for each time step, as some checkpoints carry it.
+    /// The schedule with the given alpha-bar for each time step, as some checkpoints contain it.
     ///
     /// # Errors
     /// [`ScheduleError::AlphasCumprod`] unless there are two values or more, each between 0 and 1 (both
@@ -66,7 +66,7 @@ impl Training {
         Ok(Self::tables(alphas_cumprod.to_vec()))
     }
 
-    /// Whether the schedule ends in pure noise, but for what stands for 0.
+    /// Whether the schedule ends in pure noise, up to the number that replaces 0.
     #[must_use]
     pub fn is_zero_terminal_snr(&self) -> bool {
         self.alphas_cumprod.last().is_some_and(|last| *last <= ZERO_SNR_DIFFUSERS)
@@ -75,7 +75,7 @@ impl Training {
     /// This schedule with zero terminal SNR: Lin et al., "Common diffusion noise schedules and sample steps are flawed", 2024,
     /// algorithm 1. The square roots of alpha-bar are shifted until the last is 0 and scaled until the first is what it was.
     /// `terminal` is the last alpha-bar, as programs differ in what they take for 0: [`ZERO_SNR_WEBUI`],
-    /// [`ZERO_SNR_DIFFUSERS`], or 0 itself, in place of which a number stands that is too small to make a difference.
+    /// [`ZERO_SNR_DIFFUSERS`], or 0 itself, which is replaced by a number too small to make a difference.
     #[must_use]
     pub fn rescale_zero_terminal_snr(&self, terminal: f64) -> Self {
         let roots: Vec<f64> = self.alphas_cumprod.iter().map(|a| a.sqrt()).collect();
@@ -138,14 +138,6 @@ impl Training {
         let above = self.log_sigmas.partition_point(|&s| s <= log_sigma).clamp(1, self.log_sigmas.len() - 1);
         let (low, high) = (self.log_sigmas[above - 1], self.log_sigmas[above]);
         (above - 1) as f64 + ((log_sigma - low) / (high - low)).clamp(0.0, 1.0)
-    }
-}
-
-impl Training {
-    /// A noise level with the time step that [`Self::timestep_at`] gives it.
-    #[must_use]
-    pub fn level_at(&self, sigma: f64) -> Level {
-        Level { sigma, timestep: self.timestep_at(sigma) }
     }
 }
 

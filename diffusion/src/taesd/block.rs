@@ -10,12 +10,12 @@ pub(super) struct TinyBlock {
 
 impl TinyBlock {
     pub(super) fn load(params: &Params<'_>, channels: usize) -> Result<TinyBlock, Error> {
-        // Activations lie between them, and count.
+        // The activations between them are numbered too.
         let conv = |i: usize| params.conv3x3(&format!("conv.{i}"), channels, channels);
         Ok(TinyBlock { conv: [conv(0)?, conv(2)?, conv(4)?] })
     }
 
-    /// Some in a row, numbered from `first`.
+    /// Consecutive blocks, numbered from `first`.
     pub(super) fn load_all(
         params: &Params<'_>,
         first: usize,

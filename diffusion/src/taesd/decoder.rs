@@ -5,18 +5,18 @@ use super::{BLOCKS, RGB, TaesdConfig};
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Device, Epilogue, Padding, Prologue, Tensor, ops};
 
-/// Latents are held within this by a hyperbolic tangent.
-const LARGEST: f32 = 3.0;
+/// Latents are clamped to ± this by a hyperbolic tangent.
+const MAX_LATENT: f32 = 3.0;
 
 /// The decoder of TAESD (`DecoderTiny`).
 pub struct TaesdDecoder {
     device: Device,
     conv_in: Conv2d,
-    levels: Vec<Level>,
+    stages: Vec<DecoderStage>,
 }
 
-/// Blocks, and a convolution to the next level, of twice the size, or to the image.
-struct Level {
+/// Blocks, and a convolution to the next stage, of twice the size, or to the image.
+struct DecoderStage {
     blocks: Vec<TinyBlock>,
     conv: Conv2d,
 }
@@ -31,28 +31,28 @@ impl TaesdDecoder {
         let layers = params.scope("decoder.layers");
         let channels = config.channels;
         let mut next = 2;
-        let mut levels = Vec::new();
-        for (level, count) in BLOCKS.into_iter().enumerate() {
+        let mut stages = Vec::new();
+        for (stage, count) in BLOCKS.into_iter().enumerate() {
             let blocks = TinyBlock::load_all(&layers, next, count, channels)?;
             next += count;
-            let conv = if level + 1 == BLOCKS.len() {
+            let conv = if stage + 1 == BLOCKS.len() {
                 layers.conv3x3(&next.to_string(), RGB, channels)?
             } else {
-                // Behind the resize.
+                // The resize is a layer too.
                 next += 1;
                 layers.conv_without_bias(&next.to_string(), [channels, channels, 3], 1, Padding::all(1))?
             };
             next += 1;
-            levels.push(Level { blocks, conv });
+            stages.push(DecoderStage { blocks, conv });
         }
         Ok(TaesdDecoder {
             device: params.device().clone(),
             conv_in: layers.conv3x3("0", channels, config.latent_channels)?,
-            levels,
+            stages,
         })
     }
 
-    /// Where it decodes.
+    /// The device on which it decodes.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
@@ -64,17 +64,23 @@ impl TaesdDecoder {
     /// # Errors
     /// A latent of other channels.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
-        let latent = each(latent, |v| (v / LARGEST).tanh() * LARGEST)?;
+        let latent = each(latent, |v| (v / MAX_LATENT).tanh() * MAX_LATENT)?;
         let mut x = ops::relu(ops::conv2d(&latent.to(&self.device)?, &self.conv_in)?)?;
-        for (level, Level { blocks, conv }) in self.levels.iter().enumerate() {
+        for (stage, DecoderStage { blocks, conv }) in self.stages.iter().enumerate() {
             for block in blocks {
                 x = block.forward(x)?;
             }
-            let is_last = level + 1 == self.levels.len();
+            let is_last = stage + 1 == self.stages.len();
             let resize = (!is_last).then(|| [2 * x.dims()[1], 2 * x.dims()[2]]);
             x = ops::conv2d_fused(&x, conv, Prologue::resize(resize), Epilogue::none())?;
         }
         each(&x, |v| 2.0 * v - 1.0)
+    }
+}
+
+impl std::fmt::Debug for TaesdDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaesdDecoder").field("device", &self.device).finish_non_exhaustive()
     }
 }
 

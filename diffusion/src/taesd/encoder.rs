@@ -9,12 +9,12 @@ use latent_tensor::{Conv2d, Device, Padding, Tensor, ops};
 /// The encoder of TAESD (`EncoderTiny`).
 pub struct TaesdEncoder {
     device: Device,
-    levels: Vec<Level>,
+    stages: Vec<EncoderStage>,
     conv_out: Conv2d,
 }
 
 /// A convolution from the image or to half the size, and blocks.
-struct Level {
+struct EncoderStage {
     conv: Conv2d,
     blocks: Vec<TinyBlock>,
 }
@@ -28,24 +28,27 @@ impl TaesdEncoder {
         let layers = params.scope("encoder.layers");
         let channels = config.channels;
         let mut next = 0;
-        let mut levels = Vec::new();
-        for (level, count) in BLOCKS.into_iter().rev().enumerate() {
-            let conv = if level == 0 {
+        let mut stages = Vec::new();
+        for (stage, count) in BLOCKS.into_iter().rev().enumerate() {
+            let conv = if stage == 0 {
                 layers.conv3x3("0", channels, RGB)?
             } else {
                 layers.conv_without_bias(&next.to_string(), [channels, channels, 3], 2, Padding::all(1))?
             };
-            levels.push(Level { conv, blocks: TinyBlock::load_all(&layers, next + 1, count, channels)? });
+            stages.push(EncoderStage {
+                conv,
+                blocks: TinyBlock::load_all(&layers, next + 1, count, channels)?,
+            });
             next += 1 + count;
         }
         Ok(TaesdEncoder {
             device: params.device().clone(),
-            levels,
+            stages,
             conv_out: layers.conv3x3(&next.to_string(), config.latent_channels, channels)?,
         })
     }
 
-    /// Where it encodes.
+    /// The device on which it encodes.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
@@ -55,15 +58,21 @@ impl TaesdEncoder {
     /// in main memory.
     ///
     /// # Errors
-    /// An image that is no RGB.
+    /// An image that is not RGB.
     pub fn encode(&self, image: &Tensor) -> Result<Tensor, Error> {
         let mut x = each(image, |v| (v + 1.0) / 2.0)?.to(&self.device)?;
-        for Level { conv, blocks } in &self.levels {
+        for EncoderStage { conv, blocks } in &self.stages {
             x = ops::conv2d(&x, conv)?;
             for block in blocks {
                 x = block.forward(x)?;
             }
         }
         Ok(ops::conv2d(&x, &self.conv_out)?.to(&Device::Cpu)?)
+    }
+}
+
+impl std::fmt::Debug for TaesdEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaesdEncoder").field("device", &self.device).finish_non_exhaustive()
     }
 }

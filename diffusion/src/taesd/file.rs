@@ -1,9 +1,11 @@
 //! Files of TAESD.
 
-use super::{FACTOR, TaesdDecoder, TaesdEncoder, names};
-use crate::families::{Identity, Model, ModelKind};
+use super::{FACTOR, TaesdDecoder, TaesdEncoder};
+use crate::Error;
+use crate::families::completeness::check_component;
+use crate::families::{Component, Model, ModelKind, Probe};
 use crate::params::Params;
-use crate::{Error, whole};
+use crate::tensor_names::taesd;
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ pub struct TaesdConfig {
     pub latent_channels: usize,
 }
 
-/// An opened file of a TAESD, with one half or both, found whole. Its weights are read when they are needed.
+/// An opened file of a TAESD, with one half or both, found complete. Its weights are read when they are needed.
 #[derive(Debug)]
 pub struct TaesdFile {
     weights: Weights,
@@ -24,15 +26,15 @@ pub struct TaesdFile {
 }
 
 impl TaesdFile {
-    /// Reads names and shapes, of any layout, and checks that each half that is there is whole.
+    /// Reads names and shapes, of any layout, and checks that each half that is there is complete.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
     pub fn open(checkpoint: Checkpoint) -> Result<TaesdFile, Error> {
-        let Identity { kind, .. } = Identity::of(&checkpoint);
-        let table = names::canonical(&checkpoint);
         let checkpoint = Arc::new(checkpoint);
-        let weights = Weights::renamed(checkpoint.clone(), table);
+        let probe = Probe::of(&checkpoint);
+        let kind = probe.identity().kind;
+        let weights = Weights::renamed(checkpoint.clone(), taesd::canonical(&checkpoint));
         let mut config = None;
         if let Some(&[channels, latent_channels, _, _]) = weights.shape("decoder.layers.0.weight") {
             config = Some(TaesdConfig { channels, latent_channels });
@@ -43,17 +45,16 @@ impl TaesdFile {
         let Some(config) = config.filter(|_| matches!(kind, ModelKind::TinyVae | ModelKind::Unknown)) else {
             let what = match kind {
                 ModelKind::Unknown | ModelKind::TinyVae => "holds no TAESD".to_owned(),
-                kind => format!("is no TAESD but a {}, which {}", kind.label(), kind.purpose()),
+                kind => kind.instead_of("a TAESD"),
             };
-            let reason = format!("{what}; give a tiny VAE, such as taesd_decoder");
-            return Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+            return Err(probe.refuse(format!("{what}; give a tiny VAE, such as taesd_decoder")));
         };
         let file = TaesdFile { weights, config };
         if file.has("decoder") {
-            file.check("decoder", |params| TaesdDecoder::load(params, &file.config).map(drop))?;
+            file.check(Component::TaesdDecoder, |params| TaesdDecoder::load(params, &file.config).map(drop))?;
         }
         if file.has("encoder") {
-            file.check("encoder", |params| TaesdEncoder::load(params, &file.config).map(drop))?;
+            file.check(Component::TaesdEncoder, |params| TaesdEncoder::load(params, &file.config).map(drop))?;
         }
         Ok(file)
     }
@@ -64,11 +65,11 @@ impl TaesdFile {
 
     fn check(
         &self,
-        half: &'static str,
+        half: Component,
         load: impl FnOnce(&Params<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         // The other half is checked by itself.
-        whole::check_part(&self.weights, (half, "TAESD"), load, |name| !name.starts_with(half))
+        check_component(&self.weights, (half, "TAESD"), load, |name| !name.starts_with(half.name()))
     }
 
     /// What error messages call it.

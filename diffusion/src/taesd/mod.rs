@@ -1,14 +1,13 @@
 //! TAESD, the tiny autoencoder (Ollin Boer Bohan, <https://github.com/madebyollin/taesd>; `AutoencoderTiny` of diffusers):
-//! a stack of 3x3 convolutions that was taught what the VAE does. It is some twenty times as fast and a little less exact:
-//! for previews, and for images in a hurry.
+//! a stack of 3x3 convolutions trained to do what the VAE does. It is some twenty times as fast and a little less exact: for
+//! previews, and for images in a hurry.
 //!
-//! Its latents are those of the sampling; no factor stands between.
+//! Its latents are those of the sampling, without a scaling factor.
 
 mod block;
 mod decoder;
 mod encoder;
 mod file;
-mod names;
 
 pub use decoder::TaesdDecoder;
 pub use encoder::TaesdEncoder;

@@ -158,10 +158,9 @@ impl TextEncoder {
         all_layers: bool,
     ) -> Result<(Tensor, Tensor), Error> {
         let count = (self.layers.len() + 1).checked_sub(skip).filter(|_| skip > 0);
-        let count = count.ok_or_else(|| Error::Setting {
-            name: "clip skip",
-            reason: format!("must be 1 to {} with this text encoder, and is {skip}", self.layers.len() + 1),
-        })?;
+        let bounds = crate::Bounds::new(1.0, (self.layers.len() + 1) as f64);
+        let problem = crate::SettingProblem::OutOfRange { value: skip as f64, bounds, usual: None };
+        let count = count.ok_or(Error::setting(crate::Setting::ClipSkip, problem))?;
         let width = self.token_embedding.width();
         let mut x = self.embedded(chunks.as_flattened())?.reshape(&[chunks.len(), CONTEXT, width])?;
         let positions = self.position_embedding.f32s()?;

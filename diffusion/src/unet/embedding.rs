@@ -46,10 +46,8 @@ pub fn timestep_embedding(timesteps: &[f32], width: usize) -> Result<Tensor, Err
 pub fn added_vector(pooled: &Tensor, sizes: &[f32]) -> Result<Tensor, Error> {
     let n = pooled.dims().first().copied().unwrap_or(0);
     if n == 0 || !sizes.len().is_multiple_of(n) {
-        return Err(Error::Setting {
-            name: "sizes",
-            reason: format!("{} sizes cannot be shared equally by {n} images", sizes.len()),
-        });
+        let reason = format!("{} sizes cannot be shared equally by {n} images", sizes.len());
+        return Err(Error::setting(crate::Setting::Sizes, reason));
     }
     let sinusoids = timestep_embedding(sizes, SIZE_WIDTH)?.reshape(&[n, sizes.len() / n * SIZE_WIDTH])?;
     Ok(ops::concat_channels(pooled, &sinusoids)?)

@@ -94,7 +94,7 @@ impl UNetEncoder {
                     }
                     None => "this model does not take one".to_owned(),
                 };
-                return Err(Error::Setting { name: "added vector", reason });
+                return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
         Ok(Condition { text: keys_values, added, guidance: None })

@@ -31,7 +31,7 @@ impl ControlNetResiduals {
                 self.down_blocks.len(),
                 skips.len()
             );
-            return Err(Error::Setting { name: "ControlNet", reason });
+            return Err(Error::setting(crate::Setting::ControlNet, reason));
         }
         let sums = skips.into_iter().zip(&self.down_blocks).map(|(skip, more)| Ok(ops::add(skip, more)?));
         Ok((sums.collect::<Result<_, Error>>()?, ops::add(mid, &self.mid_block)?))

@@ -96,10 +96,8 @@ impl BasicTransformerBlock {
     /// `x` `[batch, pixels, channels]`.
     fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, x)?;
-        let text = text.next().ok_or(Error::Setting {
-            name: "condition",
-            reason: "was made for a model with fewer cross-attentions".to_owned(),
-        })?;
+        let reason = || "was made for a model with fewer cross-attentions".to_owned();
+        let text = text.next().ok_or_else(|| Error::setting(crate::Setting::Condition, reason()))?;
         let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }

@@ -15,7 +15,7 @@ pub struct UpscalerConfig {
     pub growth: usize,
     /// Residual blocks: 23; 6 in small ones.
     pub blocks: usize,
-    /// How often the head doubles the sides: 2.
+    /// Number of times that the head doubles the sides: 2.
     pub doublings: usize,
     /// Sides of the squares of pixels that become the channels of one before the trunk: 1, or 2 and 4 where the result is to
     /// be two times as large and as large as the image (Wang et al. 2021, figure 4).
@@ -28,18 +28,18 @@ impl fmt::Display for UpscalerConfig {
     }
 }
 
-/// Most doublings: 16 times as high and wide.
-const MOST_DOUBLINGS: usize = 4;
+/// Maximum doublings: 16 times as high and wide.
+const MAX_DOUBLINGS: usize = 4;
 
 impl UpscalerConfig {
     /// Reads the sizes from tensors named as Real-ESRGAN names them.
     ///
     /// # Errors
-    /// One line that goes on behind the file's name: what makes it no such network.
+    /// One line for after the file's name: why it is not such a network.
     pub(super) fn from_weights(weights: &Weights) -> Result<UpscalerConfig, String> {
         let shape = |name: &str| match weights.shape(name) {
             Some(&[outputs, inputs, 3, 3]) => Ok([outputs, inputs]),
-            Some(shape) => Err(format!("its {name} has the shape {shape:?}, which is no 3x3 convolution")),
+            Some(shape) => Err(format!("its {name} has the shape {shape:?}, which is not a 3x3 convolution")),
             None => Err(format!("it has no {name}")),
         };
         let [features, inputs] = shape("conv_first.weight")?;
@@ -52,9 +52,9 @@ impl UpscalerConfig {
             3 => 1,
             12 => 2,
             48 => 4,
-            _ => return Err(format!("it takes {inputs} channels, which are no colours")),
+            _ => return Err(format!("it takes {inputs} channels, which are not colours")),
         };
-        if doublings > MOST_DOUBLINGS || (1 << doublings) < unshuffle {
+        if doublings > MAX_DOUBLINGS || (1 << doublings) < unshuffle {
             return Err(format!("it doubles the sides {doublings} times"));
         }
         Ok(UpscalerConfig { features, growth, blocks, doublings, unshuffle })
@@ -78,24 +78,24 @@ impl UpscalerConfig {
     /// An image without pixels, or whose result has more than [`MAX_PIXELS`].
     pub fn check(&self, image: &Image) -> Result<(usize, usize), Error> {
         let Image { width, height, ref rgb } = *image;
-        let refuse = |reason| Err(Error::Setting { name: "image", reason });
+        let refuse = |reason| Err(Error::setting(crate::Setting::Image, reason));
         if width == 0 || height == 0 || rgb.len() != RGB * width * height {
-            return refuse(format!("{width}x{height} pixels with {} values are none", rgb.len()));
+            return refuse(format!("{width}x{height} pixels with {} values are not an image", rgb.len()));
         }
         let scale = self.scale();
         let (large_width, large_height) = (width.saturating_mul(scale), height.saturating_mul(scale));
         if large_width.saturating_mul(large_height) > MAX_PIXELS {
-            let most = MAX_PIXELS / 1_000_000;
+            let limit = MAX_PIXELS / 1_000_000;
             return refuse(format!(
-                "{width}x{height} pixels would become {large_width}x{large_height}, more than {most} million; \
+                "{width}x{height} pixels would become {large_width}x{large_height}, more than {limit} million; \
                  make it smaller first"
             ));
         }
         Ok((large_width, large_height))
     }
 
-    /// Bytes that enlarging an image of so many pixels takes beside the weights, at most: the numbers of the largest tile,
-    /// and both images.
+    /// Maximum bytes that enlarging an image of this width and height takes besides the weights: the values of the largest
+    /// tile, and both images.
     #[must_use]
     pub fn memory(&self, width: usize, height: usize, tiling: Tiling) -> u64 {
         let sides = [height, width].map(|side| side.div_ceil(self.unshuffle));
@@ -103,7 +103,7 @@ impl UpscalerConfig {
         let trunk = tiles.iter().map(|tile| self.trunk_values() * tile.seen.pixels()).max().unwrap_or(0);
         let head = tiles.iter().map(|tile| head::values(self, tile)).max().unwrap_or(0);
         let (pixels, scale) = (width * height, self.scale());
-        // The image lies there as bytes and as numbers.
+        // The image is there as bytes and as `f32`.
         let images = pixels * RGB * (1 + 2 * size_of::<f32>()) + pixels * scale * scale * RGB;
         (size_of::<f32>() * trunk.max(head) + images) as u64
     }
@@ -124,8 +124,8 @@ impl UpscalerConfig {
         }
     }
 
-    /// Numbers that the trunk holds at once for a pixel: what goes past all blocks, past a block and past a dense block, and
-    /// the widest that a dense block joins.
+    /// Values that the trunk holds at once for a pixel: the residuals of all blocks, of a block and of a dense block, and the
+    /// widest concatenation in a dense block.
     fn trunk_values(&self) -> usize {
         let UpscalerConfig { features, growth, .. } = *self;
         3 * features + (features + 3 * growth) + growth + (features + 4 * growth)

@@ -1,15 +1,17 @@
 //! Files of upscalers.
 
-use super::{Tiling, Upscaler, UpscalerConfig, names};
-use crate::families::{Identity, ModelKind};
+use super::{Tiling, Upscaler, UpscalerConfig};
+use crate::families::completeness::check_component;
+use crate::families::{Component, ModelKind, Probe};
 use crate::params::Params;
-use crate::{Error, Image, Listener, pipeline, whole};
+use crate::tensor_names::esrgan;
+use crate::{Error, Image, Listener, LoadedNetwork, loading};
 use latent_loader::{Checkpoint, Quoted, Weights};
 use latent_tensor::Device;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// An opened file of an upscaler, found whole. Its weights are read when they are needed.
+/// An opened file of an upscaler, found complete. Its weights are read when they are needed.
 #[derive(Debug)]
 pub struct UpscalerFile {
     weights: Weights,
@@ -17,31 +19,38 @@ pub struct UpscalerFile {
 }
 
 impl UpscalerFile {
-    /// Reads names and shapes, of any of the kinds that are about, and checks that all tensors are there.
+    /// Reads names and shapes, of any of the usual layouts, and checks that all tensors are there.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a file of something else, and what it is; [`Error::Incomplete`] for one with gaps.
     pub fn open(checkpoint: impl Into<Arc<Checkpoint>>) -> Result<UpscalerFile, Error> {
-        let checkpoint = checkpoint.into();
-        let Identity { kind, .. } = Identity::of(&checkpoint);
-        let names = names::canonical(&checkpoint);
+        UpscalerFile::of(&Probe::of(&checkpoint.into()))
+    }
+
+    /// As [`UpscalerFile::open`], for a checkpoint that was probed.
+    ///
+    /// # Errors
+    /// As [`UpscalerFile::open`].
+    pub fn of(probe: &Probe) -> Result<UpscalerFile, Error> {
+        let checkpoint = probe.checkpoint();
+        let names = esrgan::canonical(checkpoint);
         let weights = Weights::renamed(checkpoint.clone(), names.clone());
-        let refuse = |reason| Err(Error::Unsupported { file: checkpoint.label().to_owned(), reason });
+        let refuse = |reason| Err(probe.refuse(reason));
         let advice = "give an ESRGAN, such as RealESRGAN_x4plus";
-        if kind != ModelKind::Upscaler {
-            let what = match kind {
+        if probe.identity().kind != ModelKind::Upscaler {
+            let what = match probe.identity().kind {
                 ModelKind::Unknown => "holds no upscaler".to_owned(),
-                kind => format!("is no upscaler but a {}, which {}", kind.label(), kind.purpose()),
+                kind => kind.instead_of("an upscaler"),
             };
             return refuse(format!("{what}; {advice}"));
         }
         let config = match UpscalerConfig::from_weights(&weights) {
             Ok(config) => config,
-            Err(what) => return refuse(format!("is no upscaler of the kind ESRGAN: {what}; {advice}")),
+            Err(what) => return refuse(format!("is not an upscaler of the kind ESRGAN: {what}; {advice}")),
         };
         let file = UpscalerFile { weights, config };
         let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
-        whole::check_part(&file.weights, ("upscaler", "ESRGAN"), load, |_| false)?;
+        check_component(&file.weights, (Component::Upscaler, "ESRGAN"), load, |_| false)?;
         // A network with more layers gives another image.
         let is_known =
             |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
@@ -51,7 +60,9 @@ impl UpscalerFile {
                 names.iter().filter(|(name, _)| is_known(name)).map(|(_, name)| name).collect();
             let strange = checkpoint.tensors().find(|tensor| !known.contains(&tensor.name));
             let what = strange.map_or(String::new(), |tensor| Quoted(&tensor.name).to_string());
-            return refuse(format!("is no upscaler of the kind ESRGAN: it has a tensor {what}; {advice}"));
+            return refuse(format!(
+                "is not an upscaler of the kind ESRGAN: it has a tensor {what}; {advice}"
+            ));
         }
         Ok(file)
     }
@@ -74,17 +85,17 @@ impl UpscalerFile {
         &self.weights
     }
 
-    /// Reads the network for a device, and tells the listener about it.
+    /// Reads the network for a device, and reports progress to the listener.
     ///
     /// # Errors
     /// Unreadable weights, a cancelled run.
     pub fn load(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Upscaler, Error> {
         let load = |params: &Params<'_>| Upscaler::load(params, &self.config);
-        pipeline::read("upscaler", self.weights.clone(), device, None, load, listener)
+        loading::load(LoadedNetwork::Upscaler, self.weights.clone(), device, None, load, listener)
     }
 
-    /// Enlarges an image by [`UpscalerConfig::scale`] on a device. A network whose values pass the largest `f16` of a GPU
-    /// begins anew in `f32` there.
+    /// Enlarges an image by [`UpscalerConfig::scale`] on a device. A network whose values exceed the largest `f16` on a GPU
+    /// runs again in `f32` there.
     ///
     /// # Errors
     /// As [`UpscalerFile::load`] and [`Upscaler::upscale`].

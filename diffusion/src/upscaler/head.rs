@@ -1,22 +1,19 @@
-//! From what the trunk gives to the pixels of the large image.
+//! From the features of the trunk to the pixels of the large image.
 //!
-//! The tensors here are the largest: a pixel of the trunk is sixteen of the result, of as many channels. So a few rows are
-//! enlarged at a time. Each result depends on pixels at most [`REACH`] away, and these are given too, so nothing is lost.
+//! The tensors here are the largest: a pixel of the trunk becomes sixteen of the result, with as many channels. So a few rows
+//! are enlarged at a time. Each result depends on pixels at most [`REACH`] away, and these are included, so nothing is lost.
 
-use super::tiles::{Tile, cut};
+use super::tiles::{REACH, UpscalerTile, cut};
 use super::{RGB, UpscalerConfig};
 use crate::params::Params;
 use crate::{Error, Image};
 use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 
-/// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
-/// for each doubling, whose pixels are half as large.
-pub(super) const REACH: usize = 2;
-/// Numbers of the largest tensor that is made at once: 64 MiB.
-const MOST_VALUES: usize = 1 << 24;
+/// Maximum values of a tensor: 64 MiB.
+const MAX_VALUES: usize = 1 << 24;
 
-/// The convolutions behind the trunk.
-pub(super) struct Head {
+/// The convolutions after the trunk.
+pub(super) struct UpscalerHead {
     device: Device,
     conv_up: Vec<Conv2d>,
     conv_hr: Conv2d,
@@ -24,11 +21,11 @@ pub(super) struct Head {
     config: UpscalerConfig,
 }
 
-impl Head {
-    pub(super) fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<Head, Error> {
+impl UpscalerHead {
+    pub(super) fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<UpscalerHead, Error> {
         let features = config.features;
         let up = |i: usize| params.conv3x3(&format!("conv_up{}", i + 1), features, features);
-        Ok(Head {
+        Ok(UpscalerHead {
             device: params.device().clone(),
             conv_up: (0..config.doublings).map(up).collect::<Result<_, _>>()?,
             conv_hr: params.conv3x3("conv_hr", features, features)?,
@@ -49,12 +46,12 @@ impl Head {
         Ok(ops::conv2d(&x, &self.conv_last)?)
     }
 
-    /// Enlarges the part of a tile that is kept, a few rows at a time, into the large image. `trunk` is that of all that the
-    /// tile sees, in main memory; `size` the height and width of all tiles together.
+    /// Enlarges the part of a tile that is kept, a few rows at a time, into the large image. `trunk` has the features of all that
+    /// the tile sees, in main memory; `size` is the height and width of all tiles together.
     pub(super) fn put(
         &self,
         trunk: &Tensor,
-        tile: &Tile,
+        tile: &UpscalerTile,
         size: [usize; 2],
         large: &mut Image,
     ) -> Result<(), Error> {
@@ -63,9 +60,9 @@ impl Head {
             let given = kept.grown(REACH, size);
             let pixels = self.forward(&cut(trunk, &given.within(&tile.seen))?)?.to(&Device::Cpu)?;
             let values = pixels.f32s()?;
-            crate::pipeline::expect_finite("upscaler", values)?;
+            crate::stage::expect_finite(crate::Stage::Upscaling, values)?;
             let row_values = RGB * scale * given.columns.len();
-            // What was filled up to whole squares is cut off.
+            // The padding to whole squares is cut off.
             let end = |end: usize, side: usize| (scale * end).min(side);
             let columns = scale * kept.columns.start..end(kept.columns.end, large.width);
             for y in scale * kept.rows.start..end(kept.rows.end, large.height) {
@@ -83,13 +80,13 @@ impl Head {
 }
 
 /// Rows of the trunk that are enlarged at once. An even number, so that bands begin where Winograd's tiles do.
-fn rows_at_once(config: &UpscalerConfig, tile: &Tile) -> usize {
+fn rows_at_once(config: &UpscalerConfig, tile: &UpscalerTile) -> usize {
     let row = (config.features * (tile.kept.columns.len() + 2 * REACH)) << (2 * config.doublings);
-    ((MOST_VALUES / row.max(1)).saturating_sub(2 * REACH) / 2 * 2).max(4)
+    ((MAX_VALUES / row.max(1)).saturating_sub(2 * REACH) / 2 * 2).max(4)
 }
 
-/// Numbers that are held at once while a tile is enlarged: the trunk's, and two of the largest tensors.
-pub(super) fn values(config: &UpscalerConfig, tile: &Tile) -> usize {
+/// Values that are in memory at once while a tile is enlarged: the trunk's, and two of the largest tensors.
+pub(super) fn values(config: &UpscalerConfig, tile: &UpscalerTile) -> usize {
     let rows = rows_at_once(config, tile).min(tile.kept.rows.len()) + 2 * REACH;
     let columns = tile.kept.columns.len() + 2 * REACH;
     let largest = (config.features * rows * columns) << (2 * config.doublings);

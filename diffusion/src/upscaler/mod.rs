@@ -1,8 +1,8 @@
 //! ESRGAN: a network that enlarges images (Wang et al., ESRGAN, 2018; Wang et al., Real-ESRGAN, 2021).
 //!
-//! The network is a trunk of residual blocks that works on the pixels of the small image, and a head that enlarges what the
-//! trunk gives. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the head
-//! works on a few rows at a time. So the memory does not grow with the image.
+//! The network consists of a trunk of residual blocks, which works on the pixels of the small image, and a head, which enlarges
+//! the features of the trunk. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the
+//! head works on a few rows at a time. So the memory does not grow with the image.
 //!
 //! ```no_run
 //! use latent_diffusion::upscaler::{Tiling, UpscalerFile};
@@ -20,7 +20,6 @@
 mod config;
 mod file;
 mod head;
-mod names;
 mod rrdb;
 #[cfg(test)]
 mod tests;
@@ -29,18 +28,18 @@ mod unshuffle;
 
 pub use config::UpscalerConfig;
 pub use file::UpscalerFile;
-pub(crate) use names::is_upscaler;
 pub use tiles::Tiling;
 
+use crate::event::notify;
 use crate::params::Params;
-use crate::{Error, Event, Image, Listener, pipeline};
-use head::Head;
+use crate::{Error, Event, Image, Listener};
+use head::UpscalerHead;
 use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use rrdb::Rrdb;
 
 /// Channels of an image.
 const RGB: usize = 3;
-/// Most pixels of an enlarged image: 16384x16384.
+/// Maximum pixels of an enlarged image: 16384x16384.
 pub const MAX_PIXELS: usize = 1 << 28;
 
 /// The generator of ESRGAN (`RRDBNet`).
@@ -50,7 +49,7 @@ pub struct Upscaler {
     conv_first: Conv2d,
     body: Vec<Rrdb>,
     conv_body: Conv2d,
-    head: Head,
+    head: UpscalerHead,
 }
 
 impl Upscaler {
@@ -69,7 +68,7 @@ impl Upscaler {
                 .map(|i| Rrdb::load(&body.scope(i), features, growth))
                 .collect::<Result<_, _>>()?,
             conv_body: params.conv3x3("conv_body", features, features)?,
-            head: Head::load(params, config)?,
+            head: UpscalerHead::load(params, config)?,
         })
     }
 
@@ -95,7 +94,7 @@ impl Upscaler {
         Ok(self.head.forward(&self.trunk(&x)?)?.to(&Device::Cpu)?)
     }
 
-    /// All before the image is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
+    /// The layers before the image is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
     fn trunk(&self, x: &Tensor) -> Result<Tensor, Error> {
         let first = ops::conv2d(&x.to(&self.device)?, &self.conv_first)?;
         let mut hidden = first.clone();
@@ -109,7 +108,7 @@ impl Upscaler {
     /// Enlarges an image by [`UpscalerConfig::scale`], tile by tile.
     ///
     /// # Errors
-    /// An image without pixels or whose result has more than [`MAX_PIXELS`], a cancelled run, values that are no numbers.
+    /// An image without pixels or whose result has more than [`MAX_PIXELS`], a cancelled run, NaN in the result.
     pub fn upscale(
         &self,
         image: &Image,
@@ -125,12 +124,21 @@ impl Upscaler {
         let mut large = Image { width, height, rgb: vec![0; RGB * width * height] };
         let tiles = tiling.tiles(x.dims()[1], x.dims()[2]);
         let total = tiles.len();
-        pipeline::tell(listener, Event::Upscaled { tile: 0, total })?;
+        notify(listener, Event::Upscaled { tile: 0, total })?;
         for (i, tile) in tiles.iter().enumerate() {
             let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?)?.to(&Device::Cpu)?;
             self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
-            pipeline::tell(listener, Event::Upscaled { tile: i + 1, total })?;
+            notify(listener, Event::Upscaled { tile: i + 1, total })?;
         }
         Ok(large)
+    }
+}
+
+impl std::fmt::Debug for Upscaler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upscaler")
+            .field("device", &self.device)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

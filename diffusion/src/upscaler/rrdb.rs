@@ -3,7 +3,7 @@
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Tensor, ops};
 
-/// How much of what a block computes is added to its input (Wang et al. 2018, section 3.1).
+/// Scale of a block's result before it is added to its input (Wang et al. 2018, section 3.1).
 const RESIDUAL_SCALE: f32 = 0.2;
 
 /// A residual block of three dense blocks (`RRDB`).
@@ -27,7 +27,7 @@ impl Rrdb {
     }
 }
 
-/// Five convolutions, of which each sees what all before it gave (`ResidualDenseBlock`).
+/// Five convolutions, each of which sees the output of all before it (`ResidualDenseBlock`).
 struct DenseBlock {
     conv: [Conv2d; 4],
     conv5: Conv2d,

@@ -264,9 +264,9 @@ fn the_head_in_bands_gives_the_same() {
         let trunk = Tensor::from_f32(&[1, 30, 11, 8], &values).unwrap();
         let (size, scale) = ([30, 11], config.scale());
         let whole = network.head.forward(&trunk).unwrap();
-        let all = tiles::Part { rows: 0..30, columns: 0..11 };
+        let all = tiles::PixelRect { rows: 0..30, columns: 0..11 };
         for kept in all.bands(4) {
-            let given = kept.grown(head::REACH, size);
+            let given = kept.grown(tiles::REACH, size);
             let band = network.head.forward(&tiles::cut(&trunk, &given).unwrap()).unwrap();
             let row = 3 * scale * 11;
             let from = (kept.rows.start - given.rows.start) * scale * row;
@@ -279,7 +279,7 @@ fn the_head_in_bands_gives_the_same() {
 }
 
 #[test]
-fn what_is_no_upscaler_is_refused() {
+fn other_files_are_refused() {
     let config = UpscalerConfig { features: 4, growth: 2, blocks: 2, doublings: 2, unshuffle: 1 };
     let refused = |change: &dyn Fn(&mut Net)| {
         let mut net = random(&config);
@@ -300,7 +300,7 @@ fn what_is_no_upscaler_is_refused() {
     let plus = |net: &mut Net| drop(net.insert("body.0.rdb1.conv1x1".into(), copy(&wide)));
     holds(refused(&plus), "body.0.rdb1.conv1x1.");
     let demo = UpscalerFile::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap());
-    holds(demo.err().unwrap().to_string(), "no upscaler but a model");
+    holds(demo.err().unwrap().to_string(), "not an upscaler but a model");
 }
 
 fn copy(conv: &Conv) -> Conv {

@@ -1,17 +1,19 @@
 //! An image in tiles.
 
-use super::head::REACH;
 use crate::Error;
 use latent_tensor::Tensor;
 use std::ops::Range;
 
+/// Pixels of the trunk around one that its part of the result depends on: two convolutions of the largest size, and one more
+/// for each doubling, whose pixels are half as large.
+pub(super) const REACH: usize = 2;
 /// How an image is cut for the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
-    /// Largest side of what a tile gives, in pixels of the trunk. 0: all of the image is one tile.
+    /// Longest side of what a tile yields, in pixels of the trunk. 0: the whole image is one tile.
     pub side: usize,
-    /// Pixels around it that the trunk sees too. They are what keeps seams away: the trunk's 350 convolutions see far, but what
-    /// is far counts little.
+    /// Pixels around it that the trunk sees too. They prevent seams: the trunk's 350 convolutions reach far, but distant
+    /// pixels have little weight.
     pub overlap: usize,
 }
 
@@ -23,15 +25,15 @@ impl Default for Tiling {
 }
 
 impl Tiling {
-    /// The tiles of an image, row by row. Those that are beside each other are of about one size.
-    pub(super) fn tiles(&self, height: usize, width: usize) -> Vec<Tile> {
+    /// The tiles of an image, row by row, all of about the same size.
+    pub(super) fn tiles(&self, height: usize, width: usize) -> Vec<UpscalerTile> {
         let rows = self.cuts(height);
         let columns = self.cuts(width);
-        // What the head needs, the trunk must give.
+        // The trunk must yield what the head needs.
         let overlap = self.overlap.max(REACH);
         let tile = |rows: &Range<usize>, columns: &Range<usize>| {
-            let kept = Part { rows: rows.clone(), columns: columns.clone() };
-            Tile { seen: kept.grown(overlap, [height, width]), kept }
+            let kept = PixelRect { rows: rows.clone(), columns: columns.clone() };
+            UpscalerTile { seen: kept.grown(overlap, [height, width]), kept }
         };
         rows.iter().flat_map(|rows| columns.iter().map(move |columns| tile(rows, columns))).collect()
     }
@@ -44,49 +46,52 @@ impl Tiling {
     }
 }
 
-/// What a tile gives, and what it is given to see.
+/// What a tile yields, and what it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tile {
-    pub(super) kept: Part,
-    pub(super) seen: Part,
+pub(super) struct UpscalerTile {
+    pub(super) kept: PixelRect,
+    pub(super) seen: PixelRect,
 }
 
-/// A part of an image.
+/// A rectangle of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct PixelRect {
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
 }
 
-impl Part {
+impl PixelRect {
     pub(super) fn pixels(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 
-    /// With so many pixels around it, as far as the image of that height and width goes.
-    pub(super) fn grown(&self, by: usize, [height, width]: [usize; 2]) -> Part {
+    /// This rectangle with `by` more pixels on each side, within an image of that height and width.
+    pub(super) fn grown(&self, by: usize, [height, width]: [usize; 2]) -> PixelRect {
         let grow = |range: &Range<usize>, side: usize| {
             range.start.saturating_sub(by)..range.end.saturating_add(by).min(side)
         };
-        Part { rows: grow(&self.rows, height), columns: grow(&self.columns, width) }
+        PixelRect { rows: grow(&self.rows, height), columns: grow(&self.columns, width) }
     }
 
-    /// The same part of the image, as a part of another part that holds it.
-    pub(super) fn within(&self, other: &Part) -> Part {
+    /// The same pixels, relative to a rectangle that contains them.
+    pub(super) fn within(&self, other: &PixelRect) -> PixelRect {
         let shift = |range: &Range<usize>, by: usize| range.start - by..range.end - by;
-        Part { rows: shift(&self.rows, other.rows.start), columns: shift(&self.columns, other.columns.start) }
+        PixelRect {
+            rows: shift(&self.rows, other.rows.start),
+            columns: shift(&self.columns, other.columns.start),
+        }
     }
 
-    /// So many rows of it at a time.
-    pub(super) fn bands(&self, count: usize) -> impl Iterator<Item = Part> {
+    /// Bands of `count` rows of it.
+    pub(super) fn bands(&self, count: usize) -> impl Iterator<Item = PixelRect> {
         let (end, columns) = (self.rows.end, self.columns.clone());
         let starts = self.rows.clone().step_by(count);
-        starts.map(move |row| Part { rows: row..end.min(row + count), columns: columns.clone() })
+        starts.map(move |row| PixelRect { rows: row..end.min(row + count), columns: columns.clone() })
     }
 }
 
-/// A part of an image `[1, height, width, channels]` in main memory.
-pub(super) fn cut(x: &Tensor, part: &Part) -> Result<Tensor, Error> {
+/// A rectangle of an image `[1, height, width, channels]` in main memory.
+pub(super) fn cut(x: &Tensor, part: &PixelRect) -> Result<Tensor, Error> {
     let (width, channels) = (x.dims()[2], x.dims()[3]);
     if part.rows == (0..x.dims()[1]) && part.columns == (0..width) {
         return Ok(x.clone());
@@ -110,7 +115,7 @@ mod tests {
             for tiling in [Tiling { side: 64, overlap: 8 }, Tiling { side: 0, overlap: 3 }, Tiling::default()]
             {
                 let mut times = vec![0; height * width];
-                for Tile { kept, seen } in tiling.tiles(height, width) {
+                for UpscalerTile { kept, seen } in tiling.tiles(height, width) {
                     assert!(tiling.side == 0 || seen.rows.len() <= tiling.side + 2 * tiling.overlap);
                     assert!(seen.columns.end <= width && kept.pixels() > 0);
                     for row in kept.rows {

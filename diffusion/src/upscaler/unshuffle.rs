@@ -7,13 +7,13 @@ use latent_tensor::Tensor;
 /// square row by row.
 pub(super) fn unshuffle(x: &Tensor, side: usize) -> Result<Tensor, Error> {
     let &[batch, height, width, channels] = x.dims() else {
-        let reason = format!("a tensor {} is no image", x.shape());
-        return Err(Error::Setting { name: "image", reason });
+        let reason = format!("a tensor {} is not an image", x.shape());
+        return Err(Error::setting(crate::Setting::Image, reason));
     };
     if batch != 1 || height == 0 || width == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side)
     {
-        let reason = format!("{width}x{height} pixels are no squares of {side}x{side}");
-        return Err(Error::Setting { name: "image", reason });
+        let reason = format!("{width}x{height} pixels are not whole squares of {side}x{side}");
+        return Err(Error::setting(crate::Setting::Image, reason));
     }
     if side == 1 {
         return Ok(x.clone());

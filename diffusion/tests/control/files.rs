@@ -88,7 +88,9 @@ fn every_layout_is_the_same_network() {
 
 #[test]
 fn another_file_is_told_what_it_is() {
-    assert!(refused("model", entries("sd15")).contains("is no ControlNet but a model, which draws images"));
+    assert!(
+        refused("model", entries("sd15")).contains("is not a ControlNet but a model, which draws images")
+    );
     let lora = refused("lora", entries("lora-sd15-kohya"));
     assert!(lora.contains("LoRA") && lora.contains("give a ControlNet"), "{lora}");
     assert!(refused("taesd", entries("taesd")).contains("tiny VAE (TAESD)"));
@@ -108,14 +110,14 @@ fn gaps_are_found_before_anything_is_read() {
     assert!(line.contains("ControlNet: 1 of") && line.contains("controlnet_down_blocks.4.weight"), "{line}");
     assert!(without("middle_block_out.0.bias").contains("controlnet_mid_block.bias"));
     assert!(without("input_hint_block.14.").contains("controlnet_cond_embedding.conv_out"));
-    assert!(without("input_blocks.1.0.in_layers.0.weight").contains("not whole"));
+    assert!(without("input_blocks.1.0.in_layers.0.weight").contains("incomplete"));
     let mut narrow = control_entries("sd15");
     for entry in &mut narrow {
         if entry["name"] == "control_model.zero_convs.2.0.weight" {
             entry["shape"] = serde_json::json!([16, 32, 1, 1]);
         }
     }
-    assert!(refused("narrow", narrow).contains("another shape"));
+    assert!(refused("narrow", narrow).contains("wrong shape"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{control, entries, file, image, open, quiet};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
-use latent_diffusion::{Control, Event, Fill, Image, Mask, Pipeline, Settings, Task};
+use latent_diffusion::{Control, Event, Fill, Image, LoadedNetwork, Mask, Pipeline, Settings, Task};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 
@@ -11,15 +11,13 @@ const STEPS: usize = 4;
 
 fn settings(seeds: &[u64]) -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
-    Settings {
-        width: Some(64),
-        height: Some(64),
-        steps: STEPS,
-        sampler,
-        schedule: ScheduleKind::Normal,
-        seeds: seeds.to_vec(),
-        ..Settings::default()
-    }
+    Settings::default()
+        .with_width(Some(64))
+        .with_height(Some(64))
+        .with_steps(STEPS)
+        .with_sampler(sampler)
+        .with_schedule(ScheduleKind::Normal)
+        .with_seeds(seeds.to_vec())
 }
 
 fn one(family: &str) -> Control {
@@ -106,7 +104,7 @@ fn several_add_up() {
     let mut read = 0;
     pipeline.set_controls(vec![shared(0.5), shared(0.5)]).unwrap();
     let mut listener = |event: Event<'_>| {
-        if let Event::Loading { component: "ControlNet", read: bytes, total } = event {
+        if let Event::Loading { component: LoadedNetwork::ControlNet, read: bytes, total } = event {
             read += usize::from(bytes == total);
         }
         ControlFlow::Continue(())
@@ -176,7 +174,7 @@ fn settings_that_make_no_sense_are_refused_and_change_nothing() {
         ControlFlow::Continue(())
     };
     let error = pipeline.text_to_image("a", "", &settings(&[3]), &mut listener).unwrap_err();
-    assert!(error.to_string().contains("64x72 pixels are given, and 64x64 are drawn"), "{error}");
+    assert!(error.to_string().contains("64x72 pixels are given, and 64x64 are needed"), "{error}");
     assert!(!told, "it is found before anything is read");
     assert!(draw(&mut pipeline, vec![], &[3]) == plain);
 }

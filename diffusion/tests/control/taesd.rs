@@ -66,7 +66,7 @@ fn gaps_and_other_files_are_told() {
         "{line}"
     );
     let line = error(entries("sd15")).to_string();
-    assert!(line.contains("is no TAESD but a model"), "{line}");
+    assert!(line.contains("is not a TAESD but a model"), "{line}");
     let error = open("sd15").set_taesd(Some(Arc::new(taesd(original("encoder", ""))))).unwrap_err();
     assert!(error.is_bad_input() && error.to_string().contains("give the decoder"), "{error}");
 }
@@ -74,7 +74,7 @@ fn gaps_and_other_files_are_told() {
 #[test]
 fn it_decodes_in_place_of_the_vae() {
     let mut pipeline = open("sd15");
-    let settings = Settings { width: Some(56), height: Some(40), steps: 1, ..Settings::default() };
+    let settings = Settings::default().with_width(Some(56)).with_height(Some(40)).with_steps(1);
     let plain = pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap();
     let tiny = Arc::new(taesd(entries("taesd")));
     pipeline.set_taesd(Some(tiny.clone())).unwrap();

@@ -4,7 +4,7 @@ use super::models::{self, model};
 use super::{Room, assert_same, contents, draw};
 use half::{bf16, f16};
 use latent_benches::DType;
-use latent_diffusion::convert::{Conversion, Layout, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions, OutputLayout};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::lora::{Lora, Strength};
 use latent_diffusion::{Event, Pipeline, Settings};
@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn to(dtype: DType) -> Options {
-    Options { dtype: Some(dtype), ..Options::to(Layout::Single) }
+fn to(dtype: DType) -> ConvertOptions {
+    ConvertOptions { dtype: Some(dtype), ..ConvertOptions::to(OutputLayout::Single) }
 }
 
 #[test]
@@ -81,16 +81,17 @@ fn a_number_that_does_not_fit_is_named() {
 #[test]
 fn a_lora_merged_in_is_one_added_while_drawing() {
     for (family, lora, layout) in [
-        ("sd15", "lora-sd15-kohya", Layout::Single),
-        ("sdxl", "lora-sdxl-kohya", Layout::Folder),
-        ("sdxl", "lora-sdxl-kohya", Layout::Single),
+        ("sd15", "lora-sd15-kohya", OutputLayout::Single),
+        ("sdxl", "lora-sdxl-kohya", OutputLayout::Folder),
+        ("sdxl", "lora-sdxl-kohya", OutputLayout::Single),
     ] {
         let room = Room::new();
         let open = || {
             let file = models::write(&room, "lora.safetensors", models::entries(lora), DType::F16);
             vec![(Arc::new(Lora::open(file).unwrap()), Strength::from(0.75))]
         };
-        let options = Options { layout, dtype: Some(DType::F32), loras: open(), ..Options::to(layout) };
+        let options =
+            ConvertOptions { layout, dtype: Some(DType::F32), loras: open(), ..ConvertOptions::to(layout) };
         let conversion = Conversion::plan(model(&room, family), &options).unwrap();
         let [applied] = conversion.applied() else { panic!() };
         assert!(applied.applied > 100 && applied.applied == applied.total, "{applied}");
@@ -99,7 +100,7 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
-            let settings = Settings { width: side, height: side, steps: 2, seeds: vec![3], ..own };
+            let settings = own.with_width(side).with_height(side).with_steps(2).with_seeds(vec![3]);
             pipeline.text_to_image("a fox", "", &settings, &mut |_| ControlFlow::Continue(())).unwrap()
         };
         let base = room.open(&format!("{family}.safetensors"));
@@ -112,7 +113,8 @@ fn a_lora_merged_in_is_one_added_while_drawing() {
 #[test]
 fn the_listener_hears_every_byte_and_can_stop() {
     let room = Room::new();
-    let conversion = Conversion::plan(model(&room, "sd15"), &Options::to(Layout::Folder)).unwrap();
+    let conversion =
+        Conversion::plan(model(&room, "sd15"), &ConvertOptions::to(OutputLayout::Folder)).unwrap();
     let heard = Cell::new((0, 0));
     let all: u64 = conversion.bytes().iter().map(|(_, bytes)| bytes).sum();
     let write = |name: &str, stop: u64| {

@@ -3,7 +3,8 @@
 use super::models::{self, model};
 use super::{Contents, Room, assert_same, assert_same_sizes, contents, draw};
 use latent_benches::DType;
-use latent_diffusion::convert::{Conversion, Layout, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions, OutputLayout};
+use latent_diffusion::families::Component;
 use latent_diffusion::loader::Checkpoint;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -134,15 +135,15 @@ fn averaged_copies_are_kept_on_demand_and_leftovers_never() {
     let original = models::write(&room, "trained.safetensors", entries, DType::F16);
     let ema = contents(&original).keys().filter(|name| name.starts_with("model_ema.")).count();
     assert_eq!(ema, 2);
-    let plan = Conversion::plan(original, &Options::to(Layout::Single)).unwrap();
-    let told: Vec<_> = plan.left_out().iter().map(|out| (out.what, out.tensors)).collect();
-    assert_eq!(told, [("EMA copy", 2), ("other", 1)]);
-    let keep = Options { keep_ema: true, ..Options::to(Layout::Single) };
+    let plan = Conversion::plan(original, &ConvertOptions::to(OutputLayout::Single)).unwrap();
+    let left_out: Vec<_> = plan.left_out().iter().map(|out| (out.component, out.tensors)).collect();
+    assert_eq!(left_out, [(Component::EmaCopy, 2), (Component::Other, 1)]);
+    let keep = ConvertOptions { keep_ema: true, ..ConvertOptions::to(OutputLayout::Single) };
     let kept = room.convert(room.open("trained.safetensors"), &keep, "kept.safetensors");
     let mut expected = contents(&room.open("trained.safetensors"));
     expected.remove("optimizer.state.0.exp_avg");
     assert_same(&contents(&kept), &expected);
-    let in_folder = Options { keep_ema: true, ..Options::to(Layout::Folder) };
+    let in_folder = ConvertOptions { keep_ema: true, ..ConvertOptions::to(OutputLayout::Folder) };
     let refused = Conversion::plan(room.open("trained.safetensors"), &in_folder).err().unwrap();
     assert!(refused.to_string().contains("no place"), "{refused}");
 }

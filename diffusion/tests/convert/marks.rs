@@ -2,8 +2,8 @@
 
 use super::models::{self, model};
 use super::{Room, assert_same_sizes};
-use latent_diffusion::convert::{Layout, Options};
-use latent_diffusion::families::Model;
+use latent_diffusion::convert::{ConvertOptions, OutputLayout};
+use latent_diffusion::families::{Distillation, Model};
 use latent_diffusion::loader::{Checkpoint, DType, NewTensor, Writer};
 use latent_diffusion::samplers::Prediction;
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ fn detect(room: &Room, name: &str) -> Model {
 fn predictions_and_pure_noise_go_through_every_layout() {
     for family in ["sd15", "sdxl"] {
         let room = Room::new();
-        for layout in [Layout::Single, Layout::Folder] {
-            let told = Options {
+        for layout in [OutputLayout::Single, OutputLayout::Folder] {
+            let told = ConvertOptions {
                 prediction: Some(Prediction::V),
                 zero_terminal_snr: Some(true),
-                ..Options::to(layout)
+                ..ConvertOptions::to(layout)
             };
             let name = format!("{layout:?}");
             room.convert(model(&room, family), &told, &name);
@@ -33,10 +33,10 @@ fn predictions_and_pure_noise_go_through_every_layout() {
                 assert!(model.training.is_zero_terminal_snr(), "{family} {name}");
             }
             // And what was told can be taken back.
-            let not = Options {
+            let not = ConvertOptions {
                 prediction: Some(Prediction::Epsilon),
                 zero_terminal_snr: Some(false),
-                ..Options::to(Layout::Single)
+                ..ConvertOptions::to(OutputLayout::Single)
             };
             room.convert(room.open(&name), &not, &format!("{name}-not"));
             assert_same_sizes(
@@ -56,7 +56,11 @@ fn a_model_for_few_steps_is_one_under_another_name() {
     room.single(room.open("folder"), "single.safetensors");
     for name in ["folder", "single.safetensors"] {
         let model = detect(&room, name);
-        assert_eq!((model.distilled, model.named_steps), (Some("lightning"), Some(8)), "{name}");
+        assert_eq!(
+            (model.distillation, model.named_steps),
+            (Some(Distillation::Lightning), Some(8)),
+            "{name}"
+        );
     }
     let scheduler = room.open("folder").config("scheduler").unwrap().clone();
     assert_eq!(

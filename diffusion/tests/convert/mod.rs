@@ -6,7 +6,7 @@ mod marks;
 mod models;
 mod q8_0;
 
-use latent_diffusion::convert::{Conversion, Layout, Options};
+use latent_diffusion::convert::{Conversion, ConvertOptions, OutputLayout};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::{Fill, Image, Mask, Pipeline, Settings, Task};
@@ -33,18 +33,18 @@ impl Room {
     }
 
     /// Converts a model and opens the new one.
-    fn convert(&self, checkpoint: Checkpoint, options: &Options, name: &str) -> Checkpoint {
+    fn convert(&self, checkpoint: Checkpoint, options: &ConvertOptions, name: &str) -> Checkpoint {
         let conversion = Conversion::plan(checkpoint, options).unwrap();
         conversion.write(&self.path(name), &mut |_| ControlFlow::Continue(())).unwrap();
         self.open(name)
     }
 
     fn folder(&self, checkpoint: Checkpoint, name: &str) -> Checkpoint {
-        self.convert(checkpoint, &Options::to(Layout::Folder), name)
+        self.convert(checkpoint, &ConvertOptions::to(OutputLayout::Folder), name)
     }
 
     fn single(&self, checkpoint: Checkpoint, name: &str) -> Checkpoint {
-        self.convert(checkpoint, &Options::to(Layout::Single), name)
+        self.convert(checkpoint, &ConvertOptions::to(OutputLayout::Single), name)
     }
 }
 
@@ -83,14 +83,14 @@ fn draw(checkpoint: Checkpoint) -> Image {
     let image = &Image { width: SIDE, height: SIDE, rgb };
     let mask = &Mask::filled(SIDE, SIDE, 255);
     let task = match pipeline.model().input {
-        latent_diffusion::families::Input::Latent => Task::TextToImage,
-        latent_diffusion::families::Input::Inpaint => {
+        latent_diffusion::families::NetworkInput::Latent => Task::TextToImage,
+        latent_diffusion::families::NetworkInput::Inpaint => {
             Task::Inpaint { image, mask, strength: 1.0, fill: Fill::Noise, feather: 0.0 }
         }
-        latent_diffusion::families::Input::Edit => Task::Edit { image, guidance: 1.5 },
+        latent_diffusion::families::NetworkInput::Edit => Task::Edit { image, guidance: 1.5 },
     };
     let own = Settings::of(pipeline.model());
-    let settings = Settings { width: Some(SIDE), height: Some(SIDE), steps: 2, seeds: vec![7], ..own };
+    let settings = own.with_width(Some(SIDE)).with_height(Some(SIDE)).with_steps(2).with_seeds(vec![7]);
     let settings = task.sized(settings, pipeline.model());
     let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
     pipeline.draw(&task, "a red fox", "rain", &settings, go_on).unwrap().remove(0)
@@ -108,5 +108,5 @@ fn assert_same_sizes(a: &Checkpoint, b: &Checkpoint) {
     assert_eq!((&a.unet, &a.vae), (&b.unet, &b.vae));
     assert_eq!((a.prediction, a.training), (b.prediction, b.training));
     assert_eq!((a.zero_negative, a.takes_score), (b.zero_negative, b.takes_score));
-    assert_eq!((a.distilled, a.named_steps), (b.distilled, b.named_steps));
+    assert_eq!((a.distillation, a.named_steps), (b.distillation, b.named_steps));
 }

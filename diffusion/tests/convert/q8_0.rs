@@ -3,15 +3,15 @@
 use super::models::{self, model};
 use super::{Room, assert_same, contents, draw};
 use half::f16;
-use latent_diffusion::convert::{Layout, Options};
+use latent_diffusion::convert::{ConvertOptions, OutputLayout};
 use latent_diffusion::loader::{Checkpoint, DType, block_storage};
 use latent_diffusion::lora::{Lora, Strength};
 use latent_diffusion::{Image, Pipeline, Settings};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-fn to(dtype: DType) -> Options {
-    Options { dtype: Some(dtype), ..Options::to(Layout::Single) }
+fn to(dtype: DType) -> ConvertOptions {
+    ConvertOptions { dtype: Some(dtype), ..ConvertOptions::to(OutputLayout::Single) }
 }
 
 /// A tiny model of a family with weights in blocks, `blocks.safetensors`.
@@ -128,17 +128,17 @@ fn a_lora_is_merged_onto_blocks() {
             let mut pipeline = Pipeline::open(checkpoint).unwrap();
             pipeline.set_loras(loras).unwrap();
             let (own, side) = (Settings::of(pipeline.model()), Some(64));
-            let settings = Settings { width: side, height: side, steps: 2, seeds: vec![3], ..own };
+            let settings = own.with_width(side).with_height(side).with_steps(2).with_seeds(vec![3]);
             let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
             pipeline.text_to_image("a fox", "", &settings, go_on).unwrap().remove(0)
         };
         // Exactly where the sum is kept in f32, and in blocks again where nothing else is asked for.
-        let exact = Options { loras: open(), ..to(DType::F32) };
+        let exact = ConvertOptions { loras: open(), ..to(DType::F32) };
         let merged = room.convert(room.open("blocks.safetensors"), &exact, "merged.safetensors");
         let while_drawing = image(room.open("blocks.safetensors"), &open());
         assert!(image(merged, &[]) == while_drawing, "{family}");
         assert!(while_drawing != image(room.open("blocks.safetensors"), &[]), "{family}");
-        let again = Options { loras: open(), ..Options::to(Layout::Single) };
+        let again = ConvertOptions { loras: open(), ..ConvertOptions::to(OutputLayout::Single) };
         let again = room.convert(room.open("blocks.safetensors"), &again, "again.safetensors");
         let (before, exact) = (room.open("blocks.safetensors"), room.open("merged.safetensors"));
         let mut changed = 0;
@@ -174,7 +174,7 @@ fn the_demo_models_images_are_hardly_others() {
     let file = room.convert(demo(), &to(DType::Q8_0), "blocks.safetensors");
     let image = |checkpoint: Checkpoint, prompt: &str| {
         let mut pipeline = Pipeline::open(checkpoint).unwrap();
-        let settings = Settings { steps: 12, seeds: vec![5], ..Settings::default() };
+        let settings = Settings::default().with_steps(12).with_seeds(vec![5]);
         let go_on = &mut |_: latent_diffusion::Event<'_>| ControlFlow::Continue(());
         pipeline.text_to_image(prompt, "", &settings, go_on).unwrap().remove(0)
     };

@@ -4,7 +4,7 @@ mod macs;
 
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::Error;
-use latent_diffusion::families::{Model, PUBLISHED, Parts, Published};
+use latent_diffusion::families::{self, Model, ModelParts, PublishedModel};
 use latent_diffusion::loader::{Checkpoint, Weights};
 use latent_diffusion::params::Params;
 use latent_diffusion::tensor::{Tensor, profile};
@@ -46,9 +46,9 @@ fn zeros(name: &str) -> Checkpoint {
 
 #[test]
 fn published_sizes_are_those_of_the_file() {
-    for published in PUBLISHED {
+    for published in families::published() {
         let checkpoint = Arc::new(zeros(&format!("{}-full-single.json", published.id)));
-        let (parts, sizes) = (Parts::detect(&checkpoint).unwrap(), published.sizes());
+        let (parts, sizes) = (ModelParts::detect(&checkpoint).unwrap(), published.sizes());
         assert_eq!(published.resolution, parts.family.resolution, "{}", published.id);
         assert_eq!((sizes.unet, sizes.vae), (parts.unet, parts.vae), "{}", published.id);
         let model = Model::detect(&checkpoint).unwrap();
@@ -61,7 +61,7 @@ fn published_sizes_are_those_of_the_file() {
 fn the_unets_do_as_much_work_as_is_known_of_them() {
     // Of one evaluation at the side that each was trained for, in 10^9, counted on the graphs of the published models.
     for (name, known) in [("sd15", 401.6), ("sd21", 1074.6), ("sdxl", 3380.6)] {
-        let published = Published::find(name).unwrap();
+        let published = PublishedModel::find(name).unwrap();
         let side = published.resolution / published.sizes().vae.factor();
         let macs = macs::of_unet(&published.sizes().unet, [side, side], CONTEXT);
         assert!((macs as f64 / 1e9 - known).abs() < 0.05, "{name}: {macs}");
@@ -72,11 +72,11 @@ fn the_unets_do_as_much_work_as_is_known_of_them() {
 fn the_profile_counts_that_work() {
     let wide = UNetConfig {
         block_out_channels: vec![64, 128, 256],
-        ..Published::find("sdxl").unwrap().sizes().unet
+        ..PublishedModel::find("sdxl").unwrap().sizes().unet
     };
     let narrow = UNetConfig {
         block_out_channels: vec![32, 64, 64, 96],
-        ..Published::find("sd15").unwrap().sizes().unet
+        ..PublishedModel::find("sd15").unwrap().sizes().unet
     };
     for config in [wide, narrow] {
         let unet = UNet::load(&Params::synthetic(1, &|_| ()), &config).unwrap();
@@ -100,7 +100,7 @@ fn a_vector_beside_the_time_is_there_where_it_must_be() {
         block_out_channels: vec![64, 128],
         transformer_depth: vec![0, 1],
         mid_depth: 1,
-        ..Published::find("sdxl").unwrap().sizes().unet
+        ..PublishedModel::find("sdxl").unwrap().sizes().unet
     };
     let without = UNetConfig { added_dim: None, ..with.clone() };
     let (text, added) = (zeroed(&[1, 77, 2048]), zeroed(&[1, 2816]));
@@ -133,7 +133,7 @@ fn a_model_without_a_file_has_the_tensors_of_a_file() {
     for name in ["sd15-tiny-single.json", "sd21-tiny-single.json", "sdxl-tiny-single.json"] {
         let bytes = synth::bytes(manifest(name).files().values().next().unwrap(), 1, DType::F16);
         let checkpoint = Arc::new(Checkpoint::from_bytes(name, bytes).unwrap());
-        let Parts { unet, vae, weights, text, .. } = Parts::detect(&checkpoint).unwrap();
+        let ModelParts { unet, vae, weights, text, .. } = ModelParts::detect(&checkpoint).unwrap();
         load(&weights, "unet", &|params| UNet::load(params, &unet).map(drop));
         load(&weights, "vae", &|params| VaeDecoder::load(params, &vae).map(drop));
         if name.starts_with("sd15") || name.starts_with("sdxl") {

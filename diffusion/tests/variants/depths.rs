@@ -1,7 +1,7 @@
 //! SSD-1B, Vega and KOALA: SDXL with fewer transformer blocks, and less or nothing in the middle.
 
 use super::{assert_near, bytes, checkpoint, entries, quiet, values};
-use latent_diffusion::families::{Identity, Model, Parts};
+use latent_diffusion::families::{Model, ModelParts, ModelVariant, Probe};
 use latent_diffusion::loader::{Checkpoint, Weights};
 use latent_diffusion::params::Params;
 use latent_diffusion::tensor::Tensor;
@@ -60,7 +60,7 @@ fn load(weights: &Weights, config: &UNetConfig) -> UNet {
 }
 
 fn parts(entries: Vec<Value>) -> (UNetConfig, UNet) {
-    let parts = Parts::detect(&checkpoint(entries)).unwrap();
+    let parts = ModelParts::detect(&checkpoint(entries)).unwrap();
     let unet = load(&parts.weights.scope("unet"), &parts.unet);
     (parts.unet, unet)
 }
@@ -84,7 +84,7 @@ fn fewer_blocks_are_as_blocks_that_do_nothing() {
 
 #[test]
 fn depths_of_each_attention_are_those_of_the_level() {
-    let Parts { unet: config, weights, .. } = Parts::detect(&checkpoint(entries("sdxl"))).unwrap();
+    let ModelParts { unet: config, weights, .. } = ModelParts::detect(&checkpoint(entries("sdxl"))).unwrap();
     let each =
         config.transformer_depth.iter().map(|depth| vec![*depth; config.layers_per_block + 1]).collect();
     let told = UNetConfig { up_depth: Some(each), ..config.clone() };
@@ -98,16 +98,18 @@ fn small_models_are_recognised_and_draw() {
     let in_middle = |name: &str| name.starts_with("middle_block.");
     let vega = without(|name| is_second(name) || is_not_in_ssd(name));
     let koala = without(in_middle);
-    for (entries, variant, up, middle) in
-        [(without(is_not_in_ssd), "Vega", true, 1), (vega, "Vega", false, 1), (koala, "KOALA", false, 0)]
-    {
-        let identity = Identity::of(&checkpoint(entries.clone()));
-        assert_eq!(identity.variant, Some(variant));
+    for (entries, variant, up, middle) in [
+        (without(is_not_in_ssd), ModelVariant::Vega, true, 1),
+        (vega, ModelVariant::Vega, false, 1),
+        (koala, ModelVariant::Koala, false, 0),
+    ] {
+        let probe = Probe::of(&checkpoint(entries.clone()));
+        assert_eq!(probe.identity().variant, Some(variant));
         let model = Model::detect(&checkpoint(entries.clone())).unwrap();
         assert_eq!((model.family.id, model.unet.up_depth.is_some()), ("sdxl", up));
         assert_eq!((model.unet.mid_depth, model.unet.mid_resnets), (0, middle));
         let file = Checkpoint::from_bytes("small", bytes(entries)).unwrap();
-        let settings = Settings { width: Some(64), height: Some(64), steps: 1, ..Settings::default() };
+        let settings = Settings::default().with_width(Some(64)).with_height(Some(64)).with_steps(1);
         let images = Pipeline::open(file).unwrap().text_to_image("a cat", "", &settings, &mut *quiet());
         assert_eq!(images.unwrap()[0].rgb.len(), 64 * 64 * 3);
     }

@@ -1,7 +1,7 @@
 //! Models that are told of the guidance.
 
 use super::{assert_near, bytes, entries, quiet, values};
-use latent_diffusion::families::{Model, Parts};
+use latent_diffusion::families::{Distillation, Model, ModelParts};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
 use latent_diffusion::samplers::Euler;
@@ -37,7 +37,7 @@ fn overwrite(file: &mut [u8], name: &str, values: &[f32]) {
 }
 
 fn unet(file: Vec<u8>) -> UNet {
-    let parts = Parts::detect(&Arc::new(Checkpoint::from_bytes("lcm", file).unwrap())).unwrap();
+    let parts = ModelParts::detect(&Arc::new(Checkpoint::from_bytes("lcm", file).unwrap())).unwrap();
     UNet::load(&Params::new(parts.weights.scope("unet"), &|_| ()), &parts.unet).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn the_guidance_is_added_to_the_sinusoids_of_the_time() {
 fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
     let open = || Checkpoint::from_bytes("lcm.safetensors", lcm()).unwrap();
     let model = Model::detect(&Arc::new(open())).unwrap();
-    assert_eq!((model.unet.time_cond_proj_dim, model.distilled), (Some(DIM), Some("lcm")));
+    assert_eq!((model.unet.time_cond_proj_dim, model.distillation), (Some(DIM), Some(Distillation::Lcm)));
     let own = model.recommended();
     assert_eq!((own.steps, own.guidance), (4, 8.0));
     let mut pipeline = Pipeline::open(open()).unwrap();
@@ -81,15 +81,13 @@ fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
     let conditioning = pipeline.encode(&["a cat"], &["a dog"], &Settings::default(), &mut *listener).unwrap();
     let other = pipeline.encode(&["a cat"], &["a house"], &Settings::default(), &mut *listener).unwrap();
     let mut latents = |guidance, conditioning| {
-        let settings = Settings {
-            steps: 1,
-            guidance,
-            sampler: &Euler,
-            schedule: ScheduleKind::Normal,
-            width: Some(64),
-            height: Some(64),
-            ..Settings::default()
-        };
+        let settings = Settings::default()
+            .with_steps(1)
+            .with_guidance(guidance)
+            .with_sampler(&Euler)
+            .with_schedule(ScheduleKind::Normal)
+            .with_width(Some(64))
+            .with_height(Some(64));
         pipeline.sample(conditioning, &settings, &mut *listener).unwrap().values
     };
     let eight = latents(8.0, &conditioning);

@@ -3,7 +3,7 @@
 use super::{bytes, entries, quiet};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::params::Params;
-use latent_diffusion::samplers::{self, Prediction};
+use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
 use latent_diffusion::unet::{UNet, added_vector};
 use latent_diffusion::{AestheticScores, Conditioning, Event, Latents, Pipeline, Settings};
@@ -16,15 +16,13 @@ fn open(family: &str) -> Pipeline {
 fn settings() -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
     let schedule = ScheduleKind::Normal;
-    Settings {
-        width: Some(64),
-        height: Some(64),
-        steps: 4,
-        sampler,
-        schedule,
-        guidance: 1.0,
-        ..Settings::default()
-    }
+    Settings::default()
+        .with_width(Some(64))
+        .with_height(Some(64))
+        .with_steps(4)
+        .with_sampler(sampler)
+        .with_schedule(schedule)
+        .with_guidance(1.0)
 }
 
 /// The latents after each step, of which the first are the noise.
@@ -46,9 +44,8 @@ fn the_refiner_is_told_a_score() {
     let mut refiner = open("sdxl-refiner");
     assert!(refiner.model().takes_score && !refiner.model().zero_negative);
     let (_, usual) = steps(&mut refiner, &settings());
-    let scored = |positive| Settings {
-        aesthetic_scores: AestheticScores { positive, ..AestheticScores::default() },
-        ..settings()
+    let scored = |positive| {
+        settings().with_aesthetic_scores(AestheticScores { positive, ..AestheticScores::default() })
     };
     let (_, same) = steps(&mut refiner, &scored(6.0));
     assert!(usual == same, "6 is the usual score");
@@ -63,7 +60,7 @@ fn a_refiner_that_is_the_same_model_changes_nothing() {
     // Without memory, with random numbers, and with what it keeps of the step before.
     for name in ["ddim", "euler_a", "dpm++2m"] {
         let (sampler, _) = samplers::parse(name).unwrap();
-        let settings = Settings { sampler, guidance: 5.0, ..settings() };
+        let settings = settings().with_sampler(sampler).with_guidance(5.0);
         let (_, alone) = steps(&mut open("sdxl"), &settings);
         let mut pipeline = open("sdxl");
         pipeline.set_refiner(Some((open("sdxl"), 0.5))).unwrap();
@@ -90,11 +87,11 @@ fn the_refiner_takes_over_where_the_time_step_falls_below() {
     let model = refiner.model();
     let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
     let own = conditioning.refiner.unwrap();
-    let (told, _) = own.told(0, 3).unwrap();
-    let added = added_vector(told[0].pooled.as_ref().unwrap(), &[64.0, 64.0, 0.0, 0.0, 6.0]).unwrap();
-    let condition = unet.condition(&told[0].states, Some(&added)).unwrap();
+    let (prompt, _) = own.at_step(0, 3).unwrap();
+    let added = added_vector(prompt[0].pooled.as_ref().unwrap(), &[64.0, 64.0, 0.0, 0.0, 6.0]).unwrap();
+    let condition = unet.condition(&prompt[0].hidden_states, Some(&added)).unwrap();
     let sigma = model.training.sigma_range().0;
-    let input = Prediction::network_input(&refined[3], sigma);
+    let input = model.noise_model().network_input(&refined[3], sigma);
     let input = Latents { values: input, ..Latents::zeros(1, 4, 8, 8) };
     let noise = unet.forward(&input.channels_last(0..1).unwrap(), &[0.0], &condition).unwrap();
     for pixel in 0..64 {

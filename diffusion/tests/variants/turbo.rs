@@ -1,7 +1,7 @@
 //! Models for few steps, models whose schedule ends in noise, and a text encoder with a layer that is not used.
 
 use super::{bytes, entries};
-use latent_diffusion::families::{Model, Parts};
+use latent_diffusion::families::{Model, ModelParts};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::text::PartEncoder;
 use latent_diffusion::tokenizer::{END, Tokenizer};
@@ -51,7 +51,7 @@ fn a_mark_or_a_setting_makes_the_schedule_end_in_noise() {
 #[test]
 fn the_last_layer_of_sd2_is_not_read() {
     let checkpoint = Arc::new(Checkpoint::from_bytes("sd2", bytes(entries("sd21"))).unwrap());
-    let (all, used) = (Parts::detect(&checkpoint).unwrap().text, Model::detect(&checkpoint).unwrap());
+    let (all, used) = (ModelParts::detect(&checkpoint).unwrap().text, Model::detect(&checkpoint).unwrap());
     assert_eq!((all[0].skip, used.text[0].skip), (2, 1));
     assert_eq!(used.text[0].config.layers + 1, all[0].config.layers);
     let ids = [Tokenizer::clip().encode_padded("a cat", END)];

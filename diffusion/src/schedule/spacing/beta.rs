@@ -3,7 +3,7 @@
 //! beta distribution that has its weight at both ends.
 
 use super::ramp;
-use crate::schedule::Training;
+use crate::schedule::NoiseModel;
 
 /// Both parameters of the distribution, as the paper and all programs have them.
 const SHAPE: f64 = 0.6;
@@ -13,8 +13,8 @@ const HALVINGS: usize = 60;
 const TERMS: usize = 40;
 
 /// Sigmas as the quantiles of evenly spaced numbers.
-pub(in crate::schedule) fn beta(training: &Training, steps: usize, _: Option<f64>) -> Vec<f64> {
-    let (min, max) = training.sigma_range();
+pub(in crate::schedule) fn beta(noise: &NoiseModel, steps: usize, _: Option<f64>) -> Vec<f64> {
+    let (min, max) = noise.sigma_range();
     ramp(1.0, 0.0, steps).map(|part| min + (max - min) * quantile(part)).collect()
 }
 

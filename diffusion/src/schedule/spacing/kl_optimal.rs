@@ -3,10 +3,10 @@
 //! (Kullback-Leibler) the smallest.
 
 use super::ramp;
-use crate::schedule::Training;
+use crate::schedule::NoiseModel;
 
 /// Evenly in the arc tangent of sigma.
-pub(in crate::schedule) fn kl_optimal(training: &Training, steps: usize, _: Option<f64>) -> Vec<f64> {
-    let (min, max) = training.sigma_range();
+pub(in crate::schedule) fn kl_optimal(noise: &NoiseModel, steps: usize, _: Option<f64>) -> Vec<f64> {
+    let (min, max) = noise.sigma_range();
     ramp(max.atan(), min.atan(), steps).map(f64::tan).collect()
 }

@@ -1,4 +1,4 @@
-//! The spacings, a file each: so many noise levels, falling from the largest of the training to the smallest.
+//! The spacings, a file each: the given number of noise levels, falling from the largest of the training to the smallest.
 
 mod align_your_steps;
 mod beta;

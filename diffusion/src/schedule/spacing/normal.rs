@@ -1,9 +1,9 @@
 //! k-diffusion's own: even steps in time, both ends included.
 
 use super::ramp;
-use crate::schedule::Training;
+use crate::schedule::NoiseModel;
 
 /// Evenly in time steps, from the last to the first.
-pub(in crate::schedule) fn normal(training: &Training, steps: usize) -> Vec<f64> {
-    ramp(training.last_timestep(), 0.0, steps).map(|t| training.log_linear_sigma_at(t)).collect()
+pub(in crate::schedule) fn normal(noise: &NoiseModel, steps: usize) -> Vec<f64> {
+    ramp(noise.last_index(), 0.0, steps).map(|t| noise.sigma_at_index(t)).collect()
 }

@@ -2,12 +2,9 @@
 //! as normal with one step more, whose last level is left out.
 
 use super::ramp;
-use crate::schedule::Training;
+use crate::schedule::NoiseModel;
 
 /// Evenly in time steps, from the last down to one interval above the first.
-pub(in crate::schedule) fn sgm_uniform(training: &Training, steps: usize) -> Vec<f64> {
-    ramp(training.last_timestep(), 0.0, steps + 1)
-        .take(steps)
-        .map(|t| training.log_linear_sigma_at(t))
-        .collect()
+pub(in crate::schedule) fn sgm_uniform(noise: &NoiseModel, steps: usize) -> Vec<f64> {
+    ramp(noise.last_index(), 0.0, steps + 1).take(steps).map(|t| noise.sigma_at_index(t)).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use latent_diffusion::embeddings::{TextualInversion, Words};
+use latent_diffusion::embeddings::{LearnedEmbeddings, TextualInversion};
 use latent_diffusion::lora::{Lora, Merge};
 use latent_diffusion::prompt;
 use latent_diffusion::text::PartEncoder;
@@ -83,7 +83,8 @@ fn with_words(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -
     let parts = super::parts(case, context)?;
     let path = context.checkpoints.path(&case.add_on("ti")?.ok_or("the case has no textual inversion")?)?;
     let file = TextualInversion::open("<TI>", Checkpoint::open(&path).map_err(|e| e.to_string())?);
-    let words = Words::new(&[Arc::new(file.map_err(text)?)], &parts.text, "small").map_err(text)?;
+    let words =
+        LearnedEmbeddings::new(&[Arc::new(file.map_err(text)?)], &parts.text, "small").map_err(text)?;
     let prompt = case.json["ti"]["prompt"].as_str().ok_or("the case has no prompt")?;
     let chunks = prompt::encode_with(prompt, END, &words);
     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();

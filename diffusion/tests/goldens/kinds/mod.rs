@@ -15,7 +15,7 @@ mod vae;
 
 use std::sync::Arc;
 
-use latent_diffusion::families::{Model, Parts};
+use latent_diffusion::families::{Model, ModelParts};
 use latent_diffusion::params::Params;
 use latent_diffusion::tensor::{Device, Tensor};
 use latent_loader::{Checkpoint, Weights};
@@ -70,8 +70,8 @@ fn checkpoint(case: &Case, context: &Context) -> Result<Arc<Checkpoint>, String>
 }
 
 /// UNet and VAE of a case's checkpoint, which the engine has for every family.
-fn parts(case: &Case, context: &Context) -> Result<Parts, String> {
-    Parts::detect(&checkpoint(case, context)?).map_err(|e| e.to_string())
+fn parts(case: &Case, context: &Context) -> Result<ModelParts, String> {
+    ModelParts::detect(&checkpoint(case, context)?).map_err(|e| e.to_string())
 }
 
 /// The parameters of a part of a checkpoint, on the device of the run.

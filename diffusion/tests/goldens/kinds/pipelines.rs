@@ -99,24 +99,22 @@ fn draw(
         params["prompts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let negative = params["negative"].as_str();
     let seed = params["seed"].as_u64().ok_or("the case has no seed")?;
-    let settings = Settings {
-        height: number(&params["size"][0]),
-        width: number(&params["size"][1]),
-        steps: number(&params["steps"]).ok_or("the case has no steps")?,
-        guidance: params["guidance"].as_f64().ok_or("the case has no guidance")?,
-        sampler,
-        schedule,
-        convention: Some(Convention::Diffusers),
-        eta: params["eta"].as_f64(),
-        seeds: vec![seed; prompts.len()],
-        // diffusers counts the layers left out, the webui adds one.
-        clip_skip: number(&params["clip_skip"]).unwrap_or(0) + 1,
-        sizes: sizes(params, "").unwrap_or_default(),
-        negative_sizes: sizes(params, "negative_"),
-        guidance_rescale: params["guidance_rescale"].as_f64().unwrap_or(0.0),
-        aesthetic_scores: scores(params),
-        ..Settings::default()
-    };
+    // diffusers counts the layers left out, the webui adds one.
+    let settings = Settings::default()
+        .with_height(number(&params["size"][0]))
+        .with_width(number(&params["size"][1]))
+        .with_steps(number(&params["steps"]).ok_or("the case has no steps")?)
+        .with_guidance(params["guidance"].as_f64().ok_or("the case has no guidance")?)
+        .with_sampler(sampler)
+        .with_schedule(schedule)
+        .with_convention(Some(Convention::Diffusers))
+        .with_eta(params["eta"].as_f64())
+        .with_seeds(vec![seed; prompts.len()])
+        .with_clip_skip(number(&params["clip_skip"]).unwrap_or(0) + 1)
+        .with_sizes(sizes(params, "").unwrap_or_default())
+        .with_negative_sizes(sizes(params, "negative_"))
+        .with_guidance_rescale(params["guidance_rescale"].as_f64().unwrap_or(0.0))
+        .with_aesthetic_scores(scores(params));
     let text = |e: latent_diffusion::Error| e.to_string();
     let mut pipeline = Pipeline::open(Checkpoint::open(path).map_err(|e| e.to_string())?).map_err(text)?;
     // Random weights do not show what they predict.
@@ -128,18 +126,18 @@ fn draw(
         pipeline.encode(&prompts, negative.as_slice(), &settings, &mut go_on).map_err(text)?;
     if settings.clip_skip > 1 {
         // diffusers leaves out layers for the prompt alone; the webui, and so the engine, for both.
-        let all_layers = Settings { clip_skip: 1, ..settings.clone() };
+        let all_layers = settings.clone().with_clip_skip(1);
         let plain = pipeline.encode(&prompts, negative.as_slice(), &all_layers, &mut go_on).map_err(text)?;
         conditioning = conditioning.with_negative_of(&plain).map_err(text)?;
     }
     let (mut positive, mut negative) = (Vec::new(), Vec::new());
     for image in 0..prompts.len() {
-        let (told, not) = conditioning.told(image, 0).map_err(text)?;
-        positive.extend(told);
+        let (prompt, not) = conditioning.at_step(image, 0).map_err(text)?;
+        positive.extend(prompt);
         negative.push(not);
     }
     let states = |all: &[StepConditioning]| -> Result<Vec<f32>, String> {
-        Ok(all.iter().map(|told| super::values(&told.states)).collect::<Result<Vec<_>, _>>()?.concat())
+        Ok(all.iter().map(|text| super::values(&text.hidden_states)).collect::<Result<Vec<_>, _>>()?.concat())
     };
     if case.tensors.contains_key("unet_context") {
         // The first call of pix2pix has the prompt first, and the negative one with the image and without it.
@@ -152,7 +150,7 @@ fn draw(
         comparison.tensor("unet_context", &halves?.concat());
     }
     if case.tensors.contains_key("unet_pooled") {
-        let pooled = negative.iter().chain(&positive).filter_map(|told| told.pooled.as_ref());
+        let pooled = negative.iter().chain(&positive).filter_map(|text| text.pooled.as_ref());
         comparison.tensor("unet_pooled", &pooled.map(super::values).collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut noise = TorchCpu::new(seed);
@@ -171,13 +169,14 @@ fn draw(
     if sampler.name() == "plms" {
         // diffusers counts the first try of the first step as a step. It is compared among the samplers' goldens.
         let golden = context.f32s(case, "steps")?;
-        let values = settings.check(pipeline.model()).map_err(text)?.values.len();
+        let values = settings.check(pipeline.model()).map_err(text)?.values();
         steps.extend_from_slice(&golden[..values]);
     }
+    let noise_model = pipeline.model().noise_model();
     let mut record = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, sigma, .. } = event {
             steps.extend(if variance_preserving {
-                Prediction::network_input(latents, sigma)
+                noise_model.network_input(latents, sigma)
             } else {
                 latents.to_vec()
             });
@@ -185,12 +184,12 @@ fn draw(
         ControlFlow::Continue(())
     };
     let latents = if case.tensors.contains_key("init_latents") {
-        let mut start = settings.check(pipeline.model()).map_err(text)?;
-        start.values = context.f32s(case, "init_latents")?;
+        let shape = settings.check(pipeline.model()).map_err(text)?;
+        let start = shape.with_values(context.f32s(case, "init_latents")?);
         pipeline.sample_from(start, &conditioning, &settings, &mut noise, &mut record)
     } else {
         // All images of a batch in one call, as diffusers draws them.
-        pipeline.sample_source_from(&source, &conditioning, &settings, &mut noise, &mut record)
+        pipeline.sample_prepared_from(&source, &conditioning, &settings, &mut noise, &mut record)
     };
     let latents = latents.map_err(text)?;
     comparison.tensor("steps", &steps);

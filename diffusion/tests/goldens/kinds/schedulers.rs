@@ -6,8 +6,8 @@ mod stand_in;
 use std::ops::ControlFlow;
 
 use latent_diffusion::rng::Noise;
-use latent_diffusion::samplers::{Prediction, Run, Step};
-use latent_diffusion::schedule::{Schedule, Training, add_noise};
+use latent_diffusion::samplers::{SamplerStep, SamplingRun};
+use latent_diffusion::schedule::{NoiseModel, Schedule, Training};
 
 use crate::machinery::case::Case;
 use crate::machinery::compare::{Comparison, Outcome};
@@ -46,10 +46,11 @@ fn noised(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> Re
     let each = x.len() / timesteps.len();
     let mut out = Vec::new();
     for ((x, noise), t) in x.chunks_exact(each).zip(noise.chunks_exact(each)).zip(&timesteps) {
-        let sigma = Training::scaled_linear().sigma_at(f64::from(*t));
-        let noised = add_noise(x, noise, sigma);
+        let noise_model = NoiseModel::scaled_linear();
+        let sigma = noise_model.sigma_at(f64::from(*t));
+        let noised = noise_model.add_noise(x, noise, sigma);
         out.extend(if case.name.starts_with("DDIM") {
-            Prediction::network_input(&noised, sigma)
+            noise_model.network_input(&noised, sigma)
         } else {
             noised
         });
@@ -67,9 +68,12 @@ fn trajectory(
     let original = Training::scaled_linear();
     let training = setup.zero_snr.map(|terminal| original.rescale_zero_terminal_snr(terminal));
     let training = training.as_ref().unwrap_or(&original);
+    let noise_model =
+        NoiseModel::VariancePreserving { training: training.clone(), prediction: setup.prediction };
     let steps =
         case.json["steps"].as_u64().and_then(|n| usize::try_from(n).ok()).ok_or("the case has no steps")?;
-    let schedule = Schedule::new(training, setup.convention, setup.kind, setup.sampler.grid(), steps);
+    let schedule =
+        Schedule::new(&noise_model, setup.convention, setup.kind, setup.sampler.discretization(), steps);
     let mut schedule = schedule.map_err(|e| e.to_string())?;
     match setup.end {
         Some(End::Zero) => schedule = schedule.ending_at(0.0),
@@ -81,17 +85,17 @@ fn trajectory(
     let mean = context.f32s(case, "mu")?;
     let recorded = if case.tensors.contains_key("noise") { context.f32s(case, "noise")? } else { Vec::new() };
     let mut noise = Recorded { values: recorded, next: 0 };
-    let mut model = StandIn::new(&mean, setup.prediction, original.alphas_cumprod());
+    let mut model = StandIn::new(&mean, (setup.prediction, noise_model.clone()), original.alphas_cumprod());
     let mut trajectory = Vec::new();
-    let mut on_step = |step: Step<'_>| {
+    let mut on_step = |step: SamplerStep<'_>| {
         trajectory.extend(if setup.variance_preserving {
-            Prediction::network_input(step.latents, step.sigma)
+            noise_model.network_input(step.latents, step.sigma)
         } else {
             step.latents.to_vec()
         });
         ControlFlow::Continue(())
     };
-    let mut run = Run {
+    let mut run = SamplingRun {
         x: &mut x,
         schedule: &schedule,
         model: &mut model,

@@ -1,7 +1,8 @@
 //! From the description of a golden run to a sampler and a schedule.
 
 use latent_diffusion::samplers::{
-    self, Deis, DpmSolver, Extrapolated, Lms, Plms, Prediction, Rule, Sampler, Start, UniPc, Variant,
+    self, Deis, DpmSolver, Extrapolated, Lms, Plms, PlmsStart, Prediction, Sampler, SlopeRule, UniPc,
+    UniPcVariant,
 };
 use latent_diffusion::schedule::{Convention, ScheduleKind, ZERO_SNR_DIFFUSERS};
 use serde_json::Value;
@@ -128,14 +129,14 @@ fn sampler(
         "DEISMultistepScheduler" => (kept(Deis { order }), true),
         "UniPCMultistepScheduler" => {
             let variant = match switches.solver.unwrap_or("bh2") {
-                "bh1" => Variant::Bh1,
-                "bh2" => Variant::Bh2,
+                "bh1" => UniPcVariant::Bh1,
+                "bh2" => UniPcVariant::Bh2,
                 _ => return None,
             };
             (kept(UniPc { order, variant }), true)
         }
         "PNDMScheduler" => {
-            let start = if switches.runge_kutta { Start::RungeKutta } else { Start::Twice };
+            let start = if switches.runge_kutta { PlmsStart::RungeKutta } else { PlmsStart::Twice };
             (kept(Plms { start, extrapolated: prediction }), true)
         }
         _ => {
@@ -175,8 +176,8 @@ fn multistep(switches: &Switches<'_>, order: usize) -> Option<DpmSolver> {
         _ => return None,
     };
     let rule = match switches.solver.unwrap_or("midpoint") {
-        "midpoint" => Rule::Midpoint,
-        "heun" => Rule::Integral,
+        "midpoint" => SlopeRule::Midpoint,
+        "heun" => SlopeRule::Integral,
         _ => return None,
     };
     Some(DpmSolver { order, rule, stochastic, extrapolated, lower_at_end: true })

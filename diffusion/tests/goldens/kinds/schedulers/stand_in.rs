@@ -1,7 +1,7 @@
 //! The analytic stand-in for the network: the ideal answer for data around a mean, and a ripple.
 
 use latent_diffusion::samplers::{Denoiser, Prediction, SampleError};
-use latent_diffusion::schedule::Level;
+use latent_diffusion::schedule::{NoiseLevel, NoiseModel};
 
 /// Variance of the data that it is ideal for.
 const VARIANCE: f64 = 0.25;
@@ -11,6 +11,7 @@ const RIPPLE: f64 = 0.05;
 pub(super) struct StandIn<'a> {
     mean: &'a [f32],
     prediction: Prediction,
+    noise_model: NoiseModel,
     alphas_cumprod: &'a [f64],
     /// What it was asked: the time step, the input of the network, and the latents.
     pub(super) asked: Vec<Asked>,
@@ -24,8 +25,12 @@ pub(super) struct Asked {
 }
 
 impl<'a> StandIn<'a> {
-    pub(super) fn new(mean: &'a [f32], prediction: Prediction, alphas_cumprod: &'a [f64]) -> StandIn<'a> {
-        StandIn { mean, prediction, alphas_cumprod, asked: Vec::new() }
+    pub(super) fn new(
+        mean: &'a [f32],
+        (prediction, noise_model): (Prediction, NoiseModel),
+        alphas_cumprod: &'a [f64],
+    ) -> StandIn<'a> {
+        StandIn { mean, prediction, noise_model, alphas_cumprod, asked: Vec::new() }
     }
 
     fn network(&self, input: &[f32], timestep: f64) -> Vec<f32> {
@@ -50,11 +55,11 @@ impl<'a> StandIn<'a> {
 }
 
 impl Denoiser for StandIn<'_> {
-    fn denoise(&mut self, x: &[f32], level: Level) -> Result<Vec<f32>, SampleError> {
-        let input = Prediction::network_input(x, level.sigma);
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+        let input = self.noise_model.network_input(x, level.sigma);
         let mut out = self.network(&input, level.timestep);
         self.asked.push(Asked { timestep: level.timestep, input, latents: x.to_vec() });
-        self.prediction.to_denoised(x, &mut out, level.sigma);
+        self.noise_model.to_denoised(x, &mut out, level.sigma);
         Ok(out)
     }
 }

@@ -1,0 +1,99 @@
+//! Tensors of a converted file, and where the values of each come from.
+
+use super::dtypes::dtype_of;
+use crate::params::layout::QkvPart;
+use latent_loader::block_storage::stored_shape;
+use latent_loader::{DType, NewTensor, TensorInfo, Weights};
+
+/// The weight that is transposed in the other layout.
+const PROJECTION: &str = ".text_projection";
+
+/// A tensor to be written.
+#[derive(Debug)]
+pub(super) struct PlannedTensor {
+    /// Its name in the new file.
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: DType,
+    pub(super) origin: TensorOrigin,
+}
+
+/// Where the values of a tensor come from.
+#[derive(Debug)]
+pub(super) enum TensorOrigin {
+    /// Weights of the model, one after the other.
+    Weights(Vec<WeightPiece>),
+    /// A tensor of the input by its name there.
+    Input(String),
+    /// Constants.
+    Constant(Vec<u8>),
+}
+
+/// A weight of the model, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WeightPiece {
+    /// Its canonical name.
+    pub(super) canonical: String,
+    /// Which part of a fused attention projection.
+    pub(super) part: Option<QkvPart>,
+    /// Whether it is transposed.
+    pub(super) is_transposed: bool,
+}
+
+impl WeightPiece {
+    pub(super) fn whole(canonical: &str) -> WeightPiece {
+        WeightPiece { canonical: canonical.to_owned(), part: None, is_transposed: false }
+    }
+}
+
+impl PlannedTensor {
+    /// A weight under a new name; `None` if it is not there. Its dtype becomes `target` or stays as it is.
+    pub(super) fn weight(
+        weights: &Weights,
+        name: String,
+        pieces: Vec<WeightPiece>,
+        target: Option<DType>,
+    ) -> Option<PlannedTensor> {
+        let first = pieces.first()?;
+        let info = weights.info(&first.canonical)?;
+        let mut shape = info.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows = if first.part.is_some() { *rows / 3 } else { *rows * pieces.len() };
+        }
+        // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
+        let is_projection = first.canonical.contains(PROJECTION);
+        let target = target.filter(|target| !target.is_block_format() || !is_projection);
+        let mut dtype = target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &shape));
+        let in_blocks = stored_shape(dtype, &shape).is_some() && !first.is_transposed;
+        if dtype.is_block_format() && !in_blocks {
+            dtype = DType::F32;
+        }
+        Some(PlannedTensor { name, shape, dtype, origin: TensorOrigin::Weights(pieces) })
+    }
+
+    /// A tensor of the input, as it is, or in another dtype if it has one of weights.
+    pub(super) fn input(info: &TensorInfo, target: Option<DType>) -> PlannedTensor {
+        let target = target.filter(|_| info.dtype.is_weight());
+        PlannedTensor {
+            name: info.name.clone(),
+            shape: info.shape.clone(),
+            dtype: target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &info.shape)),
+            origin: TensorOrigin::Input(info.name.clone()),
+        }
+    }
+
+    /// A tensor of these `f32` values.
+    pub(super) fn constant(name: &str, shape: &[usize], values: &[f32]) -> PlannedTensor {
+        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        PlannedTensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            dtype: DType::F32,
+            origin: TensorOrigin::Constant(data),
+        }
+    }
+
+    pub(super) fn header(&self) -> NewTensor {
+        NewTensor { name: self.name.clone(), dtype: self.dtype, shape: self.shape.clone() }
+    }
+}

@@ -1,0 +1,211 @@
+//! What a run reports while it works.
+
+use crate::stage::LoadedNetwork;
+use crate::{Error, LatentShape, Latents};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a run is doing, for progress bars and previews. The listener answers whether to go on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The weights of a network are being read.
+    Loading {
+        /// The network.
+        component: LoadedNetwork,
+        /// Bytes read so far.
+        read: u64,
+        /// Bytes of the network in the file.
+        total: u64,
+    },
+    /// A stage begins once more in `f32`, after values that half precision cannot hold.
+    InF32 {
+        /// What was found.
+        reason: &'a Error,
+    },
+    /// A stage begins once more on the fallback device of a plan ([`RunPlan::fallback`](crate::RunPlan::fallback)).
+    OnFallback {
+        /// What happened to the GPU.
+        reason: &'a Error,
+    },
+    /// The encoding of images begins, or one was encoded.
+    Encoded {
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
+        total: usize,
+    },
+    /// The sampling begins, or a step of it ended.
+    Step {
+        /// Steps done: from 0 to `total`.
+        step: usize,
+        /// Steps in all.
+        total: usize,
+        /// The shape of the latents.
+        shape: LatentShape,
+        /// The noisy latents so far, in the order of [`Latents::values`].
+        latents: &'a [f32],
+        /// What they are without the noise, as it was last predicted: for previews. Empty at step 0.
+        denoised: &'a [f32],
+        /// The noise level that is left.
+        sigma: f64,
+    },
+    /// A part of a converted model was written.
+    Written {
+        /// Bytes of tensors written so far.
+        written: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The enlarging of an image begins, or a tile of it was enlarged.
+    Upscaled {
+        /// Tiles done: from 0 to `total`.
+        tile: usize,
+        /// Tiles in all.
+        total: usize,
+    },
+    /// The decoding begins, or an image was decoded.
+    Decoded {
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
+        total: usize,
+    },
+}
+
+/// An [`Event`] that can be kept and sent to another thread.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OwnedEvent {
+    /// As [`Event::Loading`].
+    Loading {
+        /// The network.
+        component: LoadedNetwork,
+        /// Bytes read so far.
+        read: u64,
+        /// Bytes of the network in the file.
+        total: u64,
+    },
+    /// As [`Event::InF32`].
+    InF32 {
+        /// What was found.
+        reason: String,
+    },
+    /// As [`Event::OnFallback`].
+    OnFallback {
+        /// What happened to the GPU.
+        reason: String,
+    },
+    /// As [`Event::Encoded`].
+    Encoded {
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
+        total: usize,
+    },
+    /// As [`Event::Step`].
+    Step {
+        /// Steps done: from 0 to `total`.
+        step: usize,
+        /// Steps in all.
+        total: usize,
+        /// The noisy latents so far.
+        latents: Arc<Latents>,
+        /// What they are without the noise, as it was last predicted; nothing at step 0.
+        denoised: Option<Arc<Latents>>,
+        /// The noise level that is left.
+        sigma: f64,
+    },
+    /// As [`Event::Written`].
+    Written {
+        /// Bytes of tensors written so far.
+        written: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// As [`Event::Upscaled`].
+    Upscaled {
+        /// Tiles done: from 0 to `total`.
+        tile: usize,
+        /// Tiles in all.
+        total: usize,
+    },
+    /// As [`Event::Decoded`].
+    Decoded {
+        /// Images done: from 0 to `total`.
+        image: usize,
+        /// Images in all.
+        total: usize,
+    },
+}
+
+impl Event<'_> {
+    /// The same event with its own copy of latents and texts.
+    #[must_use]
+    pub fn into_owned(self) -> OwnedEvent {
+        match self {
+            Event::Loading { component, read, total } => OwnedEvent::Loading { component, read, total },
+            Event::InF32 { reason } => OwnedEvent::InF32 { reason: reason.to_string() },
+            Event::OnFallback { reason } => OwnedEvent::OnFallback { reason: reason.to_string() },
+            Event::Encoded { image, total } => OwnedEvent::Encoded { image, total },
+            Event::Step { step, total, shape, latents, denoised, sigma } => {
+                let of = |values: &[f32]| Arc::new(shape.with_values(values.to_vec()));
+                let denoised = (!denoised.is_empty()).then(|| of(denoised));
+                OwnedEvent::Step { step, total, latents: of(latents), denoised, sigma }
+            }
+            Event::Written { written, total } => OwnedEvent::Written { written, total },
+            Event::Upscaled { tile, total } => OwnedEvent::Upscaled { tile, total },
+            Event::Decoded { image, total } => OwnedEvent::Decoded { image, total },
+        }
+    }
+}
+
+/// Listens to events; `ControlFlow::Break` cancels.
+pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// Passes an event to the listener; its wish to stop is an error.
+pub(crate) fn notify(listener: &mut Listener<'_>, event: Event<'_>) -> Result<(), Error> {
+    if listener(event).is_break() { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// Cancels a run from anywhere: copies share one flag and can be sent to other threads.
+///
+/// ```
+/// use latent_diffusion::CancelHandle;
+/// let cancel = CancelHandle::new();
+/// let other = cancel.clone();
+/// // A listener that stops when it is asked to:
+/// let mut listener = |_: latent_diffusion::Event<'_>| other.flow();
+/// cancel.cancel();
+/// assert!(cancel.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CancelHandle {
+    cancelled: Arc<AtomicBool>,
+}
+
+impl CancelHandle {
+    /// A handle that has not been used yet.
+    #[must_use]
+    pub fn new() -> CancelHandle {
+        CancelHandle::default()
+    }
+
+    /// Stops the run at its next event; it then ends with [`Error::Cancelled`].
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`CancelHandle::cancel`] was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// What a [`Listener`] is to answer.
+    #[must_use]
+    pub fn flow(&self) -> ControlFlow<()> {
+        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

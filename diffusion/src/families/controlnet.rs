@@ -1,0 +1,67 @@
+//! ControlNets: where their tensors are in a file, and the family that they were made for.
+
+use super::family::Family;
+use super::probe::index::CONTROLNET;
+use super::probe::{ModelKind, Probe};
+use super::registry;
+use crate::Error;
+use crate::unet::Heads;
+use latent_loader::{Checkpoint, Weights};
+use std::sync::Arc;
+
+/// The one tensor that every ControlNet has and nothing else.
+const HINT: &str = "controlnet_cond_embedding.conv_in.weight";
+
+/// The ControlNet of a file.
+#[derive(Debug)]
+pub(crate) struct ControlNetParts {
+    /// Its weights by the names of diffusers.
+    pub(crate) weights: Weights,
+    /// The family of the UNets that it steers.
+    pub(crate) family: &'static Family,
+}
+
+impl ControlNetParts {
+    /// Finds a ControlNet by names and shapes; no weight is read. The file may also contain a whole model, as the first ones
+    /// did.
+    pub(crate) fn of(checkpoint: Checkpoint) -> Result<ControlNetParts, Error> {
+        let probe = Probe::of(&Arc::new(checkpoint));
+        let has = |start: &str| probe.index().has(&format!("{CONTROLNET}{start}"));
+        if probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
+            return Err(probe.refuse(explain(&probe)));
+        }
+        if has("task_embedding") || has("control_add_embedding.") {
+            return Err(probe.refuse(
+                "is a ControlNet for several tasks (union), which needs to know which one; give one for one task"
+                    .into(),
+            ));
+        }
+        // The small ones for SDXL have no transformer to recognise them by.
+        let by_vector = || has("add_embedding.").then_some(registry::SDXL);
+        let Some(family) = probe.network_family().or_else(by_vector) else {
+            return Err(probe.refuse("is a ControlNet for a kind of model that is not known here".into()));
+        };
+        let weights = probe.weights().scope(CONTROLNET.trim_end_matches('.'));
+        Ok(ControlNetParts { weights, family })
+    }
+
+    /// Heads of its attentions.
+    pub(crate) fn heads(&self) -> Heads {
+        self.family.heads()
+    }
+}
+
+/// What a file without a ControlNet is.
+fn explain(probe: &Probe) -> String {
+    let is_lora = probe.checkpoint().get("lora_controlnet").is_some();
+    let what = match probe.identity().kind {
+        _ if is_lora => "is a Control-LoRA, which cannot be used here".to_owned(),
+        // Without the layers that see the image.
+        ModelKind::ControlNet => {
+            "is a part of a ControlNet, without the layers that see the image".to_owned()
+        }
+        ModelKind::Unknown => "holds no ControlNet".to_owned(),
+        kind => kind.instead_of("a ControlNet"),
+    };
+    format!("{what}; give a ControlNet, such as control_v11p_sd15_canny")
+}

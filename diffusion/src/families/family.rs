@@ -1,0 +1,139 @@
+//! What a family of models is.
+
+use super::latent_format::LatentFormat;
+use super::probe::index::TensorIndex;
+use super::probe::unet_shape::UNetShape;
+use super::probe::variant::ModelVariant;
+use super::published::PublishedModel;
+use super::text_encoders::TextEncoderRole;
+use crate::samplers::Prediction;
+use crate::schedule::Training;
+use crate::unet::Heads;
+
+/// A family of models: what its checkpoints have in common, and how to recognise one. Families differ in data alone, with a
+/// file for each.
+///
+/// ```
+/// use latent_diffusion::families;
+/// let labels: Vec<_> = families::ALL.iter().map(|family| family.label).collect();
+/// assert!(labels.contains(&"Stable Diffusion XL"));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Family {
+    /// Short name, as a program writes it: "sdxl".
+    pub id: &'static str,
+    /// Name, as a person writes it: "Stable Diffusion XL".
+    pub label: &'static str,
+    /// Side in pixels of the square images that it was trained on.
+    pub resolution: usize,
+    /// Its denoiser network.
+    pub network: DenoiserNetwork,
+    /// Its latents.
+    pub latent_format: LatentFormat,
+    /// Whether the network and its metadata are this family's, variants included.
+    pub(crate) matches: fn(&TensorIndex) -> bool,
+    /// The variant of a network with the input of the family itself, by its depths.
+    pub(crate) variant_by_depth: fn(&UNetShape) -> ModelVariant,
+    /// Its text encoders, in the order in which their hidden states are concatenated.
+    pub(crate) text_encoders: &'static [TextEncoderRole],
+    /// What the network takes besides the time step and the text.
+    pub(crate) added_vector: AddedVector,
+    /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
+    pub(crate) zero_negative: bool,
+    /// What its networks predict where nothing else is known.
+    pub(crate) prediction: Prediction,
+    /// Which of its networks predict the velocity, where one small tensor shows it.
+    pub(crate) velocity_by_spread: Option<SpreadRule>,
+    /// The noise schedule that it was trained with, where the checkpoint contains no other.
+    pub(crate) training: fn() -> Training,
+    /// Tensors of models that were trained with noise levels which are not supported here (EDM).
+    pub(crate) edm_markers: &'static [&'static str],
+    /// Words by which other files name it.
+    pub(crate) words: FamilyWords,
+    /// Published models of the family whose sizes are known without a file.
+    pub(crate) published: &'static [PublishedModel],
+}
+
+/// A denoiser network, with what the shapes of its tensors do not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DenoiserNetwork {
+    /// A UNet ([`crate::unet::UNet`]).
+    UNet {
+        /// Heads of its attentions.
+        heads: Heads,
+    },
+}
+
+/// A vector that a network takes besides the time step and the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddedVector {
+    /// None.
+    None,
+    /// The pooled text, and sizes: of the original image, its crop, and the image to draw (SDXL).
+    Sizes,
+    /// The pooled text, sizes, and an aesthetic score in place of the size to draw (SDXL's refiner).
+    AestheticScore,
+}
+
+/// A small tensor whose values are spread more widely in models that predict the velocity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SpreadRule {
+    /// Its name in the network.
+    pub(crate) tensor: &'static str,
+    /// Largest standard deviation of models that predict the noise.
+    pub(crate) max_of_epsilon: f64,
+}
+
+/// Words by which LoRAs, metadata and file names mean a family.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FamilyWords {
+    /// Beginnings of `ss_base_model_version` in kohya's metadata.
+    pub(crate) lora_versions: &'static [&'static str],
+    /// Parts of `modelspec.architecture`, in lower case.
+    pub(crate) architectures: &'static [&'static str],
+    /// Whether a word in the name of a VAE's file, in lower case, means it.
+    pub(crate) is_vae_word: fn(&str) -> bool,
+}
+
+impl FamilyWords {
+    /// No words.
+    pub(crate) const NONE: FamilyWords =
+        FamilyWords { lora_versions: &[], architectures: &[], is_vae_word: |_| false };
+}
+
+impl Family {
+    /// Heads of the attentions of its UNet.
+    pub(crate) fn heads(&self) -> Heads {
+        let DenoiserNetwork::UNet { heads } = self.network;
+        heads
+    }
+
+    /// Width of the text that its published networks read: the hidden states of all its text encoders side by side.
+    pub(crate) fn context_width(&self) -> usize {
+        self.text_encoders.iter().map(|role| role.published.width).sum()
+    }
+
+    /// The scope of its only text encoder, followed by a dot; `None` if it has several.
+    pub(crate) fn lone_text_scope(&self) -> Option<&'static str> {
+        match self.text_encoders {
+            [only] => Some(only.scope_with_dot),
+            _ => None,
+        }
+    }
+
+    /// Whether a UNet of these shapes takes what the family's networks take.
+    pub(crate) fn takes_input_of(&self, shape: &UNetShape) -> bool {
+        (self.added_vector != AddedVector::None) == shape.added_dim.is_some()
+    }
+}
+
+/// Families are the same if their short names are.
+impl PartialEq for Family {
+    fn eq(&self, other: &Family) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Family {}

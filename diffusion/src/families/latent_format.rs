@@ -1,0 +1,31 @@
+//! How the latents of a family are to be read.
+
+use crate::preview::{self, LatentRgb};
+
+/// How the latents of a family are to be read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LatentFormat {
+    /// Channels of a latent.
+    pub channels: usize,
+    /// The VAE's latents, less `shift`, times this have unit variance.
+    pub scale: f32,
+    /// The mean of the VAE's latents.
+    pub shift: f32,
+    /// What they look like, roughly: the matrix of the preview.
+    pub rgb: LatentRgb,
+}
+
+impl LatentFormat {
+    /// Latents of SD 1.x and 2.x, which share a VAE.
+    pub const SD: LatentFormat = LatentFormat { channels: 4, scale: 0.18215, shift: 0.0, rgb: preview::SD };
+    /// Latents of SDXL and its refiner.
+    pub const SDXL: LatentFormat =
+        LatentFormat { channels: 4, scale: 0.13025, shift: 0.0, rgb: preview::SDXL };
+
+    /// Whether latents of that scale are of this format.
+    pub(crate) fn has_scale(&self, scale: f32) -> bool {
+        const TOLERANCE: f32 = 1e-4;
+        (self.scale - scale).abs() < TOLERANCE
+    }
+}

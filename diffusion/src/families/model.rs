@@ -1,0 +1,117 @@
+//! A checkpoint that can draw.
+
+use super::family::{AddedVector, Family};
+use super::model_parts::ModelParts;
+use super::network_input::NetworkInput;
+use super::probe::{self, Distillation, Probe};
+use crate::samplers::Prediction;
+use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
+use crate::text::TextPart;
+use crate::unet::UNetConfig;
+use crate::vae::VaeConfig;
+use crate::{Error, MAX_SIDE};
+use latent_loader::{Checkpoint, Weights};
+use std::sync::Arc;
+
+/// A checkpoint that can draw: the sizes of its parts, and where their weights are.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its family.
+    pub family: &'static Family,
+    /// Width and height of its images when none is asked for.
+    pub resolution: (usize, usize),
+    /// Its text encoders; their hidden states are concatenated.
+    pub text: Vec<TextPart>,
+    /// Sizes of the UNet.
+    pub unet: UNetConfig,
+    /// What the UNet takes besides the latents.
+    pub input: NetworkInput,
+    /// Sizes of the VAE.
+    pub vae: VaeConfig,
+    /// What the UNet predicts.
+    pub prediction: Prediction,
+    /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
+    pub zero_negative: bool,
+    /// The noise schedule that it was trained with.
+    pub training: Training,
+    /// Whether its added vector contains an aesthetic score in place of the size to draw (SDXL's refiner).
+    pub takes_score: bool,
+    /// How it was distilled to draw in few steps.
+    pub distillation: Option<Distillation>,
+    /// Steps for which the checkpoint was made, by its name or title ("4step").
+    pub named_steps: Option<usize>,
+    /// All weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
+    pub weights: Weights,
+}
+
+impl Model {
+    /// Probes a checkpoint and reads the sizes of its parts. No weight is read.
+    ///
+    /// # Errors
+    /// A file that is not a model, or of a variant that cannot draw, or that lacks a part.
+    pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<Model, Error> {
+        Model::of(&Probe::of(checkpoint))
+    }
+
+    /// The model in a probed checkpoint.
+    ///
+    /// # Errors
+    /// As [`Model::detect`].
+    pub fn of(probe: &Probe) -> Result<Model, Error> {
+        let family = probe.require_family()?;
+        let checkpoint = probe.checkpoint();
+        if let Some(marker) = family.edm_markers.iter().find(|marker| checkpoint.get(marker).is_some()) {
+            return Err(probe.refuse(format!(
+                "holds {marker}: it was trained with the noise levels of EDM, which are not supported yet"
+            )));
+        }
+        let ModelParts { text, unet, vae, weights, .. } = ModelParts::of(probe)?.require_text()?;
+        let Some(input) = NetworkInput::of(unet.in_channels, vae.latent_channels) else {
+            return Err(probe.refuse(format!(
+                "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
+                 (InstructPix2Pix) are",
+                family.label, unet.in_channels
+            )));
+        };
+        let identity = probe.identity();
+        let training = (family.training)();
+        let side = family.resolution;
+        Ok(Model {
+            family,
+            input,
+            resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
+            text,
+            unet,
+            vae,
+            prediction: identity
+                .prediction
+                .as_ref()
+                .map_or(family.prediction, |detected| detected.prediction),
+            zero_negative: family.zero_negative,
+            training: if identity.zero_terminal_snr {
+                training.rescale_zero_terminal_snr(ZERO_SNR_DIFFUSERS)
+            } else {
+                training
+            },
+            takes_score: family.added_vector == AddedVector::AestheticScore,
+            distillation: identity.distillation.map(|detected| detected.distillation),
+            named_steps: probe::named_steps(checkpoint),
+            weights,
+        })
+    }
+}
+
+/// Width and height that a checkpoint names: `modelspec.resolution` in its metadata ("512x768"), or the sample size
+/// of the UNet's configuration times the VAE's `factor`.
+fn named_resolution(checkpoint: &Checkpoint, factor: usize) -> Option<(usize, usize)> {
+    let good = |side: &usize| (1..=MAX_SIDE).contains(side) && side.is_multiple_of(factor);
+    if let Some((width, height)) =
+        probe::metadata(checkpoint, "modelspec.resolution").and_then(|s| s.split_once('x'))
+    {
+        let sides = (width.trim().parse().ok()?, height.trim().parse().ok()?);
+        return Some(sides).filter(|(width, height)| good(width) && good(height));
+    }
+    let side = checkpoint.config("unet")?.get_u64("sample_size")?;
+    let side = usize::try_from(side).ok()?.checked_mul(factor)?;
+    Some((side, side)).filter(|_| good(&side))
+}

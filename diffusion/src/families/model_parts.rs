@@ -1,0 +1,86 @@
+//! The parts of a checkpoint of any family: text encoders, UNet and VAE.
+
+use super::component::Component;
+use super::family::Family;
+use super::probe::Probe;
+use super::text_encoders;
+use crate::Error;
+use crate::text::TextPart;
+use crate::unet::UNetConfig;
+use crate::vae::VaeConfig;
+use latent_loader::{Checkpoint, Weights};
+use std::sync::Arc;
+
+/// Text encoders, UNet and VAE of a checkpoint, also of one that lacks text encoders.
+#[derive(Clone, Debug)]
+pub struct ModelParts {
+    /// Its family.
+    pub family: &'static Family,
+    /// Its text encoders, as far as they are there.
+    pub text: Vec<TextPart>,
+    /// Sizes of the UNet.
+    pub unet: UNetConfig,
+    /// Sizes of the VAE.
+    pub vae: VaeConfig,
+    /// Their weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
+    pub weights: Weights,
+}
+
+impl ModelParts {
+    /// Probes a checkpoint and reads the sizes of its parts. No weight is read.
+    ///
+    /// # Errors
+    /// A file that is not a model, or that lacks a part.
+    pub fn detect(checkpoint: &Arc<Checkpoint>) -> Result<ModelParts, Error> {
+        ModelParts::of(&Probe::of(checkpoint))
+    }
+
+    /// The sizes of the parts of a probed checkpoint.
+    ///
+    /// # Errors
+    /// As [`ModelParts::detect`].
+    pub fn of(probe: &Probe) -> Result<ModelParts, Error> {
+        let family = probe.require_family()?;
+        let weights = probe.weights().clone();
+        if !has_vae(&weights) {
+            return Err(missing_components(family, &weights));
+        }
+        let scale = named_scale(probe.checkpoint()).unwrap_or(family.latent_format.scale);
+        Ok(ModelParts {
+            family,
+            text: text_encoders::parts(family.text_encoders, &weights)?,
+            unet: UNetConfig::from_weights(&weights.scope("unet"), family.heads())?,
+            vae: VaeConfig::from_weights(&weights.scope("vae"), scale)?,
+            weights,
+        })
+    }
+
+    /// Refuses a checkpoint that lacks a text encoder of its family. Layers that are never used are left out (SD 2.x: the
+    /// last one), so that they are not read.
+    pub(super) fn require_text(mut self) -> Result<ModelParts, Error> {
+        if self.text.len() == self.family.text_encoders.len() {
+            self.text.iter_mut().for_each(TextPart::leave_out_unused);
+            return Ok(self);
+        }
+        Err(missing_components(self.family, &self.weights))
+    }
+}
+
+fn has_vae(weights: &Weights) -> bool {
+    weights.contains("vae.decoder.conv_in.weight")
+}
+
+/// The error with all components that a family has and these weights lack.
+fn missing_components(family: &Family, weights: &Weights) -> Error {
+    let mut components = text_encoders::missing(family.text_encoders, weights);
+    if !has_vae(weights) {
+        components.push(Component::Vae);
+    }
+    Error::MissingComponent { file: weights.label().to_owned(), components }
+}
+
+/// The scale of latents in the VAE's configuration, in a model's folder or its own.
+pub(super) fn named_scale(checkpoint: &Checkpoint) -> Option<f32> {
+    let scale = checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get_f64("scaling_factor")?;
+    (scale.is_finite() && scale > 0.0).then_some(scale as f32)
+}

@@ -1,0 +1,136 @@
+//! What a file is: also one that is not a whole model, or of a kind that cannot draw here.
+
+use super::index::{TensorIndex, VAE};
+use crate::tensor_names::esrgan;
+
+/// Maximum number of tensors of a textual inversion; other files have names that look like one's too.
+const MAX_EMBEDDING_TENSORS: usize = 8;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ModelKind {
+    /// A UNet with a text encoder or a VAE.
+    Model,
+    /// A UNet alone.
+    Unet,
+    /// A text encoder alone.
+    TextEncoder,
+    /// A VAE alone.
+    Vae,
+    /// A small VAE for previews (TAESD).
+    TinyVae,
+    /// Changes of the weights of a model: LoRA, LoHa, LoKr.
+    Lora,
+    /// A network that steers a UNet by an image.
+    ControlNet,
+    /// Learned embeddings: a textual inversion.
+    Embedding,
+    /// A network that enlarges images.
+    Upscaler,
+    /// None of these.
+    Unknown,
+}
+
+impl ModelKind {
+    /// Every kind, in the order in which they are listed.
+    pub const ALL: &'static [ModelKind] = &[
+        ModelKind::Model,
+        ModelKind::Unet,
+        ModelKind::TextEncoder,
+        ModelKind::Vae,
+        ModelKind::TinyVae,
+        ModelKind::Lora,
+        ModelKind::ControlNet,
+        ModelKind::Embedding,
+        ModelKind::Upscaler,
+        ModelKind::Unknown,
+    ];
+
+    /// Its short name, as a program writes it.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        self.texts().0
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.texts().1
+    }
+
+    /// What such a file can be used for.
+    #[must_use]
+    pub fn purpose(self) -> &'static str {
+        self.texts().2
+    }
+
+    /// What an error says where a file of this kind was given for something else: "is not a TAESD but a model, which draws
+    /// images".
+    pub(crate) fn instead_of(self, wanted: &str) -> String {
+        format!("is not {wanted} but a {}, which {}", self.label(), self.purpose())
+    }
+
+    fn texts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            ModelKind::Model => ("model", "model", "draws images"),
+            ModelKind::Unet => ("unet", "UNet alone", "needs text encoder and VAE from another file"),
+            ModelKind::TextEncoder => {
+                ("text-encoder", "text encoder alone", "replaces the text encoder of a model")
+            }
+            ModelKind::Vae => ("vae", "VAE alone", "replaces the VAE of a model"),
+            ModelKind::TinyVae => {
+                ("taesd", "tiny VAE (TAESD)", "decodes previews, and fast and less exact images")
+            }
+            ModelKind::Lora => ("lora", "LoRA", "is added to the weights of a model of its family"),
+            ModelKind::ControlNet => ("controlnet", "ControlNet", "steers a model of its family by an image"),
+            ModelKind::Embedding => {
+                ("embedding", "textual inversion", "is a word for the prompts of models of its family")
+            }
+            ModelKind::Upscaler => ("upscaler", "upscaler", "enlarges images"),
+            ModelKind::Unknown => ("unknown", "unknown", "holds no tensor of a Stable Diffusion model"),
+        }
+    }
+
+    /// What a checkpoint is, by the names of its tensors.
+    pub(super) fn of(index: &TensorIndex) -> ModelKind {
+        let any = |test: fn(&str) -> bool| index.any_name_in_file(test);
+        if any(|n| {
+            n.starts_with("lora_")
+                || [".lora_", ".lora.", "hada_w1_", "lokr_w", ".lora_A", ".dora_scale"]
+                    .iter()
+                    .any(|p| n.contains(p))
+        }) {
+            ModelKind::Lora
+        } else if any(|n| {
+            n.contains("input_hint_block")
+                || n.contains("controlnet_cond_embedding")
+                || n.starts_with("controlnet_")
+        }) {
+            ModelKind::ControlNet
+        } else if index.len() <= MAX_EMBEDDING_TENSORS
+            && any(|n| matches!(n, "emb_params" | "clip_l" | "clip_g") || n.starts_with('<'))
+        {
+            ModelKind::Embedding
+        } else if index.has_unet() {
+            if index.has_text() || index.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
+        } else if any(|n| {
+            let part = n.trim_start_matches("taesd_");
+            // The halves of the original have no prefix.
+            n == "3.conv.4.weight"
+                || ["decoder.layers.", "encoder.layers.", "decoder.1.", "encoder.1."]
+                    .iter()
+                    .any(|p| part.starts_with(p))
+                    && !n.contains("self_attn")
+        }) {
+            ModelKind::TinyVae
+        } else if index.has(VAE) {
+            ModelKind::Vae
+        } else if index.has_text() {
+            ModelKind::TextEncoder
+        } else if any(esrgan::is_upscaler) {
+            ModelKind::Upscaler
+        } else {
+            ModelKind::Unknown
+        }
+    }
+}

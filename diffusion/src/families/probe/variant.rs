@@ -1,0 +1,72 @@
+//! What a UNet is among those of its family.
+
+use std::fmt;
+
+/// What a UNet is among those of its family. Displayed, it is its name: "inpainting".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ModelVariant {
+    /// Text and noise in: the family itself.
+    Base,
+    /// Also the mask and the latents of the masked image.
+    Inpainting,
+    /// Also the latents of the image to edit (InstructPix2Pix).
+    Pix2Pix,
+    /// Also an image at a quarter of the size.
+    X4Upscaler,
+    /// Also a depth map.
+    Depth,
+    /// An image embedding in place of the text.
+    UnClip,
+    /// Several frames at once.
+    StableVideoDiffusion,
+    /// An image and a camera position in place of the text.
+    Zero123,
+    /// SDXL without attention in the mid block and with fewer transformer blocks.
+    Ssd1b,
+    /// A smaller SSD-1B.
+    Vega,
+    /// SDXL without a mid block.
+    Koala,
+    /// A UNet with an unknown number of input channels.
+    UnknownInput,
+}
+
+impl ModelVariant {
+    /// Its name: "inpainting", "SSD-1B".
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelVariant::Base => "base",
+            ModelVariant::Inpainting => "inpainting",
+            ModelVariant::Pix2Pix => "pix2pix",
+            ModelVariant::X4Upscaler => "x4 upscaler",
+            ModelVariant::Depth => "depth",
+            ModelVariant::UnClip => "unCLIP",
+            ModelVariant::StableVideoDiffusion => "Stable Video Diffusion",
+            ModelVariant::Zero123 => "Zero123",
+            ModelVariant::Ssd1b => "SSD-1B",
+            ModelVariant::Vega => "Vega",
+            ModelVariant::Koala => "KOALA",
+            ModelVariant::UnknownInput => "of an unknown number of input channels",
+        }
+    }
+
+    /// Whether the UNet takes something else than text, noise and images of the same size, so that it cannot be used here.
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        use ModelVariant::{Depth, StableVideoDiffusion, UnClip, X4Upscaler, Zero123};
+        matches!(self, StableVideoDiffusion | Zero123 | X4Upscaler | Depth | UnClip)
+    }
+
+    /// Whether the UNet has fewer layers than the published one of its family.
+    pub(crate) fn is_pruned(self) -> bool {
+        matches!(self, ModelVariant::Ssd1b | ModelVariant::Vega)
+    }
+}
+
+impl fmt::Display for ModelVariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,71 @@
+//! Settings that a model was made for, where a user gives none.
+
+use super::model::Model;
+use super::probe::Distillation;
+use crate::samplers::{Ddim, Dpmpp2m, Euler, EulerA, Lcm, Sampler};
+use crate::schedule::{Convention, ScheduleKind};
+
+/// Steps, guidance and sampler for a model.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct RecommendedSettings {
+    /// Sampling steps.
+    pub steps: usize,
+    /// Classifier-free guidance scale; 1 for none.
+    pub guidance: f64,
+    /// The sampler.
+    pub sampler: &'static dyn Sampler,
+    /// How the noise levels are spaced.
+    pub schedule: ScheduleKind,
+    /// Whose conventions the schedule follows; the sampler's own when `None`.
+    pub convention: Option<Convention>,
+}
+
+/// What users of the webui expect of a model that is not distilled.
+const USUAL: RecommendedSettings = RecommendedSettings {
+    steps: 20,
+    guidance: 7.0,
+    sampler: &Dpmpp2m,
+    schedule: ScheduleKind::Karras,
+    convention: None,
+};
+
+/// Steps of a distilled model whose name contains none.
+const FEW_STEPS: usize = 4;
+/// Guidance scale that an LCM embeds (Luo et al., Latent Consistency Models, 2023, section 5: trained with 2 to 14).
+const LCM_GUIDANCE: f64 = 8.0;
+
+impl Model {
+    /// What it was made for. Models for few steps were trained at the time steps of the "trailing" spacing, an LCM at its
+    /// sampler's own; and without guidance, but for an LCM with an embedding of the guidance scale.
+    #[must_use]
+    pub fn recommended(&self) -> RecommendedSettings {
+        let Some(distillation) = self.distillation else { return USUAL };
+        let sampler: &'static dyn Sampler = match distillation {
+            Distillation::Turbo => &EulerA,
+            Distillation::Lcm => &Lcm,
+            Distillation::Hyper => &Ddim,
+            Distillation::Lightning => &Euler,
+        };
+        let is_lcm = distillation == Distillation::Lcm;
+        RecommendedSettings {
+            steps: self.named_steps.unwrap_or(FEW_STEPS),
+            guidance: if self.unet.time_cond_proj_dim.is_some() { LCM_GUIDANCE } else { 1.0 },
+            sampler,
+            schedule: if is_lcm { ScheduleKind::Normal } else { ScheduleKind::Trailing },
+            convention: (!is_lcm).then_some(Convention::Diffusers),
+        }
+    }
+}
+
+impl std::fmt::Debug for RecommendedSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecommendedSettings")
+            .field("steps", &self.steps)
+            .field("guidance", &self.guidance)
+            .field("sampler", &self.sampler.name())
+            .field("schedule", &self.schedule)
+            .field("convention", &self.convention)
+            .finish()
+    }
+}

@@ -1,0 +1,116 @@
+//! The network that a model is sampled with, as a pipeline sees it.
+//!
+//! A pipeline knows a [`DiffusionNetwork`]: it prepares a batch once ([`DiffusionNetwork::condition`]), and the
+//! [`ConditionedNetwork`] then predicts in every step. What the network is made of, what it caches from step to step and how
+//! ControlNets act on it stay behind these traits. A new kind of network is a file here with both, and its lines in
+//! `model.rs`; [`UNet`](crate::unet::UNet) is the first.
+
+mod model;
+mod unet;
+
+pub(crate) use model::load;
+
+use crate::Error;
+use crate::controlnet::ControlNet;
+use latent_tensor::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+/// A network that predicts the noise in latents, or their velocity.
+pub trait DiffusionNetwork: Send + Sync {
+    /// Whether the guidance scale is one of its inputs (LCM), so that it needs no second evaluation for guidance.
+    fn takes_guidance(&self) -> bool;
+
+    /// Prepares all that stays the same in every step for a batch of latents.
+    ///
+    /// # Errors
+    /// Inputs of shapes that do not fit the network, or that it does not have.
+    fn condition(self: Arc<Self>, inputs: &BatchInputs<'_>) -> Result<Box<dyn ConditionedNetwork>, Error>;
+}
+
+impl fmt::Debug for dyn DiffusionNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let takes_guidance = self.takes_guidance();
+        f.debug_struct("DiffusionNetwork").field("takes_guidance", &takes_guidance).finish_non_exhaustive()
+    }
+}
+
+/// A network with all that steers one batch.
+pub trait ConditionedNetwork {
+    /// Predicts from `x` `[batch, height, width, channels]`, noisy latents in the form of the network's input, and a time
+    /// step for each: `[batch, height, width, channels]` on the network's device.
+    ///
+    /// # Errors
+    /// Latents of a shape that does not fit the network; what the device reports.
+    fn predict(&mut self, x: &Tensor, timesteps: &[f32], at: StepPosition) -> Result<Tensor, Error>;
+}
+
+impl fmt::Debug for dyn ConditionedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConditionedNetwork")
+    }
+}
+
+/// A step of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepPosition {
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+}
+
+/// What steers the predictions for a batch, in main memory. A network uses what it has inputs for.
+#[derive(Debug)]
+pub struct BatchInputs<'a> {
+    /// Hidden states of the texts, `[batch, tokens, width]`.
+    pub text: Tensor,
+    /// The pooled texts, `[batch, width]`, of models that take them.
+    pub pooled: Option<Tensor>,
+    /// The sizes that SDXL is conditioned on, the same number for each of the batch.
+    pub sizes: &'a [f32],
+    /// The guidance scale.
+    pub guidance: f32,
+    /// Channels that are concatenated to the latents, `[batch, height, width, channels]`.
+    pub extra_channels: Option<Tensor>,
+    /// ControlNets with the images that they see.
+    pub controls: &'a [PreparedControl],
+    /// In how many steps once the whole network is computed (DeepCache): 1 for all steps.
+    pub cache_interval: usize,
+}
+
+/// A ControlNet, the image that it sees, and when it acts.
+#[derive(Clone)]
+pub struct PreparedControl {
+    /// The network.
+    pub(crate) net: Arc<ControlNet>,
+    /// Its embedded image `[1, height, width, channels]`, in main memory.
+    pub(crate) hint: Tensor,
+    /// How strongly it acts.
+    pub(crate) strength: f64,
+    /// The fraction of the steps after which it acts, and that after which it does no longer.
+    pub(crate) span: [f64; 2],
+}
+
+impl PreparedControl {
+    /// Whether it acts in a step, as in diffusers' pipelines.
+    pub(crate) fn acts(&self, at: StepPosition) -> bool {
+        acts(self.strength, self.span, at)
+    }
+}
+
+/// Whether a ControlNet acts in a step, as in diffusers' pipelines.
+pub(crate) fn acts(strength: f64, [start, end]: [f64; 2], at: StepPosition) -> bool {
+    let fraction = |steps_done: usize| steps_done as f64 / at.steps.max(1) as f64;
+    strength != 0.0 && fraction(at.step) >= start && fraction(at.step + 1) <= end
+}
+
+impl fmt::Debug for PreparedControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedControl")
+            .field("hint", &self.hint.shape())
+            .field("strength", &self.strength)
+            .field("span", &self.span)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! Texts as hidden states of the text encoders.
+
+use crate::Error;
+use crate::embeddings::LearnedEmbeddings;
+use crate::prompt::{self, Chunk};
+use crate::setting::Setting;
+use crate::stage::{Stage, expect_finite};
+use crate::text::PartEncoder;
+
+/// Maximum chunks in all texts of a run together: the hidden states of as many take a gigabyte for Stable Diffusion 1.x.
+const MAX_CHUNKS: usize = 4096;
+/// Chunks that are encoded at once.
+const CHUNKS_AT_ONCE: usize = 16;
+
+/// Different texts, encoded.
+#[derive(Debug, Default)]
+pub(super) struct EncodedTexts {
+    pub(super) all: Vec<EncodedText>,
+    /// A chunk without words, `[chunk_tokens, width]`, which pads the shorter of two prompts; nothing where all texts are
+    /// of one length.
+    pub(super) empty: Vec<f32>,
+    /// Width of the hidden states of all text encoders together.
+    pub(super) width: usize,
+    /// Tokens of a chunk, of which prompts have whole numbers.
+    chunk_tokens: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct EncodedText {
+    /// `[tokens, width]`; nothing for a text of zeros.
+    hidden_states: Vec<f32>,
+    pub(super) tokens: usize,
+    pooled: Option<Vec<f32>>,
+}
+
+/// One of the encoded texts.
+pub(super) struct EncodedTextRef<'a> {
+    pub(super) text: &'a EncodedText,
+    pub(super) texts: &'a EncodedTexts,
+}
+
+impl<'a> EncodedTextRef<'a> {
+    /// Its hidden states, padded to a number of tokens.
+    pub(super) fn hidden_states(&self, tokens: usize) -> Vec<f32> {
+        let EncodedTexts { empty, width, chunk_tokens, .. } = self.texts;
+        let mut states = self.text.hidden_states.clone();
+        if states.is_empty() {
+            states.resize(tokens * width, 0.0);
+        } else {
+            let missing = (self.text.tokens..tokens).step_by(*chunk_tokens);
+            missing.for_each(|_| states.extend_from_slice(empty));
+        }
+        states
+    }
+
+    /// The pooled text.
+    pub(super) fn pooled(&self) -> Option<&'a [f32]> {
+        self.text.pooled.as_deref()
+    }
+}
+
+impl EncodedTexts {
+    /// Encodes texts, each at its index. The hidden states of several text encoders are side by side.
+    pub(super) fn encode(
+        encoders: &[PartEncoder],
+        texts: &[String],
+        clip_skip: usize,
+        words: &LearnedEmbeddings,
+    ) -> Result<EncodedTexts, Error> {
+        let width = encoders.iter().map(|encoder| encoder.part().config.width).sum();
+        let mut out = EncodedTexts { width, ..EncodedTexts::default() };
+        let mut left = 0;
+        for encoder in encoders {
+            let padding = encoder.part().padding;
+            let blank = Chunk::empty(padding);
+            out.chunk_tokens = blank.ids.len();
+            let (mut chunks, counts) = chunks(texts, padding, words)?;
+            if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+                chunks.push(blank);
+            }
+            let own = encoder.part().config.width;
+            let mut encoded = encode_chunks(encoder, &chunks, clip_skip)?.into_iter();
+            if out.all.is_empty() {
+                out.reserve(&counts, chunks.len() > counts.iter().sum());
+            }
+            out.put((left, own), &mut encoded);
+            left += own;
+        }
+        for text in &out.all {
+            expect_finite(Stage::TextEncoding, &text.hidden_states)?;
+            expect_finite(Stage::TextEncoding, text.pooled.as_deref().unwrap_or_default())?;
+        }
+        Ok(out)
+    }
+
+    /// Makes room for texts of these numbers of chunks, and for a chunk without words.
+    fn reserve(&mut self, counts: &[usize], has_empty: bool) {
+        let chunk = self.chunk_tokens * self.width;
+        let text = |count: &usize| EncodedText {
+            hidden_states: vec![0.0; count * chunk],
+            tokens: count * self.chunk_tokens,
+            pooled: None,
+        };
+        self.all = counts.iter().map(text).collect();
+        self.empty = if has_empty { vec![0.0; chunk] } else { Vec::new() };
+    }
+
+    /// Puts the hidden states of one text encoder into their columns, the first of which is `left`.
+    fn put(&mut self, (left, own): (usize, usize), encoded: &mut impl Iterator<Item = EncodedChunk>) {
+        let width = self.width;
+        let put = |to: &mut [f32], from: &[f32]| {
+            for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(own)) {
+                to[left..left + own].copy_from_slice(from);
+            }
+        };
+        for text in &mut self.all {
+            for (chunk, to) in text.hidden_states.chunks_exact_mut(self.chunk_tokens * width).enumerate() {
+                let Some(encoded) = encoded.next() else { unreachable!("all were encoded") };
+                put(to, &encoded.hidden_states);
+                if let (0, Some(pooled)) = (chunk, encoded.pooled) {
+                    text.pooled = Some(pooled);
+                }
+            }
+        }
+        if let Some(encoded) = encoded.next() {
+            put(&mut self.empty, &encoded.hidden_states);
+        }
+    }
+
+    /// Adds a text of zeros, a chunk long.
+    pub(super) fn add_zeros(&mut self) {
+        let pooled = self.all.first().and_then(|text| text.pooled.as_ref());
+        let pooled = pooled.map(|pooled| vec![0.0; pooled.len()]);
+        self.all.push(EncodedText { hidden_states: Vec::new(), tokens: self.chunk_tokens, pooled });
+    }
+}
+
+/// The chunks of all texts, and how many each text has.
+fn chunks(
+    texts: &[String],
+    padding: u32,
+    words: &LearnedEmbeddings,
+) -> Result<(Vec<Chunk>, Vec<usize>), Error> {
+    let (mut chunks, mut counts) = (Vec::new(), Vec::new());
+    for text in texts {
+        let own = prompt::encode_with(text, padding, words);
+        counts.push(own.len());
+        chunks.extend(own);
+        if chunks.len() > MAX_CHUNKS {
+            let reason = format!(
+                "all texts of this run have more than {MAX_CHUNKS} chunks of 75 tokens; shorten the prompt, or what \
+                 changes in it"
+            );
+            return Err(Error::setting(Setting::Prompt, reason));
+        }
+    }
+    Ok((chunks, counts))
+}
+
+/// A chunk of a text, encoded.
+struct EncodedChunk {
+    /// `[chunk_tokens, width]`
+    hidden_states: Vec<f32>,
+    pooled: Option<Vec<f32>>,
+}
+
+fn encode_chunks(
+    encoder: &PartEncoder,
+    chunks: &[Chunk],
+    clip_skip: usize,
+) -> Result<Vec<EncodedChunk>, Error> {
+    let mut out = Vec::new();
+    for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
+        let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
+        let encoded = encoder.encode(&ids, clip_skip)?;
+        let pooled = encoded.pooled.as_ref().map(|pooled| pooled.f32s()).transpose()?;
+        let states = encoded.states.f32s()?;
+        let len = states.len() / chunks.len();
+        for (index, (states, chunk)) in states.chunks_exact(len).zip(chunks).enumerate() {
+            let mut hidden_states = states.to_vec();
+            prompt::emphasize(&mut hidden_states, &chunk.weights);
+            let pooled = pooled.map(|pooled| {
+                let width = pooled.len() / chunks.len();
+                pooled[index * width..][..width].to_vec()
+            });
+            out.push(EncodedChunk { hidden_states, pooled });
+        }
+    }
+    Ok(out)
+}

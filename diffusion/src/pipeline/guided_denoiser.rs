@@ -1,0 +1,254 @@
+//! A model's network under guidance, as a sampler sees it.
+
+use super::conditioning::PromptSelection;
+use super::guidance::{Guidance, GuidanceCopy};
+use super::start::ExtraChannels;
+use super::step_state::StepState;
+use super::{Conditioning, Settings};
+use crate::Error;
+use crate::latents::{LatentShape, Latents};
+use crate::network::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl};
+use crate::samplers::{Denoiser, SampleError};
+use crate::schedule::{NoiseLevel, NoiseModel};
+use latent_tensor::{Device, Tensor};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Plans that are kept, for prompts that alternate.
+const MAX_PLANS: usize = 4;
+
+/// Predicts the clean latents of a batch under guidance.
+pub(super) struct GuidedDenoiser {
+    network: Arc<dyn DiffusionNetwork>,
+    noise_model: NoiseModel,
+    guidance: Guidance,
+    /// As [`Settings::guidance_end`].
+    guidance_end: f64,
+    /// As [`Settings::cache_interval`].
+    cache_interval: usize,
+    /// The guidance scale, for networks that take it.
+    scale: f32,
+    conditioning: Conditioning,
+    /// The sizes that SDXL is conditioned on, with the negative prompt and with the prompt.
+    sizes: [Vec<f32>; 2],
+    extra_channels: Option<Latents>,
+    controls: Vec<PreparedControl>,
+    state: Rc<StepState>,
+    shape: LatentShape,
+    /// The last one used is the last.
+    plans: Vec<EvaluationPlan>,
+}
+
+/// What the images of a batch are conditioned on in some steps, and the evaluations of the network that this takes.
+struct EvaluationPlan {
+    prompts: Vec<PromptSelection>,
+    guidance: Guidance,
+    /// Copies of images, in the order of the predictions.
+    rows: Vec<BatchRow>,
+    evaluations: Vec<Evaluation>,
+}
+
+/// A copy of an image.
+#[derive(Clone, Copy)]
+struct BatchRow {
+    image: usize,
+    copy: GuidanceCopy,
+}
+
+/// Copies that the network sees at once.
+struct Evaluation {
+    /// Their indices among the rows of the plan.
+    rows: Vec<usize>,
+    network: Box<dyn ConditionedNetwork>,
+}
+
+/// What a denoiser is made of beside the network.
+pub(super) struct DenoiserInputs<'a> {
+    pub(super) shape: LatentShape,
+    pub(super) extra_channels: Option<&'a ExtraChannels>,
+    pub(super) conditioning: &'a Conditioning,
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a Rc<StepState>,
+}
+
+impl GuidedDenoiser {
+    /// `sizes` are those that SDXL is conditioned on, with the negative prompt and with the prompt.
+    pub(super) fn new(
+        (network, noise_model): (Arc<dyn DiffusionNetwork>, NoiseModel),
+        inputs: &DenoiserInputs<'_>,
+        sizes: [Vec<f32>; 2],
+    ) -> Result<GuidedDenoiser, Error> {
+        let DenoiserInputs { shape, extra_channels, conditioning, settings, state } = *inputs;
+        conditioning.check(shape.images)?;
+        let image_guidance = extra_channels.and_then(|extra| extra.guidance);
+        Ok(GuidedDenoiser {
+            guidance: Guidance::new(network.takes_guidance(), settings, image_guidance),
+            guidance_end: settings.guidance_end,
+            cache_interval: settings.cache_interval,
+            network,
+            noise_model,
+            scale: settings.guidance as f32,
+            conditioning: conditioning.clone(),
+            sizes,
+            extra_channels: extra_channels.map(|extra| extra.latents.clone()),
+            controls: Vec::new(),
+            state: state.clone(),
+            shape,
+            plans: Vec::new(),
+        })
+    }
+
+    /// This denoiser with ControlNets.
+    pub(super) fn with_controls(mut self, controls: Vec<PreparedControl>) -> GuidedDenoiser {
+        self.controls = controls;
+        self
+    }
+
+    /// Makes the plan of the current step the last one.
+    fn plan(&mut self) -> Result<(), Error> {
+        let step = self.state.step.get();
+        let guidance =
+            if self.state.fraction() >= self.guidance_end { Guidance::None } else { self.guidance };
+        let prompts: Vec<_> =
+            (0..self.shape.images).map(|image| self.conditioning.selection(image, step)).collect();
+        if let Some(at) =
+            self.plans.iter().position(|plan| (&plan.prompts, plan.guidance) == (&prompts, guidance))
+        {
+            let plan = self.plans.remove(at);
+            self.plans.push(plan);
+            return Ok(());
+        }
+        let mut rows: Vec<(usize, BatchRow)> = Vec::new();
+        for (image, prompt) in prompts.iter().enumerate() {
+            let copies = guidance.copies(prompt.positive.len(), prompt.is_composed());
+            rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, BatchRow { image, copy })));
+        }
+        // The first copy of each image, the second of each, and so on.
+        rows.sort_by_key(|(at, _)| *at);
+        let rows: Vec<BatchRow> = rows.into_iter().map(|(_, row)| row).collect();
+        let mut lengths: Vec<usize> = prompts.iter().map(|prompt| prompt.tokens).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        let mut evaluations = Vec::new();
+        for length in lengths {
+            let same = (0..rows.len()).filter(|row| prompts[rows[*row].image].tokens == length);
+            let same: Vec<usize> = same.collect();
+            for some in same.chunks(guidance.at_once() * self.shape.images) {
+                evaluations.push(self.evaluation(some, &rows, &prompts)?);
+            }
+        }
+        if self.plans.len() == MAX_PLANS {
+            self.plans.remove(0);
+        }
+        self.plans.push(EvaluationPlan { prompts, guidance, rows, evaluations });
+        Ok(())
+    }
+
+    /// An evaluation of some of the rows, whose texts are equally long.
+    fn evaluation(
+        &self,
+        some: &[usize],
+        rows: &[BatchRow],
+        prompts: &[PromptSelection],
+    ) -> Result<Evaluation, Error> {
+        let (mut states, mut pooled, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut extra =
+            self.extra_channels.as_ref().map(|all| LatentShape { images: 0, ..all.shape() }.zeros());
+        let mut tokens = 0;
+        for row in some.iter().map(|row| rows[*row]) {
+            let prompt = &prompts[row.image];
+            let (text, _) = self.conditioning.text(prompt, row.copy.sub);
+            tokens = prompt.tokens;
+            states.extend(text.hidden_states(tokens));
+            pooled.extend(text.pooled().into_iter().flatten());
+            sizes.extend_from_slice(&self.sizes[usize::from(row.copy.sub.is_some())]);
+            if let (Some(extra), Some(all)) = (&mut extra, &self.extra_channels) {
+                let values = all.image(row.image);
+                extra.images += 1;
+                if row.copy.sees_image {
+                    extra.values.extend_from_slice(values);
+                } else {
+                    extra.values.resize(extra.values.len() + values.len(), 0.0);
+                }
+            }
+        }
+        let count = some.len();
+        let pooled = match pooled.len() / count {
+            0 => None,
+            width => Some(Tensor::from_f32(&[count, width], &pooled)?),
+        };
+        let inputs = BatchInputs {
+            text: Tensor::from_f32(&[count, tokens, self.conditioning.width()], &states)?,
+            pooled,
+            sizes: &sizes,
+            guidance: self.scale,
+            extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
+            controls: &self.controls,
+            cache_interval: self.cache_interval,
+        };
+        Ok(Evaluation { rows: some.to_vec(), network: self.network.clone().condition(&inputs)? })
+    }
+
+    /// The network's prediction under guidance, for its input `[images, channels, height, width]`.
+    fn predict(&mut self, input: Vec<f32>, timestep: f64) -> Result<Vec<f32>, Error> {
+        self.plan()?;
+        let (at, input) = (self.state.position(), self.shape.with_values(input));
+        let Some(plan) = self.plans.last_mut() else { unreachable!("it was just made") };
+        let mut outputs = Vec::new();
+        for evaluation in &mut plan.evaluations {
+            let (batch, timesteps) = evaluation.batch(&plan.rows, &input, timestep)?;
+            outputs.push(evaluation.network.predict(&batch, &timesteps, at)?);
+        }
+        let Some(plan) = self.plans.last() else { unreachable!("it was just run") };
+        let is_plain = !plan.prompts.iter().any(PromptSelection::is_composed);
+        match &outputs[..] {
+            // The predictions are in the order that guidance expects, and where they were computed.
+            [output] if is_plain => Ok(Latents::from_channels_last(&plan.guidance.join(output)?)?.values),
+            _ => self.join(plan, &outputs),
+        }
+    }
+
+    /// Combines the predictions of several evaluations, image by image.
+    fn join(&self, plan: &EvaluationPlan, outputs: &[Tensor]) -> Result<Vec<f32>, Error> {
+        let mut predictions: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
+        for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
+            let latents = Latents::from_channels_last(&output.to(&Device::Cpu)?)?;
+            for (index, row) in evaluation.rows.iter().enumerate() {
+                predictions[*row] = latents.image(index).to_vec();
+            }
+        }
+        let mut joined = Vec::new();
+        for (image, prompt) in plan.prompts.iter().enumerate() {
+            let own = plan.rows.iter().zip(&predictions).filter(|(row, _)| row.image == image);
+            let mut own: Vec<Vec<f32>> = own.map(|(_, prediction)| prediction.clone()).collect();
+            if prompt.is_composed() {
+                let weights: Vec<f64> = prompt.positive.iter().map(|(_, weight)| *weight).collect();
+                own = plan.guidance.composed(&own, &weights);
+            }
+            let copies = LatentShape { images: own.len(), ..self.shape }.with_values(own.concat());
+            let copies = plan.guidance.join(&copies.channels_last(0..copies.images)?)?;
+            joined.extend(Latents::from_channels_last(&copies)?.values);
+        }
+        Ok(joined)
+    }
+}
+
+impl Evaluation {
+    /// The latents of its rows, channels last, and their time steps.
+    fn batch(&self, rows: &[BatchRow], input: &Latents, timestep: f64) -> Result<(Tensor, Vec<f32>), Error> {
+        let images = self.rows.len();
+        let values = self.rows.iter().flat_map(|row| input.image(rows[*row].image));
+        let latents = LatentShape { images, ..input.shape() }.with_values(values.copied().collect());
+        Ok((latents.channels_last(0..images)?, vec![timestep as f32; images]))
+    }
+}
+
+impl Denoiser for GuidedDenoiser {
+    /// `x` holds `[images, channels, height, width]`.
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+        let input = self.noise_model.network_input(x, level.sigma);
+        let mut output = self.predict(input, level.timestep).map_err(SampleError::model)?;
+        self.noise_model.to_denoised(x, &mut output, level.sigma);
+        Ok(output)
+    }
+}

@@ -1,0 +1,286 @@
+//! How a model was trained to see noise, and the maps between noisy latents, clean latents and predictions.
+//!
+//! x0 are clean latents, n is unit noise, sigma a noise level. Samplers hold noisy latents x in the coordinates of their
+//! noise model:
+//!
+//! | noise model | x | input of the network | estimate of x0 from the output |
+//! |---|---|---|---|
+//! | variance preserving | x0 + sigma n | x / sqrt(sigma^2 + 1) | epsilon: x - sigma out; v: x / (sigma^2 + 1) - sigma out / sqrt(sigma^2 + 1) |
+//! | flow matching | (1 - sigma) x0 + sigma n | x | x - sigma out |
+//!
+//! In both, x - x0 is proportional to sigma, so one formula of a solver serves both: with D the estimate of x0, the
+//! direction in which x changes with sigma is (x - D) / sigma. Samplers that add noise on the way are written for variance
+//! preserving models.
+
+use super::{NoiseLevel, Prediction, ScheduleError, Training};
+use std::sync::Arc;
+
+/// Time steps that flow matching models are given for sigma 1.
+const FLOW_TIMESTEPS: usize = 1000;
+
+/// How noise was added to the latents that a model was trained on, and what it predicts of them.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum NoiseModel {
+    /// Diffusion at discrete time steps (Ho, Jain, Abbeel, "Denoising diffusion probabilistic models", 2020): the network
+    /// sees sqrt(a) x0 + sqrt(1 - a) n. Divided by sqrt(a) this is x0 + sigma n, the form that samplers work in.
+    VariancePreserving {
+        /// The noise levels of the training.
+        training: Training,
+        /// What the network predicts.
+        prediction: Prediction,
+    },
+    /// Rectified flow: the network sees (1 - sigma) x0 + sigma n and predicts the velocity n - x0.
+    FlowMatching(FlowMatching),
+}
+
+/// Rectified flow (Liu, Gong, Liu, "Flow straight and fast", 2022; Lipman et al., "Flow matching for generative modeling",
+/// 2022), with the shift of Esser et al., "Scaling rectified flow transformers for high-resolution image synthesis", 2024,
+/// section 5.3.2.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowMatching {
+    shift: f64,
+    sigmas: Arc<[f64]>,
+}
+
+impl FlowMatching {
+    /// A model whose noise levels are moved towards noise by `shift`: 1 for none, 3 for Stable Diffusion 3.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Shift`] unless it is above 0 and finite.
+    pub fn new(shift: f64) -> Result<FlowMatching, ScheduleError> {
+        if !(shift > 0.0 && shift.is_finite()) {
+            return Err(ScheduleError::Shift { shift });
+        }
+        let even = (1..=FLOW_TIMESTEPS).map(|step| step as f64 / FLOW_TIMESTEPS as f64);
+        Ok(FlowMatching { shift, sigmas: even.map(|sigma| shifted(sigma, shift)).collect() })
+    }
+
+    /// The shift.
+    #[must_use]
+    pub fn shift(&self) -> f64 {
+        self.shift
+    }
+}
+
+fn shifted(sigma: f64, shift: f64) -> f64 {
+    shift * sigma / (1.0 + (shift - 1.0) * sigma)
+}
+
+impl From<Training> for NoiseModel {
+    /// A variance preserving model that predicts the noise.
+    fn from(training: Training) -> NoiseModel {
+        NoiseModel::VariancePreserving { training, prediction: Prediction::Epsilon }
+    }
+}
+
+impl NoiseModel {
+    /// Stable Diffusion's: [`Training::scaled_linear`], predicting the noise.
+    #[must_use]
+    pub fn scaled_linear() -> NoiseModel {
+        Training::scaled_linear().into()
+    }
+
+    /// The network's input for latents `x` at a noise level.
+    #[must_use]
+    pub fn network_input(&self, x: &[f32], sigma: f64) -> Vec<f32> {
+        match self {
+            NoiseModel::VariancePreserving { .. } => {
+                let scale = self.input_divisor(sigma).recip();
+                x.iter().map(|x| (f64::from(*x) * scale) as f32).collect()
+            }
+            NoiseModel::FlowMatching(_) => x.to_vec(),
+        }
+    }
+
+    /// What latents at a noise level are divided by to be the network's input.
+    #[must_use]
+    pub fn input_divisor(&self, sigma: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } => sigma.hypot(1.0),
+            NoiseModel::FlowMatching(_) => 1.0,
+        }
+    }
+
+    /// Makes the network's `output` for latents `x` at a noise level the estimate of the clean latents.
+    pub fn to_denoised(&self, x: &[f32], output: &mut [f32], sigma: f64) {
+        // x0 = from_x x + from_output output
+        let (from_x, from_output) = match self {
+            NoiseModel::VariancePreserving { prediction: Prediction::Epsilon, .. }
+            | NoiseModel::FlowMatching(_) => (1.0, -sigma),
+            NoiseModel::VariancePreserving { prediction: Prediction::V, .. } => {
+                ((sigma * sigma + 1.0).recip(), -sigma / sigma.hypot(1.0))
+            }
+        };
+        for (out, x) in output.iter_mut().zip(x) {
+            *out = (from_x * f64::from(*x) + from_output * f64::from(*out)) as f32;
+        }
+    }
+
+    /// Clean `latents` with `noise` of a level, elementwise.
+    #[must_use]
+    pub fn add_noise(&self, latents: &[f32], noise: &[f32], sigma: f64) -> Vec<f32> {
+        let pairs = latents.iter().zip(noise);
+        match self {
+            NoiseModel::VariancePreserving { .. } => {
+                pairs.map(|(x, n)| (f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
+            }
+            NoiseModel::FlowMatching(_) => {
+                pairs.map(|(x, n)| ((1.0 - sigma) * f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
+            }
+        }
+    }
+
+    /// What latents that a step left at the level `from` are multiplied by where the next step begins at another level
+    /// `to`, so that the network's input stays the same.
+    #[must_use]
+    pub fn handover_scale(&self, from: f64, to: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } => to.hypot(1.0) / from.hypot(1.0),
+            NoiseModel::FlowMatching(_) => 1.0,
+        }
+    }
+
+    /// The noise levels of the training, rising.
+    #[must_use]
+    pub fn sigmas(&self) -> &[f64] {
+        match self {
+            NoiseModel::VariancePreserving { training, .. } => training.sigmas(),
+            NoiseModel::FlowMatching(flow) => &flow.sigmas,
+        }
+    }
+
+    /// Smallest and largest noise level.
+    #[must_use]
+    pub fn sigma_range(&self) -> (f64, f64) {
+        let sigmas = self.sigmas();
+        (sigmas[0], sigmas[sigmas.len() - 1])
+    }
+
+    /// The last index of [`NoiseModel::sigmas`].
+    #[must_use]
+    pub fn last_index(&self) -> f64 {
+        (self.sigmas().len() - 1) as f64
+    }
+
+    /// The noise level at an index of [`NoiseModel::sigmas`], with fractions.
+    #[must_use]
+    pub fn sigma_at_index(&self, index: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { training, .. } => training.log_linear_sigma_at(index),
+            NoiseModel::FlowMatching(flow) => {
+                shifted((index + 1.0).clamp(1.0, FLOW_TIMESTEPS as f64) / FLOW_TIMESTEPS as f64, flow.shift)
+            }
+        }
+    }
+
+    /// The noise level at a time step, with fractions.
+    #[must_use]
+    pub fn sigma_at(&self, timestep: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { training, .. } => training.sigma_at(timestep),
+            NoiseModel::FlowMatching(_) => timestep / FLOW_TIMESTEPS as f64,
+        }
+    }
+
+    /// A noise level with the time step that the network is given for it.
+    #[must_use]
+    pub fn level_at(&self, sigma: f64) -> NoiseLevel {
+        let timestep = match self {
+            NoiseModel::VariancePreserving { training, .. } => training.timestep_at(sigma),
+            NoiseModel::FlowMatching(_) => sigma * FLOW_TIMESTEPS as f64,
+        };
+        NoiseLevel { sigma, timestep }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X0: [f64; 3] = [0.5, -1.25, 2.0];
+    const N: [f64; 3] = [1.5, 0.25, -0.75];
+
+    fn f32s(values: [f64; 3]) -> [f32; 3] {
+        values.map(|value| value as f32)
+    }
+
+    fn assert_near(got: &[f32], want: [f64; 3], what: f64) {
+        for (got, want) in got.iter().zip(want) {
+            assert!((f64::from(*got) - want).abs() < 1e-5, "{what}: {got} {want}");
+        }
+    }
+
+    /// For a known x0 and n, both predictions lead back to x0.
+    #[test]
+    fn both_predictions_give_the_clean_latents_back() {
+        for sigma in [0.03_f64, 1.0, 14.6] {
+            let a = (sigma * sigma + 1.0).recip();
+            let training = Training::scaled_linear();
+            let epsilon = NoiseModel::from(training.clone());
+            let v = NoiseModel::VariancePreserving { training, prediction: Prediction::V };
+            let x = epsilon.add_noise(&f32s(X0), &f32s(N), sigma);
+            let mut output = f32s(N);
+            epsilon.to_denoised(&x, &mut output, sigma);
+            assert_near(&output, X0, sigma);
+            let mut output = [0, 1, 2].map(|i| (a.sqrt() * N[i] - (1.0 - a).sqrt() * X0[i]) as f32);
+            v.to_denoised(&x, &mut output, sigma);
+            assert_near(&output, X0, sigma);
+        }
+    }
+
+    #[test]
+    fn the_network_input_preserves_variance() {
+        let sd = NoiseModel::scaled_linear();
+        assert_eq!(sd.network_input(&[5.0, -10.0], 24.0_f64.sqrt()), [1.0, -2.0]);
+        // What the network sees stays the same from one level to another.
+        let x = 2.0 * sd.handover_scale(3.0, 7.0);
+        assert!((x / sd.input_divisor(7.0) - 2.0 / sd.input_divisor(3.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_velocity_of_flow_matching_gives_the_clean_latents_back() {
+        let flow = NoiseModel::FlowMatching(FlowMatching::new(3.0).unwrap());
+        for sigma in [0.001, 0.25, 0.9, 1.0] {
+            let x = flow.add_noise(&f32s(X0), &f32s(N), sigma);
+            assert_near(&x, [0, 1, 2].map(|i| (1.0 - sigma) * X0[i] + sigma * N[i]), sigma);
+            assert_eq!(flow.network_input(&x, sigma), x);
+            let mut velocity = [0, 1, 2].map(|i| (N[i] - X0[i]) as f32);
+            flow.to_denoised(&x, &mut velocity, sigma);
+            assert_near(&velocity, X0, sigma);
+        }
+        // At sigma 1 nothing but noise is left, and nothing is rescaled between steps.
+        assert_eq!(flow.add_noise(&f32s(X0), &f32s(N), 1.0), f32s(N));
+        assert_eq!(flow.handover_scale(0.5, 0.25), 1.0);
+    }
+
+    /// The straight line from noise to image is one step of Euler's method, in the coordinates of either model.
+    #[test]
+    fn one_formula_of_a_solver_serves_both() {
+        for (model, from, to) in [
+            (NoiseModel::scaled_linear(), 14.0, 3.0),
+            (NoiseModel::FlowMatching(FlowMatching::new(1.0).unwrap()), 1.0, 0.4),
+        ] {
+            let (x, want) =
+                (model.add_noise(&f32s(X0), &f32s(N), from), model.add_noise(&f32s(X0), &f32s(N), to));
+            let part = to / from;
+            let got: Vec<f32> =
+                x.iter().zip(X0).map(|(x, x0)| (part * f64::from(*x) + (1.0 - part) * x0) as f32).collect();
+            got.iter().zip(want).for_each(|(got, want)| assert!((got - want).abs() < 1e-5, "{got} {want}"));
+        }
+    }
+
+    #[test]
+    fn the_shift_moves_flow_levels_towards_noise() {
+        let (plain, shifted) = (FlowMatching::new(1.0).unwrap(), FlowMatching::new(3.0).unwrap());
+        let (plain, shifted) = (NoiseModel::FlowMatching(plain), NoiseModel::FlowMatching(shifted));
+        assert_eq!((plain.sigmas()[499], plain.sigma_range()), (0.5, (0.001, 1.0)));
+        assert!((shifted.sigmas()[499] - 0.75).abs() < 1e-12 && shifted.sigma_range().1 == 1.0);
+        assert_eq!(shifted.sigma_at_index(499.0), shifted.sigmas()[499]);
+        assert_eq!(shifted.level_at(0.75), NoiseLevel { sigma: 0.75, timestep: 750.0 });
+        assert_eq!(shifted.sigma_at(750.0), 0.75);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(FlowMatching::new(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The stages of a run, and the networks that are loaded for them.
+
+use crate::Error;
+use std::fmt;
+
+/// A stage of a run. It is displayed as what is being done: "decoding".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Prompts to hidden states of the text encoders.
+    TextEncoding,
+    /// Images to latents.
+    ImageEncoding,
+    /// Noise to latents.
+    Sampling,
+    /// Enlarging images with an upscaler.
+    Upscaling,
+    /// Latents to images.
+    Decoding,
+}
+
+impl Stage {
+    /// What is being done.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::TextEncoding => "encoding text",
+            Stage::ImageEncoding => "encoding images",
+            Stage::Sampling => "sampling",
+            Stage::Upscaling => "enlarging",
+            Stage::Decoding => "decoding",
+        }
+    }
+
+    /// What does it.
+    pub(crate) fn worker(self) -> &'static str {
+        match self {
+            Stage::TextEncoding => "text encoder",
+            Stage::ImageEncoding => "VAE encoder",
+            Stage::Sampling => "denoiser",
+            Stage::Upscaling => "upscaler",
+            Stage::Decoding => "VAE",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A network that is being loaded. It is displayed by its plain name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoadedNetwork {
+    /// A text encoder.
+    TextEncoder,
+    /// The network that is sampled with: the UNet.
+    UNet,
+    /// The VAE, or half of it.
+    Vae,
+    /// A ControlNet.
+    ControlNet,
+    /// An upscaler.
+    Upscaler,
+}
+
+impl LoadedNetwork {
+    /// Its plain name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LoadedNetwork::TextEncoder => "text encoder",
+            LoadedNetwork::UNet => "UNet",
+            LoadedNetwork::Vae => "VAE",
+            LoadedNetwork::ControlNet => "ControlNet",
+            LoadedNetwork::Upscaler => "upscaler",
+        }
+    }
+}
+
+impl fmt::Display for LoadedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Fails if a stage computed infinities or NaN.
+pub(crate) fn expect_finite(stage: Stage, values: &[f32]) -> Result<(), Error> {
+    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(Error::NotFinite { stage }) }
+}

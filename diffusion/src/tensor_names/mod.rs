@@ -1,0 +1,17 @@
+//! Names of tensors: those of every kind of file, in terms of the canonical ones.
+//!
+//! Canonical names are those of diffusers, with a scope for each part of a model: `unet.`, `controlnet.`, `vae.`,
+//! `text_encoder.`, `text_encoder_2.` [`prefixes`] says which part a tensor belongs to; one file for each origin maps the
+//! rest of the name: [`ldm`] (original single files), [`open_clip`], [`text_encoder`] (all origins of text encoders),
+//! [`diffusers`], [`controlnet`], [`esrgan`] and [`taesd`].
+
+pub(crate) mod controlnet;
+pub(crate) mod diffusers;
+pub(crate) mod esrgan;
+pub(crate) mod ldm;
+pub(crate) mod open_clip;
+pub(crate) mod prefixes;
+pub(crate) mod taesd;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text_encoder;
