@@ -4,7 +4,7 @@ use crate::args::InspectArgs;
 use crate::print;
 use latent_app::AppError;
 use latent_app::hash;
-use latent_app::inspect::{ModelReport, ModelSizes, inspect};
+use latent_app::inspect::{ModelReport, ReportedSizes, inspect};
 use latent_app::text::{format_bytes, printable};
 use latent_diffusion::families::{ComponentCheck, ComponentSummary, MisshapedTensor, ModelKind};
 use latent_diffusion::names::Named;
@@ -134,7 +134,7 @@ fn shapes(tensor: &MisshapedTensor) -> String {
     format!("{} {:?} in place of {:?}", tensor.name, tensor.found, tensor.expected)
 }
 
-fn sizes(model: &ModelSizes, lines: &mut Lines) {
+fn sizes(model: &ReportedSizes, lines: &mut Lines) {
     let ((width, height), unet, vae) = (model.resolution, &model.unet, &model.vae);
     lines.add("images", &format!("{width}x{height}, sides in multiples of {}", vae.factor()));
     let unet_widths = &unet.block_out_channels;

@@ -204,7 +204,6 @@ impl CancelHandle {
     }
 
     /// What a [`Listener`] is to answer.
-    #[must_use]
     pub fn flow(&self) -> ControlFlow<()> {
         if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -97,7 +97,7 @@ fn all_events_reach_whoever_waits() {
     while let Some(event) = drawing.next_event() {
         match event {
             OwnedEvent::Loading { component, .. } if loaded.last() != Some(&component) => {
-                loaded.push(component)
+                loaded.push(component);
             }
             OwnedEvent::Step { step, latents, denoised, .. } => {
                 steps += 1;

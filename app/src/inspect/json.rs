@@ -1,6 +1,6 @@
 //! A report as JSON.
 
-use super::{MemoryAtSize, ModelReport, ModelSizes};
+use super::{MemoryAtSize, ModelReport, ReportedSizes};
 use crate::hash;
 use latent_diffusion::families::{ComponentCheck, ComponentSummary, ModelVariant};
 use latent_diffusion::names::Named;
@@ -199,7 +199,7 @@ struct TextEncoderJson {
 }
 
 impl ModelJson<'_> {
-    fn of(model: &ModelSizes) -> ModelJson<'_> {
+    fn of(model: &ReportedSizes) -> ModelJson<'_> {
         let (unet, vae) = (&model.unet, &model.vae);
         let text = model.text.iter().map(|config| TextEncoderJson {
             vocabulary: config.vocabulary,

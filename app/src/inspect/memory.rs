@@ -1,6 +1,6 @@
 //! An estimate of the memory that drawing takes, also for a UNet that lacks the other parts of a model.
 
-use super::ModelSizes;
+use super::ReportedSizes;
 use latent_diffusion::families::{Component, ComponentSummary, Identity, PublishedModel, published};
 
 /// Memory that drawing one square image takes on the CPU, estimated.
@@ -27,7 +27,7 @@ const MAX_CHANNELS: usize = 1 << 16;
 pub(super) fn estimate(
     components: &[ComponentSummary],
     identity: &Identity,
-    model: Option<&ModelSizes>,
+    model: Option<&ReportedSizes>,
     model_channels: Option<usize>,
 ) -> Vec<MemoryAtSize> {
     let weights = |part: Component| -> u64 {

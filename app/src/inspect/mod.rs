@@ -38,7 +38,7 @@ pub struct ModelReport {
     /// Why the file cannot draw, or cannot enlarge where it is an upscaler.
     pub problem: Option<String>,
     /// The sizes of a model that can draw.
-    pub model: Option<ModelSizes>,
+    pub model: Option<ReportedSizes>,
     /// Its parts.
     pub components: Vec<ComponentSummary>,
     /// Missing, misshaped and unused tensors of each part.
@@ -62,7 +62,7 @@ pub struct ModelReport {
 /// The sizes of a model that can draw.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ModelSizes {
+pub struct ReportedSizes {
     /// Width and height in pixels of its images when none is asked for.
     pub resolution: (usize, usize),
     /// Those of its UNet.
@@ -73,9 +73,9 @@ pub struct ModelSizes {
     pub text: Vec<TextConfig>,
 }
 
-impl ModelSizes {
-    fn of(model: &Model) -> ModelSizes {
-        ModelSizes {
+impl ReportedSizes {
+    fn of(model: &Model) -> ReportedSizes {
+        ReportedSizes {
             resolution: model.resolution,
             unet: model.unet.clone(),
             vae: model.vae.clone(),
@@ -100,7 +100,7 @@ impl ModelReport {
         let identity = probe.identity().clone();
         let kind = identity.kind;
         let (model, mut problem) = match Model::of(&probe) {
-            Ok(model) => (Some(ModelSizes::of(&model)), None),
+            Ok(model) => (Some(ReportedSizes::of(&model)), None),
             Err(error) => (None, Some(error.to_string())),
         };
         let components = probe.components();

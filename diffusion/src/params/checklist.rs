@@ -71,7 +71,7 @@ impl Checklist {
         match found {
             None => drop(requested.missing.insert(canonical.clone())),
             Some(found) if found != shape => {
-                requested.misshaped.push(MisshapedTensor::new(canonical.clone(), shape, found))
+                requested.misshaped.push(MisshapedTensor::new(canonical.clone(), shape, found));
             }
             Some(_) => self.weights.check_dtype(name)?,
         }

@@ -3,7 +3,7 @@
 use crate::Error;
 
 /// Most subprompts: each is an evaluation of the UNet in every step.
-const MOST: usize = 32;
+const MAX_SUBPROMPTS: usize = 32;
 /// Largest weight, as the largest guidance.
 const MAX_WEIGHT: f64 = 1000.0;
 const AND: &str = "AND";
@@ -33,9 +33,11 @@ pub struct Subprompt<'a> {
 /// [`Error::Setting`]: more than 32 subprompts, a weight beyond 1000.
 pub fn subprompts(prompt: &str) -> Result<Vec<Subprompt<'_>>, Error> {
     let wrong = |reason| Err(Error::setting(crate::Setting::Prompt, reason));
-    let parts: Vec<&str> = split(prompt).take(MOST + 1).collect();
-    if parts.len() > MOST {
-        return wrong(format!("AND joins more than {MOST} prompts; each of them takes time in every step"));
+    let parts: Vec<&str> = split(prompt).take(MAX_SUBPROMPTS + 1).collect();
+    if parts.len() > MAX_SUBPROMPTS {
+        return wrong(format!(
+            "AND joins more than {MAX_SUBPROMPTS} prompts; each of them takes time in every step"
+        ));
     }
     if parts.len() == 1 {
         return Ok(vec![Subprompt { text: prompt, weight: 1.0 }]);

@@ -8,7 +8,7 @@ use latent_diffusion::tensor::Tensor;
 use serde_json::Value;
 
 fn refused(label: &str, entries: Vec<Value>) -> String {
-    let error = ControlFile::open(file(label, entries)).err().expect("it is no ControlNet");
+    let error = ControlFile::open(file(label, entries)).expect_err("it is not a ControlNet");
     assert!(error.is_bad_input(), "{error}");
     let line = error.to_string();
     assert!(line.starts_with(label) && !line.contains('\n'), "{line}");
