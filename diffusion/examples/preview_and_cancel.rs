@@ -39,7 +39,8 @@ fn print(image: &Image) {
     let scale = image.width.div_ceil(32);
     for y in (0..image.height).step_by(2 * scale) {
         let at = |x: usize| usize::from(image.rgb[3 * (y * image.width + x) + 1]);
-        let row: String = (0..image.width).step_by(scale).map(|x| [' ', '.', ':', '+', '#'][at(x) / 52]).collect();
+        let row: String =
+            (0..image.width).step_by(scale).map(|x| [' ', '.', ':', '+', '#'][at(x) / 52]).collect();
         println!("{row}");
     }
 }

@@ -195,6 +195,7 @@ impl fmt::Display for HeaderProblem {
 
 impl HeaderProblem {
     /// The problems of one tensor.
+    // Over 60 lines because it is one message for each problem, and nothing else.
     fn fmt_tensor(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownField { tensor, field } => {
