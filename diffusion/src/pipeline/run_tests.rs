@@ -6,8 +6,7 @@ use latent_loader::Checkpoint;
 use std::ops::ControlFlow;
 
 fn demo() -> Pipeline {
-    let demo = include_bytes!("../../../assets/demo.safetensors");
-    Pipeline::open(Checkpoint::from_bytes("demo", &demo[..]).unwrap()).unwrap()
+    Pipeline::open(Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap()).unwrap()
 }
 
 fn images(pipeline: &mut Pipeline, plan: &RunPlan<'_>) -> Result<Vec<RunImage>, Error> {
