@@ -176,8 +176,8 @@ mod tests {
         let recorded = recorded(
             "inpaint",
             &[
-                ("image", &["in.png"]),
-                ("mask", &["masks/m.png"]),
+                ("image", &["/home/me/in.png"]),
+                ("mask", &["/home/me/masks/m.png"]),
                 ("only-masked", &[]),
                 ("sigmas", &["9", "1", "0"]),
             ],
