@@ -127,7 +127,7 @@ fn what_cannot_be_is_one_line() {
     let wild = ["--wildcards", "words"];
     let refuses = |args: &[&str], parts: &[&str]| room.refuses(args, parts);
     refuses(&["txt2img", "a", "--wildcards", "nowhere"], &["wildcards: nowhere"]);
-    refuses(&["txt2img", "a", "--wildcards", "toy.safetensors"], &["is no folder"]);
+    refuses(&["txt2img", "a", "--wildcards", "toy.safetensors"], &["is not a folder"]);
     refuses(&[&["txt2img", "__none__"], &wild[..]].concat(), &["none.txt does not exist"]);
     refuses(&[&["txt2img", "a", "-n", "__../words/fruit__"], &wild[..]].concat(), &["is not the name"]);
     refuses(&[&["txt2img", "__style__", "-b", "9", "-s", "1"], &wild[..]].concat(), &["different LoRAs"]);

@@ -171,7 +171,7 @@ fn values() -> Vec<Case> {
         changed(
             "weights of 64 bits (F64)",
             |list| tensor(list, "model.diffusion_model.out.2.weight").dtype = "F64".into(),
-            &["holds F64 numbers"],
+            &["has the dtype F64"],
         ),
         changed(
             "whole numbers for weights (I64)",
@@ -181,7 +181,7 @@ fn values() -> Vec<Case> {
         changed(
             "truth values for weights (BOOL)",
             |list| tensor(list, "model.diffusion_model.time_embed.0.bias").dtype = "BOOL".into(),
-            &["holds BOOL numbers"],
+            &["has the dtype BOOL"],
         ),
     ]
 }

@@ -109,9 +109,7 @@ impl ScheduleKind {
             Self::AlignYourStepsXl => "the levels for SDXL, whatever the model is",
             Self::Leading => "diffusers' \"leading\"; only in the diffusers convention",
             Self::Linspace => "diffusers' \"linspace\"; only in the diffusers convention",
-            Self::Trailing => {
-                "diffusers' \"trailing\", for Turbo and Lightning; only in the diffusers convention"
-            }
+            Self::Trailing => "diffusers' \"trailing\", for Turbo and Lightning; diffusers convention only",
         }
     }
 
