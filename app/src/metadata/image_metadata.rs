@@ -25,7 +25,7 @@ pub enum MetadataKey {
     /// Height in pixels.
     Height,
     /// Width and height at once, as programs write them: `512x768`, `(512, 768)` or `512 × 768`. It is kept as
-    /// [`MetadataMetadataKey::Width`] and [`MetadataMetadataKey::Height`].
+    /// [`MetadataKey::Width`] and [`MetadataKey::Height`].
     Size,
     /// The name or file of the model.
     Model,

@@ -6,7 +6,7 @@ use latent_kernels::quant;
 use latent_loader::DType;
 use latent_loader::block_storage::stored_shape;
 
-/// The dtypes that a converted model can have. To add one that is not a block format: its line here, and an arm in [`encode`].
+/// The dtypes that a converted model can have. To add one that is not a block format: its line here, and an arm in `encode`.
 ///
 /// A block format is only for matrices and convolutions whose rows are whole blocks; all other weights, which are few, keep
 /// the dtype that they have.

@@ -1,7 +1,7 @@
 //! Fast quantization and dequantization of block formats.
 //!
 //! The formats are specified in [`latent_dtype::block`]; here are their forms for the vector trait, one file a format, which
-//! give the same bits. To add a format: its file, and its line in [`with_format`].
+//! give the same bits. To add a format: its file, and its line in `with_format`.
 //!
 //! ```
 //! use latent_kernels::{DType, quant};
