@@ -95,7 +95,7 @@ fn zeroed(dims: &[usize]) -> Tensor {
 }
 
 #[test]
-fn a_vector_beside_the_time_is_there_where_it_must_be() {
+fn an_added_vector_is_given_where_it_must_be() {
     let with = UNetConfig {
         block_out_channels: vec![64, 128],
         transformer_depth: vec![0, 1],
@@ -105,7 +105,7 @@ fn a_vector_beside_the_time_is_there_where_it_must_be() {
     let without = UNetConfig { added_dim: None, ..with.clone() };
     let (text, added) = (zeroed(&[1, 77, 2048]), zeroed(&[1, 2816]));
     for (config, added, message) in
-        [(with, None, "needs one of 2816 values"), (without, Some(&added), "takes none")]
+        [(with, None, "needs an added vector of 2816 values"), (without, Some(&added), "does not take one")]
     {
         let unet = UNet::load(&Params::synthetic(1, &|_| ()), &config).unwrap();
         let Err(error) = unet.condition(&text, added) else { panic!("{message}") };
@@ -114,7 +114,7 @@ fn a_vector_beside_the_time_is_there_where_it_must_be() {
     }
     let pooled = zeroed(&[2, 3]);
     assert_eq!(added_vector(&pooled, &[1.0; 12]).unwrap().dims(), [2, 3 + 6 * 256]);
-    assert!(added_vector(&pooled, &[1.0; 11]).unwrap_err().to_string().contains("equally many"));
+    assert!(added_vector(&pooled, &[1.0; 11]).unwrap_err().to_string().contains("shared equally"));
 }
 
 /// Lengths of the tensors that a load asks for, in its order.
