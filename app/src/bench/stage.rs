@@ -54,7 +54,7 @@ impl BenchStage {
         match self {
             BenchStage::Text => "text, two prompts".to_owned(),
             BenchStage::UNet if batch == CFG_BATCH => "UNet, one CFG step".to_owned(),
-            BenchStage::UNet if batch.is_multiple_of(CFG_BATCH) => format!("UNet, CFG_BATCH, batch {batch}"),
+            BenchStage::UNet if batch.is_multiple_of(CFG_BATCH) => format!("UNet, CFG, batch {batch}"),
             BenchStage::UNet => format!("UNet, batch {batch}"),
             BenchStage::Vae => "VAE decode".to_owned(),
         }
