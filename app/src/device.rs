@@ -1,6 +1,7 @@
 //! The device that computes: the choice of one, and what happens when a GPU fails.
 
 use crate::AppError;
+#[cfg(feature = "gpu")]
 use crate::error::Remedy;
 use latent_diffusion::Error;
 use latent_diffusion::tensor::Device;
