@@ -73,8 +73,8 @@ mod wayland {
         // SAFETY: the callback adds nothing that the drivers may lack. wgpu asks that it remove nothing, for the sake
         // of code that takes an extension for enabled without looking; of this one it makes use only to create a
         // surface for Wayland, where it looks into the very list that was changed, and no surface is ever created here.
-        let instance =
-            unsafe { hal::vulkan::Instance::init_with_callback(&descriptor, Some(remove)) }.ok()?;
+        let made = unsafe { hal::vulkan::Instance::init_with_callback(&descriptor, Some(remove)) };
+        let instance = made.ok()?;
         // SAFETY: the instance was just made, by the same version of wgpu, and nothing else uses or destroys it.
         Some(unsafe { wgpu::Instance::from_hal::<hal::api::Vulkan>(instance) })
     }
