@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The brightness of an image in 32 columns of characters.
+/// The brightness of an image in at most 32 columns of characters.
 fn print(image: &Image) {
     let scale = image.width.div_ceil(32);
     for y in (0..image.height).step_by(2 * scale) {
