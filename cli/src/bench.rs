@@ -5,7 +5,7 @@ mod cpu_text;
 mod gpu_text;
 
 use crate::args::BenchArgs;
-use crate::print;
+use crate::console::{self, print};
 use latent_app::AppError;
 use latent_app::bench::{BenchOptions, BenchReport, measure};
 use latent_app::threads::in_threads;
@@ -19,11 +19,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
     options.vae_tiling = if args.low_memory { VaeTiling::Bands } else { VaeTiling::Off };
     options.check()?;
     let device = args.device.options().open(&mut |error| {
-        eprintln!("latent: {error}; measuring the CPU");
+        console::hint(format_args!("latent: {error}; measuring the CPU"));
     })?;
     let mut progress = |line: &str| {
         if !args.json {
-            eprintln!("{line}");
+            console::hint(line);
         }
     };
     let report = in_threads(args.threads, || measure(&options, &device, &mut progress))?;

@@ -1,8 +1,9 @@
 //! `latent convert`: a model in another layout or dtype.
 
 use crate::args::ConvertArgs;
+use crate::console::{self, print};
+use crate::interrupt;
 use crate::progress::Progress;
-use crate::{interrupt, print};
 use latent_app::AppError;
 use latent_app::atomic_output::AtomicOutput;
 use latent_app::convert::{ConvertJob, open_loras};
@@ -25,7 +26,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let loras = args.lora.iter().map(|lora| lora.file.as_path());
     let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
     inputs.try_for_each(|input| output.check_input(input))?;
-    let mut doubt = |line| eprintln!("latent: {line}");
+    let mut doubt = |line| console::hint(format_args!("latent: {line}"));
     let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
     let options = ConvertOptions {
         dtype: args.dtype,
@@ -37,7 +38,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     };
     let job = ConvertJob::plan(&args.output, output, sources.checkpoint, &options)?;
     for applied in job.applied() {
-        eprintln!("LoRA {applied}");
+        console::hint(format_args!("LoRA {applied}"));
     }
     let mut progress = Progress::new(false);
     let written = job.write(&mut |event| {
@@ -48,7 +49,10 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let report = written?;
     for left_out in &report.left_out {
         let bytes = format_bytes(left_out.bytes);
-        eprintln!("left out: {}, {} tensors, {bytes}", left_out.component, left_out.tensors);
+        console::hint(format_args!(
+            "left out: {}, {} tensors, {bytes}",
+            left_out.component, left_out.tensors
+        ));
     }
     let dtypes = report.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
     let dtypes = dtypes.collect::<Vec<_>>().join(", ");

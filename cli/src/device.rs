@@ -1,7 +1,7 @@
 //! `latent devices`: what can draw.
 
 use crate::args::DevicesArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::AppError;
 use serde_json::json;
 

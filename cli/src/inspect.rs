@@ -1,7 +1,7 @@
 //! `latent inspect`: what a model file is.
 
 use crate::args::InspectArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::AppError;
 use latent_app::hash;
 use latent_app::inspect::{ModelReport, ReportedSizes, inspect};

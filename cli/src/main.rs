@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod command_line;
+mod console;
 mod convert;
 mod device;
 mod draw;
@@ -29,7 +30,6 @@ use errors::describe;
 use latent_app::AppError;
 use latent_app::output::WrittenImage;
 use latent_loader::Plain;
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     };
-    match result {
+    match result.and_then(|()| console::check()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 /// Prints an error in one line.
 fn fail(error: &AppError) -> ExitCode {
     // Names and texts of files may hold what would steer a terminal.
-    eprintln!("latent: {}", Plain(&describe(error)));
+    console::hint(format_args!("latent: {}", Plain(&describe(error))));
     ExitCode::from(error.exit_status())
 }
 
@@ -76,25 +76,18 @@ fn refuse(error: &UsageError) -> ExitCode {
     if let UsageError::Clap(error) = error
         && (!error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
     {
-        error.exit();
+        return match console::print_clap(error) {
+            Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            Err(error) => fail(&error),
+        };
     }
-    eprintln!("latent: {}; try --help", Plain(&error.line()));
+    console::hint(format_args!("latent: {}; try --help", Plain(&error.line())));
     ExitCode::from(2)
-}
-
-/// Writes to standard output. A reader that stops early (`| head`) is not an error.
-fn print(text: &str) -> Result<(), AppError> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(AppError::RunTime(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Prints what was lost when an image was written.
 fn warn(written: WrittenImage) {
     if let Some(line) = written.warning() {
-        eprintln!("latent: {line}");
+        console::hint(format_args!("latent: {line}"));
     }
 }

@@ -1,7 +1,7 @@
 //! `latent metadata`: how an image was made, according to its file.
 
 use crate::args::MetadataArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::AppError;
 use latent_app::metadata::{read, summary};
 

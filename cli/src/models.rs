@@ -1,7 +1,7 @@
 //! `latent models`: the model files in the usual folders.
 
 use crate::args::ModelsArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::AppError;
 use latent_app::models::{ADVICE, ModelEntry, list};
 use latent_app::text::{format_bytes, printable};

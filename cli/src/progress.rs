@@ -1,5 +1,6 @@
 //! Progress bars on the terminal's error stream.
 
+use crate::console;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use latent_diffusion::Event;
 use std::time::{Duration, Instant};
@@ -67,7 +68,7 @@ impl Progress {
             }
             Event::InF32 { reason } => {
                 self.finish();
-                eprintln!("latent: {reason}; running it again in f32");
+                console::hint(format_args!("latent: {reason}; running it again in f32"));
             }
             _ => {}
         }
@@ -103,7 +104,7 @@ impl Progress {
     pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
         if self.verbose && !self.stage.is_empty() {
-            eprintln!("{:>14} {:.2} s", self.stage, self.started.elapsed().as_secs_f64());
+            console::hint(format_args!("{:>14} {:.2} s", self.stage, self.started.elapsed().as_secs_f64()));
         }
         self.stage = "";
     }

@@ -2,8 +2,9 @@
 
 use crate::args::{Args, Command, DrawingArgs, ReplayArgs};
 use crate::command_line::CommandLine;
+use crate::console::{self, print};
 use crate::draw::{TerminalSession, print_written};
-use crate::{print, warn};
+use crate::warn;
 use latent_app::device::DeviceOptions;
 use latent_app::output::Output;
 use latent_app::replay::{Replay, ReplayLayout, ReplayOptions};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
     let mut replay = Replay::open(&options(args))?;
     for doubt in &replay.doubts {
-        eprintln!("latent: {}", Plain(doubt));
+        console::hint(format_args!("latent: {}", Plain(doubt)));
     }
     print_not_followed(&replay);
     let output = args.output.clone().unwrap_or_else(|| replay_name(&args.file));
@@ -84,12 +85,12 @@ fn print_not_followed(replay: &Replay) {
         return;
     }
     let hint = if replay.needs_image { "; give the image that it began with by --image" } else { "" };
-    eprintln!(
+    console::hint(format_args!(
         "latent: {} is by {}; not followed: {}{hint}",
         replay.file.display(),
         Plain(&replay.metadata.program),
         Plain(&replay.not_followed.join(", "))
-    );
+    ));
 }
 
 /// A name for the new image, here: that of the old one with `-replay`.

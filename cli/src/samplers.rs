@@ -1,7 +1,7 @@
 //! `latent samplers`: the samplers and schedules.
 
 use crate::args::SamplersArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::AppError;
 use latent_app::samplers::{SamplerList, list};
 use serde_json::json;

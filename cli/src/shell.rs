@@ -1,7 +1,7 @@
 //! `latent completions` and `latent man`: completions and manual pages, generated from the definition of the command line.
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
-use crate::print;
+use crate::console::print;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use latent_app::AppError;

@@ -1,5 +1,6 @@
 //! Images in a terminal: by kitty's protocol, iTerm's or sixels, or as coloured half blocks.
 
+use crate::console::print;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::AppError;
@@ -8,7 +9,7 @@ use latent_app::output;
 use latent_diffusion::Image;
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 
 /// Height of an image in lines of text.
 const ROWS: usize = 16;
@@ -63,7 +64,6 @@ impl Terminal {
 
     /// Shows an image in place of the last one.
     pub(crate) fn show(&self, image: &Image) -> Result<(), AppError> {
-        let failed = |error: std::io::Error| AppError::RunTime(format!("standard output: {error}"));
         let mut text = String::new();
         if self.shown.replace(true) {
             let _ = write!(text, "\x1b[{ROWS}A");
@@ -74,8 +74,7 @@ impl Terminal {
         }
         // The cursor returns from wherever the image leaves it.
         let _ = write!(text, "\x1b7{}\x1b8\x1b[{ROWS}B", encode(self.protocol, image)?);
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
+        print(&text)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `latent tokens`: what a prompt becomes before a text encoder sees it.
 
 use crate::args::TokensArgs;
-use crate::print;
+use crate::console::print;
 use latent_app::tokens::{LoraTagReport, PromptReport, PromptTextReport, PromptToExplain, TextEncoderReport};
 use latent_app::{AppError, model_file};
 use latent_diffusion::families::Model;

@@ -1,8 +1,9 @@
 //! `latent upscale`: an image made larger.
 
 use crate::args::UpscaleArgs;
+use crate::console::{self, print};
+use crate::interrupt;
 use crate::progress::Progress;
-use crate::{interrupt, print};
 use latent_app::AppError;
 use latent_app::device::{or_on_cpu, save_pipelines};
 use latent_app::text::format_bytes;
@@ -26,10 +27,10 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     options.tile = args.tiling.tile;
     let job = UpscaleJob::open(&options)?;
     let choice = args.device.options();
-    let mut failed = |error: &AppError| eprintln!("latent: {error}; drawing on the CPU");
+    let mut failed = |error: &AppError| console::hint(format_args!("latent: {error}; drawing on the CPU"));
     let mut device = if job.enlarger().has_network() { choice.open(&mut failed)? } else { Device::Cpu };
     if args.verbose {
-        eprintln!("memory, estimated: {}", format_bytes(job.memory()));
+        console::hint(format_args!("memory, estimated: {}", format_bytes(job.memory())));
     }
     let mut progress = Progress::new(args.verbose);
     let mut listener = |event: Event<'_>| {
@@ -37,14 +38,14 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
         interrupt::flow(interrupted)
     };
     let to_cpu = |device: &mut Device, error: &Error| {
-        eprintln!("latent: {error}; continuing on the CPU");
+        console::hint(format_args!("latent: {error}; continuing on the CPU"));
         *device = Device::Cpu;
     };
     let large = or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
     progress.finish();
     let path = job.write(&large)?;
     if let Err(line) = save_pipelines(&device) {
-        eprintln!("latent: {line}; compiled pipelines are not kept");
+        console::hint(format_args!("latent: {line}; compiled pipelines are not kept"));
     }
     print(&format!("{} ({}x{})\n", path.display(), large.width, large.height))
 }

@@ -4,7 +4,7 @@ mod preview;
 mod screen;
 
 use crate::args::{DrawingArgs, PreviewArgs};
-use crate::{interrupt, warn};
+use crate::{console, interrupt, warn};
 use latent_app::contact_sheet::ContactSheet;
 use latent_app::job::PreviewOptions;
 use latent_app::output::Output;
@@ -99,6 +99,5 @@ impl TerminalSession {
 
 /// Prints that a file was written.
 pub(crate) fn print_written(path: &Path, of: &str) {
-    // If nobody reads the output any more, drawing continues.
-    let _ = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{} ({of})\n", path.display()));
+    console::print_on_the_way(&format!("{} ({of})\n", path.display()));
 }

@@ -1,6 +1,7 @@
 //! The events of a job on the terminal.
 
 use super::preview::PreviewTarget;
+use crate::console;
 use crate::errors::describe;
 use crate::progress::Progress;
 use latent_app::JobEvent;
@@ -34,10 +35,10 @@ impl Screen {
             let shown = self.preview.as_ref().map(|target| self.progress.suspend(|| target.show(image)));
             if let Some(Err(error)) = shown {
                 self.preview = None;
-                eprintln!("latent: preview: {error}; going on without");
+                console::hint(format_args!("latent: preview: {error}; going on without"));
             }
         } else if let Some(line) = self.line(event) {
-            eprintln!("{line}");
+            console::hint(line);
         }
         ControlFlow::Continue(())
     }
