@@ -1,10 +1,11 @@
 //! The SHA-256 of files, and the webui's short form of it.
 
-use latent_kernels::sys;
+use latent_kernels::{parallel, sys};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 /// Digits of the webui's model hash: the first of the file's SHA-256 ("AutoV2").
 const DIGITS: usize = 10;
@@ -32,6 +33,8 @@ pub enum HashSource {
 pub struct BackgroundHash {
     begin: Sender<()>,
     digits: Receiver<Option<String>>,
+    /// What whoever waits computes, where there was no thread left.
+    unstarted: Mutex<Option<HashSource>>,
 }
 
 impl BackgroundHash {
@@ -40,7 +43,8 @@ impl BackgroundHash {
     pub fn of(source: HashSource) -> BackgroundHash {
         let (begin, begun) = channel();
         let (send, digits) = channel();
-        std::thread::spawn(move || {
+        let mut unstarted = Some(source.clone());
+        let started = parallel::spawn(move || {
             // An error means that the hash was dropped before anybody needed it.
             if begun.recv().is_ok() {
                 sys::lower_thread_priority();
@@ -48,7 +52,10 @@ impl BackgroundHash {
                 let _ = send.send(source.hash());
             }
         });
-        BackgroundHash { begin, digits }
+        if started.is_ok() {
+            unstarted = None;
+        }
+        BackgroundHash { begin, digits, unstarted: Mutex::new(unstarted) }
     }
 
     /// Lets the thread begin. Later calls change nothing.
@@ -61,6 +68,10 @@ impl BackgroundHash {
     /// read any more give `None`.
     #[must_use]
     pub fn wait(&self) -> Option<String> {
+        let unstarted = self.unstarted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(source) = unstarted {
+            return source.hash();
+        }
         self.begin();
         self.digits.recv().ok().flatten()
     }

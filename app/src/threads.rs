@@ -1,11 +1,24 @@
 //! The threads that work is done with.
 
 use crate::AppError;
+use latent_kernels::parallel::{self, MAX_THREADS};
 
-/// Maximum number of threads.
-const MAX_THREADS: usize = 1024;
+/// What to say about more threads than cores, which [`in_threads`] does not start.
+///
+/// ```
+/// use latent_app::threads::excess;
+/// assert_eq!(excess(Some(1)), None);
+/// assert!(excess(Some(1024)).unwrap().starts_with("threads: 1024 asked for, "));
+/// ```
+#[must_use]
+pub fn excess(threads: Option<usize>) -> Option<String> {
+    let cores = parallel::available();
+    let asked = threads.filter(|asked| (cores + 1..=MAX_THREADS).contains(asked))?;
+    Some(format!("threads: {asked} asked for, {cores} used: this machine has so many cores"))
+}
 
-/// Does work with so many threads, or with one for each core.
+/// Does work with so many threads, but at most one for each core: more would only wait for each other. One for each core
+/// if no number is given.
 ///
 /// # Errors
 /// Bad input: a number of threads out of range, an environment variable of the kernels (`LATENT_ISA`, `LATENT_CONV`) that
@@ -19,9 +32,9 @@ pub fn in_threads<R: Send>(
         Some(n) if n == 0 || n > MAX_THREADS => {
             return Err(AppError::BadInput(format!("threads: {n} is not in 1 to {MAX_THREADS}")));
         }
-        threads => threads.unwrap_or(0),
+        threads => threads.map_or(0, |asked| asked.min(parallel::available())),
     };
-    latent_kernels::parallel::with_threads(threads, work).map_err(AppError::RunTime)?
+    parallel::with_threads(threads, work).map_err(AppError::RunTime)?
 }
 
 /// Checks the environment variables of the kernels.

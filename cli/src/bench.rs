@@ -6,6 +6,7 @@ mod gpu_text;
 
 use crate::args::BenchArgs;
 use crate::console::{self, print};
+use crate::hint_excess;
 use latent_app::AppError;
 use latent_app::bench::{BenchOptions, BenchReport, measure};
 use latent_app::threads::in_threads;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
             console::hint(line);
         }
     };
+    hint_excess(args.threads);
     let report = in_threads(args.threads, || measure(&options, &device, &mut progress))?;
     print(&if args.json { format!("{:#}\n", report.json()) } else { text(&report)? })
 }

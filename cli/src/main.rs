@@ -91,3 +91,10 @@ fn warn(written: WrittenImage) {
         console::hint(format_args!("latent: {line}"));
     }
 }
+
+/// Says once that fewer threads are used than were asked for.
+fn hint_excess(threads: Option<usize>) {
+    if let Some(line) = latent_app::threads::excess(threads) {
+        console::hint(format_args!("latent: {line}"));
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::args::UpscaleArgs;
 use crate::console::{self, print};
+use crate::hint_excess;
 use crate::interrupt;
 use crate::progress::Progress;
 use latent_app::AppError;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &UpscaleArgs) -> Result<(), AppError> {
     let interrupted = interrupt::listen()?;
+    hint_excess(args.threads);
     in_threads(args.threads, || upscale(args, &interrupted))
 }
 

@@ -4,27 +4,77 @@
 //! between tasks.
 
 use rayon::prelude::*;
+use std::io;
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
 
 /// Values of work (reads or cheap operations) below which a task is not worth another thread: about 10 microseconds, ten
 /// times the cost of waking a thread.
 pub const GRAIN: usize = 16 * 1024;
 
+/// Maximum number of threads. Each has a stack, and they wait for each other.
+pub const MAX_THREADS: usize = 1024;
+
+/// Size in bytes of a thread's stack. It is always given: the default is that of an environment variable, and one that is too
+/// small for the kernels ends the program.
+const STACK_BYTES: usize = 4 << 20;
+
+/// Number of cores that this process may use, by its affinity and its control group; 1 if the system does not say.
+#[must_use]
+pub fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Number of threads that parallel calls from here may use.
 #[must_use]
 pub fn threads() -> usize {
-    rayon::current_num_threads()
+    match rayon::current_thread_index() {
+        Some(_) => rayon::current_num_threads(),
+        None => default_pool().map_or(1, rayon::ThreadPool::current_num_threads),
+    }
 }
 
 /// Runs `f` with `n` threads (0: one for each core) for every parallel call within.
 ///
 /// # Errors
-/// One line, if the threads cannot be started.
+/// One line, if there are more than [`MAX_THREADS`], or if they cannot be started.
 pub fn with_threads<R: Send>(n: usize, f: impl FnOnce() -> R + Send) -> Result<R, String> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(n)
-        .build()
-        .map_err(|error| format!("cannot start {n} threads: {error}"))?;
-    Ok(pool.install(f))
+    if n > MAX_THREADS {
+        return Err(format!("{n} threads are more than {MAX_THREADS}"));
+    }
+    Ok(pool(if n == 0 { available() } else { n }, STACK_BYTES)?.install(f))
+}
+
+/// Starts a thread of its own for work beside the kernels.
+///
+/// # Errors
+/// Those of the system, which may have no threads left.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)
+}
+
+/// A pool of which nothing is left to the environment.
+fn pool(threads: usize, stack_bytes: usize) -> Result<rayon::ThreadPool, String> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(stack_bytes).build();
+    pool.map_err(|error| format!("cannot start {threads} threads: {error}"))
+}
+
+/// The pool of calls outside of [`with_threads`], in place of rayon's own, whose size an environment variable sets. Nothing
+/// where it cannot be started; then the calling thread does all work.
+fn default_pool() -> Option<&'static rayon::ThreadPool> {
+    static DEFAULT: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
+    DEFAULT.get_or_init(|| pool(available(), STACK_BYTES).ok()).as_ref()
+}
+
+/// Runs `f` in the pool of the caller, or in the default one.
+fn in_pool(f: impl FnOnce() + Send) {
+    if rayon::current_thread_index().is_some() {
+        f();
+    } else if let Some(pool) = default_pool() {
+        pool.install(f);
+    } else {
+        unreachable!("without a pool there is one thread");
+    }
 }
 
 /// Calls `f(0)`, ..., `f(tasks - 1)`, in any order.
@@ -32,7 +82,7 @@ pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     if tasks <= 1 || threads() == 1 {
         (0..tasks).for_each(f);
     } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(f);
+        in_pool(|| (0..tasks).into_par_iter().with_max_len(1).for_each(f));
     }
 }
 
@@ -45,7 +95,7 @@ pub fn chunks_mut<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mut [T
     if data.len() <= len || threads() == 1 {
         data.chunks_mut(len).enumerate().for_each(|(i, piece)| f(i, piece));
     } else {
-        data.par_chunks_mut(len).enumerate().with_max_len(1).for_each(|(i, piece)| f(i, piece));
+        in_pool(|| data.par_chunks_mut(len).enumerate().with_max_len(1).for_each(|(i, piece)| f(i, piece)));
     }
 }
 
@@ -99,6 +149,27 @@ mod tests {
             .unwrap();
             assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
         }
+    }
+
+    #[test]
+    fn threads_that_cannot_be_started_are_an_error() {
+        let error = pool(2, 1 << 60).unwrap_err();
+        assert!(error.starts_with("cannot start 2 threads: "), "{error}");
+        assert!(with_threads(MAX_THREADS + 1, || ()).unwrap_err().contains("1024"));
+    }
+
+    #[test]
+    fn calls_outside_of_a_pool_have_one_of_all_cores() {
+        assert_eq!(threads(), available());
+        let seen: Vec<AtomicUsize> = (0..64).map(|_| AtomicUsize::new(0)).collect();
+        for_each(64, |i| {
+            assert_eq!(threads(), available());
+            seen[i].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        assert_eq!(with_threads(0, threads).unwrap(), available());
+        let stack = with_threads(2, || spawn(|| 7).unwrap().join().unwrap());
+        assert_eq!(stack.unwrap(), 7);
     }
 
     #[test]

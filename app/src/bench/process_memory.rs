@@ -1,5 +1,6 @@
 //! How much memory this process takes, as the system reports it. Known on Linux only.
 
+use latent_kernels::parallel;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -82,7 +83,7 @@ impl MemoryWatch {
                 std::thread::sleep(INTERVAL);
             }
         };
-        let thread = cfg!(target_os = "linux").then(|| std::thread::spawn(watch));
+        let thread = cfg!(target_os = "linux").then(|| parallel::spawn(watch).ok()).flatten();
         MemoryWatch { shared, thread }
     }
 

@@ -48,7 +48,8 @@ impl Session {
         Session::default()
     }
 
-    /// The same with so many threads, 1 to 1024; one for each core when `None`. Another number is an error of each job.
+    /// The same with so many threads, 1 to 1024, of which at most one for each core is used
+    /// ([`excess`](crate::threads::excess)); one for each core when `None`. Another number is an error of each job.
     #[must_use]
     pub fn with_threads(self, threads: Option<usize>) -> Session {
         Session { threads, ..self }

@@ -4,7 +4,7 @@ mod preview;
 mod screen;
 
 use crate::args::{DrawingArgs, PreviewArgs};
-use crate::{console, interrupt, warn};
+use crate::{console, hint_excess, interrupt, warn};
 use latent_app::contact_sheet::ContactSheet;
 use latent_app::job::PreviewOptions;
 use latent_app::output::Output;
@@ -51,6 +51,7 @@ impl TerminalSession {
         verbose: bool,
         preview: Option<&PreviewArgs>,
     ) -> Result<TerminalSession, AppError> {
+        hint_excess(threads);
         let session = Session::new().with_threads(threads);
         let cancel = CancelToken::from(interrupt::listen()?);
         let target = preview.map(PreviewTarget::open).transpose()?.flatten();

@@ -129,13 +129,16 @@ impl Request {
     /// Begins to draw in a thread of its own, with the pipeline's number of threads ([`Pipeline::set_threads`]) or else the
     /// caller's. It may be some events ahead of whoever looks at them.
     #[must_use]
-    pub fn start(self, mut pipeline: Pipeline) -> Drawing {
+    pub fn start(self, pipeline: Pipeline) -> Drawing {
         let (send, events) = sync_channel(EVENTS_AHEAD);
         let cancel = CancelHandle::new();
         let rgb = pipeline.model().family.latent_format.rgb;
         let threads = pipeline.threads.unwrap_or_else(parallel::threads);
         let stop = cancel.clone();
-        let worker = std::thread::spawn(move || {
+        // Handed over once the thread runs, so that it is not lost where none can be started.
+        let (hand_over, handed_over) = sync_channel::<Pipeline>(1);
+        let worker = parallel::spawn(move || {
+            let Ok(mut pipeline) = handed_over.recv() else { unreachable!("it is handed over") };
             let draw = || {
                 let mut listener = |event: Event<'_>| {
                     let is_heard = send.send(event.into_owned()).is_ok();
@@ -148,8 +151,24 @@ impl Request {
             drop(send);
             (pipeline, images)
         });
+        let worker = match worker {
+            Ok(thread) => {
+                let is_taken = hand_over.send(pipeline).is_ok();
+                debug_assert!(is_taken, "the thread waits for it");
+                Worker::Runs(thread)
+            }
+            Err(error) => Worker::Unstarted(Box::new(pipeline), error),
+        };
         Drawing { events, worker, cancel, rgb }
     }
+}
+
+/// The thread of a run.
+#[derive(Debug)]
+enum Worker {
+    Runs(JoinHandle<(Pipeline, Result<Vec<Image>, Error>)>),
+    /// The system had no thread left.
+    Unstarted(Box<Pipeline>, std::io::Error),
 }
 
 /// A run in a thread of its own: an iterator over its steps. It ends with the last one, or where the run fails;
@@ -158,7 +177,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Drawing {
     events: Receiver<OwnedEvent>,
-    worker: JoinHandle<(Pipeline, Result<Vec<Image>, Error>)>,
+    worker: Worker,
     cancel: CancelHandle,
     rgb: LatentRgb,
 }
@@ -187,7 +206,13 @@ impl Drawing {
     pub fn finish(self) -> (Pipeline, Result<Vec<Image>, Error>) {
         // Events that are left are not needed.
         self.events.into_iter().for_each(drop);
-        self.worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        match self.worker {
+            Worker::Runs(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Worker::Unstarted(pipeline, error) => {
+                let reason = format!("cannot start a thread: {error}");
+                (*pipeline, Err(Error::setting(Setting::Threads, reason)))
+            }
+        }
     }
 }
 
