@@ -1,5 +1,7 @@
 //! The threads that work is done with.
 
+pub use latent_kernels::parallel::spawn;
+
 use crate::AppError;
 use latent_kernels::parallel::{self, MAX_THREADS};
 

@@ -1,6 +1,6 @@
 //! What a run reports while it works.
 
-use crate::stage::LoadedNetwork;
+use crate::stage::{LoadedNetwork, Stage};
 use crate::{Error, LatentShape, Latents};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -50,6 +50,17 @@ pub enum Event<'a> {
         denoised: &'a [f32],
         /// The noise level that is left.
         sigma: f64,
+    },
+    /// A block of a network is done, within a step or an image: a layer of a text encoder, a block of the UNet or of a
+    /// ControlNet, a residual block of a VAE or a band of one. On a GPU: its commands are recorded.
+    Block {
+        /// The stage that the network works for.
+        stage: Stage,
+        /// Blocks done, from 1 to `total`.
+        block: usize,
+        /// Blocks of this evaluation, for all prompts that guidance compares. A sampler of second order evaluates twice a
+        /// step.
+        total: usize,
     },
     /// A part of a converted model was written.
     Written {
@@ -117,6 +128,15 @@ pub enum OwnedEvent {
         /// The noise level that is left.
         sigma: f64,
     },
+    /// As [`Event::Block`].
+    Block {
+        /// The stage that the network works for.
+        stage: Stage,
+        /// Blocks done, from 1 to `total`.
+        block: usize,
+        /// Blocks of this evaluation.
+        total: usize,
+    },
     /// As [`Event::Written`].
     Written {
         /// Bytes of tensors written so far.
@@ -154,6 +174,7 @@ impl Event<'_> {
                 let denoised = (!denoised.is_empty()).then(|| of(denoised));
                 OwnedEvent::Step { step, total, latents: of(latents), denoised, sigma }
             }
+            Event::Block { stage, block, total } => OwnedEvent::Block { stage, block, total },
             Event::Written { written, total } => OwnedEvent::Written { written, total },
             Event::Upscaled { tile, total } => OwnedEvent::Upscaled { tile, total },
             Event::Decoded { image, total } => OwnedEvent::Decoded { image, total },

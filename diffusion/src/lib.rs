@@ -25,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blocks;
 pub mod controlnet;
 pub mod convert;
 pub mod embeddings;
@@ -56,6 +57,7 @@ pub mod unet;
 pub mod upscaler;
 pub mod vae;
 
+pub use blocks::BlockCount;
 pub use error::Error;
 pub use event::{CancelHandle, Event, Listener, OwnedEvent};
 pub use families::{ComponentCheck, MissingTensors};

@@ -96,6 +96,15 @@ pub enum JobEvent {
         /// The noise level that is left.
         sigma: f64,
     },
+    /// A block of a network is done, within a step or an image ([`latent_diffusion::Event::Block`]).
+    Block {
+        /// The stage that the network works for.
+        stage: Stage,
+        /// Blocks done, from 1 to `total`.
+        block: usize,
+        /// Blocks of this evaluation of the network.
+        total: usize,
+    },
     /// A preview of the first image of the batch that is being sampled, if the job asks for previews.
     Preview(Arc<Image>),
     /// A preview failed, and there are no more: one line.

@@ -62,6 +62,7 @@ fn owned(event: &Event<'_>) -> Option<JobEvent> {
         Event::InF32 { reason } => JobEvent::RetriedInF32(reason.to_string()),
         Event::Encoded { image, total } => JobEvent::Encoded { image, total },
         Event::Step { step, total, sigma, .. } => JobEvent::Step { step, total, sigma },
+        Event::Block { stage, block, total } => JobEvent::Block { stage, block, total },
         Event::Upscaled { tile, total } => JobEvent::Upscaled { tile, total },
         Event::Decoded { image, total } => JobEvent::Decoded { image, total },
         _ => return None,

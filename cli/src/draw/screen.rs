@@ -93,6 +93,7 @@ fn stage(event: &JobEvent) -> Option<Event<'static>> {
             // The bars show no latents.
             Event::Step { step, total, shape: LatentShape::default(), latents: &[], denoised: &[], sigma }
         }
+        JobEvent::Block { stage, block, total } => Event::Block { stage, block, total },
         JobEvent::Upscaled { tile, total } => Event::Upscaled { tile, total },
         JobEvent::Decoded { image, total } => Event::Decoded { image, total },
         _ => return None,

@@ -17,6 +17,7 @@ pub use canny::{Canny, canny};
 pub use config::ControlNetConfig;
 pub use file::ControlFile;
 
+use crate::blocks::BlockCount;
 use crate::unet::{Condition, UNetEncoder, skip_channels};
 use crate::{Error, params::Params};
 use hint::HintEmbedding;
@@ -99,9 +100,27 @@ impl ControlNet {
         condition: &Condition,
         strength: f32,
     ) -> Result<ControlNetResiduals, Error> {
+        self.forward_counted((x, timesteps), hint, condition, strength, &mut BlockCount::unwatched())
+    }
+
+    /// Number of blocks as [`BlockCount`] counts them.
+    pub(crate) fn blocks(&self) -> usize {
+        self.encoder.blocks()
+    }
+
+    /// As [`ControlNet::forward`], with each block reported.
+    pub(crate) fn forward_counted(
+        &self,
+        (x, timesteps): (&Tensor, &[f32]),
+        hint: &Tensor,
+        condition: &Condition,
+        strength: f32,
+        count: &mut BlockCount<'_>,
+    ) -> Result<ControlNetResiduals, Error> {
         let x = x.to(self.device())?;
         let time = self.encoder.time(timesteps, condition)?;
-        let (skips, mid) = self.encoder.forward(&x, Some(hint.clone()), &time, &mut condition.text())?;
+        let (skips, mid) =
+            self.encoder.forward(&x, Some(hint.clone()), &time, &mut condition.text(), count)?;
         let residual = |hidden: &Tensor, zero_conv: &Linear| -> Result<Tensor, Error> {
             Ok(ops::scale(ops::linear(hidden, zero_conv)?, strength)?)
         };

@@ -11,6 +11,7 @@ mod unet;
 pub(crate) use model::load;
 
 use crate::Error;
+use crate::blocks::BlockCount;
 use crate::controlnet::ControlNet;
 use latent_tensor::Tensor;
 use std::fmt;
@@ -38,11 +39,20 @@ impl fmt::Debug for dyn DiffusionNetwork {
 /// A network with all that steers one batch.
 pub trait ConditionedNetwork {
     /// Predicts from `x` `[batch, height, width, channels]`, noisy latents in the form of the network's input, and a time
-    /// step for each: `[batch, height, width, channels]` on the network's device.
+    /// step for each: `[batch, height, width, channels]` on the network's device. Each block is added to `count`.
     ///
     /// # Errors
     /// Latents of a shape that does not fit the network; what the device reports.
-    fn predict(&mut self, x: &Tensor, timesteps: &[f32], at: StepPosition) -> Result<Tensor, Error>;
+    fn predict(
+        &mut self,
+        x: &Tensor,
+        timesteps: &[f32],
+        at: StepPosition,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error>;
+
+    /// The number of blocks that a prediction in a step adds to its count.
+    fn blocks(&self, at: StepPosition) -> usize;
 }
 
 impl fmt::Debug for dyn ConditionedNetwork {

@@ -2,6 +2,7 @@
 
 use super::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, StepPosition};
 use crate::Error;
+use crate::blocks::BlockCount;
 use crate::controlnet::{ControlNet, ControlNetResiduals};
 use crate::unet::{Condition, DeepCache, DeepFeatures, UNet, added_vector};
 use latent_tensor::{Tensor, ops};
@@ -56,10 +57,11 @@ impl ConditionedUNet {
         x: &Tensor,
         timesteps: &[f32],
         acting: &[bool],
+        count: &mut BlockCount<'_>,
     ) -> Result<Option<ControlNetResiduals>, Error> {
         let mut sum: Option<ControlNetResiduals> = None;
         for (control, _) in self.controls.iter().zip(acting).filter(|(_, acts)| **acts) {
-            let own = control.residuals(x, timesteps)?;
+            let own = control.residuals(x, timesteps, count)?;
             sum = Some(match sum {
                 Some(sum) => sum.plus(&own)?,
                 None => own,
@@ -67,37 +69,60 @@ impl ConditionedUNet {
         }
         Ok(sum)
     }
+
+    /// Which ControlNets act in a step.
+    fn acting(&self, at: StepPosition) -> Vec<bool> {
+        self.controls.iter().map(|control| control.prepared.acts(at)).collect()
+    }
+
+    /// The coarse levels of an earlier step, where a step takes them.
+    fn reused(&self, at: StepPosition, acting: &[bool]) -> Option<&CachedLevels> {
+        let (step, interval) = (at.step, self.cache_interval);
+        let is_kept = |cached: &&CachedLevels| step - cached.step < interval && cached.acting == acting;
+        self.cached.as_ref().filter(|_| !step.is_multiple_of(interval)).filter(is_kept)
+    }
 }
 
 impl ConditionedNetwork for ConditionedUNet {
     /// The whole UNet is computed in every `cache_interval`th step, whenever the cached levels are that many steps old, and
     /// when other ControlNets act than when they were cached.
-    fn predict(&mut self, x: &Tensor, timesteps: &[f32], at: StepPosition) -> Result<Tensor, Error> {
-        let acting: Vec<bool> = self.controls.iter().map(|control| control.prepared.acts(at)).collect();
+    fn predict(
+        &mut self,
+        x: &Tensor,
+        timesteps: &[f32],
+        at: StepPosition,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
+        let acting = self.acting(at);
         let input = match &self.extra_channels {
             Some(extra) => ops::concat_channels(x, extra)?,
             None => x.clone(),
         };
-        let (step, interval) = (at.step, self.cache_interval);
-        if !step.is_multiple_of(interval)
-            && let Some(cached) = &self.cached
-            && step - cached.step < interval
-            && cached.acting == acting
-        {
-            let cache = DeepCache::Reuse(&cached.deep);
-            return self.unet.forward_with(&input, timesteps, &self.condition, None, cache);
+        if let Some(cached) = self.reused(at, &acting) {
+            let cache = (None, DeepCache::Reuse(&cached.deep));
+            return self.unet.forward_counted(&input, timesteps, &self.condition, cache, count);
         }
         // Not in memory while the next ones are computed.
         self.cached = None;
-        let residuals = self.residuals(x, timesteps, &acting)?;
-        if interval == 1 {
-            return self.unet.forward_with(&input, timesteps, &self.condition, residuals, DeepCache::Off);
+        let residuals = self.residuals(x, timesteps, &acting, count)?;
+        if self.cache_interval == 1 {
+            let cache = (residuals, DeepCache::Off);
+            return self.unet.forward_counted(&input, timesteps, &self.condition, cache, count);
         }
         let mut deep = None;
-        let cache = DeepCache::Keep(&mut deep);
-        let output = self.unet.forward_with(&input, timesteps, &self.condition, residuals, cache)?;
-        self.cached = deep.map(|deep| CachedLevels { deep, step, acting });
+        let cache = (residuals, DeepCache::Keep(&mut deep));
+        let output = self.unet.forward_counted(&input, timesteps, &self.condition, cache, count)?;
+        self.cached = deep.map(|deep| CachedLevels { deep, step: at.step, acting });
         Ok(output)
+    }
+
+    fn blocks(&self, at: StepPosition) -> usize {
+        let acting = self.acting(at);
+        if self.reused(at, &acting).is_some() {
+            return self.unet.finest_blocks();
+        }
+        let controls = self.controls.iter().zip(acting).filter(|(_, acts)| *acts);
+        self.unet.blocks() + controls.map(|(control, _)| control.prepared.net.blocks()).sum::<usize>()
     }
 }
 
@@ -127,8 +152,13 @@ impl ActiveControl {
         })
     }
 
-    fn residuals(&self, x: &Tensor, timesteps: &[f32]) -> Result<ControlNetResiduals, Error> {
+    fn residuals(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        count: &mut BlockCount<'_>,
+    ) -> Result<ControlNetResiduals, Error> {
         let PreparedControl { net, strength, .. } = &self.prepared;
-        net.forward(x, timesteps, &self.hint, &self.condition, *strength as f32)
+        net.forward_counted((x, timesteps), &self.hint, &self.condition, *strength as f32, count)
     }
 }

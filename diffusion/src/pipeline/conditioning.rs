@@ -1,11 +1,11 @@
 //! What a run is conditioned on: which texts, in which steps.
 
 use super::encoded_text::{EncodedTextRef, EncodedTexts};
-use crate::Error;
 use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, PromptSchedule, subprompts};
 use crate::setting::{Setting, SettingProblem};
 use crate::text::PartEncoder;
+use crate::{Error, Listener};
 use latent_tensor::Tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,6 +80,7 @@ impl Conditioning {
         request: &EncodeRequest<'_>,
         zero_negative: bool,
         words: &LearnedEmbeddings,
+        listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
         let mut known = KnownTexts::default();
         let mut positive = Vec::new();
@@ -98,7 +99,7 @@ impl Conditioning {
             false => known.track(prompt, request.steps).map(Some),
         };
         let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
-        let mut texts = EncodedTexts::encode(encoders, &known.texts, request.clip_skip, words)?;
+        let mut texts = EncodedTexts::encode(encoders, &known.texts, request.clip_skip, words, listener)?;
         let zeros = PromptTrack { schedule: PromptSchedule::new("", 1)?, places: vec![texts.all.len()] };
         texts.add_zeros();
         let zeros = Arc::new(zeros);

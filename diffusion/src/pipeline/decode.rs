@@ -1,6 +1,7 @@
 //! The last stage: latents to images.
 
 use super::{Pipeline, VaeTiling};
+use crate::blocks::BlockCount;
 use crate::event::notify;
 use crate::image::Image;
 use crate::latents::Latents;
@@ -27,10 +28,21 @@ impl LatentDecoder {
     }
 
     /// An image in main memory.
-    fn pixels(&self, latent: &Tensor, tiling: VaeTiling) -> Result<Tensor, Error> {
+    fn pixels(
+        &self,
+        latent: &Tensor,
+        tiling: VaeTiling,
+        listener: &mut Listener<'_>,
+    ) -> Result<Tensor, Error> {
+        let total = match (self, tiling) {
+            (LatentDecoder::Vae(vae), VaeTiling::Off) => vae.blocks(),
+            (LatentDecoder::Vae(vae), VaeTiling::Bands) => vae.band_blocks(latent),
+            (LatentDecoder::Taesd(_), _) => 0,
+        };
+        let count = &mut BlockCount::new(Stage::Decoding, total, listener);
         let pixels = match (self, tiling) {
-            (LatentDecoder::Vae(vae), VaeTiling::Off) => vae.decode(latent)?,
-            (LatentDecoder::Vae(vae), VaeTiling::Bands) => vae.decode_in_bands(latent)?,
+            (LatentDecoder::Vae(vae), VaeTiling::Off) => vae.decode_counted(latent, count)?,
+            (LatentDecoder::Vae(vae), VaeTiling::Bands) => vae.decode_in_bands_counted(latent, count)?,
             (LatentDecoder::Taesd(taesd), _) => taesd.decode(latent)?,
         };
         Ok(pixels.to(&Device::Cpu)?)
@@ -53,11 +65,11 @@ impl Pipeline {
         notify(listener, Event::Decoded { image: 0, total })?;
         for image in 0..total {
             let latent = latents.channels_last(image..image + 1)?;
-            let mut pixels = decoder.pixels(&latent, self.vae_tiling)?;
+            let mut pixels = decoder.pixels(&latent, self.vae_tiling, listener)?;
             let is_finite = expect_finite(Stage::Decoding, pixels.f32s()?).is_ok();
             if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
                 decoder = self.load_decoder(&exact, listener)?;
-                pixels = decoder.pixels(&latent, self.vae_tiling)?;
+                pixels = decoder.pixels(&latent, self.vae_tiling, listener)?;
             }
             expect_finite(Stage::Decoding, pixels.f32s()?)?;
             images.extend(Image::from_tensor(&pixels)?);

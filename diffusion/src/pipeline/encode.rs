@@ -84,7 +84,7 @@ impl Pipeline {
         }
         let zero_negative = self.model.zero_negative;
         let mut conditioning =
-            Conditioning::encode(&self.text_encoders, request, zero_negative, &self.words)?;
+            Conditioning::encode(&self.text_encoders, request, zero_negative, &self.words, listener)?;
         if self.refiner.is_some() {
             self.unload_text_encoder();
         }

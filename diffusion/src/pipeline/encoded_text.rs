@@ -1,11 +1,13 @@
 //! Texts as hidden states of the text encoders.
 
-use crate::Error;
+use crate::blocks::BlockCount;
 use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, Chunk};
 use crate::setting::Setting;
 use crate::stage::{Stage, expect_finite};
 use crate::text::PartEncoder;
+use crate::tokenizer::CONTEXT;
+use crate::{Error, Listener};
 
 /// Maximum chunks in all texts of a run together: the hidden states of as many take a gigabyte for Stable Diffusion 1.x.
 const MAX_CHUNKS: usize = 4096;
@@ -66,20 +68,22 @@ impl EncodedTexts {
         texts: &[String],
         clip_skip: usize,
         words: &LearnedEmbeddings,
+        listener: &mut Listener<'_>,
     ) -> Result<EncodedTexts, Error> {
+        let all = encoders.iter().map(|encoder| text_chunks(texts, encoder.part().padding, words));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let blocks = |(encoder, (chunks, _)): (&PartEncoder, &(Vec<Chunk>, Vec<usize>))| {
+            chunks.len().div_ceil(CHUNKS_AT_ONCE) * encoder.blocks(clip_skip)
+        };
+        let total = encoders.iter().zip(&all).map(blocks).sum();
+        let mut count = BlockCount::new(Stage::TextEncoding, total, listener);
         let width = encoders.iter().map(|encoder| encoder.part().config.width).sum();
         let mut out = EncodedTexts { width, ..EncodedTexts::default() };
         let mut left = 0;
-        for encoder in encoders {
-            let padding = encoder.part().padding;
-            let blank = Chunk::empty(padding);
-            out.chunk_tokens = blank.ids.len();
-            let (mut chunks, counts) = chunks(texts, padding, words)?;
-            if counts.windows(2).any(|pair| pair[0] != pair[1]) {
-                chunks.push(blank);
-            }
+        for (encoder, (chunks, counts)) in encoders.iter().zip(all) {
+            out.chunk_tokens = CONTEXT;
             let own = encoder.part().config.width;
-            let mut encoded = encode_chunks(encoder, &chunks, clip_skip)?.into_iter();
+            let mut encoded = encode_chunks(encoder, &chunks, clip_skip, &mut count)?.into_iter();
             if out.all.is_empty() {
                 out.reserve(&counts, chunks.len() > counts.iter().sum());
             }
@@ -135,8 +139,8 @@ impl EncodedTexts {
     }
 }
 
-/// The chunks of all texts, and how many each text has.
-fn chunks(
+/// The chunks of all texts, and how many each text has. Where these differ, a chunk without words follows.
+fn text_chunks(
     texts: &[String],
     padding: u32,
     words: &LearnedEmbeddings,
@@ -154,6 +158,9 @@ fn chunks(
             return Err(Error::setting(Setting::Prompt, reason));
         }
     }
+    if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+        chunks.push(Chunk::empty(padding));
+    }
     Ok((chunks, counts))
 }
 
@@ -168,11 +175,12 @@ fn encode_chunks(
     encoder: &PartEncoder,
     chunks: &[Chunk],
     clip_skip: usize,
+    count: &mut BlockCount<'_>,
 ) -> Result<Vec<EncodedChunk>, Error> {
     let mut out = Vec::new();
     for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
         let ids: Vec<_> = chunks.iter().map(|chunk| chunk.ids).collect();
-        let encoded = encoder.encode(&ids, clip_skip)?;
+        let encoded = encoder.encode_counted(&ids, clip_skip, count)?;
         let pooled = encoded.pooled.as_ref().map(|pooled| pooled.f32s()).transpose()?;
         let states = encoded.states.f32s()?;
         let len = states.len() / chunks.len();

@@ -5,11 +5,12 @@ use super::guidance::{Guidance, GuidanceCopy};
 use super::start::ExtraChannels;
 use super::step_state::StepState;
 use super::{Conditioning, Settings};
-use crate::Error;
+use crate::blocks::BlockCount;
 use crate::latents::{LatentShape, Latents};
 use crate::network::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl};
-use crate::samplers::{Denoiser, SampleError};
 use crate::schedule::{NoiseLevel, NoiseModel};
+use crate::stage::Stage;
+use crate::{Error, Listener};
 use latent_tensor::{Device, Tensor};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -190,14 +191,21 @@ impl GuidedDenoiser {
     }
 
     /// The network's prediction under guidance, for its input `[images, channels, height, width]`.
-    fn predict(&mut self, input: Vec<f32>, timestep: f64) -> Result<Vec<f32>, Error> {
+    fn predict(
+        &mut self,
+        input: Vec<f32>,
+        timestep: f64,
+        listener: &mut Listener<'_>,
+    ) -> Result<Vec<f32>, Error> {
         self.plan()?;
         let (at, input) = (self.state.position(), self.shape.with_values(input));
         let Some(plan) = self.plans.last_mut() else { unreachable!("it was just made") };
+        let total = plan.evaluations.iter().map(|evaluation| evaluation.network.blocks(at)).sum();
+        let mut count = BlockCount::new(Stage::Sampling, total, listener);
         let mut outputs = Vec::new();
         for evaluation in &mut plan.evaluations {
             let (batch, timesteps) = evaluation.batch(&plan.rows, &input, timestep)?;
-            outputs.push(evaluation.network.predict(&batch, &timesteps, at)?);
+            outputs.push(evaluation.network.predict(&batch, &timesteps, at, &mut count)?);
         }
         let Some(plan) = self.plans.last() else { unreachable!("it was just run") };
         let is_plain = !plan.prompts.iter().any(PromptSelection::is_composed);
@@ -243,11 +251,17 @@ impl Evaluation {
     }
 }
 
-impl Denoiser for GuidedDenoiser {
-    /// `x` holds `[images, channels, height, width]`.
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+impl GuidedDenoiser {
+    /// As [`Denoiser::denoise`](crate::samplers::Denoiser::denoise), for `x` `[images, channels, height, width]`. The blocks of
+    /// the network are reported to the listener.
+    pub(super) fn denoise(
+        &mut self,
+        x: &[f32],
+        level: NoiseLevel,
+        listener: &mut Listener<'_>,
+    ) -> Result<Vec<f32>, Error> {
         let input = self.noise_model.network_input(x, level.sigma);
-        let mut output = self.predict(input, level.timestep).map_err(SampleError::model)?;
+        let mut output = self.predict(input, level.timestep, listener)?;
         self.noise_model.to_denoised(x, &mut output, level.sigma);
         Ok(output)
     }

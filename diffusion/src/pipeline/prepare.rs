@@ -1,6 +1,7 @@
 //! The images of a task, encoded: the stage between the prompts and the sampling.
 
 use super::{Fill, Pipeline, Settings, Task, VaeTiling};
+use crate::blocks::BlockCount;
 use crate::event::notify;
 use crate::families::{Component, NetworkInput};
 use crate::image::Image;
@@ -177,15 +178,21 @@ impl Pipeline {
         let (mut all, total) = (Vec::new(), images.len());
         notify(listener, Event::Encoded { image: 0, total })?;
         for (image, pixels) in images.iter().enumerate() {
-            let encode = |encoder: &VaeEncoder| match tiling {
-                VaeTiling::Off => encoder.encode(pixels),
-                VaeTiling::Bands => encoder.encode_in_bands(pixels),
+            let encode = |encoder: &VaeEncoder, listener: &mut Listener<'_>| {
+                let is_in_bands = tiling == VaeTiling::Bands;
+                let total = if is_in_bands { encoder.band_blocks(pixels) } else { encoder.blocks() };
+                let count = &mut BlockCount::new(Stage::ImageEncoding, total, listener);
+                if is_in_bands {
+                    encoder.encode_in_bands_counted(pixels, count)
+                } else {
+                    encoder.encode_counted(pixels, count)
+                }
             };
-            let mut moments = encode(&encoder)?;
+            let mut moments = encode(&encoder, listener)?;
             let is_finite = expect_finite(Stage::ImageEncoding, moments.values().f32s()?).is_ok();
             if let Some(exact) = encoder.device().more_exact().filter(|_| !is_finite) {
                 encoder = self.load_encoder(&exact, listener)?;
-                moments = encode(&encoder)?;
+                moments = encode(&encoder, listener)?;
             }
             expect_finite(Stage::ImageEncoding, moments.values().f32s()?)?;
             all.push(moments);

@@ -87,8 +87,13 @@ impl Pipeline {
         settings: &'a Settings,
         listener: &'a RefCell<&mut Listener<'_>>,
     ) -> RefinedDenoiser<'a> {
-        let mut model =
-            RefinedDenoiser { model: Some(base), state: state.clone(), below: f64::NEG_INFINITY, next: None };
+        let mut model = RefinedDenoiser {
+            model: Some(base),
+            state: state.clone(),
+            below: f64::NEG_INFINITY,
+            next: None,
+            listener: Box::new(|event: Event<'_>| (*listener.borrow_mut())(event)),
+        };
         if let (Some(Refiner { pipeline, start }), Some(conditioning)) =
             (&mut self.refiner, &conditioning.refiner)
         {
@@ -124,6 +129,8 @@ pub(super) struct RefinedDenoiser<'a> {
     /// The refiner takes over below this time step.
     below: f64,
     next: Option<LoadRefiner<'a>>,
+    /// Is told of the blocks of the network.
+    listener: Box<Listener<'a>>,
 }
 
 impl Denoiser for RefinedDenoiser<'_> {
@@ -136,7 +143,7 @@ impl Denoiser for RefinedDenoiser<'_> {
             self.model = Some(next().map_err(SampleError::model)?);
         }
         let Some(model) = &mut self.model else { return Err(SampleError::Cancelled) };
-        let denoised = model.denoise(x, level)?;
+        let denoised = model.denoise(x, level, &mut *self.listener).map_err(SampleError::model)?;
         self.state.denoised.borrow_mut().clone_from(&denoised);
         Ok(denoised)
     }

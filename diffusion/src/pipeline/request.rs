@@ -141,6 +141,11 @@ impl Request {
             let Ok(mut pipeline) = handed_over.recv() else { unreachable!("it is handed over") };
             let draw = || {
                 let mut listener = |event: Event<'_>| {
+                    // Whoever does not look at blocks is not waited for in the middle of a step.
+                    if matches!(event, Event::Block { .. }) {
+                        let _ = send.try_send(event.into_owned());
+                        return stop.flow();
+                    }
                     let is_heard = send.send(event.into_owned()).is_ok();
                     if is_heard { stop.flow() } else { ControlFlow::Break(()) }
                 };

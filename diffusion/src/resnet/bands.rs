@@ -7,6 +7,7 @@
 
 use super::ResnetBlock;
 use crate::Error;
+use crate::blocks::BlockCount;
 use latent_tensor::{BAND_UNIT, Linear, PrecomputedNorm, Prologue, Tensor, Window, ops};
 use std::ops::Range;
 
@@ -52,11 +53,18 @@ fn bands(height: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
 impl ResnetBlock {
     /// As [`ResnetBlock::forward`] of one image without a time embedding, `count` rows at a time, a multiple of
     /// [`BAND_UNIT`]: the same values, bit for bit.
-    pub(crate) fn forward_in_bands(&self, stream: &mut impl BandStream, count: usize) -> Result<(), Error> {
+    /// Each band of each pass over the image is a block of `progress`.
+    pub(crate) fn forward_in_bands(
+        &self,
+        stream: &mut impl BandStream,
+        count: usize,
+        progress: &mut BlockCount<'_>,
+    ) -> Result<(), Error> {
         let [height, width, channels] = stream.dims();
         let mut sums = self.norm1.sums([height, width, channels])?;
         for rows in bands(height, count) {
             sums.add_rows(stream.input(rows.clone())?, rows)?;
+            progress.add()?;
         }
         let norm1 = sums.finish()?;
 
@@ -67,6 +75,7 @@ impl ResnetBlock {
             hidden.forget_above(rows.start);
             self.extend_hidden(stream, rows.start, rows.end, &norm1, &mut hidden)?;
             sums.add_rows(&hidden, rows)?;
+            progress.add()?;
         }
         let norm2 = sums.finish()?;
 
@@ -81,6 +90,7 @@ impl ResnetBlock {
             self.extend_hidden(stream, rows.start, end, &norm1, &mut hidden)?;
             let result = stream.result(rows.clone(), self.conv_shortcut.as_ref())?;
             ops::conv2d_add(&hidden, &self.conv2, prologue, rows, result)?;
+            progress.add()?;
         }
         Ok(())
     }
@@ -102,6 +112,16 @@ impl ResnetBlock {
         let input = stream.input(first.min(start.saturating_sub(1))..height.min(end + 1))?;
         let prologue = Prologue::norm_silu(norm1);
         Ok(ops::conv2d_append(input, &self.conv1, prologue, end, hidden)?)
+    }
+
+    /// Passes over the image that [`ResnetBlock::forward_in_bands`] makes.
+    pub(crate) fn passes_in_bands() -> usize {
+        3
+    }
+
+    /// Channels of the input.
+    pub(crate) fn inputs(&self) -> usize {
+        self.conv1.inputs()
     }
 
     /// Channels of the result.

@@ -5,6 +5,7 @@ mod part;
 
 pub use part::{Encoded, PartEncoder, TextPart};
 
+use crate::blocks::BlockCount;
 use crate::tokenizer::{CONTEXT, VOCABULARY};
 use crate::{Error, params::Params};
 use latent_loader::Weights;
@@ -147,7 +148,7 @@ impl TextEncoder {
     /// # Errors
     /// As [`TextEncoder::encode`].
     pub fn hidden(&self, chunks: &[[u32; CONTEXT]], skip: usize) -> Result<Tensor, Error> {
-        Ok(self.hidden_and_last(chunks, skip, false)?.0)
+        Ok(self.hidden_and_last(chunks, skip, false, &mut BlockCount::unwatched())?.0)
     }
 
     /// The hidden states of [`TextEncoder::hidden`], and those after all layers if `all_layers`; otherwise the same twice.
@@ -156,6 +157,7 @@ impl TextEncoder {
         chunks: &[[u32; CONTEXT]],
         skip: usize,
         all_layers: bool,
+        progress: &mut BlockCount<'_>,
     ) -> Result<(Tensor, Tensor), Error> {
         let count = (self.layers.len() + 1).checked_sub(skip).filter(|_| skip > 0);
         let bounds = crate::Bounds::new(1.0, (self.layers.len() + 1) as f64);
@@ -172,10 +174,12 @@ impl TextEncoder {
         let mut x = x.to(&self.device)?;
         for layer in &self.layers[..count] {
             x = layer.forward(x)?;
+            progress.add()?;
         }
         let hidden = x.clone();
         for layer in self.layers[count..].iter().filter(|_| all_layers) {
             x = layer.forward(x)?;
+            progress.add()?;
         }
         Ok((hidden, x))
     }

@@ -1,6 +1,7 @@
 //! A text encoder as a model uses it: which of its hidden states, and the pooled text.
 
 use super::{TextConfig, TextEncoder};
+use crate::blocks::BlockCount;
 use crate::tokenizer::{CONTEXT, END};
 use crate::{Error, params::Params};
 use latent_tensor::{Device, Linear, Tensor, ops};
@@ -86,11 +87,33 @@ impl PartEncoder {
     /// # Errors
     /// A token past the vocabulary, a CLIP skip of 0 or of more than the layers.
     pub fn encode(&self, chunks: &[[u32; CONTEXT]], clip_skip: usize) -> Result<Encoded, Error> {
-        let skip = match clip_skip {
-            0 => 0,
-            more => self.part.skip - 1 + more,
-        };
-        let (states, last) = self.encoder.hidden_and_last(chunks, skip, self.text_projection.is_some())?;
+        self.encode_counted(chunks, clip_skip, &mut BlockCount::unwatched())
+    }
+
+    /// The skip of [`TextEncoder::encode`] for a user's CLIP skip.
+    fn skip(&self, clip_skip: usize) -> usize {
+        if clip_skip == 0 { 0 } else { self.part.skip - 1 + clip_skip }
+    }
+
+    /// Number of layers that encoding computes, the blocks of a [`BlockCount`].
+    pub(crate) fn blocks(&self, clip_skip: usize) -> usize {
+        let layers = self.part.config.layers;
+        if self.text_projection.is_some() {
+            layers
+        } else {
+            (layers + 1).saturating_sub(self.skip(clip_skip))
+        }
+    }
+
+    /// As [`PartEncoder::encode`], with each layer reported.
+    pub(crate) fn encode_counted(
+        &self,
+        chunks: &[[u32; CONTEXT]],
+        clip_skip: usize,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Encoded, Error> {
+        let (skip, all) = (self.skip(clip_skip), self.text_projection.is_some());
+        let (states, last) = self.encoder.hidden_and_last(chunks, skip, all, count)?;
         let states = if self.part.final_norm { self.encoder.normalized(&states)? } else { states };
         let pooled = match &self.text_projection {
             Some(layer) => Some(self.pooled(layer, &last, chunks)?),

@@ -3,6 +3,7 @@
 use super::EPS;
 use super::config::UNetConfig;
 use super::transformer::{KeysValues, SpatialTransformer, TextKeys};
+use crate::blocks::BlockCount;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Epilogue, Padding, Prologue, Tensor, ops};
@@ -35,12 +36,19 @@ impl UNetLayer {
         })
     }
 
-    fn forward(&self, x: Tensor, time: &Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
-        let x = self.resnet.forward(x, Some(time))?;
-        match &self.attention {
-            Some(attention) => attention.forward(x, text),
-            None => Ok(x),
+    fn forward(
+        &self,
+        mut x: Tensor,
+        time: &Tensor,
+        text: &mut TextKeys<'_>,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
+        x = self.resnet.forward(x, Some(time))?;
+        if let Some(attention) = &self.attention {
+            x = attention.forward(x, text)?;
         }
+        count.add()?;
+        Ok(x)
     }
 }
 
@@ -80,12 +88,24 @@ impl CrossAttnDownBlock {
         x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
+        count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut skips = self.forward_layers(x, time, text)?;
+        let mut skips = self.forward_layers(x, time, text, count)?;
         if let (Some(downsampler), Some(x)) = (&self.downsampler, skips.last()) {
             skips.push(ops::conv2d(x, downsampler)?);
+            count.add()?;
         }
         Ok(skips)
+    }
+
+    /// Number of layers.
+    pub(super) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Number of blocks as [`BlockCount`] counts them: its skip connections.
+    pub(super) fn blocks(&self) -> usize {
+        self.layers() + usize::from(self.downsampler.is_some())
     }
 
     /// As [`CrossAttnDownBlock::forward`], without the downsampler.
@@ -94,10 +114,11 @@ impl CrossAttnDownBlock {
         mut x: Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
+        count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = Vec::new();
         for layer in &self.layers {
-            x = layer.forward(x, time, text)?;
+            x = layer.forward(x, time, text, count)?;
             skips.push(x.clone());
         }
         Ok(skips)
@@ -199,12 +220,13 @@ impl CrossAttnUpBlock {
         time: &Tensor,
         text: &mut TextKeys<'_>,
         skips: &mut Vec<Tensor>,
+        count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         for layer in &self.layers {
             if let Some(skip) = skips.pop() {
                 x = ops::concat_channels(&x, &skip)?;
             }
-            x = layer.forward(x, time, text)?;
+            x = layer.forward(x, time, text, count)?;
         }
         if let (Some(upsampler), Some(next)) = (&self.upsampler, skips.last()) {
             // Not always twice the size: a side of 3 can come from one of 5 or 6.

@@ -8,6 +8,7 @@
 
 use super::{Condition, ControlNetResiduals, UNet};
 use crate::Error;
+use crate::blocks::BlockCount;
 use latent_tensor::{Tensor, ops};
 
 /// Which hidden states a forward pass keeps or reuses.
@@ -39,17 +40,23 @@ impl UNet {
         time: &Tensor,
         condition: &Condition,
         deep: &DeepFeatures,
+        count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let (finest, _) = self.finest_up_block();
-        let mut skips = self.encoder.forward_finest(x, time, &mut condition.text.iter())?;
+        let mut skips = self.encoder.forward_finest(x, time, &mut condition.text.iter(), count)?;
         for (skip, more) in skips.iter_mut().zip(&deep.residuals) {
             *skip = ops::add(skip.clone(), more)?;
         }
         // The finest up block has the last keys and values of the text.
         let first = condition.text.len().saturating_sub(finest.text_keys());
         let mut text = condition.text[first..].iter();
-        let x = finest.forward(deep.features.clone(), time, &mut text, &mut skips)?;
+        let x = finest.forward(deep.features.clone(), time, &mut text, &mut skips, count)?;
         self.out(&x)
+    }
+
+    /// Number of blocks that a pass with [`DeepCache::Reuse`] computes.
+    pub(crate) fn finest_blocks(&self) -> usize {
+        self.encoder.finest_blocks() + self.finest_up_block().0.layers()
     }
 
     /// Residuals of the finest level.

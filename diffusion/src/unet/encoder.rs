@@ -4,6 +4,7 @@ use super::blocks::{CrossAttnDownBlock, UNetMidBlock};
 use super::config::UNetConfig;
 use super::embedding::{TimestepEmbedding, guidance_embedding, timestep_embedding};
 use super::transformer::{KeysValues, TextKeys};
+use crate::blocks::BlockCount;
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use std::fmt;
@@ -125,15 +126,27 @@ impl UNetEncoder {
         Ok(ops::silu(time)?)
     }
 
+    /// Number of blocks as [`BlockCount`] counts them: the first convolution, each layer and downsampler, the mid block.
+    pub(crate) fn blocks(&self) -> usize {
+        2 + self.down_blocks.iter().map(CrossAttnDownBlock::blocks).sum::<usize>()
+    }
+
+    /// Number of blocks of [`UNetEncoder::forward_finest`].
+    pub(super) fn finest_blocks(&self) -> usize {
+        1 + self.down_blocks[0].layers()
+    }
+
     /// The skip connections of the finest level.
     pub(super) fn forward_finest(
         &self,
         x: &Tensor,
         time: &Tensor,
         text: &mut TextKeys<'_>,
+        count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
-        skips.extend(self.down_blocks[0].forward_layers(skips[0].clone(), time, text)?);
+        count.add()?;
+        skips.extend(self.down_blocks[0].forward_layers(skips[0].clone(), time, text, count)?);
         Ok(skips)
     }
 
@@ -145,14 +158,17 @@ impl UNetEncoder {
         hint: Option<Tensor>,
         time: &Tensor,
         text: &mut TextKeys<'_>,
+        count: &mut BlockCount<'_>,
     ) -> Result<(Vec<Tensor>, Tensor), Error> {
         let hint = Epilogue { residual: hint, ..Epilogue::none() };
         // The last one is the input of the next block.
         let mut skips = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
+        count.add()?;
         for block in &self.down_blocks {
-            skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text)?);
+            skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text, count)?);
         }
         let mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        count.add()?;
         Ok((skips, mid))
     }
 }

@@ -16,6 +16,7 @@ pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
 pub use residuals::ControlNetResiduals;
 
+use crate::blocks::BlockCount;
 use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
 use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};
@@ -114,28 +115,46 @@ impl UNet {
         residuals: Option<ControlNetResiduals>,
         cache: DeepCache<'_>,
     ) -> Result<Tensor, Error> {
+        let count = &mut BlockCount::unwatched();
+        self.forward_counted(x, timesteps, condition, (residuals, cache), count)
+    }
+
+    /// Number of blocks as [`BlockCount`] counts them: 25 of Stable Diffusion 1.x, as its authors number them.
+    pub(crate) fn blocks(&self) -> usize {
+        self.encoder.blocks() + self.up_blocks.iter().map(CrossAttnUpBlock::layers).sum::<usize>()
+    }
+
+    /// As [`UNet::forward_with`], with each block reported.
+    pub(crate) fn forward_counted(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        condition: &Condition,
+        (residuals, cache): (Option<ControlNetResiduals>, DeepCache<'_>),
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
         let x = x.to(self.encoder.device())?;
         let time = self.encoder.time(timesteps, condition)?;
         let keep = match cache {
-            DeepCache::Reuse(deep) => return self.forward_finest(&x, &time, condition, deep),
+            DeepCache::Reuse(deep) => return self.forward_finest(&x, &time, condition, deep, count),
             DeepCache::Keep(keep) => Some(keep),
             DeepCache::Off => None,
         };
         let mut text = condition.text.iter();
-        let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text)?;
+        let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text, count)?;
         let finest_residuals = residuals.as_ref().filter(|_| keep.is_some()).map(|all| self.finest_of(all));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
         }
         let (finest, coarser) = self.finest_up_block();
         for block in coarser {
-            x = block.forward(x, &time, &mut text, &mut skips)?;
+            x = block.forward(x, &time, &mut text, &mut skips, count)?;
         }
         if let Some(keep) = keep {
             *keep =
                 Some(DeepFeatures { features: x.clone(), residuals: finest_residuals.unwrap_or_default() });
         }
-        x = finest.forward(x, &time, &mut text, &mut skips)?;
+        x = finest.forward(x, &time, &mut text, &mut skips, count)?;
         self.out(&x)
     }
 

@@ -30,9 +30,10 @@ pub use config::UpscalerConfig;
 pub use file::UpscalerFile;
 pub use tiles::Tiling;
 
+use crate::blocks::BlockCount;
 use crate::event::notify;
 use crate::params::Params;
-use crate::{Error, Event, Image, Listener};
+use crate::{Error, Event, Image, Listener, Stage};
 use head::UpscalerHead;
 use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
 use rrdb::Rrdb;
@@ -91,15 +92,16 @@ impl Upscaler {
     /// Pixels of another shape.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor, Error> {
         let x = unshuffle::unshuffle(pixels, self.config.unshuffle)?;
-        Ok(self.head.forward(&self.trunk(&x)?)?.to(&Device::Cpu)?)
+        Ok(self.head.forward(&self.trunk(&x, &mut BlockCount::unwatched())?)?.to(&Device::Cpu)?)
     }
 
     /// The layers before the image is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
-    fn trunk(&self, x: &Tensor) -> Result<Tensor, Error> {
+    fn trunk(&self, x: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
         let first = ops::conv2d(&x.to(&self.device)?, &self.conv_first)?;
         let mut hidden = first.clone();
         for block in &self.body {
             hidden = block.forward(hidden)?;
+            count.add()?;
         }
         let residual = Epilogue::residual(first);
         Ok(ops::conv2d_fused(&hidden, &self.conv_body, Prologue::none(), residual)?)
@@ -126,7 +128,8 @@ impl Upscaler {
         let total = tiles.len();
         notify(listener, Event::Upscaled { tile: 0, total })?;
         for (i, tile) in tiles.iter().enumerate() {
-            let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?)?.to(&Device::Cpu)?;
+            let mut count = BlockCount::new(Stage::Upscaling, self.body.len(), listener);
+            let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?, &mut count)?.to(&Device::Cpu)?;
             self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
             notify(listener, Event::Upscaled { tile: i + 1, total })?;
         }

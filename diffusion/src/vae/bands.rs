@@ -8,6 +8,7 @@
 //! In an encoder the image takes the place of the upsampler's input, and `conv_in` that of the upsampler's convolution.
 
 use crate::Error;
+use crate::blocks::BlockCount;
 use crate::resnet::{BandStream, InPlace, ResnetBlock};
 use latent_tensor::{BAND_UNIT, Conv2d, Linear, Prologue, Tensor, Window, ops};
 use std::ops::Range;
@@ -31,25 +32,42 @@ pub(super) fn level(
     entry: Option<BandInput<'_>>,
     resnets: &[ResnetBlock],
     bytes: usize,
+    progress: &mut BlockCount<'_>,
 ) -> Result<Tensor, Error> {
     let x = Window::whole(x)?;
     let [height, width, channels] = x.dims();
     let (scale, channels) = entry.map_or((1, channels), |entry| (entry.scale, entry.conv.outputs()));
     let dims = [scale * height, scale * width, channels];
-    let row = size_of::<f32>() * dims[1] * dims[2];
-    let count = (bytes / row / BAND_UNIT).max(1) * BAND_UNIT;
+    let count = rows_at_once(dims, bytes);
     let (mut stream, rest) = match (entry, resnets) {
         (Some(BandInput { conv, .. }), [first, rest @ ..]) => {
             let mut stream = UpsampledBands::new(x, conv, dims, first.outputs(), count)?;
-            first.forward_in_bands(&mut stream, count)?;
+            first.forward_in_bands(&mut stream, count, progress)?;
             (InPlace(stream.result), rest)
         }
         _ => (InPlace(x), resnets),
     };
     for resnet in rest {
-        resnet.forward_in_bands(&mut stream, count)?;
+        resnet.forward_in_bands(&mut stream, count, progress)?;
     }
     stream.into_tensor()
+}
+
+/// Rows of a band of about `bytes` bytes, of an image `[height, width, channels]`.
+fn rows_at_once(dims: [usize; 3], bytes: usize) -> usize {
+    let row = size_of::<f32>() * dims[1] * dims[2];
+    (bytes / row.max(1) / BAND_UNIT).max(1) * BAND_UNIT
+}
+
+/// Number of blocks that [`level`] counts for an input of some height and width, enlarged by `scale` to `channels`.
+pub(super) fn blocks(
+    [height, width, channels]: [usize; 3],
+    scale: usize,
+    resnets: usize,
+    bytes: usize,
+) -> usize {
+    let count = rows_at_once([scale * height, scale * width, channels], bytes);
+    resnets * ResnetBlock::passes_in_bands() * (scale * height).div_ceil(count)
 }
 
 /// The output of the convolution in front of a level, computed when its rows are asked for.

@@ -3,6 +3,7 @@
 use super::bands::{self, BAND_BYTES, BandInput};
 use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
+use crate::blocks::BlockCount;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Linear, Pool, Prologue, Tensor, ops};
@@ -73,9 +74,23 @@ impl VaeDecoder {
     /// # Errors
     /// Latents with another number of channels.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor, Error> {
-        let mut x = self.coarsest(latent)?;
+        self.decode_counted(latent, &mut BlockCount::unwatched())
+    }
+
+    /// Number of blocks of [`VaeDecoder::decode_counted`]: the mid block and each residual block.
+    pub(crate) fn blocks(&self) -> usize {
+        1 + self.up_blocks.iter().map(|block| block.resnets.len()).sum::<usize>()
+    }
+
+    /// As [`VaeDecoder::decode`], with each block reported.
+    pub(crate) fn decode_counted(
+        &self,
+        latent: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
+        let mut x = self.coarsest(latent, count)?;
         for block in &self.up_blocks {
-            x = block.forward(x)?;
+            x = block.forward(x, count)?;
         }
         self.image(&x)
     }
@@ -86,41 +101,79 @@ impl VaeDecoder {
     /// # Errors
     /// As [`VaeDecoder::decode`].
     pub fn decode_in_bands(&self, latent: &Tensor) -> Result<Tensor, Error> {
-        self.decode_in_bands_of(BAND_BYTES, latent)
+        self.decode_in_bands_of(BAND_BYTES, latent, &mut BlockCount::unwatched())
+    }
+
+    /// Number of blocks of [`VaeDecoder::decode_in_bands_counted`] of such latents: those of the coarser levels, and the
+    /// bands of the finest one.
+    pub(crate) fn band_blocks(&self, latent: &Tensor) -> usize {
+        let (&[batch, height, width, _], Device::Cpu, Some(finest)) =
+            (latent.dims(), &self.device, self.up_blocks.last())
+        else {
+            return self.blocks();
+        };
+        // What enters the finest level, whose width is that of the upsampler in front of it.
+        let scale = 1 << self.up_blocks.len().saturating_sub(2);
+        let inputs = finest.resnets.first().map_or(0, ResnetBlock::inputs);
+        let entry = (self.up_blocks.len() > 1).then_some(2);
+        let dims = [scale * height, scale * width, inputs];
+        let bands = bands::blocks(dims, entry.unwrap_or(1), finest.resnets.len(), BAND_BYTES);
+        batch * (self.blocks() - finest.resnets.len() + bands)
+    }
+
+    /// As [`VaeDecoder::decode_in_bands`], with each block reported.
+    pub(crate) fn decode_in_bands_counted(
+        &self,
+        latent: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
+        self.decode_in_bands_of(BAND_BYTES, latent, count)
     }
 
     /// As [`VaeDecoder::decode_in_bands`], with bands of about `bytes` bytes.
-    pub(super) fn decode_in_bands_of(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
+    pub(super) fn decode_in_bands_of(
+        &self,
+        bytes: usize,
+        latent: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
         if latent.dims().len() != 4 || self.device != Device::Cpu {
-            return self.decode(latent);
+            return self.decode_counted(latent, count);
         }
-        bands::one_by_one(latent, |latent| self.image_in_bands(bytes, latent))
+        bands::one_by_one(latent, |latent| self.image_in_bands(bytes, latent, count))
     }
 
-    fn image_in_bands(&self, bytes: usize, latent: &Tensor) -> Result<Tensor, Error> {
+    fn image_in_bands(
+        &self,
+        bytes: usize,
+        latent: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
         // Memory that sampling or the last image left would count towards the peak.
         Pool::global().release();
-        let mut x = self.coarsest(latent)?;
+        let mut x = self.coarsest(latent, count)?;
         let mut upsampler = None;
         if let [coarser @ .., finest] = &self.up_blocks[..] {
             for block in coarser {
                 x = upsample(x, upsampler)?;
                 // The enlarged tensor leaves a gap that is too small for the next one.
                 Pool::global().release();
-                x = block.resnets(x)?;
+                x = block.resnets(x, count)?;
                 upsampler = block.upsampler.as_ref();
             }
             let entry = upsampler.map(|conv| BandInput { conv, scale: 2 });
-            x = bands::level(x, entry, &finest.resnets, bytes)?;
+            x = bands::level(x, entry, &finest.resnets, bytes, count)?;
         }
         self.image(&x)
     }
 
     /// The input of the first level.
-    fn coarsest(&self, latent: &Tensor) -> Result<Tensor, Error> {
+    fn coarsest(&self, latent: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
         let x = ops::scale(latent.to(&self.device)?, 1.0 / self.scaling_factor)?;
         let x = ops::linear(&x, &self.post_quant_conv)?;
-        self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)
+        let x = self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)?;
+        count.add()?;
+        Ok(x)
     }
 
     /// The last convolution. It normalises while it reads and has three output channels, so it needs no bands.
@@ -155,13 +208,14 @@ impl UpDecoderBlock {
         })
     }
 
-    fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
-        upsample(self.resnets(x)?, self.upsampler.as_ref())
+    fn forward(&self, x: Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
+        upsample(self.resnets(x, count)?, self.upsampler.as_ref())
     }
 
-    fn resnets(&self, mut x: Tensor) -> Result<Tensor, Error> {
+    fn resnets(&self, mut x: Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
         for resnet in &self.resnets {
             x = resnet.forward(x, None)?;
+            count.add()?;
         }
         Ok(x)
     }

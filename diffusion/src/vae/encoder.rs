@@ -3,6 +3,7 @@
 use super::bands::{self, BAND_BYTES, BandInput};
 use super::mid_block::VaeMidBlock;
 use super::{EPS, VaeConfig};
+use crate::blocks::BlockCount;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Linear, Padding, Pool, Prologue, Tensor, ops};
@@ -67,8 +68,22 @@ impl VaeEncoder {
     /// # Errors
     /// An image that does not have three channels, or is smaller than the VAE's factor.
     pub fn encode(&self, image: &Tensor) -> Result<Moments, Error> {
+        self.encode_counted(image, &mut BlockCount::unwatched())
+    }
+
+    /// Number of blocks of [`VaeEncoder::encode_counted`]: each residual block and the mid block.
+    pub(crate) fn blocks(&self) -> usize {
+        1 + self.down_blocks.iter().map(|block| block.resnets.len()).sum::<usize>()
+    }
+
+    /// As [`VaeEncoder::encode`], with each block reported.
+    pub(crate) fn encode_counted(
+        &self,
+        image: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Moments, Error> {
         let x = ops::conv2d(&image.to(&self.device)?, &self.conv_in)?;
-        self.moments(self.coarser(x, &self.down_blocks)?)
+        self.moments(self.coarser(x, &self.down_blocks, count)?)
     }
 
     /// As [`VaeEncoder::encode`], with the same result, about half of the memory and about a third more time. Images are
@@ -77,33 +92,67 @@ impl VaeEncoder {
     /// # Errors
     /// As [`VaeEncoder::encode`].
     pub fn encode_in_bands(&self, image: &Tensor) -> Result<Moments, Error> {
-        self.encode_in_bands_of(BAND_BYTES, image)
+        self.encode_in_bands_of(BAND_BYTES, image, &mut BlockCount::unwatched())
+    }
+
+    /// Number of blocks of [`VaeEncoder::encode_in_bands_counted`] of such an image: the bands of the finest level, and the
+    /// blocks of the others.
+    pub(crate) fn band_blocks(&self, image: &Tensor) -> usize {
+        let (&[batch, height, width, _], Device::Cpu, Some(finest)) =
+            (image.dims(), &self.device, self.down_blocks.first())
+        else {
+            return self.blocks();
+        };
+        let dims = [height, width, self.conv_in.outputs()];
+        let bands = bands::blocks(dims, 1, finest.resnets.len(), BAND_BYTES);
+        batch * (self.blocks() - finest.resnets.len() + bands)
+    }
+
+    /// As [`VaeEncoder::encode_in_bands`], with each block reported.
+    pub(crate) fn encode_in_bands_counted(
+        &self,
+        image: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Moments, Error> {
+        self.encode_in_bands_of(BAND_BYTES, image, count)
     }
 
     /// As [`VaeEncoder::encode_in_bands`], with bands of about `bytes` bytes.
-    pub(super) fn encode_in_bands_of(&self, bytes: usize, image: &Tensor) -> Result<Moments, Error> {
-        let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode(image) };
+    pub(super) fn encode_in_bands_of(
+        &self,
+        bytes: usize,
+        image: &Tensor,
+        count: &mut BlockCount<'_>,
+    ) -> Result<Moments, Error> {
+        let [finest, coarser @ ..] = &self.down_blocks[..] else { return self.encode_counted(image, count) };
         if image.dims().len() != 4 || self.device != Device::Cpu {
-            return self.encode(image);
+            return self.encode_counted(image, count);
         }
         let values = bands::one_by_one(image, |image| {
             // Memory that earlier work left would count towards the peak.
             Pool::global().release();
             let entry = BandInput { conv: &self.conv_in, scale: 1 };
-            let x = bands::level(image.clone(), Some(entry), &finest.resnets, bytes)?;
+            let x = bands::level(image.clone(), Some(entry), &finest.resnets, bytes, count)?;
             let x = finest.downsample(x)?;
             Pool::global().release();
-            Ok(self.moments(self.coarser(x, coarser)?)?.values)
+            Ok(self.moments(self.coarser(x, coarser, count)?)?.values)
         })?;
         Ok(Moments { values, scaling_factor: self.scaling_factor })
     }
 
     /// Levels and the middle block.
-    fn coarser(&self, mut x: Tensor, levels: &[DownEncoderBlock]) -> Result<Tensor, Error> {
+    fn coarser(
+        &self,
+        mut x: Tensor,
+        levels: &[DownEncoderBlock],
+        count: &mut BlockCount<'_>,
+    ) -> Result<Tensor, Error> {
         for block in levels {
-            x = block.forward(x)?;
+            x = block.forward(x, count)?;
         }
-        self.mid_block.forward(x)
+        x = self.mid_block.forward(x)?;
+        count.add()?;
+        Ok(x)
     }
 
     fn moments(&self, x: Tensor) -> Result<Moments, Error> {
@@ -203,9 +252,10 @@ impl DownEncoderBlock {
         })
     }
 
-    fn forward(&self, mut x: Tensor) -> Result<Tensor, Error> {
+    fn forward(&self, mut x: Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
         for resnet in &self.resnets {
             x = resnet.forward(x, None)?;
+            count.add()?;
         }
         self.downsample(x)
     }

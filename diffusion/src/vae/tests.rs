@@ -1,6 +1,7 @@
 //! Decoding and encoding in bands give the bytes of doing so whole.
 
 use super::{VaeConfig, VaeDecoder, VaeEncoder};
+use crate::blocks::BlockCount;
 use crate::params::Params;
 use crate::rng::RngKind;
 use latent_kernels::parallel;
@@ -55,7 +56,8 @@ fn the_same_bytes_in_bands_of_any_height() {
             let whole = decoder.decode(&latent).unwrap();
             let row = 4 * whole.dims()[2] * channels[channels.len().min(2) - 1];
             for rows in [1, 4, 12, 16, 1000] {
-                let bands = decoder.decode_in_bands_of(rows * row, &latent).unwrap();
+                let bands =
+                    decoder.decode_in_bands_of(rows * row, &latent, &mut BlockCount::unwatched()).unwrap();
                 same_bytes(&whole, &bands, &format!("{channels:?} {size:?} bands of {rows} rows"));
             }
         }
@@ -67,7 +69,8 @@ fn the_same_bytes_on_any_number_of_threads() {
     let (decoder, latent) = (decoder(&[64, 128]), latent([1, 31, 40]));
     let whole = decoder.decode(&latent).unwrap();
     for threads in [1, 3] {
-        let decode = || decoder.decode_in_bands_of(8 * 4 * 80 * 128, &latent).unwrap();
+        let decode =
+            || decoder.decode_in_bands_of(8 * 4 * 80 * 128, &latent, &mut BlockCount::unwatched()).unwrap();
         same_bytes(&whole, &parallel::with_threads(threads, decode).unwrap(), &format!("{threads} threads"));
     }
 }
@@ -91,7 +94,13 @@ fn the_same_moments_in_bands_of_any_height() {
             let image = image(size);
             let whole = encoder.encode(&image).unwrap();
             for rows in [1, 4, 12, 16, 1000] {
-                let bands = encoder.encode_in_bands_of(rows * 4 * size[2] * channels[0], &image).unwrap();
+                let bands = encoder
+                    .encode_in_bands_of(
+                        rows * 4 * size[2] * channels[0],
+                        &image,
+                        &mut BlockCount::unwatched(),
+                    )
+                    .unwrap();
                 let what = format!("{channels:?} {size:?} bands of {rows} rows");
                 same_bytes(whole.values(), bands.values(), &what);
             }
@@ -99,7 +108,8 @@ fn the_same_moments_in_bands_of_any_height() {
     }
     let (encoder, image) = (encoder(&[32, 64, 64]), image([1, 400, 412]));
     let whole = encoder.encode(&image).unwrap();
-    let bands = || encoder.encode_in_bands_of(64 * 4 * 412 * 32, &image).unwrap();
+    let bands =
+        || encoder.encode_in_bands_of(64 * 4 * 412 * 32, &image, &mut BlockCount::unwatched()).unwrap();
     for threads in [1, 3] {
         let bands = parallel::with_threads(threads, bands).unwrap();
         same_bytes(whole.values(), bands.values(), &format!("{threads} threads"));
