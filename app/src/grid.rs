@@ -6,6 +6,7 @@ use crate::job::{Job, JobOption, JobOptionKind, find_option, random_seed};
 use crate::metadata::OutputTexts;
 use crate::session::{CancelToken, JobEvent, JobObserver, Session};
 use latent_diffusion::Image;
+use latent_diffusion::prompt::MAX_PROMPT_BYTES;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
@@ -126,6 +127,17 @@ pub struct DrawnGrid {
     pub cells: usize,
 }
 
+/// A prompt with other words in place of some, measured before it is made: a short prompt may have many of them.
+fn replaced(prompt: &str, words: &str, others: &str) -> Result<String, AppError> {
+    let count = prompt.matches(words).count();
+    let bytes = prompt.len() - count * words.len() + count * others.len();
+    if bytes > MAX_PROMPT_BYTES {
+        let max = MAX_PROMPT_BYTES >> 10;
+        return Err(AppError::BadInput(format!("prompt: becomes larger than {max} KiB; replace less")));
+    }
+    Ok(prompt.replace(words, others))
+}
+
 impl JobGrid {
     /// The grid of a job and of what changes from left to right and from top to bottom. Without a seed it gets a random
     /// one, which all images share.
@@ -158,6 +170,7 @@ impl JobGrid {
         if count > MAX_CELLS {
             return refuse(format!("{count} images are too many for one; the maximum is {MAX_CELLS}"));
         }
+        base.check_prompts()?;
         let prompt = axes.iter().flatten().find(|axis| axis.option == PROMPT);
         if let Some(value) = prompt.map(|axis| &axis.values[0]).filter(|value| !base.prompt.contains(*value))
         {
@@ -207,7 +220,9 @@ impl JobGrid {
             for (axis, value) in self.values(cell) {
                 let option = axis_option(axis)?;
                 match option.kind() {
-                    _ if option.name() == PROMPT => job.prompt = job.prompt.replace(&axis.values[0], value),
+                    _ if option.name() == PROMPT => {
+                        job.prompt = replaced(&job.prompt, &axis.values[0], value)?
+                    }
                     JobOptionKind::Values => option.set(&mut job, &value.split(',').collect::<Vec<_>>())?,
                     _ => option.add(&mut job, value)?,
                 }

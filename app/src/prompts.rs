@@ -3,14 +3,22 @@
 use crate::AppError;
 use crate::addons::tagged_lora;
 use crate::job::Job;
+use latent_diffusion::embeddings::LearnedEmbeddings;
 use latent_diffusion::lora::{Tag, take_tags};
-use latent_diffusion::prompt::{PromptSchedule, Wildcards, subprompts};
+use latent_diffusion::prompt::{PromptSchedule, Wildcards, encode_bounded, subprompts};
+use latent_diffusion::tokenizer::END;
 use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
 use std::ops::Range;
 use std::path::PathBuf;
 
 /// Images whose prompts are encoded at once.
 const MAX_ENCODED: usize = 64;
+
+/// Refuses texts of too many chunks, whatever textual inversions make of them.
+fn check_texts(schedule: &PromptSchedule) -> Result<(), Error> {
+    let none = LearnedEmbeddings::default();
+    schedule.texts().iter().try_for_each(|text| encode_bounded(text, END, &none).map(drop))
+}
 
 /// A prompt and its negative prompt.
 pub(crate) type PromptPair = [String; 2];
@@ -75,9 +83,9 @@ impl ResolvedPrompts {
     pub(crate) fn check(&self, first: usize, second: usize) -> Result<(), AppError> {
         for [prompt, negative] in &self.bare {
             for part in subprompts(prompt)? {
-                PromptSchedule::of_passes(part.text, first, second)?;
+                check_texts(&PromptSchedule::of_passes(part.text, first, second)?)?;
             }
-            PromptSchedule::of_passes(negative, first, second)?;
+            check_texts(&PromptSchedule::of_passes(negative, first, second)?)?;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ use crate::AppError;
 use crate::addons::{EmbeddingFiles, WeightedLora};
 use crate::device::DeviceOptions;
 use crate::model_file::PartFiles;
-use latent_diffusion::SizeConditioning;
+use latent_diffusion::prompt::check_bytes;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::Prediction;
 use latent_diffusion::schedule::{Convention, ScheduleKind};
+use latent_diffusion::{Setting, SizeConditioning};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -247,6 +248,7 @@ impl Job {
         if size == 0 {
             return refuse("batch size: 0 images at once; 1 is usual".into());
         }
+        self.check_prompts()?;
         let SamplingOptions { sigmas, steps, scheduler, compat, rho, .. } = &self.sampling;
         let others = steps.is_some() || scheduler.is_some() || compat.is_some() || rho.is_some();
         if !sigmas.is_empty() && others {
@@ -260,6 +262,12 @@ impl Job {
         }
         self.task.check()?;
         control::check(&self.control)
+    }
+
+    /// Refuses prompts that are too long, before anything is done with them.
+    pub(crate) fn check_prompts(&self) -> Result<(), AppError> {
+        check_bytes(&self.prompt, Setting::Prompt)?;
+        Ok(check_bytes(&self.negative_prompt, Setting::NegativePrompt)?)
     }
 
     /// The seeds of the images, counting up from the given one or else a random one.

@@ -8,10 +8,11 @@ pub use report::{
 };
 
 use crate::AppError;
+use latent_diffusion::Setting;
 use latent_diffusion::embeddings::{LearnedEmbeddings, TextualInversion};
 use latent_diffusion::families::Model;
 use latent_diffusion::lora::{Tag, take_tags};
-use latent_diffusion::prompt::{self, PromptSchedule, Wildcards, subprompts};
+use latent_diffusion::prompt::{self, PromptSchedule, Wildcards, check_bytes, subprompts};
 use latent_diffusion::tokenizer::END;
 use pieces::TokenNames;
 use std::path::Path;
@@ -38,7 +39,7 @@ impl PromptToExplain {
     /// steps.
     ///
     /// # Errors
-    /// Bad input: another number of steps, wildcards that cannot be resolved, a broken tag.
+    /// Bad input: another number of steps, a prompt that is too long, wildcards that cannot be resolved, a broken tag.
     pub fn new(
         given: &str,
         wildcards: Option<&Path>,
@@ -48,6 +49,7 @@ impl PromptToExplain {
         if steps == 0 || steps > MAX_STEPS {
             return Err(AppError::BadInput(format!("steps: {steps} is not in 1 to {MAX_STEPS}")));
         }
+        check_bytes(given, Setting::Prompt)?;
         let (mut prompt, mut template) = (given.to_owned(), None);
         if let Some(folder) = wildcards {
             [prompt] = Wildcards::open(folder)?.resolve([given], seed)?;
@@ -66,7 +68,7 @@ impl PromptToExplain {
     /// Splits the prompt into subprompts, texts of the steps, chunks and tokens, as a model's text encoders see it.
     ///
     /// # Errors
-    /// Bad input: a prompt that cannot be parsed, textual inversions without a model or of another kind of model.
+    /// Bad input: a prompt that cannot be parsed or has too many chunks, textual inversions without a model or of another kind of model.
     pub fn explain(
         self,
         model: Option<&Model>,
@@ -91,15 +93,16 @@ impl PromptToExplain {
         let mut subprompt_reports = Vec::new();
         for sub in subprompts(&self.bare)? {
             let schedule = PromptSchedule::new(sub.text, self.steps)?;
-            let text = |(place, text): (usize, &String)| PromptTextReport {
-                text: text.clone(),
-                steps: ranges((1..=self.steps).filter(|step| schedule.place(*step) == place)),
-                chunks: prompt::encode_with(text, padding, &words)
-                    .iter()
-                    .map(|chunk| names.tokens(chunk, padding))
-                    .collect(),
+            let places: Vec<usize> = (1..=self.steps).map(|step| schedule.place(step)).collect();
+            let text = |(place, text): (usize, &String)| -> Result<PromptTextReport, AppError> {
+                let chunks = prompt::encode_bounded(text, padding, &words)?;
+                Ok(PromptTextReport {
+                    text: text.clone(),
+                    steps: ranges((1..=self.steps).filter(|step| places[*step - 1] == place)),
+                    chunks: chunks.iter().map(|chunk| names.tokens(chunk, padding)).collect(),
+                })
             };
-            let texts = schedule.texts().iter().enumerate().map(text).collect();
+            let texts = schedule.texts().iter().enumerate().map(text).collect::<Result<_, _>>()?;
             subprompt_reports.push(SubpromptReport { weight: sub.weight, texts });
         }
         Ok(PromptReport {

@@ -4,6 +4,8 @@ use super::conditioning::{EncodeRequest, PassSteps};
 use super::refine::Refiner;
 use super::{Conditioning, Pipeline, Settings};
 use crate::params::Params;
+use crate::prompt::check_bytes;
+use crate::setting::Setting;
 use crate::stage::LoadedNetwork;
 use crate::text::{PartEncoder, TextPart};
 use crate::{Error, Listener};
@@ -18,7 +20,7 @@ impl Pipeline {
     /// in a negative prompt is a word.
     ///
     /// # Errors
-    /// A prompt that is too long for its schedules, a clip skip beyond the layers, steps that the model cannot take,
+    /// A prompt that is too long or has too many chunks ([`crate::prompt::MAX_PROMPT_BYTES`]), or is too long for its schedules, a clip skip beyond the layers, steps that the model cannot take,
     /// unreadable weights, a cancelled run.
     ///
     /// # Examples
@@ -57,6 +59,8 @@ impl Pipeline {
         second: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Conditioning, Error> {
+        prompts.iter().try_for_each(|prompt| check_bytes(prompt, Setting::Prompt))?;
+        negative_prompts.iter().try_for_each(|prompt| check_bytes(prompt, Setting::NegativePrompt))?;
         let request = EncodeRequest {
             positive: prompts,
             negative: negative_prompts,

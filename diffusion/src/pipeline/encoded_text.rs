@@ -147,7 +147,7 @@ fn text_chunks(
 ) -> Result<(Vec<Chunk>, Vec<usize>), Error> {
     let (mut chunks, mut counts) = (Vec::new(), Vec::new());
     for text in texts {
-        let own = prompt::encode_with(text, padding, words);
+        let own = prompt::encode_bounded(text, padding, words)?;
         counts.push(own.len());
         chunks.extend(own);
         if chunks.len() > MAX_CHUNKS {

@@ -22,12 +22,34 @@ pub use parse::{Segment, parse};
 pub use schedule::PromptSchedule;
 pub use wildcards::Wildcards;
 
+use crate::Error;
 use crate::embeddings::LearnedEmbeddings;
+use crate::setting::Setting;
 use crate::tokenizer::{CONTEXT, END, START, Tokenizer};
 use std::ops::Range;
 
 /// Tokens of a prompt in a chunk: all positions but the first and the last.
 const CHUNK_TOKENS: usize = CONTEXT - 2;
+
+/// Maximum size in bytes of a prompt: some ten thousand words, where a long prompt has a few hundred.
+pub const MAX_PROMPT_BYTES: usize = 64 << 10;
+
+/// Maximum number of chunks of a prompt: 7500 tokens. Each is seen by every attention in every step.
+pub const MAX_PROMPT_CHUNKS: usize = 100;
+
+/// Refuses a prompt of more than [`MAX_PROMPT_BYTES`], before anything is done with it.
+///
+/// # Errors
+/// [`Error::Setting`]: `setting`, the one that holds the prompt.
+pub fn check_bytes(prompt: &str, setting: Setting) -> Result<(), Error> {
+    match prompt.len() {
+        0..=MAX_PROMPT_BYTES => Ok(()),
+        bytes => {
+            let (bytes, max) = (bytes >> 10, MAX_PROMPT_BYTES >> 10);
+            Err(Error::setting(setting, format!("has {bytes} KiB of text; the maximum is {max} KiB")))
+        }
+    }
+}
 
 /// The input of one evaluation of the text encoder: 75 tokens of a prompt between start and end.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +92,21 @@ pub fn encode_with(prompt: &str, padding: u32, words: &LearnedEmbeddings) -> Vec
     chunks_with(&parse(prompt), Tokenizer::clip(), padding, words)
 }
 
+/// As [`encode_with`], for a prompt of at most [`MAX_PROMPT_CHUNKS`].
+///
+/// # Errors
+/// [`Error::Setting`]: a longer one.
+pub fn encode_bounded(prompt: &str, padding: u32, words: &LearnedEmbeddings) -> Result<Vec<Chunk>, Error> {
+    let chunks = up_to(MAX_PROMPT_CHUNKS, &parse(prompt), Tokenizer::clip(), padding, words);
+    if chunks.len() > MAX_PROMPT_CHUNKS {
+        let reason = format!(
+            "has more than {MAX_PROMPT_CHUNKS} chunks of {CHUNK_TOKENS} tokens; shorten it, or leave out some of its BREAKs"
+        );
+        return Err(Error::setting(Setting::Prompt, reason));
+    }
+    Ok(chunks)
+}
+
 /// Splits segments into chunks of 75 tokens, at least one. A break ends its chunk.
 #[must_use]
 pub fn chunks(segments: &[Segment], tokenizer: &Tokenizer, padding: u32) -> Vec<Chunk> {
@@ -85,14 +122,30 @@ pub fn chunks_with(
     padding: u32,
     words: &LearnedEmbeddings,
 ) -> Vec<Chunk> {
+    up_to(usize::MAX, segments, tokenizer, padding, words)
+}
+
+/// As [`chunks_with`], until there are more than `limit`.
+fn up_to(
+    limit: usize,
+    segments: &[Segment],
+    tokenizer: &Tokenizer,
+    padding: u32,
+    words: &LearnedEmbeddings,
+) -> Vec<Chunk> {
     let mut builder = ChunkBuilder { chunks: Vec::new(), tokens: Vec::with_capacity(CHUNK_TOKENS), padding };
     for segment in segments {
+        if builder.chunks.len() > limit {
+            break;
+        }
         match segment {
             Segment::Break => builder.cut(),
             Segment::Text { text, weight } => {
                 let ids = tokenizer.encode(text);
                 let mut rest = &ids[..];
-                while let [id, ..] = rest {
+                while let [id, ..] = rest
+                    && builder.chunks.len() <= limit
+                {
                     let (len, ids) = words.first(rest).unwrap_or((1, *id..id + 1));
                     builder.push(ids, *weight as f32);
                     rest = &rest[len..];

@@ -276,7 +276,10 @@ fn collect_ends(nodes: &[Node<'_>], pass: &Pass, ends: &mut BTreeSet<usize>) {
                 collect_ends(after, pass, ends);
             }
             Node::Alternate(parts) => {
-                ends.extend(1..=pass.steps);
+                // Once is enough: many alternations in many steps would take their product.
+                if ends.len() < pass.steps {
+                    ends.extend(1..=pass.steps);
+                }
                 parts.iter().for_each(|part| collect_ends(part, pass, ends));
             }
         }

@@ -172,6 +172,11 @@ fn hostile_prompts_take_linear_time() {
     for hostile in ["[", "]", "[a", "[a:b:1]", "[a|", "[|]", ":", "|", "\\", "[:", "(", "[(", "[:1]"] {
         linear(hostile, &|bytes| hostile.repeat(bytes / hostile.len()));
     }
+    // Each alternation changes with every step; only the first adds all of them.
+    let alternations = |bytes: usize| "[a|b]".repeat(bytes / 5);
+    assert_linear("alternations", 20_000, alternations, |prompt| {
+        assert_eq!(PromptSchedule::new(prompt, 4).unwrap().texts().len(), 2);
+    });
     linear("nested brackets", &|bytes| format!("{}{}", "[".repeat(bytes / 2), "]".repeat(bytes / 2)));
     linear("nested edits", &|bytes| format!("{}a{}", "[".repeat(bytes / 4), ":1]".repeat(bytes / 4)));
 }

@@ -1,6 +1,7 @@
 //! Random prompts: `__name__` becomes a line of a file, `{a|b}` one of its options.
 
-use crate::Error;
+use super::{MAX_PROMPT_BYTES, check_bytes};
+use crate::{Error, Setting};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,6 @@ use std::path::{Path, PathBuf};
 const MAX_DEPTH: usize = 16;
 /// Maximum number of random draws of a prompt: lines that name each other could grow without end.
 const MAX_DRAWS: usize = 10_000;
-/// Maximum size in bytes of a resolved prompt.
-const MAX_PROMPT_BYTES: usize = 1 << 20;
 /// Maximum size in bytes of a file.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const MARK: &str = "__";
@@ -59,9 +58,11 @@ impl Wildcards {
     ///
     /// # Errors
     /// [`Error::Setting`]: a name without a file, or that leads out of the folder; a file that is empty, too large, or not
-    /// UTF-8; wildcards that refer to each other in a circle, or make a prompt of more than a megabyte.
+    /// UTF-8; wildcards that refer to each other in a circle; a template, a line or a prompt of more than
+    /// [`MAX_PROMPT_BYTES`].
     pub fn resolve<const N: usize>(&mut self, templates: [&str; N], seed: u64) -> Result<[String; N], Error> {
         let mut out = [const { String::new() }; N];
+        templates.iter().try_for_each(|template| check_bytes(template, Setting::Prompt))?;
         for (stream, (out, template)) in (0..).zip(out.iter_mut().zip(templates)) {
             let mut draws = Draws { state: mix(mix(seed).wrapping_add(stream)), left: MAX_DRAWS };
             self.write(template, 0, &mut draws, out)?;
@@ -101,7 +102,7 @@ impl Wildcards {
                 _ => {}
             }
             if out.len() + len > MAX_PROMPT_BYTES {
-                return Err(wrong(format!("a prompt becomes larger than {} MB", MAX_PROMPT_BYTES >> 20)));
+                return Err(wrong(format!("a prompt becomes larger than {} KiB", MAX_PROMPT_BYTES >> 10)));
             }
             out.push_str(&rest[..len]);
             at += len;
@@ -173,6 +174,10 @@ impl Wildcards {
         let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().map(str::trim);
         let lines: Vec<String> =
             lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+        // It is taken apart whenever it is drawn.
+        if lines.iter().any(|line| line.len() > MAX_PROMPT_BYTES) {
+            return Err(wrong(&format!("has a line of more than {} KiB", MAX_PROMPT_BYTES >> 10)));
+        }
         if lines.is_empty() { Err(wrong("contains no lines")) } else { Ok(lines) }
     }
 }
@@ -181,9 +186,12 @@ impl Wildcards {
 fn name(text: &str) -> Option<&str> {
     let inside = text.strip_prefix(MARK)?;
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '\\' | ':' | '*');
-    let end = inside.find(|c| !is_part(c)).unwrap_or(inside.len());
-    let name = &inside[..inside[..end].find(MARK)?];
-    (!name.is_empty() && !name.starts_with('_')).then_some(name)
+    // Before all else, so that a row of underscores is not searched from each of them.
+    if inside.starts_with('_') {
+        return None;
+    }
+    let name = &inside[..inside.find(MARK)?];
+    (!name.is_empty() && name.chars().all(is_part)).then_some(name)
 }
 
 /// Braces with bars inside.
@@ -263,5 +271,5 @@ fn mix(state: u64) -> u64 {
 }
 
 fn wrong(reason: String) -> Error {
-    Error::setting(crate::Setting::Wildcards, reason)
+    Error::setting(Setting::Wildcards, reason)
 }

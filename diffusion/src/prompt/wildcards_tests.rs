@@ -30,7 +30,8 @@ fn folder() -> tempfile::TempDir {
         "wide4.txt",
         b"__one__ __one__ __one__ __one__ __one__ __one__ __one__ __one__ __one__ __one__ __one__",
     );
-    put("large.txt", "y".repeat(300_000).as_bytes());
+    put("large.txt", "y".repeat(30_000).as_bytes());
+    put("long.txt", "y".repeat(70_000).as_bytes());
     put("empty.txt", b"# nothing\n\n");
     put("bytes.txt", b"\xFF\xFE");
     folder
@@ -128,7 +129,8 @@ fn what_cannot_be_is_one_line() {
         ("__bytes__", "not UTF-8"),
         ("__circle__", "circle"),
         ("__wide__ __wide__", "10000 random draws"),
-        ("__large__ __large__ __large__ __large__", "1 MB"),
+        ("__large__ __large__ __large__ __large__", "becomes larger than 64 KiB"),
+        ("__long__", "a line of more than 64 KiB"),
     ] {
         let error = resolve(template, 1).unwrap_err();
         assert!(error.is_bad_input(), "{error}");
@@ -137,8 +139,10 @@ fn what_cannot_be_is_one_line() {
     }
     let deep = format!("{}a{}", "{b|".repeat(100), "}".repeat(100));
     assert!((0..50).any(|seed| resolve(&deep, seed).is_ok()));
-    let braces = format!("{}a{}", "{".repeat(50_000), "}".repeat(50_000));
+    let braces = format!("{}a{}", "{".repeat(30_000), "}".repeat(30_000));
     assert_eq!(resolve(&braces, 1).unwrap(), braces);
+    let error = resolve(&"a ".repeat(40_000), 1).unwrap_err().to_string();
+    assert_eq!(error, "prompt: has 78 KiB of text; the maximum is 64 KiB");
     assert!(Wildcards::open(Path::new("/nowhere")).unwrap_err().is_bad_input());
 }
 
@@ -166,4 +170,15 @@ proptest! {
             }
         }
     }
+}
+
+/// The end of a row of underscores was looked for from each of them.
+#[test]
+fn underscores_take_linear_time() {
+    let folder = folder();
+    let resolve = |template: &String| {
+        let [text] = Wildcards::open(folder.path()).unwrap().resolve([template.as_str()], 1).unwrap();
+        assert_eq!(text, *template);
+    };
+    latent_benches::growth::assert_linear("underscores", 8_000, |bytes| "_".repeat(bytes), resolve);
 }

@@ -70,3 +70,15 @@ fn a_long_word_takes_linear_time() {
     let encode = |word: &String| assert!(!tokenizer.encode(word).is_empty());
     assert_linear("one word", 20_000, |bytes| "ab".repeat(bytes / 2), encode);
 }
+
+/// Each was looked for to the end of the text.
+#[test]
+fn special_tokens_take_linear_time() {
+    let encode = |text: &String| assert!(!Tokenizer::clip().encode(text).is_empty());
+    for (special, _) in SPECIAL {
+        assert_linear(special, 40_000, |bytes| special.repeat(bytes / special.len()), encode);
+    }
+    assert_linear("beginnings", 40_000, |bytes| "<|end".repeat(bytes / 5), encode);
+    let ids = Tokenizer::clip().encode("<|<|endoftext|><|startoftext|>|>");
+    assert_eq!(ids[1..3], [END, START]);
+}
