@@ -29,5 +29,7 @@ mod prompts;
 mod replay;
 mod samplers;
 mod sdxl;
+mod streams;
+mod threads;
 mod upscale;
 mod words;

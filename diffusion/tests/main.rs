@@ -6,6 +6,7 @@
 mod made;
 
 mod batch;
+mod blocks;
 mod control;
 mod convert;
 mod drawing;
