@@ -10,6 +10,9 @@ use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Sides of tiles. Smaller ones would mostly see what overlaps, and there would be millions of them.
+const TILES: std::ops::RangeInclusive<usize> = 16..=8192;
+
 /// How many times as wide and high an image becomes without a network, if no factor is given.
 const DEFAULT_SCALE: f64 = 2.0;
 /// Maximum factor.
@@ -34,8 +37,14 @@ impl Enlarger {
     /// The network of a file or of a name among the models, if there is one, and tiles of that side in pixels.
     ///
     /// # Errors
-    /// A file that cannot be opened or is not an upscaler, or a name of no model or of several.
+    /// A side of tiles that is neither 0 nor in 16 to 8192, a file that cannot be opened or is not an upscaler, or a name of
+    /// no model or of several.
     pub fn open(model: Option<&Path>, models_dir: Option<&Path>, tile: usize) -> Result<Enlarger, AppError> {
+        if tile != 0 && !TILES.contains(&tile) {
+            let (min, max) = (TILES.start(), TILES.end());
+            let line = format!("tile: {tile} is not in {min} to {max}, nor 0 for the whole image");
+            return Err(AppError::BadInput(line));
+        }
         let open = |path: &Path| -> Result<_, AppError> {
             let path = model_file::locate(path, models_dir)?;
             Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))

@@ -90,6 +90,8 @@ fn what_cannot_be_enlarged_is_refused() {
         (&["4x.safetensors"], &["4x.safetensors", "not an image"]),
         (&["apple.png", "--scale", "0.5"], &["scale: 0.5", "1 to 16"]),
         (&["apple.png", "--scale", "nan"], &["scale: NaN"]),
+        (&["apple.png", "--tile", "1"], &["tile: 1 is not in 16 to 8192"]),
+        (&["apple.png", "--tile", "9000"], &["tile: 9000 is not in 16 to 8192"]),
         (&["apple.png", "-o", "no/folder.png"], &["no", "folder does not exist"]),
         (&["apple.png", "--upscale-model", "demo.safetensors"], &["not an upscaler but a model", "ESRGAN"]),
         (&["apple.png", "--upscale-model", "damaged.safetensors"], &["damaged.safetensors"]),
