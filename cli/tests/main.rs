@@ -9,6 +9,7 @@ mod bad_input;
 mod bench;
 mod control;
 mod convert;
+mod doctor;
 mod faults;
 mod few_steps;
 mod fuzz_replay;
