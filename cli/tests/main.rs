@@ -30,5 +30,6 @@ mod prompts;
 mod replay;
 mod samplers;
 mod sdxl;
+mod sweep;
 mod upscale;
 mod words;
