@@ -21,8 +21,11 @@ const ODD_VALUES: [&str; 16] = [
     "\u{664}",
     " 7",
     "a\u{202e}b\nc",
-    "\u{0}",
+    LONG,
 ];
+/// More digits than any number has.
+const LONG: &str =
+    "99999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999";
 /// Flags that only stand beside others.
 const COMPANIONS: [(&str, &[&str]); 4] = [
     ("control-image", &["--control-net=input.safetensors"]),
@@ -63,6 +66,7 @@ pub(super) fn verbs() -> Vec<Verb> {
         verb("devices", &[], &[]),
         verb("samplers", &[], &[]),
         verb("doctor", &[], &[]),
+        verb("bench", &[], &["--stage=text", "--runs=1"]),
         verb("completions", &["bash"], &[]),
         verb("man", &[], &["--output=folder.png"]),
     ]
@@ -231,10 +235,7 @@ fn odd_values(flag: &HelpFlag) -> Vec<Option<OsString>> {
         Some(_) if flag.is_path() => {
             odd_paths(flag.extension()).into_iter().map(|(_, path)| Some(path)).collect()
         }
-        // An argument cannot hold the null byte.
-        Some(_) => {
-            ODD_VALUES.iter().filter(|value| !value.contains('\0')).map(|value| Some(value.into())).collect()
-        }
+        Some(_) => ODD_VALUES.iter().map(|value| Some(value.into())).collect(),
     }
 }
 
