@@ -158,7 +158,7 @@ impl DeviceOptions {
     fn open_adapter(&self, adapter: &latent_diffusion::tensor::gpu::Adapter) -> Result<Device, AppError> {
         use latent_diffusion::tensor::{DType, gpu};
         let memory_limit = self.max_vram.map(|mib| mib << 20);
-        let cache = dirs::cache_dir().map(|folder| folder.join("latent").join("pipelines"));
+        let cache = pipeline_folder();
         let features = gpu::FeatureLevel::from_environment().map_err(AppError::BadInput)?.unwrap_or_default();
         let options = gpu::GpuOptions { memory_limit, cache, features, ..gpu::GpuOptions::default() };
         let run_time = |error: String| AppError::RunTime(format!("{}: {error}", adapter.name()));
@@ -182,6 +182,13 @@ impl DeviceOptions {
             DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
         }
     }
+}
+
+/// The folder in which what GPUs' drivers compiled is kept from run to run, where the system has one for such files.
+#[cfg(feature = "gpu")]
+#[must_use]
+pub fn pipeline_folder() -> Option<std::path::PathBuf> {
+    dirs::cache_dir().map(|folder| folder.join("latent").join("pipelines"))
 }
 
 /// Keeps what a GPU's driver compiled for the next run.

@@ -38,6 +38,7 @@ pub mod bench;
 pub mod contact_sheet;
 pub mod convert;
 pub mod device;
+pub mod doctor;
 mod error;
 pub mod grid;
 pub mod hash;

@@ -9,6 +9,7 @@ mod command_line;
 mod console;
 mod convert;
 mod device;
+mod doctor;
 mod draw;
 mod errors;
 mod grid;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Metadata(args) => metadata::run(&args),
         Command::Devices(args) => device::list(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Models(args) => models::run(&args),

@@ -78,6 +78,16 @@ impl Terminal {
     }
 }
 
+/// How the terminal of the standard output shows images, by its variables.
+pub(crate) fn detected() -> &'static str {
+    match guess(|name| std::env::var(name).unwrap_or_default()) {
+        Protocol::Kitty => "kitty's graphics",
+        Protocol::Iterm => "iTerm's inline images",
+        Protocol::Sixel => "sixels",
+        Protocol::Blocks => "coloured blocks",
+    }
+}
+
 /// The protocol that the terminal's variables point to.
 fn guess(variable: impl Fn(&str) -> String) -> Protocol {
     let (term, program) = (variable("TERM"), variable("TERM_PROGRAM"));

@@ -161,6 +161,8 @@ pub(crate) enum Command {
     Metadata(MetadataArgs),
     /// List the devices that can draw, with what each has
     Devices(DevicesArgs),
+    /// Look at this machine: versions, processor, memory, devices, folders and environment, and what can be done about each
+    Doctor(DoctorArgs),
     /// Show what a model file is, from its header alone
     Inspect(InspectArgs),
     /// Write a model in another layout or dtype, with LoRAs merged in
@@ -217,6 +219,16 @@ pub(crate) struct ModelsArgs {
 #[derive(clap::Args)]
 pub(crate) struct DevicesArgs {
     /// Print JSON; limits are in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "The status is 0, also where something could be better; it is 1 where no image can be drawn at all."
+)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON, for the report of a fault; like the text it shows no names of users and no contents of files
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -46,6 +46,9 @@ pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
 
+/// The library through which the kernels reach GPUs, and its version, for reports.
+pub const LIBRARY: (&str, &str) = ("wgpu", "30");
+
 pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{BindingAccess, Shader, ShaderVariant};

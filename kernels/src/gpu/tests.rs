@@ -33,6 +33,14 @@ fn parse(shader: &Shader, variant: &ShaderVariant) -> (Module, ModuleInfo) {
 }
 
 #[test]
+fn the_version_of_the_library_is_that_of_the_workspace() {
+    let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let (name, version) = LIBRARY;
+    let dependency = format!("\n{name} = {{ version = \"{version}\",");
+    assert!(std::fs::read_to_string(workspace).unwrap().contains(&dependency));
+}
+
+#[test]
 fn every_variant_is_valid_and_binds_what_the_rust_side_binds() {
     for shader in shaders::ALL {
         for variant in (shader.variants)() {

@@ -22,7 +22,7 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 pub use feature::Feature;
 pub(crate) use feature::Requires;
-pub use isa::{Isa, SimdOp};
+pub use isa::{ISA_VARIABLE, Isa, SimdOp};
 pub(crate) use math::exp2_below;
 pub use math::{exp2, sigmoid, silu};
 pub use neon::Neon;
