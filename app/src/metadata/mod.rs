@@ -1,11 +1,14 @@
 //! How an image was made, according to the metadata in its file.
 
 mod comfy;
-mod comfy_workflow;
+mod comfy_graph;
+mod comfy_nodes;
+mod comfy_text;
 pub mod container;
 mod detect;
 pub mod exif;
 mod image_metadata;
+mod json;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -19,7 +22,7 @@ use crate::AppError;
 use crate::input_file::open_image;
 use crate::text::clipped;
 use latent_loader::Plain;
-use std::fmt::Write as _;
+use std::fmt;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -39,7 +42,7 @@ pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let (file, _) = open_image(path)?;
     let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?;
-    detect::detect(&texts).ok_or_else(|| {
+    detect::detect(&texts).map_err(refuse)?.ok_or_else(|| {
         refuse(match &texts[..] {
             [] => "does not say how it was made; programs that send images on often remove that".into(),
             texts => format!("has only texts that no known program writes: {}", keywords(texts)),
@@ -57,23 +60,40 @@ fn keywords(texts: &[MetadataText]) -> String {
 /// The settings as lines of text for a person, safe to print on a terminal.
 #[must_use]
 pub fn summary(metadata: &ImageMetadata) -> String {
-    let mut out = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Further lines of a prompt are indented, so that none looks like a setting.
-        let lines: Vec<_> = value.lines().map(|line| Plain(line).to_string()).collect();
-        let _ = writeln!(out, "{}: {}", Plain(&clipped(name, MAX_NAME_CHARS)), lines.join("\n  "));
-    };
-    line("program", &metadata.program);
-    for (key, value) in metadata.settings() {
-        line(&key.name().replace('_', " "), value);
+    MetadataSummary(metadata).to_string()
+}
+
+/// Shows metadata as [`summary`] does, without a copy of it in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataSummary<'a>(pub &'a ImageMetadata);
+
+impl fmt::Display for MetadataSummary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata = self.0;
+        let mut line = |name: &str, value: &str| {
+            write!(f, "{}: ", Plain(&clipped(name, MAX_NAME_CHARS)))?;
+            for (at, line) in value.lines().enumerate() {
+                // Further lines of a prompt are indented, so that none looks like a setting.
+                let indent = if at == 0 { "" } else { "\n  " };
+                write!(f, "{indent}{}", Plain(line))?;
+            }
+            f.write_str("\n")
+        };
+        line("program", &metadata.program)?;
+        for (key, value) in metadata.settings() {
+            line(&key.name().replace('_', " "), value)?;
+        }
+        for (name, value) in &metadata.others {
+            line(name, &clipped(value, MAX_VALUE_CHARS))?;
+        }
+        if !metadata.not_followed.is_empty() {
+            line("not followed", &metadata.not_followed.join(", "))?;
+        }
+        let files = metadata.own.as_ref().and_then(|own| own.get("files")?.as_array());
+        for file in files.into_iter().flatten() {
+            let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+            line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")))?;
+        }
+        Ok(())
     }
-    for (name, value) in &metadata.others {
-        line(name, &clipped(value, MAX_VALUE_CHARS));
-    }
-    let files = metadata.own.as_ref().and_then(|own| own.get("files")?.as_array());
-    for file in files.into_iter().flatten() {
-        let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
-        line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")));
-    }
-    out
 }

@@ -48,7 +48,10 @@ fn bombs_are_bounded() {
     let largest = [b"a\0\0", packed(&vec![b'x'; 7 << 20]).as_slice()].concat();
     refused(png(&vec![chunk(b"zTXt", &largest); 5]), "32 MiB");
     let deep = "{\"a\":".repeat(100_000);
-    assert!(detect::detect(&texts(png(&[text("prompt", &deep), text("parameters", &deep)]))).is_some());
+    for keyword in ["prompt", "parameters"] {
+        let error = detect::detect(&texts(png(&[text(keyword, &deep)]))).unwrap_err();
+        assert!(error.contains("more than 100 levels deep"), "{error}");
+    }
 }
 
 /// Texts that a parser could go through again and again: the work grows no faster than they do.
@@ -103,12 +106,14 @@ fn hostile_exif_is_bounded() {
 /// Any bytes give an error of one line or metadata.
 fn survives(file: impl AsRef<[u8]>) {
     match contents(&mut Cursor::new(file)) {
-        Ok(contents) => {
-            if let Some(metadata) = detect::detect(&contents) {
+        Ok(contents) => match detect::detect(&contents) {
+            Ok(Some(metadata)) => {
                 assert!(!summary(&metadata).contains(|c: char| c.is_control() && c != '\n'));
                 assert!(metadata.json().is_object());
             }
-        }
+            Ok(None) => {}
+            Err(error) => assert!(!error.is_empty() && !error.contains(char::is_control), "{error:?}"),
+        },
         Err(error) => assert!(!error.is_empty() && !error.contains(char::is_control), "{error:?}"),
     }
 }

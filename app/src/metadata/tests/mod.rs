@@ -58,7 +58,7 @@ fn texts(file: Vec<u8>) -> Vec<MetadataText> {
 
 #[track_caller]
 fn metadata_of(file: Vec<u8>) -> ImageMetadata {
-    detect::detect(&texts(file)).unwrap()
+    detect::detect(&texts(file)).unwrap().unwrap()
 }
 
 /// The program and some of the settings.
