@@ -23,7 +23,7 @@ use crate::input_file::open_image;
 use crate::text::clipped;
 use latent_loader::Plain;
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 /// Maximum number of characters of a value in [`summary`].
@@ -41,12 +41,19 @@ const MAX_KEYWORD_CHARS: usize = 40;
 pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let (file, _) = open_image(path)?;
-    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?;
-    detect::detect(&texts).map_err(refuse)?.ok_or_else(|| {
-        refuse(match &texts[..] {
-            [] => "does not say how it was made; programs that send images on often remove that".into(),
-            texts => format!("has only texts that no known program writes: {}", keywords(texts)),
-        })
+    read_from(&mut BufReader::new(file)).map_err(refuse)
+}
+
+/// Reads the metadata of a PNG, JPEG or WebP file that is open. Its time and memory are bounded, whatever is in it.
+///
+/// # Errors
+/// The rest of a line that begins with the file's name: it cannot be read, has more than the bounds of `docs/metadata.md`,
+/// or does not say how its image was made.
+pub fn read_from(file: &mut (impl Read + Seek)) -> Result<ImageMetadata, String> {
+    let texts = container::read(file)?;
+    detect::detect(&texts)?.ok_or_else(|| match &texts[..] {
+        [] => "does not say how it was made; programs that send images on often remove that".into(),
+        texts => format!("has only texts that no known program writes: {}", keywords(texts)),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::metadata::json::with_json;
 use crate::metadata::{ImageMetadata, MetadataKey, comfy};
 use serde_json::{Value, json};
 
-fn parse(graph: &Value) -> Option<ImageMetadata> {
+pub(super) fn parse(graph: &Value) -> Option<ImageMetadata> {
     let parsed = with_json("prompt", &graph.to_string(), |json| {
         Graph::of_prompt(json)?.map_or(Ok(None), |graph| comfy::parse(&graph))
     });

@@ -1,6 +1,8 @@
 //! Files as other programs write them, made here from what is known of their formats, and broken ones.
 
 mod comfy;
+mod comfy_links;
+mod comfy_steps;
 mod hostile;
 mod programs;
 
