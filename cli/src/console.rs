@@ -8,7 +8,7 @@
 
 use latent_app::AppError;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{BufWriter, ErrorKind, StdoutLock, Write, stderr, stdout};
 use std::sync::OnceLock;
 
 /// The first error of the standard output that was passed over.
@@ -24,6 +24,14 @@ pub(crate) fn hint(line: impl Display) {
 pub(crate) fn print(text: &str) -> Result<(), AppError> {
     let mut out = stdout().lock();
     checked(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Writes to the standard output piece by piece.
+pub(crate) fn print_with(
+    write: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> std::io::Result<()>,
+) -> Result<(), AppError> {
+    let mut out = BufWriter::new(stdout().lock());
+    checked(write(&mut out).and_then(|()| out.flush()))
 }
 
 /// Writes to the standard output in the middle of work that goes on if that fails; [`check`] then says so at the end.

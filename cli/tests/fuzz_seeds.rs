@@ -19,6 +19,7 @@ fn seeds_are_written() {
         ("tokenizer", texts()),
         ("prompt", prompts()),
         ("image", images()),
+        ("metadata", metadata()),
     ] {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder).unwrap();
@@ -322,5 +323,84 @@ fn images() -> Seeds {
         "jpeg-inks".into(),
         [&[0], &include_bytes!("../../app/src/image_file/samples/cmyk.jpg")[..]].concat(),
     ));
+    seeds
+}
+
+/// The first byte tells what the rest is: 0 a whole file, 1 texts of a PNG, 2 EXIF of a WebP, 3 segments of a JPEG. Each text
+/// has a byte for its keyword, and 255 is between them.
+fn metadata() -> Seeds {
+    let webui = "a cat\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 5, Size: 512x768, \
+                 Model hash: 6ce0161689, Lora hashes: \"a: 1, b: 2\", Version: v1.10.1\nTemplate: {a|b}";
+    let graph = r#"{"3":{"class_type":"KSampler","inputs":{"seed":["8",0],"steps":9,"cfg":8,"sampler_name":"euler",
+        "scheduler":"simple","denoise":0.5,"positive":["6",0],"negative":["7",0],"latent_image":["5",0],"model":["4",0]}},
+        "4":{"class_type":"CheckpointLoaderSimple","inputs":{"ckpt_name":"a.safetensors"}},
+        "5":{"class_type":"EmptyLatentImage","inputs":{"width":64,"height":["8",0]}},
+        "6":{"class_type":"CLIPTextEncode","inputs":{"text":["9",0],"is_changed":[NaN]}},
+        "7":{"class_type":"ConditioningCombine","inputs":{"a":["6",0],"b":["10",0]}},
+        "8":{"class_type":"PrimitiveInt","inputs":{"value":64}},
+        "9":{"class_type":"StringConcatenate","inputs":{"string_a":"a","string_b":["11",0],"delimiter":", "}},
+        "10":{"class_type":"ImpactSwitch","inputs":{"select":1,"input1":["6",0],"input2":["7",0]}},
+        "11":{"class_type":"Text Concatenate","inputs":{"text_a":"b ","text_b":"c","clean_whitespace":"true"}},
+        "12":{"class_type":"SaveImage","inputs":{"images":["3",0]}}}"#;
+    let page = r#"{"nodes":[{"id":3,"type":"KSampler","widgets_values":[5,"fixed",20,8,"euler","normal",1],
+        "inputs":[{"name":"positive","link":1}]},{"id":6,"type":"CLIPTextEncode","widgets_values":["a hat"]}],
+        "links":[[1,6,0,3,0,"CONDITIONING"],{"id":2,"origin_id":6}]}"#;
+    let texts: [(&str, u8, &str); 14] = [
+        ("webui", 0, webui),
+        (
+            "latent",
+            1,
+            r#"{"version":"0.1.0","prompt":"a","seed":1,"files":[{"flag":"vae","name":"a","sha256":"0"}]}"#,
+        ),
+        ("prompt", 2, graph),
+        ("workflow", 3, page),
+        ("dream", 4, "\"a [dog] cat\" -s 50 -S 11 -W 640 -C7.5 -A k_euler"),
+        (
+            "sd-metadata",
+            5,
+            r#"{"app_version":"2","model_hash":"0","image":{"prompt":[{"prompt":"a [b]"}],"seed":1}}"#,
+        ),
+        (
+            "invoke",
+            6,
+            r#"{"app_version":"4","positive_prompt":"a","seed":7,"model":{"name":"b","hash":"c"}}"#,
+        ),
+        (
+            "fooocus",
+            0,
+            r#"{"base_model":"a","prompt":"a cat","seed":"5","resolution":"(896, 1152)","version":"Fooocus v2"}"#,
+        ),
+        ("swarm", 0, r#"{"sui_image_params":{"prompt":"a","seed":1,"swarm_version":"0.9"}}"#),
+        ("old-fooocus", 7, r#"{"prompt":"a","base_model":"b","steps":30}"#),
+        ("easy", 11, "dog"),
+        ("easy-json", 9, r#"{"Prompt":"a","Negative Prompt":"b","Steps":25}"#),
+        (
+            "draw-things",
+            10,
+            "<exif:UserComment><rdf:li>{&quot;c&quot;:&quot;a &#x201c;&amp;&quot;,&quot;size&quot;:&quot;5x6&quot;}</rdf:li></exif:UserComment>",
+        ),
+        ("novel", 8, "NovelAI\u{ff}"),
+    ];
+    let mut seeds: Seeds = Vec::new();
+    for (name, keyword, text) in texts {
+        // As `tEXt` and as `iTXt`.
+        seeds.push((format!("png-{name}"), [&[1, 48 + keyword], text.as_bytes()].concat()));
+        seeds.push((format!("itxt-{name}"), [&[1, keyword], text.as_bytes()].concat()));
+        // As `UserComment`, and as a comment.
+        seeds.push((format!("webp-{name}"), [&[2, 4], text.as_bytes()].concat()));
+        seeds.push((format!("jpeg-{name}"), [&[3, 0], text.as_bytes()].concat()));
+    }
+    let novel =
+        [&b"\x01\x38NovelAI\xff\x37{\"uc\":\"a\",\"steps\":28}\xff\x3ca cat\xff\x3dModel 1D44"[..]].concat();
+    seeds.push(("novel".into(), novel));
+    seeds.push(("make".into(), [b"\x02\x01prompt:", graph.as_bytes()].concat()));
+    seeds.push((
+        "maker-note".into(),
+        b"\x02\x05latent\0{\"version\":\"1\",\"seed\":3}\xff\x04UNICODE\0\0a".to_vec(),
+    ));
+    let mut whole = Cursor::new(vec![0]);
+    whole.set_position(1);
+    RgbaImage::new(2, 2).write_to(&mut whole, ImageFormat::Png).unwrap();
+    seeds.push(("whole".into(), whole.into_inner()));
     seeds
 }

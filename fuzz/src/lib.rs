@@ -10,6 +10,7 @@ pub mod folder;
 pub mod header;
 pub mod image_file;
 pub mod lora;
+pub mod metadata;
 pub mod prompt;
 pub mod tokenizer;
 
@@ -17,13 +18,14 @@ pub mod tokenizer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 6] = [
+pub const ALL: [Target; 7] = [
     ("header", header::run),
     ("folder", folder::run),
     ("lora", lora::run),
     ("tokenizer", tokenizer::run),
     ("prompt", prompt::run),
     ("image", image_file::run),
+    ("metadata", metadata::run),
 ];
 
 /// Asserts what holds for the text of every error.

@@ -4,21 +4,24 @@
 //! compressed texts are bounded.
 
 use super::exif;
-use super::texts::MetadataText;
+use super::texts::{MAX_TEXT_BYTES, MetadataText, latin1, text_length, utf8};
+use crate::text::clipped;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Maximum size of a text in bytes, also after it is decompressed: workflows with images in them have some megabytes.
-const MAX_TEXT_BYTES: usize = 8 << 20;
 /// Maximum size of an EXIF block in bytes, as all its tags may point to the same bytes.
 const MAX_EXIF_BYTES: usize = 4 << 20;
-/// Maximum size of all texts in bytes.
-const MAX_TOTAL_BYTES: usize = 32 << 20;
+/// Maximum size of all texts and their keywords in bytes, also after they are decompressed.
+const MAX_TOTAL_BYTES: usize = 16 << 20;
 /// Maximum number of texts.
 const MAX_TEXTS: usize = 1000;
+/// Maximum number of characters of a keyword in an error.
+const MAX_KEYWORD_CHARS: usize = 40;
 /// Maximum number of chunks and segments: an image of 8 GB in chunks of 8 KB has as many.
 const MAX_CHUNKS: usize = 1_000_000;
+/// What is shorter is read over, as looking for another place in a file takes longer.
+const MIN_SEEK_BYTES: u64 = 64 << 10;
 /// What XMP in a JPEG begins with.
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 const CUT_OFF: &str = "is cut off";
@@ -27,12 +30,13 @@ const CUT_OFF: &str = "is cut off";
 #[derive(Debug, Default)]
 struct TextCollector {
     texts: Vec<MetadataText>,
+    bytes: usize,
 }
 
 impl TextCollector {
     fn add(&mut self, keyword: &str, text: String) -> Result<(), String> {
-        let bytes = self.texts.iter().map(|text| text.text.len()).sum::<usize>() + text.len();
-        if self.texts.len() >= MAX_TEXTS || bytes > MAX_TOTAL_BYTES {
+        self.bytes = self.bytes.saturating_add(keyword.len()).saturating_add(text.len());
+        if self.texts.len() >= MAX_TEXTS || self.bytes > MAX_TOTAL_BYTES {
             return Err(format!("has more than {MAX_TEXTS} texts, or {} MiB of them", MAX_TOTAL_BYTES >> 20));
         }
         self.texts.push(MetadataText::new(keyword, text));
@@ -47,7 +51,8 @@ impl TextCollector {
                 MAX_EXIF_BYTES >> 20
             ));
         }
-        exif::read(block)?.into_iter().try_for_each(|text| self.add(&text.keyword, text.text))
+        // One by one, as all may be the same megabytes.
+        exif::read_each(block, &mut |keyword, text| self.add(keyword, text))
     }
 }
 
@@ -97,13 +102,25 @@ impl<F: Read + Seek> BoundedReader<'_, F> {
         Ok(bytes)
     }
 
+    /// The next bytes, of a fixed number.
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        self.left = self.left.checked_sub(N as u64).ok_or(CUT_OFF)?;
+        let mut bytes = [0; N];
+        self.file.read_exact(&mut bytes).map_err(read_error)?;
+        Ok(bytes)
+    }
+
     fn skip(&mut self, length: u64) -> Result<(), String> {
-        if self.left < length {
-            return Err(CUT_OFF.into());
+        self.left = self.left.checked_sub(length).ok_or(CUT_OFF)?;
+        if length >= MIN_SEEK_BYTES {
+            let distance = i64::try_from(length).map_err(|_| CUT_OFF)?;
+            self.file.seek(SeekFrom::Current(distance)).map_err(read_error)?;
+            return Ok(());
         }
-        self.file.seek(SeekFrom::Current(length as i64)).map_err(read_error)?;
-        self.left -= length;
-        Ok(())
+        match io::copy(&mut self.file.by_ref().take(length), &mut io::sink()).map_err(read_error)? {
+            read if read < length => Err(CUT_OFF.into()),
+            _ => Ok(()),
+        }
     }
 
     fn step_back(&mut self, length: u64) -> Result<(), String> {
@@ -120,33 +137,22 @@ fn read_error(error: io::Error) -> String {
     }
 }
 
-/// Refuses a text that is too long, before it is read.
-fn check(length: u64, what: &str) -> Result<usize, String> {
-    match usize::try_from(length) {
-        Ok(length) if length <= MAX_TEXT_BYTES => Ok(length),
-        _ => {
-            Err(format!("has a text of {length} bytes ({what}); the maximum is {} MiB", MAX_TEXT_BYTES >> 20))
-        }
-    }
-}
-
 /// PNG, third edition, sections 5 and 11.3.3.
 fn png(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollector) -> Result<(), String> {
     for _ in 0..MAX_CHUNKS {
-        let head = source.take(8)?;
-        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        let kind = [head[4], head[5], head[6], head[7]];
+        let length = u32::from_be_bytes(source.array()?);
+        let kind = source.array()?;
         match &kind {
             b"tEXt" | b"zTXt" | b"iTXt" | b"eXIf" => {
                 let name = String::from_utf8_lossy(&kind).into_owned();
-                let data = source.take(check(u64::from(length), &name)?)?;
+                let data = source.take(text_length(u64::from(length), &name)?)?;
                 let mut crc = Crc::new();
                 crc.update(&kind);
                 crc.update(&data);
-                if source.take(4)? != crc.sum().to_be_bytes() {
+                if source.array()? != crc.sum().to_be_bytes() {
                     return Err(format!("has a damaged text: the checksum of a chunk {name} is wrong"));
                 }
-                png_text(&kind, &data, texts)?;
+                png_text(&kind, data, texts)?;
             }
             b"IEND" => return Ok(()),
             _ => source.skip(u64::from(length) + 4)?,
@@ -155,22 +161,30 @@ fn png(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollect
     Err(format!("has more than {MAX_CHUNKS} chunks"))
 }
 
-fn png_text(kind: &[u8; 4], data: &[u8], texts: &mut TextCollector) -> Result<(), String> {
+fn png_text(kind: &[u8; 4], mut data: Vec<u8>, texts: &mut TextCollector) -> Result<(), String> {
     if kind == b"eXIf" {
-        return texts.add_exif(data);
+        return texts.add_exif(&data);
     }
-    let (keyword, data) = split_at_zero(data)?;
-    let keyword = latin1(keyword);
-    let text = match (kind, data) {
-        (b"tEXt", text) => latin1(text),
-        (b"zTXt", [0, packed @ ..]) => latin1(&inflate(packed)?),
+    let (keyword, rest) = split_at_zero(&data)?;
+    let keyword = latin1(keyword.to_vec())?;
+    let text = match (kind, rest) {
+        (b"tEXt", text) => {
+            let start = data.len() - text.len();
+            data.drain(..start);
+            latin1(data)?
+        }
+        (b"zTXt", [0, packed @ ..]) => latin1(inflate(packed)?)?,
         (b"iTXt", [compressed @ (0 | 1), 0, rest @ ..]) => {
             let (_language, rest) = split_at_zero(rest)?;
             let (_translated, text) = split_at_zero(rest)?;
-            let unpacked = if *compressed == 1 { inflate(text)? } else { text.to_vec() };
-            String::from_utf8_lossy(&unpacked).into_owned()
+            utf8(if *compressed == 1 { inflate(text)? } else { text.to_vec() })?
         }
-        _ => return Err(format!("has a text ({keyword:?}) of an unknown compression")),
+        _ => {
+            return Err(format!(
+                "has a text ({:?}) of an unknown compression",
+                clipped(&keyword, MAX_KEYWORD_CHARS)
+            ));
+        }
     };
     texts.add(&keyword, text)
 }
@@ -185,32 +199,27 @@ fn inflate(packed: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = ZlibDecoder::new(packed).take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text);
     read.map_err(|error| format!("has a compressed text that is broken: {error}"))?;
-    check(text.len() as u64, "decompressed")?;
+    text_length(text.len() as u64, "decompressed")?;
     Ok(text)
-}
-
-/// Latin-1, as PNG prescribes; UTF-8 where the bytes are valid UTF-8, which some programs write all the same.
-fn latin1(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
-    }
 }
 
 /// ITU T.81, annex B: segments until the image itself begins.
 fn jpeg(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollector) -> Result<(), String> {
     for _ in 0..MAX_CHUNKS {
-        let [0xff, marker] = source.take(2)?[..] else {
+        let [0xff] = source.array()? else {
             return Err("is broken: a segment of a JPEG does not begin as one".into());
         };
+        // Any number of these is padding.
+        let mut marker = 0xff;
+        while marker == 0xff {
+            [marker] = source.array()?;
+        }
         match marker {
-            // Padding, and segments without a length.
-            0xff => source.step_back(1)?,
+            // Segments without a length.
             0x01 | 0xd0..=0xd8 => {}
             0xd9 | 0xda => return Ok(()),
             _ => {
-                let length = source.take(2)?;
-                let length = u16::from_be_bytes([length[0], length[1]]);
+                let length = u16::from_be_bytes(source.array()?);
                 let length =
                     usize::from(length).checked_sub(2).ok_or("is broken: a segment has no length")?;
                 if !matches!(marker, 0xe1 | 0xfe) {
@@ -219,11 +228,11 @@ fn jpeg(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollec
                 }
                 let data = source.take(length)?;
                 if marker == 0xfe {
-                    texts.add("Comment", latin1(&data).trim_end_matches('\0').to_owned())?;
+                    texts.add("Comment", latin1(data)?.trim_end_matches('\0').to_owned())?;
                 } else if data.starts_with(b"Exif\0\0") {
                     texts.add_exif(&data)?;
                 } else if let Some(xmp) = data.strip_prefix(XMP) {
-                    texts.add("XML:com.adobe.xmp", String::from_utf8_lossy(xmp).into_owned())?;
+                    texts.add("XML:com.adobe.xmp", utf8(xmp.to_vec())?)?;
                 }
             }
         }
@@ -237,14 +246,14 @@ fn webp(source: &mut BoundedReader<'_, impl Read + Seek>, texts: &mut TextCollec
         if source.left < 8 {
             return Ok(());
         }
-        let head = source.take(8)?;
-        let length = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
+        let kind: [u8; 4] = source.array()?;
+        let length = u64::from(u32::from_le_bytes(source.array()?));
         let padding = (length % 2).min(source.left.saturating_sub(length));
-        match &head[..4] {
-            b"EXIF" => texts.add_exif(&source.take(check(length, "EXIF")?)?)?,
+        match &kind {
+            b"EXIF" => texts.add_exif(&source.take(text_length(length, "EXIF")?)?)?,
             b"XMP " => {
-                let data = source.take(check(length, "XMP")?)?;
-                texts.add("XML:com.adobe.xmp", String::from_utf8_lossy(&data).into_owned())?;
+                let data = source.take(text_length(length, "XMP")?)?;
+                texts.add("XML:com.adobe.xmp", utf8(data)?)?;
             }
             _ => source.skip(length)?,
         }

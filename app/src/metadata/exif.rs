@@ -4,7 +4,7 @@
 //! of the block is, as the Python library piexif does. What only this program reads is in `MakerNote`, which EXIF reserves
 //! for that.
 
-use super::texts::MetadataText;
+use super::texts::{MetadataText, utf8};
 use std::collections::HashSet;
 
 /// Tags that are read or written.
@@ -86,6 +86,19 @@ fn append(block: &mut Vec<u8>, tags: &[(u16, u16, Vec<u8>)]) {
 /// # Errors
 /// A part of a line, if it is not such a block.
 pub fn read(block: &[u8]) -> Result<Vec<MetadataText>, String> {
+    let mut texts = Vec::new();
+    read_each(block, &mut |keyword, text| {
+        texts.push(MetadataText::new(keyword, text));
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
+/// Gives the texts of a block to `add`, one by one.
+pub(super) fn read_each(
+    block: &[u8],
+    add: &mut dyn FnMut(&'static str, String) -> Result<(), String>,
+) -> Result<(), String> {
     let block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let big = match block.get(..4) {
         Some(b"MM\0\x2a") => true,
@@ -96,47 +109,52 @@ pub fn read(block: &[u8]) -> Result<Vec<MetadataText>, String> {
     let first = tiff.u32(4).map(|at| tiff.tags(at)).unwrap_or_default();
     let second = first.iter().find(|(tag, _)| *tag == EXIF_TAGS).and_then(|(_, value)| tiff.number(value));
     let second = second.map(|at| tiff.tags(at)).unwrap_or_default();
-    let mut texts = Vec::new();
     let mut seen = HashSet::new();
     // The first of each: a thousand tags may point to the same megabytes.
     for (tag, value) in first.iter().chain(&second).filter(|(tag, _)| seen.insert(*tag)) {
-        texts.extend(text(*tag, value).map(|(keyword, text)| MetadataText::new(keyword, text)));
+        if let Some((keyword, text)) = text(*tag, value)? {
+            add(keyword, text)?;
+        }
     }
-    Ok(texts)
+    Ok(())
 }
 
 /// A tag's text, if it is one that programs write the settings of an image into.
-fn text(tag: u16, value: &[u8]) -> Option<(&'static str, String)> {
-    let plain = || String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
-    match tag {
-        IMAGE_DESCRIPTION => Some(("ImageDescription", plain())),
-        MAKE => Some(("Make", plain())),
-        MODEL => Some(("Model", plain())),
-        SOFTWARE => Some(("Software", plain())),
-        USER_COMMENT => Some(("UserComment", comment(value))),
-        MAKER_NOTE => Some(("latent", String::from_utf8(value.strip_prefix(OURS)?.to_vec()).ok()?)),
+fn text(tag: u16, value: &[u8]) -> Result<Option<(&'static str, String)>, String> {
+    let plain = || Ok::<_, String>(utf8(value.to_vec())?.trim_end_matches('\0').to_owned());
+    Ok(match tag {
+        IMAGE_DESCRIPTION => Some(("ImageDescription", plain()?)),
+        MAKE => Some(("Make", plain()?)),
+        MODEL => Some(("Model", plain()?)),
+        SOFTWARE => Some(("Software", plain()?)),
+        USER_COMMENT => Some(("UserComment", comment(value)?)),
+        MAKER_NOTE => {
+            let own = value.strip_prefix(OURS).and_then(|own| String::from_utf8(own.to_vec()).ok());
+            own.map(|own| ("latent", own))
+        }
         _ => None,
-    }
+    })
 }
 
 /// The text of a `UserComment`, whose first eight bytes name its encoding.
-fn comment(value: &[u8]) -> String {
-    let text = value.strip_prefix(UNICODE).map(utf16);
-    let rest = || value.strip_prefix(b"ASCII\0\0\0").or(value.strip_prefix(&[0; 8])).unwrap_or(value);
-    text.unwrap_or_else(|| String::from_utf8_lossy(rest()).trim_end_matches('\0').to_owned())
+fn comment(value: &[u8]) -> Result<String, String> {
+    if let Some(units) = value.strip_prefix(UNICODE) {
+        return Ok(utf16(units));
+    }
+    let rest = value.strip_prefix(b"ASCII\0\0\0").or(value.strip_prefix(&[0; 8])).unwrap_or(value);
+    Ok(utf8(rest.to_vec())?.trim_end_matches('\0').to_owned())
 }
 
 /// UTF-16 of either byte order, which a byte order mark says, or else where the zeros of Latin letters are.
 fn utf16(bytes: &[u8]) -> String {
-    let pairs: Vec<[u8; 2]> = bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
-    let zeros = |i: usize| pairs.iter().filter(|pair| pair[i] == 0).count();
-    let big = match pairs.first() {
+    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    let zeros = |i: usize| pairs().filter(|pair| pair[i] == 0).count();
+    let big = match pairs().next() {
         Some([0xff, 0xfe]) => false,
         Some([0xfe, 0xff]) => true,
         _ => zeros(0) >= zeros(1),
     };
-    let units =
-        pairs.iter().map(|pair| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) });
+    let units = pairs().map(|pair| if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) });
     let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
     text.trim_start_matches('\u{feff}').trim_end_matches('\0').to_owned()
 }
@@ -185,6 +203,10 @@ impl<'a> Tiff<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn comment(value: &[u8]) -> String {
+        super::comment(value).unwrap()
+    }
 
     fn of(texts: &[MetadataText], keyword: &str) -> Option<String> {
         texts.iter().find(|text| text.keyword == keyword).map(|text| text.text.clone())

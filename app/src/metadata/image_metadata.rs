@@ -1,6 +1,12 @@
 //! How an image was made, under the same names whatever program wrote it.
 
-use serde_json::{Map, Value, json};
+use super::json::JsonObject;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Number, Value};
+use std::collections::BTreeMap;
+
+/// Maximum number of settings that only the program of a file knows.
+pub(super) const MAX_OTHERS: usize = 1000;
 
 /// A setting that most programs have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +91,11 @@ pub struct ImageMetadata {
     pub others: Vec<(String, String)>,
     /// The JSON object that Latent writes, as it is in the file.
     pub own: Option<Value>,
+    /// What the settings do not say, though it made the image: for each a setting and where it comes from, such as `prompt
+    /// (through ConditioningCombine, node 12)`.
+    pub not_followed: Vec<String>,
+    /// Whether there are more than [`MAX_OTHERS`] others.
+    has_too_many: bool,
 }
 
 impl ImageMetadata {
@@ -98,8 +109,9 @@ impl ImageMetadata {
         let value = value.into();
         let value = value.trim();
         if key == MetadataKey::Size {
-            let sides: Vec<&str> =
-                value.split(|c: char| !c.is_ascii_digit()).filter(|s| !s.is_empty()).collect();
+            let sides = value.split(|c: char| !c.is_ascii_digit()).filter(|s| !s.is_empty());
+            // One more than there may be.
+            let sides: Vec<&str> = sides.take(3).collect();
             if let [width, height] = sides[..] {
                 self.set(MetadataKey::Width, width);
                 self.set(MetadataKey::Height, height);
@@ -117,20 +129,35 @@ impl ImageMetadata {
 
     /// Keeps a setting that only the program has.
     pub(super) fn add_other(&mut self, name: &str, value: impl Into<String>) {
-        self.others.push((name.to_owned(), value.into()));
+        self.has_too_many |= self.others.len() >= MAX_OTHERS;
+        if !self.has_too_many {
+            self.others.push((name.to_owned(), value.into()));
+        }
     }
 
-    /// Keeps the members of a JSON object. `names` are what the program calls the settings.
-    pub(super) fn add_object(&mut self, object: &Map<String, Value>, names: &[SettingName]) {
+    /// The metadata, unless there is more than a person could read.
+    ///
+    /// # Errors
+    /// The rest of a line that begins with the file's name.
+    pub(super) fn bounded(self) -> Result<ImageMetadata, String> {
+        if self.has_too_many {
+            return Err(format!("has more than {MAX_OTHERS} settings of its program's own"));
+        }
+        Ok(self)
+    }
+
+    /// Keeps the members of a JSON object but those in `without`. `names` are what the program calls the settings.
+    pub(super) fn add_object(&mut self, object: &JsonObject<'_>, names: &[SettingName], without: &[&str]) {
         // In the order of the names, as several may be for one setting.
         for (name, key) in names {
-            if let Some(text) = object.get(*name).and_then(plain) {
+            if let Some(text) = object.get(name).and_then(|value| value.plain()) {
                 self.set(*key, text);
             }
         }
-        for (name, value) in object {
-            if names.iter().all(|(known, _)| known != name) && !value.is_null() {
-                self.add_other(name, plain(value).unwrap_or_else(|| value.to_string()));
+        for (name, value) in object.iter() {
+            let is_known = names.iter().any(|(known, _)| *known == name) || without.contains(&name);
+            if !is_known && *value != super::json::Json::Null {
+                self.add_other(name, value.plain().map_or_else(|| value.to_string(), Into::into));
             }
         }
     }
@@ -151,36 +178,51 @@ impl ImageMetadata {
         order.into_iter().filter_map(|key| Some((key, self.get(key)?)))
     }
 
-    /// The same as JSON: an object with `program`, `settings`, `others` and `latent`. Numbers are JSON numbers.
+    /// The same as JSON: an object with `program`, `settings`, `others`, `not_followed` and `latent`. Numbers are JSON
+    /// numbers. Serializing the metadata itself gives the same without a copy of it in memory.
     #[must_use]
     pub fn json(&self) -> Value {
-        let settings = self.settings().map(|(key, value)| {
-            let number = Some(key).filter(|key| key.is_number()).and(serde_json::from_str(value).ok());
-            (key.name().to_owned(), number.filter(Value::is_number).unwrap_or_else(|| value.into()))
-        });
-        let mut others = Map::new();
-        for (name, value) in &self.others {
-            // What the file has twice becomes a list.
-            match others.get_mut(name) {
-                None => drop(others.insert(name.clone(), value.as_str().into())),
-                Some(Value::Array(list)) => list.push(value.as_str().into()),
-                Some(first) => *first = json!([first.take(), value]),
-            }
-        }
-        json!({
-            "program": self.program,
-            "settings": settings.collect::<Map<_, _>>(),
-            "others": others,
-            "latent": self.own,
-        })
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-/// A string, a number or a truth value as text.
-pub(super) fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
+/// A setting in JSON.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum SettingValue<'a> {
+    Number(Number),
+    Text(&'a str),
+}
+
+/// Other settings of one name.
+struct SameName<'a>(Vec<&'a str>);
+
+impl Serialize for SameName<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What the file has twice becomes a list.
+        match self.0[..] {
+            [text] => serializer.serialize_str(text),
+            _ => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for ImageMetadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let settings = self.settings().map(|(key, value)| {
+            let number = Some(key).filter(|key| key.is_number()).and(serde_json::from_str(value).ok());
+            (key.name(), number.map_or(SettingValue::Text(value), SettingValue::Number))
+        });
+        let mut others: BTreeMap<&str, SameName<'_>> = BTreeMap::new();
+        for (name, value) in &self.others {
+            others.entry(name).or_insert_with(|| SameName(Vec::new())).0.push(value);
+        }
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("latent", &self.own)?;
+        map.serialize_entry("not_followed", &self.not_followed)?;
+        map.serialize_entry("others", &others)?;
+        map.serialize_entry("program", &self.program)?;
+        map.serialize_entry("settings", &settings.collect::<BTreeMap<_, _>>())?;
+        map.end()
     }
 }

@@ -1,11 +1,14 @@
 //! How an image was made, according to the metadata in its file.
 
 mod comfy;
-mod comfy_workflow;
+mod comfy_graph;
+mod comfy_nodes;
+mod comfy_text;
 pub mod container;
 mod detect;
 pub mod exif;
 mod image_metadata;
+mod json;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -19,8 +22,8 @@ use crate::AppError;
 use crate::input_file::open_image;
 use crate::text::clipped;
 use latent_loader::Plain;
-use std::fmt::Write as _;
-use std::io::BufReader;
+use std::fmt;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 /// Maximum number of characters of a value in [`summary`].
@@ -38,12 +41,19 @@ const MAX_KEYWORD_CHARS: usize = 40;
 pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let (file, _) = open_image(path)?;
-    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?;
-    detect::detect(&texts).ok_or_else(|| {
-        refuse(match &texts[..] {
-            [] => "does not say how it was made; programs that send images on often remove that".into(),
-            texts => format!("has only texts that no known program writes: {}", keywords(texts)),
-        })
+    read_from(&mut BufReader::new(file)).map_err(refuse)
+}
+
+/// Reads the metadata of a PNG, JPEG or WebP file that is open. Its time and memory are bounded, whatever is in it.
+///
+/// # Errors
+/// The rest of a line that begins with the file's name: it cannot be read, has more than the bounds of `docs/metadata.md`,
+/// or does not say how its image was made.
+pub fn read_from(file: &mut (impl Read + Seek)) -> Result<ImageMetadata, String> {
+    let texts = container::read(file)?;
+    detect::detect(&texts)?.ok_or_else(|| match &texts[..] {
+        [] => "does not say how it was made; programs that send images on often remove that".into(),
+        texts => format!("has only texts that no known program writes: {}", keywords(texts)),
     })
 }
 
@@ -57,23 +67,40 @@ fn keywords(texts: &[MetadataText]) -> String {
 /// The settings as lines of text for a person, safe to print on a terminal.
 #[must_use]
 pub fn summary(metadata: &ImageMetadata) -> String {
-    let mut out = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Further lines of a prompt are indented, so that none looks like a setting.
-        let lines: Vec<_> = value.lines().map(|line| Plain(line).to_string()).collect();
-        let _ = writeln!(out, "{}: {}", Plain(&clipped(name, MAX_NAME_CHARS)), lines.join("\n  "));
-    };
-    line("program", &metadata.program);
-    for (key, value) in metadata.settings() {
-        line(&key.name().replace('_', " "), value);
+    MetadataSummary(metadata).to_string()
+}
+
+/// Shows metadata as [`summary`] does, without a copy of it in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataSummary<'a>(pub &'a ImageMetadata);
+
+impl fmt::Display for MetadataSummary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metadata = self.0;
+        let mut line = |name: &str, value: &str| {
+            write!(f, "{}: ", Plain(&clipped(name, MAX_NAME_CHARS)))?;
+            for (at, line) in value.lines().enumerate() {
+                // Further lines of a prompt are indented, so that none looks like a setting.
+                let indent = if at == 0 { "" } else { "\n  " };
+                write!(f, "{indent}{}", Plain(line))?;
+            }
+            f.write_str("\n")
+        };
+        line("program", &metadata.program)?;
+        for (key, value) in metadata.settings() {
+            line(&key.name().replace('_', " "), value)?;
+        }
+        for (name, value) in &metadata.others {
+            line(name, &clipped(value, MAX_VALUE_CHARS))?;
+        }
+        if !metadata.not_followed.is_empty() {
+            line("not followed", &metadata.not_followed.join(", "))?;
+        }
+        let files = metadata.own.as_ref().and_then(|own| own.get("files")?.as_array());
+        for file in files.into_iter().flatten() {
+            let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+            line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")))?;
+        }
+        Ok(())
     }
-    for (name, value) in &metadata.others {
-        line(name, &clipped(value, MAX_VALUE_CHARS));
-    }
-    let files = metadata.own.as_ref().and_then(|own| own.get("files")?.as_array());
-    for file in files.into_iter().flatten() {
-        let text = |key| file.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
-        line(text("flag"), &format!("{} (SHA-256 {})", text("name"), text("sha256")));
-    }
-    out
 }

@@ -1,7 +1,7 @@
 //! Programs whose texts are JSON objects, or keys of their own: tables of what each calls a setting.
 
 use super::image_metadata::{ImageMetadata, MetadataKey, SettingName};
-use serde_json::{Map, Value};
+use super::json::{Json, JsonObject};
 
 /// `invokeai_metadata` of InvokeAI 3 and later.
 const INVOKE: [SettingName; 9] = [
@@ -16,17 +16,17 @@ const INVOKE: [SettingName; 9] = [
     ("strength", MetadataKey::Strength),
 ];
 
-pub(super) fn invoke(mut object: Map<String, Value>) -> ImageMetadata {
-    let mut metadata = ImageMetadata::new(&version("InvokeAI", object.remove("app_version")));
-    if let Some(Value::Object(model)) = object.remove("model") {
+pub(super) fn invoke(object: &JsonObject<'_>) -> ImageMetadata {
+    let mut metadata = ImageMetadata::new(&version("InvokeAI", object.text("app_version")));
+    if let Some(Json::Object(model)) = object.get("model") {
         let names = ["model_name", "name", "key"];
-        let name = names.iter().find_map(|key| model.get(*key)?.as_str()).unwrap_or("");
+        let name = names.iter().find_map(|key| model.text(key)).unwrap_or("");
         metadata.set(MetadataKey::Model, name);
         // Newer versions write `blake3:…`, a hash that no other program has.
-        let hash = model.get("hash").and_then(Value::as_str).unwrap_or("");
+        let hash = model.text("hash").unwrap_or("");
         metadata.add_other("model hash", hash);
     }
-    metadata.add_object(&object, &INVOKE);
+    metadata.add_object(object, &INVOKE, &["app_version", "model"]);
     metadata
 }
 
@@ -41,40 +41,44 @@ const SD_METADATA: [SettingName; 7] = [
     ("strength", MetadataKey::Strength),
 ];
 
-pub(super) fn sd_metadata(mut object: Map<String, Value>) -> ImageMetadata {
-    let mut metadata = ImageMetadata::new(&version("InvokeAI", object.remove("app_version")));
-    if let Some(Value::Object(mut image)) = object.remove("image") {
+pub(super) fn sd_metadata(object: &JsonObject<'_>) -> ImageMetadata {
+    let mut metadata = ImageMetadata::new(&version("InvokeAI", object.text("app_version")));
+    if let Some(Json::Object(image)) = object.get("image") {
         // A text, or a list of texts and their weights.
-        let prompt = match image.remove("prompt") {
-            Some(Value::String(prompt)) => prompt,
-            Some(Value::Array(list)) => {
-                list.iter().filter_map(|part| part.get("prompt")?.as_str()).collect::<Vec<_>>().join(" ")
+        match image.get("prompt") {
+            Some(Json::Text(prompt)) => words_in_brackets(&mut metadata, prompt),
+            Some(Json::List(list)) => {
+                let parts: Vec<_> = list.iter().filter_map(|part| part.get("prompt")?.as_str()).collect();
+                words_in_brackets(&mut metadata, &parts.join(" "));
             }
-            _ => String::new(),
-        };
-        words_in_brackets(&mut metadata, &prompt);
-        metadata.add_object(&image, &SD_METADATA);
+            _ => {}
+        }
+        metadata.add_object(image, &SD_METADATA, &["prompt"]);
     }
     metadata.add_object(
-        &object,
+        object,
         &[("model_weights", MetadataKey::Model), ("model_hash", MetadataKey::ModelHash)],
+        &["app_version", "image"],
     );
     metadata
 }
 
 /// What is in square brackets is the negative prompt.
 fn words_in_brackets(metadata: &mut ImageMetadata, prompt: &str) {
-    let (mut positive, mut negative) = (String::new(), Vec::new());
+    let (mut positive, mut negative) = (String::new(), String::new());
     let mut rest = prompt;
     while let Some((before, tail)) = rest.split_once('[') {
         let Some((inside, tail)) = tail.split_once(']') else { break };
         positive.push_str(before);
-        negative.push(inside.trim());
+        if !negative.is_empty() {
+            negative.push_str(", ");
+        }
+        negative.push_str(inside.trim());
         rest = tail;
     }
     positive.push_str(rest);
     metadata.set(MetadataKey::Prompt, positive);
-    metadata.set(MetadataKey::Negative, negative.join(", "));
+    metadata.set(MetadataKey::Negative, negative);
 }
 
 /// `Dream` of InvokeAI 1: the prompt in quotes and flags of one letter.
@@ -117,9 +121,9 @@ const NOVEL: [SettingName; 10] = [
     ("strength", MetadataKey::Strength),
 ];
 
-pub(super) fn novel(description: &str, source: Option<&str>, object: &Map<String, Value>) -> ImageMetadata {
+pub(super) fn novel(description: &str, source: Option<&str>, object: &JsonObject<'_>) -> ImageMetadata {
     let mut metadata = ImageMetadata::new("NovelAI");
-    metadata.add_object(object, &NOVEL);
+    metadata.add_object(object, &NOVEL, &[]);
     metadata.set(MetadataKey::Prompt, description);
     // `Stable Diffusion 1D44365E`: a name and a hash.
     if let Some((name, hash)) = source.and_then(|source| source.rsplit_once(' ')) {
@@ -149,10 +153,9 @@ const FOOOCUS: [SettingName; 16] = [
     ("vae", MetadataKey::Vae),
 ];
 
-pub(super) fn fooocus(mut object: Map<String, Value>) -> ImageMetadata {
-    let version = object.remove("version").and_then(|version| Some(version.as_str()?.to_owned()));
-    let mut metadata = ImageMetadata::new(version.as_deref().unwrap_or("Fooocus"));
-    metadata.add_object(&object, &FOOOCUS);
+pub(super) fn fooocus(object: &JsonObject<'_>) -> ImageMetadata {
+    let mut metadata = ImageMetadata::new(object.text("version").unwrap_or("Fooocus"));
+    metadata.add_object(object, &FOOOCUS, &["version"]);
     metadata
 }
 
@@ -169,9 +172,9 @@ const DRAW_THINGS: [SettingName; 9] = [
     ("strength", MetadataKey::Strength),
 ];
 
-pub(super) fn draw_things(object: &Map<String, Value>) -> ImageMetadata {
+pub(super) fn draw_things(object: &JsonObject<'_>) -> ImageMetadata {
     let mut metadata = ImageMetadata::new("Draw Things");
-    metadata.add_object(object, &DRAW_THINGS);
+    metadata.add_object(object, &DRAW_THINGS, &[]);
     metadata
 }
 
@@ -203,9 +206,9 @@ pub(super) const EASY: [SettingName; 24] = [
     ("Scheduler", MetadataKey::Scheduler),
 ];
 
-pub(super) fn easy(object: &Map<String, Value>) -> ImageMetadata {
+pub(super) fn easy(object: &JsonObject<'_>) -> ImageMetadata {
     let mut metadata = ImageMetadata::new("Easy Diffusion");
-    metadata.add_object(object, &EASY);
+    metadata.add_object(object, &EASY, &[]);
     metadata
 }
 
@@ -224,15 +227,15 @@ const SWARM: [SettingName; 11] = [
     ("model", MetadataKey::Model),
 ];
 
-pub(super) fn swarm(mut object: Map<String, Value>) -> ImageMetadata {
-    let mut metadata = ImageMetadata::new(&version("SwarmUI", object.remove("swarm_version")));
-    metadata.add_object(&object, &SWARM);
+pub(super) fn swarm(object: &JsonObject<'_>) -> ImageMetadata {
+    let mut metadata = ImageMetadata::new(&version("SwarmUI", object.text("swarm_version")));
+    metadata.add_object(object, &SWARM, &["swarm_version"]);
     metadata
 }
 
 /// A program's name and its version.
-fn version(program: &str, version: Option<Value>) -> String {
-    match version.as_ref().and_then(Value::as_str) {
+fn version(program: &str, version: Option<&str>) -> String {
+    match version {
         Some(version) if version.starts_with(program) => version.to_owned(),
         Some(version) => format!("{program} {version}"),
         None => program.to_owned(),

@@ -9,10 +9,12 @@
 
 use super::image_metadata::{ImageMetadata, MetadataKey, SettingName};
 
+/// Maximum number of lines, of which long prompts have some hundred.
+const MAX_LINES: usize = 10_000;
 /// Maximum number of settings in a line.
 const MAX_PAIRS: usize = 1000;
 /// Maximum size in bytes of a value with quotes or brackets: each of a hostile line may seem to reach to its end.
-const MAX_VALUE_BYTES: usize = 256 << 10;
+const MAX_VALUE_BYTES: usize = 64 << 10;
 
 const NAMES: [SettingName; 16] = [
     ("Steps", MetadataKey::Steps),
@@ -48,7 +50,14 @@ fn line_of_settings(text: &str) -> Option<(usize, usize)> {
     Some((start, text[start..].find('\n').map_or(text.len(), |length| start + length)))
 }
 
-pub(super) fn parse(text: &str) -> ImageMetadata {
+/// How an image was made, according to such a text.
+///
+/// # Errors
+/// The rest of a line that begins with the file's name: more lines or settings than the bounds here.
+pub(super) fn parse(text: &str) -> Result<ImageMetadata, String> {
+    if text.lines().nth(MAX_LINES).is_some() {
+        return Err(format!("has a text of more than {MAX_LINES} lines"));
+    }
     let text = &text.replace("\r\n", "\n");
     let (start, end) = line_of_settings(text).unwrap_or((text.len(), text.len()));
     let words = text[..start].trim_end_matches('\n');
@@ -59,7 +68,11 @@ pub(super) fn parse(text: &str) -> ImageMetadata {
     let mut metadata = ImageMetadata::new("the webui, or one that writes as it does");
     metadata.set(MetadataKey::Prompt, prompt);
     metadata.set(MetadataKey::Negative, negative);
-    for (name, value) in pairs(&text[start..end]) {
+    let pairs = pairs(&text[start..end]);
+    if pairs.len() > MAX_PAIRS {
+        return Err(format!("has more than {MAX_PAIRS} settings in a line"));
+    }
+    for (name, value) in pairs {
         match NAMES.iter().find(|(known, _)| *known == name) {
             Some((_, key)) => metadata.set(*key, value),
             None if name == "Version" => metadata.program = program(&value),
@@ -71,7 +84,7 @@ pub(super) fn parse(text: &str) -> ImageMetadata {
         let (name, value) = line.split_once(": ").unwrap_or(("more", line));
         metadata.add_other(name, value);
     }
-    metadata
+    Ok(metadata)
 }
 
 /// Which program has such a version.
@@ -87,11 +100,11 @@ fn program(version: &str) -> String {
     }
 }
 
-/// `name: value, name: value`; a value in quotes or brackets may hold commas.
+/// `name: value, name: value`, at most one more than [`MAX_PAIRS`]; a value in quotes or brackets may hold commas.
 fn pairs(line: &str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = line;
-    while let Some((name, tail)) = rest.split_once(':').filter(|_| pairs.len() < MAX_PAIRS) {
+    while let Some((name, tail)) = rest.split_once(':').filter(|_| pairs.len() <= MAX_PAIRS) {
         // A name without a value, as some add-ons write.
         let name = name.rsplit_once(',').map_or(name, |(_, name)| name).trim();
         let value = tail.trim_start();
@@ -140,6 +153,10 @@ fn unquoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> ImageMetadata {
+        super::parse(text).unwrap()
+    }
 
     fn got(metadata: &ImageMetadata, key: MetadataKey) -> &str {
         metadata.get(key).unwrap_or("")

@@ -60,6 +60,7 @@ pub(super) fn job(
     model(metadata, options, search, &mut job, &mut lost)?;
     lost.extend(metadata.get(MetadataKey::Vae).map(|vae| format!("VAE {vae}")));
     lost.extend(metadata.others.iter().map(|(name, _)| name.clone()));
+    lost.extend(metadata.not_followed.iter().cloned());
     Ok((job, lost))
 }
 

@@ -1,8 +1,23 @@
 //! Graphs of ComfyUI.
 
-use crate::metadata::MetadataKey;
-use crate::metadata::comfy::parse;
+use crate::metadata::comfy_graph::Graph;
+use crate::metadata::json::with_json;
+use crate::metadata::{ImageMetadata, MetadataKey, comfy};
 use serde_json::{Value, json};
+
+pub(super) fn parse(graph: &Value) -> Option<ImageMetadata> {
+    let parsed = with_json("prompt", &graph.to_string(), |json| {
+        Graph::of_prompt(json)?.map_or(Ok(None), |graph| comfy::parse(&graph))
+    });
+    parsed.unwrap()
+}
+
+fn parse_workflow(graph: &Value) -> Option<ImageMetadata> {
+    let parsed = with_json("workflow", &graph.to_string(), |json| {
+        Graph::of_workflow(json)?.map_or(Ok(None), |graph| comfy::parse(&graph))
+    });
+    parsed.unwrap()
+}
 
 fn settings_of(graph: &Value) -> Vec<(&'static str, String)> {
     let metadata = parse(graph).unwrap();
@@ -91,4 +106,36 @@ fn cyclic_graphs_end() {
     assert_eq!(parse(&graph).unwrap().get(MetadataKey::Steps), Some("1"));
     assert!(parse(&json!({})).is_none() && parse(&json!([1])).is_none());
     assert!(parse(&json!({ "1": { "class_type": 5, "inputs": [] } })).is_none());
+}
+
+/// ComfyUI's `workflow`: the graph as the page shows it.
+#[test]
+fn a_page_s_graph_alone() {
+    let workflow = json!({
+        "nodes": [
+            { "id": 3, "type": "KSampler", "widgets_values": [5, "fixed", 20, 8, "euler", "normal", 1], "inputs": [
+                { "name": "model", "link": 1 }, { "name": "positive", "link": 4 }, { "name": "negative", "link": 6 },
+                { "name": "latent_image", "link": 2 }, { "name": "seed", "link": 9 }] },
+            { "id": 4, "type": "CheckpointLoaderSimple", "widgets_values": ["a.safetensors"] },
+            { "id": 5, "type": "EmptyLatentImage", "widgets_values": [512, 256, 1] },
+            { "id": 6, "type": "CLIPTextEncode", "widgets_values": ["a hat"] },
+            { "id": 7, "type": "CLIPTextEncode", "widgets_values": ["text"] },
+            { "id": 8, "type": "PrimitiveNode", "widgets_values": [77, "randomize"] },
+            { "id": 9, "type": "Reroute", "inputs": [{ "name": "", "link": 10 }] },
+        ],
+        "links": [[1, 4, 0, 3, 0, "MODEL"], [4, 9, 0, 3, 1, "CONDITIONING"], [6, 7, 0, 3, 2, "CONDITIONING"],
+            [2, 5, 0, 3, 3, "LATENT"], { "id": 9, "origin_id": 8, "origin_slot": 0, "target_id": 3 },
+            [10, 6, 0, 9, 0, "*"]],
+    });
+    let metadata = parse_workflow(&workflow).unwrap();
+    let got = |key| metadata.get(key).unwrap_or("");
+    assert_eq!(
+        (got(MetadataKey::Prompt), got(MetadataKey::Negative), got(MetadataKey::Seed)),
+        ("a hat", "text", "77")
+    );
+    assert_eq!(
+        (got(MetadataKey::Width), got(MetadataKey::Height), got(MetadataKey::Model)),
+        ("512", "256", "a.safetensors")
+    );
+    assert!(metadata.not_followed.is_empty(), "{:?}", metadata.not_followed);
 }

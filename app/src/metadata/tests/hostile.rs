@@ -46,9 +46,12 @@ fn bombs_are_bounded() {
     refused(png(&[chunk(b"zTXt", &[b"a\0\0", bomb.as_slice()].concat())]), "8 MiB");
     refused(png(&[chunk(b"iTXt", &[b"a\0\x01\0\0\0", bomb.as_slice()].concat())]), "8 MiB");
     let largest = [b"a\0\0", packed(&vec![b'x'; 7 << 20]).as_slice()].concat();
-    refused(png(&vec![chunk(b"zTXt", &largest); 5]), "32 MiB");
+    refused(png(&vec![chunk(b"zTXt", &largest); 3]), "16 MiB");
     let deep = "{\"a\":".repeat(100_000);
-    assert!(detect::detect(&texts(png(&[text("prompt", &deep), text("parameters", &deep)]))).is_some());
+    for keyword in ["prompt", "parameters"] {
+        let error = detect::detect(&texts(png(&[text(keyword, &deep)]))).unwrap_err();
+        assert!(error.contains("more than 100 levels deep"), "{error}");
+    }
 }
 
 /// Texts that a parser could go through again and again: the work grows no faster than they do.
@@ -56,7 +59,7 @@ fn bombs_are_bounded() {
 fn hostile_texts_take_linear_time() {
     /// Bytes of the smaller texts, and nodes of the smaller workflows.
     const BYTES: usize = 64 << 10;
-    const NODES: usize = 2_500;
+    const NODES: usize = 250;
     let linear = |keyword: &str, label: &str, size: usize, content: &dyn Fn(usize) -> String| {
         let file = |size| png(&[text(keyword, &content(size))]);
         assert_linear(&format!("{keyword}, {label}"), size, file, |file| survives(file));
@@ -88,6 +91,56 @@ fn hostile_texts_take_linear_time() {
     linear("workflow", "links", NODES, &workflow);
 }
 
+/// Each is kilobytes that would take hundreds of megabytes as they stand.
+#[test]
+fn what_is_too_much_is_refused_by_its_bound() {
+    let said = |keyword: &str, content: &str| detect::detect(&texts(png(&[text(keyword, content)])));
+    let refused = |keyword: &str, content: &str, part: &str| {
+        let error = said(keyword, content).unwrap_err();
+        assert!(
+            error.contains(part) && !error.contains(char::is_control),
+            "{error:?} does not hold {part:?}"
+        );
+    };
+    let maps = |count: usize| format!("[{}0]", r#"{"":0},"#.repeat(count));
+    refused("prompt", &maps(200_000), "more than 200000 JSON values in its text \"prompt\"");
+    refused("parameters", &maps(200_000), "JSON values in its text \"parameters\"");
+    let own = |count| format!(r#"{{"version":"x","prompt":"a","seed":1,"z":{}}}"#, maps(count));
+    refused("latent", &own(20_000), "more than 20000 JSON values in its text \"latent\"");
+    refused("parameters", &format!("a\nSteps: 1{}", "\na".repeat(20_000)), "more than 10000 lines");
+    refused("parameters", &format!("a\nSteps: 1{}", "\na".repeat(2_000)), "more than 1000 settings");
+    refused("parameters", &format!("a\nSteps: 1{}", ", a: 1".repeat(2_000)), "more than 1000 settings");
+    refused("Dream", &format!("\"a\" -s 1{}", " -x 1".repeat(2_000)), "more than 1000 settings");
+    let members: Vec<_> = (0..2_000).map(|i| format!("\"a{i}\":1")).collect();
+    let swarm = format!(r#"{{"sui_image_params":{{"seed":1,{}}}}}"#, members.join(","));
+    refused("parameters", &swarm, "more than 1000 settings");
+
+    // What people have: a workflow of a thousand nodes and a megabyte, and images within a text.
+    let node = |i: usize| {
+        let ports = r#"{"name":"model","type":"MODEL","link":null,"shape":7}"#;
+        let ports = vec![ports; 6].join(",");
+        format!(
+            r#"{{"id":{i},"type":"KSampler","pos":[1.5,2.5],"size":[3,4],"flags":{{}},"order":1,"mode":0,"inputs":[{ports}],
+            "outputs":[{ports}],"properties":{{"Node name for S&R":"KSampler"}},"widgets_values":[1,"fixed",20,8,"euler","normal",1]}}"#
+        )
+    };
+    let nodes: Vec<_> = (0..1_000).map(node).collect();
+    let workflow = format!(r#"{{"nodes":[{}],"links":[]}}"#, nodes.join(","));
+    assert!(workflow.len() > 900_000, "{}", workflow.len());
+    assert!(said("workflow", &workflow).unwrap().is_some());
+    let graph = r#"{"1":{"class_type":"KSampler","inputs":{"steps":1,"cfg":1,"seed":1,"a":"IMAGE"}}}"#;
+    assert!(said("prompt", &graph.replace("IMAGE", &"x".repeat(7 << 20))).unwrap().is_some());
+}
+
+/// One byte of what is not UTF-8 becomes three.
+#[test]
+fn bytes_that_are_longer_as_text_are_bounded() {
+    let odd = [b"a\0", vec![0xe9; 5 << 20].as_slice()].concat();
+    refused(png(&[chunk(b"tEXt", &odd)]), "has a text of 10485760 bytes");
+    refused(png(&[chunk(b"iTXt", &[b"a\0\0\0\0\0", &odd[2..]].concat())]), "maximum is 8 MiB");
+    refused(webp(&[(b"XMP ", &odd)]), "maximum is 8 MiB");
+}
+
 /// A thousand tags that point to the same megabytes are read once.
 #[test]
 fn hostile_exif_is_bounded() {
@@ -103,12 +156,14 @@ fn hostile_exif_is_bounded() {
 /// Any bytes give an error of one line or metadata.
 fn survives(file: impl AsRef<[u8]>) {
     match contents(&mut Cursor::new(file)) {
-        Ok(contents) => {
-            if let Some(metadata) = detect::detect(&contents) {
+        Ok(contents) => match detect::detect(&contents) {
+            Ok(Some(metadata)) => {
                 assert!(!summary(&metadata).contains(|c: char| c.is_control() && c != '\n'));
                 assert!(metadata.json().is_object());
             }
-        }
+            Ok(None) => {}
+            Err(error) => assert!(!error.is_empty() && !error.contains(char::is_control), "{error:?}"),
+        },
         Err(error) => assert!(!error.is_empty() && !error.contains(char::is_control), "{error:?}"),
     }
 }

@@ -1,6 +1,8 @@
 //! Files as other programs write them, made here from what is known of their formats, and broken ones.
 
 mod comfy;
+mod comfy_links;
+mod comfy_steps;
 mod hostile;
 mod programs;
 
@@ -58,7 +60,7 @@ fn texts(file: Vec<u8>) -> Vec<MetadataText> {
 
 #[track_caller]
 fn metadata_of(file: Vec<u8>) -> ImageMetadata {
-    detect::detect(&texts(file)).unwrap()
+    detect::detect(&texts(file)).unwrap().unwrap()
 }
 
 /// The program and some of the settings.
