@@ -11,6 +11,7 @@ mod device;
 mod draw;
 mod errors;
 mod grid;
+mod image_output;
 mod inspect;
 mod interrupt;
 mod metadata;

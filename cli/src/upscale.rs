@@ -1,8 +1,9 @@
 //! `latent upscale`: an image made larger.
 
 use crate::args::UpscaleArgs;
+use crate::draw::print_written;
 use crate::progress::Progress;
-use crate::{interrupt, print};
+use crate::{image_output, interrupt};
 use latent_app::AppError;
 use latent_app::device::{or_on_cpu, save_pipelines};
 use latent_app::text::format_bytes;
@@ -24,7 +25,9 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     options.output.clone_from(&args.output);
     options.scale = args.scale;
     options.tile = args.tiling.tile;
-    let job = UpscaleJob::open(&options)?;
+    let stream = args.output.as_deref().filter(|path| image_output::is_standard_output(path));
+    let stream = stream.map(|_| image_output::standard_output()).transpose()?;
+    let job = UpscaleJob::open_into(&options, stream)?;
     let choice = args.device.options();
     let mut failed = |error: &AppError| eprintln!("latent: {error}; drawing on the CPU");
     let mut device = if job.enlarger().has_network() { choice.open(&mut failed)? } else { Device::Cpu };
@@ -42,9 +45,10 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     };
     let large = or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
     progress.finish();
-    let path = job.write(&large)?;
+    let written = job.write(&large)?;
     if let Err(line) = save_pipelines(&device) {
         eprintln!("latent: {line}; compiled pipelines are not kept");
     }
-    print(&format!("{} ({}x{})\n", path.display(), large.width, large.height))
+    print_written(&written, &format!("{}x{}", large.width, large.height));
+    Ok(())
 }
