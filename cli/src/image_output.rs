@@ -19,8 +19,19 @@ pub(crate) fn open(
 ) -> Result<Output, AppError> {
     match given {
         Some(path) if is_standard_output(path) => standard_output(),
-        Some(path) => Output::new(path),
+        Some(path) => Output::new(path).map_err(|error| with_hint(path, error)),
         None => default(),
+    }
+}
+
+/// An error with the name of the standard output, where a person means that.
+fn with_hint(path: &Path, error: AppError) -> AppError {
+    let is_meant = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name));
+    match error {
+        AppError::BadInput(line) if is_meant => {
+            AppError::BadInput(format!("{line}, or {STANDARD_OUTPUT} for the standard output"))
+        }
+        error => error,
     }
 }
 

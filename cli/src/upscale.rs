@@ -1,9 +1,8 @@
 //! `latent upscale`: an image made larger.
 
 use crate::args::UpscaleArgs;
-use crate::draw::print_written;
 use crate::progress::Progress;
-use crate::{image_output, interrupt};
+use crate::{image_output, interrupt, print};
 use latent_app::AppError;
 use latent_app::device::{or_on_cpu, save_pipelines};
 use latent_app::text::format_bytes;
@@ -49,6 +48,6 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     if let Err(line) = save_pipelines(&device) {
         eprintln!("latent: {line}; compiled pipelines are not kept");
     }
-    print_written(&written, &format!("{}x{}", large.width, large.height));
-    Ok(())
+    let path = written.path.map(|path| format!("{} ({}x{})\n", path.display(), large.width, large.height));
+    print(&path.unwrap_or_default())
 }

@@ -25,6 +25,7 @@ mod models;
 mod not_finite;
 mod odd_models;
 mod odd_prompts;
+mod outputs;
 mod prompts;
 mod replay;
 mod samplers;

@@ -39,15 +39,13 @@ pub(super) fn check(path: &Path, found: &Metadata) -> Result<(), String> {
     if found.is_file() {
         return match Checkpoint::open(path) {
             Ok(_) => Ok(()),
-            Err(_) => {
-                Err("is there already and is not a safetensors file; name another, or remove it".into())
-            }
+            Err(_) => Err("is there already and is not a safetensors file; name another".into()),
         };
     }
     if !found.is_dir() {
         return Err("is a device, a pipe or a socket; name a file or folder".into());
     }
-    folder(path).map_err(|why| format!("is there already and {why}; name another folder, or remove it"))
+    folder(path).map_err(|why| format!("is there already and {why}; name another"))
 }
 
 /// Checks each entry of a folder.
