@@ -121,10 +121,9 @@ impl Output {
             return Err(bad("is not a name of a file"));
         }
         let names = FileNames { pattern: name.to_owned(), is_literal, is_default };
-        let has_seed = names.has_seed();
         let output = Output { target: OutputTarget::Files(names), quality: DEFAULT_QUALITY };
         let first = output.path(0, 0);
-        if has_seed {
+        if output.has_seed() {
             format_of(&first)?
         } else {
             output.check([first])?
@@ -142,6 +141,12 @@ impl Output {
     #[must_use]
     pub fn is_stream(&self) -> bool {
         matches!(self.target, OutputTarget::Stream(..))
+    }
+
+    /// Whether the names depend on a seed.
+    #[must_use]
+    pub fn has_seed(&self) -> bool {
+        matches!(&self.target, OutputTarget::Files(names) if names.has_seed())
     }
 
     /// The file of image `index`, counted from 0, with `%03d` and `{seed}` filled in. Without either, images after the

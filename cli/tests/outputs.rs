@@ -114,7 +114,7 @@ fn what_is_not_a_file_is_refused_before_the_work() {
     assert!(std::process::Command::new("mkfifo").arg(room.path("pipe.png")).status().unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(room.path("socket.png")).unwrap();
     symlink("/dev/null", room.path("null.png")).unwrap();
-    symlink("/proc/self/fd/1", room.path("stdout.png")).unwrap();
+    symlink("/dev/fd/1", room.path("stdout.png")).unwrap();
     symlink("pipe.png", room.path("to-pipe.png")).unwrap();
     symlink("folder.png", room.path("to-folder.png")).unwrap();
     symlink("nothing", room.path("to-nothing.png")).unwrap();

@@ -22,6 +22,10 @@ pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
     let count = args.job.batch.count();
     let mut contact = args.grid.then(|| ContactSheet::new(count)).transpose()?;
     let check = |seed| image_output::check(&output, args, seed);
+    if !output.has_seed() {
+        check(0)?;
+    }
+    let check = |seed| if output.has_seed() { check(seed) } else { Ok(()) };
     drawing.run(&args.job, &check, &mut |drawn| {
         let path = output.path(drawn.index, drawn.seed);
         let written = output.write(&path, &drawn.image, &drawn.texts)?;
