@@ -111,9 +111,19 @@ impl ContactSheet {
         let texts = [parameters, (own, json.to_string())];
         let columns = (1..).find(|side| side * side >= self.images.len())?;
         let sheet = ImageGrid { cells: self.images, columns, ..ImageGrid::default() };
-        let ending = first.extension().map_or(String::new(), |ending| format!(".{}", ending.display()));
-        let name = format!("{}-grid{ending}", first.file_stem()?.display());
-        Some((first.with_file_name(name), sheet.image(), texts))
+        Some((ContactSheet::path(&first), sheet.image(), texts))
+    }
+
+    /// The path of a contact sheet whose first image has this one.
+    #[must_use]
+    pub fn path(first: &Path) -> PathBuf {
+        let mut name = first.file_stem().unwrap_or_default().to_owned();
+        name.push("-grid");
+        if let Some(ending) = first.extension() {
+            name.push(".");
+            name.push(ending);
+        }
+        first.with_file_name(name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::AppError;
 use crate::addons::WeightedLora;
-use crate::atomic_output::AtomicOutput;
+use crate::atomic_output::ModelOutput;
 use latent_diffusion::convert::{Conversion, ConvertOptions, LeftOut, OutputLayout};
 use latent_diffusion::lora::{Applied, Lora, Strength};
 use latent_diffusion::{Error, Listener};
@@ -34,7 +34,7 @@ pub fn open_loras(files: &[WeightedLora]) -> Result<Vec<(Arc<Lora>, Strength)>, 
 /// A planned conversion and the file or folder that it will write.
 pub struct ConvertJob<'a> {
     path: &'a Path,
-    output: AtomicOutput<'a>,
+    output: ModelOutput<'a>,
     conversion: Conversion,
 }
 
@@ -63,7 +63,7 @@ impl<'a> ConvertJob<'a> {
     /// As [`Conversion::plan`].
     pub fn plan(
         path: &'a Path,
-        output: AtomicOutput<'a>,
+        output: ModelOutput<'a>,
         checkpoint: Checkpoint,
         options: &ConvertOptions,
     ) -> Result<ConvertJob<'a>, AppError> {
@@ -79,7 +79,7 @@ impl<'a> ConvertJob<'a> {
     /// Writes the new model. Nothing is seen of it before it is whole, nor after an error.
     ///
     /// # Errors
-    /// As [`Conversion::write`] and [`AtomicOutput::write`].
+    /// As [`Conversion::write`] and [`ModelOutput::write`].
     pub fn write(&self, listener: &mut Listener<'_>) -> Result<ConvertReport, AppError> {
         let renamed = |error: Error, temporary: &Path| match error {
             // Until it is whole it has another name, of which nobody knows.

@@ -47,6 +47,8 @@ pub enum Remedy {
     InvertMask,
     /// Name the folder of LoRAs.
     LoraFolder,
+    /// Let an output replace the model that is there.
+    Replace,
 }
 
 impl fmt::Display for Remedy {
@@ -59,6 +61,7 @@ impl fmt::Display for Remedy {
             Remedy::NameModel => "name the model",
             Remedy::InvertMask => "should the mask be inverted?",
             Remedy::LoraFolder => "name the folder of LoRAs",
+            Remedy::Replace => "replacing it must be allowed",
         })
     }
 }

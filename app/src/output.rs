@@ -5,9 +5,13 @@ mod encode;
 pub use encode::{DEFAULT_QUALITY, ImageFileFormat};
 
 use crate::AppError;
+use crate::atomic_output::{AtomicFile, after_the_work, numbered, prepare_folder, unused_path};
 use latent_diffusion::Image;
+use std::collections::HashSet;
+use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Maximum length in bytes of the part of a prompt that is in a file name.
 const MAX_SLUG: usize = 60;
@@ -15,17 +19,45 @@ const MAX_SLUG: usize = 60;
 /// Where images are written.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The files' name, with `%03d` or `{seed}` where it has them.
-    pattern: String,
+    target: OutputTarget,
     /// Quality of a JPEG, 1 to 100.
     quality: u8,
 }
 
+#[derive(Clone)]
+enum OutputTarget {
+    Files(FileNames),
+    /// One PNG, and what the writer is called.
+    Stream(String, Arc<Mutex<dyn Write + Send>>),
+}
+
+impl fmt::Debug for OutputTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutputTarget::Files(names) => names.fmt(f),
+            OutputTarget::Stream(label, _) => f.debug_tuple("Stream").field(label).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// The names of files.
+#[derive(Clone, Debug)]
+struct FileNames {
+    /// With `%03d` or `{seed}` where it has them.
+    pattern: String,
+    /// Whether `%03d` and `{seed}` stand for themselves.
+    is_literal: bool,
+    /// Whether the program chose the name: then no file is replaced.
+    is_default: bool,
+}
+
 /// What became of an image that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct WrittenImage {
+    /// The image's file; `None` for a stream.
+    pub path: Option<PathBuf>,
     /// Whether the file has all the texts. A JPEG has room for 64 KiB of them.
     pub has_all_texts: bool,
 }
@@ -33,56 +65,69 @@ pub struct WrittenImage {
 impl WrittenImage {
     /// One line for a person, if texts were left out.
     #[must_use]
-    pub fn warning(self) -> Option<&'static str> {
+    pub fn warning(&self) -> Option<&'static str> {
         (!self.has_all_texts)
             .then_some("the prompt is too long for the metadata of a JPEG; .png and .webp have room for it")
     }
 }
 
 impl Output {
-    /// `pattern` as the user gave it, or a name made from the prompt. Checks that the folder exists and files can be
-    /// written to it, so that this fails before an image is drawn, not after.
+    /// Files of a name that a person chose; `%03d` stands for an image's number and `{seed}` for its seed. Files that are
+    /// there are replaced. What does not depend on a seed is checked, so that it fails before an image is drawn;
+    /// [`Output::check`] checks the rest.
     ///
     /// # Errors
-    /// Bad input: a name of another image format, a folder that does not exist or cannot be written to, something else
-    /// than a file of that name.
-    pub fn new(pattern: Option<&Path>, prompt: &str) -> Result<Output, AppError> {
-        let pattern = match pattern {
-            Some(path) => path
-                .to_str()
-                .ok_or_else(|| AppError::BadInput(format!("{}: the name is not UTF-8", path.display())))?
-                .to_owned(),
-            None => format!("{}-{{seed}}.png", slug(prompt)),
-        };
-        let output = Output { pattern, quality: DEFAULT_QUALITY };
-        let path = output.path(0, 0);
-        ImageFileFormat::of(&path, DEFAULT_QUALITY)
-            .map_err(|reason| AppError::BadInput(format!("{}: {reason}", path.display())))?;
-        if path.is_dir() || output.pattern.ends_with('/') || output.pattern.is_empty() {
-            return Err(AppError::BadInput(format!("{}: is a folder; name a file in it", path.display())));
+    /// Bad input, as of [`Output::check`].
+    pub fn new(pattern: &Path) -> Result<Output, AppError> {
+        Output::files(pattern, false, false)
+    }
+
+    /// The file of a name that a person chose, as it is.
+    ///
+    /// # Errors
+    /// As [`Output::new`].
+    pub fn file(path: &Path) -> Result<Output, AppError> {
+        Output::files(path, true, false)
+    }
+
+    /// Files of a name that the program chose, with `%03d` and `{seed}` as in [`Output::new`]. No file is replaced: where
+    /// one is there, the new one's name gets a number.
+    ///
+    /// # Errors
+    /// As [`Output::new`].
+    pub fn with_default_name(pattern: &Path) -> Result<Output, AppError> {
+        Output::files(pattern, false, true)
+    }
+
+    /// The file of a name that the program chose, as it is but for a number.
+    ///
+    /// # Errors
+    /// As [`Output::new`].
+    pub fn with_default_file(path: &Path) -> Result<Output, AppError> {
+        Output::files(path, true, true)
+    }
+
+    /// One image, as a PNG, to a writer. `label` names it in errors.
+    #[must_use]
+    pub fn stream(label: &str, writer: impl Write + Send + 'static) -> Output {
+        let target = OutputTarget::Stream(label.to_owned(), Arc::new(Mutex::new(writer)));
+        Output { target, quality: DEFAULT_QUALITY }
+    }
+
+    fn files(pattern: &Path, is_literal: bool, is_default: bool) -> Result<Output, AppError> {
+        let bad = |reason: &str| AppError::BadInput(format!("{}: {reason}", pattern.display()));
+        let name = pattern.to_str().ok_or_else(|| bad("the name is not UTF-8"))?;
+        if name.is_empty() {
+            return Err(bad("is not a name of a file"));
         }
-        // A name that is too long, for instance.
-        if let Err(error) = path.symlink_metadata()
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            let line = format!("{}: cannot be written: {error}; name another file", path.display());
-            return Err(AppError::BadInput(line));
+        let names = FileNames { pattern: name.to_owned(), is_literal, is_default };
+        let output = Output { target: OutputTarget::Files(names), quality: DEFAULT_QUALITY };
+        let first = output.path(0, 0);
+        if output.has_seed() {
+            format_of(&first)?
+        } else {
+            output.check([first])?
         }
-        // The image would take its name.
-        if path.exists() && !path.is_file() {
-            return Err(AppError::BadInput(format!(
-                "{}: is a device, a pipe or a socket; name a file",
-                path.display()
-            )));
-        }
-        let folder = folder(&path);
-        if !folder.is_dir() {
-            let line = format!("{}: the folder does not exist; make it first", folder.display());
-            return Err(AppError::BadInput(line));
-        }
-        NamedTempFile::new_in(folder).map_err(|error| {
-            AppError::BadInput(format!("{}: cannot write there: {error}", folder.display()))
-        })?;
         Ok(output)
     }
 
@@ -92,46 +137,138 @@ impl Output {
         Output { quality, ..self }
     }
 
+    /// Whether the image goes to a writer and not to a file.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.target, OutputTarget::Stream(..))
+    }
+
+    /// Whether the names depend on a seed.
+    #[must_use]
+    pub fn has_seed(&self) -> bool {
+        matches!(&self.target, OutputTarget::Files(names) if names.has_seed())
+    }
+
     /// The file of image `index`, counted from 0, with `%03d` and `{seed}` filled in. Without either, images after the
-    /// first get `_2`, `_3` and so on.
+    /// first get `_2`, `_3` and so on. A stream has its label.
     #[must_use]
     pub fn path(&self, index: usize, seed: u64) -> PathBuf {
-        let with_seed = self.pattern.replace("{seed}", &seed.to_string());
-        let (filled, counted) = fill_counter(&with_seed, index);
-        if index == 0 || counted || self.pattern.contains("{seed}") {
-            return PathBuf::from(filled);
+        match &self.target {
+            OutputTarget::Files(names) => names.path(index, seed),
+            OutputTarget::Stream(label, _) => PathBuf::from(label),
         }
-        let path = Path::new(&filled);
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let extension = path.extension().map_or(String::new(), |e| format!(".{}", e.to_string_lossy()));
-        path.with_file_name(format!("{stem}_{}{extension}", index + 1))
+    }
+
+    /// Checks all files that are going to be written, before the first is, and removes what killed programs left in their
+    /// folders.
+    ///
+    /// # Errors
+    /// Bad input: a name of another image format, a folder that does not exist or cannot be written to, something else
+    /// than a file of that name or at the end of a link of that name, one file for two images, several images for a stream.
+    pub fn check(&self, paths: impl IntoIterator<Item = PathBuf>) -> Result<(), AppError> {
+        let names = match &self.target {
+            OutputTarget::Files(names) => names,
+            OutputTarget::Stream(label, _) => {
+                return match paths.into_iter().nth(1) {
+                    Some(_) => Err(AppError::BadInput(format!("{label}: takes one image; name a file"))),
+                    None => Ok(()),
+                };
+            }
+        };
+        let (mut folders, mut files) = (HashSet::new(), HashSet::new());
+        for path in paths {
+            format_of(&path)?;
+            if names.is_default {
+                unused_path(&path)?;
+                if folders.insert(folder(&path).to_owned()) {
+                    prepare_folder(folder(&path))?;
+                }
+                continue;
+            }
+            let file = AtomicFile::new(&path)?;
+            if !files.insert(file.identity()) {
+                let line = format!("{}: would be the file of two images; name another", path.display());
+                return Err(AppError::BadInput(line));
+            }
+            if folders.insert(file.folder().to_owned()) || file.is_there() {
+                file.prepare()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes an image whole or not at all: a temporary file beside it is renamed when it is complete. `texts` are pairs
     /// of a keyword and a text.
     ///
     /// # Errors
-    /// A run-time failure, if the file cannot be written.
+    /// A run-time failure, if the file or the stream cannot be written.
     pub fn write(
         &self,
         path: &Path,
         image: &Image,
         texts: &[(&str, String)],
     ) -> Result<WrittenImage, AppError> {
-        let failed =
-            |error: &dyn std::fmt::Display| AppError::RunTime(format!("{}: {error}", path.display()));
-        let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
-        let format = ImageFileFormat::of(path, self.quality).map_err(|error| failed(&error))?;
-        let mut buffered = std::io::BufWriter::new(&mut file);
-        let has_all_texts =
-            encode::encode(&mut buffered, format, image, texts).map_err(|error| failed(&error))?;
-        std::io::Write::flush(&mut buffered).map_err(|error| failed(&error))?;
-        drop(buffered);
-        file.as_file().sync_all().map_err(|error| failed(&error))?;
-        make_readable(file.as_file());
-        file.persist(path).map_err(|error| failed(&error.error))?;
-        Ok(WrittenImage { has_all_texts })
+        let failed = |error: String| AppError::RunTime(format!("{}: {error}", path.display()));
+        let names = match &self.target {
+            OutputTarget::Files(names) => names,
+            OutputTarget::Stream(label, writer) => return write_to(label, writer, image, texts),
+        };
+        let format = ImageFileFormat::of(path, self.quality).map_err(failed)?;
+        let encode =
+            |file: &mut std::io::BufWriter<std::fs::File>| encode::encode(file, format, image, texts);
+        let (path, has_all_texts) = if names.is_default {
+            AtomicFile::write_unused(path, encode)?
+        } else {
+            (path.to_owned(), AtomicFile::new(path).map_err(after_the_work)?.write(encode)?)
+        };
+        Ok(WrittenImage { path: Some(path), has_all_texts })
     }
+}
+
+impl FileNames {
+    fn has_seed(&self) -> bool {
+        !self.is_literal && self.pattern.contains("{seed}")
+    }
+
+    fn path(&self, index: usize, seed: u64) -> PathBuf {
+        if self.is_literal {
+            return PathBuf::from(&self.pattern);
+        }
+        let with_seed = self.pattern.replace("{seed}", &seed.to_string());
+        let (filled, counted) = fill_counter(&with_seed, index);
+        if index == 0 || counted || self.has_seed() {
+            return PathBuf::from(filled);
+        }
+        numbered(Path::new(&filled), index as u64 + 1)
+    }
+}
+
+/// The pattern of a name that is made from a prompt: its words, and the seed.
+#[must_use]
+pub fn pattern_of_prompt(prompt: &str) -> PathBuf {
+    PathBuf::from(format!("{}-{{seed}}.png", slug(prompt)))
+}
+
+/// Refuses a name of another image format.
+fn format_of(path: &Path) -> Result<(), AppError> {
+    let format = ImageFileFormat::of(path, DEFAULT_QUALITY);
+    format.map(|_| ()).map_err(|reason| AppError::BadInput(format!("{}: {reason}", path.display())))
+}
+
+/// Writes an image as a PNG to a stream.
+fn write_to(
+    label: &str,
+    writer: &Mutex<dyn Write + Send>,
+    image: &Image,
+    texts: &[(&str, String)],
+) -> Result<WrittenImage, AppError> {
+    let failed = |error: &dyn fmt::Display| AppError::RunTime(format!("{label}: {error}"));
+    let mut bytes = Vec::new();
+    let has_all_texts =
+        encode::encode(&mut bytes, ImageFileFormat::Png, image, texts).map_err(|error| failed(&error))?;
+    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    writer.write_all(&bytes).and_then(|()| writer.flush()).map_err(|error| failed(&error))?;
+    Ok(WrittenImage { path: None, has_all_texts })
 }
 
 /// An image as the bytes of a PNG without texts.
@@ -143,18 +280,6 @@ pub fn png(image: &Image) -> Result<Vec<u8>, AppError> {
     let encoded = encode::encode(&mut bytes, ImageFileFormat::Png, image, &[]);
     encoded.map_err(|error| AppError::RunTime(format!("a PNG: {error}")))?;
     Ok(bytes)
-}
-
-/// Temporary files are private; an image is not.
-fn make_readable(file: &std::fs::File) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // A file system without permissions is not a reason to lose the image.
-        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
-    }
-    #[cfg(not(unix))]
-    let _ = file;
 }
 
 fn folder(path: &Path) -> &Path {
@@ -201,8 +326,8 @@ mod tests {
     use super::*;
 
     fn paths(pattern: &str) -> Vec<String> {
-        let output = Output { pattern: pattern.to_owned(), quality: DEFAULT_QUALITY };
-        (0..2).map(|i| output.path(i, 40 + i as u64).display().to_string()).collect()
+        let names = FileNames { pattern: pattern.to_owned(), is_literal: false, is_default: false };
+        (0..2).map(|i| names.path(i, 40 + i as u64).display().to_string()).collect()
     }
 
     #[test]

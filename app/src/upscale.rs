@@ -131,7 +131,8 @@ pub struct UpscaleOptions {
     pub scale: Option<f64>,
     /// Side of the tiles in pixels of the image; 0 for none.
     pub tile: usize,
-    /// The file to write; without it, the image's name and the factor in the working folder.
+    /// The file to write, which is replaced if it is there; without it, the image's name and the factor in the working
+    /// folder, with a number if a file has that name.
     pub output: Option<PathBuf>,
 }
 
@@ -161,6 +162,14 @@ impl UpscaleJob {
     /// Bad input: files that cannot be read, a factor that is not 1 to 16, an image that becomes too large, a file that
     /// cannot be written.
     pub fn open(options: &UpscaleOptions) -> Result<UpscaleJob, AppError> {
+        UpscaleJob::open_into(options, None)
+    }
+
+    /// The same with an output in place of the options' own.
+    ///
+    /// # Errors
+    /// As [`UpscaleJob::open`].
+    pub fn open_into(options: &UpscaleOptions, output: Option<Output>) -> Result<UpscaleJob, AppError> {
         let enlarger = Enlarger::open(options.model.as_deref(), options.models_dir.as_deref(), options.tile)?;
         let image = image_file::read(&options.image)?.over(image_file::BACKGROUND);
         let scale = options.scale.unwrap_or(enlarger.own_scale());
@@ -174,8 +183,11 @@ impl UpscaleJob {
         if let Some((file, _)) = &enlarger.network {
             file.config().check(&image)?;
         }
-        let path = options.output.clone().unwrap_or_else(|| default_name(&options.image, scale));
-        let output = Output::new(Some(&path), "")?;
+        let output = match (output, &options.output) {
+            (Some(output), _) => output,
+            (None, Some(path)) => Output::file(path)?,
+            (None, None) => Output::with_default_file(&default_name(&options.image, scale))?,
+        };
         Ok(UpscaleJob { enlarger, image, scale, size, output })
     }
 
@@ -200,20 +212,18 @@ impl UpscaleJob {
     }
 
     /// Writes the enlarged image with the texts that say how it was made, as the webui does, to a PNG, JPEG or WebP file,
-    /// and gives its path.
+    /// or as a PNG to a stream.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub fn write(&self, image: &Image) -> Result<PathBuf, AppError> {
+    /// A file or stream that cannot be written.
+    pub fn write(&self, image: &Image) -> Result<WrittenImage, AppError> {
         let (scale, name) = (self.scale, self.enlarger.name());
         let texts = [
             ("postprocessing", format!("Postprocess upscale by: {scale}, Postprocess upscaler: {name}")),
             ("latent", json!({"command": "upscale", "scale": scale, "upscaler": name}).to_string()),
         ];
-        let path = self.output.path(0, 0);
         // Two short texts fit into every format.
-        let WrittenImage { .. } = self.output.write(&path, image, &texts)?;
-        Ok(path)
+        self.output.write(&self.output.path(0, 0), image, &texts)
     }
 }
 

@@ -3,16 +3,17 @@
 use crate::args::ConvertArgs;
 use crate::console::{self, print};
 use crate::hint_excess;
+use crate::image_output::STANDARD_OUTPUT;
 use crate::interrupt;
 use crate::progress::Progress;
 use latent_app::AppError;
-use latent_app::atomic_output::AtomicOutput;
+use latent_app::atomic_output::ModelOutput;
 use latent_app::convert::{ConvertJob, open_loras};
 use latent_app::model_file::locate;
 use latent_app::text::format_bytes;
 use latent_app::threads::in_threads;
-use latent_diffusion::convert::ConvertOptions;
-use latent_loader::Access;
+use latent_diffusion::convert::{ConvertOptions, OutputLayout};
+use latent_loader::{Access, Plain};
 use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
@@ -22,7 +23,12 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), AppError> {
 }
 
 fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError> {
-    let output = AtomicOutput::new(&args.output, args.force)?;
+    if args.output.as_os_str() == STANDARD_OUTPUT {
+        let line =
+            "-: a model is not written to the standard output; name a file, or ./- for one of that name";
+        return Err(AppError::BadInput(line.into()));
+    }
+    let output = ModelOutput::new(&args.output, args.layout() == OutputLayout::Folder, args.force)?;
     let model = locate(&args.model, args.models_dir.as_deref())?;
     let parts = args.sources.files();
     let loras = args.lora.iter().map(|lora| lora.file.as_path());
@@ -58,5 +64,5 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     }
     let dtypes = report.dtypes.iter().map(|(dtype, bytes)| format!("{dtype} {}", format_bytes(*bytes)));
     let dtypes = dtypes.collect::<Vec<_>>().join(", ");
-    print(&format!("{}: {} tensors, {dtypes}\n", args.output.display(), report.tensors))
+    print(&format!("{}: {} tensors, {dtypes}\n", Plain(&args.output.display().to_string()), report.tensors))
 }

@@ -25,6 +25,7 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
         Remedy::NameModel => "give the model by --model",
         Remedy::InvertMask => "--invert?",
         Remedy::LoraFolder => "name one by --lora-dir",
+        Remedy::Replace => "--force replaces it",
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::args::GridArgs;
 use crate::draw::{TerminalSession, print_written};
-use crate::warn;
+use crate::{image_output, warn};
 use latent_app::AppError;
 use latent_app::grid::JobGrid;
 use latent_app::output::Output;
@@ -17,11 +17,13 @@ pub(crate) fn run(args: &GridArgs) -> Result<(), AppError> {
     }
     let mut drawing = TerminalSession::new(plain.threads, plain.verbose, Some(&plain.preview))?;
     let grid = JobGrid::new(drawing.with_preview(&plain.job), [args.x.clone(), args.y.clone()])?;
-    let output = plain.output.as_deref().unwrap_or(Path::new("grid-{seed}.png"));
-    let output = Output::new(Some(output), "")?.with_quality(plain.quality);
+    let default = || Output::with_default_name(Path::new("grid-{seed}.png"));
+    let output = image_output::open(plain.output.as_deref(), default)?.with_quality(plain.quality);
+    image_output::check_preview(&output, &plain.preview)?;
+    image_output::check_grid(&output, &grid)?;
     let drawn = drawing.with_screen(|session, cancel, observer| grid.draw(session, cancel, observer))?;
-    let path = output.path(0, drawn.seed);
-    warn(output.write(&path, &drawn.image, &drawn.texts)?);
-    print_written(&path, &format!("seed {}", drawn.seed));
+    let written = output.write(&output.path(0, drawn.seed), &drawn.image, &drawn.texts)?;
+    print_written(&written, &format!("seed {}", drawn.seed));
+    warn(written);
     drawn.check()
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod draw;
 mod errors;
 mod grid;
+mod image_output;
 mod inspect;
 mod interrupt;
 mod metadata;

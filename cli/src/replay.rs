@@ -4,12 +4,13 @@ use crate::args::{Args, Command, DrawingArgs, ReplayArgs};
 use crate::command_line::CommandLine;
 use crate::console::{self, print};
 use crate::draw::{TerminalSession, print_written};
-use crate::warn;
+use crate::{image_output, warn};
 use latent_app::device::DeviceOptions;
 use latent_app::output::Output;
 use latent_app::replay::{Replay, ReplayLayout, ReplayOptions};
 use latent_app::{AppError, Job, image_file, output};
 use latent_loader::Plain;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Draws an image again and prints whether it is the same.
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
     if args.flags.is_empty() {
         let quality = replay.job.quality.unwrap_or(output::DEFAULT_QUALITY);
         let mut drawing = TerminalSession::new(None, false, None)?;
-        let output = Output::new(Some(&output), "")?.with_quality(quality);
+        let output = open(args, &output)?.with_quality(quality);
         let mut job = replay.job.clone();
         if job.device == DeviceOptions::default() {
             job.device = Args::device_of_environment().map_err(|error| cannot(error.line()))?;
@@ -43,30 +44,65 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), AppError> {
     }
     let Some(by_hand) = command.drawing() else { return Err(cannot("they draw nothing".into())) };
     by_hand.job.implied = line.implied(&replay.job, &args.flags);
-    redraw(&replay, by_hand)
+    redraw(&replay, args, by_hand)
 }
 
 /// Draws with flags of a person in place of those of the file.
-fn redraw(replay: &Replay, args: &DrawingArgs) -> Result<(), AppError> {
+fn redraw(replay: &Replay, replayed: &ReplayArgs, args: &DrawingArgs) -> Result<(), AppError> {
     let mut drawing = TerminalSession::new(args.threads, args.verbose, Some(&args.preview))?;
-    let output = Output::new(args.output.as_deref(), "")?.with_quality(args.quality);
+    let default = replay_name(&replayed.file);
+    let output = match args.output.as_deref() {
+        Some(given) if given != default => image_output::open(Some(given), || Output::new(given))?,
+        _ => open(replayed, &default)?,
+    };
+    let output = output.with_quality(args.quality);
+    image_output::check_preview(&output, &args.preview)?;
     let job = drawing.with_preview(&args.job);
     draw(replay, &job, &mut drawing, &output)
 }
 
 fn draw(replay: &Replay, job: &Job, drawing: &mut TerminalSession, output: &Output) -> Result<(), AppError> {
+    output.check(paths(replay, job, output))?;
     let drawn =
         drawing.with_screen(|session, cancel, observer| replay.draw(job, session, cancel, observer))?;
-    let path = output.path(0, drawn.seed);
-    warn(output.write(&path, &drawn.image, &drawn.texts)?);
-    print_written(&path, &format!("seed {}", drawn.seed));
+    let written = output.write(&output.path(0, drawn.seed), &drawn.image, &drawn.texts)?;
+    print_written(&written, &format!("seed {}", drawn.seed));
     if let Some(error) = drawn.incomplete {
         return Err(error);
     }
     // As it was written: a JPEG has losses.
-    let after = image_file::read(&path)?.image;
-    let line = format!("{} {}", replay.file.display(), replay.compare(&after));
-    print(&format!("{}\n", Plain(&line)))
+    let after = match &written.path {
+        Some(path) => image_file::read(path)?.image,
+        None => drawn.image,
+    };
+    let line = format!("{} {}", Plain(&replay.file.display().to_string()), replay.compare(&after));
+    if output.is_stream() {
+        eprintln!("{}", Plain(&line));
+    } else {
+        print(&format!("{}\n", Plain(&line)))?;
+    }
+    warn(written);
+    Ok(())
+}
+
+/// The output that a person named, or else one of the default name.
+fn open(args: &ReplayArgs, path: &Path) -> Result<Output, AppError> {
+    let given = args.output.as_ref().map(|_| path);
+    image_output::open(given, || Output::with_default_file(path))
+}
+
+/// The files that the image may go to: a grid has the seed of the first cell that can be drawn.
+fn paths(replay: &Replay, job: &Job, output: &Output) -> BTreeSet<PathBuf> {
+    let axes = match &replay.layout {
+        ReplayLayout::Grid(axes) => &axes[..],
+        _ => &[],
+    };
+    let axis = axes.iter().flatten().find(|axis| axis.option == "seed");
+    let seeds: Vec<u64> = match axis {
+        Some(axis) => axis.values.iter().filter_map(|value| value.parse().ok()).collect(),
+        None => job.sampling.seed.into_iter().collect(),
+    };
+    seeds.into_iter().map(|seed| output.path(0, seed)).collect()
 }
 
 fn options(args: &ReplayArgs) -> ReplayOptions {
@@ -87,7 +123,7 @@ fn print_not_followed(replay: &Replay) {
     let hint = if replay.needs_image { "; give the image that it began with by --image" } else { "" };
     console::hint(format_args!(
         "latent: {} is by {}; not followed: {}{hint}",
-        replay.file.display(),
+        Plain(&replay.file.display().to_string()),
         Plain(&replay.metadata.program),
         Plain(&replay.not_followed.join(", "))
     ));

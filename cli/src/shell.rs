@@ -5,7 +5,8 @@ use crate::console::print;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use latent_app::AppError;
-use latent_app::atomic_output::AtomicOutput;
+use latent_app::atomic_output::AtomicFile;
+use std::io::Write;
 use std::path::Path;
 
 /// Writes a shell's completions to standard output.
@@ -45,7 +46,7 @@ fn page(command: Command) -> Result<Vec<u8>, AppError> {
 }
 
 fn write(path: &Path, page: &[u8]) -> Result<(), AppError> {
-    AtomicOutput::new(path, true)?.write(|new| {
-        std::fs::write(new, page).map_err(|error| AppError::RunTime(format!("{}: {error}", path.display())))
-    })
+    let file = AtomicFile::new(path)?;
+    file.prepare()?;
+    file.write(|file| file.write_all(page))
 }

@@ -3,6 +3,7 @@
 use crate::args::UpscaleArgs;
 use crate::console::{self, print};
 use crate::hint_excess;
+use crate::image_output;
 use crate::interrupt;
 use crate::progress::Progress;
 use latent_app::AppError;
@@ -12,6 +13,7 @@ use latent_app::threads::in_threads;
 use latent_app::upscale::{UpscaleJob, UpscaleOptions};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{Error, Event};
+use latent_loader::Plain;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) fn run(args: &UpscaleArgs) -> Result<(), AppError> {
@@ -27,7 +29,9 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     options.output.clone_from(&args.output);
     options.scale = args.scale;
     options.tile = args.tiling.tile;
-    let job = UpscaleJob::open(&options)?;
+    let stream = args.output.as_deref().filter(|path| image_output::is_standard_output(path));
+    let stream = stream.map(|_| image_output::standard_output()).transpose()?;
+    let job = UpscaleJob::open_into(&options, stream)?;
     let choice = args.device.options();
     let mut failed = |error: &AppError| console::hint(format_args!("latent: {error}; drawing on the CPU"));
     let mut device = if job.enlarger().has_network() { choice.open(&mut failed)? } else { Device::Cpu };
@@ -45,9 +49,12 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     };
     let large = or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
     progress.finish();
-    let path = job.write(&large)?;
+    let written = job.write(&large)?;
     if let Err(line) = save_pipelines(&device) {
         console::hint(format_args!("latent: {line}; compiled pipelines are not kept"));
     }
-    print(&format!("{} ({}x{})\n", path.display(), large.width, large.height))
+    let path = written
+        .path
+        .map(|path| format!("{} ({}x{})\n", Plain(&path.display().to_string()), large.width, large.height));
+    print(&path.unwrap_or_default())
 }

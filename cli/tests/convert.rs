@@ -1,7 +1,7 @@
 //! `latent convert`, as a person runs it.
 
 use crate::common::{Room, demo, read_png, synthetic};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn pixels(room: &Room, model: &str, args: &[&str]) -> Vec<u8> {
     let always =
@@ -143,16 +143,137 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
 }
 
 #[test]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 fn what_is_there_is_replaced_by_force_alone() {
     let room = room();
-    std::fs::create_dir(room.path("folder")).unwrap();
-    std::fs::write(room.path("folder/mine.txt"), "mine").unwrap();
-    room.refuses(&["convert", "model.safetensors", "folder"], &["folder: exists already"]);
-    room.succeeds(&["convert", "model.safetensors", "folder", "--force"]);
-    assert!(!room.path("folder/mine.txt").exists() && room.path("folder/unet").is_dir());
+    room.succeeds(&["convert", "model.safetensors", "folder"]);
+    room.refuses(
+        &["convert", "model.safetensors", "folder"],
+        &["folder: exists already; --force replaces it"],
+    );
+    room.succeeds(&["convert", "model.safetensors", "folder", "--force", "--dtype", "f32"]);
     room.succeeds(&["convert", "folder", "a.safetensors"]);
+    room.refuses(&["convert", "folder", "a.safetensors"], &["--force replaces it"]);
     room.succeeds(&["convert", "model.safetensors", "a.safetensors", "-f", "--dtype", "bf16"]);
+    // A file in place of a folder, and a folder in place of a file.
+    room.succeeds(&["convert", "a.safetensors", "folder", "-f", "--layout", "single"]);
+    assert!(room.path("folder").is_file());
+    room.succeeds(&["convert", "a.safetensors", "folder", "-f"]);
+    assert!(room.path("folder").is_dir());
     assert_eq!(room.files(), ["a.safetensors", "folder", "lora.safetensors", "model.safetensors"]);
+}
+
+/// All files of a folder with their contents.
+fn tree(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.push((path, None));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            found.push((path, Some(bytes)));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// `--force` is for models: a person's folder stays, whatever its name and wherever the program runs.
+#[test]
+fn a_folder_of_a_person_is_never_replaced() {
+    let room = room();
+    for folder in ["docs", "home", "a.safetensors", "empty", "listed", "listed/unet", "link-to"] {
+        std::fs::create_dir(room.path(folder)).unwrap();
+    }
+    for file in ["docs/thesis.docx", "home/mail", "a.safetensors/notes.txt", "listed/unet/thesis.docx"] {
+        room.file(file, b"mine");
+    }
+    room.file("listed/model_index.json", br#"{"unet": ["diffusers", "UNet2DConditionModel"]}"#);
+    room.file("text.safetensors", b"my notes");
+    room.file("cut.safetensors", &synthetic("sd15")[..1000]);
+    room.succeeds(&["convert", "model.safetensors", "model"]);
+    room.file("model/README.md", b"mine");
+    let before = tree(&room.path(""));
+    let index = "is not the folder of a model: it has no model_index.json";
+    for (output, part) in [
+        ("docs", index),
+        ("docs/", index),
+        ("docs/../docs", index),
+        ("a.safetensors", index),
+        ("empty", index),
+        ("listed", "\"unet/thesis.docx\""),
+        ("model", "\"README.md\""),
+        ("text.safetensors", "is not a safetensors file"),
+        ("cut.safetensors", "is not a safetensors file"),
+        ("docs/thesis.docx", "is not a safetensors file"),
+        ("..", "is not a name"),
+        (".", "is not a name"),
+    ] {
+        for flags in [&["-f"][..], &[], &["-f", "--layout", "single"]] {
+            room.refuses(&[&["convert", "model.safetensors", output], flags].concat(), &[part]);
+        }
+    }
+    // From inside it, and from a model's folder.
+    for (here, output) in
+        [("home", "../home"), ("home", "../../."), ("model", "../model"), ("model/unet", "../../model")]
+    {
+        let mut command = room.command(&["convert", "../model.safetensors", output, "-f"]);
+        let output = command.current_dir(room.path(here)).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(tree(&room.path("")) == before);
+    // A model's folder without anything else, but that it is the current one.
+    std::fs::remove_file(room.path("model/README.md")).unwrap();
+    let mut command = room.command(&["convert", "../../model.safetensors", "../../model", "-f"]);
+    let output = command.current_dir(room.path("model/unet")).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("contains the current folder"), "{error}");
+    assert!(room.path("model/unet/config.json").is_file());
+}
+
+/// An input that is a folder around the output, or in it.
+#[test]
+fn an_input_is_not_replaced() {
+    let room = room();
+    room.succeeds(&["convert", "model.safetensors", "model"]);
+    let before = tree(&room.path(""));
+    let part = "model/unet/diffusion_pytorch_model.safetensors";
+    room.refuses(&["convert", "model", "model", "-f"], &["is an input"]);
+    room.refuses(&["convert", "model", part, "-f"], &["is an input"]);
+    room.refuses(&["convert", "model.safetensors", "model", "-f", "--unet", part], &["is an input"]);
+    assert!(tree(&room.path("")) == before);
+}
+
+/// A file behind a link is replaced in its own folder; what is not a file or a model's folder is refused.
+#[test]
+#[cfg(unix)]
+fn links_devices_and_pipes_are_not_replaced() {
+    use std::os::unix::fs::symlink;
+    let room = room();
+    std::fs::create_dir(room.path("real")).unwrap();
+    std::fs::copy(room.path("lora.safetensors"), room.path("real/old.safetensors")).unwrap();
+    symlink("real/old.safetensors", room.path("link.safetensors")).unwrap();
+    room.succeeds(&["convert", "model.safetensors", "link.safetensors", "-f"]);
+    assert!(room.path("link.safetensors").is_symlink());
+    assert!(room.succeeds(&["inspect", "real/old.safetensors"]).contains("draws images"));
+    assert!(std::process::Command::new("mkfifo").arg(room.path("pipe")).status().unwrap().success());
+    symlink("pipe", room.path("to-pipe")).unwrap();
+    symlink("/dev/null", room.path("null")).unwrap();
+    symlink("nothing", room.path("to-nothing")).unwrap();
+    symlink("real", room.path("to-real")).unwrap();
+    for (name, part) in [
+        ("pipe", "is a device, a pipe or a socket"),
+        ("to-pipe", "is a device, a pipe or a socket"),
+        ("null", "is a device, a pipe or a socket"),
+        ("to-nothing", "is a link to a file that does not exist"),
+        ("to-real", "is not the folder of a model"),
+    ] {
+        room.refuses(&["convert", "model.safetensors", name, "-f"], &[part]);
+    }
+    assert!(room.path("null").is_symlink() && room.path("to-real").is_symlink());
 }
 
 /// A device that is always full.

@@ -271,7 +271,8 @@ impl Job {
     }
 
     /// The seeds of the images, counting up from the given one or else a random one.
-    pub(crate) fn seeds(&self) -> Vec<u64> {
+    #[must_use]
+    pub fn seeds(&self) -> Vec<u64> {
         let first = self.sampling.seed.unwrap_or_else(random_seed);
         (0..self.batch.count() as u64).map(|i| first.wrapping_add(i)).collect()
     }

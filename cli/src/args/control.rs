@@ -1,6 +1,6 @@
 //! Flags of ControlNets, and of decoding and previews.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// ControlNets. What is given once counts for all of them, what is given more often for one after the other.
 #[derive(clap::Args)]
@@ -56,4 +56,19 @@ pub(crate) struct PreviewArgs {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "preview",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) preview_interval: u32,
+}
+
+/// What `--preview` calls the terminal.
+pub(crate) const TERMINAL: &str = "terminal";
+
+impl PreviewArgs {
+    /// Whether previews are shown in the terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.preview.as_ref().is_some_and(|path| path.as_os_str() == TERMINAL)
+    }
+
+    /// The file that previews go to.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.preview.as_deref().filter(|_| !self.is_terminal())
+    }
 }

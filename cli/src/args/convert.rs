@@ -41,7 +41,7 @@ pub(crate) struct ConvertArgs {
     /// Folder in which a model's name is looked for [default: the usual ones]
     #[arg(long, value_name = "DIR")]
     pub(crate) models_dir: Option<PathBuf>,
-    /// Replace OUT if it is there
+    /// Replace OUT if it is a model
     #[arg(short, long)]
     pub(crate) force: bool,
     /// Number of threads [default: one for each core]

@@ -28,7 +28,8 @@ pub(crate) struct DrawingArgs {
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// .png, .jpg or .webp file to write; %03d is the image's number, {seed} its seed [default: the prompt and the seed]
+    /// .png, .jpg or .webp file to write; %03d is the image's number, {seed} its seed; - is the standard output [default: the
+    /// prompt and the seed]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Quality of a .jpg, 1 to 100

@@ -14,7 +14,7 @@ mod sdxl;
 mod tokens;
 mod upscaling;
 
-pub(crate) use control::PreviewArgs;
+pub(crate) use control::{PreviewArgs, TERMINAL};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::DrawingArgs;
 pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};

@@ -4,34 +4,44 @@ mod preview;
 mod screen;
 
 use crate::args::{DrawingArgs, PreviewArgs};
-use crate::{console, hint_excess, interrupt, warn};
+use crate::{console, hint_excess, image_output, interrupt, warn};
 use latent_app::contact_sheet::ContactSheet;
 use latent_app::job::PreviewOptions;
-use latent_app::output::Output;
+use latent_app::output::{Output, WrittenImage, pattern_of_prompt};
 use latent_app::{AppError, CancelToken, Job, JobEvent, JobImage, Session};
+use latent_loader::Plain;
 use preview::PreviewTarget;
 use screen::Screen;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 /// Draws the images of a command, until its end or Ctrl-C.
 pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
     let mut drawing = TerminalSession::new(args.threads, args.verbose, Some(&args.preview))?;
-    let output = Output::new(args.output.as_deref(), &args.job.prompt)?.with_quality(args.quality);
+    let default = || Output::with_default_name(&pattern_of_prompt(&args.job.prompt));
+    let output = image_output::open(args.output.as_deref(), default)?.with_quality(args.quality);
+    image_output::check_preview(&output, &args.preview)?;
     let count = args.job.batch.count();
     let mut contact = args.grid.then(|| ContactSheet::new(count)).transpose()?;
-    drawing.run(&args.job, &mut |drawn| {
+    let check = |seed| image_output::check(&output, args, seed);
+    if !output.has_seed() {
+        check(0)?;
+    }
+    let check = |seed| if output.has_seed() { check(seed) } else { Ok(()) };
+    drawing.run(&args.job, &check, &mut |drawn| {
         let path = output.path(drawn.index, drawn.seed);
-        warn(output.write(&path, &drawn.image, &drawn.texts)?);
-        print_written(&path, &format!("seed {}", drawn.seed));
+        let written = output.write(&path, &drawn.image, &drawn.texts)?;
+        print_written(&written, &format!("seed {}", drawn.seed));
         if let Some(contact) = &mut contact {
-            contact.add(drawn.image.clone(), drawn.texts.clone(), &path);
+            let path = written.path.as_deref().unwrap_or(&path);
+            contact.add(drawn.image.clone(), drawn.texts.clone(), path);
         }
+        warn(written);
         Ok(())
     })?;
     if let Some((path, sheet, texts)) = contact.and_then(ContactSheet::finish) {
-        warn(output.write(&path, &sheet, &texts)?);
-        print_written(&path, &format!("{count} images"));
+        let written = output.write(&path, &sheet, &texts)?;
+        print_written(&written, &format!("{count} images"));
+        warn(written);
     }
     Ok(())
 }
@@ -67,17 +77,21 @@ impl TerminalSession {
         job
     }
 
-    /// Runs a job; an error of `take` ends it.
+    /// Runs a job; an error of `take` ends it. `check` gets the seed of the first image before anything is drawn.
     fn run(
         &mut self,
         job: &Job,
+        check: &(dyn Fn(u64) -> Result<(), AppError> + Sync),
         take: &mut (dyn FnMut(&JobImage) -> Result<(), AppError> + Send),
     ) -> Result<(), AppError> {
         let job = self.with_preview(job);
+        job.sampling.seed.map_or(Ok(()), check)?;
         let mut failed = None;
         let drawn = self.session.run(&job, &self.cancel, &mut |event| {
-            if let JobEvent::Image(drawn) = &event {
-                failed = take(drawn).err();
+            match &event {
+                JobEvent::Image(drawn) => failed = take(drawn).err(),
+                JobEvent::SeedChosen(seed) => failed = check(*seed).err(),
+                _ => {}
             }
             let flow = self.screen.show(&event);
             if failed.is_some() { ControlFlow::Break(()) } else { flow }
@@ -99,6 +113,7 @@ impl TerminalSession {
 }
 
 /// Prints that a file was written.
-pub(crate) fn print_written(path: &Path, of: &str) {
-    console::print_on_the_way(&format!("{} ({of})\n", path.display()));
+pub(crate) fn print_written(written: &WrittenImage, of: &str) {
+    let Some(path) = &written.path else { return };
+    console::print_on_the_way(&format!("{} ({of})\n", Plain(&path.display().to_string())));
 }

@@ -1,14 +1,12 @@
 //! Where previews are shown.
 
-use crate::args::PreviewArgs;
+use crate::args::{PreviewArgs, TERMINAL};
+use crate::image_output::STANDARD_OUTPUT;
 use crate::terminal::Terminal;
 use latent_app::AppError;
 use latent_app::output::Output;
 use latent_diffusion::Image;
 use std::path::PathBuf;
-
-/// What `--preview` calls the terminal.
-const TERMINAL: &str = "terminal";
 
 /// A file, or the terminal.
 pub(super) enum PreviewTarget {
@@ -23,7 +21,11 @@ impl PreviewTarget {
         let Some(path) = &args.preview else { return Ok(None) };
         Ok(Some(match path.to_str() {
             Some(TERMINAL) => PreviewTarget::Terminal(Terminal::open()?),
-            _ => PreviewTarget::File(Output::new(Some(path), "")?, path.clone()),
+            Some(STANDARD_OUTPUT) => {
+                let line = "preview: is not written to the standard output; name a PNG file, or terminal";
+                return Err(AppError::BadInput(line.into()));
+            }
+            _ => PreviewTarget::File(Output::file(path)?, path.clone()),
         }))
     }
 
