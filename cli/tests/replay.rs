@@ -1,6 +1,6 @@
 //! Images drawn again from what their files tell.
 
-use crate::common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic, synthetic_folder};
 use serde_json::Value;
 use std::path::Path;
 
@@ -359,4 +359,71 @@ fn a_hostile_file_does_no_harm() {
     refuse(&|told| told["flags"]["vae"] = serde_json::json!(["/etc/passwd"]), &["passwd", "not found"]);
     refuse(&|told| told["model_sha256"] = "00".into(), &["another built-in model"]);
     refuse(&|told| told["prompt"] = "<lora:../x>".into(), &["plain name"]);
+}
+
+/// A folder is known by its contents as a file is.
+#[test]
+fn another_folder_of_the_same_name_is_refused() {
+    let room = Room::new();
+    for folder in ["a", "b"] {
+        std::fs::create_dir(room.path(folder)).unwrap();
+    }
+    synthetic_folder("sd15", &room.path("a/model"));
+    synthetic_folder("sd15", &room.path("b/model"));
+    let draw = ["txt2img", "a fox", "-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "a/model"];
+    again(&room, &draw, "drawn.png", &["--from", "a"]);
+    let recorded = own(&room, "drawn.png");
+    assert!(recorded["model_sha256"].is_null() && recorded["model_folder_sha256"].is_string(), "{recorded}");
+    again(&room, &draw, "drawn.png", &["-m", "b/model"]);
+    // One byte of a weight.
+    let weights = room.path("b/model/vae/diffusion_pytorch_model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    for place in [["--from", "b"], ["-m", "b/model"]] {
+        let line = [&["replay", "drawn.png"][..], &place].concat();
+        room.refuses(&line, &["b/model", "another model", "its hash is", "--force"]);
+        let forced = room.run(&[&line[..], &["--force"]].concat());
+        let error = String::from_utf8(forced.stderr).unwrap();
+        assert!(forced.status.success() && error.contains("b/model: is another model"), "{error}");
+    }
+    // The configurations are a part of it, and a file is never the same.
+    synthetic_folder("sd15", &room.path("b/model"));
+    let config = room.path("b/model/unet/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replacen('{', "{ ", 1)).unwrap();
+    room.refuses(&["replay", "drawn.png", "--from", "b"], &["b/model", "another model"]);
+    room.file("m.safetensors", &synthetic("sd15"));
+    room.refuses(&["replay", "drawn.png", "-m", "m.safetensors"], &["it is a file, and that was a folder"]);
+    // What an older version drew records no hash.
+    let mut old = recorded;
+    old.as_object_mut().unwrap().remove("model_folder_sha256");
+    with_text(&room, "drawn.png", "old.png", "latent", &old.to_string());
+    let output = room.run(&["replay", "old.png", "--from", "a", "-o", "again.png"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && error.contains("records no hash of its model"), "{error}");
+}
+
+/// Other programs, and people who edit a text, write hashes in either case.
+#[test]
+fn hashes_are_the_same_in_either_case() {
+    let room = Room::new();
+    room.file("m.safetensors", &demo());
+    let draw = ["txt2img", "a cat", "-s", "3", "--steps", "1", "--sampler", "euler_a"];
+    room.succeeds(&[&draw[..], &["-m", "m.safetensors", "-o", "a.png"]].concat());
+    let mut loud = own(&room, "a.png");
+    loud["model_sha256"] = loud["model_sha256"].as_str().unwrap().to_uppercase().into();
+    with_text(&room, "a.png", "own.png", "latent", &loud.to_string());
+    assert!(room.succeeds(&["replay", "own.png"]).ends_with("own.png has the same pixels\n"));
+    room.succeeds(&[&draw[..], &["-o", "a.png"]].concat());
+    let mut loud = own(&room, "a.png");
+    loud["model_sha256"] = loud["model_sha256"].as_str().unwrap().to_uppercase().into();
+    with_text(&room, "a.png", "own.png", "latent", &loud.to_string());
+    assert!(room.succeeds(&["replay", "own.png"]).ends_with("own.png has the same pixels\n"));
+    let text = "a cat\nSteps: 1, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 64x64, Model hash: 246EF46339, Model: m, RNG: NV";
+    with_text(&room, "a.png", "webui.png", "parameters", text);
+    for more in [&[][..], &["-m", "m.safetensors"]] {
+        let line = [&["replay", "webui.png"][..], more].concat();
+        assert!(room.succeeds(&line).ends_with("webui.png has the same pixels\n"));
+    }
 }

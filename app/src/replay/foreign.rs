@@ -1,7 +1,7 @@
 //! The job of an image that another program drew: as much as can be followed, and a word on the rest.
 
 use super::options::ReplayOptions;
-use super::search::FileSearch;
+use super::search::{FileSearch, WantedHash};
 use crate::error::Remedy;
 use crate::job::{Img2imgTask, Job, JobTask};
 use crate::metadata::{ImageMetadata, MetadataKey};
@@ -11,8 +11,6 @@ use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
 use std::path::{Path, PathBuf};
 
-/// Digits from which on a hash is the beginning of a SHA-256. The webui's first form had eight of another one.
-const DIGITS: usize = 10;
 /// What is not followed of an image that began with another one, which its file does not hold.
 pub(super) const NEEDS_IMAGE: &str = "strength (it began with an image)";
 /// Programs that draw their noise on the CPU.
@@ -119,7 +117,8 @@ fn model(
     lost: &mut Vec<String>,
 ) -> Result<(), AppError> {
     let hash = metadata.get(MetadataKey::ModelHash).map(str::to_lowercase);
-    let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
+    // The webui's first form had eight digits, of another hash.
+    let is_sha256 = |hash: &&String| hash.len() >= hash::DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
     if options.model.is_none()
         && sha256
@@ -140,7 +139,7 @@ fn model(
         (None, None) => return Err(lacking(options, "does not name the model it was made with")),
     };
     match sha256 {
-        Some(sha256) => search.check("model", &path, sha256)?,
+        Some(sha256) => search.check("model", &path, &WantedHash::of_file(sha256))?,
         None => lost.push("which model it was: no hash is recorded".to_owned()),
     }
     job.model.model = Some(path);

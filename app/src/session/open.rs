@@ -5,7 +5,7 @@ use super::monitor::Monitor;
 use super::record::RecordedSetting;
 use super::settings::settings;
 use crate::device::DeviceOptions;
-use crate::hash::BackgroundHash;
+use crate::hash::{BackgroundHash, ContentHash};
 use crate::job::{Job, MemoryOptions, ModelSelection};
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
@@ -25,7 +25,7 @@ pub(super) struct OpenedModel {
     pub(super) name: String,
     pub(super) hash: BackgroundHash,
     /// The hash, once it was waited for.
-    sha256: OnceCell<Option<String>>,
+    known_hash: OnceCell<Option<ContentHash>>,
     pub(super) pipeline: Pipeline,
     pub(super) taesd: Option<Arc<TaesdFile>>,
 }
@@ -112,12 +112,12 @@ impl OpenedModel {
         })?;
         pipeline.set_device(device);
         let key = OpenedKey::of(job, prompts);
-        Ok(OpenedModel { key, name: model.name, hash: model.hash, sha256: OnceCell::new(), pipeline, taesd })
+        Ok(OpenedModel { key, name: model.name, hash: model.hash, known_hash: OnceCell::new(), pipeline, taesd })
     }
 
-    /// The SHA-256 of the model's file, which is waited for.
-    pub(super) fn sha256(&self) -> Option<&str> {
-        self.sha256.get_or_init(|| self.hash.wait()).as_deref()
+    /// The hash of the model's file or folder, which is waited for.
+    pub(super) fn content_hash(&self) -> Option<&ContentHash> {
+        self.known_hash.get_or_init(|| self.hash.wait()).as_ref()
     }
 
     /// What metadata record of the decoder.

@@ -2,7 +2,7 @@
 //!
 //! Files are recorded by their names and hashes and never by their folders, which are nobody's business.
 
-use crate::hash::{self, BackgroundHash, HashSource};
+use crate::hash::{self, BackgroundHash, ContentHash, HashSource};
 use crate::job::{ControlOptions, ImageSource, Job, JobOption, JobOptionKind, JobTask, OPTIONS};
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
@@ -17,14 +17,14 @@ pub(crate) const TAGGED_LORA: &str = "<lora>";
 struct RecordedFile {
     option: &'static str,
     name: String,
-    sha256: RecordedHash,
+    hash: RecordedHash,
 }
 
 #[derive(Debug)]
 enum RecordedHash {
     /// Computed in the background.
     Pending(BackgroundHash),
-    Known(String),
+    Known(ContentHash),
 }
 
 /// The options as they were given, by name, and the files among them, whose hashes are computed in the background.
@@ -83,7 +83,7 @@ impl RecordedOptions {
                 Some(ImageSource::Inline(image)) => self.files.push(RecordedFile {
                     option: option.name(),
                     name: name_of(&path),
-                    sha256: RecordedHash::Known(hash::of_bytes(&image.bytes)),
+                    hash: RecordedHash::Known(ContentHash::File(hash::of_bytes(&image.bytes))),
                 }),
                 _ => self.push(job, option.name(), &path)?,
             }
@@ -95,16 +95,15 @@ impl RecordedOptions {
         // Models may be given by their names.
         let path = model_file::locate(path, job.model.models_dir.as_deref())?;
         let name = name_of(&path);
-        let hash =
-            BackgroundHash::of(if path.is_file() { HashSource::File(path) } else { HashSource::Nothing });
-        self.files.push(RecordedFile { option, name, sha256: RecordedHash::Pending(hash) });
+        let hash = RecordedHash::Pending(BackgroundHash::of(HashSource::at(path)));
+        self.files.push(RecordedFile { option, name, hash });
         Ok(())
     }
 
     /// Begins to compute the hashes, if that has not begun.
     pub(super) fn begin(&self) {
         for file in &self.files {
-            if let RecordedHash::Pending(hash) = &file.sha256 {
+            if let RecordedHash::Pending(hash) = &file.hash {
                 hash.begin();
             }
         }
@@ -112,12 +111,18 @@ impl RecordedOptions {
 
     /// The files with their hashes, which are waited for and given once.
     pub(super) fn files(&self) -> Value {
-        let sha256 = |file: &RecordedFile| match &file.sha256 {
-            RecordedHash::Pending(hash) => hash.wait(),
-            RecordedHash::Known(hash) => Some(hash.clone()),
+        let json = |file: &RecordedFile| {
+            let hash = match &file.hash {
+                RecordedHash::Pending(hash) => hash.wait(),
+                RecordedHash::Known(hash) => Some(hash.clone()),
+            };
+            let sha256 = hash.as_ref().and_then(ContentHash::of_file);
+            let mut json = json!({ "flag": file.option, "name": file.name, "sha256": sha256 });
+            if let Some(digits) = hash.as_ref().and_then(ContentHash::of_folder) {
+                json["folder_sha256"] = digits.into();
+            }
+            json
         };
-        let json =
-            |file: &RecordedFile| json!({ "flag": file.option, "name": file.name, "sha256": sha256(file) });
         self.files.iter().map(json).collect()
     }
 }

@@ -303,7 +303,7 @@ impl JobRun<'_, '_> {
                 prompts: plan.prompts.drawn(index),
                 templates: plan.prompts.templates(index),
                 model: &opened.name,
-                hash: opened.sha256(),
+                hash: opened.content_hash(),
                 seed,
                 first_size,
                 recorded: &plan.recorded,
