@@ -43,10 +43,10 @@ pub enum Remedy {
     LeaveOut,
     /// Name the model.
     NameModel,
-    /// Invert the mask.
-    InvertMask,
     /// Name the folder of LoRAs.
     LoraFolder,
+    /// Accept a drawing that takes long.
+    AcceptCost,
 }
 
 impl fmt::Display for Remedy {
@@ -57,8 +57,8 @@ impl fmt::Display for Remedy {
             Remedy::AcceptOtherFiles => "other files must be accepted by name",
             Remedy::LeaveOut => "it can be left out",
             Remedy::NameModel => "name the model",
-            Remedy::InvertMask => "should the mask be inverted?",
             Remedy::LoraFolder => "name the folder of LoRAs",
+            Remedy::AcceptCost => "it must be accepted first",
         })
     }
 }

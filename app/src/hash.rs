@@ -46,7 +46,11 @@ impl ContentHash {
     /// # Errors
     /// A file that cannot be read, a folder that holds no model.
     pub fn of(path: &Path) -> std::io::Result<ContentHash> {
-        if path.is_dir() { sha256_of_folder(path).map(ContentHash::Folder) } else { sha256(path).map(ContentHash::File) }
+        if path.is_dir() {
+            sha256_of_folder(path).map(ContentHash::Folder)
+        } else {
+            sha256(path).map(ContentHash::File)
+        }
     }
 
     /// The digits.

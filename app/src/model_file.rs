@@ -151,7 +151,7 @@ pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppErro
 }
 
 /// Whether it is a name and not a path to a file: relative, without an extension of model files.
-fn is_name(path: &Path) -> bool {
+pub(crate) fn is_name(path: &Path) -> bool {
     const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
     !path.is_absolute()
         && !path

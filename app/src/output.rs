@@ -28,12 +28,17 @@ pub struct Output {
 pub struct WrittenImage {
     /// Whether the file has all the texts. A JPEG has room for 64 KiB of them.
     pub has_all_texts: bool,
+    /// Whether the file has the opacity of all pixels, which a JPEG cannot hold.
+    pub has_opacity: bool,
 }
 
 impl WrittenImage {
     /// One line for a person, if texts were left out.
     #[must_use]
     pub fn warning(self) -> Option<&'static str> {
+        if !self.has_opacity {
+            return Some("a JPEG has no transparency: what is transparent is white; .png and .webp keep it");
+        }
         (!self.has_all_texts)
             .then_some("the prompt is too long for the metadata of a JPEG; .png and .webp have room for it")
     }
@@ -118,19 +123,34 @@ impl Output {
         image: &Image,
         texts: &[(&str, String)],
     ) -> Result<WrittenImage, AppError> {
+        self.write_with_opacity(path, image, None, texts)
+    }
+
+    /// The same with the opacity of the pixels, `[height, width, 4]` with the colours, for the formats that have any.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn write_with_opacity(
+        &self,
+        path: &Path,
+        image: &Image,
+        rgba: Option<&[u8]>,
+        texts: &[(&str, String)],
+    ) -> Result<WrittenImage, AppError> {
         let failed =
             |error: &dyn std::fmt::Display| AppError::RunTime(format!("{}: {error}", path.display()));
         let mut file = NamedTempFile::new_in(folder(path)).map_err(|error| failed(&error))?;
         let format = ImageFileFormat::of(path, self.quality).map_err(|error| failed(&error))?;
         let mut buffered = std::io::BufWriter::new(&mut file);
         let has_all_texts =
-            encode::encode(&mut buffered, format, image, texts).map_err(|error| failed(&error))?;
+            encode::encode(&mut buffered, format, (image, rgba), texts).map_err(|error| failed(&error))?;
         std::io::Write::flush(&mut buffered).map_err(|error| failed(&error))?;
         drop(buffered);
         file.as_file().sync_all().map_err(|error| failed(&error))?;
         make_readable(file.as_file());
         file.persist(path).map_err(|error| failed(&error.error))?;
-        Ok(WrittenImage { has_all_texts })
+        let has_opacity = rgba.is_none() || !matches!(format, ImageFileFormat::Jpeg(_));
+        Ok(WrittenImage { has_all_texts, has_opacity })
     }
 }
 
@@ -140,7 +160,7 @@ impl Output {
 /// A run-time failure: an image without pixels, or one of more than 4 billion pixels along a side.
 pub fn png(image: &Image) -> Result<Vec<u8>, AppError> {
     let mut bytes = Vec::new();
-    let encoded = encode::encode(&mut bytes, ImageFileFormat::Png, image, &[]);
+    let encoded = encode::encode(&mut bytes, ImageFileFormat::Png, (image, None), &[]);
     encoded.map_err(|error| AppError::RunTime(format!("a PNG: {error}")))?;
     Ok(bytes)
 }

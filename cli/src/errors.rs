@@ -23,8 +23,8 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
         Remedy::AcceptOtherFiles => "--force takes it",
         Remedy::LeaveOut => "--force leaves it out",
         Remedy::NameModel => "give the model by --model",
-        Remedy::InvertMask => "--invert?",
         Remedy::LoraFolder => "name one by --lora-dir",
+        Remedy::AcceptCost => "--yes draws it",
         _ => return None,
     })
 }

@@ -57,13 +57,13 @@ fn draw(replay: &Replay, job: &Job, drawing: &mut TerminalSession, output: &Outp
     let drawn =
         drawing.with_screen(|session, cancel, observer| replay.draw(job, session, cancel, observer))?;
     let path = output.path(0, drawn.seed);
-    warn(output.write(&path, &drawn.image, &drawn.texts)?);
+    warn(output.write_with_opacity(&path, &drawn.image, drawn.rgba.as_deref(), &drawn.texts)?);
     print_written(&path, &format!("seed {}", drawn.seed));
     if let Some(error) = drawn.incomplete {
         return Err(error);
     }
     // As it was written: a JPEG has losses.
-    let after = image_file::read(&path)?.image;
+    let after = image_file::read(&path)?;
     let line = format!("{} {}", replay.file.display(), replay.compare(&after));
     print(&format!("{}\n", Plain(&line)))
 }
@@ -75,6 +75,7 @@ fn options(args: &ReplayArgs) -> ReplayOptions {
     options.folders.clone_from(&args.from);
     options.image.clone_from(&args.image);
     options.force = args.force;
+    options.accept_cost = args.yes;
     options
 }
 

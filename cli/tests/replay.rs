@@ -427,3 +427,131 @@ fn hashes_are_the_same_in_either_case() {
         assert!(room.succeeds(&line).ends_with("webui.png has the same pixels\n"));
     }
 }
+
+/// A stranger's file may ask for days of work.
+#[test]
+fn what_takes_very_long_is_asked_for_first() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "2", "-W", "16", "-H", "16", "-o", "a.png"]);
+    let genuine = own(&room, "a.png");
+    let with = |name: &str, values: &[(&str, &str)]| {
+        let mut told = genuine.clone();
+        values.iter().for_each(|(flag, value)| told["flags"][*flag] = serde_json::json!([*value]));
+        with_text(&room, "a.png", name, "latent", &told.to_string());
+    };
+    with("large.png", &[("width", "8192"), ("height", "8192"), ("steps", "1000")]);
+    room.refuses(
+        &["replay", "large.png"],
+        &["large.png", "8192x8192 in 1000 steps", "of memory", "--yes draws it"],
+    );
+    with("many.png", &[("width", "1024"), ("height", "1024"), ("steps", "999")]);
+    room.refuses(&["replay", "many.png"], &["many.png", "1024x1024 in 999 steps"]);
+    // What a person's own flags make of it counts, and it is printed without a question.
+    let line = room.succeeds(&["replay", "large.png", "--print"]);
+    assert!(line.contains("--width=8192"), "{line}");
+    room.succeeds(&["replay", "large.png", "--", "-W", "16", "-H", "16", "--steps", "1"]);
+    // The cells of a grid and the images of a contact sheet count together.
+    room.succeeds(&[
+        "grid",
+        "a cat",
+        "--x",
+        "steps=1,2",
+        "-s",
+        "3",
+        "-W",
+        "16",
+        "-H",
+        "16",
+        "-o",
+        "grid.png",
+    ]);
+    let mut told = own(&room, "grid.png");
+    told["flags"]["width"] = serde_json::json!(["1024"]);
+    told["flags"]["height"] = serde_json::json!(["1024"]);
+    told["grid"]["x"]["values"] = (0..200).map(|i| (i % 2 + 1).to_string()).collect();
+    with_text(&room, "grid.png", "cells.png", "latent", &told.to_string());
+    room.refuses(&["replay", "cells.png"], &["200 images of up to 1024x1024 in 2 steps", "--yes"]);
+    let mut told = genuine.clone();
+    told["sheet"] = 256.into();
+    told["flags"]["width"] = serde_json::json!(["2048"]);
+    with_text(&room, "a.png", "sheet.png", "latent", &told.to_string());
+    assert!(
+        room.succeeds(&["replay", "sheet.png", "--yes", "-o", "s.png", "--", "-W", "16"]).contains("s.png")
+    );
+    // The bounds of a person's flags hold, whatever was accepted.
+    with("sharp.png", &[("quality", "255")]);
+    room.refuses(&["replay", "sharp.png", "--yes"], &["quality: 255 is not in 1 to 100"]);
+    with("wide.png", &[("width", "16384")]);
+    room.refuses(&["replay", "wide.png", "--yes"], &["wide.png", "width", "8192"]);
+}
+
+/// No name in a file leads out of the folders of the image, of flags and of the models.
+#[test]
+fn names_in_a_file_lead_nowhere_else() {
+    let room = Room::new();
+    std::fs::create_dir_all(room.path("outside")).unwrap();
+    std::fs::create_dir_all(room.path("here/models")).unwrap();
+    room.file("outside/m.safetensors", &demo());
+    image::RgbImage::new(64, 64).save(room.path("outside/i.png")).unwrap();
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "1", "-o", "here/a.png"]);
+    let genuine = own(&room, "here/a.png");
+    let whole = room.path("outside");
+    let places = [
+        "../outside/",
+        "outside/",
+        "./../outside/",
+        "models/../../outside/",
+        &format!("{}/", whole.display()),
+    ];
+    for place in places {
+        for (command, flag, file) in [
+            ("txt2img", "model", "m.safetensors"),
+            ("txt2img", "unet", "m.safetensors"),
+            ("txt2img", "vae", "m.safetensors"),
+            ("txt2img", "text-encoder", "m.safetensors"),
+            ("txt2img", "parts-from", "m.safetensors"),
+            ("txt2img", "lora", "m.safetensors:1"),
+            ("txt2img", "embedding", "m.safetensors"),
+            ("txt2img", "refiner", "m.safetensors"),
+            ("txt2img", "control-net", "m.safetensors"),
+            ("txt2img", "taesd", "m.safetensors"),
+            ("txt2img", "hires-upscaler", "m.safetensors"),
+            ("img2img", "image", "i.png"),
+            ("inpaint", "mask", "i.png"),
+        ] {
+            let mut told = genuine.clone();
+            told["command"] = command.into();
+            told["flags"][flag] = serde_json::json!([format!("{place}{file}")]);
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            room.refuses(
+                &["replay", "here/bad.png", "--models-dir", "here/models", "--print"],
+                &["not found"],
+            );
+            // The same by the list of files.
+            told["flags"][flag] = serde_json::json!([file]);
+            told["files"] =
+                serde_json::json!([{ "flag": flag, "name": format!("{place}{file}"), "sha256": null }]);
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            room.refuses(
+                &["replay", "here/bad.png", "--models-dir", "here/models", "--print"],
+                &["not found"],
+            );
+        }
+        for prompt in [format!("a <lora:{place}m:1>"), format!("a <lora:{place}m.safetensors>")] {
+            let mut told = genuine.clone();
+            told["prompt"] = prompt.into();
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            let output = room.run(&["replay", "here/bad.png", "--models-dir", "here/models", "-o", "x.png"]);
+            assert_eq!(output.status.code(), Some(2), "{place}");
+        }
+        let mut told = genuine.clone();
+        told["grid"] =
+            serde_json::json!({ "x": { "flag": "vae", "values": [format!("{place}m.safetensors")] } });
+        with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+        // Of an axis, the file's name alone counts, which is not found.
+        room.refuses(
+            &["replay", "here/bad.png", "--models-dir", "here/models"],
+            &["m.safetensors", "not found"],
+        );
+    }
+}

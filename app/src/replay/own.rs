@@ -123,8 +123,7 @@ fn set(
         let recorded = files.get_mut(option.name()).filter(|list| !list.is_empty());
         let recorded = recorded.map(|list| list.remove(0));
         let name = path.to_string_lossy();
-        let (name, hash) =
-            recorded.as_ref().map_or((&*name, None), |file| (file.name, file.hash.as_ref()));
+        let (name, hash) = recorded.as_ref().map_or((&*name, None), |file| (file.name, file.hash.as_ref()));
         let path = search.find(option.name(), name, hash)?;
         values.push(format!("{}{weight}", path.display()));
     }
@@ -151,7 +150,11 @@ fn files(own: &Value) -> HashMap<&str, Vec<UsedFile<'_>>> {
     for file in own.get("files").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| file.get(key).and_then(Value::as_str);
         if let (Some(option), Some(name)) = (text("flag"), text("name")) {
-            files.entry(option).or_default().push(UsedFile { option, name, hash: WantedHash::read(file, "sha256", "folder_sha256") });
+            files.entry(option).or_default().push(UsedFile {
+                option,
+                name,
+                hash: WantedHash::read(file, "sha256", "folder_sha256"),
+            });
         }
     }
     files

@@ -104,7 +104,8 @@ impl WantedHash {
     /// The hash of what metadata of this program describe by these two keys.
     pub(super) fn read(record: &Value, file: &str, folder: &str) -> Option<WantedHash> {
         let text = |key: &str| record.get(key).and_then(Value::as_str);
-        let of_folder = text(folder).map(|digits| WantedHash { is_folder: true, ..WantedHash::of_file(digits) });
+        let of_folder =
+            text(folder).map(|digits| WantedHash { is_folder: true, ..WantedHash::of_file(digits) });
         text(file).map(WantedHash::of_file).or(of_folder)
     }
 

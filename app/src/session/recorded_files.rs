@@ -7,7 +7,7 @@ use crate::job::{ControlOptions, ImageSource, Job, JobOption, JobOptionKind, Job
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The option under which a LoRA that a prompt names is recorded.
 pub(crate) const TAGGED_LORA: &str = "<lora>";
@@ -36,8 +36,12 @@ pub(super) struct RecordedOptions {
 }
 
 impl RecordedOptions {
-    /// Those of a job, and the files that its prompts name.
-    pub(super) fn of(job: &Job, prompts: &ResolvedPrompts) -> Result<RecordedOptions, AppError> {
+    /// Those of a job, the LoRAs that its prompts name, and the textual inversions that they name and that are used.
+    pub(super) fn of(
+        job: &Job,
+        prompts: &ResolvedPrompts,
+        embeddings: &[PathBuf],
+    ) -> Result<RecordedOptions, AppError> {
         let mut recorded = RecordedOptions { options: Map::new(), files: Vec::new() };
         for option in OPTIONS.iter().filter(|option| option.is_recorded()) {
             let texts = option.texts(job);
@@ -55,7 +59,7 @@ impl RecordedOptions {
         for path in loras {
             recorded.push(job, TAGGED_LORA, path)?;
         }
-        for path in &prompts.embeddings {
+        for path in embeddings {
             recorded.push(job, "embedding", path)?;
         }
         Ok(recorded)
@@ -93,7 +97,10 @@ impl RecordedOptions {
 
     fn push(&mut self, job: &Job, option: &'static str, path: &Path) -> Result<(), AppError> {
         // Models may be given by their names.
-        let path = model_file::locate(path, job.model.models_dir.as_deref())?;
+        let path = match option {
+            "lora" => job.model.lora_places().given(path)?,
+            _ => model_file::locate(path, job.model.models_dir.as_deref())?,
+        };
         let name = name_of(&path);
         let hash = RecordedHash::Pending(BackgroundHash::of(HashSource::at(path)));
         self.files.push(RecordedFile { option, name, hash });
@@ -152,7 +159,7 @@ mod tests {
     fn recorded(task: &str, options: &[(&str, &[&str])]) -> RecordedOptions {
         let mut job = Job::new(JobTask::named(task).unwrap(), "a cat");
         options.iter().for_each(|(name, values)| job.set(name, values).unwrap());
-        RecordedOptions::of(&job, &ResolvedPrompts::of(&job, &[0]).unwrap()).unwrap()
+        RecordedOptions::of(&job, &ResolvedPrompts::of(&job, &[0]).unwrap(), &[]).unwrap()
     }
 
     #[test]

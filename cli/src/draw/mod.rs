@@ -22,7 +22,7 @@ pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
     let mut contact = args.grid.then(|| ContactSheet::new(count)).transpose()?;
     drawing.run(&args.job, &mut |drawn| {
         let path = output.path(drawn.index, drawn.seed);
-        warn(output.write(&path, &drawn.image, &drawn.texts)?);
+        warn(output.write_with_opacity(&path, &drawn.image, drawn.rgba.as_deref(), &drawn.texts)?);
         print_written(&path, &format!("seed {}", drawn.seed));
         if let Some(contact) = &mut contact {
             contact.add(drawn.image.clone(), drawn.texts.clone(), &path);
