@@ -43,12 +43,12 @@ pub enum Remedy {
     LeaveOut,
     /// Name the model.
     NameModel,
-    /// Invert the mask.
-    InvertMask,
     /// Name the folder of LoRAs.
     LoraFolder,
     /// Let an output replace the model that is there.
     Replace,
+    /// Accept a drawing that takes long.
+    AcceptCost,
 }
 
 impl fmt::Display for Remedy {
@@ -59,9 +59,9 @@ impl fmt::Display for Remedy {
             Remedy::AcceptOtherFiles => "other files must be accepted by name",
             Remedy::LeaveOut => "it can be left out",
             Remedy::NameModel => "name the model",
-            Remedy::InvertMask => "should the mask be inverted?",
             Remedy::LoraFolder => "name the folder of LoRAs",
             Remedy::Replace => "replacing it must be allowed",
+            Remedy::AcceptCost => "it must be accepted first",
         })
     }
 }

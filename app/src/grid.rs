@@ -4,7 +4,7 @@ use crate::AppError;
 use crate::contact_sheet::ImageGrid;
 use crate::job::{Job, JobOption, JobOptionKind, find_option, random_seed};
 use crate::metadata::OutputTexts;
-use crate::session::{CancelToken, JobEvent, JobObserver, Session};
+use crate::session::{CancelToken, DrawingCost, JobEvent, JobObserver, Session};
 use latent_diffusion::Image;
 use latent_diffusion::prompt::MAX_PROMPT_BYTES;
 use serde::{Deserialize, Serialize};
@@ -233,6 +233,17 @@ impl JobGrid {
             Ok(()) => Ok(job),
             Err(error) => Err(AppError::BadInput(format!("grid: {}: {error}", self.label(cell)))),
         }
+    }
+
+    /// What drawing all images takes; nothing for a cell that cannot be drawn.
+    ///
+    /// # Errors
+    /// Bad input, if a cell has a value that cannot be read.
+    pub fn estimate(&self, session: &mut Session) -> Result<DrawingCost, AppError> {
+        let cells = (0..self.cells()).map(|cell| Ok(session.estimate(&self.job(cell)?).unwrap_or_default()));
+        cells
+            .collect::<Result<Vec<_>, AppError>>()
+            .map(|all| all.into_iter().fold(DrawingCost::default(), DrawingCost::and))
     }
 
     /// Draws all images. A cell that cannot be drawn stays empty.

@@ -3,7 +3,7 @@
 use crate::hash::{self, BackgroundHash, HashSource};
 use crate::{AppError, models};
 use latent_diffusion::families::Sources;
-use latent_loader::{Access, Checkpoint, CheckpointLayout, cached_snapshot};
+use latent_loader::{Access, Checkpoint, cached_snapshot};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub struct ModelFile {
     pub checkpoint: Checkpoint,
     /// The file's stem.
     pub name: String,
-    /// The SHA-256, computed in the background; a folder has none.
+    /// Its hash, computed in the background.
     pub hash: BackgroundHash,
 }
 
@@ -119,13 +119,7 @@ pub fn open(path: Option<&Path>, models_dir: Option<&Path>, access: Access) -> R
     let path = &locate(path, models_dir)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = models::stem(path);
-    let subject = match checkpoint.layout() {
-        CheckpointLayout::SingleFile => HashSource::File(path.to_owned()),
-        CheckpointLayout::DiffusersFolder | CheckpointLayout::ComponentFolder | CheckpointLayout::Joined => {
-            HashSource::Nothing
-        }
-    };
-    Ok(ModelFile { checkpoint, name, hash: BackgroundHash::of(subject) })
+    Ok(ModelFile { checkpoint, name, hash: BackgroundHash::of(HashSource::at(path.clone())) })
 }
 
 /// The SHA-256 of the demo model, in hexadecimal digits.
@@ -157,7 +151,7 @@ pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppErro
 }
 
 /// Whether it is a name and not a path to a file: relative, without an extension of model files.
-fn is_name(path: &Path) -> bool {
+pub(crate) fn is_name(path: &Path) -> bool {
     const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
     !path.is_absolute()
         && !path

@@ -60,12 +60,17 @@ pub struct WrittenImage {
     pub path: Option<PathBuf>,
     /// Whether the file has all the texts. A JPEG has room for 64 KiB of them.
     pub has_all_texts: bool,
+    /// Whether the file has the opacity of all pixels, which a JPEG cannot hold.
+    pub has_opacity: bool,
 }
 
 impl WrittenImage {
     /// One line for a person, if texts were left out.
     #[must_use]
     pub fn warning(&self) -> Option<&'static str> {
+        if !self.has_opacity {
+            return Some("a JPEG has no transparency: what is transparent is white; .png and .webp keep it");
+        }
         (!self.has_all_texts)
             .then_some("the prompt is too long for the metadata of a JPEG; .png and .webp have room for it")
     }
@@ -208,20 +213,35 @@ impl Output {
         image: &Image,
         texts: &[(&str, String)],
     ) -> Result<WrittenImage, AppError> {
+        self.write_with_opacity(path, image, None, texts)
+    }
+
+    /// The same with the opacity of the pixels, `[height, width, 4]` with the colours, for the formats that have any.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn write_with_opacity(
+        &self,
+        path: &Path,
+        image: &Image,
+        rgba: Option<&[u8]>,
+        texts: &[(&str, String)],
+    ) -> Result<WrittenImage, AppError> {
         let failed = |error: String| AppError::RunTime(format!("{}: {error}", path.display()));
         let names = match &self.target {
             OutputTarget::Files(names) => names,
-            OutputTarget::Stream(label, writer) => return write_to(label, writer, image, texts),
+            OutputTarget::Stream(label, writer) => return write_to(label, writer, (image, rgba), texts),
         };
         let format = ImageFileFormat::of(path, self.quality).map_err(failed)?;
         let encode =
-            |file: &mut std::io::BufWriter<std::fs::File>| encode::encode(file, format, image, texts);
+            |file: &mut std::io::BufWriter<std::fs::File>| encode::encode(file, format, (image, rgba), texts);
         let (path, has_all_texts) = if names.is_default {
             AtomicFile::write_unused(path, encode)?
         } else {
             (path.to_owned(), AtomicFile::new(path).map_err(after_the_work)?.write(encode)?)
         };
-        Ok(WrittenImage { path: Some(path), has_all_texts })
+        let has_opacity = rgba.is_none() || !matches!(format, ImageFileFormat::Jpeg(_));
+        Ok(WrittenImage { path: Some(path), has_all_texts, has_opacity })
     }
 }
 
@@ -259,16 +279,16 @@ fn format_of(path: &Path) -> Result<(), AppError> {
 fn write_to(
     label: &str,
     writer: &Mutex<dyn Write + Send>,
-    image: &Image,
+    pixels: (&Image, Option<&[u8]>),
     texts: &[(&str, String)],
 ) -> Result<WrittenImage, AppError> {
     let failed = |error: &dyn fmt::Display| AppError::RunTime(format!("{label}: {error}"));
     let mut bytes = Vec::new();
     let has_all_texts =
-        encode::encode(&mut bytes, ImageFileFormat::Png, image, texts).map_err(|error| failed(&error))?;
+        encode::encode(&mut bytes, ImageFileFormat::Png, pixels, texts).map_err(|error| failed(&error))?;
     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
     writer.write_all(&bytes).and_then(|()| writer.flush()).map_err(|error| failed(&error))?;
-    Ok(WrittenImage { path: None, has_all_texts })
+    Ok(WrittenImage { path: None, has_all_texts, has_opacity: true })
 }
 
 /// An image as the bytes of a PNG without texts.
@@ -277,7 +297,7 @@ fn write_to(
 /// A run-time failure: an image without pixels, or one of more than 4 billion pixels along a side.
 pub fn png(image: &Image) -> Result<Vec<u8>, AppError> {
     let mut bytes = Vec::new();
-    let encoded = encode::encode(&mut bytes, ImageFileFormat::Png, image, &[]);
+    let encoded = encode::encode(&mut bytes, ImageFileFormat::Png, (image, None), &[]);
     encoded.map_err(|error| AppError::RunTime(format!("a PNG: {error}")))?;
     Ok(bytes)
 }

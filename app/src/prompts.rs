@@ -1,7 +1,6 @@
 //! The prompts of a job, read once: wildcards, LoRA tags, and textual inversions of a folder.
 
 use crate::AppError;
-use crate::addons::tagged_lora;
 use crate::job::Job;
 use latent_diffusion::embeddings::LearnedEmbeddings;
 use latent_diffusion::lora::{Tag, take_tags};
@@ -34,7 +33,7 @@ pub(crate) struct ResolvedPrompts {
     bare: Vec<PromptPair>,
     /// The LoRAs that they name, and their files.
     pub(crate) loras: Vec<(Tag, PathBuf)>,
-    /// The textual inversions of the job's folder that they name.
+    /// The textual inversions of the job's folder, or of the usual ones, that they name.
     pub(crate) embeddings: Vec<PathBuf>,
 }
 
@@ -64,8 +63,7 @@ impl ResolvedPrompts {
                     .into(),
             ));
         }
-        let (model, lora_dir) = (job.model.model.as_deref(), job.model.lora_dir.as_deref());
-        let find = |tag: Tag| tagged_lora(&tag, lora_dir, model).map(|path| (tag, path));
+        let find = |tag: Tag| job.model.lora_places().tagged(&tag).map(|path| (tag, path));
         let loras = tags.into_iter().next().unwrap_or_default().into_iter().map(find);
         let mut prompts = ResolvedPrompts {
             loras: loras.collect::<Result<_, _>>()?,
@@ -74,7 +72,7 @@ impl ResolvedPrompts {
             drawn,
             bare,
         };
-        let named = job.model.embeddings.named_in_folder(&prompts.texts())?;
+        let named = job.model.embeddings.named(&prompts.texts(), job.model.models_dir.as_deref())?;
         prompts.embeddings = named.into_iter().map(|(_, path)| path).collect();
         Ok(prompts)
     }

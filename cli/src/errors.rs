@@ -23,9 +23,9 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
         Remedy::AcceptOtherFiles => "--force takes it",
         Remedy::LeaveOut => "--force leaves it out",
         Remedy::NameModel => "give the model by --model",
-        Remedy::InvertMask => "--invert?",
         Remedy::LoraFolder => "name one by --lora-dir",
         Remedy::Replace => "--force replaces it",
+        Remedy::AcceptCost => "--yes draws it",
         _ => return None,
     })
 }

@@ -72,7 +72,7 @@ fn what_it_is(report: &ModelReport, lines: &mut Lines) {
     let kind = identity.kind;
     lines.add("file", &report.file);
     lines.add("layout", &format!("{}, {}", report.layout_name(), format_bytes(report.bytes)));
-    lines.add("kind", &format!("{}; {}", kind.label(), kind.purpose()));
+    lines.add("kind", &format!("{}; {}", kind.label(), report.purpose()));
     match (&report.upscaler, &report.problem) {
         (Some(config), _) => lines.add("upscaler", &config.to_string()),
         (None, Some(problem)) if kind == ModelKind::Upscaler => lines.add("cannot enlarge", problem),

@@ -35,11 +35,14 @@ use latent_loader::Plain;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = match Args::read(std::env::args_os()) {
+    let mut args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(UsageError::Job(error)) => return fail(&error),
         Err(error) => return refuse(&error),
     };
+    if let Some(hint) = args.command.hint() {
+        eprintln!("latent: {}", Plain(&hint));
+    }
     let result = match args.command {
         Command::Txt2img(args) => draw::run(&args.drawing),
         Command::Img2img(args) => draw::run(&args.drawing),

@@ -6,6 +6,7 @@ use crate::console::{self, print};
 use crate::draw::{TerminalSession, print_written};
 use crate::{image_output, warn};
 use latent_app::device::DeviceOptions;
+use latent_app::image_file::InputImage;
 use latent_app::output::Output;
 use latent_app::replay::{Replay, ReplayLayout, ReplayOptions};
 use latent_app::{AppError, Job, image_file, output};
@@ -65,19 +66,20 @@ fn draw(replay: &Replay, job: &Job, drawing: &mut TerminalSession, output: &Outp
     output.check(paths(replay, job, output))?;
     let drawn =
         drawing.with_screen(|session, cancel, observer| replay.draw(job, session, cancel, observer))?;
-    let written = output.write(&output.path(0, drawn.seed), &drawn.image, &drawn.texts)?;
+    let path = output.path(0, drawn.seed);
+    let written = output.write_with_opacity(&path, &drawn.image, drawn.rgba.as_deref(), &drawn.texts)?;
     print_written(&written, &format!("seed {}", drawn.seed));
     if let Some(error) = drawn.incomplete {
         return Err(error);
     }
     // As it was written: a JPEG has losses.
     let after = match &written.path {
-        Some(path) => image_file::read(path)?.image,
-        None => drawn.image,
+        Some(path) => image_file::read(path)?,
+        None => InputImage::drawn(drawn.image, drawn.rgba.as_deref()),
     };
-    let line = format!("{} {}", Plain(&replay.file.display().to_string()), replay.compare(&after));
+    let line = format!("{} {}", replay.file.display(), replay.compare(&after));
     if output.is_stream() {
-        eprintln!("{}", Plain(&line));
+        console::hint(Plain(&line));
     } else {
         print(&format!("{}\n", Plain(&line)))?;
     }
@@ -112,6 +114,7 @@ fn options(args: &ReplayArgs) -> ReplayOptions {
     options.folders.clone_from(&args.from);
     options.image.clone_from(&args.image);
     options.force = args.force;
+    options.accept_cost = args.yes;
     options
 }
 

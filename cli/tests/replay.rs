@@ -1,6 +1,6 @@
 //! Images drawn again from what their files tell.
 
-use crate::common::{Room, demo, synthetic};
+use crate::common::{Room, demo, synthetic, synthetic_folder};
 use serde_json::Value;
 use std::path::Path;
 
@@ -359,4 +359,199 @@ fn a_hostile_file_does_no_harm() {
     refuse(&|told| told["flags"]["vae"] = serde_json::json!(["/etc/passwd"]), &["passwd", "not found"]);
     refuse(&|told| told["model_sha256"] = "00".into(), &["another built-in model"]);
     refuse(&|told| told["prompt"] = "<lora:../x>".into(), &["plain name"]);
+}
+
+/// A folder is known by its contents as a file is.
+#[test]
+fn another_folder_of_the_same_name_is_refused() {
+    let room = Room::new();
+    for folder in ["a", "b"] {
+        std::fs::create_dir(room.path(folder)).unwrap();
+    }
+    synthetic_folder("sd15", &room.path("a/model"));
+    synthetic_folder("sd15", &room.path("b/model"));
+    let draw = ["txt2img", "a fox", "-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-m", "a/model"];
+    again(&room, &draw, "drawn.png", &["--from", "a"]);
+    let recorded = own(&room, "drawn.png");
+    assert!(recorded["model_sha256"].is_null() && recorded["model_folder_sha256"].is_string(), "{recorded}");
+    again(&room, &draw, "drawn.png", &["-m", "b/model"]);
+    // One byte of a weight.
+    let weights = room.path("b/model/vae/diffusion_pytorch_model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    for place in [["--from", "b"], ["-m", "b/model"]] {
+        let line = [&["replay", "drawn.png"][..], &place].concat();
+        room.refuses(&line, &["b/model", "another model", "its hash is", "--force"]);
+        let forced = room.run(&[&line[..], &["--force"]].concat());
+        let error = String::from_utf8(forced.stderr).unwrap();
+        assert!(forced.status.success() && error.contains("b/model: is another model"), "{error}");
+    }
+    // The configurations are a part of it, and a file is never the same.
+    synthetic_folder("sd15", &room.path("b/model"));
+    let config = room.path("b/model/unet/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replacen('{', "{ ", 1)).unwrap();
+    room.refuses(&["replay", "drawn.png", "--from", "b"], &["b/model", "another model"]);
+    room.file("m.safetensors", &synthetic("sd15"));
+    room.refuses(&["replay", "drawn.png", "-m", "m.safetensors"], &["it is a file, and that was a folder"]);
+    // What an older version drew records no hash.
+    let mut old = recorded;
+    old.as_object_mut().unwrap().remove("model_folder_sha256");
+    with_text(&room, "drawn.png", "old.png", "latent", &old.to_string());
+    let output = room.run(&["replay", "old.png", "--from", "a", "-o", "again.png"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && error.contains("records no hash of its model"), "{error}");
+}
+
+/// Other programs, and people who edit a text, write hashes in either case.
+#[test]
+fn hashes_are_the_same_in_either_case() {
+    let room = Room::new();
+    room.file("m.safetensors", &demo());
+    let draw = ["txt2img", "a cat", "-s", "3", "--steps", "1", "--sampler", "euler_a"];
+    room.succeeds(&[&draw[..], &["-m", "m.safetensors", "-o", "a.png"]].concat());
+    let mut loud = own(&room, "a.png");
+    loud["model_sha256"] = loud["model_sha256"].as_str().unwrap().to_uppercase().into();
+    with_text(&room, "a.png", "own.png", "latent", &loud.to_string());
+    assert!(room.succeeds(&["replay", "own.png"]).ends_with("own.png has the same pixels\n"));
+    room.succeeds(&[&draw[..], &["-o", "a.png"]].concat());
+    let mut loud = own(&room, "a.png");
+    loud["model_sha256"] = loud["model_sha256"].as_str().unwrap().to_uppercase().into();
+    with_text(&room, "a.png", "own.png", "latent", &loud.to_string());
+    assert!(room.succeeds(&["replay", "own.png"]).ends_with("own.png has the same pixels\n"));
+    let text = "a cat\nSteps: 1, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 64x64, Model hash: 246EF46339, Model: m, RNG: NV";
+    with_text(&room, "a.png", "webui.png", "parameters", text);
+    for more in [&[][..], &["-m", "m.safetensors"]] {
+        let line = [&["replay", "webui.png"][..], more].concat();
+        assert!(room.succeeds(&line).ends_with("webui.png has the same pixels\n"));
+    }
+}
+
+/// A stranger's file may ask for days of work.
+#[test]
+fn what_takes_very_long_is_asked_for_first() {
+    let room = Room::new();
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "2", "-W", "16", "-H", "16", "-o", "a.png"]);
+    let genuine = own(&room, "a.png");
+    let with = |name: &str, values: &[(&str, &str)]| {
+        let mut told = genuine.clone();
+        values.iter().for_each(|(flag, value)| told["flags"][*flag] = serde_json::json!([*value]));
+        with_text(&room, "a.png", name, "latent", &told.to_string());
+    };
+    with("large.png", &[("width", "8192"), ("height", "8192"), ("steps", "1000")]);
+    room.refuses(
+        &["replay", "large.png"],
+        &["large.png", "8192x8192 in 1000 steps", "of memory", "--yes draws it"],
+    );
+    with("many.png", &[("width", "1024"), ("height", "1024"), ("steps", "999")]);
+    room.refuses(&["replay", "many.png"], &["many.png", "1024x1024 in 999 steps"]);
+    // What a person's own flags make of it counts, and it is printed without a question.
+    let line = room.succeeds(&["replay", "large.png", "--print"]);
+    assert!(line.contains("--width=8192"), "{line}");
+    room.succeeds(&["replay", "large.png", "--", "-W", "16", "-H", "16", "--steps", "1"]);
+    // The cells of a grid and the images of a contact sheet count together.
+    room.succeeds(&[
+        "grid",
+        "a cat",
+        "--x",
+        "steps=1,2",
+        "-s",
+        "3",
+        "-W",
+        "16",
+        "-H",
+        "16",
+        "-o",
+        "grid.png",
+    ]);
+    let mut told = own(&room, "grid.png");
+    told["flags"]["width"] = serde_json::json!(["1024"]);
+    told["flags"]["height"] = serde_json::json!(["1024"]);
+    told["grid"]["x"]["values"] = (0..200).map(|i| (i % 2 + 1).to_string()).collect();
+    with_text(&room, "grid.png", "cells.png", "latent", &told.to_string());
+    room.refuses(&["replay", "cells.png"], &["200 images of up to 1024x1024 in 2 steps", "--yes"]);
+    let mut told = genuine.clone();
+    told["sheet"] = 256.into();
+    told["flags"]["width"] = serde_json::json!(["2048"]);
+    with_text(&room, "a.png", "sheet.png", "latent", &told.to_string());
+    assert!(
+        room.succeeds(&["replay", "sheet.png", "--yes", "-o", "s.png", "--", "-W", "16"]).contains("s.png")
+    );
+    // The bounds of a person's flags hold, whatever was accepted.
+    with("sharp.png", &[("quality", "255")]);
+    room.refuses(&["replay", "sharp.png", "--yes"], &["quality: 255 is not in 1 to 100"]);
+    with("wide.png", &[("width", "16384")]);
+    room.refuses(&["replay", "wide.png", "--yes"], &["wide.png", "width", "8192"]);
+}
+
+/// No name in a file leads out of the folders of the image, of flags and of the models.
+#[test]
+fn names_in_a_file_lead_nowhere_else() {
+    let room = Room::new();
+    std::fs::create_dir_all(room.path("outside")).unwrap();
+    std::fs::create_dir_all(room.path("here/models")).unwrap();
+    room.file("outside/m.safetensors", &demo());
+    image::RgbImage::new(64, 64).save(room.path("outside/i.png")).unwrap();
+    room.succeeds(&["txt2img", "a cat", "-s", "3", "--steps", "1", "-o", "here/a.png"]);
+    let genuine = own(&room, "here/a.png");
+    let whole = room.path("outside");
+    let places = [
+        "../outside/",
+        "outside/",
+        "./../outside/",
+        "models/../../outside/",
+        &format!("{}/", whole.display()),
+    ];
+    for place in places {
+        for (command, flag, file) in [
+            ("txt2img", "model", "m.safetensors"),
+            ("txt2img", "unet", "m.safetensors"),
+            ("txt2img", "vae", "m.safetensors"),
+            ("txt2img", "text-encoder", "m.safetensors"),
+            ("txt2img", "parts-from", "m.safetensors"),
+            ("txt2img", "lora", "m.safetensors:1"),
+            ("txt2img", "embedding", "m.safetensors"),
+            ("txt2img", "refiner", "m.safetensors"),
+            ("txt2img", "control-net", "m.safetensors"),
+            ("txt2img", "taesd", "m.safetensors"),
+            ("txt2img", "hires-upscaler", "m.safetensors"),
+            ("img2img", "image", "i.png"),
+            ("inpaint", "mask", "i.png"),
+        ] {
+            let mut told = genuine.clone();
+            told["command"] = command.into();
+            told["flags"][flag] = serde_json::json!([format!("{place}{file}")]);
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            room.refuses(
+                &["replay", "here/bad.png", "--models-dir", "here/models", "--print"],
+                &["not found"],
+            );
+            // The same by the list of files.
+            told["flags"][flag] = serde_json::json!([file]);
+            told["files"] =
+                serde_json::json!([{ "flag": flag, "name": format!("{place}{file}"), "sha256": null }]);
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            room.refuses(
+                &["replay", "here/bad.png", "--models-dir", "here/models", "--print"],
+                &["not found"],
+            );
+        }
+        for prompt in [format!("a <lora:{place}m:1>"), format!("a <lora:{place}m.safetensors>")] {
+            let mut told = genuine.clone();
+            told["prompt"] = prompt.into();
+            with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+            let output = room.run(&["replay", "here/bad.png", "--models-dir", "here/models", "-o", "x.png"]);
+            assert_eq!(output.status.code(), Some(2), "{place}");
+        }
+        let mut told = genuine.clone();
+        told["grid"] =
+            serde_json::json!({ "x": { "flag": "vae", "values": [format!("{place}m.safetensors")] } });
+        with_text(&room, "here/a.png", "here/bad.png", "latent", &told.to_string());
+        // Of an axis, the file's name alone counts, which is not found.
+        room.refuses(
+            &["replay", "here/bad.png", "--models-dir", "here/models"],
+            &["m.safetensors", "not found"],
+        );
+    }
 }

@@ -87,9 +87,51 @@ fn bad_numbers_are_refused() {
         (&["--sigmas", "3,x"], "--sigmas"),
         (&["--sigmas", "3,1", "--steps", "4"], "--steps"),
         (&["--sampler", "lcm", "--steps", "51"], "1 to 50"),
-        (&["--sampler", "lcm", "--scheduler", "karras"], "choose one of: normal"),
+        (
+            &["--sampler", "lcm", "--scheduler", "karras", "--compat", "diffusers"],
+            "or choose webui, or choose one of: normal",
+        ),
     ] {
         room.refuses(&[&["txt2img", "a cat"], flags].concat(), &[word]);
     }
     assert!(room.files().is_empty());
+}
+
+/// What a sampler's own convention lacks is taken from the other one: LCM with SGM Uniform is usual in other programs.
+#[test]
+fn every_sampler_draws_with_every_schedule() {
+    let room = Room::new();
+    let list = list(&room);
+    for schedule in list["schedules"].as_array().unwrap() {
+        let schedule = schedule["name"].as_str().unwrap();
+        for sampler in ["lcm", "tcd", "ddim", "ddpm", "plms", "euler", "unipc"] {
+            draw(&room, &["--steps", "3", "--sampler", sampler, "--scheduler", schedule], "a.png");
+        }
+    }
+    let lcm = ["--steps", "4", "--sampler", "lcm", "--scheduler", "sgm_uniform"];
+    draw(&room, &lcm, "a.png");
+    draw(&room, &[&lcm[..], &["--compat", "webui"]].concat(), "b.png");
+    assert_eq!(read_png(&room.path("a.png")).0, read_png(&room.path("b.png")).0);
+}
+
+#[test]
+fn names_of_other_programs_are_understood() {
+    let room = Room::new();
+    for (theirs, ours) in [
+        ("k_euler", "euler"),
+        ("k_dpmpp_2m", "dpm++2m"),
+        ("dpmpp_2m_sde_gpu", "dpm++2m_sde"),
+        ("euler_ancestral", "euler_a"),
+        ("uni_pc_bh2", "unipc"),
+        ("pndm", "plms"),
+    ] {
+        let by_theirs = draw(&room, &["--steps", "3", "--sampler", theirs], "a.png");
+        let by_ours = draw(&room, &["--steps", "3", "--sampler", ours], "a.png");
+        let pixels = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8();
+        assert_eq!(pixels(&by_theirs), pixels(&by_ours), "{theirs}");
+    }
+    room.refuses(
+        &["txt2img", "a cat", "--sampler", "Restart"],
+        &["unknown sampler", "known: euler, euler_a,"],
+    );
 }

@@ -201,6 +201,12 @@ fn another_family_is_named() {
 
 #[test]
 fn tags_leave_the_prompt() {
+    // In a sub-folder, with the separators of either system.
+    let (_, tags) = take_tags(r"<lora:style/deep:1><lora:style\deep>").unwrap();
+    assert_eq!((tags[0].name.as_str(), tags[1].name.as_str()), ("style/deep", "style/deep"));
+    for outside in ["..", "../x", "a/../b", "/a", "a//b", "a/.b", r"\\host\a", "a/"] {
+        assert!(take_tags(&format!("<lora:{outside}:1>")).is_err(), "{outside}");
+    }
     let (prompt, tags) = take_tags("a <lora:b:0.5>fox<lora:c>").unwrap();
     assert_eq!(prompt, "a fox");
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::{
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A checkpoint whose headers were read and found valid. Its tensors are read when asked for.
 ///
@@ -162,6 +162,13 @@ impl Checkpoint {
     #[must_use]
     pub fn config(&self, component: &str) -> Option<&Config> {
         self.files.configs.get(component)
+    }
+
+    /// Of a folder, all files that were read (weights, their indexes and configurations) by their paths below the folder,
+    /// sorted; none of a single file.
+    #[must_use]
+    pub fn folder_files(&self) -> &[PathBuf] {
+        &self.files.read_files
     }
 
     /// Bytes of all headers, the eight before each included.

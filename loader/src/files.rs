@@ -5,6 +5,7 @@ use crate::byte_source::ByteSource;
 use crate::header::Header;
 use crate::{Config, DType, LoadError};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// How a checkpoint is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub(crate) struct CheckpointFiles {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) header_bytes: u64,
     pub(crate) file_bytes: u64,
+    /// Of a folder, all files that were read, by their paths below it.
+    pub(crate) read_files: Vec<PathBuf>,
 }
 
 impl CheckpointFiles {

@@ -15,6 +15,7 @@ use crate::limits::{MAX_COMPONENTS, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_SHAR
 use crate::sandbox::PathSandbox;
 use crate::shards::{WeightMap, is_safe_name, parse_index};
 use crate::{Access, CheckpointLayout, Config, LoadError};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -47,35 +48,12 @@ const SKIPPED: [&str; 1] = ["safety_checker"];
 
 /// Opens every component of a folder, or the one that it is.
 pub(crate) fn open(folder: &Path, access: Access) -> Result<(CheckpointLayout, CheckpointFiles), LoadError> {
-    let reader = FolderReader { folder, sandbox: PathSandbox::new(folder)? };
+    let reader = FolderReader { folder, sandbox: PathSandbox::new(folder)?, read: RefCell::default() };
     let mut files = CheckpointFiles::new(access);
-    let index = reader.config(folder, "model_index.json")?;
-    if index.is_none()
-        && candidates(folder).any(|(path, _)| is_there(&path))
-        && let Some(config) = reader.config(folder, CONFIGS[0])?
-    {
-        reader.weights(folder, "", &mut files)?;
-        files.configs.insert(String::new(), config);
-        return Ok((CheckpointLayout::ComponentFolder, files));
-    }
-    let listed = |name: &str| index.as_ref().is_some_and(|index| index.lists_component(name));
-    for name in reader.sub_folders()? {
-        if let Some(config) = reader.component_config(&name)? {
-            reader.weights(&folder.join(&name), &format!("{name}."), &mut files)?;
-            files.configs.insert(name, config);
-        } else if listed(&name) {
-            reader.weights(&folder.join(&name), &format!("{name}."), &mut files)?;
-        }
-    }
-    if files.tensors.is_empty() {
-        return Err(reader.explain());
-    }
-    if let Some(index) = index {
-        files.configs.insert(MODEL_INDEX.to_owned(), index);
-    }
-    Ok((CheckpointLayout::DiffusersFolder, files))
+    let layout = reader.all(&mut files)?;
+    files.read_files = reader.read.into_inner().into_iter().collect();
+    Ok((layout, files))
 }
-
 /// Files that the weights of a component can be in, the preferred ones first, and whether each is an index.
 fn candidates(folder: &Path) -> impl Iterator<Item = (PathBuf, bool)> {
     ENDINGS.iter().flat_map(move |(ending, is_index)| {
@@ -86,9 +64,40 @@ fn candidates(folder: &Path) -> impl Iterator<Item = (PathBuf, bool)> {
 struct FolderReader<'a> {
     folder: &'a Path,
     sandbox: PathSandbox,
+    /// All files that were opened, by their paths below the folder.
+    read: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl FolderReader<'_> {
+    /// Adds every component, or the one that the folder is.
+    fn all(&self, files: &mut CheckpointFiles) -> Result<CheckpointLayout, LoadError> {
+        let index = self.config(self.folder, "model_index.json")?;
+        if index.is_none()
+            && candidates(self.folder).any(|(path, _)| is_there(&path))
+            && let Some(config) = self.config(self.folder, CONFIGS[0])?
+        {
+            self.weights(self.folder, "", files)?;
+            files.configs.insert(String::new(), config);
+            return Ok(CheckpointLayout::ComponentFolder);
+        }
+        let listed = |name: &str| index.as_ref().is_some_and(|index| index.lists_component(name));
+        for name in self.sub_folders()? {
+            if let Some(config) = self.component_config(&name)? {
+                self.weights(&self.folder.join(&name), &format!("{name}."), files)?;
+                files.configs.insert(name, config);
+            } else if listed(&name) {
+                self.weights(&self.folder.join(&name), &format!("{name}."), files)?;
+            }
+        }
+        if files.tensors.is_empty() {
+            return Err(self.explain());
+        }
+        if let Some(index) = index {
+            files.configs.insert(MODEL_INDEX.to_owned(), index);
+        }
+        Ok(CheckpointLayout::DiffusersFolder)
+    }
+
     /// Names of the sub-folders that can be components, sorted. Those with a dot or a strange character are not: a
     /// component's name becomes the first part of its tensors' names.
     fn sub_folders(&self) -> Result<BTreeSet<String>, LoadError> {
@@ -134,6 +143,7 @@ impl FolderReader<'_> {
     /// Opens a file of the folder, wherever its links lead within the sandbox.
     fn source(&self, path: &Path) -> Result<ByteSource, LoadError> {
         let real = self.sandbox.resolve(path)?;
+        self.read.borrow_mut().extend(path.strip_prefix(self.folder).ok().map(Path::to_owned));
         ByteSource::open(&real, path.display().to_string())
     }
 

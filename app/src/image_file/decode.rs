@@ -26,6 +26,18 @@ pub struct InputImage {
     pub alpha: Option<Vec<u8>>,
 }
 
+impl InputImage {
+    /// An image in memory, or the same with opacity as `[height, width, 4]`.
+    #[must_use]
+    pub fn drawn(image: Image, rgba: Option<&[u8]>) -> InputImage {
+        let Some(rgba) = rgba else { return InputImage { image, alpha: None } };
+        let (pixels, _) = rgba.as_chunks::<4>();
+        let rgb = pixels.iter().flat_map(|[r, g, b, _]| [*r, *g, *b]).collect();
+        let alpha = pixels.iter().map(|[.., alpha]| *alpha).collect();
+        InputImage { image: Image { rgb, ..image }, alpha: Some(alpha) }
+    }
+}
+
 /// Decodes an image of at most `max_pixels`. `named` is the format that the file's name suggests: the first bytes are
 /// trusted more, but those of a TGA identify nothing.
 ///
@@ -92,9 +104,13 @@ impl InputImage {
         image
     }
 
-    /// The image as a mask: white is drawn, black and transparent are kept.
+    /// The image as a mask: white is drawn, black and transparent are kept. Where all that is painted has one colour, on
+    /// transparency, the opacity is the mask, whatever the colour.
     #[must_use]
     pub fn into_mask(self) -> Mask {
+        if let Some(values) = self.painted() {
+            return Mask { width: self.image.width, height: self.image.height, values: values.to_vec() };
+        }
         let Image { width, height, rgb } = self.over(0);
         // Rec. 601, by which most programs convert colours to grey.
         let grey = |pixel: &[u8]| {
@@ -102,6 +118,15 @@ impl InputImage {
             ((r * 299 + g * 587 + b * 114 + 500) / 1000) as u8
         };
         Mask { width, height, values: rgb.chunks_exact(3).map(grey).collect() }
+    }
+
+    /// The opacity, if it varies and the colour of what is not transparent does not.
+    fn painted(&self) -> Option<&[u8]> {
+        let alpha = self.alpha.as_deref()?;
+        let mut seen = self.image.rgb.chunks_exact(3).zip(alpha).filter(|(_, alpha)| **alpha > 0);
+        let (colour, _) = seen.next()?;
+        let varies = alpha.iter().any(|value| *value != alpha[0]);
+        (varies && seen.all(|(other, _)| other == colour)).then_some(alpha)
     }
 
     /// The mask of what is transparent; `None` for a file without transparency.

@@ -21,7 +21,7 @@ impl Serialize for ModelReport {
             header_bytes: self.header_bytes,
             tensors: self.tensors.len(),
             kind: identity.kind.id(),
-            purpose: identity.kind.purpose(),
+            purpose: self.purpose(),
             family: self.family,
             family_name: identity.family_label(),
             base: identity.family.map(|family| family.id),

@@ -144,6 +144,15 @@ impl ModelReport {
         }
     }
 
+    /// What the file can be used for.
+    #[must_use]
+    pub fn purpose(&self) -> &'static str {
+        match self.identity.kind {
+            ModelKind::Model if self.problem.is_some() => "cannot draw here",
+            kind => kind.purpose(),
+        }
+    }
+
     /// The name of one of its components. A file of something else has no other component than itself.
     #[must_use]
     pub fn component_name(&self, summary: &ComponentSummary) -> &'static str {

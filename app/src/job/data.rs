@@ -4,7 +4,7 @@ use super::control::{self, ControlOptions};
 use super::task::JobTask;
 use super::text::{PixelOffset, PixelSize, SamplerChoice, as_text};
 use crate::AppError;
-use crate::addons::{EmbeddingFiles, WeightedLora};
+use crate::addons::{EmbeddingFiles, LoraPlaces, WeightedLora};
 use crate::device::DeviceOptions;
 use crate::model_file::PartFiles;
 use latent_diffusion::prompt::check_bytes;
@@ -211,6 +211,15 @@ impl BatchOptions {
     }
 }
 
+impl ModelSelection {
+    /// Where its LoRAs are looked for.
+    pub(crate) fn lora_places(&self) -> LoraPlaces<'_> {
+        let [lora_dir, model, models_dir] =
+            [&self.lora_dir, &self.model, &self.models_dir].map(|path| path.as_deref());
+        LoraPlaces { lora_dir, model, models_dir }
+    }
+}
+
 impl SdxlOptions {
     pub(crate) fn conditioning(&self) -> SizeConditioning {
         let size = |size: PixelSize| [size.height, size.width];
@@ -259,6 +268,9 @@ impl Job {
         }
         if self.preview.as_ref().is_some_and(|preview| preview.interval == 0) {
             return refuse("preview interval: 0 steps; 1 is usual".into());
+        }
+        if let Some(quality) = self.quality.filter(|quality| !(1..=100).contains(quality)) {
+            return refuse(format!("quality: {quality} is not in 1 to 100"));
         }
         self.task.check()?;
         control::check(&self.control)

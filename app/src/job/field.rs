@@ -39,6 +39,33 @@ pub(crate) trait OptionField {
     fn set(&mut self, texts: &[&OsStr]) -> Result<(), String>;
 }
 
+/// The seed of a job, where `random` and -1, as other programs write it, ask for a random one: for none.
+pub(super) struct SeedField<'a>(pub(super) &'a mut Option<u64>);
+
+impl OptionField for SeedField<'_> {
+    fn texts(&self) -> Vec<String> {
+        self.0.texts()
+    }
+
+    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
+        match texts {
+            [text] if *text == "-1" || text.eq_ignore_ascii_case("random") => *self.0 = None,
+            [text] => {
+                let seed = u64::from_os(text);
+                *self.0 = Some(seed.map_err(|_| {
+                    format!(
+                        "{:?} is not a whole number from 0 to {}; -1 or random, or leaving it out, chooses one",
+                        text.to_string_lossy(),
+                        u64::MAX
+                    )
+                })?);
+            }
+            texts => return self.0.set(texts),
+        }
+        Ok(())
+    }
+}
+
 /// The field of an option, with the life of the job that has it.
 pub(crate) type OptionFieldBox<'a> = Box<dyn OptionField + 'a>;
 

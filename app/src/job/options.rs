@@ -2,7 +2,7 @@
 
 use super::control::{ControlNets, ControlOptions, EachControl};
 use super::data::Job;
-use super::field::{JobOptionKind, OptionField, OptionFieldBox};
+use super::field::{JobOptionKind, OptionField, OptionFieldBox, SeedField};
 use super::task::{HiresOptions, JobTask, Txt2imgTask};
 use super::text::OptionText;
 use crate::AppError;
@@ -296,5 +296,5 @@ pub static OPTIONS: &[JobOption] = &[
     recorded("mask", File, of_task!(Inpaint.mask)),
     unrecorded("prompt", Value, |job| field(&mut job.prompt)),
     unrecorded("negative-prompt", Value, |job| field(&mut job.negative_prompt)),
-    unrecorded("seed", Value, |job| field(&mut job.sampling.seed)),
+    unrecorded("seed", Value, |job| Some(Box::new(SeedField(&mut job.sampling.seed)))),
 ];

@@ -4,7 +4,7 @@ use crate::addons::WeightedLora;
 use crate::device::{DeviceChoice, GpuPrecision};
 use crate::image_file::Resize;
 use latent_diffusion::Fill;
-use latent_diffusion::names::Named;
+use latent_diffusion::names::{self, Named};
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Convention, ScheduleKind};
@@ -201,14 +201,41 @@ pub struct SamplerChoice {
 }
 
 impl SamplerChoice {
-    /// The sampler of a name of this program or of the webui, with or without a schedule's name.
+    /// The sampler of a name of this program, of the webui, ComfyUI or InvokeAI, with or without a schedule's name.
     ///
     /// # Errors
     /// One line that names the nearest known one.
     pub fn parse(name: &str) -> Result<SamplerChoice, String> {
-        let (sampler, schedule) = samplers::parse(name).map_err(|error| error.to_string())?;
-        Ok(SamplerChoice { sampler, schedule })
+        if let Ok((sampler, schedule)) = samplers::parse(name) {
+            return Ok(SamplerChoice { sampler, schedule });
+        }
+        let (renamed, karras) = of_other_program(name);
+        let (sampler, schedule) =
+            samplers::parse(renamed).or_else(|_| samplers::parse(name)).map_err(|error| error.to_string())?;
+        Ok(SamplerChoice { sampler, schedule: schedule.or(karras) })
     }
+}
+
+/// This program's name of a sampler that another program names, and the schedule that the name asks for: without `k_` before
+/// it, and without what tells of devices or of Karras' schedule behind it.
+fn of_other_program(name: &str) -> (&str, Option<ScheduleKind>) {
+    let plain = name.trim();
+    let plain = plain.strip_prefix("k_").unwrap_or(plain);
+    let plain = plain.strip_suffix("_gpu").unwrap_or(plain);
+    let (plain, karras) = match plain.strip_suffix("_k") {
+        Some(plain) => (plain, Some(ScheduleKind::Karras)),
+        None => (plain, None),
+    };
+    let renamed = match names::key(plain).as_str() {
+        "unipcbh1" | "unipcbh2" | "unipcsnr" | "unipctu" => "unipc",
+        "dpmpp2" => "dpm++2m",
+        "pndm" => "plms",
+        "eulerancestral" => "euler_a",
+        "dpm2ancestral" => "dpm2_a",
+        "dpmpp2sancestral" => "dpm++2s_a",
+        _ => plain,
+    };
+    (renamed, karras)
 }
 
 impl fmt::Debug for SamplerChoice {
@@ -285,6 +312,32 @@ mod tests {
             assert!(PixelSize::from_text(bad).is_err(), "{bad}");
         }
         assert!(PixelOffset::from_text("1x2").is_err() && PixelOffset::from_text("-1,2").is_err());
+        let karras = Some(ScheduleKind::Karras);
+        for (name, want) in [
+            ("DPM++ 2M Karras", ("dpm++2m", karras)),
+            ("Euler a", ("euler_a", None)),
+            ("k_euler", ("euler", None)),
+            ("k_euler_ancestral", ("euler_a", None)),
+            ("k_dpmpp_2m", ("dpm++2m", None)),
+            ("dpmpp_2m_k", ("dpm++2m", karras)),
+            ("dpmpp_2m_sde_gpu", ("dpm++2m_sde", None)),
+            ("euler_ancestral", ("euler_a", None)),
+            ("uni_pc", ("unipc", None)),
+            ("uni_pc_bh2", ("unipc", None)),
+            ("ddim", ("ddim", None)),
+            ("k_lms", ("lms", None)),
+            ("pndm", ("plms", None)),
+            ("k_heun", ("heun", None)),
+        ] {
+            let choice = SamplerChoice::parse(name).unwrap();
+            assert_eq!((choice.sampler.name(), choice.schedule), want, "{name}");
+        }
+        for missing in ["Restart of tomorrow", "DPM fast", "DPM adaptive", "euler_cfg_pp", "heunpp2"] {
+            assert!(
+                SamplerChoice::parse(missing).unwrap_err().contains("(known: euler, euler_a, "),
+                "{missing}"
+            );
+        }
         assert!(usize::from_text("many").unwrap_err().contains("many"));
         assert!(SamplerChoice::parse("eulre").unwrap_err().contains("did you mean \"euler\"?"));
     }

@@ -63,6 +63,40 @@ pub fn search(models_dir: Option<&Path>) -> BTreeSet<PathBuf> {
     found
 }
 
+/// The files below a folder with one of these endings, sorted; as many levels and entries as a search looks at.
+///
+/// # Errors
+/// A folder that cannot be listed. Sub-folders that cannot be listed are passed over.
+pub(crate) fn files_below(folder: &Path, extensions: &[&str]) -> std::io::Result<Vec<PathBuf>> {
+    let is_known = |path: &Path| {
+        path.extension().is_some_and(|own| extensions.iter().any(|known| own.eq_ignore_ascii_case(known)))
+    };
+    let (mut files, mut left) = (Vec::new(), MAX_ENTRIES);
+    let mut folders = vec![(folder.to_owned(), MAX_DEPTH)];
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if depth == MAX_DEPTH => return Err(error),
+            entries => entries.into_iter().flatten().flatten(),
+        };
+        for path in entries.map(|entry| entry.path()) {
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+            if path.is_dir() {
+                folders.extend(depth.checked_sub(1).map(|depth| (path, depth)));
+            } else if is_known(&path) && path.is_file() {
+                files.push(path);
+            }
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The folders that are searched unless another is named: those of `LATENT_MODELS`, of other programs in the home and the
 /// current folder, our own, and the Hugging Face cache. Some of them may not exist.
 #[must_use]

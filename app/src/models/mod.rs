@@ -2,6 +2,7 @@
 
 mod folders;
 
+pub(crate) use folders::files_below;
 pub use folders::{named, search, stem, usual_folders};
 
 use crate::{AppError, hash};

@@ -45,24 +45,26 @@ impl ImageFileFormat {
 }
 
 /// Writes an image, with `parameters` and `latent` among its texts where readers look for them; whether all texts were
-/// written. Those that do not fit the format are left out.
+/// written. Those that do not fit the format are left out. The image may come with its pixels as RGBA, for the formats that
+/// have opacity.
 pub(super) fn encode(
     to: impl Write,
     format: ImageFileFormat,
-    image: &Image,
+    (image, rgba): (&Image, Option<&[u8]>),
     texts: &[(&str, String)],
 ) -> Result<bool, Box<dyn std::error::Error>> {
     let (width, height) = (u32::try_from(image.width)?, u32::try_from(image.height)?);
-    let rgb = ExtendedColorType::Rgb8;
+    let (pixels, colour) =
+        rgba.map_or((&image.rgb[..], ExtendedColorType::Rgb8), |rgba| (rgba, ExtendedColorType::Rgba8));
     match format {
-        ImageFileFormat::Png => png(to, (width, height), &image.rgb, texts).map(|()| true),
+        ImageFileFormat::Png => png(to, (width, height), (pixels, colour), texts).map(|()| true),
         ImageFileFormat::Jpeg(quality) => {
             let mut encoder = JpegEncoder::new_with_quality(to, quality);
             let (block, is_whole) = exif_block(texts, MAX_EXIF_BYTES);
             if let Some(block) = block {
                 encoder.set_exif_metadata(block)?;
             }
-            encoder.write_image(&image.rgb, width, height, rgb)?;
+            encoder.write_image(&image.rgb, width, height, ExtendedColorType::Rgb8)?;
             Ok(is_whole)
         }
         ImageFileFormat::WebP => {
@@ -70,7 +72,7 @@ pub(super) fn encode(
             if let (Some(block), _) = exif_block(texts, usize::MAX) {
                 encoder.set_exif_metadata(block)?;
             }
-            encoder.write_image(&image.rgb, width, height, rgb)?;
+            encoder.write_image(pixels, width, height, colour)?;
             Ok(true)
         }
     }
@@ -91,11 +93,12 @@ fn exif_block(texts: &[(&str, String)], max_bytes: usize) -> (Option<Vec<u8>>, b
 fn png(
     to: impl Write,
     (width, height): (u32, u32),
-    rgb: &[u8],
+    (pixels, colour): (&[u8], ExtendedColorType),
     texts: &[(&str, String)],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut encoder = png::Encoder::new(to, width, height);
-    encoder.set_color(png::ColorType::Rgb);
+    let has_alpha = colour == ExtendedColorType::Rgba8;
+    encoder.set_color(if has_alpha { png::ColorType::Rgba } else { png::ColorType::Rgb });
     encoder.set_depth(png::BitDepth::Eight);
     for (keyword, text) in texts {
         if is_latin1(text) {
@@ -105,7 +108,7 @@ fn png(
         }
     }
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(rgb)?;
+    writer.write_image_data(pixels)?;
     writer.finish()?;
     Ok(())
 }
@@ -148,7 +151,7 @@ mod tests {
         let texts = |n: usize| [("parameters", "é".repeat(n)), ("latent", "x".repeat(n))];
         let kept = |n: usize| {
             let mut bytes = Vec::new();
-            let is_whole = encode(&mut bytes, ImageFileFormat::Jpeg(95), &image, &texts(n)).unwrap();
+            let is_whole = encode(&mut bytes, ImageFileFormat::Jpeg(95), (&image, None), &texts(n)).unwrap();
             assert_eq!(image::load_from_memory(&bytes).unwrap().width(), 8);
             let found = crate::metadata::container::read(&mut std::io::Cursor::new(bytes)).unwrap();
             let kept =

@@ -1,18 +1,15 @@
 //! The job of an image that another program drew: as much as can be followed, and a word on the rest.
 
 use super::options::ReplayOptions;
-use super::search::FileSearch;
+use super::search::{FileSearch, WantedHash};
 use crate::error::Remedy;
-use crate::job::{Img2imgTask, Job, JobTask};
+use crate::job::{Img2imgTask, Job, JobTask, SamplerChoice};
 use crate::metadata::{ImageMetadata, MetadataKey};
 use crate::{AppError, hash, model_file, models};
 use latent_diffusion::names::{Named, key};
-use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
 use std::path::{Path, PathBuf};
 
-/// Digits from which on a hash is the beginning of a SHA-256. The webui's first form had eight of another one.
-const DIGITS: usize = 10;
 /// What is not followed of an image that began with another one, which its file does not hold.
 pub(super) const NEEDS_IMAGE: &str = "strength (it began with an image)";
 /// Programs that draw their noise on the CPU.
@@ -68,12 +65,12 @@ pub(super) fn job(
 fn sampling(metadata: &ImageMetadata, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
     let mut schedule = metadata.get(MetadataKey::Scheduler).filter(|name| !is_usual(name)).map(str::to_owned);
     if let Some(name) = metadata.get(MetadataKey::Sampler) {
-        match sampler(name) {
-            Some((sampler, kind)) => {
-                job.set("sampler", &[sampler])?;
+        match SamplerChoice::parse(name) {
+            Ok(SamplerChoice { sampler, schedule: kind }) => {
+                job.set("sampler", &[sampler.name()])?;
                 schedule = schedule.or(kind.map(|kind| kind.name().to_owned()));
             }
-            None => lost.push(format!("sampler {name}")),
+            Err(_) => lost.push(format!("sampler {name}")),
         }
     }
     if let Some(name) = schedule {
@@ -90,27 +87,6 @@ fn is_usual(name: &str) -> bool {
     matches!(key(name).as_str(), "automatic" | "native" | "default" | "none")
 }
 
-/// A sampler by a name of any program: without `k_` before it, and what tells of devices or Karras' schedule behind it.
-fn sampler(name: &str) -> Option<(&'static str, Option<ScheduleKind>)> {
-    let plain = name.strip_prefix("k_").unwrap_or(name);
-    let plain = plain.strip_suffix("_gpu").unwrap_or(plain);
-    let (plain, karras) = match plain.strip_suffix("_k") {
-        Some(plain) => (plain, Some(ScheduleKind::Karras)),
-        None => (plain, None),
-    };
-    let renamed = match key(plain).as_str() {
-        "unipcbh1" | "unipcbh2" | "unipcsnr" | "unipctu" => "unipc",
-        "dpmpp2" | "dpmpp2m" => "dpm++2m",
-        "pndm" => "plms",
-        "eulerancestral" => "euler_a",
-        "dpm2ancestral" => "dpm2_a",
-        "dpmpp2sancestral" => "dpm++2s_a",
-        _ => plain,
-    };
-    let (sampler, kind) = samplers::parse(renamed).or_else(|_| samplers::parse(name)).ok()?;
-    Some((sampler.name(), kind.or(karras)))
-}
-
 /// The model: that which a person names, or one of the metadata name, which must have the metadata hash.
 fn model(
     metadata: &ImageMetadata,
@@ -120,7 +96,9 @@ fn model(
     lost: &mut Vec<String>,
 ) -> Result<(), AppError> {
     let hash = metadata.get(MetadataKey::ModelHash).map(str::to_lowercase);
-    let is_sha256 = |hash: &&String| hash.len() >= DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
+    // The webui's first form had eight digits, of another hash.
+    let is_sha256 =
+        |hash: &&String| hash.len() >= hash::DIGITS && hash.chars().all(|c| c.is_ascii_hexdigit());
     let sha256 = hash.as_ref().filter(is_sha256);
     if options.model.is_none()
         && sha256
@@ -141,7 +119,7 @@ fn model(
         (None, None) => return Err(lacking(options, "does not name the model it was made with")),
     };
     match sha256 {
-        Some(sha256) => search.check("model", &path, sha256)?,
+        Some(sha256) => search.check("model", &path, &WantedHash::of_file(sha256))?,
         None => lost.push("which model it was: no hash is recorded".to_owned()),
     }
     job.model.model = Some(path);
@@ -172,26 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samplers_by_the_names_of_other_programs() {
-        let karras = Some(ScheduleKind::Karras);
-        for (name, want) in [
-            ("DPM++ 2M Karras", ("dpm++2m", karras)),
-            ("Euler a", ("euler_a", None)),
-            ("k_euler_ancestral", ("euler_a", None)),
-            ("k_dpmpp_2m", ("dpm++2m", None)),
-            ("dpmpp_2m_k", ("dpm++2m", karras)),
-            ("dpmpp_2m_sde_gpu", ("dpm++2m_sde", None)),
-            ("euler_ancestral", ("euler_a", None)),
-            ("uni_pc", ("unipc", None)),
-            ("uni_pc_bh2", ("unipc", None)),
-            ("ddim", ("ddim", None)),
-            ("k_lms", ("lms", None)),
-            ("pndm", ("plms", None)),
-            ("k_heun", ("heun", None)),
-        ] {
-            assert_eq!(sampler(name), Some(want), "{name}");
-        }
-        assert_eq!(sampler("Restart of tomorrow"), None);
+    fn some_schedules_say_no_more_than_that_they_are_usual() {
         assert!(is_usual("Automatic") && !is_usual("karras"));
     }
 

@@ -7,12 +7,14 @@ mod search;
 
 pub use options::ReplayOptions;
 
+use crate::AppError;
 use crate::contact_sheet::ContactSheet;
-use crate::grid::{GridAxis, JobGrid, PROMPT};
+use crate::error::Remedy;
+use crate::grid::{DrawnGrid, GridAxis, JobGrid, PROMPT};
+use crate::image_file::{self, InputImage};
 use crate::job::{Job, JobOption, find_option};
 use crate::metadata::{self, ImageMetadata, OutputTexts};
 use crate::session::{CancelToken, JobEvent, JobObserver, Session};
-use crate::{AppError, image_file};
 use latent_diffusion::Image;
 use latent_kernels::Isa;
 use search::FileSearch;
@@ -33,8 +35,8 @@ pub struct Replay {
     pub file: PathBuf,
     /// Its metadata.
     pub metadata: ImageMetadata,
-    /// Its pixels.
-    pub before: Image,
+    /// Its pixels, with their opacity.
+    pub before: InputImage,
     /// What draws it; of a grid, what its cells share.
     pub job: Job,
     /// How its images are arranged.
@@ -45,6 +47,8 @@ pub struct Replay {
     pub needs_image: bool,
     /// One line for each file that is another one than the image was made with.
     pub doubts: Vec<String>,
+    /// Whether it may be drawn whatever that takes.
+    accepts_cost: bool,
 }
 
 /// How the images of a file are arranged.
@@ -63,8 +67,10 @@ pub enum ReplayLayout {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReplayedImage {
-    /// The pixels.
+    /// The pixels, on white where they are transparent.
     pub image: Image,
+    /// The pixels with their opacity, as [`JobImage::rgba`](crate::JobImage).
+    pub rgba: Option<Vec<u8>>,
     /// The texts of its file.
     pub texts: OutputTexts,
     /// The seed of the image, or of the first of several.
@@ -82,7 +88,7 @@ impl Replay {
     pub fn open(options: &ReplayOptions) -> Result<Replay, AppError> {
         let metadata = metadata::read(&options.file)?;
         // Before it may be written over.
-        let before = image_file::read(&options.file)?.image;
+        let before = image_file::read(&options.file)?;
         let mut search = FileSearch::of(options);
         let own = metadata.own.as_ref().filter(|own| own.get("flags").is_some());
         let (job, layout, not_followed) = match own {
@@ -97,13 +103,16 @@ impl Replay {
         };
         let needs_image = not_followed.iter().any(|line| line == foreign::NEEDS_IMAGE);
         let (file, doubts) = (options.file.clone(), search.doubts);
-        Ok(Replay { file, metadata, before, job, layout, not_followed, needs_image, doubts })
+        let accepts_cost = options.accept_cost;
+        Ok(Replay { file, metadata, before, job, layout, not_followed, needs_image, doubts, accepts_cost })
     }
 
     /// Draws the image, by its job or one that was made from it.
     ///
     /// # Errors
-    /// As [`Session::run`] and [`JobGrid::draw`].
+    /// As [`Session::run`] and [`JobGrid::draw`]. Bad input: a drawing that takes more than a usual image does
+    /// ([`DrawingCost::is_large`](crate::session::DrawingCost::is_large)), unless the options accept that: a file may be a
+    /// stranger's.
     pub fn draw(
         &self,
         job: &Job,
@@ -111,36 +120,62 @@ impl Replay {
         cancel: &CancelToken,
         observer: &mut JobObserver<'_>,
     ) -> Result<ReplayedImage, AppError> {
+        self.check_cost(job, session)?;
         match &self.layout {
             ReplayLayout::Single => single(job, session, cancel, observer),
             ReplayLayout::ContactSheet => contact_sheet(job, session, cancel, observer),
             ReplayLayout::Grid(axes) => {
                 let drawn = JobGrid::new(job.clone(), axes.clone())?.draw(session, cancel, observer)?;
                 let incomplete = drawn.check().err();
-                Ok(ReplayedImage { image: drawn.image, texts: drawn.texts, seed: drawn.seed, incomplete })
+                let DrawnGrid { image, texts, seed, .. } = drawn;
+                Ok(ReplayedImage { image, rgba: None, texts, seed, incomplete })
             }
         }
     }
 
+    /// Refuses what takes more than a usual image does.
+    fn check_cost(&self, job: &Job, session: &mut Session) -> Result<(), AppError> {
+        if self.accepts_cost {
+            return Ok(());
+        }
+        let cost = match &self.layout {
+            ReplayLayout::Grid(axes) => JobGrid::new(job.clone(), axes.clone())?.estimate(session)?,
+            ReplayLayout::Single | ReplayLayout::ContactSheet => session.estimate(job)?,
+        };
+        if !cost.is_large() {
+            return Ok(());
+        }
+        let message = format!("{}: asks for more than a usual image: {cost}", self.file.display());
+        Err(AppError::Refused { message, remedy: Remedy::AcceptCost })
+    }
+
     /// Compares the image with the one that was drawn again.
     #[must_use]
-    pub fn compare(&self, after: &Image) -> ReplayOutcome {
+    pub fn compare(&self, after: &InputImage) -> ReplayOutcome {
         let before = &self.before;
-        if (before.width, before.height) != (after.width, after.height) {
-            let size = |image: &Image| (image.width, image.height);
+        let size = |image: &InputImage| (image.image.width, image.image.height);
+        if size(before) != size(after) {
             return ReplayOutcome::OtherSize { before: size(before), after: size(after) };
         }
-        if before.rgb == after.rgb {
+        let (before, after) = (pixels(before), pixels(after));
+        if before == after {
             return ReplayOutcome::Same;
         }
-        let pairs = before.rgb.chunks_exact(3).zip(after.rgb.chunks_exact(3));
+        let pairs = before.iter().zip(&after);
         ReplayOutcome::Differs {
-            pixels: pairs.filter(|(a, b)| a != b).count(),
-            total: before.width * before.height,
-            largest: before.rgb.iter().zip(&after.rgb).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0),
+            pixels: pairs.clone().filter(|(a, b)| a != b).count(),
+            total: before.len(),
+            largest: pairs.flat_map(|(a, b)| [0, 1, 2, 3].map(|i| a[i].abs_diff(b[i]))).max().unwrap_or(0),
             reasons: reasons(&self.metadata),
         }
     }
+}
+
+/// Colours and opacity of all pixels.
+fn pixels(image: &InputImage) -> Vec<[u8; 4]> {
+    let alpha = |i: usize| image.alpha.as_ref().map_or(255, |alpha| alpha[i]);
+    let colours = image.image.rgb.chunks_exact(3).enumerate();
+    colours.map(|(i, rgb)| [rgb[0], rgb[1], rgb[2], alpha(i)]).collect()
 }
 
 /// The job and the layout of an image of this program.
@@ -239,7 +274,7 @@ fn single(
     })?;
     let drawn = drawn.ok_or(AppError::Interrupted)?;
     let (image, texts) = (drawn.image.clone(), drawn.texts.clone());
-    Ok(ReplayedImage { image, texts, seed: drawn.seed, incomplete: None })
+    Ok(ReplayedImage { image, rgba: drawn.rgba.clone(), texts, seed: drawn.seed, incomplete: None })
 }
 
 fn contact_sheet(
@@ -260,7 +295,7 @@ fn contact_sheet(
     })?;
     let drawn = sheet.finish().zip(seed);
     let ((_, image, texts), seed) = drawn.ok_or(AppError::Interrupted)?;
-    Ok(ReplayedImage { image, texts, seed, incomplete: None })
+    Ok(ReplayedImage { image, rgba: None, texts, seed, incomplete: None })
 }
 
 /// How an image that was drawn again compares.

@@ -19,6 +19,8 @@ pub struct ReplayOptions {
     /// Take files of the right names also where their hashes differ, and leave out options that this version does not
     /// have.
     pub force: bool,
+    /// Draw also what takes much more than a usual image.
+    pub accept_cost: bool,
 }
 
 impl ReplayOptions {

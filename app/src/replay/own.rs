@@ -1,7 +1,7 @@
 //! The job of an image that this program drew.
 
 use super::options::ReplayOptions;
-use super::search::FileSearch;
+use super::search::{FileSearch, WantedHash};
 use crate::error::Remedy;
 use crate::job::{Job, JobOption, JobOptionKind, JobTask, OPTIONS, find_option};
 use crate::session::TAGGED_LORA;
@@ -28,7 +28,7 @@ const NOT_WITH_SIGMAS: [&str; 3] = ["steps", "scheduler", "compat"];
 struct UsedFile<'a> {
     option: &'a str,
     name: &'a str,
-    sha256: Option<&'a str>,
+    hash: Option<WantedHash>,
 }
 
 /// The job of an image's own metadata. `follow_used`: whether settings that nobody gave are those that were used, and not
@@ -64,7 +64,7 @@ pub(super) fn job(
         used(own, &mut job).map_err(|error| within(options, error))?;
     }
     for file in files.remove("embedding").into_iter().flatten() {
-        job.model.embeddings.files.push(search.find("embedding", file.name, file.sha256)?);
+        job.model.embeddings.files.push(search.find("embedding", file.name, file.hash.as_ref())?);
     }
     job.model.lora_dir = lora_folder(files.remove(TAGGED_LORA).unwrap_or_default(), search)?;
     let seed = own.get("seed").and_then(Value::as_u64);
@@ -123,8 +123,8 @@ fn set(
         let recorded = files.get_mut(option.name()).filter(|list| !list.is_empty());
         let recorded = recorded.map(|list| list.remove(0));
         let name = path.to_string_lossy();
-        let (name, sha256) = recorded.as_ref().map_or((&*name, None), |file| (file.name, file.sha256));
-        let path = search.find(option.name(), name, sha256)?;
+        let (name, hash) = recorded.as_ref().map_or((&*name, None), |file| (file.name, file.hash.as_ref()));
+        let path = search.find(option.name(), name, hash)?;
         values.push(format!("{}{weight}", path.display()));
     }
     option.set(job, &values.iter().map(String::as_str).collect::<Vec<_>>())
@@ -150,7 +150,11 @@ fn files(own: &Value) -> HashMap<&str, Vec<UsedFile<'_>>> {
     for file in own.get("files").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| file.get(key).and_then(Value::as_str);
         if let (Some(option), Some(name)) = (text("flag"), text("name")) {
-            files.entry(option).or_default().push(UsedFile { option, name, sha256: text("sha256") });
+            files.entry(option).or_default().push(UsedFile {
+                option,
+                name,
+                hash: WantedHash::read(file, "sha256", "folder_sha256"),
+            });
         }
     }
     files
@@ -159,8 +163,8 @@ fn files(own: &Value) -> HashMap<&str, Vec<UsedFile<'_>>> {
 /// The folder of the LoRAs that the prompt names.
 fn lora_folder(files: Vec<UsedFile<'_>>, search: &mut FileSearch<'_>) -> Result<Option<PathBuf>, AppError> {
     let mut folder: Option<PathBuf> = None;
-    for UsedFile { option, name, sha256 } in files {
-        let path = search.find(option.trim_matches(['<', '>']), name, sha256)?;
+    for UsedFile { option, name, hash } in files {
+        let path = search.find(option.trim_matches(['<', '>']), name, hash.as_ref())?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         if folder.as_ref().is_some_and(|other| *other != parent) {
             let line = format!(
@@ -181,27 +185,38 @@ fn model(
     search: &mut FileSearch<'_>,
     job: &mut Job,
 ) -> Result<(), AppError> {
-    let sha256 = own.get("model_sha256").and_then(Value::as_str);
+    let hash = WantedHash::read(own, "model_sha256", "model_folder_sha256");
     let given = own.pointer("/flags/model/0").and_then(Value::as_str);
     if let Some(path) = &options.model {
         let path = model_file::locate(path, options.models_dir.as_deref())?;
-        if let Some(sha256) = sha256 {
-            search.check("model", &path, sha256)?;
+        match &hash {
+            Some(hash) => search.check("model", &path, hash)?,
+            None => search.doubts.push(unknown(options, &path)),
         }
         job.model.model = Some(path);
     } else if let Some(name) = given {
-        job.model.model = Some(search.find("model", name, sha256)?);
-    } else if let Some(sha256) = sha256.filter(|_| own.pointer("/flags/unet").is_none() && !options.force) {
+        let path = search.find("model", name, hash.as_ref())?;
+        if hash.is_none() {
+            search.doubts.push(unknown(options, &path));
+        }
+        job.model.model = Some(path);
+    } else if let Some(hash) = hash.filter(|_| own.pointer("/flags/unet").is_none() && !options.force) {
         let demo = model_file::demo_sha256()?;
-        if sha256 != demo {
+        if hash.is_folder() || hash.digits() != demo {
             let message = format!(
                 "{}: was made with another built-in model ({}) than this program's ({})",
                 options.file.display(),
-                hash::short(sha256),
+                hash::short(hash.digits()),
                 hash::short(&demo)
             );
             return Err(AppError::Refused { message, remedy: Remedy::AcceptOtherFiles });
         }
     }
     Ok(())
+}
+
+/// What is said of a model that may be another one, as older versions recorded no hash of folders.
+fn unknown(options: &ReplayOptions, path: &Path) -> String {
+    let (file, path) = (options.file.display(), path.display());
+    format!("{file}: records no hash of its model, so {path} may be another one")
 }

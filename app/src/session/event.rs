@@ -12,8 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JobImage {
-    /// The pixels.
+    /// The pixels, on white where they are transparent.
     pub image: Image,
+    /// The pixels with their opacity, `[height, width, 4]`, if the job was given an image with transparent parts and keeps
+    /// some.
+    pub rgba: Option<Vec<u8>>,
     /// Its number in the job, from 0.
     pub index: usize,
     /// Its seed.
@@ -26,7 +29,7 @@ pub struct JobImage {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum JobEvent {
-    /// A part of the model may not fit the others: one line.
+    /// A part of the model may not fit the others, or something that a prompt names is not there: one line.
     PartDoubtful(String),
     /// A LoRA was added: its file, and how much of it fits.
     LoraApplied(String),

@@ -1,8 +1,10 @@
 //! Runs jobs, one after the other, on a model that stays open between them.
 
 mod control;
+mod cost;
 mod event;
 mod monitor;
+mod opacity;
 mod open;
 mod preview;
 mod record;
@@ -13,6 +15,7 @@ mod second_pass;
 mod settings;
 mod work;
 
+pub use cost::DrawingCost;
 pub use event::{CancelToken, JobEvent, JobImage, JobObserver};
 pub(crate) use recorded_files::TAGGED_LORA;
 pub use run::Session;

@@ -4,18 +4,20 @@ use super::event::JobEvent;
 use super::monitor::Monitor;
 use super::record::RecordedSetting;
 use super::settings::settings;
+use crate::addons::EmbeddingFiles;
 use crate::device::DeviceOptions;
-use crate::hash::BackgroundHash;
+use crate::hash::{BackgroundHash, ContentHash};
 use crate::job::{Job, MemoryOptions, ModelSelection};
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
 use latent_diffusion::embeddings::named;
+use latent_diffusion::families::Probe;
 use latent_diffusion::lora::{Lora, Strength, Tag};
 use latent_diffusion::taesd::TaesdFile;
 use latent_diffusion::{Pipeline, VaeTiling};
 use latent_loader::{Access, Checkpoint};
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A model with all that a job adds to it.
@@ -25,9 +27,11 @@ pub(super) struct OpenedModel {
     pub(super) name: String,
     pub(super) hash: BackgroundHash,
     /// The hash, once it was waited for.
-    sha256: OnceCell<Option<String>>,
+    known_hash: OnceCell<Option<ContentHash>>,
     pub(super) pipeline: Pipeline,
     pub(super) taesd: Option<Arc<TaesdFile>>,
+    /// The textual inversions that prompts name, and that fit the model.
+    pub(super) embeddings: Vec<PathBuf>,
 }
 
 /// Everything that decides what [`OpenedModel::open`] opens.
@@ -39,6 +43,8 @@ struct OpenedKey {
     device: DeviceOptions,
     memory: MemoryOptions,
     loras: Vec<(Tag, PathBuf)>,
+    /// The textual inversions that prompts name.
+    embeddings: Vec<PathBuf>,
     /// The prompts, if they may name textual inversions.
     texts: Option<Vec<String>>,
 }
@@ -53,6 +59,7 @@ impl OpenedKey {
             device: job.device.clone(),
             memory: job.memory.clone(),
             loras: prompts.loras.clone(),
+            embeddings: prompts.embeddings.clone(),
             texts: (!job.model.embeddings.is_empty()).then(texts),
         }
     }
@@ -99,7 +106,7 @@ impl OpenedModel {
             pipeline.set_refiner(Some((refiner, job.sdxl.refiner_start.unwrap_or(DEFAULT_REFINER_START))))?;
         }
         add_loras(selection, prompts, &mut pipeline, monitor)?;
-        add_embeddings(selection, prompts, &mut pipeline, monitor)?;
+        let embeddings = add_embeddings(selection, prompts, &mut pipeline, monitor)?;
         let taesd = match &job.taesd {
             Some(path) => Some(Arc::new(TaesdFile::open(Checkpoint::open_with(path, access)?)?)),
             None => None,
@@ -112,12 +119,20 @@ impl OpenedModel {
         })?;
         pipeline.set_device(device);
         let key = OpenedKey::of(job, prompts);
-        Ok(OpenedModel { key, name: model.name, hash: model.hash, sha256: OnceCell::new(), pipeline, taesd })
+        Ok(OpenedModel {
+            key,
+            name: model.name,
+            hash: model.hash,
+            known_hash: OnceCell::new(),
+            pipeline,
+            taesd,
+            embeddings,
+        })
     }
 
-    /// The SHA-256 of the model's file, which is waited for.
-    pub(super) fn sha256(&self) -> Option<&str> {
-        self.sha256.get_or_init(|| self.hash.wait()).as_deref()
+    /// The hash of the model's file or folder, which is waited for.
+    pub(super) fn content_hash(&self) -> Option<&ContentHash> {
+        self.known_hash.get_or_init(|| self.hash.wait()).as_ref()
     }
 
     /// What metadata record of the decoder.
@@ -137,10 +152,13 @@ fn add_loras(
     pipeline: &mut Pipeline,
     monitor: &mut Monitor<'_>,
 ) -> Result<(), AppError> {
-    let given = selection.loras.iter().map(|lora| (&lora.file, Strength::from(lora.weight)));
-    let tagged = prompts.loras.iter().map(|(tag, path)| (path, tag.strength()));
-    let open = |(path, strength): (&PathBuf, Strength)| -> Result<_, AppError> {
-        Ok((Arc::new(Lora::open(Checkpoint::open(path)?)?), strength))
+    let places = selection.lora_places();
+    let given =
+        selection.loras.iter().map(|lora| Ok((places.given(&lora.file)?, Strength::from(lora.weight))));
+    let tagged = prompts.loras.iter().map(|(tag, path)| Ok((path.clone(), tag.strength())));
+    let open = |named: Result<(PathBuf, Strength), AppError>| -> Result<_, AppError> {
+        let (path, strength) = named?;
+        Ok((Arc::new(Lora::open(Checkpoint::open(&path)?)?), strength))
     };
     let loras = given.chain(tagged).map(open).collect::<Result<Vec<_>, _>>()?;
     if !loras.is_empty() {
@@ -151,17 +169,27 @@ fn add_loras(
     Ok(())
 }
 
-/// Opens the textual inversions that a job or its prompts name.
+/// Opens the textual inversions that a job or its prompts name. Gives those of the prompts that are used: of the usual
+/// folders, those of other kinds of models stay words.
 fn add_embeddings(
     selection: &ModelSelection,
     prompts: &ResolvedPrompts,
     pipeline: &mut Pipeline,
     monitor: &mut Monitor<'_>,
-) -> Result<(), AppError> {
-    let texts = prompts.texts();
-    let opened = selection.embeddings.open(&texts)?;
+) -> Result<Vec<PathBuf>, AppError> {
+    let (texts, files) = (prompts.texts(), &selection.embeddings);
+    let fits = |path: &&PathBuf| {
+        files.folder.is_some() || family_of(path).is_none_or(|id| id == pipeline.model().family.id)
+    };
+    let used: Vec<PathBuf> = prompts.embeddings.iter().filter(fits).cloned().collect();
+    let opened = EmbeddingFiles::new([files.files.clone(), used.clone()].concat(), None).open(&texts)?;
+    let names: Vec<String> = opened.iter().flat_map(|embedding| embedding.names().iter().cloned()).collect();
+    for name in EmbeddingFiles::not_found(&texts, &names) {
+        let line = format!("embedding:{name}: there is no such textual inversion, so it is drawn as words");
+        monitor.notify(JobEvent::PartDoubtful(line));
+    }
     if opened.is_empty() {
-        return Ok(());
+        return Ok(used);
     }
     pipeline.set_embeddings(&opened)?;
     for embedding in &opened {
@@ -174,5 +202,11 @@ fn add_embeddings(
             is_used: !named(&texts, &names).is_empty(),
         });
     }
-    Ok(())
+    Ok(used)
+}
+
+/// The family of a file that can be opened.
+fn family_of(path: &Path) -> Option<&'static str> {
+    let probe = Probe::of(&Arc::new(Checkpoint::open(path).ok()?));
+    probe.identity().family.map(|family| family.id)
 }

@@ -1,6 +1,6 @@
 //! The metadata of an image that a job draws.
 
-use crate::hash;
+use crate::hash::{self, ContentHash};
 use crate::metadata::OutputTexts;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
@@ -64,8 +64,8 @@ pub(super) struct ImageRecord<'a> {
     pub(super) templates: [Option<&'a str>; 2],
     /// The model's name.
     pub(super) model: &'a str,
-    /// Its SHA-256.
-    pub(super) hash: Option<&'a str>,
+    /// Its hash.
+    pub(super) hash: Option<&'a ContentHash>,
     pub(super) seed: u64,
     /// Width and height of the first pass, where there are two.
     pub(super) first_size: Option<(usize, usize)>,
@@ -109,7 +109,7 @@ impl ImageRecord<'_> {
             let _ = write!(text, ", DeepCache: {}", self.settings.cache_interval);
         }
         text.extend(self.recorded.iter().map(RecordedSetting::text));
-        if let Some(hash) = self.hash.map(hash::short) {
+        if let Some(hash) = self.file_hash().map(hash::short) {
             let _ = write!(text, ", Model hash: {hash}");
         }
         let _ = write!(text, ", Model: {}", self.model);
@@ -118,6 +118,11 @@ impl ImageRecord<'_> {
         }
         let _ = write!(text, ", RNG: {}, Version: latent {}", rng_label(*rng), env!("CARGO_PKG_VERSION"));
         text
+    }
+
+    /// The SHA-256 of a model that is one file: other programs know no hash of folders.
+    fn file_hash(&self) -> Option<&str> {
+        self.hash.and_then(ContentHash::of_file)
     }
 
     /// The size to ask for.
@@ -149,13 +154,16 @@ impl ImageRecord<'_> {
             "rng": settings.rng.name(),
             "clip_skip": settings.clip_skip,
             "model": self.model,
-            "model_hash": self.hash.map(hash::short),
-            "model_sha256": self.hash,
+            "model_hash": self.file_hash().map(hash::short),
+            "model_sha256": self.file_hash(),
             "flags": self.options,
             "files": self.files,
             "isa": Isa::best().name(),
             "device": device_name(self.device),
         });
+        if let Some(hash) = self.hash.and_then(ContentHash::of_folder) {
+            json["model_folder_sha256"] = hash.into();
+        }
         for setting in self.recorded {
             json[setting.key] = setting.value.clone();
         }

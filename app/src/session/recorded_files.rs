@@ -2,12 +2,12 @@
 //!
 //! Files are recorded by their names and hashes and never by their folders, which are nobody's business.
 
-use crate::hash::{self, BackgroundHash, HashSource};
+use crate::hash::{self, BackgroundHash, ContentHash, HashSource};
 use crate::job::{ControlOptions, ImageSource, Job, JobOption, JobOptionKind, JobTask, OPTIONS};
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The option under which a LoRA that a prompt names is recorded.
 pub(crate) const TAGGED_LORA: &str = "<lora>";
@@ -17,14 +17,14 @@ pub(crate) const TAGGED_LORA: &str = "<lora>";
 struct RecordedFile {
     option: &'static str,
     name: String,
-    sha256: RecordedHash,
+    hash: RecordedHash,
 }
 
 #[derive(Debug)]
 enum RecordedHash {
     /// Computed in the background.
     Pending(BackgroundHash),
-    Known(String),
+    Known(ContentHash),
 }
 
 /// The options as they were given, by name, and the files among them, whose hashes are computed in the background.
@@ -36,8 +36,12 @@ pub(super) struct RecordedOptions {
 }
 
 impl RecordedOptions {
-    /// Those of a job, and the files that its prompts name.
-    pub(super) fn of(job: &Job, prompts: &ResolvedPrompts) -> Result<RecordedOptions, AppError> {
+    /// Those of a job, the LoRAs that its prompts name, and the textual inversions that they name and that are used.
+    pub(super) fn of(
+        job: &Job,
+        prompts: &ResolvedPrompts,
+        embeddings: &[PathBuf],
+    ) -> Result<RecordedOptions, AppError> {
         let mut recorded = RecordedOptions { options: Map::new(), files: Vec::new() };
         for option in OPTIONS.iter().filter(|option| option.is_recorded()) {
             let texts = option.texts(job);
@@ -55,7 +59,7 @@ impl RecordedOptions {
         for path in loras {
             recorded.push(job, TAGGED_LORA, path)?;
         }
-        for path in &prompts.embeddings {
+        for path in embeddings {
             recorded.push(job, "embedding", path)?;
         }
         Ok(recorded)
@@ -83,7 +87,7 @@ impl RecordedOptions {
                 Some(ImageSource::Inline(image)) => self.files.push(RecordedFile {
                     option: option.name(),
                     name: name_of(&path),
-                    sha256: RecordedHash::Known(hash::of_bytes(&image.bytes)),
+                    hash: RecordedHash::Known(ContentHash::File(hash::of_bytes(&image.bytes))),
                 }),
                 _ => self.push(job, option.name(), &path)?,
             }
@@ -93,18 +97,20 @@ impl RecordedOptions {
 
     fn push(&mut self, job: &Job, option: &'static str, path: &Path) -> Result<(), AppError> {
         // Models may be given by their names.
-        let path = model_file::locate(path, job.model.models_dir.as_deref())?;
+        let path = match option {
+            "lora" => job.model.lora_places().given(path)?,
+            _ => model_file::locate(path, job.model.models_dir.as_deref())?,
+        };
         let name = name_of(&path);
-        let hash =
-            BackgroundHash::of(if path.is_file() { HashSource::File(path) } else { HashSource::Nothing });
-        self.files.push(RecordedFile { option, name, sha256: RecordedHash::Pending(hash) });
+        let hash = RecordedHash::Pending(BackgroundHash::of(HashSource::at(path)));
+        self.files.push(RecordedFile { option, name, hash });
         Ok(())
     }
 
     /// Begins to compute the hashes, if that has not begun.
     pub(super) fn begin(&self) {
         for file in &self.files {
-            if let RecordedHash::Pending(hash) = &file.sha256 {
+            if let RecordedHash::Pending(hash) = &file.hash {
                 hash.begin();
             }
         }
@@ -112,12 +118,18 @@ impl RecordedOptions {
 
     /// The files with their hashes, which are waited for and given once.
     pub(super) fn files(&self) -> Value {
-        let sha256 = |file: &RecordedFile| match &file.sha256 {
-            RecordedHash::Pending(hash) => hash.wait(),
-            RecordedHash::Known(hash) => Some(hash.clone()),
+        let json = |file: &RecordedFile| {
+            let hash = match &file.hash {
+                RecordedHash::Pending(hash) => hash.wait(),
+                RecordedHash::Known(hash) => Some(hash.clone()),
+            };
+            let sha256 = hash.as_ref().and_then(ContentHash::of_file);
+            let mut json = json!({ "flag": file.option, "name": file.name, "sha256": sha256 });
+            if let Some(digits) = hash.as_ref().and_then(ContentHash::of_folder) {
+                json["folder_sha256"] = digits.into();
+            }
+            json
         };
-        let json =
-            |file: &RecordedFile| json!({ "flag": file.option, "name": file.name, "sha256": sha256(file) });
         self.files.iter().map(json).collect()
     }
 }
@@ -147,7 +159,7 @@ mod tests {
     fn recorded(task: &str, options: &[(&str, &[&str])]) -> RecordedOptions {
         let mut job = Job::new(JobTask::named(task).unwrap(), "a cat");
         options.iter().for_each(|(name, values)| job.set(name, values).unwrap());
-        RecordedOptions::of(&job, &ResolvedPrompts::of(&job, &[0]).unwrap()).unwrap()
+        RecordedOptions::of(&job, &ResolvedPrompts::of(&job, &[0]).unwrap(), &[]).unwrap()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The stages of a job.
 
 use super::control;
+use super::cost::DrawingCost;
 use super::event::{CancelToken, JobEvent, JobImage, JobObserver};
 use super::monitor::Monitor;
 use super::open::{OpenedModel, access};
@@ -99,7 +100,38 @@ impl Session {
         Ok(images)
     }
 
+    /// What drawing a job takes. Everything about the job is checked as [`Session::run`] does, and nothing is drawn.
+    ///
+    /// # Errors
+    /// What the job asks for and cannot be.
+    pub fn estimate(&mut self, job: &Job) -> Result<DrawingCost, AppError> {
+        in_threads(self.threads, || {
+            let (mut observer, cancel) = (|_| ControlFlow::Continue(()), CancelToken::new());
+            let (plan, opened) = self.plan(job, &mut Monitor::new(&mut observer, &cancel))?;
+            plan.cost(opened)
+        })
+    }
+
     fn run_here(&mut self, job: &Job, monitor: &mut Monitor<'_>) -> Result<(), AppError> {
+        let keep_unet = self.keep_unet;
+        let (plan, opened) = self.plan(job, monitor)?;
+        plan.report(job, opened, monitor)?;
+        monitor.set_previews(plan.previews(job, opened)?);
+        let is_auto = job.device.is_auto();
+        JobRun { plan: &plan, opened, monitor, is_auto, files: None }.all(!keep_unet)?;
+        let device = self.opened.as_ref().map(|opened| opened.pipeline.device().clone());
+        if let Some(Err(line)) = device.map(|device| save_pipelines(&device)) {
+            monitor.notify(JobEvent::PipelinesNotKept(line));
+        }
+        Ok(())
+    }
+
+    /// Checks a job, and opens what it asks for where that is not open.
+    fn plan(
+        &mut self,
+        job: &Job,
+        monitor: &mut Monitor<'_>,
+    ) -> Result<(JobPlan, &mut OpenedModel), AppError> {
         job.check()?;
         let seeds = job.seeds();
         let at_once = job.batch.size().min(seeds.len());
@@ -111,15 +143,7 @@ impl Session {
         };
         let opened = self.opened.insert(opened);
         let plan = JobPlan::new(job, seeds, prompts, opened)?;
-        plan.report(job, opened, monitor)?;
-        monitor.set_previews(plan.previews(job, opened)?);
-        let is_auto = job.device.is_auto();
-        JobRun { plan: &plan, opened, monitor, is_auto, files: None }.all(!self.keep_unet)?;
-        let device = self.opened.as_ref().map(|opened| opened.pipeline.device().clone());
-        if let Some(Err(line)) = device.map(|device| save_pipelines(&device)) {
-            monitor.notify(JobEvent::PipelinesNotKept(line));
-        }
-        Ok(())
+        Ok((plan, opened))
     }
 }
 
@@ -159,7 +183,7 @@ impl JobPlan {
         recorded.extend(second.iter().flat_map(SecondPass::recorded));
         recorded.extend(control::apply(job, &work, &settings, access(job), &mut opened.pipeline)?);
         recorded.extend(opened.recorded());
-        let options = RecordedOptions::of(job, &prompts)?;
+        let options = RecordedOptions::of(job, &prompts, &opened.embeddings)?;
         let task = job.task.name();
         Ok(JobPlan { task, seeds, at_once, prompts, settings, work, second, recorded, options })
     }
@@ -187,6 +211,21 @@ impl JobPlan {
             monitor.notify(JobEvent::SeedChosen(self.seeds[0]));
         }
         monitor.check()
+    }
+
+    /// What drawing takes.
+    fn cost(&self, opened: &OpenedModel) -> Result<DrawingCost, AppError> {
+        let model = opened.pipeline.model();
+        let of = |settings: &Settings, steps: usize| -> Result<DrawingCost, AppError> {
+            let evaluations = settings.sampler.evaluations();
+            Ok(DrawingCost::of_pass(settings.size(model)?, steps, evaluations, self.seeds.len()))
+        };
+        let mut cost = of(&self.settings, self.settings.steps)?;
+        if let Some(second) = &self.second {
+            cost = cost.and_pass(of(&second.settings(&self.settings, model)?, self.second_steps())?);
+        }
+        cost.memory = self.memory(&opened.pipeline)?.map(|(_, bytes)| bytes);
+        Ok(cost)
     }
 
     /// The stage that takes the most memory, and its bytes. On a GPU nothing is known.
@@ -304,7 +343,7 @@ impl JobRun<'_, '_> {
                 prompts: plan.prompts.drawn(index),
                 templates: plan.prompts.templates(index),
                 model: &opened.name,
-                hash: opened.sha256(),
+                hash: opened.content_hash(),
                 seed,
                 first_size,
                 recorded: &plan.recorded,
@@ -313,7 +352,8 @@ impl JobRun<'_, '_> {
                 device: opened.pipeline.device(),
             };
             let texts = record.texts(&image);
-            self.monitor.notify(JobEvent::Image(Arc::new(JobImage { image, index, seed, texts })));
+            let rgba = plan.work.rgba(&image);
+            self.monitor.notify(JobEvent::Image(Arc::new(JobImage { image, rgba, index, seed, texts })));
             self.monitor.check()?;
         }
         Ok(())

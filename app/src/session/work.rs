@@ -1,9 +1,9 @@
 //! The images that a job begins with, as the pipeline takes them, and what becomes of the drawn ones.
 
+use super::opacity::KeptOpacity;
 use super::record::RecordedSetting;
 use super::region::MaskedRegion;
 use crate::AppError;
-use crate::error::Remedy;
 use crate::image_file::{self, InputImage, Resize};
 use crate::job::{EditTask, ImageSource, Img2imgTask, InpaintTask, JobTask, OutpaintTask};
 use latent_diffusion::families::Model;
@@ -21,6 +21,8 @@ pub(super) struct TaskWork {
     start: WorkStart,
     /// Of a job that draws the surroundings of a mask alone, and the softness of the mask's edge.
     region: Option<(MaskedRegion, f64)>,
+    /// Of an image with transparent parts that are kept.
+    opacity: Option<KeptOpacity>,
     /// The job's own settings.
     pub(super) recorded: Vec<RecordedSetting>,
 }
@@ -41,7 +43,7 @@ impl TaskWork {
     pub(super) fn open(task: &JobTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
         match task {
             JobTask::Txt2img(_) => {
-                Ok(TaskWork { start: WorkStart::Words, region: None, recorded: Vec::new() })
+                Ok(TaskWork { start: WorkStart::Words, region: None, opacity: None, recorded: Vec::new() })
             }
             JobTask::Img2img(task) => redraw(task, settings, model),
             JobTask::Inpaint(task) => inpaint(task, settings, model),
@@ -70,6 +72,11 @@ impl TaskWork {
         }
     }
 
+    /// The pixels of a finished image with their opacity, if the given image had transparent parts that are kept.
+    pub(super) fn rgba(&self, finished: &Image) -> Option<Vec<u8>> {
+        self.opacity.as_ref().map(|kept| kept.rgba(finished))
+    }
+
     /// What is drawn of an image that shows the same as the whole result.
     pub(super) fn drawn_part(&self, whole: Image) -> Image {
         match &self.region {
@@ -94,18 +101,18 @@ fn redraw(task: &Img2imgTask, settings: &mut Settings, model: &Model) -> Result<
     let image = sized(&task.image, task.resize, settings, model)?;
     let strength = task.strength.unwrap_or(0.75);
     let recorded = vec![RecordedSetting::strength(strength)];
-    Ok(TaskWork { start: WorkStart::Image { image, strength }, region: None, recorded })
+    Ok(TaskWork { start: WorkStart::Image { image, strength }, region: None, opacity: None, recorded })
 }
 
 fn edit(task: &EditTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
     let image = sized(&task.image, task.resize, settings, model)?;
     let guidance = task.img_cfg_scale.unwrap_or(1.5);
     let recorded = vec![RecordedSetting::new("Image CFG scale", "img_cfg_scale", guidance)];
-    Ok(TaskWork { start: WorkStart::Instruction { image, guidance }, region: None, recorded })
+    Ok(TaskWork { start: WorkStart::Instruction { image, guidance }, region: None, opacity: None, recorded })
 }
 
 fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
-    let (image, mask, fill) = masked(task)?;
+    let MaskedImage { image, mask, fill, given } = masked(task)?;
     let strength = task.strength.unwrap_or(1.0);
     let mask_blur = task.mask_blur.unwrap_or(DEFAULT_MASK_BLUR);
     let padding = task.padding.unwrap_or(DEFAULT_PADDING);
@@ -117,30 +124,41 @@ fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result
         RecordedSetting::mask_blur(mask_blur),
         RecordedSetting::new("Masked content", "fill", fill.name()),
     ];
+    let soft = || mask.feathered(mask_blur);
+    let opacity =
+        given.and_then(|(colours, alpha)| KeptOpacity::of(colours, alpha, soft(), task.mask.is_some()));
     if !task.only_masked {
         refuse_size(
             settings,
             "the image's own size is drawn, or a part in any size if only the mask is drawn",
         )?;
         let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
-        return Ok(TaskWork { start, region: None, recorded });
+        return Ok(TaskWork { start, region: None, opacity, recorded });
     }
     let size = (settings.width.unwrap_or(model.resolution.0), settings.height.unwrap_or(model.resolution.1));
     // A size that the model cannot draw is refused before the image is brought to it.
     settings.size(model)?;
     let Some((region, image, mask)) = MaskedRegion::cut(&image, &mask, fill, padding, size) else {
         let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
-        return Ok(TaskWork { start, region: None, recorded });
+        return Ok(TaskWork { start, region: None, opacity, recorded });
     };
     recorded.push(RecordedSetting::new("Inpaint area", "only_masked", true));
     recorded.push(RecordedSetting::new("Masked area padding", "padding", region.padding));
     // The edge of a part is softened when it is put back.
     let start = WorkStart::Masked { image, mask, fill, strength, feather: 0.0 };
-    Ok(TaskWork { start, region: Some((region, mask_blur)), recorded })
+    Ok(TaskWork { start, region: Some((region, mask_blur)), opacity, recorded })
 }
 
 /// An image, and what of it is to be drawn.
-fn masked(task: &InpaintTask) -> Result<(Image, Mask, Fill), AppError> {
+struct MaskedImage {
+    image: Image,
+    mask: Mask,
+    fill: Fill,
+    /// The colours and the opacity that it was given with, if it has transparent parts.
+    given: Option<(Image, Vec<u8>)>,
+}
+
+fn masked(task: &InpaintTask) -> Result<MaskedImage, AppError> {
     let given = task.image.read()?;
     let image_name = task.image.path().display();
     let (mut mask, usual) = match &task.mask {
@@ -156,16 +174,25 @@ fn masked(task: &InpaintTask) -> Result<(Image, Mask, Fill), AppError> {
         mask = mask.inverted();
     }
     if mask.is_empty() {
-        let (file, what) = match &task.mask {
-            Some(mask) => (mask.path(), "is black"),
-            None => (task.image.path(), "is opaque"),
+        let (file, what) = match (&task.mask, task.invert) {
+            (Some(mask), false) => (mask.path(), "is black everywhere: paint white what is to be drawn"),
+            (Some(mask), true) => {
+                (mask.path(), "is white everywhere and inverted: paint black what is to be drawn")
+            }
+            (None, false) => (
+                task.image.path(),
+                "is opaque everywhere: make transparent what is to be drawn, or give a mask",
+            ),
+            (None, true) => {
+                (task.image.path(), "is transparent everywhere, and that is inverted: give a mask")
+            }
         };
-        let message = format!("{}: {what} everywhere, so nothing would be drawn", file.display());
-        return Err(AppError::Refused { message, remedy: Remedy::InvertMask });
+        return Err(AppError::BadInput(format!("{}: nothing would be drawn, as it {what}", file.display())));
     }
+    let colours = given.alpha.clone().map(|alpha| (given.image.clone(), alpha));
     // The colours of a transparent part that is the mask are not to be seen.
     let image = if usual == Fill::Nearest { given.image } else { given.over(image_file::BACKGROUND) };
-    Ok((image, mask, task.fill.unwrap_or(usual)))
+    Ok(MaskedImage { image, mask, fill: task.fill.unwrap_or(usual), given: colours })
 }
 
 /// The mask of a file, which must be of the image's size.
@@ -206,13 +233,16 @@ fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppErr
             "left, right, top, bottom: all are 0; give the number of pixels that the image is to grow by";
         return Err(AppError::BadInput(line.into()));
     }
-    let image = task.image.read()?.over(image_file::BACKGROUND);
+    let given = task.image.read()?;
+    let colours = given.alpha.clone().map(|alpha| (given.image.clone(), alpha));
+    let image = given.over(image_file::BACKGROUND);
     let grown = [left + image.width + right, top + image.height + bottom];
     if let Some(side) = grown.into_iter().find(|side| *side > MAX_SIDE) {
         let line = format!("the image would be {side} pixels; the maximum is {MAX_SIDE}");
         return Err(AppError::BadInput(line));
     }
-    let (canvas, mask) = image.grown(Margins { left, right, top, bottom });
+    let margins = Margins { left, right, top, bottom };
+    let (canvas, mask) = image.grown(margins);
     let strength = task.strength.unwrap_or(1.0);
     let feather = task.mask_blur.unwrap_or(DEFAULT_MASK_BLUR);
     let recorded = vec![
@@ -223,6 +253,10 @@ fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppErr
         RecordedSetting::new("Outpaint top", "top", top),
         RecordedSetting::new("Outpaint bottom", "bottom", bottom),
     ];
+    let opacity = colours.and_then(|(colours, alpha)| {
+        let alpha = KeptOpacity::grown(alpha, (colours.width, colours.height), margins);
+        KeptOpacity::of(colours.grown(margins).0, alpha, mask.feathered(feather), true)
+    });
     let start = WorkStart::Masked { image: canvas, mask, fill: Fill::Nearest, strength, feather };
-    Ok(TaskWork { start, region: None, recorded })
+    Ok(TaskWork { start, region: None, opacity, recorded })
 }

@@ -19,7 +19,7 @@ pub(crate) struct DrawingArgs {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
-    sampling: SamplingArgs,
+    pub(super) sampling: SamplingArgs,
     #[command(flatten)]
     sdxl: SdxlArgs,
     #[command(flatten)]
@@ -91,9 +91,15 @@ pub(crate) struct ModelArgs {
 /// How to draw.
 #[derive(clap::Args)]
 pub(crate) struct SamplingArgs {
+    /// Read the prompt from this file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) prompt_file: Option<PathBuf>,
     /// What not to draw
     #[arg(short, long, value_name = "PROMPT", default_value = "")]
     negative_prompt: String,
+    /// Read the negative prompt from this file; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "negative_prompt")]
+    pub(super) negative_prompt_file: Option<PathBuf>,
     /// Width in pixels [default: the model's own]
     #[arg(short = 'W', long, value_name = "PIXELS")]
     width: Option<usize>,
@@ -116,9 +122,9 @@ pub(crate) struct SamplingArgs {
     /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is 1.7 times as fast, and changes details
     #[arg(long, value_name = "N", default_value_t = 1)]
     cache: usize,
-    /// Seed of the random numbers [default: random, and printed]
-    #[arg(short, long)]
-    seed: Option<u64>,
+    /// Seed of the random numbers; -1 or random chooses one [default: random, and printed]
+    #[arg(short, long, value_name = "N")]
+    seed: Option<String>,
     /// A name of `latent samplers`, also as the webui writes it ("DPM++ 2M Karras") [default: dpm++2m; for a model for few
     /// steps its own]
     #[arg(long, value_name = "NAME", value_parser = SamplerChoice::parse)]

@@ -25,11 +25,11 @@ pub(crate) struct Img2imgArgs {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// What to draw
-    #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
-    prompt: Option<String>,
+    #[arg(value_name = "PROMPT", required_unless_present_any = ["prompt_flag", "prompt_file"])]
+    pub(super) prompt: Option<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
-    prompt_flag: Option<String>,
+    pub(super) prompt_flag: Option<String>,
     /// How much may change: near 0 little, 1 nearly all
     #[arg(long, value_name = "PART", default_value_t = 0.75, allow_negative_numbers = true)]
     strength: f64,
@@ -49,11 +49,11 @@ pub(crate) struct EditArgs {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// What to change, as one says it: "make it winter"
-    #[arg(value_name = "INSTRUCTION", required_unless_present = "prompt_flag")]
-    prompt: Option<String>,
+    #[arg(value_name = "INSTRUCTION", required_unless_present_any = ["prompt_flag", "prompt_file"])]
+    pub(super) prompt: Option<String>,
     /// What to change, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "INSTRUCTION", conflicts_with = "prompt")]
-    prompt_flag: Option<String>,
+    pub(super) prompt_flag: Option<String>,
     /// How closely to keep to the image
     #[arg(long, value_name = "SCALE", default_value_t = 1.5, allow_negative_numbers = true)]
     img_cfg_scale: f64,
@@ -75,11 +75,11 @@ pub(crate) struct InpaintArgs {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// The mask's file, if there is one, and what to draw
-    #[arg(value_names = ["MASK", "PROMPT"], num_args = 1..=2, required_unless_present = "prompt_flag")]
+    #[arg(value_names = ["MASK", "PROMPT"], num_args = 1..=2, required_unless_present_any = ["prompt_flag", "prompt_file"])]
     words: Vec<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT")]
-    prompt_flag: Option<String>,
+    pub(super) prompt_flag: Option<String>,
     /// The mask's file, as a flag
     #[arg(long, value_name = "FILE")]
     mask: Option<PathBuf>,
@@ -115,11 +115,11 @@ pub(crate) struct OutpaintArgs {
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// What the whole image shows
-    #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
-    prompt: Option<String>,
+    #[arg(value_name = "PROMPT", required_unless_present_any = ["prompt_flag", "prompt_file"])]
+    pub(super) prompt: Option<String>,
     /// What the whole image shows, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]
-    prompt_flag: Option<String>,
+    pub(super) prompt_flag: Option<String>,
     /// Pixels to add on the left
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
     left: usize,
@@ -169,6 +169,11 @@ impl InpaintArgs {
             ([mask, prompt], _) => (Some(mask), prompt),
             (_, prompt) => (None, prompt.as_deref().unwrap_or("")),
         }
+    }
+
+    /// Whether the words by their places hold a prompt behind a mask.
+    pub(super) fn has_prompt_by_place(&self) -> bool {
+        self.words.len() > 1
     }
 
     /// Refuses a mask or a prompt that is given in both places.

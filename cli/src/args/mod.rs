@@ -8,6 +8,7 @@ mod images;
 mod job;
 mod metadata;
 mod parts;
+mod prompt_file;
 mod replay;
 mod sampler_numbers;
 mod sdxl;
@@ -23,6 +24,7 @@ pub(crate) use replay::ReplayArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::UpscaleArgs;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::DeviceArgs;
 use latent_app::AppError;
@@ -33,7 +35,7 @@ use latent_app::job::JobTask;
 use latent_diffusion::families::PublishedModel;
 use latent_diffusion::names;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use upscaling::HiresArgs;
 
 /// Draw images with Stable Diffusion.
@@ -54,7 +56,11 @@ pub(crate) enum UsageError {
 }
 
 impl From<clap::Error> for UsageError {
-    fn from(error: clap::Error) -> UsageError {
+    fn from(mut error: clap::Error) -> UsageError {
+        // Advice to put a value behind `--`, where it would be another argument than the one that lacks it.
+        if error.get(ContextKind::InvalidArg).is_some() && error.kind() != ErrorKind::UnknownArgument {
+            error.remove(ContextKind::Suggested);
+        }
         UsageError::Clap(error)
     }
 }
@@ -78,7 +84,7 @@ impl Args {
     pub(crate) fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Args, UsageError> {
-        let mut command = Args::command();
+        let mut command = with_negative_values(Args::command());
         let matches = command.try_get_matches_from_mut(line)?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Some((name, matches)) = matches.subcommand()
@@ -88,6 +94,14 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+/// The command with subcommands whose flags take what looks like a negative number as their value.
+fn with_negative_values(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_action().takes_values();
+    command.mut_subcommands(|sub| {
+        sub.mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
+    })
 }
 
 impl Args {
@@ -112,8 +126,50 @@ impl Command {
         }
     }
 
+    /// What is said of a command line that is followed, but that perhaps means something else.
+    pub(crate) fn hint(&mut self) -> Option<String> {
+        let drawing = self.drawing()?;
+        let is_from_file = drawing.sampling.prompt_file.is_some();
+        prompt_file::hint(&drawing.job.prompt).filter(|_| !is_from_file)
+    }
+
+    /// Reads the prompts that are in files: the prompt takes the place of the flag, and the negative prompt is given back.
+    fn read_prompts(&mut self) -> Result<Option<String>, AppError> {
+        let Some(drawing) = self.drawing() else { return Ok(None) };
+        let [file, negative] =
+            [&drawing.sampling.prompt_file, &drawing.sampling.negative_prompt_file].map(Clone::clone);
+        if file == negative
+            && file.as_deref().is_some_and(|file| file == Path::new(prompt_file::STANDARD_INPUT))
+        {
+            return Err(AppError::BadInput(
+                "standard input: cannot be both prompts; give one of them as a file or as words".into(),
+            ));
+        }
+        let prompt = file.as_deref().map(prompt_file::read).transpose()?;
+        let negative = negative.as_deref().map(prompt_file::read).transpose()?;
+        let Some(prompt) = prompt else { return Ok(negative) };
+        let (placed, flag) = match self {
+            Command::Txt2img(args) => (args.prompt.is_some(), &mut args.prompt_flag),
+            Command::Grid(args) => (args.words.prompt.is_some(), &mut args.words.prompt_flag),
+            Command::Img2img(args) => (args.prompt.is_some(), &mut args.prompt_flag),
+            Command::Outpaint(args) => (args.prompt.is_some(), &mut args.prompt_flag),
+            Command::Edit(args) => (args.prompt.is_some(), &mut args.prompt_flag),
+            // The words by place may be a mask.
+            Command::Inpaint(args) => (args.has_prompt_by_place(), &mut args.prompt_flag),
+            _ => return Ok(negative),
+        };
+        if placed || flag.is_some() {
+            return Err(AppError::BadInput(
+                "prompt: is given twice, by --prompt-file and as words; leave one out".into(),
+            ));
+        }
+        *flag = Some(prompt);
+        Ok(negative)
+    }
+
     /// Makes the job of a command that draws.
     fn fill_job(&mut self, command: &clap::Command, matches: &clap::ArgMatches) -> Result<(), AppError> {
+        let negative_prompt = self.read_prompts()?;
         // A grid is of images from words.
         let task = JobTask::named(command.get_name()).unwrap_or_default();
         let (prompt, mask) = match self {
@@ -131,6 +187,7 @@ impl Command {
         };
         let mut job = job::job(task, command, matches)?;
         job.prompt = prompt.to_owned();
+        negative_prompt.map_or(Ok(()), |text| job.set("negative-prompt", &[&text]))?;
         mask.map_or(Ok(()), |mask| job.set("mask", &[mask]))?;
         if let Some(drawing) = self.drawing() {
             drawing.job = job;
@@ -269,7 +326,7 @@ pub(crate) struct Txt2imgArgs {
     #[arg(
         help = "What to draw; (word:1.3) stresses, [word] weakens, [a:b:0.5] switches, a AND b joins; see docs/prompts.md"
     )]
-    #[arg(value_name = "PROMPT", required_unless_present = "prompt_flag")]
+    #[arg(value_name = "PROMPT", required_unless_present_any = ["prompt_flag", "prompt_file"])]
     prompt: Option<String>,
     /// What to draw, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "PROMPT", conflicts_with = "prompt")]

@@ -32,6 +32,9 @@ pub(crate) struct ReplayArgs {
     /// Take files of the right names also where their hashes differ
     #[arg(long)]
     pub(crate) force: bool,
+    /// Draw also what takes much more than a usual image: many steps, a very large image, a large grid
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Print the command that draws it, and draw nothing
     #[arg(long)]
     pub(crate) print: bool,

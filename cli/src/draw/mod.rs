@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
     let check = |seed| if output.has_seed() { check(seed) } else { Ok(()) };
     drawing.run(&args.job, &check, &mut |drawn| {
         let path = output.path(drawn.index, drawn.seed);
-        let written = output.write(&path, &drawn.image, &drawn.texts)?;
+        let written = output.write_with_opacity(&path, &drawn.image, drawn.rgba.as_deref(), &drawn.texts)?;
         print_written(&written, &format!("seed {}", drawn.seed));
         if let Some(contact) = &mut contact {
             let path = written.path.as_deref().unwrap_or(&path);

@@ -3,7 +3,7 @@
 use super::family::{AddedVector, Family};
 use super::model_parts::ModelParts;
 use super::network_input::NetworkInput;
-use super::probe::{self, Distillation, Probe};
+use super::probe::{self, Distillation, ModelVariant, Probe};
 use crate::samplers::Prediction;
 use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
 use crate::text::TextPart;
@@ -60,9 +60,11 @@ impl Model {
     pub fn of(probe: &Probe) -> Result<Model, Error> {
         let family = probe.require_family()?;
         let checkpoint = probe.checkpoint();
-        if let Some(marker) = family.edm_markers.iter().find(|marker| checkpoint.get(marker).is_some()) {
+        if probe.identity().variant == Some(ModelVariant::Edm) {
             return Err(probe.refuse(format!(
-                "holds {marker}: it was trained with the noise levels of EDM, which are not supported yet"
+                "is a {} model trained with the noise levels of EDM, as CosXL and Playground 2.5 are; such models cannot \
+                 draw here",
+                family.label
             )));
         }
         let ModelParts { text, unet, vae, weights, .. } = ModelParts::of(probe)?.require_text()?;

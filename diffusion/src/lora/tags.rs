@@ -6,7 +6,7 @@ use crate::Error;
 /// A LoRA that a prompt asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tag {
-    /// The stem of its file.
+    /// The stem of its file, or its path below a folder with `/` and without its ending.
     pub name: String,
     /// How strongly it is added to the UNet; 1 if the prompt does not say.
     pub weight: f32,
@@ -32,7 +32,7 @@ impl Tag {
 /// ```
 ///
 /// # Errors
-/// A weight that is not a number, or a name that is not a plain file name: names never lead out of a folder.
+/// A weight that is not a number, or a name that is not a path of plain names: names never lead out of a folder.
 pub fn take_tags(prompt: &str) -> Result<(String, Vec<Tag>), Error> {
     let (mut words, mut tags, mut rest) = (String::with_capacity(prompt.len()), Vec::new(), prompt);
     while let Some((before, after)) = rest.split_once("<lora:") {
@@ -49,10 +49,14 @@ pub fn take_tags(prompt: &str) -> Result<(String, Vec<Tag>), Error> {
 
 fn parse(tag: &str) -> Result<Tag, Error> {
     let mut parts = tag.split(':');
-    let name = parts.next().unwrap_or_default();
-    let is_plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && !name.starts_with('.');
+    // Windows' separators are those of prompts that were written there.
+    let name = parts.next().unwrap_or_default().replace('\\', "/");
+    let is_plain =
+        name.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains('\0'));
     if !is_plain {
-        return Err(wrong(format!("<lora:{tag}>: {name:?} is not the plain name of a file")));
+        return Err(wrong(format!(
+            "<lora:{tag}>: {name:?} is not the plain name of a file, or of one in a sub-folder"
+        )));
     }
     let (mut unet, mut text) = (None, None);
     for part in parts {
@@ -72,7 +76,7 @@ fn parse(tag: &str) -> Result<Tag, Error> {
         }
     }
     let weight = unet.or(text).unwrap_or(1.0);
-    Ok(Tag { name: name.to_owned(), weight, text_weight: text.unwrap_or(weight) })
+    Ok(Tag { name, weight, text_weight: text.unwrap_or(weight) })
 }
 
 fn wrong(reason: String) -> Error {

@@ -109,7 +109,8 @@ settings! {
     sampler, with_sampler: &'static dyn Sampler = &samplers::Dpmpp2m;
     /// How the noise levels are spaced.
     schedule, with_schedule: ScheduleKind = ScheduleKind::Karras;
-    /// Whose conventions the schedule follows; the sampler's own when `None`.
+    /// Whose conventions the schedule follows; when `None`, the sampler's own, or one that has the spacing
+    /// ([`Settings::convention`]).
     convention, with_convention: Option<Convention> = None;
     /// The random generator.
     rng, with_rng: RngKind = RngKind::Cuda;
@@ -250,10 +251,16 @@ impl Settings {
             .map_err(|problem| Error::setting(Setting::ClipSkip, problem))
     }
 
-    /// Whose conventions the schedule follows.
+    /// Whose conventions the schedule follows. Where none is given it is the sampler's own, or another one that has the
+    /// spacing, if the sampler's own lacks it: LCM with levels of the webui, Euler with a spacing of diffusers.
     #[must_use]
     pub fn convention(&self) -> Convention {
-        self.convention.unwrap_or(self.sampler.default_convention())
+        self.convention.unwrap_or_else(|| {
+            let own = self.sampler.default_convention();
+            let has = |convention: &&Convention| convention.has(self.schedule, self.sampler.discretization());
+            let other = Convention::ALL.iter().find(has).copied();
+            if has(&&own) { own } else { other.unwrap_or(own) }
+        })
     }
 
     /// The noise levels.

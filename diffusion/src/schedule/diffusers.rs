@@ -60,6 +60,20 @@ const KINDS: &[ScheduleKind] = &[
     ScheduleKind::AlignYourStepsXl,
 ];
 
+/// Those of a consistency model, whose time steps are its own.
+const CONSISTENCY_KINDS: &[ScheduleKind] = &[ScheduleKind::Normal];
+
+/// The kinds that a class has.
+pub(super) fn kinds(discretization: Discretization) -> &'static [ScheduleKind] {
+    match discretization {
+        Discretization::Euler | Discretization::Dpm2 | Discretization::DpmSolver | Discretization::Deis => {
+            KINDS
+        }
+        Discretization::Ddim | Discretization::Ddpm => TIME_KINDS,
+        Discretization::Lcm | Discretization::Tcd => CONSISTENCY_KINDS,
+    }
+}
+
 /// How a class rounds the time step of a level to the one that the model is given.
 enum Rounding {
     Kept,
@@ -143,7 +157,7 @@ impl DiffusersSchedule<'_> {
     fn consistency(&self, last: f64) -> Result<Schedule, ScheduleError> {
         let DiffusersSchedule { training, kind, steps, .. } = *self;
         if kind != ScheduleKind::Normal {
-            return Err(self.unknown(&[ScheduleKind::Normal]));
+            return Err(self.unknown(CONSISTENCY_KINDS));
         }
         if steps > DISTILLED_STEPS {
             return Err(ScheduleError::Steps { steps, max: DISTILLED_STEPS });

@@ -1,6 +1,6 @@
 //! Why there is no such schedule.
 
-use super::{Convention, ScheduleKind};
+use super::{Convention, Discretization, ScheduleKind};
 use crate::names::Named;
 use std::fmt;
 
@@ -57,10 +57,13 @@ impl fmt::Display for ScheduleError {
             Self::Kind { kind, convention, known } => {
                 let known: Vec<_> = known.iter().map(Named::name).collect();
                 let (name, known) = (kind.name(), known.join(", "));
-                write!(
-                    f,
-                    "this sampler has no \"{name}\" schedule in the {convention} convention; choose one of: {known}"
-                )
+                write!(f, "this sampler has no \"{name}\" schedule in the {convention} convention; ")?;
+                let has =
+                    |other: &&Convention| **other != *convention && other.has(*kind, Discretization::Euler);
+                if let Some(other) = Convention::ALL.iter().find(has) {
+                    write!(f, "leave the convention out or choose {other}, or ")?;
+                }
+                write!(f, "choose one of: {known}")
             }
             Self::Sigmas { index, value: Some(value) } => write!(
                 f,

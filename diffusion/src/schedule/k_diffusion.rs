@@ -6,7 +6,7 @@
 
 use super::{Convention, NoiseModel, Schedule, ScheduleError, ScheduleKind, spacing};
 
-const KINDS: &[ScheduleKind] = &[
+pub(super) const KINDS: &[ScheduleKind] = &[
     ScheduleKind::Normal,
     ScheduleKind::Karras,
     ScheduleKind::Exponential,

@@ -65,6 +65,18 @@ impl Default for Churn {
     }
 }
 
+impl Convention {
+    /// Whether it has a schedule of that kind for samplers of that discretization.
+    #[must_use]
+    pub fn has(self, kind: ScheduleKind, discretization: Discretization) -> bool {
+        let kinds = match self {
+            Self::KDiffusion => k_diffusion::KINDS,
+            Self::Diffusers => diffusers::kinds(discretization),
+        };
+        kinds.contains(&kind)
+    }
+}
+
 impl Schedule {
     /// The schedule of `steps` steps. `discretization` (of the [`Sampler`](crate::samplers::Sampler)) matters to
     /// [`Convention::Diffusers`] only.

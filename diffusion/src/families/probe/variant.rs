@@ -28,6 +28,8 @@ pub enum ModelVariant {
     Vega,
     /// SDXL without a mid block.
     Koala,
+    /// SDXL trained with the noise levels of EDM (Karras et al. 2022): CosXL, Playground 2.5.
+    Edm,
     /// A UNet with an unknown number of input channels.
     UnknownInput,
 }
@@ -48,6 +50,7 @@ impl ModelVariant {
             ModelVariant::Ssd1b => "SSD-1B",
             ModelVariant::Vega => "Vega",
             ModelVariant::Koala => "KOALA",
+            ModelVariant::Edm => "EDM",
             ModelVariant::UnknownInput => "of an unknown number of input channels",
         }
     }

@@ -1,0 +1,77 @@
+//! Prompts from files and from standard input.
+
+use crate::common::{Room, read_png};
+use std::io::Write;
+use std::process::Stdio;
+
+const FAST: [&str; 4] = ["-s", "1", "--steps", "1"];
+
+fn prompt_of(room: &Room, name: &str) -> String {
+    let (_, texts) = read_png(&room.path(name));
+    let own: serde_json::Value = serde_json::from_str(&texts[1].1).unwrap();
+    format!("{}|{}", own["prompt"].as_str().unwrap(), own["negative_prompt"].as_str().unwrap())
+}
+
+/// Runs with a text on standard input; its status and standard error.
+fn fed(room: &Room, args: &[&str], text: &str) -> (Option<i32>, String) {
+    let mut command = room.command(args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn prompts_are_read_from_files_and_from_standard_input() {
+    let room = Room::new();
+    room.file("p.txt", "a red apple,\nshiny é\n".as_bytes());
+    room.file("n.txt", b"blurry\r\n");
+    let both = ["--prompt-file", "p.txt", "--negative-prompt-file", "n.txt", "-o", "a.png"];
+    room.succeeds(&[&["txt2img"], &FAST[..], &both].concat());
+    assert_eq!(prompt_of(&room, "a.png"), "a red apple,\nshiny é|blurry");
+    room.succeeds(&[&["img2img", "a.png", "--prompt-file", "n.txt", "-o", "b.png"], &FAST[..]].concat());
+    assert_eq!(prompt_of(&room, "b.png"), "blurry|");
+    image::GrayImage::from_fn(64, 64, |x, _| image::Luma([if x > 40 { 255 } else { 0 }]))
+        .save(room.path("m.png"))
+        .unwrap();
+    room.succeeds(
+        &[&["inpaint", "a.png", "m.png", "--prompt-file", "n.txt", "-o", "c.png"], &FAST[..]].concat(),
+    );
+    assert_eq!(prompt_of(&room, "c.png"), "blurry|");
+    let line = [&["txt2img", "--prompt-file", "-", "-o", "d.png"], &FAST[..]].concat();
+    assert_eq!(fed(&room, &line, "a green pear\n").0, Some(0));
+    assert_eq!(prompt_of(&room, "d.png"), "a green pear|");
+    assert!(room.succeeds(&["replay", "a.png", "-o", "again.png"]).ends_with("same pixels\n"));
+}
+
+#[test]
+fn prompts_that_cannot_be_read_are_one_line() {
+    let room = Room::new();
+    room.file("p.txt", b"a cat");
+    room.file("latin1.txt", b"caf\xe9");
+    room.file("large.txt", &vec![b'a'; (1 << 20) + 1]);
+    let refuses = |args: &[&str], parts: &[&str]| room.refuses(&[&["txt2img"], args].concat(), parts);
+    refuses(&["--prompt-file", "none.txt"], &["none.txt"]);
+    refuses(&["--prompt-file", "."], &["cannot be read"]);
+    refuses(&["--prompt-file", "latin1.txt"], &["latin1.txt", "UTF-8"]);
+    refuses(&["--prompt-file", "large.txt"], &["large.txt", "1 MiB"]);
+    refuses(&["a dog", "--prompt-file", "p.txt"], &["given twice"]);
+    refuses(&["-p", "a dog", "--prompt-file", "p.txt"], &["given twice"]);
+    refuses(&["--prompt-file", "-", "--negative-prompt-file", "-"], &["standard input", "both"]);
+}
+
+/// They stay words, as they always were.
+#[test]
+fn words_that_look_like_files_are_drawn_with_a_hint() {
+    let room = Room::new();
+    room.file("p.txt", b"a cat");
+    let (status, told) = fed(&room, &[&["txt2img", "-p", "-", "-o", "a.png"], &FAST[..]].concat(), "a cat");
+    assert!(status == Some(0) && told.contains("--prompt-file -"), "{told}");
+    assert_eq!(prompt_of(&room, "a.png"), "-|");
+    let (status, told) = fed(&room, &[&["txt2img", "@p.txt", "-o", "b.png"], &FAST[..]].concat(), "");
+    assert!(status == Some(0) && told.contains("--prompt-file p.txt"), "{told}");
+    assert_eq!(prompt_of(&room, "b.png"), "@p.txt|");
+    let (_, told) = fed(&room, &[&["txt2img", "@home", "-o", "c.png"], &FAST[..]].concat(), "");
+    assert!(!told.contains("--prompt-file"), "{told}");
+}
