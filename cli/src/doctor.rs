@@ -1,7 +1,7 @@
 //! `latent doctor`: this machine, and what can be done about it.
 
 use crate::args::DoctorArgs;
-use crate::{print, terminal};
+use crate::{console::print, terminal};
 use latent_app::AppError;
 use latent_app::doctor::{DoctorReport, DoctorSection, Finding, FindingState, examine};
 use serde_json::json;

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     if let Some(hint) = args.command.hint() {
-        eprintln!("latent: {}", Plain(&hint));
+        console::hint(format_args!("latent: {}", Plain(&hint)));
     }
     let result = match args.command {
         Command::Txt2img(args) => draw::run(&args.drawing),
