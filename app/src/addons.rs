@@ -224,7 +224,7 @@ impl LoraPlaces<'_> {
             }
         }
         // A model's folder may hold many other files, of which no sub-folder is looked at.
-        let beside = self.folders().into_iter().map(|folder| folder.join(format!("{name}.safetensors")));
+        let mut beside = self.folders().into_iter().map(|folder| folder.join(format!("{name}.safetensors")));
         if let Some(path) = beside.rfind(|path| path.is_file()) {
             return Ok(Some(path));
         }
