@@ -153,6 +153,7 @@ impl Machine {
     }
 
     /// Names in a folder of the system.
+    #[cfg(feature = "gpu")]
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<_> =
