@@ -83,6 +83,8 @@ pub(super) fn odd_paths(extension: &str) -> Vec<(&'static str, OsString)> {
         ("a link in a circle", named("circle")),
         ("a link to a folder", named("link-to-folder")),
         ("a device", named("device")),
+        ("a link to a device", named("link-to-device")),
+        ("a link to a pipe", named("link-to-pipe")),
         ("a file to be read only", named("read-only")),
         ("a folder to be read only", named("read-only-folder/x")),
         ("another person's file", named("another's")),
@@ -187,8 +189,14 @@ impl Place {
             file.into_iter().for_each(|file| std::fs::write(path(folder).join(file), "words").unwrap());
         }
         write(room.join("read-only-folder").join(format!("x.{extension}"))).unwrap();
-        let links =
-            [("link", "target"), ("dangling", "nowhere"), ("circle", "circle"), ("link-to-folder", "full")];
+        let links = [
+            ("link", "target"),
+            ("dangling", "nowhere"),
+            ("circle", "circle"),
+            ("link-to-folder", "full"),
+            ("link-to-device", "device"),
+            ("link-to-pipe", "pipe"),
+        ];
         for (from, to) in links {
             symlink(format!("{to}.{extension}"), path(from)).unwrap();
         }
