@@ -25,6 +25,8 @@ use tree::{Tree, TreeEntry};
 const SAMPLE: usize = 150;
 /// After so long a command hangs.
 const HANGS: Duration = Duration::from_secs(60);
+/// Maximum number of changes that are listed of a command.
+const MAX_LISTED: usize = 4;
 /// Maximum number of lines of a message.
 const MAX_LINES: usize = 3;
 
@@ -227,6 +229,9 @@ impl Outputs {
             (!is_fine).then(|| format!("{word} {:?}", path.file_name().unwrap_or_default()))
         };
         let mut faults: Vec<_> = paths.into_iter().filter_map(change).collect();
+        // What is lost comes first, and a whole model need not be listed.
+        faults.sort_by_key(|fault| !fault.starts_with("removes"));
+        faults.truncate(MAX_LISTED);
         if refused && !faults.is_empty() {
             faults.push("though it refuses".to_owned());
         }
