@@ -111,6 +111,82 @@ fn what_tells_nothing_is_refused_in_a_line() {
     refuse("none.png", "no such file");
 }
 
+/// A PNG of 64x64 pixels with a text.
+fn png_with(room: &Room, name: &str, keyword: &str, text: &str) {
+    let file = std::fs::File::create(room.path(name)).unwrap();
+    let mut encoder = png::Encoder::new(file, 64, 64);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.add_ztxt_chunk(keyword.into(), text.into()).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[0; 64 * 64]).unwrap();
+    writer.finish().unwrap();
+}
+
+/// A graph of ComfyUI whose prompt and seed come through other nodes.
+fn linked_graph(class: &str) -> String {
+    let graph = serde_json::json!({
+        "3": { "class_type": "KSampler", "inputs": {
+            "seed": ["11", 0], "steps": 2, "cfg": 8, "sampler_name": "dpmpp_2m", "scheduler": "karras", "denoise": 1,
+            "model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0] } },
+        "4": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "SD1.5\\demo.safetensors" } },
+        "5": { "class_type": "EmptyLatentImage", "inputs": { "width": 64, "height": 64 } },
+        "6": { "class_type": "CLIPTextEncode", "inputs": { "text": ["12", 0], "clip": ["4", 1] } },
+        "7": { "class_type": "CLIPTextEncode", "inputs": { "text": "bad", "clip": ["4", 1] } },
+        "9": { "class_type": "SaveImage", "inputs": { "images": ["3", 0] } },
+        "11": { "class_type": "PrimitiveInt", "inputs": { "value": 777 } },
+        "12": { "class_type": class, "inputs": { "string_a": "a cat", "string_b": " on mat", "delimiter": "," } },
+    });
+    graph.to_string()
+}
+
+#[test]
+fn a_prompt_that_comes_through_nodes_is_drawn_or_named() {
+    let room = Room::new();
+    room.file("model.safetensors", &demo());
+    png_with(&room, "known.png", "prompt", &linked_graph("StringConcatenate"));
+    png_with(&room, "unknown.png", "prompt", &linked_graph("StringShuffle"));
+    let shown = room.succeeds(&["metadata", "known.png"]);
+    assert!(shown.contains("\nprompt: a cat, on mat\n") && !shown.contains("not followed"), "{shown}");
+    let replay = |name: &str| room.run(&["replay", name, "-m", "model.safetensors", "--print"]);
+    let output = replay("known.png");
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(line.contains("--prompt='a cat, on mat'") && line.contains("--seed=777"), "{line}");
+
+    let shown = room.succeeds(&["metadata", "unknown.png"]);
+    assert!(shown.contains("\nnot followed: prompt (through StringShuffle, node 12)\n"), "{shown}");
+    let told = &json(&room, "unknown.png")["not_followed"];
+    assert_eq!(*told, serde_json::json!(["prompt (through StringShuffle, node 12)"]));
+    let output = replay("unknown.png");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        line.contains("not followed: ") && line.contains("prompt (through StringShuffle, node 12)"),
+        "{line}"
+    );
+}
+
+#[test]
+fn metadata_that_are_too_much_are_refused_in_a_line() {
+    let room = Room::new();
+    room.file("model.safetensors", &demo());
+    let maps = |count: usize| format!("[{}0]", r#"{"":0},"#.repeat(count));
+    let own = format!(r#"{{"version":"x","prompt":"a","seed":1,"z":{}}}"#, maps(300_000));
+    for (name, keyword, text, bound) in [
+        ("maps.png", "prompt", format!("{{\"a\":{}}}", maps(300_000)), "200000 JSON values"),
+        ("own.png", "latent", own, "200000 JSON values"),
+        ("deep.png", "workflow", "{\"a\":".repeat(1000), "100 levels"),
+        ("lines.png", "parameters", format!("a\nSteps: 1{}", "\na".repeat(300_000)), "10000 lines"),
+    ] {
+        png_with(&room, name, keyword, &text);
+        for args in [
+            &["metadata", name][..],
+            &["metadata", name, "--json"],
+            &["replay", name, "-m", "model.safetensors"],
+        ] {
+            room.refuses(args, &[name, bound]);
+        }
+    }
+}
+
 #[test]
 fn completions_and_manual() {
     let room = Room::new();

@@ -202,10 +202,11 @@ fn easy(texts: &[MetadataText]) -> Found {
     let in_json = object(texts, &["UserComment"], |object| Ok(Some(read(object))))?;
     Ok(in_json.unwrap_or_else(|| {
         let known = |text: &&MetadataText| programs::EASY.iter().any(|(name, _)| *name == text.keyword);
-        let member = |text: &'_ MetadataText| {
-            (Cow::Owned(text.keyword.clone()), Json::Text(Cow::Owned(text.text.clone())))
-        };
-        read(&JsonObject::new(texts.iter().filter(known).map(member).collect()))
+        let members = texts
+            .iter()
+            .filter(known)
+            .map(|text| (Cow::Borrowed(&*text.keyword), Json::Text(Cow::Borrowed(&*text.text))));
+        read(&JsonObject::new(members.collect()))
     }))
 }
 

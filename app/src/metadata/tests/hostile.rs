@@ -126,7 +126,7 @@ fn what_is_too_much_is_refused_by_its_bound() {
     };
     let nodes: Vec<_> = (0..1_000).map(node).collect();
     let workflow = format!(r#"{{"nodes":[{}],"links":[]}}"#, nodes.join(","));
-    assert!(workflow.len() > 900_000, "{}", workflow.len());
+    assert!(workflow.len() > 850_000, "{}", workflow.len());
     assert!(said("workflow", &workflow).unwrap().is_some());
     let graph = r#"{"1":{"class_type":"KSampler","inputs":{"steps":1,"cfg":1,"seed":1,"a":"IMAGE"}}}"#;
     assert!(said("prompt", &graph.replace("IMAGE", &"x".repeat(7 << 20))).unwrap().is_some());
