@@ -221,7 +221,7 @@ impl JobGrid {
                 let option = axis_option(axis)?;
                 match option.kind() {
                     _ if option.name() == PROMPT => {
-                        job.prompt = replaced(&job.prompt, &axis.values[0], value)?
+                        job.prompt = replaced(&job.prompt, &axis.values[0], value)?;
                     }
                     JobOptionKind::Values => option.set(&mut job, &value.split(',').collect::<Vec<_>>())?,
                     _ => option.add(&mut job, value)?,
