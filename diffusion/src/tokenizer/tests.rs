@@ -80,5 +80,5 @@ fn special_tokens_take_linear_time() {
     }
     assert_linear("beginnings", 40_000, |bytes| "<|end".repeat(bytes / 5), encode);
     let ids = Tokenizer::clip().encode("<|<|endoftext|><|startoftext|>|>");
-    assert_eq!(ids[1..3], [END, START]);
+    assert_eq!(ids.iter().filter(|id| **id >= START).copied().collect::<Vec<_>>(), [END, START]);
 }
