@@ -107,6 +107,9 @@ impl EmbeddingFiles {
                 with_stems(found.into_iter().filter(|path| path.is_file()).collect())
             }
         };
+        // Files that are always opened go before others of their names.
+        let is_other = |name: &String| !self.files.iter().any(|file| stem(file) == *name);
+        let files: Vec<_> = files.into_iter().filter(|(stem, _)| is_other(stem)).collect();
         let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
         let wanted = named(prompts, &stems);
         let wanted = wanted.into_iter().map(|index| files[index].clone());

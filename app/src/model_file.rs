@@ -1,5 +1,6 @@
 //! The model that a job works with: files, folders and names, or the demo model that is built in.
 
+use crate::error::Remedy;
 use crate::hash::{self, BackgroundHash, HashSource};
 use crate::{AppError, models};
 use latent_diffusion::families::Sources;
@@ -132,10 +133,9 @@ pub fn demo_sha256() -> Result<String, AppError> {
 
 /// The bytes of the demo model.
 fn demo() -> Result<&'static [u8], AppError> {
-    DEMO.ok_or_else(|| {
-        AppError::BadInput(
-            "this program was built without the demo model: name a model with --model FILE".into(),
-        )
+    DEMO.ok_or_else(|| AppError::Refused {
+        message: "this program was built without the demo model".into(),
+        remedy: Remedy::NameModel,
     })
 }
 

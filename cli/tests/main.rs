@@ -5,6 +5,7 @@
 
 mod common;
 
+mod addon_names;
 mod bad_input;
 mod bench;
 mod control;
@@ -16,6 +17,7 @@ mod fuzz_replay;
 mod fuzz_seeds;
 mod gpu;
 mod grid;
+mod hidden_characters;
 mod images;
 mod inspect;
 mod inspect_manifests;

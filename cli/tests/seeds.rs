@@ -49,6 +49,7 @@ fn negative_numbers_are_values_of_flags() {
     let output = room.run(&["txt2img", "x", "--lora", "-x.safetensors"]);
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && !told.contains("'-- "), "{told}");
+    assert!(told.contains("write --lora=-x.safetensors"), "{told}");
     // A prompt that begins so can be behind it.
     let output = room.run(&["txt2img", "-x-"]);
     assert!(String::from_utf8(output.stderr).unwrap().contains("-- -x-"));

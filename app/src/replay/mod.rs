@@ -120,7 +120,7 @@ impl Replay {
         cancel: &CancelToken,
         observer: &mut JobObserver<'_>,
     ) -> Result<ReplayedImage, AppError> {
-        self.check_cost(job, session)?;
+        self.check_cost(job)?;
         match &self.layout {
             ReplayLayout::Single => single(job, session, cancel, observer),
             ReplayLayout::ContactSheet => contact_sheet(job, session, cancel, observer),
@@ -134,13 +134,17 @@ impl Replay {
     }
 
     /// Refuses what takes more than a usual image does.
-    fn check_cost(&self, job: &Job, session: &mut Session) -> Result<(), AppError> {
+    fn check_cost(&self, job: &Job) -> Result<(), AppError> {
         if self.accepts_cost {
             return Ok(());
         }
+        // Another session, on the CPU: what the job's own opens is reported when it draws, and a GPU is opened once.
+        let (mut session, mut job) = (Session::new(), job.clone());
+        job.set("device", &["cpu"])?;
+        job.set("precision", &[])?;
         let cost = match &self.layout {
-            ReplayLayout::Grid(axes) => JobGrid::new(job.clone(), axes.clone())?.estimate(session)?,
-            ReplayLayout::Single | ReplayLayout::ContactSheet => session.estimate(job)?,
+            ReplayLayout::Grid(axes) => JobGrid::new(job, axes.clone())?.estimate(&mut session)?,
+            ReplayLayout::Single | ReplayLayout::ContactSheet => session.estimate(&job)?,
         };
         if !cost.is_large() {
             return Ok(());

@@ -129,8 +129,8 @@ fn kinds_that_do_not_exist_are_refused_with_those_that_do() {
             .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "this sampler has no \"trailing\" schedule in the webui convention; choose one of: normal, karras, exponential, \
-         polyexponential, sgm_uniform, simple, ddim, beta, kl_optimal, align_your_steps, align_your_steps_xl"
+        "this sampler has no \"trailing\" schedule in the webui convention; leave the convention out or choose diffusers, or \
+         choose one of: normal, karras, exponential, polyexponential, sgm_uniform, simple, ddim, beta, kl_optimal, align_your_steps, align_your_steps_xl"
     );
     let error =
         Schedule::new(&training, Convention::Diffusers, ScheduleKind::Karras, Discretization::Ddim, 9)

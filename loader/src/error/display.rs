@@ -174,7 +174,7 @@ impl LoadError {
             ),
             Self::UnsupportedDType { file, tensor, name_in_file, dtype } => write!(
                 f,
-                "{}: tensor {} has the dtype {} where weights of F32, F16 or BF16 are needed; convert the file to one of these",
+                "{}: tensor {} has the dtype {} where weights of F32, F16 or BF16 are needed; get it in one of these from its source",
                 Plain(file),
                 TensorLabel(tensor, name_in_file),
                 dtype.header_name()
