@@ -15,8 +15,8 @@ use std::time::Duration;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let prompt = args.next().unwrap_or_else(|| "a red apple".to_owned());
-    let output = Output::new(Some(Path::new(&args.next().unwrap_or_else(|| "apple.png".to_owned()))), "")?;
-    let preview = Output::new(Some(Path::new("preview.png")), "")?;
+    let output = Output::new(Path::new(&args.next().unwrap_or_else(|| "apple.png".to_owned())))?;
+    let preview = Output::file(Path::new("preview.png"))?;
 
     let mut job = Job::txt2img(prompt);
     job.sampling.steps = Some(20);

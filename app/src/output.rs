@@ -124,9 +124,9 @@ impl Output {
         let output = Output { target: OutputTarget::Files(names), quality: DEFAULT_QUALITY };
         let first = output.path(0, 0);
         if output.has_seed() {
-            format_of(&first)?
+            format_of(&first)?;
         } else {
-            output.check([first])?
+            output.check([first])?;
         }
         Ok(output)
     }
