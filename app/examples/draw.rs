@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let prompt = args.next().unwrap_or_else(|| "a red apple".to_owned());
     let output = Output::new(Path::new(&args.next().unwrap_or_else(|| "apple.png".to_owned())))?;
-    let preview = Output::new(Path::new("preview.png"))?;
+    let preview = Output::file(Path::new("preview.png"))?;
 
     let mut job = Job::txt2img(prompt);
     job.sampling.steps = Some(20);

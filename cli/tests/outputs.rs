@@ -279,7 +279,8 @@ fn permissions_are_kept_and_new_files_follow_the_umask() {
         let script = format!("umask {umask}; exec \"$0\" \"$@\"");
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &script]).arg(program.get_program()).args(draw(&["-s", "1", "-o", umask]));
-        assert!(shell.current_dir(room.path("")).env("LATENT_DEVICE", "cpu").status().unwrap().success());
+        let output = shell.current_dir(room.path("")).env("LATENT_DEVICE", "cpu").output().unwrap();
+        assert!(output.status.success());
         assert_eq!(mode(umask), expected, "umask {umask}");
     }
     for kept in [0o600, 0o664, 0o755] {

@@ -282,3 +282,81 @@ pub(super) fn sync_folder(folder: &Path) {
         let _ = folder.sync_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use tempfile::TempDir;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_whole_or_absent() {
+        let room = TempDir::new().unwrap();
+        let path = room.path().join("a");
+        let file = AtomicFile::new(&path).unwrap();
+        let failed = file.write(|file| file.write_all(b"half").and(Err::<(), _>(io::Error::other("half"))));
+        assert!(matches!(failed, Err(AppError::RunTime(line)) if line.ends_with("a: half")));
+        assert!(names(room.path()).is_empty());
+        for text in ["one", "two"] {
+            file.write(|file| file.write_all(text.as_bytes())).unwrap();
+            assert_eq!(
+                (std::fs::read_to_string(&path).unwrap().as_str(), names(room.path()).len()),
+                (text, 1)
+            );
+        }
+    }
+
+    /// What got the name while the file was written is not replaced, unless it is a file.
+    #[test]
+    fn the_kind_is_looked_at_again_before_the_rename() {
+        let room = TempDir::new().unwrap();
+        let path = room.path().join("a");
+        let file = AtomicFile::new(&path).unwrap();
+        let written = file.write(|file| {
+            std::fs::create_dir(&path)?;
+            file.write_all(b"new")
+        });
+        assert!(matches!(written, Err(AppError::RunTime(line)) if line.contains("is a folder")));
+        assert!(path.is_dir() && names(room.path()) == ["a"]);
+        std::fs::remove_dir(&path).unwrap();
+        file.write(|file| std::fs::write(&path, "old").and(file.write_all(b"new"))).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn an_unused_name_is_found_though_others_take_it() {
+        let room = TempDir::new().unwrap();
+        let path = room.path().join("a.b.png");
+        let write = || AtomicFile::write_unused(&path, |file| file.write_all(b"new")).unwrap().0;
+        std::thread::scope(|scope| {
+            for thread in [(); 4].map(|()| scope.spawn(|| (0..10).for_each(|_| drop(write())))) {
+                thread.join().unwrap();
+            }
+        });
+        assert_eq!(names(room.path()).len(), 40);
+        assert_eq!(write(), room.path().join("a.b_41.png"));
+        // Where one is free again, it is used.
+        std::fs::remove_file(room.path().join("a.b_2.png")).unwrap();
+        assert_eq!(write(), room.path().join("a.b_2.png"));
+    }
+
+    #[test]
+    fn a_name_is_taken_where_files_can_be_neither_linked_nor_renamed_without_replacing() {
+        let room = TempDir::new().unwrap();
+        let [new, name] = ["new", "name"].map(|name| room.path().join(name));
+        std::fs::write(&new, "new").unwrap();
+        std::fs::write(&name, "old").unwrap();
+        assert_eq!(take_name(&new, &name).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&name).unwrap(), b"old");
+        std::fs::remove_file(&name).unwrap();
+        take_name(&new, &name).unwrap();
+        assert_eq!((std::fs::read(&name).unwrap(), names(room.path()).len()), (b"new".to_vec(), 1));
+    }
+}
