@@ -139,7 +139,7 @@ fn an_error_that_nobody_reads_has_its_status() {
 #[track_caller]
 fn writes(room: &Room, args: &[&str], file: &str) {
     let path = room.path(file);
-    room.succeeds(args);
+    assert_eq!(status(room, args, None, None), 0, "{args:?}");
     let whole = std::fs::read(&path).unwrap();
     let take = |path: &Path| {
         let found = std::fs::read(path).unwrap_or_default();
