@@ -71,7 +71,7 @@ fn every_network_counts_to_its_total() {
     let (composed, _) = run(&mut pipeline, &Task::TextToImage, "a cat AND a dog AND a hat", &settings);
     assert_eq!(evaluations(&composed, Stage::Sampling).len(), 3);
     // In most steps the finest level alone.
-    let cached = Settings { cache_interval: 2, ..settings.clone() };
+    let cached = settings.clone().with_cache_interval(2);
     let (cached, _) = run(&mut pipeline, &Task::TextToImage, "a red apple", &cached);
     let cached = evaluations(&cached, Stage::Sampling);
     assert!(cached[0] == unet[0] && cached[1] < unet[0] && cached[2] == unet[0], "{cached:?}");
