@@ -158,7 +158,7 @@ fn images_are_drawn_whatever_becomes_of_the_streams() {
     writes(&room, &args(&["txt2img", "a cat"], &["-v", "-o", "a.png", "--preview", "terminal"]), "a.png");
     writes(&room, &args(&["grid", "a cat"], &["--x", "steps=1,2", "-o", "grid.png"]), "grid.png");
     room.succeeds(&args(&["txt2img", "a cat"], &["-o", "a.png"]));
-    let from_image = ["img2img", "a cat", "-i", "a.png", "-s", "1", "--steps", "2", "-v", "-o", "b.png"];
+    let from_image = ["img2img", "a.png", "a cat", "-s", "1", "--steps", "2", "-v", "-o", "b.png"];
     writes(&room, &from_image, "b.png");
     writes(&room, &["replay", "a.png", "-o", "c.png"], "c.png");
     writes(&room, &["upscale", "a.png", "-o", "d.png", "-v", "-t", "1024"], "d.png");
