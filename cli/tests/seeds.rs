@@ -52,5 +52,10 @@ fn negative_numbers_are_values_of_flags() {
     assert!(told.contains("write --lora=-x.safetensors"), "{told}");
     // A prompt that begins so can be behind it.
     let output = room.run(&["txt2img", "-x-"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("-- -x-"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("use '-- -x"));
+    room.succeeds(&["txt2img", "--steps", "1", "-s", "1", "-o", "a.png", "--", "-x-"]);
+    // Where there is a prompt, it would be a second one.
+    let output = room.run(&["txt2img", "x", "--nosuch", "1"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("--nosuch") && !told.contains("use '--"), "{told}");
 }

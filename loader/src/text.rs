@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 /// Characters of a name that an error message shows: enough for any real tensor name.
 const MAX_NAME: usize = 160;
 
-/// Text whose control characters, line breaks and changes of writing direction are escaped, so that a hostile name
+/// Text whose control characters, invisible ones, line breaks and changes of writing direction are escaped, so that a hostile name
 /// can neither control a terminal nor fake a line of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<'a>(pub &'a str);
@@ -53,7 +53,10 @@ fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
 fn is_control(c: char) -> bool {
     let direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    // Joiners are parts of letters and of emoji.
+    let invisible =
+        matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || direction || invisible || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

@@ -124,6 +124,8 @@ fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result
         RecordedSetting::mask_blur(mask_blur),
         RecordedSetting::new("Masked content", "fill", fill.name()),
     ];
+    // A transparent part that is filled leaves nothing transparent.
+    let given = given.filter(|_| task.mask.is_some() || task.invert);
     let soft = || mask.feathered(mask_blur);
     let opacity =
         given.and_then(|(colours, alpha)| KeptOpacity::of(colours, alpha, soft(), task.mask.is_some()));

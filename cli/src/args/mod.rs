@@ -1,5 +1,6 @@
 //! The command line. Names and defaults are those that users of stable-diffusion.cpp and the webui know.
 
+mod advice;
 mod control;
 mod convert;
 mod device;
@@ -24,7 +25,6 @@ pub(crate) use replay::ReplayArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::UpscaleArgs;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::DeviceArgs;
 use latent_app::AppError;
@@ -80,10 +80,11 @@ impl Args {
     pub(crate) fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Args, UsageError> {
-        let mut command = with_negative_values(Args::command());
+        let mut command = advice::with_negative_values(Args::command());
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
-        let matches =
-            command.try_get_matches_from_mut(&line).map_err(|error| with_advice(error, &command, &line))?;
+        let matches = command
+            .try_get_matches_from_mut(&line)
+            .map_err(|error| advice::that_helps(error, &mut command, &line))?;
         let mut args = Args::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Some((name, matches)) = matches.subcommand()
             && let Some(command) = command.find_subcommand(name)
@@ -92,41 +93,6 @@ impl Args {
         }
         Ok(args)
     }
-}
-
-/// The command with subcommands whose flags take what looks like a negative number as their value.
-fn with_negative_values(command: clap::Command) -> clap::Command {
-    let takes_value = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_action().takes_values();
-    command.mut_subcommands(|sub| {
-        sub.mut_args(|arg| if takes_value(&arg) { arg.allow_negative_numbers(true) } else { arg })
-    })
-}
-
-/// An error whose advice helps: a word with a minus sign behind a flag that takes a value is perhaps that value, and behind
-/// `--` it would be another argument.
-fn with_advice(mut error: clap::Error, command: &clap::Command, line: &[OsString]) -> clap::Error {
-    let unknown = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(unknown)) if error.kind() == ErrorKind::UnknownArgument => unknown.clone(),
-        _ => return error,
-    };
-    let sub = line.get(1).and_then(|name| command.find_subcommand(name));
-    let takes_value = |flag: &str| {
-        let is_it = |arg: &&clap::Arg| {
-            arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
-                || arg.get_short().is_some_and(|short| flag == format!("-{short}"))
-        };
-        let arg = sub.and_then(|sub| sub.get_arguments().find(is_it));
-        arg.is_some_and(|arg| arg.get_action().takes_values())
-    };
-    let pairs = line.windows(2).filter_map(|pair| Some((pair[0].to_str()?, pair[1].to_str()?)));
-    if let Some((flag, value)) =
-        pairs.into_iter().find(|(flag, value)| value.starts_with(&unknown) && takes_value(flag))
-    {
-        let between = if flag.starts_with("--") { "=" } else { "" };
-        let advice = format!("to pass it as the value of {flag}, write {flag}{between}{value}");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
-    }
-    error
 }
 
 impl Args {

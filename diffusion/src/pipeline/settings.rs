@@ -257,7 +257,9 @@ impl Settings {
     pub fn convention(&self) -> Convention {
         self.convention.unwrap_or_else(|| {
             let own = self.sampler.default_convention();
-            let has = |convention: &&Convention| convention.has(self.schedule, self.sampler.discretization());
+            let has = |convention: &&Convention| {
+                convention.kinds(self.sampler.discretization()).contains(&self.schedule)
+            };
             let other = Convention::ALL.iter().find(has).copied();
             if has(&&own) { own } else { other.unwrap_or(own) }
         })

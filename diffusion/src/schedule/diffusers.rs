@@ -88,7 +88,7 @@ pub(super) fn schedule(
     steps: usize,
     rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
-    let made = DiffusersSchedule { noise_model, training, kind, steps, rho };
+    let made = DiffusersSchedule { noise_model, training, kind, discretization, steps, rho };
     match discretization {
         Discretization::Euler => made.euler(Rounding::Kept),
         Discretization::Dpm2 => {
@@ -108,6 +108,7 @@ struct DiffusersSchedule<'a> {
     noise_model: &'a NoiseModel,
     training: &'a Training,
     kind: ScheduleKind,
+    discretization: Discretization,
     steps: usize,
     rho: Option<f64>,
 }
@@ -120,7 +121,7 @@ impl DiffusersSchedule<'_> {
             _ if leads => self.at_timesteps(leading(training, steps, steps)?),
             ScheduleKind::Linspace => self.at_timesteps(linspace(training, steps, steps)),
             ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
-            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &rounding),
+            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown())?, &rounding),
         };
         let first = levels[0].sigma;
         Ok(Schedule::chain(self.noise_model, levels, 0.0, if leads { first.hypot(1.0) } else { first }))
@@ -136,10 +137,8 @@ impl DiffusersSchedule<'_> {
                 self.at_timesteps(linspace(training, steps, steps + 1).map(f64::round_ties_even))
             }
             ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
-            ScheduleKind::Karras => {
-                self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Nearest)
-            }
-            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown(KINDS))?, &Rounding::Cut),
+            ScheduleKind::Karras => self.at_sigmas(kind.sigmas().ok_or(self.unknown())?, &Rounding::Nearest),
+            _ => self.at_sigmas(kind.sigmas().ok_or(self.unknown())?, &Rounding::Cut),
         };
         let last = levels.last().map_or(last, |level| last.min(level.sigma));
         Ok(self.variance_preserving(levels, last))
@@ -157,7 +156,7 @@ impl DiffusersSchedule<'_> {
     fn consistency(&self, last: f64) -> Result<Schedule, ScheduleError> {
         let DiffusersSchedule { training, kind, steps, .. } = *self;
         if kind != ScheduleKind::Normal {
-            return Err(self.unknown(CONSISTENCY_KINDS));
+            return Err(self.unknown());
         }
         if steps > DISTILLED_STEPS {
             return Err(ScheduleError::Steps { steps, max: DISTILLED_STEPS });
@@ -179,7 +178,7 @@ impl DiffusersSchedule<'_> {
                 self.at_timesteps(linspace(training, steps, steps).map(f64::round_ties_even))
             }
             ScheduleKind::Trailing | ScheduleKind::SgmUniform => self.at_timesteps(trailing(training, steps)),
-            _ => return Err(self.unknown(TIME_KINDS)),
+            _ => return Err(self.unknown()),
         })
     }
 
@@ -206,8 +205,9 @@ impl DiffusersSchedule<'_> {
         sigmas(self.noise_model, self.steps, self.rho).into_iter().map(level).collect()
     }
 
-    fn unknown(&self, known: &'static [ScheduleKind]) -> ScheduleError {
-        ScheduleError::Kind { kind: self.kind, convention: Convention::Diffusers, known }
+    fn unknown(&self) -> ScheduleError {
+        let DiffusersSchedule { kind, discretization, .. } = *self;
+        ScheduleError::Kind { kind, convention: Convention::Diffusers, discretization }
     }
 }
 

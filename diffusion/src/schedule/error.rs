@@ -21,8 +21,8 @@ pub enum ScheduleError {
         kind: ScheduleKind,
         /// The convention.
         convention: Convention,
-        /// Spacings that exist there.
-        known: &'static [ScheduleKind],
+        /// What the sampler's time steps are like.
+        discretization: Discretization,
     },
     /// Given noise levels that do not fall.
     Sigmas {
@@ -54,16 +54,21 @@ impl fmt::Display for ScheduleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steps { steps, max } => write!(f, "{steps} steps: give a number from 1 to {max}"),
-            Self::Kind { kind, convention, known } => {
-                let known: Vec<_> = known.iter().map(Named::name).collect();
-                let (name, known) = (kind.name(), known.join(", "));
+            Self::Kind { kind, convention, discretization } => {
+                let name = kind.name();
                 write!(f, "this sampler has no \"{name}\" schedule in the {convention} convention; ")?;
-                let has =
-                    |other: &&Convention| **other != *convention && other.has(*kind, Discretization::Euler);
-                if let Some(other) = Convention::ALL.iter().find(has) {
-                    write!(f, "leave the convention out or choose {other}, or ")?;
+                let names =
+                    |kinds: &[ScheduleKind]| kinds.iter().map(Named::name).collect::<Vec<_>>().join(", ");
+                let known = convention.kinds(*discretization);
+                for other in Convention::ALL.iter().filter(|other| *other != convention) {
+                    let others = other.kinds(*discretization);
+                    if others.contains(kind) {
+                        write!(f, "leave the convention out or choose {other}, or ")?;
+                    } else if others.iter().any(|kind| !known.contains(kind)) {
+                        write!(f, "without a convention choose one of: {}; or ", names(others))?;
+                    }
                 }
-                write!(f, "choose one of: {known}")
+                write!(f, "choose one of: {}", names(known))
             }
             Self::Sigmas { index, value: Some(value) } => write!(
                 f,

@@ -4,7 +4,7 @@
 //! as the time step at which the training's log sigma, linearly interpolated, has that value. The first
 //! latents are noise times the first sigma.
 
-use super::{Convention, NoiseModel, Schedule, ScheduleError, ScheduleKind, spacing};
+use super::{Convention, Discretization, NoiseModel, Schedule, ScheduleError, ScheduleKind, spacing};
 
 pub(super) const KINDS: &[ScheduleKind] = &[
     ScheduleKind::Normal,
@@ -22,7 +22,7 @@ pub(super) const KINDS: &[ScheduleKind] = &[
 
 pub(super) fn schedule(
     noise_model: &NoiseModel,
-    kind: ScheduleKind,
+    (kind, discretization): (ScheduleKind, Discretization),
     steps: usize,
     rho: Option<f64>,
 ) -> Result<Schedule, ScheduleError> {
@@ -32,7 +32,7 @@ pub(super) fn schedule(
         (ScheduleKind::SgmUniform, _) => spacing::sgm_uniform(noise_model, steps),
         (ScheduleKind::Simple, _) => spacing::simple(noise_model, steps),
         (ScheduleKind::Ddim, _) => spacing::ddim(noise_model, steps),
-        _ => return Err(ScheduleError::Kind { kind, convention: Convention::KDiffusion, known: KINDS }),
+        _ => return Err(ScheduleError::Kind { kind, convention: Convention::KDiffusion, discretization }),
     };
     Ok(from_sigmas(noise_model, &sigmas, 0.0))
 }

@@ -66,14 +66,13 @@ impl Default for Churn {
 }
 
 impl Convention {
-    /// Whether it has a schedule of that kind for samplers of that discretization.
+    /// The kinds of schedules that it has for samplers of that discretization.
     #[must_use]
-    pub fn has(self, kind: ScheduleKind, discretization: Discretization) -> bool {
-        let kinds = match self {
+    pub fn kinds(self, discretization: Discretization) -> &'static [ScheduleKind] {
+        match self {
             Self::KDiffusion => k_diffusion::KINDS,
             Self::Diffusers => diffusers::kinds(discretization),
-        };
-        kinds.contains(&kind)
+        }
     }
 }
 
@@ -115,7 +114,7 @@ impl Schedule {
                 diffusers::schedule((noise_model, training), kind, discretization, steps, rho)
             }
             // diffusers' flow matching schedulers start from noise levels, too.
-            _ => k_diffusion::schedule(noise_model, kind, steps, rho),
+            _ => k_diffusion::schedule(noise_model, (kind, discretization), steps, rho),
         }
     }
 
