@@ -118,7 +118,7 @@ fn what_is_too_much_is_refused_by_its_bound() {
     // What people have: a workflow of a thousand nodes and a megabyte, and images within a text.
     let node = |i: usize| {
         let ports = r#"{"name":"model","type":"MODEL","link":null,"shape":7}"#;
-        let ports = vec![ports; 6].join(",");
+        let ports = [ports; 6].join(",");
         format!(
             r#"{{"id":{i},"type":"KSampler","pos":[1.5,2.5],"size":[3,4],"flags":{{}},"order":1,"mode":0,"inputs":[{ports}],
             "outputs":[{ports}],"properties":{{"Node name for S&R":"KSampler"}},"widgets_values":[1,"fixed",20,8,"euler","normal",1]}}"#
