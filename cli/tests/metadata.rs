@@ -150,7 +150,7 @@ fn a_prompt_that_comes_through_nodes_is_drawn_or_named() {
     let replay = |name: &str| room.run(&["replay", name, "-m", "model.safetensors", "--print"]);
     let output = replay("known.png");
     let line = String::from_utf8(output.stdout).unwrap();
-    assert!(line.contains("--prompt='a cat, on mat'") && line.contains("--seed=777"), "{line}");
+    assert!(line.contains("--prompt=a cat, on mat") && line.contains("--seed=777"), "{line}");
 
     let shown = room.succeeds(&["metadata", "unknown.png"]);
     assert!(shown.contains("\nnot followed: prompt (through StringShuffle, node 12)\n"), "{shown}");

@@ -291,7 +291,8 @@ fn contained(container: &str, keyword: &str, text: &str, numbers: &mut Numbers) 
         _ => {
             let one = chunk(b"zTXt", &[keyword.as_bytes(), b"\0\0", &packed(&bytes)].concat());
             let nothing = chunk(b"vpAg", b"").repeat([1, 100, 100_000][numbers.below(3)]);
-            let many = [2, 3, 900, 1_100][numbers.below(4)];
+            // A file of at most 8 MB, as it is compressed.
+            let many = [2, 3, 900, 1_100][numbers.below(4)].min(6_000_000 / one.len() + 1);
             png(&[software, nothing, one.repeat(many)])
         }
     }
