@@ -20,7 +20,7 @@ use crate::input_file::open_image;
 use crate::text::clipped;
 use latent_loader::Plain;
 use std::fmt::Write as _;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 /// Maximum number of characters of a value in [`summary`].
@@ -36,9 +36,17 @@ const MAX_KEYWORD_CHARS: usize = 40;
 /// # Errors
 /// Bad input, if the file cannot be read, or does not say how its image was made.
 pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
-    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let (file, _) = open_image(path)?;
-    let texts = container::read(&mut BufReader::new(file)).map_err(refuse)?;
+    read_from(&path.display().to_string(), &mut BufReader::new(file))
+}
+
+/// The same of a file that is in memory or elsewhere; `name` is for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(name: &str, file: &mut (impl BufRead + Seek)) -> Result<ImageMetadata, AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{name}: {reason}"));
+    let texts = container::read(file).map_err(refuse)?;
     detect::detect(&texts).ok_or_else(|| {
         refuse(match &texts[..] {
             [] => "does not say how it was made; programs that send images on often remove that".into(),

@@ -63,8 +63,10 @@ pub fn search(models_dir: Option<&Path>) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Those of `LATENT_MODELS`, of other programs in the home and the current folder, our own, and the Hugging Face cache.
-fn usual_folders() -> Vec<PathBuf> {
+/// The usual folders of models, whether they exist or not: those of `LATENT_MODELS`, of other programs in the home and the
+/// current folder, our own, and the Hugging Face cache.
+#[must_use]
+pub fn usual_folders() -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut folders: Vec<PathBuf> =
         std::env::var_os("LATENT_MODELS").iter().flat_map(std::env::split_paths).collect();

@@ -2,7 +2,7 @@
 
 mod folders;
 
-pub use folders::{named, search, stem};
+pub use folders::{named, search, stem, usual_folders};
 
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};
