@@ -11,6 +11,8 @@ mod parts;
 mod replay;
 mod sampler_numbers;
 mod sdxl;
+#[cfg(feature = "server")]
+mod serve;
 mod tokens;
 mod upscaling;
 
@@ -20,6 +22,8 @@ pub(crate) use drawing::DrawingArgs;
 pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
 pub(crate) use replay::ReplayArgs;
+#[cfg(feature = "server")]
+pub(crate) use serve::ServeArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::UpscaleArgs;
 
@@ -171,6 +175,9 @@ pub(crate) enum Command {
     Samplers(SamplersArgs),
     /// Show the tokens, chunks and weights of a prompt, and its parts from step to step
     Tokens(TokensArgs),
+    /// Draw for other programs and for the page in a browser, over HTTP
+    #[cfg(feature = "server")]
+    Serve(Box<ServeArgs>),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
     /// Write the completions of a shell: bash, zsh, fish, powershell or elvish

@@ -2,8 +2,10 @@
 
 use super::WorkerOptions;
 use crate::error::{ApiError, ErrorCode};
+use latent_app::device::DeviceOptions;
 use latent_app::text::format_bytes;
 use latent_app::{Job, Session, memory};
+use latent_diffusion::tensor::Device;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -26,18 +28,28 @@ pub(super) struct SessionPool {
     idle: Vec<OpenSession>,
     threads: Option<usize>,
     max_memory: Option<u64>,
-    max_open: usize,
+    device: DeviceOptions,
+    /// Found out with the first job: opening a GPU takes memory.
+    max_open: Option<usize>,
 }
 
 impl SessionPool {
     pub(super) fn new(options: &WorkerOptions) -> SessionPool {
-        let is_cpu = options.name == "cpu";
         SessionPool {
             idle: Vec::new(),
             threads: options.threads,
             max_memory: options.max_memory,
-            max_open: if is_cpu { MAX_OPEN } else { 1 },
+            device: options.device.clone(),
+            max_open: None,
         }
+    }
+
+    fn max_open(&mut self) -> usize {
+        let device = &self.device;
+        *self.max_open.get_or_insert_with(|| match device.open(&mut |_| {}) {
+            Ok(Device::Cpu) => MAX_OPEN,
+            _ => 1,
+        })
     }
 
     /// The session that has open what a job needs, or a new one.
@@ -51,7 +63,7 @@ impl SessionPool {
                 let bytes = files.iter().map(|path| bytes_of(path)).sum::<u64>().max(BUILT_IN_BYTES);
                 let session = Session::new().with_threads(self.threads);
                 // The one that is about to be opened counts, too.
-                while self.idle.len() >= self.max_open {
+                while self.idle.len() >= self.max_open() {
                     self.idle.remove(0);
                 }
                 OpenSession { key, files, bytes, session }
@@ -66,7 +78,7 @@ impl SessionPool {
     /// Keeps a session for later jobs.
     pub(super) fn give_back(&mut self, open: OpenSession) {
         self.idle.push(open);
-        while self.idle.len() > self.max_open {
+        while self.idle.len() > self.max_open() {
             self.idle.remove(0);
         }
     }
