@@ -15,7 +15,7 @@ type Digest32 = [u8; 32];
 
 /// Who may use the server.
 #[derive(Debug)]
-pub struct Access {
+pub struct AccessRules {
     key: Option<AccessKey>,
     cors: Vec<String>,
     hosts: Vec<String>,
@@ -29,13 +29,13 @@ struct AccessKey {
     session: String,
 }
 
-impl Access {
-    /// Access with a key, or for all. `salt` is a random number of this installation.
+impl AccessRules {
+    /// AccessRules with a key, or for all. `salt` is a random number of this installation.
     #[must_use]
-    pub fn new(key: Option<&str>, salt: &[u8], cors: &[String], hosts: &[String]) -> Access {
+    pub fn new(key: Option<&str>, salt: &[u8], cors: &[String], hosts: &[String]) -> AccessRules {
         let key = key.map(|key| AccessKey { digest: digest(&[key.as_bytes()]), session: session(key, salt) });
         let lower = |all: &[String]| all.iter().map(|one| one.trim_end_matches('/').to_lowercase()).collect();
-        Access { key, cors: lower(cors), hosts: lower(hosts) }
+        AccessRules { key, cors: lower(cors), hosts: lower(hosts) }
     }
 
     /// Whether a key is needed.
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_key_is_taken_in_three_ways() {
-        let access = Access::new(Some("secret"), b"salt", &[], &[]);
+        let access = AccessRules::new(Some("secret"), b"salt", &[], &[]);
         let is_let_in = |pairs: &[(&str, &str)]| access.check_key(&headers(pairs)).is_ok();
         assert!(is_let_in(&[("authorization", "Bearer secret")]));
         let basic = format!("Basic {}", STANDARD.encode("anybody:secret"));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn other_hosts_and_other_sites_are_refused() {
-        let access = Access::new(None, b"", &["https://ui.example".into()], &["box.lan".into()]);
+        let access = AccessRules::new(None, b"", &["https://ui.example".into()], &["box.lan".into()]);
         let host = |host: &str| access.check_host(&headers(&[("host", host)]), &Uri::default()).is_ok();
         for good in ["localhost:7860", "127.0.0.1:7860", "[::1]:7860", "192.168.1.5", "box.lan", "BOX.lan:80"]
         {

@@ -5,13 +5,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use include_dir::{Dir, include_dir};
+use include_dir::Dir;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::OnceLock;
 
-static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/page");
+static FILES: Dir<'static> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/page");
 
 /// What the page may load and where it may send: everything from here alone.
 pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; \

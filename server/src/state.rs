@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use crate::auth::Access;
+use crate::auth::AccessRules;
 use crate::error::ApiError;
 use crate::gallery::{Gallery, GalleryChange};
 use crate::metrics::Metrics;
@@ -26,7 +26,7 @@ pub struct Shared {
     /// What it was started with.
     pub options: ServerOptions,
     /// Who may use it.
-    pub access: Access,
+    pub access: AccessRules,
     /// The queue.
     pub queue: Arc<JobQueue>,
     /// The images.
@@ -88,7 +88,8 @@ impl ServerState {
             default_model: options.default_model.clone(),
             devices: options.devices.iter().map(device_name).collect(),
         };
-        let access = Access::new(options.api_key.as_deref(), &salt, &options.cors, &options.allowed_hosts);
+        let access =
+            AccessRules::new(options.api_key.as_deref(), &salt, &options.cors, &options.allowed_hosts);
         let (watches, inspecting) = (Mutex::new(Vec::new()), Semaphore::new(2));
         let shared = Shared {
             options,

@@ -80,6 +80,11 @@ impl ActiveJobs {
         self.jobs.values().filter(|active| active.record.phase == JobPhase::Queued)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.unsaved.is_empty()
+    }
+
     /// How many wait, and how many run.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.waiting().count(), self.running().count())
