@@ -34,8 +34,8 @@ fn options(args: &ServeArgs) -> Result<ServerOptions, AppError> {
         let none = || AppError::BadInput(format!("there is no home folder; name a folder by {flag}"));
         given.clone().or(default).ok_or_else(none)
     };
-    let pictures = dirs::picture_dir().filter(|folder| folder.is_dir());
-    let pictures = pictures.or_else(dirs::data_dir).map(|folder| folder.join("latent"));
+    let pictures = dirs::picture_dir().filter(|folder| folder.is_dir()).map(|folder| folder.join("latent"));
+    let pictures = pictures.or_else(|| Some(dirs::data_dir()?.join("latent").join("images")));
     let state =
         dirs::state_dir().or_else(dirs::data_local_dir).map(|folder| folder.join("latent").join("server"));
     let output_dir = folder(&args.output_dir, pictures, "--output-dir")?;

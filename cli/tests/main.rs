@@ -29,5 +29,6 @@ mod prompts;
 mod replay;
 mod samplers;
 mod sdxl;
+mod serve;
 mod upscale;
 mod words;

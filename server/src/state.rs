@@ -64,13 +64,16 @@ impl ServerState {
     /// # Errors
     /// Folders that cannot be made, or a queue that another server uses.
     pub fn open(options: ServerOptions) -> Result<ServerState, ApiError> {
+        let make = |folder: &Path| {
+            make_private(folder).map_err(|error| ApiError::io(&folder.display().to_string(), &error))
+        };
+        make(&options.state_dir)?;
+        // From here on no other server uses the folder.
+        let store = JobStore::open(&options.state_dir)?;
         let temporary = options.state_dir.join("tmp");
         // What a crash left behind.
         let _ = std::fs::remove_dir_all(&temporary);
-        for folder in [&options.state_dir, &temporary] {
-            make_private(folder).map_err(|error| ApiError::io(&folder.display().to_string(), &error))?;
-        }
-        let store = JobStore::open(&options.state_dir)?;
+        make(&temporary)?;
         let salt = salt(&options.state_dir)?;
         let metrics = Arc::new(Metrics::default());
         let limits = QueueLimits { jobs: options.max_queue, jobs_per_client: options.max_queue_per_client };

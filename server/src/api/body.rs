@@ -2,15 +2,21 @@
 
 use crate::error::{ApiError, ErrorCode};
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header;
+use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 /// Maximum size of a body of JSON: images are in it.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// Bytes of all bodies that are being received, in units of [`UNIT_BYTES`].
+static ROOM: Semaphore = Semaphore::const_new(256);
+/// Bytes of a body that take one unit of the room. Smaller bodies take none.
+const UNIT_BYTES: usize = 1 << 20;
 /// Time between two pieces of a body.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for a whole body.
@@ -22,7 +28,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 /// [`ErrorCode::TooLarge`], [`ErrorCode::Timeout`], or a client that goes away.
 pub async fn body_bytes(mut body: Body, max_bytes: usize) -> Result<Bytes, ApiError> {
     let end = Instant::now() + BODY_TIMEOUT;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut room) = (Vec::new(), Vec::new());
     loop {
         let piece = timeout_at(end.min(Instant::now() + PIECE_TIMEOUT), body.frame()).await;
         let piece = piece.map_err(|_| ApiError::new(ErrorCode::Timeout, "the body did not come in time"))?;
@@ -33,7 +39,16 @@ pub async fn body_bytes(mut body: Body, max_bytes: usize) -> Result<Bytes, ApiEr
             return Err(too_large(max_bytes));
         }
         bytes.extend_from_slice(&data);
+        while room.len() < bytes.len() / UNIT_BYTES {
+            room.push(ROOM.try_acquire().map_err(|_| busy())?);
+        }
     }
+}
+
+fn busy() -> ApiError {
+    let mut error = ApiError::new(ErrorCode::QueueFull, "too many large bodies are being received");
+    error.retry_after = Some(5);
+    error
 }
 
 fn too_large(max_bytes: usize) -> ApiError {
@@ -65,5 +80,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let read = serde_json::from_slice(&bytes);
         read.map(JsonBody)
             .map_err(|error| ApiError::bad_input(format!("the body is not as expected: {error}")))
+    }
+}
+
+/// A part of an address, such as a name.
+#[derive(Debug)]
+pub struct PathPart(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathPart {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PathPart, ApiError> {
+        let part = Path::<String>::from_request_parts(parts, state).await;
+        part.map(|Path(part)| PathPart(part))
+            .map_err(|_| ApiError::not_found("there is nothing of that name"))
     }
 }

@@ -4,7 +4,7 @@ mod body;
 mod gate;
 pub mod latent;
 
-pub use body::{JsonBody, MAX_BODY_BYTES, body_bytes};
+pub use body::{JsonBody, MAX_BODY_BYTES, PathPart, body_bytes};
 
 use crate::error::{ApiError, ErrorCode};
 use crate::page;

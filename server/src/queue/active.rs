@@ -46,6 +46,8 @@ pub(super) struct ActiveJob {
     pub(super) record: JobRecord,
     pub(super) cancel: CancelToken,
     pub(super) live: LiveProgress,
+    /// Whether a client cancelled it, and not the end of the server.
+    pub(super) is_cancelled: bool,
     /// Bytes of what it does.
     bytes: usize,
 }
@@ -65,7 +67,7 @@ pub(super) struct ActiveJobs {
 impl ActiveJobs {
     pub(super) fn add(&mut self, record: JobRecord, bytes: usize) {
         let (cancel, live) = (CancelToken::new(), LiveProgress::default());
-        self.jobs.insert(record.id, ActiveJob { record, cancel, live, bytes });
+        self.jobs.insert(record.id, ActiveJob { record, cancel, live, is_cancelled: false, bytes });
     }
 
     pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut ActiveJob> {

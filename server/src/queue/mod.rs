@@ -229,7 +229,7 @@ impl JobQueue {
             let mut jobs = self.jobs();
             let is_stopping = jobs.is_stopping;
             let Some(active) = jobs.get_mut(id) else { return };
-            if is_stopping && matches!(outcome, JobOutcome::Cancelled) {
+            if is_stopping && !active.is_cancelled && matches!(outcome, JobOutcome::Cancelled) {
                 active.record.phase = JobPhase::Queued;
                 return;
             }
@@ -277,6 +277,7 @@ impl JobQueue {
             let mut jobs = self.jobs();
             match jobs.get_mut(id) {
                 Some(active) if active.record.phase == JobPhase::Running => {
+                    active.is_cancelled = true;
                     active.cancel.cancel();
                     None
                 }

@@ -16,7 +16,7 @@ use latent_app::device::DeviceOptions;
 use pool::SessionPool;
 use report::JobReport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -82,10 +82,21 @@ fn run(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) {
 fn one(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) -> Result<(), ApiError> {
     let work = options.queue.work(taken.record.id)?;
     let mut report = JobReport::new(options, taken)?;
-    match work {
+    let drawn = match work {
         Work::Draw { job } => draw::draw(*job, pool, &mut report),
         Work::Grid { job, axes } => draw::grid(*job, axes, pool, &mut report),
         Work::Upscale { image, model, scale } => other::upscale(&image, model, scale, &mut report),
         Work::Replay { image, force } => other::replay(&image, force, pool, &mut report),
-    }
+    };
+    sync(options.gallery.folder());
+    drawn
+}
+
+/// Makes sure that the names of new files are on disk before the job counts as done.
+fn sync(folder: &Path) {
+    // Elsewhere folders cannot be opened; a file system that refuses loses names in a power cut alone.
+    #[cfg(unix)]
+    let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    #[cfg(not(unix))]
+    let _ = folder;
 }

@@ -142,21 +142,14 @@ impl Served {
 
     /// The events of a job until its end: their names and data.
     pub(crate) fn events(&self, id: &str) -> Vec<(String, Value)> {
-        let mut lines = self.open(&format!("/api/v1/jobs/{id}/events"));
-        let (mut events, mut name) = (Vec::new(), String::new());
-        let mut line = String::new();
-        while lines.read_line(&mut line).unwrap() > 0 {
-            if let Some(event) = line.trim_end().strip_prefix("event: ") {
-                event.clone_into(&mut name);
-            } else if let Some(data) = line.trim_end().strip_prefix("data: ") {
-                events.push((name.clone(), serde_json::from_str(data).unwrap()));
-            }
-            if matches!(name.as_str(), "done" | "failed" | "cancelled") && line.starts_with("data: ") {
-                break;
-            }
-            line.clear();
+        read_events(&mut self.open(&format!("/api/v1/jobs/{id}/events")))
+    }
+
+    /// Waits until a job runs.
+    pub(crate) fn until_it_runs(&self, id: &str) {
+        while self.get(&format!("/api/v1/jobs/{id}")).json()["state"] == "queued" {
+            std::thread::yield_now();
         }
-        events
     }
 
     /// Opens a connection that goes on being read.
@@ -182,6 +175,24 @@ impl Drop for Served {
             let _ = thread.join();
         }
     }
+}
+
+/// The events of a job until its end.
+pub(crate) fn read_events(lines: &mut impl BufRead) -> Vec<(String, Value)> {
+    let (mut events, mut name) = (Vec::new(), String::new());
+    let mut line = String::new();
+    while lines.read_line(&mut line).unwrap() > 0 {
+        if let Some(event) = line.trim_end().strip_prefix("event: ") {
+            event.clone_into(&mut name);
+        } else if let Some(data) = line.trim_end().strip_prefix("data: ") {
+            events.push((name.clone(), serde_json::from_str(data).unwrap()));
+            if matches!(name.as_str(), "done" | "failed" | "cancelled") {
+                break;
+            }
+        }
+        line.clear();
+    }
+    events
 }
 
 /// A small image that is the same everywhere.

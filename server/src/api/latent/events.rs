@@ -4,11 +4,11 @@
 
 use super::jobs::number;
 use super::view::JobView;
-use crate::api::blocking;
+use crate::api::{PathPart, blocking};
 use crate::error::{ApiError, ErrorCode};
 use crate::queue::{JobId, ServerEvent};
 use crate::state::ServerState;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
@@ -110,7 +110,7 @@ impl JobReader {
 ))]
 pub(super) async fn of_job(
     State(state): State<ServerState>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = number(&id)?;
     check_room(&state)?;

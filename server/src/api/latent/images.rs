@@ -1,7 +1,7 @@
 //! `/api/v1/images`
 
 use super::metadata::described;
-use crate::api::{JsonBody, blocking};
+use crate::api::{JsonBody, PathPart, blocking};
 use crate::error::ApiError;
 use crate::gallery::{GalleryQuery, ImageInfo};
 use crate::queue::ServerEvent;
@@ -9,7 +9,7 @@ use crate::state::ServerState;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
@@ -87,7 +87,7 @@ pub(super) async fn list(
 ))]
 pub(super) async fn file(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (file, bytes, etag, kind) = blocking(move || {
@@ -143,7 +143,7 @@ fn kind(name: &str) -> &'static str {
 ))]
 pub(super) async fn thumbnail(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
 ) -> Result<Response, ApiError> {
     let bytes = blocking(move || state.gallery.thumbnail(&name)).await?;
     let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "private, max-age=3600")];
@@ -157,7 +157,7 @@ pub(super) async fn thumbnail(
 ))]
 pub(super) async fn metadata(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
 ) -> Result<Json<Value>, ApiError> {
     blocking(move || {
         let path = state.gallery.path(&name)?;
@@ -181,7 +181,7 @@ pub(super) struct Undo {
 ))]
 pub(super) async fn remove(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
 ) -> Result<Json<Undo>, ApiError> {
     blocking(move || {
         let undo = state.gallery.remove(&name)?;

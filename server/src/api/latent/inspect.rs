@@ -8,7 +8,6 @@ use crate::state::ServerState;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use latent_app::AppError;
 use latent_app::inspect::ModelReport;
 use latent_diffusion::families::{Model, ModelKind};
 use latent_loader::Checkpoint;
@@ -44,14 +43,15 @@ pub(super) async fn inspect(
 ) -> Result<Json<Value>, ApiError> {
     let query = crate::api::query(query)?;
     check_length(&request, MAX_HEADER_BYTES)?;
-    // One large header at a time: taken apart it is several times as large.
-    let _turn = state.inspecting.acquire().await.map_err(|error| ApiError::failed(error.to_string()))?;
     let head = body_bytes(request.into_body(), MAX_HEADER_BYTES).await?;
+    // Few at a time: taken apart a header is several times as large.
+    let _turn = state.inspecting.acquire().await.map_err(|error| ApiError::failed(error.to_string()))?;
     blocking(move || {
         let name = query.name.as_deref().unwrap_or("file.safetensors");
         let name: String = name.rsplit(['/', '\\']).next().unwrap_or(name).chars().take(255).collect();
         let bytes = query.bytes.unwrap_or(head.len() as u64);
-        let checkpoint = Checkpoint::of_header(&name, head.into(), bytes).map_err(AppError::from)?;
+        let checkpoint = Checkpoint::of_header(&name, head.into(), bytes);
+        let checkpoint = checkpoint.map_err(|error| ApiError::bad_input(error.to_string()))?;
         Ok(Json(with_advice(&Arc::new(checkpoint), true)))
     })
     .await

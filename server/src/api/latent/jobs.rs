@@ -1,13 +1,13 @@
 //! `/api/v1/jobs`
 
 use super::view::JobView;
-use crate::api::{ClientAddress, JsonBody, blocking};
+use crate::api::{ClientAddress, JsonBody, PathPart, blocking};
 use crate::error::ApiError;
 use crate::queue::{ApiName, JobId};
 use crate::request::JobRequest;
 use crate::state::ServerState;
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -103,7 +103,7 @@ pub(super) async fn list(
 ))]
 pub(super) async fn state(
     State(state): State<ServerState>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<JobView>, ApiError> {
     let id = number(&id)?;
     blocking(move || Ok(Json(JobView::of(&state, state.queue.status(id)?)))).await
@@ -118,7 +118,7 @@ pub(super) async fn state(
 ))]
 pub(super) async fn cancel(
     State(state): State<ServerState>,
-    Path(id): Path<String>,
+    PathPart(id): PathPart,
 ) -> Result<Json<JobView>, ApiError> {
     let id = number(&id)?;
     blocking(move || Ok(Json(JobView::of(&state, state.queue.cancel(id)?)))).await

@@ -1,12 +1,12 @@
 //! `/api/v1/models`
 
 use super::inspect::with_advice;
-use crate::api::blocking;
+use crate::api::{PathPart, blocking};
 use crate::error::ApiError;
 use crate::models::{BUILT_IN, ModelInfo};
 use crate::state::ServerState;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use latent_app::model_file;
 use latent_loader::{Access, Checkpoint};
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub(super) async fn list(State(state): State<ServerState>) -> Result<Json<ModelL
 ))]
 pub(super) async fn inspect(
     State(state): State<ServerState>,
-    Path(name): Path<String>,
+    PathPart(name): PathPart,
 ) -> Result<Json<Value>, ApiError> {
     blocking(move || {
         let found = state.models.find(&name).map_err(|error| ApiError::not_found(error.message))?;
