@@ -1,9 +1,10 @@
 //! Jobs: from the request to the image.
 
-use crate::common::{Folders, Served, endless, small};
+use crate::common::{Folders, Served, endless, read_events, small};
 use latent_app::output::Output;
 use latent_app::{Job, Session};
 use serde_json::json;
+use std::io::BufRead;
 
 /// The bytes that the command line writes for the same settings.
 fn as_the_command_line(folder: &std::path::Path, options: &[(&str, &str)]) -> Vec<u8> {
@@ -42,11 +43,11 @@ fn events_tell_of_steps_previews_and_images() {
     // It waits until the first ends, so that its events are read from the start.
     let first = served.submit("txt2img", endless());
     let id = served.post("/api/v1/jobs", &body).json()["id"].as_str().unwrap().to_owned();
-    let events = std::thread::scope(|scope| {
-        let events = scope.spawn(|| served.events(&id));
-        assert_eq!(served.delete(&format!("/api/v1/jobs/{first}")).status, 200);
-        events.join().unwrap()
-    });
+    let mut lines = served.open(&format!("/api/v1/jobs/{id}/events"));
+    // The server listens by the time that it answers.
+    assert!(!lines.fill_buf().unwrap().is_empty());
+    assert_eq!(served.delete(&format!("/api/v1/jobs/{first}")).status, 200);
+    let events = read_events(&mut lines);
     let named =
         |name: &str| events.iter().filter(|(own, _)| own == name).map(|(_, data)| data).collect::<Vec<_>>();
     assert_eq!(events[0].0, "state");
@@ -71,9 +72,8 @@ fn jobs_are_drawn_in_their_order_and_one_can_be_cancelled() {
     let running = served.submit("txt2img", endless());
     let ids: Vec<String> = (0..3).map(|i| served.submit("txt2img", small(&format!("number {i}")))).collect();
     let position = |id: &str| served.get(&format!("/api/v1/jobs/{id}")).json()["position"].as_u64();
-    let before =
-        usize::from(served.get(&format!("/api/v1/jobs/{running}")).json()["state"] == "queued") as u64;
-    assert_eq!(position(&ids[2]).map(|at| at - before.min(at)), Some(2));
+    served.until_it_runs(&running);
+    assert_eq!(ids.iter().map(|id| position(id)).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
     let cancelled = served.delete(&format!("/api/v1/jobs/{}", ids[1]));
     assert_eq!((cancelled.status, &cancelled.json()["state"]), (200, &json!("cancelled")));
     let again = served.delete(&format!("/api/v1/jobs/{}", ids[1]));

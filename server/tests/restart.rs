@@ -45,9 +45,7 @@ fn draining_waits_for_the_job_that_runs_and_leaves_the_others_in_the_queue() {
     let mut events = served.open("/api/v1/events");
     let waiting = served.submit("txt2img", endless());
     // It runs before the server is asked to stop.
-    while served.get(&format!("/api/v1/jobs/{running}")).json()["state"] == "queued" {
-        std::thread::yield_now();
-    }
+    served.until_it_runs(&running);
     served.drain();
     // Readers of events are let go.
     std::io::copy(&mut events, &mut std::io::sink()).unwrap();
