@@ -90,3 +90,20 @@ fn names_lead_nowhere_else() {
         assert_eq!(served.post("/api/v1/jobs", &body).status, 400, "{source}");
     }
 }
+
+#[test]
+fn what_a_killed_program_left_is_removed_with_the_next_start() {
+    let folders = Folders::new();
+    let images = folders.path("images");
+    std::fs::create_dir(&images).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for (name, is_old) in [(".tmpAb3dE9", true), (".tmpAb3dE8", false), (".tmpfile", true), ("a.png", true)] {
+        let file = std::fs::File::create(images.join(name)).unwrap();
+        if is_old {
+            file.set_modified(old).unwrap();
+        }
+    }
+    drop(Served::start(folders.options()));
+    let left = [".tmpAb3dE9", ".tmpAb3dE8", ".tmpfile", "a.png"].map(|name| images.join(name).exists());
+    assert_eq!(left, [false, true, true, true]);
+}

@@ -10,7 +10,7 @@ use latent_app::{image_file, output};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Maximum number of images that are listed: the newest.
 const MAX_LISTED: usize = 50_000;
@@ -18,6 +18,10 @@ const MAX_LISTED: usize = 50_000;
 const THUMBNAIL_SIDE: usize = 320;
 /// Quality of a thumbnail.
 const THUMBNAIL_QUALITY: u8 = 80;
+/// Random letters in the name of a temporary file, as `tempfile` makes it.
+const TEMPORARY_LETTERS: usize = 6;
+/// How long nothing was written to a temporary file that somebody left behind.
+const UNFINISHED_AGE: Duration = Duration::from_secs(600);
 /// Extensions of the files that are listed.
 const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
@@ -81,6 +85,7 @@ impl Gallery {
                 .map_err(|error| ApiError::io(&folder.display().to_string(), &error))?;
         }
         trash::empty_old(folder);
+        remove_unfinished(folder);
         let listing = Mutex::new(Listing { is_stale: true, ..Listing::default() });
         Ok(Gallery { folder: folder.to_owned(), thumbnails: thumbnails.to_owned(), listing })
     }
@@ -256,6 +261,22 @@ fn list(folder: &Path) -> HashMap<String, ListedFile> {
         files.truncate(MAX_LISTED);
     }
     files.into_iter().collect()
+}
+
+/// Removes what a killed program left of images that it was writing. A file that is written at this moment stays.
+fn remove_unfinished(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_temporary = name.to_str().and_then(|name| name.strip_prefix(".tmp")).is_some_and(|random| {
+            random.len() == TEMPORARY_LETTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+        let metadata = entry.path().symlink_metadata().ok().filter(|_| is_temporary);
+        let time = metadata.filter(std::fs::Metadata::is_file).and_then(|metadata| metadata.modified().ok());
+        if time.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > UNFINISHED_AGE) {
+            // Another time, if not now.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Writes a file whole or not at all.
