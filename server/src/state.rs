@@ -132,17 +132,21 @@ impl ServerState {
 
     /// Watches the folders of models and images, and tells those who listen what came and went.
     pub fn watch(&self) {
-        let (queue, models) = (self.queue.clone(), self.models.clone());
+        // The threads that watch end some time after the server: they must not keep the queue open.
+        let (queue, models) = (Arc::downgrade(&self.queue), self.models.clone());
         let of_models = FolderWatch::start(&self.models.folders(), true, move || {
             models.forget();
-            queue.publish(ServerEvent::Models);
+            if let Some(queue) = queue.upgrade() {
+                queue.publish(ServerEvent::Models);
+            }
         });
-        let (queue, gallery) = (self.queue.clone(), self.gallery.clone());
+        let (queue, gallery) = (Arc::downgrade(&self.queue), self.gallery.clone());
         // What is there already is not news.
         gallery.refresh();
         let of_images = FolderWatch::start(&[self.options.output_dir.clone()], false, move || {
             let GalleryChange { added, removed } = gallery.refresh();
-            if !added.is_empty() || !removed.is_empty() {
+            let has_changed = !added.is_empty() || !removed.is_empty();
+            if let Some(queue) = queue.upgrade().filter(|_| has_changed) {
                 queue.publish(ServerEvent::Gallery { added: added.into(), removed: removed.into() });
             }
         });

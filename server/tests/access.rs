@@ -76,7 +76,8 @@ fn other_hosts_and_pages_of_other_sites_are_refused() {
 
 #[test]
 fn the_page_is_sent_with_its_policy_and_once() {
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     let page = served.get("/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'self'"));

@@ -77,7 +77,8 @@ fn absurd_settings_fail_alone() {
 #[test]
 fn images_that_are_bombs_fail_alone() {
     use base64::Engine as _;
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     // 40,000 x 40,000 pixels in a few bytes.
     let mut bomb = Vec::new();
     let mut encoder = png::Encoder::new(&mut bomb, 40_000, 40_000);

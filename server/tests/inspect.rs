@@ -10,7 +10,8 @@ fn demo() -> Vec<u8> {
 
 #[test]
 fn a_file_is_known_by_its_header_alone() {
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     let bytes = demo();
     let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let path = format!("/api/v1/inspect?name=demo.safetensors&bytes={}", bytes.len());
@@ -81,7 +82,8 @@ fn models_are_named_listed_and_drawn_with() {
 
 #[test]
 fn prompts_are_counted_and_the_server_describes_itself() {
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     let tokens = served.post("/api/v1/tokens", &json!({ "prompt": "a (red:1.2) apple" })).json();
     assert_eq!((&tokens["tokens"], &tokens["chunks"]), (&json!(3), &json!(1)));
     assert_eq!(

@@ -37,7 +37,8 @@ fn an_image_has_the_bytes_of_the_command_line() {
 
 #[test]
 fn events_tell_of_steps_previews_and_images() {
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     let mut body = json!({ "verb": "txt2img", "options": small("a sun"), "preview_interval": 1 });
     body["options"]["steps"] = 4.into();
     // It waits until the first ends, so that its events are read from the start.
@@ -123,7 +124,9 @@ fn every_verb_draws() {
     let mut outpaint = with(json!({ "right": 32 }));
     let mut masked = with(json!({ "mask": { "base64": mask(), "name": "mask.png" } }));
     for own in [&mut outpaint, &mut masked] {
-        ["width", "height"].map(|side| own.as_object_mut().unwrap().remove(side));
+        for side in ["width", "height"] {
+            own.as_object_mut().unwrap().remove(side);
+        }
     }
     let mut grid = small("a sun");
     grid["x"] = json!({ "option": "steps", "values": ["1", "2"] });
@@ -160,7 +163,8 @@ fn mask() -> String {
 
 #[test]
 fn what_is_wrong_is_said_at_the_option() {
-    let served = Served::start(Folders::new().options());
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
     let cases = [
         (json!({ "verb": "txt2img", "options": { "steps": "many" } }), "steps"),
         (json!({ "verb": "txt2img", "options": { "stepz": 3 } }), "stepz"),

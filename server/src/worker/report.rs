@@ -45,7 +45,11 @@ pub(super) struct JobReport<'a> {
 
 impl<'a> JobReport<'a> {
     pub(super) fn new(options: &'a WorkerOptions, taken: &TakenJob) -> Result<JobReport<'a>, ApiError> {
-        let any = options.gallery.folder().join("image.png");
+        let folder = options.gallery.folder();
+        // Somebody may have tidied up.
+        std::fs::create_dir_all(folder)
+            .map_err(|error| ApiError::io(&folder.display().to_string(), &error))?;
+        let any = folder.join("image.png");
         Ok(JobReport {
             options,
             record: taken.record.clone(),
