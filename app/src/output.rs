@@ -302,6 +302,17 @@ pub fn png(image: &Image) -> Result<Vec<u8>, AppError> {
     Ok(bytes)
 }
 
+/// An image as the bytes of a JPEG without texts, of a quality of 1 to 100: for previews.
+///
+/// # Errors
+/// A run-time failure: an image without pixels, or one of more than 65535 pixels along a side.
+pub fn jpeg(image: &Image, quality: u8) -> Result<Vec<u8>, AppError> {
+    let mut bytes = Vec::new();
+    let encoded = encode::encode(&mut bytes, ImageFileFormat::Jpeg(quality), (image, None), &[]);
+    encoded.map_err(|error| AppError::RunTime(format!("a JPEG: {error}")))?;
+    Ok(bytes)
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -21,6 +21,8 @@ mod models;
 mod progress;
 mod replay;
 mod samplers;
+#[cfg(feature = "server")]
+mod serve;
 mod shell;
 mod terminal;
 mod tokens;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         Command::Samplers(args) => samplers::run(&args),
         Command::Tokens(args) => tokens::run(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     };

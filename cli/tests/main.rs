@@ -39,5 +39,6 @@ mod seeds;
 mod streams;
 mod sweep;
 mod threads;
+mod serve;
 mod upscale;
 mod words;

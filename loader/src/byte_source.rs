@@ -58,6 +58,11 @@ impl ByteSource {
         ByteSource { label, len: bytes.len() as u64, data: SourceData::Bytes(bytes) }
     }
 
+    /// The first bytes of a file of that length. Reading what is not there fails.
+    pub(crate) fn beginning(label: String, bytes: Bytes, len: u64) -> ByteSource {
+        ByteSource { label, len, data: SourceData::Bytes(bytes) }
+    }
+
     /// Lets [`in_place`](ByteSource::in_place) map the file from now on. Bytes in memory stay what they are.
     pub(crate) fn map(self) -> Result<ByteSource, LoadError> {
         let ByteSource { label, len, data } = self;

@@ -63,6 +63,16 @@ impl Checkpoint {
         Checkpoint::single(ByteSource::embedded(label.to_owned(), bytes), Access::Read)
     }
 
+    /// A safetensors file of which only the beginning is here, with its whole header: its names, shapes and metadata can be
+    /// looked at, and no tensor can be read. `file_bytes` is the length of the whole file.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open).
+    pub fn of_header(label: &str, head: Vec<u8>, file_bytes: u64) -> Result<Checkpoint, LoadError> {
+        let source = ByteSource::beginning(label.to_owned(), Bytes::from(head), file_bytes);
+        Checkpoint::single(source, Access::Read)
+    }
+
     fn single(source: ByteSource, access: Access) -> Result<Checkpoint, LoadError> {
         let label = source.label.clone();
         let mut files = CheckpointFiles::new(access);

@@ -85,6 +85,21 @@ fn an_embedded_checkpoint_is_not_copied() {
 }
 
 #[test]
+fn the_beginning_of_a_file_shows_its_tensors_and_reads_none() {
+    let bytes = file();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let of = |head: usize, length: usize| Checkpoint::of_header("far", bytes[..head].to_vec(), length as u64);
+    let checkpoint = of(header, bytes.len()).unwrap();
+    let whole = Checkpoint::from_bytes("whole", bytes.clone()).unwrap();
+    assert!(checkpoint.tensors().eq(whole.tensors()));
+    assert_eq!(checkpoint.file_bytes(), bytes.len() as u64);
+    let error = checkpoint.read("net.weight").unwrap_err();
+    assert!(error.to_string().contains("far"), "{error}");
+    assert!(of(header - 1, bytes.len()).is_err() && of(0, bytes.len()).is_err());
+    assert!(matches!(of(header, header).unwrap_err(), LoadError::Truncated { .. }));
+}
+
+#[test]
 fn tensors_of_a_checkpoint_in_memory_share_it() {
     let bytes = file();
     let place = bytes.as_ptr_range();

@@ -7,7 +7,7 @@ mod resize;
 mod tests;
 
 pub use decode::{InputImage, MAX_FILE_BYTES, MAX_PIXELS, decode};
-pub use read::{decode_bytes, read};
+pub use read::{decode_bytes, read, size};
 pub use resize::{Resize, mask_to, resized, to_size};
 
 use crate::AppError;

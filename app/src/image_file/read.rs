@@ -21,6 +21,21 @@ pub fn read(path: &Path) -> Result<InputImage, AppError> {
     decode(BufReader::new(file), image::ImageFormat::from_path(path).ok(), MAX_PIXELS).map_err(refuse)
 }
 
+/// Width and height of an image file, from its header alone.
+///
+/// # Errors
+/// Bad input, as [`read`].
+pub fn size(path: &Path) -> Result<(usize, usize), AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
+    let (file, _) = open_image(path)?;
+    let reader = image::ImageReader::new(BufReader::new(file)).with_guessed_format();
+    let (width, height) = reader
+        .map_err(|error| refuse(error.to_string()))?
+        .into_dimensions()
+        .map_err(|error| refuse(error.to_string()))?;
+    Ok((width as usize, height as usize))
+}
+
 /// Decodes an image file that is in memory; `name` is for messages.
 ///
 /// # Errors

@@ -14,6 +14,8 @@ pub struct ReplayOptions {
     pub models_dir: Option<PathBuf>,
     /// Folders of the images and add-ons that it was made with, beside those of the image and the current one.
     pub folders: Vec<PathBuf>,
+    /// Look for images and add-ons in these folders alone: the image may be anybody's.
+    pub only_folders: bool,
     /// The image that an image of another program began with, which such a file does not hold.
     pub image: Option<PathBuf>,
     /// Take files of the right names also where their hashes differ, and leave out options that this version does not

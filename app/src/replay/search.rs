@@ -19,9 +19,11 @@ pub(super) struct FileSearch<'a> {
 impl<'a> FileSearch<'a> {
     pub(super) fn of(options: &'a ReplayOptions) -> FileSearch<'a> {
         let mut folders = options.folders.clone();
-        folders.push(options.file.parent().map_or_else(PathBuf::new, Path::to_owned));
-        folders.push(PathBuf::new());
-        folders.dedup();
+        if !options.only_folders {
+            folders.push(options.file.parent().map_or_else(PathBuf::new, Path::to_owned));
+            folders.push(PathBuf::new());
+            folders.dedup();
+        }
         FileSearch {
             folders,
             models_dir: options.models_dir.as_deref(),

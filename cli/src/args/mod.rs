@@ -13,6 +13,8 @@ mod prompt_file;
 mod replay;
 mod sampler_numbers;
 mod sdxl;
+#[cfg(feature = "server")]
+mod serve;
 mod tokens;
 mod upscaling;
 
@@ -22,6 +24,8 @@ pub(crate) use drawing::DrawingArgs;
 pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
 pub(crate) use replay::ReplayArgs;
+#[cfg(feature = "server")]
+pub(crate) use serve::ServeArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscaling::UpscaleArgs;
 
@@ -221,6 +225,9 @@ pub(crate) enum Command {
     Samplers(SamplersArgs),
     /// Show the tokens, chunks and weights of a prompt, and its parts from step to step
     Tokens(TokensArgs),
+    /// Draw for other programs and for the page in a browser, over HTTP
+    #[cfg(feature = "server")]
+    Serve(Box<ServeArgs>),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
     /// Write the completions of a shell: bash, zsh, fish, powershell or elvish

@@ -1,0 +1,12 @@
+//! The server's integration tests, as one test binary: a real server on a free port of this machine, in this process.
+//!
+//! A new file of tests needs a line here; `.ci/rules` reports one that is missing.
+
+mod common;
+
+mod access;
+mod gallery;
+mod hostile;
+mod inspect;
+mod jobs;
+mod restart;
