@@ -148,7 +148,8 @@ export async function startMock({ port = 0, stepMs = Number(process.env.MOCK_STE
       send(response, "state", publicJob(job));
       if (["done", "failed", "cancelled"].includes(job.state)) {
         send(response, job.state, publicJob(job));
-        return response.end();
+        response.end();
+        return undefined;
       }
       state.streams.set(job.id, [...list, response]);
     } else list.add(response);
@@ -249,10 +250,10 @@ export async function startMock({ port = 0, stepMs = Number(process.env.MOCK_STE
       state.models.push(model);
       broadcast("models", {});
     },
-    restart: () => state.all.forEach((stream) => stream.destroy()),
     close: () => {
+      const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
-      return new Promise((resolve) => server.close(resolve));
+      return closed;
     },
   };
 }

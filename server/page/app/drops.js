@@ -4,7 +4,7 @@ import { useEffect } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { fileImage, isImageFile, isModelFile } from "../lib/image-source.js";
 import { go, route } from "../lib/router.js";
-import { change, inspected, readMetadata, sendToChange } from "../state/actions.js";
+import { inspected, readMetadata, sendToChange, takeSource } from "../state/actions.js";
 import { toast, toastError } from "../state/toasts.js";
 
 function take(file) {
@@ -14,7 +14,7 @@ function take(file) {
   } else if (!isImageFile(file)) {
     toast(t("drop.unknown", { name: file.name }), { kind: "error" });
   } else if (route.value.tab === "change") {
-    fileImage(file).then((source) => change.update({ source }), toastError);
+    fileImage(file).then(takeSource, toastError);
   } else {
     readMetadata(file);
   }

@@ -2,7 +2,7 @@
 import { get } from "../lib/api.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { t, tx } from "../lib/i18n.js";
-import { base64, fileImage, galleryImage, imageValue } from "../lib/image-source.js";
+import { base64, fileImage, galleryImage, imageValue, sizeClass } from "../lib/image-source.js";
 import { fitSize } from "../lib/sizes.js";
 import { record, route } from "../lib/router.js";
 import { useStore } from "../lib/store.js";
@@ -10,17 +10,18 @@ import { maskFile } from "../lib/strokes.js";
 import { IconButton } from "../parts/button.js";
 import { DrawBar } from "../parts/draw-bar.js";
 import { DropZone } from "../parts/drop-zone.js";
+import { Icon } from "../parts/icon.js";
 import { Message } from "../parts/message.js";
 import { PromptBox } from "../parts/prompt-box.js";
 import { Segmented } from "../parts/segmented.js";
 import { SettingsPanel } from "../parts/settings-panel.js";
 import { Results } from "../results/results.js";
-import { change } from "../state/actions.js";
+import { change, takeSource } from "../state/actions.js";
 import { send, setFailure } from "../state/send.js";
 import { modelNamed, server } from "../state/server.js";
 import { changeForm, fromParams, toParams } from "../state/settings.js";
 import { toastError } from "../state/toasts.js";
-import { changeView } from "../state/view.js";
+import { changeView, follow } from "../state/view.js";
 import { MaskEditor, emptyMask } from "./mask-editor.js";
 import { OutpaintEditor } from "./outpaint-editor.js";
 import { UpscalePanel } from "./upscale-panel.js";
@@ -53,7 +54,7 @@ function useAddress() {
     const name = params.get("image");
     if (name && name !== change.value.source?.name) {
       get(`images/${encodeURIComponent(name)}/metadata`).then(
-        ({ settings }) => change.update({ source: galleryImage({ name, width: settings.width, height: settings.height }) }),
+        ({ settings }) => takeSource(galleryImage({ name, width: settings.width, height: settings.height })),
         toastError,
       );
     }
@@ -108,6 +109,12 @@ function Source({ source, onFile, onRemove }) {
   `;
 }
 
+/** Before there is a result: the image itself, unless an editor shows it already. */
+function Empty({ source, shown }) {
+  if (source && shown) return html`<div class="result"><div class="open-image"><img class=${sizeClass(source)} src=${source.url} alt=${source.name} width=${source.width} height=${source.height} /></div></div>`;
+  return html`<div class="empty"><${Icon} name="change" size=${44} /><p>${t("change.empty")}</p></div>`;
+}
+
 export function ChangeTab() {
   useAddress();
   const { source, mode } = useStore(change);
@@ -120,7 +127,7 @@ export function ChangeTab() {
     change.update({ mode: next });
     setFailure(changeForm, null);
   };
-  const open = (file) => fileImage(file).then((next) => change.update({ source: next }), toastError);
+  const open = (file) => fileImage(file).then(takeSource, toastError);
 
   const run = async () => {
     if (busy) return;
@@ -130,7 +137,7 @@ export function ChangeTab() {
     const options = await requestOf(mode, source, mask).catch((failure) => void setFailure(changeForm, failure.message));
     const id = options && (await send(changeForm, mode, options, { before: source }));
     setBusy(false);
-    if (id) changeView.set({ id: null, index: 0 });
+    if (id) follow(changeView);
   };
   const onKeyDown = (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -156,7 +163,7 @@ export function ChangeTab() {
       <div class="bench">
         ${source && mode === "inpaint" && html`<${MaskEditor} key=${source.url} source=${source} mask=${mask} onChange=${(next) => setMasks({ ...masks, [source.url]: next })} />`}
         ${source && mode === "outpaint" && html`<${OutpaintEditor} form=${changeForm} source=${source} />`}
-        <${Results} verbs=${MODE_NAMES} view=${changeView} empty=${t("change.empty")} />
+        <${Results} verbs=${MODE_NAMES} view=${changeView} empty=${html`<${Empty} source=${source} shown=${mode !== "inpaint" && mode !== "outpaint"} />`} />
       </div>
     </div>
   `;

@@ -110,7 +110,7 @@ export function MaskEditor({ source, mask, onChange }) {
             style=${{ left: percentOf(cursor[0], width), top: percentOf(cursor[1], height), width: percentOf(size, width), height: percentOf(size, height) }}></span>`}
         </div>
       </div>
-      <p class="hint">${t("mask.help")}</p>
+      <p class="hint keys-help">${t("mask.help")}</p>
     </div>
   `;
 }

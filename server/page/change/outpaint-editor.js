@@ -58,15 +58,17 @@ export function OutpaintEditor({ form, source }) {
   const set = (edge, amount) => form.set(edge, amount || undefined);
   const x = (value) => `${(value / whole.width) * 100}%`;
   const y = (value) => `${(value / whole.height) * 100}%`;
+  const box = { left: x(marginX), top: y(marginY), width: x(width), height: y(height) };
   return html`
     <div class="outpaint">
       <div class="canvas-scroll">
         <div class="canvas-frame outpaint-frame" data-scale=${whole.width} style=${{ aspectRatio: `${whole.width} / ${whole.height}`, "--zoom": 1, "--ratio": whole.width / whole.height }}>
-          <div class="grown" style=${{ left: x(marginX), top: y(marginY), width: x(width), height: y(height) }}>
-            ${EDGES.map((edge) => html`<${Handle} key=${edge} edge=${edge} amount=${amounts[edge]} onMove=${(amount) => set(edge, amount)} />`)}
-          </div>
+          <div class="grown" style=${box}></div>
           <img src=${source.url} alt=${source.name} class=${source.width <= 160 ? "pixels" : ""} draggable=${false}
             style=${{ left: x(marginX + amounts.left), top: y(marginY + amounts.top), width: x(source.width), height: y(source.height) }} />
+          <div class="edges" style=${box}>
+            ${EDGES.map((edge) => html`<${Handle} key=${edge} edge=${edge} amount=${amounts[edge]} onMove=${(amount) => set(edge, amount)} />`)}
+          </div>
         </div>
       </div>
       <p class="hint">${t("outpaint.help", { width, height })}</p>

@@ -1,6 +1,7 @@
 // How an image that was dropped was made, by whatever program, and what can be done with it here.
 import { html } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
+import { sizeClass } from "../lib/image-source.js";
 import { useStore } from "../lib/store.js";
 import { Button } from "../parts/button.js";
 import { Dialog } from "../parts/dialog.js";
@@ -22,7 +23,7 @@ export function DroppedImage() {
   return html`
     <${Dialog} title=${source.name} wide onClose=${() => dropped.set(null)}>
       <div class="viewer">
-        <div class="viewer-image"><img class=${source.width <= 160 ? "pixels" : ""} src=${source.url} width=${source.width} height=${source.height} alt=${source.name} /></div>
+        <div class="viewer-image"><img class=${sizeClass(source)} src=${source.url} width=${source.width} height=${source.height} alt=${source.name} /></div>
         <div class="viewer-side">
           ${!has && html`<${Message} kind="info">${t("metadata.none")}<//>`}
           <div class="actions">

@@ -2,6 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { bytes, moment } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
+import { sizeClass } from "../lib/image-source.js";
 import { useStore } from "../lib/store.js";
 import { IconButton } from "../parts/button.js";
 import { Dialog } from "../parts/dialog.js";
@@ -50,7 +51,7 @@ export function Viewer() {
     <${Dialog} title=${image.name} wide onClose=${() => viewer.set(null)} onKeyDown=${onKeyDown}>
       <div class="viewer">
         <div class="viewer-image">
-          <img class=${image.width <= 160 ? "pixels" : ""} src=${imageUrl(image)} width=${image.width} height=${image.height} alt=${image.prompt || image.name} />
+          <img class=${sizeClass(image)} src=${imageUrl(image)} width=${image.width} height=${image.height} alt=${image.prompt || image.name} />
           ${index > 0 && html`<${IconButton} icon="chevron" kind="plain" class="previous" label=${t("viewer.previous")} onClick=${() => move(-1)} />`}
           ${index < images.length - 1 && html`<${IconButton} icon="chevron" kind="plain" class="next" label=${t("viewer.next")} onClick=${() => move(1)} />`}
         </div>

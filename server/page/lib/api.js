@@ -24,12 +24,13 @@ export function address(path) {
   return path.replace(/^\//, "");
 }
 
-/** The first requests were sent before the modules came; their answers are used once. */
-function started(path) {
+/** The first requests were sent before the modules came; their answers are used once, if they are of use. */
+async function started(url) {
   const boot = window.latentBoot;
-  const response = boot && boot[path];
-  if (response) delete boot[path];
-  return response;
+  const sent = boot[url];
+  delete boot[url];
+  const response = await Promise.resolve(sent).catch(() => null);
+  return response?.ok ? response : null;
 }
 
 /**
@@ -44,8 +45,9 @@ export async function request(method, path, { json, bytes, signal } = {}) {
   if (bytes !== undefined) headers["Content-Type"] = "application/octet-stream";
   let response;
   try {
-    response = await ((method === "GET" && started(url)) ||
-      fetch(url, { method, headers, signal, body: json === undefined ? bytes : JSON.stringify(json) }));
+    response =
+      (method === "GET" && (await started(url))) ||
+      (await fetch(url, { method, headers, signal, body: json === undefined ? bytes : JSON.stringify(json) }));
   } catch (failure) {
     if (failure.name === "AbortError") throw failure;
     throw new ApiError(0, { code: "unreachable", message: t("error.unreachable") });

@@ -4,9 +4,9 @@ import { language, t } from "./i18n.js";
 const number = (value, options) => new Intl.NumberFormat(language.value, options).format(value);
 
 /** Bytes in the largest unit that gives at least 1: `3.4 GB`. */
-export function bytes(count) {
+export function bytes(size) {
   const units = ["unit.bytes", "unit.kb", "unit.mb", "unit.gb", "unit.tb"];
-  let value = count;
+  let value = size;
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) {
     value /= 1000;
@@ -16,8 +16,11 @@ export function bytes(count) {
   return `${number(value, { maximumFractionDigits: digits })} ${t(units[unit])}`;
 }
 
+/** A whole number, with the language's separators: `3,001`. */
+export const count = (value) => number(value);
+
 /** Numbers of parameters: `859 M`. */
-export const compact = (count) => number(count, { notation: "compact", maximumFractionDigits: 1 });
+export const compact = (value) => number(value, { notation: "compact", maximumFractionDigits: 1 });
 
 export const percent = (part) => number(part, { style: "percent", maximumFractionDigits: 0 });
 

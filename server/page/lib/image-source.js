@@ -48,3 +48,6 @@ export async function imageValue(source) {
 
 export const isImageFile = (file) => file.type.startsWith("image/") || /\.(png|jpe?g|webp|gif|bmp|tiff?)$/i.test(file.name);
 export const isModelFile = (file) => /\.safetensors$/i.test(file.name);
+
+/** Classes for an image that is shown large: few pixels are shown as such, and small images are enlarged. */
+export const sizeClass = ({ width, height }) => `${Math.max(width, height) < 560 ? "small" : ""} ${width <= 160 ? "pixels" : ""}`;

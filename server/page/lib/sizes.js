@@ -15,7 +15,7 @@ export function sizesFor(model) {
   if (model?.base?.startsWith("sdxl") && width === 1024) return list(SDXL);
   if (width === 512 && height === 512) return list(SD);
   const area = width * height;
-  const multiple = area >= 256 * 256 ? 64 : 8;
+  const multiple = area > 512 * 512 ? 64 : 8;
   const round = (value) => Math.max(multiple, Math.round(value / multiple) * multiple);
   return list(RATIOS.map(([x, y]) => [round(Math.sqrt((area * x) / y)), round(Math.sqrt((area * y) / x))]));
 }
@@ -23,7 +23,7 @@ export function sizesFor(model) {
 /** The nearest sides that models can draw, for an image to be redrawn: about as many pixels as the model's own. */
 export function fitSize(image, model) {
   const own = (model?.defaults?.width ?? 512) * (model?.defaults?.height ?? 512);
-  const multiple = own >= 256 * 256 ? 64 : 8;
+  const multiple = own > 512 * 512 ? 64 : 8;
   const factor = Math.sqrt(own / (image.width * image.height));
   const scale = factor < 1 || factor > 1.6 ? factor : 1;
   const round = (value) => Math.max(multiple, Math.round((value * scale) / multiple) * multiple);

@@ -1,7 +1,7 @@
 // What a model file is, what it can be used for, and what is in it. Of a file that was dropped, the header alone is read.
 import { get, postBytes } from "../lib/api.js";
-import { html, useEffect, useState } from "../lib/html.js";
-import { bytes, compact } from "../lib/format.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { bytes, compact, count } from "../lib/format.js";
 import { t, tx, txOr } from "../lib/i18n.js";
 import { go } from "../lib/router.js";
 import { readHeader, tensorBytes } from "../lib/safetensors.js";
@@ -12,6 +12,9 @@ import { change } from "../state/actions.js";
 import { changeForm, drawForm } from "../state/settings.js";
 import { MetadataList } from "./metadata-list.js";
 import { TensorTree } from "./tensor-tree.js";
+
+/** What the page can do with a model. */
+const VERBS = ["txt2img", "img2img", "inpaint", "outpaint", "edit", "grid"];
 
 /** Of a file on this computer: its tensors from here, what they mean from the server. */
 async function inspectFile(file, show) {
@@ -45,9 +48,9 @@ function useInspection(chosen) {
 function Uses({ report, name, here }) {
   const use = (verb) => {
     const model = name.replace(/\.safetensors$/i, "");
-    if (verb === "txt2img") {
+    if (verb === "txt2img" || verb === "grid") {
       drawForm.set("model", model);
-      go("draw");
+      go(verb === "grid" ? "plots" : "draw");
     } else {
       changeForm.set("model", model);
       change.update({ mode: verb });
@@ -56,7 +59,7 @@ function Uses({ report, name, here }) {
   };
   return html`
     <div class="uses">
-      ${report.verbs.map((verb) =>
+      ${report.verbs.filter((verb) => VERBS.includes(verb)).map((verb) =>
         here
           ? html`<${Button} small key=${verb} icon="spark" onClick=${() => use(verb)}>${txOr("mode", verb, verb)}<//>`
           : html`<span class="badge" key=${verb}>${txOr("mode", verb, verb)}</span>`,
@@ -74,7 +77,7 @@ function Facts({ found }) {
     ["prediction", report.prediction],
     ["layout", report.layout],
     ["size", bytes(found.bytes)],
-    ["tensors", compact(report.tensors ?? found.tensors.length)],
+    ["tensors", count(report.tensors ?? found.tensors.length)],
     ["memory", (report.memory_estimate ?? []).map(({ side, bytes: needed }) => `${side}²: ${bytes(needed)}`).join(", ")],
     ["ranks", report.lora && Object.keys(report.lora.ranks).join(", ")],
   ];
@@ -105,7 +108,7 @@ function Report({ found, chosen }) {
   const lacks = report.lacks ?? [];
   return html`
     <div class="card">
-      <p class="what"><strong>${txOr("kind", report.kind, report.kind)}</strong> ${report.purpose && html`<span class="hint">${report.purpose}</span>`}</p>
+      <p class="what"><strong>${txOr("kind", report.kind, report.kind)}</strong></p>
       ${report.verbs?.length > 0 && html`<${Uses} report=${report} name=${chosen.name} here=${!chosen.file} />`}
       ${lacks.length > 0 && html`<${Message} kind="warning">${t("inspect.lacks", { parts: lacks.map((part) => part.name ?? part).join(", ") })}<//>`}
       ${advice.length > 0 && html`<${Message} kind="info">${advice.map((line) => html`<p key=${line}>${line}</p>`)}<//>`}
@@ -117,9 +120,13 @@ function Report({ found, chosen }) {
 
 export function Inspection({ chosen }) {
   const found = useInspection(chosen);
+  const top = useRef(null);
+  useEffect(() => {
+    if (matchMedia("(max-width: 1000px)").matches) top.current.scrollIntoView({ block: "start" });
+  }, []);
   const entries = Object.entries(found.metadata ?? {});
   return html`
-    <div class="inspection">
+    <div class="inspection" ref=${top}>
       <h2 class="file-title">${chosen.name}</h2>
       ${found.failure && html`<${Message}>${found.failure}<//>`}
       ${found.loading && html`<p class="hint" role="status">${t("inspect.reading")}</p>`}

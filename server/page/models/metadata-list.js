@@ -29,7 +29,7 @@ function Value({ value }) {
 }
 
 export const MetadataList = ({ entries }) => html`
-  <dl class="metadata">
+  <dl class="model-metadata">
     ${entries.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><${Value} value=${value} /></div>`)}
   </dl>
 `;

@@ -71,7 +71,7 @@ export function PromptBox({ form, name, label, placeholder, rows = 3, autofocus 
   return html`
     <${Field} label=${label} error=${error} aside=${aside}>
       ${(attributes) => html`
-        <textarea ref=${area} class="prompt" rows=${rows} ...${attributes} value=${text} placeholder=${placeholder} spellcheck="false" autocapitalize="off"
+        <textarea ref=${area} class="prompt" rows=${rows} ...${attributes} value=${text} placeholder=${placeholder} spellcheck=${false} autocapitalize="off"
           aria-keyshortcuts="Control+ArrowUp Control+ArrowDown Control+Enter" onKeyDown=${onKeyDown}
           onInput=${(event) => form.set(name, event.target.value || undefined)}></textarea>
       `}

@@ -39,7 +39,7 @@ export function SizeField({ form, model }) {
       <div class="two">
         <${NumberField} label=${t("option.width")} error=${errors.width} value=${values.width} fallback=${defaultOf("width", model)} min=${8}
           max=${limits?.max_width ?? 4096} step=${step} onChange=${(value) => form.set("width", value)} />
-        <${IconButton} icon="vary" label=${t("size.swap")} onClick=${() => set(height, width)} />
+        <${IconButton} icon="swap" label=${t("size.swap")} onClick=${() => set(height, width)} />
         <${NumberField} label=${t("option.height")} error=${errors.height} value=${values.height} fallback=${defaultOf("height", model)} min=${8}
           max=${limits?.max_height ?? 4096} step=${step} onChange=${(value) => form.set("height", value)} />
       </div>

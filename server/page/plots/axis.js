@@ -27,7 +27,7 @@ export function Axis({ title, axis, error, onChange }) {
     <fieldset class="axis">
       <legend class="unseen">${title}</legend>
       <${ChoiceField} label=${title} required choices=${choices} value=${axis.option} onChange=${(option) => onChange({ option, text: "" })} />
-      <${Field} label=${t("plots.values", { n: values.length })} error=${error} hint=${names.length ? undefined : tx("plotsHint", axis.option === "prompt" ? "prompt" : "number")}>
+      <${Field} label=${t("plots.values")} aside=${values.length} error=${error} hint=${names.length ? undefined : tx("plotsHint", axis.option === "prompt" ? "prompt" : "number")}>
         ${(attributes) => html`<input type="text" ...${attributes} value=${axis.text} onInput=${(event) => onChange({ ...axis, text: event.target.value })} />`}
       <//>
       ${names.length > 0 &&

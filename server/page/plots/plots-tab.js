@@ -4,12 +4,13 @@ import { t } from "../lib/i18n.js";
 import { axisValues } from "../lib/axes.js";
 import { Store, useStore } from "../lib/store.js";
 import { DrawBar } from "../parts/draw-bar.js";
+import { Icon } from "../parts/icon.js";
 import { PromptBox } from "../parts/prompt-box.js";
 import { SettingsPanel } from "../parts/settings-panel.js";
 import { Results } from "../results/results.js";
 import { send, setFailure } from "../state/send.js";
 import { drawForm } from "../state/settings.js";
-import { plotView } from "../state/view.js";
+import { follow, plotView } from "../state/view.js";
 import { Axis } from "./axis.js";
 
 const VERBS = ["grid"];
@@ -34,7 +35,7 @@ export function PlotsTab() {
     setBusy(true);
     const id = await send(drawForm, "grid", { x: axisOf(x), y: down > 0 ? axisOf(y) : undefined, batch_count: undefined });
     setBusy(false);
-    if (id) plotView.set({ id: null, index: 0 });
+    if (id) follow(plotView);
   };
   const onKeyDown = (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -55,7 +56,7 @@ export function PlotsTab() {
         </div>
         <${DrawBar} form=${drawForm} label=${t("plots.button")} busy=${busy} count=${false} onDraw=${draw} />
       </section>
-      <${Results} verbs=${VERBS} view=${plotView} empty=${t("plots.empty")} />
+      <${Results} verbs=${VERBS} view=${plotView} empty=${html`<div class="empty"><${Icon} name="plots" size=${44} /><p>${t("plots.empty")}</p></div>`} />
     </div>
   `;
 }

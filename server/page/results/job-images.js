@@ -4,6 +4,7 @@ import { t } from "../lib/i18n.js";
 import { Compare } from "../parts/compare.js";
 import { IconButton } from "../parts/button.js";
 import { ImageActions } from "./image-actions.js";
+import { sizeClass } from "../lib/image-source.js";
 import { imageUrl } from "../state/jobs.js";
 import { viewer } from "../state/actions.js";
 
@@ -44,7 +45,7 @@ export function JobImages({ job, index, list, before, setBefore, onIndex }) {
         ${before && shown
           ? html`<${Compare} before=${shown.url} after=${imageUrl(image)} width=${image.width} height=${image.height} />`
           : html`<button type="button" class="open-image" aria-label=${t("image.open")} onClick=${open}>
-              <img class=${image.width <= 160 ? "pixels" : ""} src=${imageUrl(image)} width=${image.width} height=${image.height} alt=${prompt || image.name} />
+              <img class=${sizeClass(image)} src=${imageUrl(image)} width=${image.width} height=${image.height} alt=${prompt || image.name} />
             </button>`}
         ${images.length > 1 && html`<${IconButton} icon="gallery" kind="plain" class="to-grid" label=${t("results.grid")} onClick=${() => setGrid(true)} />`}
       </div>

@@ -2,8 +2,8 @@
 import { html, useState } from "../lib/html.js";
 import { t, tx } from "../lib/i18n.js";
 import { useStore } from "../lib/store.js";
-import { Icon } from "../parts/icon.js";
 import { jobs, listJobs } from "../state/jobs.js";
+import { SOURCE } from "../state/view.js";
 import { JobImages } from "./job-images.js";
 import { JobProgress } from "./job-progress.js";
 import { JobProblem } from "./job-problem.js";
@@ -13,10 +13,11 @@ const isLive = (job) => job.state === "queued" || job.state === "running";
 
 /** The job to show: the chosen one, or the one that runs, or the next, or the newest. */
 function shownJob(list, id) {
+  if (id === SOURCE) return undefined;
   return list.find((job) => job.id === id) ?? list.find((job) => job.state === "running") ?? list.filter((job) => job.state === "queued").at(-1) ?? list[0];
 }
 
-/** @param {{verbs: string[], view: import("../lib/store.js").Store<{id: string|null, index: number}>, empty: string}} props */
+/** @param {{verbs: string[], view: import("../lib/store.js").Store<{id: string|null, index: number}>, empty: any}} props what is shown before there is a result */
 export function Results({ verbs, view, empty }) {
   const { byId } = useStore(jobs);
   const { id, index } = useStore(view);
@@ -30,7 +31,7 @@ export function Results({ verbs, view, empty }) {
   return html`
     <section class="results" aria-label=${t("results.title")}>
       <div class="stage">
-        ${!job && html`<div class="empty"><${Icon} name="image" size=${44} /><p>${empty}</p></div>`}
+        ${!job && empty}
         ${job && isLive(job) && html`<${JobProgress} key=${job.id} job=${job} />`}
         ${job && !isLive(job) && html`<${JobProblem} job=${job} />`}
         ${job &&

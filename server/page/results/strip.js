@@ -18,7 +18,7 @@ function Tile({ tile, chosen, onChoose }) {
   if (image) inside = html`<img src=${thumbnailUrl(image)} alt="" loading="lazy" />`;
   else if (job.state === "running") {
     inside = html`${job.preview ? html`<img src=${job.preview} alt="" />` : html`<${Icon} name="spark" size=${22} />`}
-      <span class="tile-progress">${percent(job.progress ?? 0)}</span>`;
+      <span class="tile-progress" data-part=${percent(job.progress ?? 0)}></span>`;
   }
   return html`
     <li>

@@ -7,6 +7,7 @@ import { Store } from "../lib/store.js";
 import { submit } from "./jobs.js";
 import { drawForm, changeForm, fromOptions, toParams } from "./settings.js";
 import { toast, toastError } from "./toasts.js";
+import { SOURCE, changeView } from "./view.js";
 
 /** The image that the Change tab works on, and how. */
 export const change = new Store({ source: null, mode: "img2img" });
@@ -63,9 +64,16 @@ export async function vary(image, strength = null) {
   }
 }
 
+/** Makes an image the one to change, and shows it in place of earlier results. */
+export function takeSource(source) {
+  change.update({ source });
+  changeView.set({ id: SOURCE, index: 0 });
+}
+
 /** Opens an image in the Change tab. @param {import("../lib/image-source.js").ImageSource} source */
 export function sendToChange(source, mode = change.value.mode, prompt = undefined) {
-  change.set({ source, mode });
+  change.update({ mode });
+  takeSource(source);
   if (prompt !== undefined) changeForm.set("prompt", prompt || undefined);
   viewer.set(null);
   dropped.set(null);
