@@ -45,3 +45,31 @@ test("nothing inline that the content security policy forbids", () => {
   assert.doesNotMatch(html, /\son\w+=|\sstyle=|<style|<script(?![^>]*\ssrc=)/);
   for (const path of modules()) assert.doesNotMatch(read(path), /\beval\(|new Function|innerHTML|\sstyle="/, path);
 });
+
+test("no import is left over, and none is missing in its module", () => {
+  const problems = [];
+  for (const path of modules()) {
+    const code = read(path);
+    for (const [, names, from] of code.matchAll(/import \{([^}]*)\} from "([^"]+)"/g)) {
+      const source = from.startsWith(".") && read(join(path, "..", from));
+      for (const name of names.split(",").map((each) => each.trim()).filter(Boolean)) {
+        const own = name.split(" as ").at(-1);
+        if (code.split(new RegExp(`\\b${own}\\b`)).length < 3) problems.push(`${path} does not use ${own}`);
+        const exported = new RegExp(`export [^;]*\\b${name.split(" as ")[0]}\\b`);
+        if (source && !from.includes("vendor/") && !exported.test(source)) problems.push(`${from} does not export ${name}`);
+      }
+    }
+  }
+  assert.deepEqual(problems, []);
+});
+
+test("every export is used", () => {
+  const all = modules().map((path) => [path, read(path)]);
+  const unused = all.flatMap(([path, code]) =>
+    [...code.matchAll(/^export (?:async )?(?:const|function|class) (\w+)/gm)]
+      .map((match) => match[1])
+      .filter((name) => !all.some(([other, text]) => other !== path && new RegExp(`\\b${name}\\b`).test(text)))
+      .map((name) => `${path}: ${name}`),
+  );
+  assert.deepEqual(unused, []);
+});

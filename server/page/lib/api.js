@@ -1,7 +1,7 @@
 // Requests to the server. Whatever goes wrong becomes an `ApiError` with one line for a person.
 import { t } from "./i18n.js";
 
-export class ApiError extends Error {
+class ApiError extends Error {
   /** @param {number} status 0 if there was no answer  @param {{code?: string, message?: string, field?: string}} error */
   constructor(status, error, retryAfter = null) {
     super(error.message || t("error.status", { status }));

@@ -9,7 +9,7 @@ const SHOWN = "#10b8a6";
  */
 
 /** A canvas as large as the image. */
-export function maskCanvas(width, height) {
+function maskCanvas(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;

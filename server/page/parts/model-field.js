@@ -8,7 +8,7 @@ import { Field } from "./field.js";
 import { Message } from "./message.js";
 
 /** Models that can do a verb, in groups of one family. */
-export function modelsFor(models, verb) {
+function modelsFor(models, verb) {
   const groups = new Map();
   for (const model of models ?? []) {
     if (model.kind !== "model" || !model.draws || (model.verbs && !model.verbs.includes(verb))) continue;

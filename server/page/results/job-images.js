@@ -52,7 +52,7 @@ export function JobImages({ job, index, list, before, setBefore, onIndex }) {
       <figcaption>
         <p class="prompt-line" title=${prompt}>${prompt}</p>
         <p class="hint">
-          ${image.width} × ${image.height} · ${t("option.seed")} ${image.seed}${images.length > 1 ? ` · ${t("results.number", { n: index + 1, all: images.length })}` : ""}
+          ${image.width} × ${image.height}${image.seed === null ? "" : ` · ${t("option.seed")} ${image.seed}`}${images.length > 1 ? ` · ${t("results.number", { n: index + 1, all: images.length })}` : ""}
           ${before && !job.before ? ` · ${t("compare.choose")}` : ""}
         </p>
       </figcaption>

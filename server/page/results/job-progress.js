@@ -8,7 +8,7 @@ import { cancel, imageUrl } from "../state/jobs.js";
 import { toastError } from "../state/toasts.js";
 
 function statusOf(job) {
-  if (job.state === "queued") return job.position > 1 ? t("job.position", { position: job.position }) : t("job.next");
+  if (job.state === "queued") return job.position > 0 ? t("job.before", { n: job.position }) : t("job.next");
   const { loading } = job;
   if (loading?.total) return t("job.loading", { part: loading.component, read: bytes(loading.read), total: bytes(loading.total) });
   if (job.stage === "sampling" && job.steps) return t("job.step", { step: job.step ?? 0, steps: job.steps });

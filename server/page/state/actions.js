@@ -5,6 +5,7 @@ import { fileImage, galleryImage, imageValue } from "../lib/image-source.js";
 import { go } from "../lib/router.js";
 import { Store } from "../lib/store.js";
 import { submit } from "./jobs.js";
+import { server } from "./server.js";
 import { drawForm, changeForm, fromOptions, toParams } from "./settings.js";
 import { toast, toastError } from "./toasts.js";
 import { SOURCE, changeView } from "./view.js";
@@ -20,10 +21,24 @@ export const inspected = new Store(null);
 
 export const metadataOf = (name) => get(imagePath(name, "/metadata"));
 
+/** Other programs write labels, such as `Euler a`, where the server has names. */
+function nameIn(list, written) {
+  const same = (text) => String(text).toLowerCase() === String(written).toLowerCase();
+  return list?.find(({ id, name }) => same(id) || same(name))?.id ?? written;
+}
+
 /** The settings of an image, as options. They are those of its job, or what its metadata says. */
-export function optionsOf(metadata) {
+function optionsOf(metadata) {
   if (metadata.job) return metadata.job.options;
-  return { prompt: metadata.prompt, negative_prompt: metadata.negative_prompt, ...metadata.settings };
+  const { settings = {} } = metadata;
+  const { samplers, schedulers } = server.value.info ?? {};
+  return {
+    prompt: metadata.prompt,
+    negative_prompt: metadata.negative_prompt,
+    ...settings,
+    sampler: nameIn(samplers, settings.sampler),
+    scheduler: nameIn(schedulers, settings.scheduler),
+  };
 }
 
 export function takeSettings(metadata) {

@@ -18,7 +18,7 @@ const emit = (name, data) => listeners.forEach((listener) => listener(name, data
 
 onUnauthorized(() => server.update({ needsKey: true }));
 
-export async function loadModels() {
+async function loadModels() {
   const { models } = await get("models");
   server.update({ models });
 }
