@@ -239,21 +239,27 @@ test("settings are in the address", async () =>
     await page.waitForFunction(() => !location.hash.includes("steps="));
   }));
 
-test("errors are told at their field", async () =>
+test("errors are told at their field, or at the button if the page does not show it", async () =>
   onPage("", WIDE, async (page) => {
     await page.evaluate(() => {
       const real = window.fetch;
-      window.fetch = (url, rest) =>
-        rest?.method === "POST" && String(url).endsWith("/jobs")
-          ? Promise.resolve(new Response(JSON.stringify({ error: { code: "bad_input", message: "s-noise must not be negative", field: "s-noise" } }), { status: 400 }))
-          : real(url, rest);
+      window.refuse = (field) => {
+        const error = { code: "bad_input", message: `${field} is wrong`, field };
+        window.fetch = (url, rest) =>
+          rest?.method === "POST" && String(url).endsWith("/jobs") ? Promise.resolve(new Response(JSON.stringify({ error }), { status: 400 })) : real(url, rest);
+      };
+      window.refuse("s-noise");
     });
     await prompt(page).fill("a cat");
     await page.keyboard.press("Control+Enter");
     const error = page.locator(".field.has-error");
     await error.waitFor({ state: "visible" });
-    assert.match(await error.innerText(), /Noise factor[\s\S]*must not be negative/);
+    assert.match(await error.innerText(), /Noise factor[\s\S]*is wrong/);
+    await page.waitForFunction(() => document.activeElement.matches('[aria-invalid="true"]'));
     assert.deepEqual(await violations(page), []);
+    await page.evaluate(() => window.refuse("device"));
+    await drawButton(page).click();
+    await page.locator(".draw-bar .message.error", { hasText: "device is wrong" }).waitFor();
   }));
 
 test("emphasis by keyboard, and the number of tokens", async () =>

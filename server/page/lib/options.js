@@ -11,6 +11,7 @@ const FROM_TEXT = ["txt2img", "grid"];
  * @property {"integer"|"number"|"switch"|"choice"|"text"|"model"} kind
  * @property {string[]} verbs
  * @property {unknown} [fallback] what counts if neither a person nor the model says otherwise
+ * @property {Record<string, unknown>} [fallbacks] the same for single verbs
  * @property {number} [min] @property {number} [max] @property {number} [step]
  * @property {string[]} [choices] names; their texts are `choice.NAME`
  * @property {string} [choicesOf] a list in the server's info
@@ -25,7 +26,7 @@ const option = (name, group, kind, rest = {}) => ({ name, group, kind, verbs: DR
 export const OPTIONS = [
   option("steps", "basic", "integer", { min: 1, max: 60, fallback: 20 }),
   option("cfg_scale", "basic", "number", { min: 1, max: 20, step: 0.5, fallback: 7 }),
-  option("strength", "basic", "number", { min: 0, max: 1, step: 0.05, fallback: 0.75, verbs: ["img2img", "inpaint", "outpaint"] }),
+  option("strength", "basic", "number", { min: 0, max: 1, step: 0.05, fallback: 0.75, fallbacks: { inpaint: 1, outpaint: 1 }, verbs: ["img2img", "inpaint", "outpaint"] }),
   option("img_cfg_scale", "basic", "number", { min: 0, max: 5, step: 0.1, fallback: 1.5, verbs: ["edit"] }),
 
   option("fill", "mask", "choice", { choicesOf: "fills", fallback: "original", verbs: ["inpaint"] }),
@@ -94,6 +95,9 @@ export const optionNamed = (name) => BY_NAME.get(name);
 const OTHERS = ["prompt", "negative_prompt", "model", "width", "height", "seed", "batch_count", "lora", "embedding", "control_image"];
 const AMOUNTS = ["left", "right", "top", "bottom", "scale"];
 const NUMBERS = new Set(["width", "height", "seed", "batch_count", ...AMOUNTS]);
+
+/** Whether a setting is one of the panel, and not of the prompts, the editors or the bar below. */
+export const isInPanel = (name) => BY_NAME.has(name) || ["model", "width", "height", "seed", "lora", "control_image"].includes(name);
 
 /** Whether the page has a field for a setting. */
 export const isKnown = (name) => BY_NAME.has(name) || OTHERS.includes(name) || AMOUNTS.includes(name);

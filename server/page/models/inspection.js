@@ -104,7 +104,8 @@ function Components({ list }) {
 
 function Report({ found, chosen }) {
   const { report } = found;
-  const advice = report.advice ?? [];
+  // Where to put a file is of use only for one that is not there yet.
+  const advice = chosen.file ? (report.advice ?? []) : [report.kind === "model" && report.problem].filter(Boolean);
   const lacks = report.lacks ?? [];
   return html`
     <div class="card">

@@ -21,7 +21,7 @@ export function Field({ label, hint, error, onReset, aside, inline = false, chil
       <div class="field-head">
         <label for=${id}>${label}</label>
         ${onReset && html`<${IconButton} icon="reset" size=${14} class="tiny" label=${t("field.reset", { name: label })} onClick=${onReset} />`}
-        ${aside && html`<span class="field-aside">${aside}</span>`}
+        ${aside !== undefined && aside !== null && html`<span class="field-aside">${aside}</span>`}
       </div>
       ${control}
       ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}

@@ -23,13 +23,13 @@ function allChoices(option, { info, models }) {
   return option.models ? [...own, ...modelsOfKind(models, option.models).map(({ name }) => ({ value: name, label: name }))] : own;
 }
 
-/** @param {{option: import("../lib/options.js").Option, form: import("../state/settings.js").Form, model: any}} props */
-export function OptionField({ option, form, model }) {
+/** @param {{option: import("../lib/options.js").Option, form: import("../state/settings.js").Form, model: any, verb: string}} props */
+export function OptionField({ option, form, model, verb }) {
   const { name, kind } = option;
   const state = useStore(server);
   const value = useStore(form.values, (values) => values[name]);
   const error = useStore(form.errors, (errors) => errors[name]);
-  const fallback = defaultOf(name, model);
+  const fallback = defaultOf(name, model, verb);
   const shared = { label: tx("option", name), hint: txOr("hint", name, undefined), error, value, onChange: (next) => form.set(name, next) };
 
   if (kind === "switch") return html`<${SwitchField} ...${shared} />`;

@@ -1,7 +1,7 @@
 // All settings of a form: the usual ones open, the others in folds.
 import { html, useEffect, useState } from "../lib/html.js";
 import { t, tx } from "../lib/i18n.js";
-import { GROUPS, OPTIONS, appliesTo } from "../lib/options.js";
+import { GROUPS, OPTIONS, appliesTo, isInPanel } from "../lib/options.js";
 import { useStore } from "../lib/store.js";
 import { modelNamed, server } from "../state/server.js";
 import { Button } from "./button.js";
@@ -13,7 +13,7 @@ import { OptionField } from "./option-field.js";
 import { SeedField } from "./seed-field.js";
 import { SizeField } from "./size-field.js";
 
-function Group({ name, options, form, model }) {
+function Group({ name, options, form, model, verb }) {
   const values = useStore(form.values);
   const errors = useStore(form.errors);
   const names = options.map((option) => option.name);
@@ -22,7 +22,7 @@ function Group({ name, options, form, model }) {
   const reset = () => changed.forEach((each) => form.set(each, undefined));
   return html`
     <${Fold} title=${tx("group", name)} changed=${changed.length} open=${wrong || name === "mask" || undefined}>
-      ${options.map((option) => html`<${OptionField} key=${option.name} option=${option} form=${form} model=${model} />`)}
+      ${options.map((option) => html`<${OptionField} key=${option.name} option=${option} form=${form} model=${model} verb=${verb} />`)}
       ${name === "control" &&
       values.control_net &&
       html`<${ImageField} label=${t("control.image")} source=${values.control_image} error=${errors.control_image} onChange=${(source) => form.set("control_image", source)} />`}
@@ -36,8 +36,8 @@ const narrow = matchMedia("(max-width: 820px)");
 /** On a phone the settings are folded, so that the results follow the prompt. */
 export function SettingsPanel(props) {
   const [isNarrow, setNarrow] = useState(narrow.matches);
-  const count = useStore(props.form.values, (values) => Object.keys(values).filter((name) => !name.endsWith("prompt") && name !== "batch_count").length);
-  const wrong = useStore(props.form.errors, (errors) => Object.keys(errors).some((name) => !name.endsWith("prompt")));
+  const count = useStore(props.form.values, (values) => Object.keys(values).filter(isInPanel).length);
+  const wrong = useStore(props.form.errors, (errors) => Object.keys(errors).some(isInPanel));
   useEffect(() => {
     const change = () => setNarrow(narrow.matches);
     narrow.addEventListener("change", change);
@@ -58,14 +58,14 @@ function AllSettings({ form, verb, size = true }) {
       <${ModelField} form=${form} verb=${verb} />
       ${size && html`<${SizeField} form=${form} model=${model} />`}
       <div class="stack">
-        ${of("basic").map((option) => html`<${OptionField} key=${option.name} option=${option} form=${form} model=${model} />`)}
+        ${of("basic").map((option) => html`<${OptionField} key=${option.name} option=${option} form=${form} model=${model} verb=${verb} />`)}
       </div>
       <${SeedField} form=${form} />
       <${LoraField} form=${form} model=${model} />
       <div class="folds">
         ${GROUPS.map((group) => [group, of(group)])
           .filter(([, options]) => options.length > 0)
-          .map(([group, options]) => html`<${Group} key=${group} name=${group} options=${options} form=${form} model=${model} />`)}
+          .map(([group, options]) => html`<${Group} key=${group} name=${group} options=${options} form=${form} model=${model} verb=${verb} />`)}
       </div>
     </div>
   `;

@@ -6,6 +6,9 @@ import { Store } from "../lib/store.js";
 import { submit } from "./jobs.js";
 import { server } from "./server.js";
 
+/** Milliseconds after which the page certainly shows a change. */
+const RENDERED = 80;
+
 /** What went wrong with a form as a whole, by form. */
 export const failures = new Store(new Map());
 
@@ -22,14 +25,23 @@ function textOf(failure) {
   return failure.message;
 }
 
+/** Tells an error at its field and leads there; if the page does not show that field, it is told at the button. */
+function showAtField(form, name, text) {
+  form.errors.set({ [name]: text });
+  setTimeout(() => {
+    const field = document.querySelector('[aria-invalid="true"]');
+    if (field) field.focus();
+    else if (!document.querySelector(".has-error, .message.error")) setFailure(form, text);
+  }, RENDERED);
+}
+
 /**
  * @param {import("./settings.js").Form} form @param {string} verb
  * @param {Record<string, unknown>} [extra] options beside those of the form; undefined leaves one out
- * @param {{before?: import("../lib/image-source.js").ImageSource|null, fields?: string[]}} [rest] `fields` are those that have
- *   a place of their own for an error
+ * @param {{before?: import("../lib/image-source.js").ImageSource|null}} [rest]
  * @returns {Promise<string|null>} the job, or null if there is none
  */
-export async function send(form, verb, extra = {}, { before = null, fields = null } = {}) {
+export async function send(form, verb, extra = {}, { before = null } = {}) {
   form.errors.set({});
   setFailure(form, null);
   try {
@@ -42,7 +54,7 @@ export async function send(form, verb, extra = {}, { before = null, fields = nul
     if (limit && body > limit) throw Object.assign(new Error(t("error.tooLarge")), { field: "image" });
     return await submit(verb, options, { before });
   } catch (failure) {
-    if (failure.field && (!fields || fields.includes(failure.field))) form.errors.set({ [failure.field]: textOf(failure) });
+    if (failure.field) showAtField(form, failure.field, textOf(failure));
     else setFailure(form, textOf(failure));
     return null;
   }

@@ -35,11 +35,12 @@ export const drawForm = new Form();
 export const changeForm = new Form();
 
 /** The value that counts if a person sets none. */
-export function defaultOf(name, model) {
+export function defaultOf(name, model, verb) {
   const own = model?.defaults?.[name];
   if (own !== undefined && own !== null) return own;
   if (name === "width" || name === "height") return 512;
-  return optionNamed(name)?.fallback;
+  const option = optionNamed(name);
+  return option?.fallbacks?.[verb] ?? option?.fallback;
 }
 
 /** Settings as the parameters of a link. */
