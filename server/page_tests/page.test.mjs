@@ -346,6 +346,29 @@ test("an image that is pasted can be changed", async () =>
     assert.match(page.url(), /#\/change/);
   }));
 
+test("an image is redrawn at its own size or another, and enlarged", async () =>
+  onPage("#/change/img2img", WIDE, async (page) => {
+    await page.locator(".side input[type=file]").setInputFiles({ name: "photo.png", mimeType: "image/png", buffer: png(96, 64, landscape(96, 64, 3)) });
+    await page.waitForSelector(".bench .result img");
+    const submitted = async () => {
+      const sent = page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/jobs"));
+      await drawButton(page).click();
+      return (await sent).postDataJSON();
+    };
+    await prompt(page).fill("a boat");
+    await field(page, "Width").fill("128");
+    const redraw = await submitted();
+    assert.equal(redraw.verb, "img2img");
+    assert.equal(redraw.options.width, 128);
+    assert.ok(redraw.options.height % 8 === 0);
+    await page.waitForSelector("figure.result");
+    await page.locator(".segmented label", { hasText: "Upscale" }).click();
+    const upscale = await submitted();
+    assert.equal(upscale.verb, "upscale");
+    assert.deepEqual(Object.keys(upscale.options).sort(), ["image", "model", "scale"]);
+    await page.waitForFunction(() => document.querySelectorAll(".strip .tile img").length >= 2);
+  }));
+
 test("deleting can be undone", async () =>
   onPage("", WIDE, async (page) => {
     await draw(page, "a green square to delete");

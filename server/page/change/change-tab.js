@@ -33,14 +33,17 @@ const MODES = [
   ["edit", "draw"],
   ["upscale", "zoomIn"],
 ];
+/** Modes in which the image may become another size. */
+const RESIZED = ["img2img", "edit"];
 const MODE_NAMES = MODES.map(([name]) => name);
 /** Settings that a mode does not have, although the form may have them from another mode. */
+const SIZE = { width: undefined, height: undefined };
 const EDGES = { left: undefined, right: undefined, top: undefined, bottom: undefined };
 const MASKING = { fill: undefined, mask_blur: undefined, only_masked: undefined, padding: undefined, invert: undefined };
 const OUTSIDE = {
   img2img: { ...EDGES, ...MASKING, img_cfg_scale: undefined },
-  inpaint: { ...EDGES, img_cfg_scale: undefined, resize: undefined },
-  outpaint: { ...MASKING, mask_blur: null, img_cfg_scale: undefined, resize: undefined },
+  inpaint: { ...EDGES, ...SIZE, img_cfg_scale: undefined, resize: undefined },
+  outpaint: { ...MASKING, ...SIZE, mask_blur: null, img_cfg_scale: undefined, resize: undefined },
   edit: { ...EDGES, ...MASKING, strength: undefined },
 };
 
@@ -78,7 +81,7 @@ async function requestOf(mode, source, mask) {
   }
   const options = { ...OUTSIDE[mode], scale: undefined, upscale_model: undefined, image };
   if (options.mask_blur === null) options.mask_blur = values.mask_blur;
-  if (mode === "img2img" || mode === "edit") Object.assign(options, sizeOf(source, values));
+  if (RESIZED.includes(mode)) Object.assign(options, sizeOf(source, values));
   if (mode === "inpaint" && mask.strokes.length > 0) {
     options.mask = { base64: await base64(await maskFile(mask.strokes, source.width, source.height)), name: "mask.png" };
   }
@@ -155,7 +158,7 @@ export function ChangeTab() {
           ${imageError && html`<${Message}>${imageError}<//>`}
           ${draws && html`<${PromptBox} form=${changeForm} name="prompt" label=${t(mode === "edit" ? "change.instruction" : "option.prompt")} placeholder=${tx("promptFor", mode)} />`}
           ${draws && html`<${PromptBox} form=${changeForm} name="negative_prompt" label=${t("option.negative_prompt")} placeholder=${t("prompt.negativePlaceholder")} rows=${1} />`}
-          ${draws && html`<${SettingsPanel} form=${changeForm} verb=${mode} size=${false} />`}
+          ${draws && html`<${SettingsPanel} form=${changeForm} verb=${mode} size=${RESIZED.includes(mode)} source=${source} />`}
           ${!draws && html`<${UpscalePanel} form=${changeForm} source=${source} />`}
         </div>
         <${DrawBar} form=${changeForm} label=${tx("doIt", mode)} busy=${busy} count=${draws} onDraw=${run} />

@@ -4,6 +4,7 @@ import { html, useCallback, useEffect, useLayoutEffect, useRef, useState } from 
 import { t } from "../lib/i18n.js";
 import { applyStroke, applyStrokes } from "../lib/strokes.js";
 import { MaskTools } from "./mask-tools.js";
+import { usePinch } from "./pinch.js";
 
 const MAX_ZOOM = 8;
 
@@ -36,13 +37,20 @@ export function MaskEditor({ source, mask, onChange }) {
   const resize = (factor) => setSize((old) => Math.min(Math.max(width, height), Math.max(1, Math.round(old * factor) === old ? old + Math.sign(factor - 1) : Math.round(old * factor))));
   const zoomTo = (next) => setZoom(Math.min(MAX_ZOOM, Math.max(1, next)));
 
+  const pinch = usePinch(scroller, zoom, zoomTo);
+
   /** A position on the screen in pixels of the image. */
   const at = (event) => {
     const box = canvas.current.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * width, ((event.clientY - box.top) / box.height) * height];
   };
   const begin = (event) => {
-    if (event.button !== 0 || (event.pointerType === "touch" && !event.isPrimary)) return;
+    if (pinch.down(event)) {
+      stroke.current = null; // What the first finger began was not meant.
+      applyStrokes(canvas.current.getContext("2d"), mask.strokes);
+      return;
+    }
+    if (event.button !== 0) return;
     event.preventDefault();
     canvas.current.focus({ preventScroll: true });
     canvas.current.setPointerCapture(event.pointerId);
@@ -50,6 +58,7 @@ export function MaskEditor({ source, mask, onChange }) {
     applyStroke(canvas.current.getContext("2d"), stroke.current);
   };
   const move = (event) => {
+    if (pinch.move(event)) return;
     setCursor(at(event));
     const line = stroke.current;
     if (!line) return;
@@ -58,7 +67,8 @@ export function MaskEditor({ source, mask, onChange }) {
     if (line.points.at(-1) === last) line.points.push(at(event));
     applyStroke(canvas.current.getContext("2d"), { ...line, points: [last, ...line.points.slice(line.points.indexOf(last) + 1)] });
   };
-  const end = () => {
+  const end = (event) => {
+    pinch.up(event);
     if (stroke.current) add(stroke.current);
     stroke.current = null;
   };

@@ -3,6 +3,7 @@
 
 const FIRST_WAIT = 500;
 const MAX_WAIT = 8000;
+const HIDDEN_WAIT = 20_000;
 
 /**
  * @param {string} path after `api/v1/`
@@ -13,10 +14,12 @@ const MAX_WAIT = 8000;
 export function listen(path, handlers, { onUp = () => {}, onDown = () => {} } = {}) {
   let source = null;
   let timer = 0;
+  let away = 0;
   let wait = FIRST_WAIT;
   let opened = false;
 
   const open = () => {
+    clearTimeout(timer);
     source = new EventSource(`api/v1/${path}`);
     source.onopen = () => {
       wait = FIRST_WAIT;
@@ -34,9 +37,21 @@ export function listen(path, handlers, { onUp = () => {}, onDown = () => {} } = 
       source.addEventListener(name, (event) => handler(JSON.parse(event.data || "{}")));
     }
   };
-  open();
-  return () => {
+  const close = () => {
     clearTimeout(timer);
     source.close();
+  };
+  // A browser keeps few connections to a server, for all its tabs together: a tab that nobody sees gives its own back.
+  const show = () => {
+    clearTimeout(away);
+    if (document.hidden) away = setTimeout(close, HIDDEN_WAIT);
+    else if (source.readyState === EventSource.CLOSED) open();
+  };
+  open();
+  document.addEventListener("visibilitychange", show);
+  return () => {
+    document.removeEventListener("visibilitychange", show);
+    clearTimeout(away);
+    close();
   };
 }

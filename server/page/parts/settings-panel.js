@@ -2,6 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { t, tx } from "../lib/i18n.js";
 import { GROUPS, OPTIONS, appliesTo, isInPanel } from "../lib/options.js";
+import { fitSize } from "../lib/sizes.js";
 import { useStore } from "../lib/store.js";
 import { modelNamed, server } from "../state/server.js";
 import { Button } from "./button.js";
@@ -47,8 +48,8 @@ export function SettingsPanel(props) {
   return html`<div class="folds"><${Fold} title=${t("draw.settings")} changed=${count} open=${wrong || undefined}><${AllSettings} ...${props} /><//></div>`;
 }
 
-/** @param {{form: import("../state/settings.js").Form, verb: string, size?: boolean}} props */
-function AllSettings({ form, verb, size = true }) {
+/** @param {{form: import("../state/settings.js").Form, verb: string, size?: boolean, source?: {width: number, height: number}|null}} props `source` is the image to be redrawn */
+function AllSettings({ form, verb, size = true, source = null }) {
   const state = useStore(server);
   const name = useStore(form.values, (values) => values.model);
   const model = modelNamed(state, name);
@@ -56,7 +57,7 @@ function AllSettings({ form, verb, size = true }) {
   return html`
     <div class="settings">
       <${ModelField} form=${form} verb=${verb} />
-      ${size && html`<${SizeField} form=${form} model=${model} />`}
+      ${size && html`<${SizeField} form=${form} model=${model} own=${source ? fitSize(source, model) : undefined} />`}
       <div class="stack">
         ${of("basic").map((option) => html`<${OptionField} key=${option.name} option=${option} form=${form} model=${model} verb=${verb} />`)}
       </div>

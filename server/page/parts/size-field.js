@@ -14,15 +14,17 @@ function Shape({ width, height }) {
   return html`<span class="shape" aria-hidden="true" style=${{ width: `${width * scale}px`, height: `${height * scale}px` }}></span>`;
 }
 
-export function SizeField({ form, model }) {
+/** @param {{form: import("../state/settings.js").Form, model: any, own?: {width: number, height: number}}} props `own` is the size of an image to be redrawn */
+export function SizeField({ form, model, own }) {
   const values = useStore(form.values);
   const errors = useStore(form.errors);
   const limits = useStore(server, (state) => state.info?.limits);
-  const width = values.width ?? defaultOf("width", model);
-  const height = values.height ?? defaultOf("height", model);
+  const usual = own ?? { width: defaultOf("width", model), height: defaultOf("height", model) };
+  const width = values.width ?? usual.width;
+  const height = values.height ?? usual.height;
   const set = (w, h) => {
-    form.set("width", w === defaultOf("width", model) ? undefined : w);
-    form.set("height", h === defaultOf("height", model) ? undefined : h);
+    form.set("width", w === usual.width ? undefined : w);
+    form.set("height", h === usual.height ? undefined : h);
   };
   const step = width % 64 || height % 64 ? 8 : 64;
   return html`
@@ -37,10 +39,10 @@ export function SizeField({ form, model }) {
         )}
       </div>
       <div class="two">
-        <${NumberField} label=${t("option.width")} error=${errors.width} value=${values.width} fallback=${defaultOf("width", model)} min=${8}
+        <${NumberField} label=${t("option.width")} error=${errors.width} value=${values.width} fallback=${usual.width} min=${8}
           max=${limits?.max_width ?? 4096} step=${step} onChange=${(value) => form.set("width", value)} />
         <${IconButton} icon="swap" label=${t("size.swap")} onClick=${() => set(height, width)} />
-        <${NumberField} label=${t("option.height")} error=${errors.height} value=${values.height} fallback=${defaultOf("height", model)} min=${8}
+        <${NumberField} label=${t("option.height")} error=${errors.height} value=${values.height} fallback=${usual.height} min=${8}
           max=${limits?.max_height ?? 4096} step=${step} onChange=${(value) => form.set("height", value)} />
       </div>
     </fieldset>
