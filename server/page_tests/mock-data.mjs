@@ -2,7 +2,7 @@
 
 const GB = 1e9;
 const sd = { width: 512, height: 512, steps: 20, cfg_scale: 7, sampler: "dpm++2m", scheduler: "karras", clip_skip: 1 };
-const all = ["txt2img", "img2img", "inpaint", "outpaint", "grid"];
+const all = ["txt2img", "img2img", "inpaint", "outpaint"];
 
 const model = (name, base, family_label, bytes, rest = {}) => ({
   name,
@@ -11,7 +11,7 @@ const model = (name, base, family_label, bytes, rest = {}) => ({
   kind: "model",
   base,
   family_label,
-  variant: null,
+  variant: "base",
   problem: null,
   draws: true,
   verbs: all,

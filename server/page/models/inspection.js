@@ -14,7 +14,7 @@ import { MetadataList } from "./metadata-list.js";
 import { TensorTree } from "./tensor-tree.js";
 
 /** What the page can do with a model. */
-const VERBS = ["txt2img", "img2img", "inpaint", "outpaint", "edit", "grid"];
+const VERBS = ["txt2img", "img2img", "inpaint", "outpaint", "edit"];
 
 /** Of a file on this computer: its tensors from here, what they mean from the server. */
 async function inspectFile(file, show) {
@@ -48,9 +48,9 @@ function useInspection(chosen) {
 function Uses({ report, name, here }) {
   const use = (verb) => {
     const model = name.replace(/\.safetensors$/i, "");
-    if (verb === "txt2img" || verb === "grid") {
+    if (verb === "txt2img") {
       drawForm.set("model", model);
-      go(verb === "grid" ? "plots" : "draw");
+      go("draw");
     } else {
       changeForm.set("model", model);
       change.update({ mode: verb });
@@ -72,7 +72,7 @@ function Facts({ found }) {
   const { report } = found;
   const facts = [
     ["family", report.family_name],
-    ["variant", report.variant && txOr("variant", report.variant, report.variant)],
+    ["variant", txOr("variant", report.variant, null)],
     ["distilled", report.distilled?.name],
     ["prediction", report.prediction],
     ["layout", report.layout],

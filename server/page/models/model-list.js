@@ -18,7 +18,7 @@ function memoryOf(model) {
 }
 
 function Row({ model, chosen, onChoose }) {
-  const facts = [model.variant && txOr("variant", model.variant, model.variant), bytes(model.bytes), memoryOf(model)];
+  const facts = [txOr("variant", model.variant, null), bytes(model.bytes), memoryOf(model)];
   return html`
     <li>
       <button type="button" class="model-row" aria-current=${chosen ? "true" : undefined} onClick=${() => onChoose(model.name)}>

@@ -9,9 +9,10 @@ import { Message } from "./message.js";
 
 /** Models that can do a verb, in groups of one family. */
 function modelsFor(models, verb) {
+  const needed = verb === "grid" ? "txt2img" : verb; // A plot is drawn from words.
   const groups = new Map();
   for (const model of models ?? []) {
-    if (model.kind !== "model" || !model.draws || (model.verbs && !model.verbs.includes(verb))) continue;
+    if (model.kind !== "model" || !model.draws || (model.verbs && !model.verbs.includes(needed))) continue;
     const family = model.family_label ?? t("models.familyUnknown");
     groups.set(family, [...(groups.get(family) ?? []), model]);
   }
