@@ -1,7 +1,8 @@
 //! `latent serve`: draws for other programs and for the page in a browser.
 
 use crate::args::ServeArgs;
-use crate::{interrupt, print};
+use crate::console::{self, print};
+use crate::interrupt;
 use latent_app::AppError;
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_loader::Plain;
@@ -18,7 +19,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AppError> {
     let stop = server.shutdown_handle();
     interrupt::listen_with(move || stop.request())?;
     print(&format!("http://{}/\n", server.address()))?;
-    let log = |line: &str| eprintln!("latent: {}", Plain(line));
+    let log = |line: &str| console::hint(format_args!("latent: {}", Plain(line)));
     server.run(Arc::new(log)).map_err(app_error)
 }
 

@@ -11,7 +11,10 @@ function statusOf(job) {
   if (job.state === "queued") return job.position > 0 ? t("job.before", { n: job.position }) : t("job.next");
   const { loading } = job;
   if (loading?.total) return t("job.loading", { part: loading.component, read: bytes(loading.read), total: bytes(loading.total) });
-  if (job.stage === "sampling" && job.steps) return t("job.step", { step: job.step ?? 0, steps: job.steps });
+  if (job.stage === "sampling" && job.steps) {
+    const { step = 0, steps, block, blocks } = job;
+    return block ? t("job.block", { step, steps, block, blocks }) : t("job.step", { step, steps });
+  }
   return txOr("stage", job.stage, t("job.starting"));
 }
 

@@ -46,7 +46,7 @@ function follow(id) {
     listen(`jobs/${id}/events`, {
       state: receive,
       loading: (loading) => put(id, { loading }),
-      progress: (progress) => put(id, { ...progress, loading: null }),
+      progress: (progress) => put(id, { block: null, ...progress, loading: null }),
       preview: ({ image }) => put(id, { preview: image }),
       image: (image) => {
         const images = jobs.value.byId[id]?.images ?? [];

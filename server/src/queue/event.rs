@@ -81,7 +81,7 @@ impl JobNotice {
 }
 
 /// How far a job that runs has come.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StepProgress {
     /// What it does: `loading`, `encoding`, `sampling`, `upscaling` or `decoding`.
     pub stage: &'static str,
@@ -89,6 +89,12 @@ pub struct StepProgress {
     pub step: usize,
     /// Steps of the stage.
     pub steps: usize,
+    /// Blocks of the network that are done within the step, and all of them; absent between two steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<usize>,
+    /// See [`StepProgress::block`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<usize>,
     /// The part of the whole job that is done, 0 to 1.
     pub progress: f64,
     /// Seconds until the job ends, as far as that can be said.

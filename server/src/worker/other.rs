@@ -5,6 +5,7 @@ use super::report::JobReport;
 use crate::error::ApiError;
 use latent_app::AppError;
 use latent_app::device::or_on_cpu;
+use latent_app::image_file::InputImage;
 use latent_app::job::InlineImage;
 use latent_app::replay::{Replay, ReplayOptions};
 use latent_app::threads::in_threads;
@@ -72,11 +73,14 @@ pub(super) fn upscale(
         };
         let large =
             or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
-        Ok((job.write(&large)?, large, warnings))
+        let written = job.write(&large)?;
+        Ok((written.path, large, warnings))
     });
     let (path, large, warnings) = drawn.map_err(|error| without_folder(error, &file.path))?;
     warnings.iter().for_each(|line| report.warn(line));
-    report.written(&path, None, &large);
+    if let Some(path) = path {
+        report.written(&path, None, &large);
+    }
     Ok(())
 }
 
@@ -103,11 +107,12 @@ pub(super) fn replay(
         Ok(drawn) => drawn,
         Err(error) => return report.ended(Err(error)),
     };
-    report.write_image(&drawn.image, &drawn.texts, Some(drawn.seed))?;
+    report.write_image((&drawn.image, drawn.rgba.as_deref()), &drawn.texts, Some(drawn.seed))?;
     if let Some(error) = drawn.incomplete {
         report.warn(&error.to_string());
     }
-    report.warn(&format!("{} {}", image.name, replay.compare(&drawn.image)));
+    let after = InputImage::drawn(drawn.image, drawn.rgba.as_deref());
+    report.warn(&format!("{} {}", image.name, replay.compare(&after)));
     Ok(())
 }
 

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Time between two reports of how far the loading is.
 const LOADING_INTERVAL: Duration = Duration::from_millis(100);
+/// Time after which a step is long enough to report the blocks done within it.
+const BLOCK_INTERVAL: Duration = Duration::from_millis(500);
 /// Quality of the JPEGs of previews.
 const PREVIEW_QUALITY: u8 = 80;
 /// The part of an image's work that is its sampling; the rest is decoding.
@@ -39,6 +41,8 @@ pub(super) struct JobReport<'a> {
     began: Option<(Instant, f64)>,
     loading: Option<Instant>,
     step: usize,
+    /// What was reported last, and when: blocks of quick networks are not.
+    last: Option<(Instant, StepProgress)>,
     /// Why the job must end.
     failed: Option<ApiError>,
 }
@@ -54,13 +58,14 @@ impl<'a> JobReport<'a> {
             options,
             record: taken.record.clone(),
             cancel: taken.cancel.clone(),
-            output: Output::new(Some(&any), "")?,
+            output: Output::file(&any)?,
             units: taken.record.count.max(1),
             done: 0,
             at_once: 1,
             began: None,
             loading: None,
             step: 0,
+            last: None,
             failed: None,
         })
     }
@@ -111,20 +116,21 @@ impl<'a> JobReport<'a> {
     }
 
     fn write(&mut self, drawn: &JobImage) -> Result<(), ApiError> {
-        self.write_image(&drawn.image, &drawn.texts, Some(drawn.seed))?;
+        let pixels = (&drawn.image, drawn.rgba.as_deref());
+        self.write_image(pixels, &drawn.texts, Some(drawn.seed))?;
         self.done += 1;
         Ok(())
     }
 
-    /// Writes an image under its fixed name.
+    /// Writes an image under its fixed name, with its opacity where it has any.
     pub(super) fn write_image(
         &mut self,
-        image: &Image,
+        (image, rgba): (&Image, Option<&[u8]>),
         texts: &[(&str, String)],
         seed: Option<u64>,
     ) -> Result<(), ApiError> {
         let path = self.path(seed);
-        let written = self.output.write(&path, image, texts)?;
+        let written = self.output.write_with_opacity(&path, image, rgba, texts)?;
         if let Some(line) = written.warning() {
             self.warn(line);
         }
@@ -177,6 +183,7 @@ impl<'a> JobReport<'a> {
                 self.progress("upscaling", tile, total, SAMPLING_PART * tile as f64 / total.max(1) as f64);
             }
             JobEvent::Decoded { image, total } => self.progress("decoding", image, total, SAMPLING_PART),
+            JobEvent::Block { block, total, .. } => self.block(block, total),
             JobEvent::Preview(image) => self.preview(&image),
             JobEvent::GridCell { index, .. } => self.done = index,
             JobEvent::GridCellFailed { label, error } => self.warn(&format!("{label}: {error}")),
@@ -198,7 +205,7 @@ impl<'a> JobReport<'a> {
         let progress = self.done as f64 / self.units as f64;
         let component: Arc<str> = component.into();
         self.options.queue.progress(self.record.id, |_, live| {
-            let step = StepProgress { stage: "loading", step: 0, steps: 0, progress, eta_seconds: None };
+            let step = StepProgress { stage: "loading", progress, ..StepProgress::default() };
             live.step = Some(step);
             JobNotice::Loading { component, read, total }
         });
@@ -215,7 +222,20 @@ impl<'a> JobReport<'a> {
             let (elapsed, made) = (began.elapsed().as_secs_f64(), progress - before);
             (made > 0.0).then(|| elapsed / made * (1.0 - progress))
         });
-        let step = StepProgress { stage, step, steps, progress, eta_seconds };
+        let step = StepProgress { stage, step, steps, progress, eta_seconds, ..StepProgress::default() };
+        self.report_step(step);
+    }
+
+    /// Notes that so many blocks of a network are done, on long steps.
+    fn block(&mut self, block: usize, blocks: usize) {
+        let Some((when, last)) = self.last else { return };
+        if when.elapsed() >= BLOCK_INTERVAL {
+            self.report_step(StepProgress { block: Some(block), blocks: Some(blocks), ..last });
+        }
+    }
+
+    fn report_step(&mut self, step: StepProgress) {
+        self.last = Some((Instant::now(), step));
         self.options.queue.progress(self.record.id, |_, live| {
             live.step = Some(step);
             JobNotice::Step(step)

@@ -8,8 +8,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use latent_app::job::{Job, JobOption, JobOptionKind, OPTIONS};
 use latent_app::metadata::{self, MetadataKey, container};
-use latent_app::models;
 use latent_app::replay::{Replay, ReplayLayout, ReplayOptions};
+use latent_app::{AppError, models};
 use serde_json::{Map, Value, json};
 use std::io::Cursor;
 use std::path::Path;
@@ -33,7 +33,8 @@ pub(super) async fn read(
 
 /// What the bytes of an image file say of how it was made.
 pub(super) fn described(state: &ServerState, name: &str, bytes: &[u8]) -> Result<Value, ApiError> {
-    let metadata = metadata::read_from(name, &mut Cursor::new(bytes))?;
+    let metadata = metadata::read_from(&mut Cursor::new(bytes))
+        .map_err(|reason| AppError::BadInput(format!("{name}: {reason}")))?;
     let texts = container::read(&mut Cursor::new(bytes)).unwrap_or_default();
     let raw: Vec<String> = texts.iter().map(|text| format!("{}: {}", text.keyword, text.text)).collect();
     let replay = replay(state, bytes);
