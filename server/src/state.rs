@@ -143,13 +143,14 @@ impl ServerState {
         let (queue, gallery) = (Arc::downgrade(&self.queue), self.gallery.clone());
         // What is there already is not news.
         gallery.refresh();
-        let of_images = FolderWatch::start(&[self.options.output_dir.clone()], false, move || {
-            let GalleryChange { added, removed } = gallery.refresh();
-            let has_changed = !added.is_empty() || !removed.is_empty();
-            if let Some(queue) = queue.upgrade().filter(|_| has_changed) {
-                queue.publish(ServerEvent::Gallery { added: added.into(), removed: removed.into() });
-            }
-        });
+        let of_images =
+            FolderWatch::start(std::slice::from_ref(&self.options.output_dir), false, move || {
+                let GalleryChange { added, removed } = gallery.refresh();
+                let has_changed = !added.is_empty() || !removed.is_empty();
+                if let Some(queue) = queue.upgrade().filter(|_| has_changed) {
+                    queue.publish(ServerEvent::Gallery { added: added.into(), removed: removed.into() });
+                }
+            });
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.extend([of_models, of_images].into_iter().flatten());
     }

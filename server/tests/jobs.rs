@@ -14,7 +14,7 @@ fn as_the_command_line(folder: &std::path::Path, options: &[(&str, &str)]) -> Ve
     }
     let drawn = Session::new().draw(&job).unwrap().remove(0);
     let path = folder.join("cli.png");
-    let output = Output::new(Some(&path), "").unwrap();
+    let output = Output::new(&path).unwrap();
     assert_eq!(output.write(&path, &drawn.image, &drawn.texts).unwrap().warning(), None);
     std::fs::read(path).unwrap()
 }

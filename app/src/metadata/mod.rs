@@ -39,6 +39,7 @@ const MAX_KEYWORD_CHARS: usize = 40;
 /// # Errors
 /// Bad input, if the file cannot be read, or does not say how its image was made.
 pub fn read(path: &Path) -> Result<ImageMetadata, AppError> {
+    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
     let (file, _) = open_image(path)?;
     read_from(&mut BufReader::new(file)).map_err(refuse)
 }

@@ -39,7 +39,6 @@ impl ClientAddress {
 struct Description;
 
 /// All routes.
-#[must_use]
 pub fn router(state: ServerState) -> Router {
     let documented = OpenApiRouter::with_openapi(Description::openapi()).merge(latent::router());
     let (routes, mut openapi) = documented.split_for_parts();

@@ -92,7 +92,7 @@ impl ModelCatalog {
             seen.insert(path, (stamp, entry.clone()));
             entries.push(entry);
         }
-        entries.sort_by(|a, b| a.order().cmp(&b.order()));
+        entries.sort_by_key(CatalogEntry::order);
         let mut times: HashMap<String, usize> = HashMap::new();
         entries.iter().for_each(|entry| *times.entry(entry.info.name.clone()).or_default() += 1);
         // Of several of one name each is called by its place.

@@ -1,5 +1,6 @@
 //! Notices that files came or went.
 
+use latent_app::threads::spawn;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -37,10 +38,7 @@ impl FolderWatch {
             // One that cannot be watched is looked at when somebody asks.
             let _ = watcher.watch(folder, mode);
         }
-        std::thread::Builder::new()
-            .name("latent-watch".into())
-            .spawn(move || wait(&receive, changed))
-            .ok()?;
+        spawn(move || wait(&receive, changed)).ok()?;
         Some(FolderWatch { _watcher: watcher })
     }
 }

@@ -14,7 +14,10 @@ pub(super) fn resolve(option: &JobOption, value: &mut String, models: &ModelCata
     let found = models.find(&name.to_string_lossy())?;
     let path = match found {
         Some(path) => path,
-        None if option.name() == "model" => return Ok(value.clear()),
+        None if option.name() == "model" => {
+            value.clear();
+            return Ok(());
+        }
         None => {
             return Err(ApiError::bad_input(format!("{}: the built-in model has no file", option.name())));
         }

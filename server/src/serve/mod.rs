@@ -25,6 +25,8 @@ use tower::Service;
 
 /// Threads that answer requests. What takes long runs elsewhere.
 const THREADS: usize = 2;
+/// Stack of each of both kinds, which no environment variable sets.
+const STACK_BYTES: usize = 2 << 20;
 /// Threads for what waits for the disk.
 const BLOCKING_THREADS: usize = 32;
 /// Time for a request's head, and between two requests of a connection.
@@ -91,6 +93,7 @@ impl Server {
             .worker_threads(THREADS)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("latent-http")
+            .thread_stack_size(STACK_BYTES)
             .enable_io()
             .enable_time()
             .build()

@@ -13,6 +13,7 @@ use crate::models::ModelCatalog;
 use crate::queue::{JobOutcome, JobQueue, TakenJob};
 use crate::work::Work;
 use latent_app::device::DeviceOptions;
+use latent_app::threads::spawn;
 use pool::SessionPool;
 use report::JobReport;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,15 +49,13 @@ pub struct WorkerOptions {
 /// # Errors
 /// A thread that cannot be started.
 pub fn start(options: WorkerOptions) -> Result<JoinHandle<()>, ApiError> {
-    let thread = std::thread::Builder::new().name(format!("latent-{}", options.name));
-    thread
-        .spawn(move || {
-            let mut pool = SessionPool::new(&options);
-            while let Some(taken) = options.queue.take(&options.name) {
-                run(&options, &mut pool, &taken);
-            }
-        })
-        .map_err(|error| ApiError::failed(format!("a thread for {error}")))
+    let work = move || {
+        let mut pool = SessionPool::new(&options);
+        while let Some(taken) = options.queue.take(&options.name) {
+            run(&options, &mut pool, &taken);
+        }
+    };
+    spawn(work).map_err(|error| ApiError::failed(format!("cannot start a thread for a device: {error}")))
 }
 
 /// Runs a job and ends it in the queue. Whatever happens, the thread goes on with the next.

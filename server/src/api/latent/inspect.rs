@@ -79,7 +79,7 @@ fn advice(report: &ModelReport, draws: bool) -> Vec<String> {
     let family = identity.family_label().map_or(String::new(), |family| format!(" of {family}"));
     match identity.kind {
         ModelKind::Model if draws => {
-            lines.push("Put it into a model folder; then it can be chosen as the model.".into())
+            lines.push("Put it into a model folder; then it can be chosen as the model.".into());
         }
         ModelKind::Lora => {
             lines.push(format!("Put it into the folder of LoRAs; then add it to a model{family}."));
