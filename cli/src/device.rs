@@ -2,6 +2,7 @@
 
 use crate::args::DevicesArgs;
 use crate::console::print;
+use crate::json_text;
 use latent_app::AppError;
 use serde_json::json;
 
@@ -28,7 +29,7 @@ pub(crate) fn list(args: &DevicesArgs) -> Result<(), AppError> {
                 })
             })
             .collect();
-        return print(&format!("{:#}\n", json!({ "cpu": cpu, "gpus": gpus })));
+        return print(&json_text::lines(&json!({ "cpu": cpu, "gpus": gpus })));
     }
     let mut text = format!("cpu    {cpu}\n");
     let mut chosen = false;
@@ -73,7 +74,7 @@ fn amount(limit: u64) -> String {
 pub(crate) fn list(args: &DevicesArgs) -> Result<(), AppError> {
     let cpu = cpu();
     let text = format!("cpu    {cpu}\nno GPU: this build has no GPU kernels\n");
-    print(&if args.json { format!("{:#}\n", json!({ "cpu": cpu, "gpus": [] })) } else { text })
+    print(&if args.json { json_text::lines(&json!({ "cpu": cpu, "gpus": [] })) } else { text })
 }
 
 /// The CPU's instruction set and number of threads.

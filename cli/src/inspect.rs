@@ -2,6 +2,7 @@
 
 use crate::args::InspectArgs;
 use crate::console::print;
+use crate::json_text;
 use latent_app::AppError;
 use latent_app::hash;
 use latent_app::inspect::{ModelReport, ReportedSizes, inspect};
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), AppError> {
     if args.hash {
         report.compute_hash(&args.file)?;
     }
-    print(&if args.json { format!("{:#}\n", json!(report)) } else { text(&report) })
+    print(&if args.json { json_text::lines(&json!(report)) } else { text(&report) })
 }
 
 /// Lines of a name and a value.

@@ -16,6 +16,7 @@ mod grid;
 mod image_output;
 mod inspect;
 mod interrupt;
+mod json_text;
 mod metadata;
 mod models;
 mod progress;

@@ -2,6 +2,7 @@
 
 use crate::args::MetadataArgs;
 use crate::console::print_with;
+use crate::json_text;
 use latent_app::AppError;
 use latent_app::metadata::{MetadataSummary, read};
 use std::io::Write;
@@ -11,7 +12,7 @@ pub(crate) fn run(args: &MetadataArgs) -> Result<(), AppError> {
     let metadata = read(&args.file)?;
     print_with(|out| {
         if args.json {
-            serde_json::to_writer_pretty(&mut *out, &metadata)?;
+            json_text::write(&mut *out, &metadata)?;
             out.write_all(b"\n")
         } else {
             write!(out, "{}", MetadataSummary(&metadata))

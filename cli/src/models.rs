@@ -2,6 +2,7 @@
 
 use crate::args::ModelsArgs;
 use crate::console::print;
+use crate::json_text;
 use latent_app::AppError;
 use latent_app::models::{ADVICE, ModelEntry, list};
 use latent_app::text::{format_bytes, printable};
@@ -14,7 +15,7 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), AppError> {
     if args.hash {
         entries.iter_mut().for_each(ModelEntry::compute_hash);
     }
-    print(&if args.json { format!("{:#}\n", json!(entries)) } else { text(&entries) })
+    print(&if args.json { json_text::lines(&json!(entries)) } else { text(&entries) })
 }
 
 /// The list, with a heading for each kind.

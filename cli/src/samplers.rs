@@ -2,6 +2,7 @@
 
 use crate::args::SamplersArgs;
 use crate::console::print;
+use crate::json_text;
 use latent_app::AppError;
 use latent_app::samplers::{SamplerList, list};
 use serde_json::json;
@@ -10,7 +11,7 @@ use std::fmt::Write as _;
 /// Lists samplers and schedules.
 pub(crate) fn run(args: &SamplersArgs) -> Result<(), AppError> {
     let list = list();
-    print(&if args.json { format!("{:#}\n", json!(list)) } else { text(&list) })
+    print(&if args.json { json_text::lines(&json!(list)) } else { text(&list) })
 }
 
 fn text(list: &SamplerList) -> String {

@@ -2,6 +2,7 @@
 
 use crate::args::TokensArgs;
 use crate::console::print;
+use crate::json_text;
 use latent_app::tokens::{LoraTagReport, PromptReport, PromptTextReport, PromptToExplain, TextEncoderReport};
 use latent_app::{AppError, model_file};
 use latent_diffusion::families::Model;
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &TokensArgs) -> Result<(), AppError> {
     };
     let embeddings = args.words.embeddings().open(&[prompt.bare()])?;
     let report = prompt.explain(model.as_ref(), &embeddings)?;
-    print(&if args.json { format!("{:#}\n", json!(report)) } else { text(&report) })
+    print(&if args.json { json_text::lines(&json!(report)) } else { text(&report) })
 }
 
 fn text(report: &PromptReport) -> String {

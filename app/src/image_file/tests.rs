@@ -128,8 +128,13 @@ fn what_is_transparent_shows_the_background_and_is_a_hole() {
     assert_eq!(read(&bytes, None).hole().unwrap().values, [0, 127, 255]);
     // 128 of 255 of the colour, the rest white.
     assert_eq!(read(&bytes, None).over(255).rgb, [100, 0, 200, 177, 127, 227, 255, 255, 255]);
-    // As a mask: Rec. 601 of the colour on black.
-    assert_eq!(read(&bytes, None).into_mask().values, [53, 26, 0]);
+    // As a mask: the opacity of one colour, and Rec. 601 of several on black.
+    assert_eq!(read(&bytes, None).into_mask().values, [255, 128, 0]);
+    let coloured = RgbaImage::from_fn(3, 1, |x, _| Rgba([100 + x as u8, 0, 200, [255, 128, 0][x as usize]]));
+    assert_eq!(read(&write(coloured, ImageFormat::Png), None).into_mask().values, [53, 27, 0]);
+    // An image that is opaque throughout is a mask by its brightness, of one colour too.
+    let opaque = RgbaImage::from_pixel(2, 1, Rgba([0, 0, 0, 255]));
+    assert_eq!(read(&write(opaque, ImageFormat::Png), None).into_mask().values, [0, 0]);
     assert!(read(&write(quarters(), ImageFormat::Png), None).hole().is_none());
 }
 
