@@ -34,7 +34,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     let loras = args.lora.iter().map(|lora| lora.file.as_path());
     let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
     inputs.try_for_each(|input| output.check_input(input))?;
-    let mut doubt = |line| console::hint(format_args!("latent: {line}"));
+    let mut doubt = |line: String| console::hint(format_args!("latent: {}", Plain(&line)));
     let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
     let options = ConvertOptions {
         dtype: args.dtype,
@@ -46,7 +46,7 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     };
     let job = ConvertJob::plan(&args.output, output, sources.checkpoint, &options)?;
     for applied in job.applied() {
-        console::hint(format_args!("LoRA {applied}"));
+        console::hint(format_args!("LoRA {}", Plain(&applied.to_string())));
     }
     let mut progress = Progress::new(false);
     let written = job.write(&mut |event| {

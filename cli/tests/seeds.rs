@@ -18,7 +18,7 @@ fn minus_one_and_random_choose_a_seed() {
     }
     for bad in ["-2", "1.5", "x", "18446744073709551616", ""] {
         let flag = format!("--seed={bad}");
-        room.refuses(&["txt2img", "x", &flag], &["seed: ", "whole number", "-1 or random"]);
+        room.refuses(&["txt2img", "x", &flag], &["--seed", "whole number", "-1 or random"]);
     }
 }
 

@@ -123,7 +123,7 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     cache: usize,
     /// Seed of the random numbers; -1 or random chooses one [default: random, and printed]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = parse_seed)]
     seed: Option<String>,
     /// A name of `latent samplers`, also as the webui writes it ("DPM++ 2M Karras") [default: dpm++2m; for a model for few
     /// steps its own]
@@ -147,6 +147,12 @@ pub(crate) struct SamplingArgs {
 
 fn parse_schedule(name: &str) -> Result<ScheduleKind, String> {
     ScheduleKind::parse(name).map_err(|error| error.to_string())
+}
+
+/// Checks a seed; the job reads it.
+fn parse_seed(text: &str) -> Result<String, String> {
+    let checked = Job::default().set("seed", &[text]).map(|()| text.to_owned());
+    checked.map_err(|error| error.to_string().trim_start_matches("seed: ").to_owned())
 }
 
 pub(super) fn parse_switch(text: &str) -> Result<bool, String> {

@@ -35,10 +35,17 @@ impl Screen {
             let shown = self.preview.as_ref().map(|target| self.progress.suspend(|| target.show(image)));
             if let Some(Err(error)) = shown {
                 self.preview = None;
-                console::hint(format_args!("latent: preview: {error}; going on without"));
+                console::hint(format_args!(
+                    "latent: preview: {}; going on without",
+                    Plain(&error.to_string())
+                ));
             }
         } else if let Some(line) = self.line(event) {
-            console::hint(line);
+            // Only the estimate of the memory has several lines, and no text of a file.
+            match event {
+                JobEvent::MemoryEstimated { .. } => console::hint(line),
+                _ => console::hint(Plain(&line)),
+            }
         }
         ControlFlow::Continue(())
     }

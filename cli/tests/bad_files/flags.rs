@@ -32,7 +32,7 @@ const FLAGS: &[(&str, &[&str], &[&str])] = &[
     ("a guidance that is infinite", &["a cat", "--cfg-scale", "inf"], &["cfg scale", "inf"]),
     ("a guidance of a million", &["a cat", "--cfg-scale", "1e6"], &["cfg scale", "1000000"]),
     ("a guidance that is a word", &["a cat", "--cfg-scale", "strong"], &["--cfg-scale"]),
-    ("a negative seed", &["a cat", "--seed=-1"], &["--seed"]),
+    ("a negative seed", &["a cat", "--seed=-2"], &["--seed"]),
     ("a seed of 2^64", &["a cat", "-s", "18446744073709551616"], &["--seed"]),
     ("a clip skip of 0", &["a cat", "--clip-skip", "0"], &["clip skip"]),
     ("a clip skip beyond the layers", &["a cat", "--clip-skip", "40"], &["clip skip"]),
