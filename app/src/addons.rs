@@ -228,7 +228,7 @@ impl LoraPlaces<'_> {
         }
         // A model's folder may hold many other files, of which no sub-folder is looked at.
         let mut beside = self.folders().into_iter().map(|folder| folder.join(format!("{name}.safetensors")));
-        if let Some(path) = beside.rfind(|path| path.is_file()) {
+        if let Some(path) = beside.find(|path| path.is_file()) {
             return Ok(Some(path));
         }
         let usual = models::search(self.models_dir).into_iter().filter(|path| ends_with(path, name));
