@@ -28,12 +28,12 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
             "-: a model is not written to the standard output; name a file, or ./- for one of that name";
         return Err(AppError::BadInput(line.into()));
     }
-    let output = ModelOutput::new(&args.output, args.layout() == OutputLayout::Folder, args.force)?;
     let model = locate(&args.model, args.models_dir.as_deref())?;
     let parts = args.sources.files();
     let loras = args.lora.iter().map(|lora| lora.file.as_path());
     let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
-    inputs.try_for_each(|input| output.check_input(input))?;
+    inputs.try_for_each(|input| ModelOutput::check_input(&args.output, input))?;
+    let output = ModelOutput::new(&args.output, args.layout() == OutputLayout::Folder, args.force)?;
     let mut doubt = |line: String| console::hint(format_args!("latent: {}", Plain(&line)));
     let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
     let options = ConvertOptions {

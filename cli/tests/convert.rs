@@ -243,6 +243,8 @@ fn an_input_is_not_replaced() {
     let part = "model/unet/diffusion_pytorch_model.safetensors";
     room.refuses(&["convert", "model", "model", "-f"], &["is an input"]);
     room.refuses(&["convert", "model", part, "-f"], &["is an input"]);
+    // Without -f, too: it would not help.
+    room.refuses(&["convert", "model", "model"], &["is an input"]);
     room.refuses(&["convert", "model.safetensors", "model", "-f", "--unet", part], &["is an input"]);
     assert!(tree(&room.path("")) == before);
 }
