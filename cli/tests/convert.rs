@@ -112,7 +112,8 @@ fn every_command_draws_from_blocks() {
 fn what_cannot_be_is_one_line_and_leaves_nothing() {
     let room = room();
     let refuses = |args: &[&str], parts: &[&str]| room.refuses(&[&["convert"], args].concat(), parts);
-    refuses(&["model.safetensors", "model.safetensors"], &["model.safetensors", "--force"]);
+    refuses(&["model.safetensors", "lora.safetensors"], &["lora.safetensors", "--force"]);
+    refuses(&["model.safetensors", "model.safetensors"], &["is an input"]);
     refuses(&["model.safetensors", "model.safetensors", "--force"], &["is an input"]);
     refuses(
         &["model.safetensors", "./lora.safetensors", "-f", "--lora", "lora.safetensors"],
@@ -123,7 +124,7 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
     refuses(&["model.safetensors", "none/new"], &["none: the folder does not exist"]);
     refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16, q8_0"]);
     refuses(&["model.safetensors", "new", "--keep-ema"], &["EMA", "single file"]);
-    refuses(&["model.safetensors", "..", "-f"], &["is not a name"]);
+    refuses(&["model.safetensors", "..", "-f"], &["is an input"]);
     room.file("xl.safetensors", &synthetic("lora-sdxl-kohya"));
     refuses(&["model.safetensors", "new", "--lora", "xl.safetensors"], &["xl.safetensors", "does not fit"]);
     let whole = std::fs::read(room.path("model.safetensors")).unwrap();
@@ -208,8 +209,8 @@ fn a_folder_of_a_person_is_never_replaced() {
         ("text.safetensors", "is not a safetensors file"),
         ("cut.safetensors", "is not a safetensors file"),
         ("docs/thesis.docx", "is not a safetensors file"),
-        ("..", "is not a name"),
-        (".", "is not a name"),
+        ("..", "is an input"),
+        (".", "is an input"),
     ] {
         for flags in [&["-f"][..], &[], &["-f", "--layout", "single"]] {
             room.refuses(&[&["convert", "model.safetensors", output], flags].concat(), &[part]);

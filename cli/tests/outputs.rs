@@ -167,6 +167,7 @@ fn a_device_node_stays_one() {
     // Only root can make one, and only root could replace one.
     if made.is_ok_and(|made| made.success()) {
         room.refuses(&draw(&["-o", "null.png"]), &["is a device"]);
+        room.file("a", b"");
         room.refuses(&["convert", "a", "null.png", "-f"], &["is a device"]);
         assert!(std::process::Command::new("test").arg("-c").arg(&node).status().unwrap().success());
     }

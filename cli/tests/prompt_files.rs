@@ -53,7 +53,7 @@ fn prompts_that_cannot_be_read_are_one_line() {
     room.file("large.txt", &vec![b'a'; (1 << 20) + 1]);
     let refuses = |args: &[&str], parts: &[&str]| room.refuses(&[&["txt2img"], args].concat(), parts);
     refuses(&["--prompt-file", "none.txt"], &["none.txt"]);
-    refuses(&["--prompt-file", "."], &["cannot be read"]);
+    refuses(&["--prompt-file", "."], &["is not a file"]);
     refuses(&["--prompt-file", "latin1.txt"], &["latin1.txt", "UTF-8"]);
     refuses(&["--prompt-file", "large.txt"], &["large.txt", "1 MiB"]);
     refuses(&["a dog", "--prompt-file", "p.txt"], &["given twice"]);

@@ -267,9 +267,9 @@ impl Outputs {
             }
             Some(old) => {
                 let may = self.model_replaced.is_none_or(|force| force && old.is_model);
-                may && old.kind == "file"
-                    && new.kind == "file"
-                    && self.named.iter().any(|named| named == path)
+                // A model of another layout is a folder in place of a file.
+                let is_model = new.kind == "file" || self.model_replaced.is_some();
+                may && old.kind == "file" && is_model && self.named.iter().any(|named| named == path)
             }
         }
     }

@@ -21,6 +21,10 @@ pub(super) fn read(path: &Path) -> Result<String, AppError> {
     let read = if is_input {
         std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
     } else {
+        // A pipe that nobody writes to would be waited for.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(refuse(format!("is not a file; {STANDARD_INPUT} reads standard input")));
+        }
         std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| refuse(format!("the prompt cannot be read: {error}")))?;
