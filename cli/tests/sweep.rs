@@ -197,6 +197,8 @@ fn longest_message(text: &str) -> usize {
 struct Outputs {
     /// The files or folders that it names, where links lead.
     named: Vec<PathBuf>,
+    /// The same as they are named: the further images of a batch are beside a link.
+    given: Vec<PathBuf>,
     /// Folders in which it may choose a name.
     unnamed: Vec<PathBuf>,
     /// Whether only a model may be replaced: always by a converted one, and only if that is asked for.
@@ -206,25 +208,27 @@ struct Outputs {
 impl Outputs {
     fn of(place: &Place, line: &Line) -> Outputs {
         let room = place.room();
-        let resolve = |path: PathBuf| {
+        let by_name = |path: &Path| {
             let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
-            let by_name = parent.zip(path.file_name()).map(|(parent, name)| parent.join(name));
-            path.canonicalize().ok().or(by_name).unwrap_or(path)
+            parent.zip(path.file_name()).map_or(path.to_owned(), |(parent, name)| parent.join(name))
         };
+        let resolve = |path: PathBuf| path.canonicalize().unwrap_or_else(|_| by_name(&path));
         let is_convert = line.verb == "convert";
         let converted = line.words.get(1).filter(|_| is_convert).cloned();
         let given = [line.value("output"), line.value("preview"), converted];
         // Only manual pages go into a folder that is there.
         let is_output = |path: &PathBuf| line.verb == "man" || !path.is_dir();
-        let named = given.into_iter().flatten().map(|path| resolve(room.join(path))).filter(is_output);
-        let named: Vec<_> = named.collect();
+        let given: Vec<_> =
+            given.into_iter().flatten().map(|path| room.join(path)).filter(is_output).collect();
+        let named = given.iter().cloned().map(resolve).collect();
+        let given = given.iter().map(|path| by_name(path)).collect();
         let draws = line.value("steps").is_some() || ["upscale", "replay"].contains(&line.verb);
         let beside = line.words.first().map(|word| resolve(room.join(word)));
         let beside = beside.and_then(|path| Some(path.parent()?.to_owned()));
         let chooses = draws && line.value("output").is_none();
         let unnamed = if chooses { std::iter::once(room).chain(beside).collect() } else { Vec::new() };
         let model_replaced = is_convert.then(|| line.has("--force"));
-        Outputs { named, unnamed, model_replaced }
+        Outputs { named, given, unnamed, model_replaced }
     }
 
     /// Changes that may not be.
@@ -262,7 +266,7 @@ impl Outputs {
         match old {
             None if hidden => false,
             None => {
-                self.named.iter().any(|named| is_of(path, named))
+                self.named.iter().chain(&self.given).any(|named| is_of(path, named))
                     || (new.kind == "file" && self.unnamed.iter().any(|folder| path.parent() == Some(folder)))
             }
             Some(old) => {
