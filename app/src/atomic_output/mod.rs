@@ -1,6 +1,6 @@
 //! Files and folders that appear when they are whole, and not before.
 //!
-//! Each is written into a hidden folder beside it, which is renamed or removed as a whole ([`workplace`]). What a killed
+//! Each is written into a hidden folder beside it, which is renamed or removed as a whole (`workplace`). What a killed
 //! program leaves there is removed when the next one prepares to write to the same folder.
 
 mod exchange;

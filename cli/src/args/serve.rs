@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
     /// Let everybody in who reaches the address
     #[arg(long, conflicts_with_all = ["api_key", "api_key_file"])]
     pub(crate) no_auth: bool,
-    /// Origin of another site whose pages may use the server, such as https://ui.example; may be repeated
+    /// Origin of another site whose pages may use the server (scheme, host and port); may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,
     /// Name under which the server is reached, besides localhost and addresses; may be repeated
