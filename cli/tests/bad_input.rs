@@ -108,3 +108,13 @@ fn a_gpu_that_is_not_there() {
     let says = if cfg!(feature = "gpu") { "no GPU has the number 99" } else { "no GPU kernels" };
     Room::new().refuses(&["txt2img", "a cat", "--device", "gpu:99"], &["device", says]);
 }
+
+/// What is counted before it is drawn is bounded first.
+#[test]
+fn billions_of_images_are_refused_at_once() {
+    let room = Room::new();
+    for output in ["a.png", "{seed}.png", "a-%03d.png"] {
+        room.refuses(&["txt2img", "a cat", "-b", "4294967296", "-o", output], &["batch count", "10000"]);
+    }
+    room.refuses(&["txt2img", "a cat", "-s", "1", "-b", "4294967296"], &["batch count", "10000"]);
+}

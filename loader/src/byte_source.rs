@@ -123,7 +123,11 @@ impl ByteSource {
         if self.len == 0 {
             return Err(LoadError::EmptyFile { file: file() });
         }
-        let head = self.read_header_bytes(0, self.len.min(sniff::HEAD as u64))?;
+        let readable = match &self.data {
+            SourceData::Bytes(bytes) => self.len.min(bytes.len() as u64),
+            SourceData::File(_) | SourceData::Mapped(..) => self.len,
+        };
+        let head = self.read_header_bytes(0, readable.min(sniff::HEAD as u64))?;
         let claimed = head.first_chunk().map(|length| u64::from_le_bytes(*length));
         let begins_like_one = head.get(LENGTH_BYTES as usize).is_some_and(|byte| b"{ \t\r\n".contains(byte));
         let fits = |n: u64| n <= MAX_HEADER_BYTES && n <= self.len - LENGTH_BYTES;

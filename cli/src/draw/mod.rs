@@ -16,6 +16,8 @@ use std::ops::ControlFlow;
 
 /// Draws the images of a command, until its end or Ctrl-C.
 pub(crate) fn run(args: &DrawingArgs) -> Result<(), AppError> {
+    // The names of a batch are counted next, so there must not be billions.
+    args.job.check()?;
     let mut drawing = TerminalSession::new(args.threads, args.verbose, Some(&args.preview))?;
     let default = || Output::with_default_name(&pattern_of_prompt(&args.job.prompt));
     let output = image_output::open(args.output.as_deref(), default)?.with_quality(args.quality);
