@@ -6,7 +6,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::{Serializer, Value};
 use std::io::{Result, Write};
 
-/// A value on lines of its own. Characters that are hidden stand as `\uXXXX`, which every reader of JSON gives back.
+/// A value on lines of its own. Characters that are hidden are escaped by their code (`\u202e`), which every reader of JSON gives back.
 pub(crate) fn lines(value: &Value) -> String {
     format!("{}\n", text(value))
 }

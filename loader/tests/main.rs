@@ -6,8 +6,10 @@ mod common;
 
 mod access;
 mod bad_files;
+mod bad_headers;
 mod differential;
 mod folders;
 mod joined;
 mod q8_0;
+mod shards;
 mod weights;

@@ -35,3 +35,12 @@ pub(crate) fn after_the_work(error: AppError) -> AppError {
         error => error,
     }
 }
+
+/// The names in a folder, sorted.
+#[cfg(test)]
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

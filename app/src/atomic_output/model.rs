@@ -162,14 +162,8 @@ impl ModelDestination {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomic_output::names;
     use tempfile::TempDir;
-
-    fn entries(folder: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     /// Writes a model's file whose only value is a number.
     fn file(number: u8) -> impl Fn(&Path) -> Result<(), AppError> {
@@ -198,11 +192,11 @@ mod tests {
             folder(new).unwrap();
             Err(AppError::Interrupted)
         });
-        assert!(matches!(outcome, Err(AppError::Interrupted)) && entries(room.path()).is_empty());
+        assert!(matches!(outcome, Err(AppError::Interrupted)) && names(room.path()).is_empty());
         output.write(folder).unwrap();
-        assert_eq!(entries(&path), ["model_index.json", "unet"]);
+        assert_eq!(names(&path), ["model_index.json", "unet"]);
         assert!(ModelOutput::new(&path, true, false).is_err());
-        assert_eq!(entries(room.path()), ["model"]);
+        assert_eq!(names(room.path()), ["model"]);
     }
 
     /// A file or folder in place of a file or folder.
@@ -215,7 +209,7 @@ mod tests {
             let output = ModelOutput::new(&path, is_folder, true).unwrap();
             output.write(|new| if is_folder { folder(new) } else { file(2)(new) }).unwrap();
             assert_eq!(path.is_dir(), is_folder);
-            assert_eq!(entries(room.path()), ["model"]);
+            assert_eq!(names(room.path()), ["model"]);
         }
     }
 
@@ -240,7 +234,7 @@ mod tests {
         // A file needs none.
         output(false).unwrap().write(file(2)).unwrap();
         assert!(std::fs::read(&path).unwrap().ends_with(&[2; 4]));
-        assert_eq!(entries(room.path()), ["model"]);
+        assert_eq!(names(room.path()), ["model"]);
     }
 
     /// While a folder is replaced again and again, its name is never free.
@@ -267,7 +261,7 @@ mod tests {
             is_over.store(true, Ordering::Relaxed);
             assert!(looked.join().unwrap() > 0);
         });
-        assert_eq!(entries(room.path()), ["model"]);
+        assert_eq!(names(room.path()), ["model"]);
     }
 
     /// An hour may pass between the check and the move.
@@ -287,7 +281,7 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), b"my notes");
             std::fs::remove_file(&path).unwrap();
         }
-        assert!(entries(room.path()).is_empty());
+        assert!(names(room.path()).is_empty());
     }
 
     #[test]
@@ -317,7 +311,7 @@ mod tests {
         ModelOutput::new(&link, false, true).unwrap().write(file(2)).unwrap();
         assert!(link.is_symlink() && std::fs::read(&path).unwrap().ends_with(&[2; 4]));
         assert_eq!(
-            (entries(room.path()), entries(&room.path().join("real")).len()),
+            (names(room.path()), names(&room.path().join("real")).len()),
             (vec!["link".into(), "real".into()], 1)
         );
     }

@@ -199,14 +199,8 @@ fn remove(folder: &Path) {
 mod tests {
     use super::*;
     use crate::atomic_output::exchange::exchange;
+    use crate::atomic_output::names;
     use tempfile::TempDir;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
 
     /// A folder as a killed program leaves it: what the lock was of is gone.
     fn left(room: &Path) -> PathBuf {

@@ -7,6 +7,8 @@ import { fitSize } from "../lib/sizes.js";
 import { record, route } from "../lib/router.js";
 import { useStore } from "../lib/store.js";
 import { maskFile } from "../lib/strokes.js";
+import { onCtrlEnter } from "../lib/keys.js";
+import { MODES } from "../lib/modes.js";
 import { IconButton } from "../parts/button.js";
 import { DrawBar } from "../parts/draw-bar.js";
 import { DropZone } from "../parts/drop-zone.js";
@@ -26,13 +28,6 @@ import { MaskEditor, emptyMask } from "./mask-editor.js";
 import { OutpaintEditor } from "./outpaint-editor.js";
 import { UpscalePanel } from "./upscale-panel.js";
 
-const MODES = [
-  ["img2img", "change"],
-  ["inpaint", "brush"],
-  ["outpaint", "fit"],
-  ["edit", "draw"],
-  ["upscale", "zoomIn"],
-];
 /** Modes in which the image may become another size. */
 const RESIZED = ["img2img", "edit"];
 const MODE_NAMES = MODES.map(([name]) => name);
@@ -142,14 +137,9 @@ export function ChangeTab() {
     setBusy(false);
     if (id) follow(changeView);
   };
-  const onKeyDown = (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    run();
-  };
   const draws = mode !== "upscale";
   return html`
-    <div class="workbench" onKeyDown=${onKeyDown}>
+    <div class="workbench" onKeyDown=${onCtrlEnter(run)}>
       <section class="side" aria-label=${t("draw.settings")}>
         <div class="side-scroll">
           <${Segmented} label=${t("change.how")} choices=${MODES.map(([value, icon]) => ({ value, icon, label: tx("mode", value) }))} value=${mode} onChange=${setMode} />

@@ -3,6 +3,7 @@ import { html, useEffect, useState } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { record, route } from "../lib/router.js";
 import { useStore } from "../lib/store.js";
+import { onCtrlEnter } from "../lib/keys.js";
 import { DrawBar } from "../parts/draw-bar.js";
 import { Icon } from "../parts/icon.js";
 import { PromptBox } from "../parts/prompt-box.js";
@@ -55,13 +56,8 @@ export function DrawTab() {
     setBusy(false);
     if (id) follow(drawView);
   };
-  const onKeyDown = (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    draw();
-  };
   return html`
-    <div class="workbench" onKeyDown=${onKeyDown}>
+    <div class="workbench" onKeyDown=${onCtrlEnter(draw)}>
       <section class="side" aria-label=${t("draw.settings")}>
         <div class="side-scroll">
           <${PromptBox} form=${drawForm} name="prompt" label=${t("option.prompt")} placeholder=${t("prompt.placeholder")} autofocus />

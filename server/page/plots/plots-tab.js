@@ -3,6 +3,7 @@ import { html, useState } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { axisValues } from "../lib/axes.js";
 import { Store, useStore } from "../lib/store.js";
+import { onCtrlEnter } from "../lib/keys.js";
 import { DrawBar } from "../parts/draw-bar.js";
 import { Icon } from "../parts/icon.js";
 import { PromptBox } from "../parts/prompt-box.js";
@@ -37,13 +38,8 @@ export function PlotsTab() {
     setBusy(false);
     if (id) follow(plotView);
   };
-  const onKeyDown = (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    draw();
-  };
   return html`
-    <div class="workbench" onKeyDown=${onKeyDown}>
+    <div class="workbench" onKeyDown=${onCtrlEnter(draw)}>
       <section class="side" aria-label=${t("draw.settings")}>
         <div class="side-scroll">
           <p class="hint mode-hint">${t("plots.hint")}</p>

@@ -2,19 +2,12 @@
 import { html } from "../lib/html.js";
 import { t, tx } from "../lib/i18n.js";
 import { galleryImage } from "../lib/image-source.js";
+import { MODES } from "../lib/modes.js";
 import { Button, IconButton } from "../parts/button.js";
 import { Icon } from "../parts/icon.js";
 import { Menu } from "../parts/menu.js";
 import { copyLink, deleteImage, replay, sendTo, takeSettingsOf, vary } from "../state/actions.js";
 import { imageUrl } from "../state/jobs.js";
-
-const MODES = [
-  ["img2img", "change"],
-  ["inpaint", "brush"],
-  ["outpaint", "fit"],
-  ["edit", "draw"],
-  ["upscale", "zoomIn"],
-];
 
 /** @param {{image: any, onCompare?: () => void, comparing?: boolean, onDeleted?: () => void}} props */
 export function ImageActions({ image, onCompare, comparing = false, onDeleted = () => {} }) {
