@@ -156,6 +156,30 @@ fn what_is_not_a_file_is_refused_before_the_work() {
     }
 }
 
+/// What other programs wrote there before stays.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_file_behind_the_standard_output_is_not_replaced() {
+    let room = Room::new();
+    room.file("log.txt", b"what was there\n");
+    room.file("model", b"");
+    std::os::unix::fs::symlink("/dev/stdout", room.path("link.png")).unwrap();
+    for args in [
+        draw(&["-o", "/dev/stdout"]),
+        draw(&["-o", "/proc/self/fd/1"]),
+        draw(&["-o", "link.png"]),
+        draw(&["-o", "a.png", "--preview", "/dev/stdout"]),
+        vec!["convert", "model", "/dev/stdout", "-f"],
+    ] {
+        let log = std::fs::File::options().append(true).open(room.path("log.txt")).unwrap();
+        let output = room.command(&args).stdout(log).stderr(Stdio::piped()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(error.contains("that a program has open"), "{error}");
+        assert_eq!(std::fs::read(room.path("log.txt")).unwrap(), b"what was there\n");
+    }
+}
+
 /// A device node that root owns.
 #[test]
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@
 //! replaced are kept; those of a new one are what the system gives to a new file.
 
 use super::workplace::Workplace;
-use super::{after_the_work, failed, refused};
+use super::{OPEN_FILE, after_the_work, failed, is_open_file, refused};
 use crate::AppError;
 use std::fmt::Display;
 use std::fs::{File, Metadata};
@@ -55,6 +55,9 @@ impl AtomicFile {
             }
             Err(error) => return Err(not_writable(&self.path, &error)),
         };
+        if found.is_file() && is_open_file(&self.path) {
+            return Err(refused(&self.path, OPEN_FILE));
+        }
         let real = match self.path.canonicalize() {
             Ok(real) => real,
             // What is open as the standard output, for one, may have no name.

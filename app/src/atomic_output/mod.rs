@@ -18,6 +18,29 @@ use crate::AppError;
 use std::fmt::Display;
 use std::path::Path;
 
+/// Maximum number of links that are followed.
+const MAX_LINKS: usize = 40;
+/// Why [`is_open_file`] is refused.
+const OPEN_FILE: &str = "is a file that a program has open; name a file";
+
+/// Whether a path leads through the open files of a process, as `/dev/stdout` does: what was written there before would be
+/// lost, and what is written afterwards.
+fn is_open_file(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let Ok(folder) = parent.canonicalize() else { return false };
+        if folder.starts_with("/proc") || folder.starts_with("/dev/fd") {
+            return true;
+        }
+        match path.read_link() {
+            Ok(target) => path = folder.join(target),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
 /// A path that cannot be written to, for a reason that a person can mend.
 fn refused(path: &Path, reason: impl Display) -> AppError {
     AppError::BadInput(format!("{}: {reason}", path.display()))

@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, exchange, rename_folder};
 use super::file::{is_absent, keep_permissions, prepared, sync_folder, workplace};
-use super::{after_the_work, failed, known_model, refused};
+use super::{OPEN_FILE, after_the_work, failed, is_open_file, known_model, refused};
 use crate::AppError;
 use crate::error::Remedy;
 use std::fs::Metadata;
@@ -74,6 +74,9 @@ impl<'a> ModelOutput<'a> {
         };
         if !found.is_symlink() {
             return self.replacing(real, found);
+        }
+        if real.is_file() && is_open_file(&real) {
+            return refused(OPEN_FILE);
         }
         match (real.canonicalize(), real.metadata()) {
             (Ok(real), Ok(found)) => self.replacing(real, found),
