@@ -73,7 +73,7 @@ fn no_verb_prints_what_is_hidden() {
         &["replay", &named, "-o", &missing],
         &["replay", &missing],
         &["txt2img", &lora, "--steps", "1"],
-        &["txt2img", "x", "-m", &model, "--steps", "1", "-s", "1", "-o", &named],
+        &["txt2img", "x", "-m", &model, "-W", "64", "-H", "64", "--steps", "1", "-s", "1", "-o", &named],
         &["txt2img", "x", "-m", &missing],
         &["txt2img", "x", "--sampler", HIDDEN],
         &["txt2img", "x", HIDDEN],

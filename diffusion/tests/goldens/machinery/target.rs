@@ -11,16 +11,20 @@ pub(crate) struct Target {
     pub(crate) device: Device,
     /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit images.
     pub(crate) limits: Option<(f64, u8)>,
+    /// Whether it runs every pipeline: what these have in common with each other has run on another device before, and the
+    /// parts that differ from device to device have cases of their own.
+    pub(crate) has_all_pipelines: bool,
 }
 
 impl Target {
     /// The CPU, which keeps the limits of the cases.
     pub(crate) fn cpu() -> Self {
-        Self { name: "the CPU".into(), device: Device::Cpu, limits: None }
+        Self { name: "the CPU".into(), device: Device::Cpu, limits: None, has_all_pipelines: true }
     }
 }
 
-/// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has.
+/// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has. The
+/// last two run one pipeline of each checkpoint, or all if the variable `LATENT_GOLDENS_ALL` is set.
 ///
 /// Without a GPU that is told, and is a failure where the variable `LATENT_GPU_REQUIRED` is set.
 #[cfg(feature = "gpu")]
@@ -41,7 +45,10 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
             return Ok(());
         }
         let device = Device::gpu(&gpu, dtype).map_err(|e| e.to_string())?;
-        targets.push(Target { name: format!("{}, {what}", adapter.name()), device, limits: Some(limits) });
+        let name = format!("{}, {what}", adapter.name());
+        // The CPU and the first GPU run all.
+        let has_all_pipelines = targets.len() < 2 || std::env::var_os("LATENT_GOLDENS_ALL").is_some();
+        targets.push(Target { name, device, limits: Some(limits), has_all_pipelines });
         Ok(())
     };
     // Pixels in `f16` are decoded from latents that may differ by 2e-2 after several steps.
