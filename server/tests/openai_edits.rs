@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::image_file::{InputImage, decode_bytes};
 use latent_app::output::{ImageFileFormat, file_bytes};
+use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::Image;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 const EDITS: &str = "/v1/images/edits";
 const VARIATIONS: &str = "/v1/images/variations";
@@ -118,6 +120,41 @@ fn the_image_decides_what_is_drawn_where_there_is_no_mask() {
     let answer = send(&served, EDITS, &with(&parts));
     assert_eq!((images(&answer).len(), &answer.json()["size"]), (2, &json!("32x32")));
     assert_eq!(newest(&served), ("inpaint".to_owned(), 2));
+}
+
+#[test]
+fn a_model_that_follows_instructions_edits_without_a_mask() {
+    let folders = Folders::new();
+    let options = folders.options();
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/manifests");
+    let manifest = std::fs::read_to_string(manifests.join("sd15-pix2pix-tiny-single.json")).unwrap();
+    let files = Manifest::parse(&manifest).unwrap();
+    let file = synth::bytes(files.files().values().next().unwrap(), 1, DType::F16);
+    std::fs::write(folders.path("models/pix2pix.safetensors"), file).unwrap();
+    let served = Served::start(options);
+    let (image, mask) = (png(64, 255), png(64, 0));
+    let edit = |more: &[Part<'_>]| {
+        let parts: [Part<'_>; 5] = [
+            ("image", Some("in.png"), &image),
+            ("model", None, b"pix2pix.safetensors"),
+            ("prompt", None, b"make it green"),
+            ("steps", None, b"1"),
+            ("size", None, b"64x64"),
+        ];
+        send(&served, EDITS, &form(&[&parts[..], more].concat()))
+    };
+    assert_eq!(images(&edit(&[])).len(), 1);
+    assert_eq!(newest(&served), ("edit".to_owned(), 1));
+    let refused = edit(&[("mask", Some("mask.png"), &mask)]);
+    assert_eq!((refused.status, error(&refused).1.as_deref()), (400, Some("mask")));
+    // What it cannot do is said at the model.
+    let refused = served.post("/v1/images/generations", &asked(&json!({ "model": "pix2pix" })));
+    assert_eq!((refused.status, error(&refused).1.as_deref()), (400, Some("model")));
+    let listed = served.get("/v1/models").json();
+    assert!(
+        listed["data"][1]["id"] == "pix2pix"
+            && listed["data"][1]["created"].as_u64().unwrap() > 1_700_000_000
+    );
 }
 
 #[test]
@@ -237,6 +274,11 @@ fn what_is_wrong_with_an_image_is_said_at_its_field() {
         let refused = send(&served, EDITS, &with(parts));
         assert_eq!((refused.status, error(&refused).1.as_deref()), (400, Some(param)), "{refused:?}");
     }
+    for image in [&b"not an image"[..], &bomb] {
+        let refused = send(&served, VARIATIONS, &form(&[("image", Some("a.png"), image)]));
+        assert_eq!((refused.status, error(&refused).1.as_deref()), (400, Some("image")), "{refused:?}");
+    }
+    assert_eq!(served.get("/api/v1/jobs").json()["jobs"], json!([]), "nothing of it is worth a job");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The fields of a request: those of a JSON object, or of a form with files.
 
 use super::error::OpenAiError;
+use crate::api::blocking;
 use crate::api::body::{MAX_BODY_BYTES, body_bytes, check_length};
 use crate::error::{ApiError, ErrorCode};
 use axum::body::{Body, Bytes};
@@ -41,9 +42,8 @@ impl<S: Send + Sync> FromRequest<S> for RequestFields {
         let (parts, body) = request.into_parts();
         let bytes = body_bytes(body, MAX_BODY_BYTES).await?;
         if !is_form {
-            let values = serde_json::from_slice(&bytes)
-                .map_err(|error| ApiError::bad_input(format!("the body is not as expected: {error}")))?;
-            return Ok(RequestFields { values, files: Vec::new() });
+            // Images in it take a while.
+            return Ok(blocking(move || json_fields(&bytes)).await?);
         }
         let mut request = Request::from_parts(parts, Body::from(bytes));
         // The whole body is here, and has been measured.
@@ -51,6 +51,12 @@ impl<S: Send + Sync> FromRequest<S> for RequestFields {
         let form = Multipart::from_request(request, state).await;
         Ok(form_fields(form.map_err(|error| ApiError::bad_input(error.body_text()))?).await?)
     }
+}
+
+fn json_fields(bytes: &[u8]) -> Result<RequestFields, ApiError> {
+    let values = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_input(format!("the body is not as expected: {error}")))?;
+    Ok(RequestFields { values, files: Vec::new() })
 }
 
 fn damaged(error: &MultipartError) -> ApiError {

@@ -96,7 +96,12 @@ pub(super) async fn vary(
     fields: RequestFields,
 ) -> Result<Response, OpenAiError> {
     let asker = Asker::of(client, &headers, &uri);
-    run(state, asker, move |state| inputs::vary(state, fields)).await
+    let decoding = inputs::decoding().await?;
+    run(state, asker, move |state| {
+        let _decoding = decoding;
+        inputs::vary(state, fields)
+    })
+    .await
 }
 
 /// Makes a job, waits for its end and answers with its images. A client that goes away cancels it.

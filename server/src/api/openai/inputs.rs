@@ -58,12 +58,13 @@ pub(super) fn edit(
     Ok((request, style, is_streamed))
 }
 
-/// The job of a variation: `img2img` with the prompt of the image's metadata, if they have one.
+/// The job of a variation: `img2img` with the prompt of the image's metadata, if they have one. This decodes the image.
 pub(super) fn vary(
     state: &ServerState,
     mut fields: RequestFields,
 ) -> Result<(JobRequest, AnswerStyle, bool), ApiError> {
     let image = needed_image(state, &mut fields)?;
+    decoded(&image, "image")?;
     let mut parameters = ImageParameters::read(fields, "image_edit", false)?;
     if parameters.style.prompt.is_empty() {
         let found = metadata::read_from(&mut Cursor::new(&image.bytes)).unwrap_or_default();
