@@ -17,8 +17,9 @@ def before_call(context, case, kwargs):
     body = case.body
     if case.path.startswith("/v1/images/") and isinstance(body, dict):
         bound(body, SMALL)
-        for name in ("image", "mask"):
-            if name in body and random.random() < 0.5:
+        is_form = case.media_type == "multipart/form-data"
+        for name in {"image", "mask"} & set(body if is_form else ()):
+            if random.random() < 0.5:
                 body[name] = random.choice(IMAGES)
     elif case.path == "/api/v1/jobs" and isinstance(body, dict) and isinstance(body.get("options"), dict):
         bound(body["options"], {"steps": 1, "width": 32, "height": 32})
