@@ -73,6 +73,20 @@ fn several_images_have_seeds_that_count_up() {
 }
 
 #[test]
+fn a_prompt_that_was_drawn_otherwise_is_in_the_answer() {
+    let folders = Folders::new();
+    let mut options = folders.options();
+    std::fs::create_dir(folders.path("wildcards")).unwrap();
+    std::fs::write(folders.path("wildcards/fruit.txt"), "pear\n").unwrap();
+    options.wildcards = Some(folders.path("wildcards"));
+    let served = Served::start(options);
+    let answer = served.post(GENERATIONS, &asked(&json!({ "prompt": "a __fruit__" }))).json();
+    assert_eq!(answer["data"][0]["revised_prompt"], "a pear");
+    let answer = served.post(GENERATIONS, &asked(&json!({ "prompt": "a pear" }))).json();
+    assert!(answer["data"][0].get("revised_prompt").is_none());
+}
+
+#[test]
 fn an_address_leads_to_the_image() {
     let folders = Folders::new();
     let served = Served::start(folders.options());
@@ -294,6 +308,26 @@ fn a_key_a_full_queue_and_a_cancelled_job_have_their_own_errors() {
         assert_eq!(answer.header("x-should-retry"), Some("false"));
     });
     cancel(&running);
+}
+
+#[test]
+fn the_description_has_typed_bodies() {
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
+    let description = served.get("/openapi.json").json();
+    let content = |path: &str| description["paths"][path]["post"]["requestBody"]["content"].clone();
+    assert!(content(GENERATIONS)["application/json"]["schema"]["$ref"].is_string());
+    let edits = content("/v1/images/edits");
+    assert!(edits["multipart/form-data"].is_object() && edits["application/json"].is_object());
+    assert!(content("/v1/images/variations")["multipart/form-data"].is_object());
+    let schema = &description["components"]["schemas"]["GenerationBody"];
+    assert_eq!(
+        (&schema["required"], &schema["properties"]["n"]["maximum"]),
+        (&json!(["prompt"]), &json!(10))
+    );
+    let answer = &description["paths"][GENERATIONS]["post"]["responses"]["200"]["content"];
+    assert!(answer["application/json"].is_object() && answer["text/event-stream"].is_object());
+    assert!(description["paths"]["/v1/models/{id}"]["get"].is_object());
 }
 
 #[test]

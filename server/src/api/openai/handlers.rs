@@ -10,7 +10,7 @@ use super::stream::ImageStream;
 use crate::api::{ClientAddress, blocking};
 use crate::auth::host;
 use crate::error::ApiError;
-use crate::queue::{ApiName, JobWait, NewJob};
+use crate::queue::{ApiName, JobWait};
 use crate::request::JobRequest;
 use crate::state::ServerState;
 use axum::Json;
@@ -52,9 +52,7 @@ pub(super) async fn generate(
     run(state, asker, move |state| {
         let parameters = ImageParameters::read(fields, "image_generation", true)?;
         let model = parameters.find_model(state)?;
-        let is_streamed = parameters.is_streamed;
-        let (request, style) = parameters.into_job("txt2img", model.as_ref())?;
-        Ok((request, style, is_streamed))
+        parameters.into_job("txt2img", model.as_ref())
     })
     .await
 }
@@ -108,15 +106,15 @@ pub(super) async fn vary(
 async fn run(
     state: ServerState,
     asker: Asker,
-    make: impl FnOnce(&ServerState) -> Result<(JobRequest, AnswerStyle, bool), ApiError> + Send + 'static,
+    make: impl FnOnce(&ServerState) -> Result<(JobRequest, AnswerStyle), ApiError> + Send + 'static,
 ) -> Result<Response, OpenAiError> {
     let (own, client) = (state.clone(), asker.client.0.to_string());
-    let (new, style, is_streamed): (NewJob, AnswerStyle, bool) = blocking(move || {
-        let (request, style, is_streamed) = make(&own)?;
-        Ok((own.requests.read(request, ApiName::OpenAi, &client)?, style, is_streamed))
+    let (new, style) = blocking(move || {
+        let (request, style) = make(&own)?;
+        Ok((own.requests.read(request, ApiName::OpenAi, &client)?, style))
     })
     .await?;
-    if is_streamed {
+    if style.is_streamed {
         return Ok(ImageStream::start(state, new, style).await?.into_response());
     }
     let record = JobWait::submit(state.queue.clone(), new).await?.ended().await?;

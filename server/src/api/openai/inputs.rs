@@ -31,7 +31,7 @@ pub(super) async fn decoding() -> Result<SemaphorePermit<'static>, ApiError> {
 pub(super) fn edit(
     state: &ServerState,
     mut fields: RequestFields,
-) -> Result<(JobRequest, AnswerStyle, bool), ApiError> {
+) -> Result<(JobRequest, AnswerStyle), ApiError> {
     let image = needed_image(state, &mut fields)?;
     let mask = image_of(state, &mut fields, "mask", &["mask"])?;
     let mut parameters = ImageParameters::read(fields, "image_edit", true)?;
@@ -53,16 +53,14 @@ pub(super) fn edit(
     } else {
         parameters.options.insert("image".into(), value_of(&image.name, &image.bytes));
     }
-    let is_streamed = parameters.is_streamed;
-    let (request, style) = parameters.into_job(verb, model.as_ref())?;
-    Ok((request, style, is_streamed))
+    parameters.into_job(verb, model.as_ref())
 }
 
 /// The job of a variation: `img2img` with the prompt of the image's metadata, if they have one. This decodes the image.
 pub(super) fn vary(
     state: &ServerState,
     mut fields: RequestFields,
-) -> Result<(JobRequest, AnswerStyle, bool), ApiError> {
+) -> Result<(JobRequest, AnswerStyle), ApiError> {
     let image = needed_image(state, &mut fields)?;
     decoded(&image, "image")?;
     let mut parameters = ImageParameters::read(fields, "image_edit", false)?;
@@ -73,9 +71,7 @@ pub(super) fn vary(
     parameters.options.entry("strength").or_insert(VARIATION_STRENGTH.into());
     parameters.options.insert("image".into(), value_of(&image.name, &image.bytes));
     let model = parameters.find_model(state)?;
-    let is_streamed = parameters.is_streamed;
-    let (request, style) = parameters.into_job("img2img", model.as_ref())?;
-    Ok((request, style, is_streamed))
+    parameters.into_job("img2img", model.as_ref())
 }
 
 /// The image of a request, which is `image` of a form or one of `images` in JSON.

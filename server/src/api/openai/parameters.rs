@@ -34,6 +34,7 @@ pub(super) struct AnswerStyle {
     pub(super) quality: Option<&'static str>,
     /// The size that was asked for.
     pub(super) size: Option<(usize, usize)>,
+    pub(super) is_streamed: bool,
     pub(super) partial_images: usize,
 }
 
@@ -55,7 +56,6 @@ pub(super) struct ImageParameters {
     pub(super) style: AnswerStyle,
     pub(super) model: Option<String>,
     count: u64,
-    pub(super) is_streamed: bool,
     /// Options of the job.
     pub(super) options: Map<String, Value>,
 }
@@ -96,8 +96,8 @@ impl ImageParameters {
         // Events have images alone.
         let is_url = is_url.unwrap_or(false) && !is_streamed;
         let options = own_options(fields);
-        let style = AnswerStyle { event, prompt, format, is_url, quality, size, partial_images };
-        Ok(ImageParameters { style, model, count, is_streamed, options })
+        let style = AnswerStyle { event, prompt, format, is_url, quality, size, is_streamed, partial_images };
+        Ok(ImageParameters { style, model, count, options })
     }
 
     /// The model that is meant, as far as it is known. Names that other services have mean the default model.
@@ -132,7 +132,7 @@ impl ImageParameters {
         verb: &str,
         model: Option<&ModelInfo>,
     ) -> Result<(JobRequest, AnswerStyle), ApiError> {
-        let ImageParameters { style, model: asked, count, is_streamed, mut options } = self;
+        let ImageParameters { style, model: asked, count, mut options } = self;
         if let Some(model) = model {
             if !model.verbs.iter().any(|own| own == verb) {
                 let can = if model.verbs.is_empty() { "nothing here".into() } else { model.verbs.join(", ") };
@@ -148,7 +148,7 @@ impl ImageParameters {
             options.insert("width".into(), width.into());
             options.insert("height".into(), height.into());
         }
-        let has_previews = is_streamed && style.partial_images > 0;
+        let has_previews = style.is_streamed && style.partial_images > 0;
         Ok((JobRequest { verb: verb.into(), options, preview_interval: has_previews.into() }, style))
     }
 }
