@@ -37,18 +37,18 @@ trap stop EXIT
 
 venv=${venv:-$folder/venv}
 if [ ! -x "$venv/bin/python" ]; then
-    python3 -m venv "$venv"
+    python3 -I -m venv "$venv"
 fi
 venv=$(cd "$venv" && pwd)
 "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
 
-port=$("$venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$("$venv/bin/python" -I -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export LATENT_URL=http://127.0.0.1:$port
 mkdir "$folder/models"
 "$binary" serve --listen "127.0.0.1:$port" --device cpu --output-dir "$folder/images" --state-dir "$folder/state" \
     --models-dir "$folder/models" >"$folder/log" 2>&1 &
 server=$!
-is_up() { "$venv/bin/python" -c "import requests; requests.get('$LATENT_URL/healthz', timeout=5).raise_for_status()" 2>/dev/null; }
+is_up() { "$venv/bin/python" -I -c "import requests; requests.get('$LATENT_URL/healthz', timeout=5).raise_for_status()" 2>/dev/null; }
 for _ in $(seq 60); do
     is_up && break
     kill -0 "$server" || { cat "$folder/log" >&2; exit 1; }

@@ -12,7 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 if [ -z "$venv" ]; then
     venv=$folder/venv
-    python3 -m venv "$venv"
+    python3 -I -m venv "$venv"
 fi
 venv=$(cd "$venv" && pwd)
 "$venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements-schemathesis.txt"
