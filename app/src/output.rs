@@ -6,6 +6,7 @@ pub use encode::{DEFAULT_QUALITY, ImageFileFormat};
 
 use crate::AppError;
 use crate::atomic_output::{AtomicFile, after_the_work, numbered, prepare_folder, unused_path};
+use crate::image_file::{BACKGROUND, InputImage};
 use latent_diffusion::Image;
 use std::collections::HashSet;
 use std::fmt;
@@ -310,6 +311,32 @@ pub fn jpeg(image: &Image, quality: u8) -> Result<Vec<u8>, AppError> {
     let mut bytes = Vec::new();
     let encoded = encode::encode(&mut bytes, ImageFileFormat::Jpeg(quality), (image, None), &[]);
     encoded.map_err(|error| AppError::RunTime(format!("a JPEG: {error}")))?;
+    Ok(bytes)
+}
+
+/// An image as the bytes of a file of a format, with texts. Where the format has no opacity, what is transparent is white.
+///
+/// # Errors
+/// A run-time failure: an image without pixels, or with more along a side than the format has room for.
+pub fn file_bytes(
+    image: &InputImage,
+    format: ImageFileFormat,
+    texts: &[(&str, String)],
+) -> Result<Vec<u8>, AppError> {
+    let mut bytes = Vec::new();
+    let encoded = match &image.alpha {
+        None => encode::encode(&mut bytes, format, (&image.image, None), texts),
+        Some(_) if matches!(format, ImageFileFormat::Jpeg(_)) => {
+            encode::encode(&mut bytes, format, (&image.clone().over(BACKGROUND), None), texts)
+        }
+        Some(alpha) => {
+            let (pixels, _) = image.image.rgb.as_chunks::<3>();
+            let rgba: Vec<u8> =
+                pixels.iter().zip(alpha).flat_map(|([r, g, b], alpha)| [*r, *g, *b, *alpha]).collect();
+            encode::encode(&mut bytes, format, (&image.image, Some(&rgba)), texts)
+        }
+    };
+    encoded.map_err(|error| AppError::RunTime(format!("an image file: {error}")))?;
     Ok(bytes)
 }
 

@@ -9,4 +9,6 @@ mod gallery;
 mod hostile;
 mod inspect;
 mod jobs;
+mod openai;
+mod openai_edits;
 mod restart;

@@ -22,7 +22,7 @@ pub(super) async fn check(State(state): State<ServerState>, request: Request, ne
     let mut response = match let_in(&state, &request) {
         Err(error) => {
             state.metrics.refused.add(1);
-            error.into_response()
+            super::refusal(request.uri().path(), error)
         }
         Ok(()) if is_preflight(request.method(), request.headers()) => StatusCode::NO_CONTENT.into_response(),
         Ok(()) => next.run(request).await,

@@ -3,6 +3,7 @@
 mod body;
 mod gate;
 pub mod latent;
+pub mod openai;
 
 pub use body::{JsonBody, MAX_BODY_BYTES, PathPart, body_bytes};
 
@@ -40,7 +41,8 @@ struct Description;
 
 /// All routes.
 pub fn router(state: ServerState) -> Router {
-    let documented = OpenApiRouter::with_openapi(Description::openapi()).merge(latent::router());
+    let documented =
+        OpenApiRouter::with_openapi(Description::openapi()).merge(latent::router()).merge(openai::router());
     let (routes, mut openapi) = documented.split_for_parts();
     openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let openapi = axum::body::Bytes::from(openapi.to_json().unwrap_or_default());
@@ -58,14 +60,21 @@ pub fn router(state: ServerState) -> Router {
 }
 
 async fn page_or_nothing(State(_): State<ServerState>, request: Request) -> Response {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return ApiError::not_found("there is nothing at this address").into_response();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read || openai::has(request.uri().path()) {
+        return refusal(request.uri().path(), ApiError::not_found("there is nothing at this address"));
     }
     page::serve(request.uri().path(), request.headers())
 }
 
-async fn method_not_allowed() -> Response {
-    ApiError::new(ErrorCode::MethodNotAllowed, "this address does not know that method").into_response()
+async fn method_not_allowed(request: Request) -> Response {
+    let error = ApiError::new(ErrorCode::MethodNotAllowed, "this address does not know that method");
+    refusal(request.uri().path(), error)
+}
+
+/// An error in the shape of the API that an address belongs to.
+fn refusal(path: &str, error: ApiError) -> Response {
+    if openai::has(path) { openai::OpenAiError(error).into_response() } else { error.into_response() }
 }
 
 /// Runs what waits for the disk, or computes for a while, where it keeps nobody waiting.

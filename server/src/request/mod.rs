@@ -12,7 +12,7 @@ use crate::queue::{ApiName, NewJob};
 use crate::work::Work;
 use images::Images;
 use latent_app::grid::{GridAxis, JobGrid};
-use latent_app::job::{JobTask, random_seed};
+use latent_app::job::{InlineImage, JobTask, random_seed};
 use latent_app::{Job, models};
 use options::RequestOptions;
 use serde::Deserialize;
@@ -99,6 +99,14 @@ impl RequestReader {
         let (prompt, model, seed) = labels(&work);
         let client = client.to_owned();
         Ok(NewJob { verb, work, prompt, model, seed, api, client, device, preview_interval })
+    }
+
+    /// The image of a value, as options have it.
+    ///
+    /// # Errors
+    /// A path, an address, an image that is not in the gallery, or damaged base64.
+    pub fn image(&self, value: &Value) -> Result<InlineImage, ApiError> {
+        Images { gallery: &self.gallery }.of(value)
     }
 
     /// A job with a seed, so that it draws the same if it runs once more.
