@@ -11,6 +11,7 @@ use crate::models::{BUILT_IN, ModelCatalog};
 use crate::queue::{ApiName, NewJob};
 use crate::work::Work;
 use images::Images;
+pub(crate) use images::inline as inline_image;
 use latent_app::grid::{GridAxis, JobGrid};
 use latent_app::job::{JobTask, random_seed};
 use latent_app::{Job, models};
