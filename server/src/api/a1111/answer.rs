@@ -1,6 +1,5 @@
 //! The answer of `txt2img` and `img2img`: images, and the text of JSON that says how they were made.
 
-use super::draw::WebuiImages;
 use crate::error::ApiError;
 use crate::queue::JobRecord;
 use crate::state::ServerState;
@@ -9,9 +8,23 @@ use base64::engine::general_purpose::STANDARD;
 use latent_app::job::SamplerChoice;
 use latent_app::{hash, metadata};
 use latent_diffusion::schedule::ScheduleKind;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::Cursor;
 use std::time::{Duration, UNIX_EPOCH};
+use utoipa::ToSchema;
+
+/// Images, and how they were made.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WebuiImages {
+    /// PNG files in base64.
+    pub(super) images: Vec<String>,
+    /// The request again, without its images, with what it left open.
+    #[schema(value_type = Object)]
+    pub(super) parameters: Map<String, Value>,
+    /// A text of JSON: `seed`, `all_seeds`, `width`, `height`, `infotexts` and others.
+    pub(super) info: String,
+}
 
 /// An image as its file holds it.
 pub(super) struct DrawnFile {

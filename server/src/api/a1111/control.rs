@@ -1,7 +1,7 @@
 //! Units of ControlNet, as the extension of that name has them, as options of a job.
 
 use super::error::refused;
-use super::fields::WebuiJob;
+use super::job::WebuiJob;
 use super::lenient::{bool_of, number_of};
 use super::request::chosen;
 use super::{images, names};

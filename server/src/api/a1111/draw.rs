@@ -1,6 +1,6 @@
 //! `/sdapi/v1/txt2img` and `/sdapi/v1/img2img`
 
-use super::answer::{self, DrawnFile};
+use super::answer::{self, DrawnFile, WebuiImages};
 use super::error::WebuiError;
 use super::fields;
 use super::request::{self, WebuiRequest};
@@ -10,21 +10,7 @@ use crate::queue::{ApiName, JobPhase, JobWait};
 use crate::state::ServerState;
 use axum::Json;
 use axum::extract::{Extension, State};
-use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
-
-/// Images, and how they were made.
-#[derive(Serialize, ToSchema)]
-pub(super) struct WebuiImages {
-    /// PNG files in base64.
-    pub(super) images: Vec<String>,
-    /// The request again, without its images, with what it left open.
-    #[schema(value_type = Object)]
-    pub(super) parameters: Map<String, Value>,
-    /// A text of JSON: `seed`, `all_seeds`, `width`, `height`, `infotexts` and others.
-    pub(super) info: String,
-}
 
 /// Draw images from words
 ///

@@ -1,9 +1,9 @@
 //! The second pass at a larger size.
 
 use super::error::refused;
-use super::fields::{WebuiJob, is_automatic};
+use super::job::WebuiJob;
 use super::names;
-use super::request::chosen;
+use super::request::{chosen, is_automatic};
 use crate::error::ApiError;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! The image that `img2img` begins with, and its mask.
 
 use super::error::refused;
-use super::fields::WebuiJob;
 use super::images;
+use super::job::WebuiJob;
 use crate::error::ApiError;
 use latent_app::image_file::{self, BACKGROUND, Resize};
 use latent_diffusion::names::Named;

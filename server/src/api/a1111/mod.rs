@@ -13,6 +13,7 @@ mod fields;
 mod hires;
 mod images;
 mod init;
+mod job;
 mod lenient;
 mod lists;
 mod names;

@@ -95,6 +95,13 @@ pub(super) fn chosen(name: Option<&str>) -> Option<&str> {
     name.map(str::trim).filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("none"))
 }
 
+/// Whether a name leaves the choice to the program.
+pub(super) fn is_automatic(name: &str) -> bool {
+    ["automatic", "default", "native", "use same sampler", "use same scheduler"]
+        .iter()
+        .any(|usual| name.eq_ignore_ascii_case(usual))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
