@@ -85,6 +85,8 @@ fn what_is_wrong_with_an_image_is_said() {
         (json!({ "init_images": [png(8, 8, 4), png(8, 8, 4)] }), "init_images"),
         (json!({ "init_images": ["http://127.0.0.1/a.png"] }), "init_images"),
         (json!({ "init_images": ["data:image/png;base64,%%%%"] }), "init_images"),
+        (json!({ "init_images": ["AAAA"] }), "init_images"),
+        (json!({ "denoising_strength": 7 }), "denoising_strength"),
         (json!({ "mask": "https://example.org/a.png" }), "mask"),
         (json!({ "mask": "AAAA" }), "mask"),
         (json!({ "mask": png(32, 32, 8), "inpainting_fill": 4 }), "inpainting_fill"),

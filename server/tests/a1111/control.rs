@@ -48,6 +48,9 @@ fn a_unit_steers_the_image() {
         json!({ "resize_mode": 7 }),
         json!({ "weight": "strong" }),
         json!({ "module": "canny", "processor_res": 512 }),
+        json!({ "module": "canny", "threshold_a": 200, "threshold_b": 100 }),
+        json!({ "weight": 1e9 }),
+        json!({ "guidance_start": 0.9, "guidance_end": 0.1 }),
     ] {
         assert_refused(&served.post("/sdapi/v1/txt2img", &with(unit(wrong))), "alwayson_scripts");
     }
@@ -68,6 +71,13 @@ fn the_extensions_own_addresses_answer() {
     assert_eq!((size(&found["images"][0]), &found["info"]), ((64, 128), &json!("Success")));
     assert_eq!(size(&post(&served, "/controlnet/detect", &detect("none"))["images"][0]), (32, 64));
     assert_refused(&served.post("/controlnet/detect", &detect("openpose")), "controlnet_module");
+    assert_eq!(
+        get(&served, "/controlnet/control_types")["control_types"]["Canny"]["default_option"],
+        "canny"
+    );
+    let mut wrong = detect("canny");
+    wrong["controlnet_threshold_b"] = json!(1);
+    assert_refused(&served.post("/controlnet/detect", &wrong), "controlnet_threshold_a");
     let nothing = json!({ "controlnet_module": "canny" });
     assert_refused(&served.post("/controlnet/detect", &nothing), "controlnet_input_images");
 }

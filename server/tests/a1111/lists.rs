@@ -1,6 +1,7 @@
 //! What there is.
 
 use super::{get, post, served, served_with};
+use crate::common::{Folders, Served};
 use serde_json::{Value, json};
 
 fn names<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
@@ -32,9 +33,15 @@ fn every_list_has_the_webuis_form() {
     let embeddings = list("embeddings");
     assert!(embeddings["loaded"]["ti-sd15"]["vectors"].as_u64() > Some(0), "{embeddings}");
     assert_eq!(embeddings["skipped"], json!({}));
-    for empty in
-        ["sd-vae", "sd-modules", "hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles"]
-    {
+    for empty in [
+        "sd-vae",
+        "sd-modules",
+        "hypernetworks",
+        "face-restorers",
+        "realesrgan-models",
+        "prompt-styles",
+        "extensions",
+    ] {
         assert_eq!(list(empty), json!([]), "{empty}");
     }
     assert_eq!(list("scripts"), json!({ "txt2img": ["controlnet"], "img2img": ["controlnet"] }));
@@ -75,6 +82,20 @@ fn models_leave_memory_when_somebody_asks() {
         std::thread::yield_now();
     }
     post(&served, "/sdapi/v1/txt2img", &super::small(json!({ "steps": 1 })));
+}
+
+#[test]
+fn the_key_is_the_password_of_any_user() {
+    use base64::Engine as _;
+    let folders = Folders::new();
+    let mut options = folders.options();
+    options.api_key = Some("secret".to_owned());
+    let served = Served::start(options);
+    let basic = |user: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user));
+    let ask =
+        |key: &str| served.send("GET", "/sdapi/v1/options", &[("authorization", &basic(key))], b"").status;
+    assert_eq!((ask("somebody:secret"), ask("somebody:other")), (200, 401));
+    assert_eq!(served.get("/sdapi/v1/sd-models").status, 401);
 }
 
 #[test]

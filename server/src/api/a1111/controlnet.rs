@@ -1,7 +1,7 @@
 //! `/controlnet`, the addresses of the extension of that name.
 
 use super::control::{MODULES, contrasts};
-use super::error::{WebuiError, refused};
+use super::error::{WebuiError, refused, renamed};
 use super::lenient::{LenientFloat, LenientInt};
 use super::request;
 use super::{images, names};
@@ -20,6 +20,9 @@ use utoipa::ToSchema;
 
 /// Units of one request at most.
 const MAX_UNITS: usize = 8;
+/// Images at once, and the maximum of their shorter side in pixels.
+const MAX_IMAGES: usize = 16;
+const MAX_RESOLUTION: usize = 2048;
 /// Shorter side in pixels in which edges are found, unless it is given.
 const RESOLUTION: usize = 512;
 
@@ -61,6 +64,17 @@ pub(super) async fn modules() -> Json<Value> {
             },
         },
     }))
+}
+
+/// List what belongs together
+#[utoipa::path(get, path = "/controlnet/control_types", tag = "a1111", responses(
+    (status = 200, description = "Networks and what is done with images, by kind", body = Object),
+))]
+pub(super) async fn control_types(state: State<ServerState>) -> Result<Json<Value>, WebuiError> {
+    let Json(mut models) = models(state).await?;
+    let models = models["model_list"].take();
+    let of = |modules: &[&str], module: &str| json!({ "module_list": modules, "model_list": models, "default_option": module, "default_model": "None" });
+    Ok(Json(json!({ "control_types": { "All": of(&MODULES, "none"), "Canny": of(&["canny"], "canny") } })))
 }
 
 /// Ask how many units there are
@@ -115,13 +129,13 @@ fn detected(body: &Map<String, Value>) -> Result<DetectedImages, ApiError> {
         return Err(refused("controlnet_masks", "cannot be followed; leave it out"));
     }
     let given = request.controlnet_input_images.or(request.controlnet_images).unwrap_or_default();
-    if given.is_empty() {
-        return Err(refused("controlnet_input_images", "give an image"));
+    if given.is_empty() || given.len() > MAX_IMAGES {
+        return Err(refused("controlnet_input_images", &format!("give 1 to {MAX_IMAGES} images")));
     }
     let side = match request.controlnet_processor_res.map_or(-1, |side| side.0) {
         side if side < 0 => RESOLUTION,
-        side if (64..=MAX_SIDE as i64).contains(&side) => side as usize,
-        _ => return Err(refused("controlnet_processor_res", &format!("give 64 to {MAX_SIDE}"))),
+        side if (64..=MAX_RESOLUTION as i64).contains(&side) => side as usize,
+        _ => return Err(refused("controlnet_processor_res", &format!("give 64 to {MAX_RESOLUTION}"))),
     };
     let threshold = |value: Option<LenientFloat>| value.map_or(-1.0, |value| value.0);
     let [low, high] =
@@ -132,7 +146,9 @@ fn detected(body: &Map<String, Value>) -> Result<DetectedImages, ApiError> {
             return images::png(&image);
         }
         let found = canny(&with_shorter_side(&image, side), &Canny { low, high, ..Canny::default() });
-        images::png(&found.map_err(AppError::from)?)
+        let of_threshold =
+            |error| renamed(AppError::from(error).into(), &[("canny", "controlnet_threshold_a")]);
+        images::png(&found.map_err(of_threshold)?)
     };
     let images = given.iter().map(one).collect::<Result<_, _>>()?;
     Ok(DetectedImages { images, info: "Success" })

@@ -1,7 +1,7 @@
 //! `/sdapi/v1/txt2img` and `/sdapi/v1/img2img`
 
 use super::answer::{self, DrawnFile, WebuiImages};
-use super::error::WebuiError;
+use super::error::{OF_DRAWING, WebuiError, renamed};
 use super::fields;
 use super::request::{self, WebuiRequest};
 use crate::api::{ClientAddress, JsonBody, blocking};
@@ -54,7 +54,8 @@ async fn draw(
     let (new, echo, sends_images) = blocking(move || {
         let request: WebuiRequest = request::read(&body)?;
         let (job, kept) = fields::job(&own, &request, &body, is_img2img)?;
-        let new = own.requests.read(job, ApiName::A1111, &client.0.to_string())?;
+        let new = own.requests.read(job, ApiName::A1111, &client.0.to_string());
+        let new = new.map_err(|error| renamed(error, OF_DRAWING))?;
         if let Some(kept) = kept {
             own.webui.set(kept).map_err(|error| ApiError::io("the settings", &error))?;
         }
@@ -66,7 +67,7 @@ async fn draw(
     let record = JobWait::submit(state.queue.clone(), new).await?.ended().await?;
     if record.phase == JobPhase::Failed {
         let unknown = || ApiError::failed("the job failed");
-        return Err(record.error.unwrap_or_else(unknown).into());
+        return Err(renamed(record.error.unwrap_or_else(unknown), OF_DRAWING).into());
     }
     // One that was interrupted has the images that were complete by then.
     let drawn = move || {

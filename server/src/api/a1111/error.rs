@@ -26,8 +26,8 @@ pub(super) struct WebuiErrorBody {
     field: Option<String>,
 }
 
-/// Names of our options that the webui calls otherwise.
-const NAMES: [(&str, &str); 27] = [
+/// What our options are called in `txt2img` and `img2img`.
+pub(super) const OF_DRAWING: &[(&str, &str)] = &[
     ("image", "init_images"),
     ("strength", "denoising_strength"),
     ("sampler", "sampler_name"),
@@ -41,7 +41,6 @@ const NAMES: [(&str, &str); 27] = [
     ("only_masked", "inpaint_full_res"),
     ("padding", "inpaint_full_res_padding"),
     ("img_cfg_scale", "image_cfg_scale"),
-    ("scale", "upscaling_resize"),
     ("resize", "resize_mode"),
     ("hires", "enable_hr"),
     ("hires_scale", "hr_scale"),
@@ -50,12 +49,27 @@ const NAMES: [(&str, &str); 27] = [
     ("hires_upscaler", "hr_upscaler"),
     ("refiner", "refiner_checkpoint"),
     ("refiner_start", "refiner_switch_at"),
+    ("steps", "steps"),
+    ("width", "width"),
+    ("height", "height"),
+    ("cfg_scale", "cfg_scale"),
+    ("eta", "eta"),
+    ("s_churn", "s_churn"),
+    ("s_noise", "s_noise"),
+    ("image.png", "init_images"),
+    ("mask.png", "mask"),
+    ("control.png", "alwayson_scripts"),
+    ("canny", "alwayson_scripts"),
     ("control_net", "alwayson_scripts"),
     ("control_image", "alwayson_scripts"),
     ("control_start", "alwayson_scripts"),
     ("control_end", "alwayson_scripts"),
     ("control_strength", "alwayson_scripts"),
 ];
+
+/// The same in `extra-single-image`.
+pub(super) const OF_EXTRAS: &[(&str, &str)] =
+    &[("scale", "upscaling_resize"), ("model", "upscaler_1"), ("image.png", "image")];
 
 /// Something in the request that cannot be followed: a field, and why.
 pub(super) fn refused(field: &str, reason: &str) -> ApiError {
@@ -64,32 +78,23 @@ pub(super) fn refused(field: &str, reason: &str) -> ApiError {
     error
 }
 
-/// An error about an option, about the field of the webui that it came from.
-fn renamed(mut error: ApiError) -> ApiError {
-    let Some(field) = error.field.take() else { return error };
-    let Some((_, own)) = NAMES.iter().find(|(name, _)| *name == field) else {
-        error.field = Some(field);
-        return error;
-    };
-    for spelling in [field.clone(), field.replace('_', " "), field.replace('_', "-")] {
-        if let Some(rest) = error.message.strip_prefix(&format!("{spelling}: ")) {
-            error.message = format!("{own}: {rest}");
-            break;
-        }
+/// An error about an option, about the field of the webui that it came from. Which option it is about is known, or the line
+/// begins with it.
+pub(super) fn renamed(mut error: ApiError, names: &[(&str, &str)]) -> ApiError {
+    let name = |text: &str| text.replace([' ', '-'], "_");
+    let (head, rest) = error.message.split_once(": ").unwrap_or_default();
+    let option = error.field.clone().unwrap_or_else(|| name(head));
+    let Some((_, field)) = names.iter().find(|(own, _)| *own == option) else { return error };
+    if name(head) == option {
+        error.message = format!("{field}: {rest}");
     }
-    error.field = Some((*own).to_owned());
+    error.field = Some((*field).to_owned());
     error
 }
 
 impl From<ApiError> for WebuiError {
     fn from(error: ApiError) -> WebuiError {
-        WebuiError(renamed(error))
-    }
-}
-
-impl From<latent_app::AppError> for WebuiError {
-    fn from(error: latent_app::AppError) -> WebuiError {
-        ApiError::from(error).into()
+        WebuiError(error)
     }
 }
 
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_field_of_the_webui() {
-        let of = |line: &str, option: &str| renamed(ApiError::bad_input(line).at(option));
+        let of = |line: &str, option: &str| renamed(ApiError::bad_input(line).at(option), OF_DRAWING);
         let error = of("batch count: 0 is not in 1 to 10000", "batch-count");
         assert_eq!(
             (error.message.as_str(), error.field.as_deref()),
@@ -127,6 +132,13 @@ mod tests {
             (error.message.as_str(), error.field.as_deref()),
             ("steps: is not a number", Some("steps"))
         );
+        let error = renamed(ApiError::bad_input("image.png: cannot be read"), OF_DRAWING);
+        assert_eq!(
+            (error.message.as_str(), error.field.as_deref()),
+            ("init_images: cannot be read", Some("init_images"))
+        );
+        let error = renamed(ApiError::bad_input("demo: there is no such file"), OF_DRAWING);
+        assert_eq!((error.message.as_str(), error.field), ("demo: there is no such file", None));
         let error = WebuiError::from(refused("tiling", "cannot be drawn")).into_response();
         assert_eq!(error.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }

@@ -1,6 +1,6 @@
 //! `/sdapi/v1/extra-single-image` and `extra-batch-images`: images made larger.
 
-use super::error::{WebuiError, refused};
+use super::error::{OF_EXTRAS, WebuiError, refused, renamed};
 use super::lenient::{LenientBool, LenientFloat, LenientInt};
 use super::request::{self, chosen};
 use super::{images, names};
@@ -18,6 +18,9 @@ use latent_diffusion::MAX_SIDE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+/// Images of one request.
+const MAX_IMAGES: usize = 256;
 
 /// How images are made larger.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -106,6 +109,11 @@ pub(super) async fn batch(
     let mut request: ExtrasRequest = request::read(&body)?;
     let files = request.image_list.take().ok_or_else(|| refused("imageList", "give the images"))?;
     let shows = request.show_extras_results.is_none_or(|shows| shows.0);
+    if files.len() > MAX_IMAGES {
+        return Err(
+            refused("imageList", &format!("{} images; the maximum is {MAX_IMAGES}", files.len())).into()
+        );
+    }
     let given = files.into_iter().map(|file| file.data).collect();
     let drawn = all(&state, client, request, "imageList", given).await?;
     let images = if shows { drawn } else { Vec::new() };
@@ -185,7 +193,8 @@ fn enlarged(
         options.insert("model".into(), upscaler.into());
     }
     let job = JobRequest { verb: "upscale".into(), options, preview_interval: 0 };
-    let new = state.requests.read(job, ApiName::A1111, &client.0.to_string())?;
+    let new = state.requests.read(job, ApiName::A1111, &client.0.to_string());
+    let new = new.map_err(|error| renamed(error, OF_EXTRAS))?;
     Ok(Enlarged::Job(Box::new(new), size))
 }
 
@@ -234,7 +243,8 @@ fn result(state: &ServerState, record: &JobRecord, size: Option<(usize, usize)>)
             images::png(&image_file::to_size(&image, size, Resize::Crop))
         }
         (JobPhase::Failed, _) => {
-            Err(record.error.clone().unwrap_or_else(|| ApiError::failed("the job failed")))
+            let error = record.error.clone().unwrap_or_else(|| ApiError::failed("the job failed"));
+            Err(renamed(error, OF_EXTRAS))
         }
         _ => Err(ApiError::new(crate::error::ErrorCode::Conflict, "the job was interrupted")),
     }

@@ -59,6 +59,9 @@ impl WebuiJob<'_> {
             if name != "steps" && !(1..=MAX_SIDE as u64).contains(&value) {
                 return Err(refused(name, &format!("{value} is not in 1 to {MAX_SIDE}")));
             }
+            if value == 0 {
+                return Err(refused(name, "0 steps; give a number from 1"));
+            }
             self.set(name, value);
         }
         let numbers = [

@@ -233,6 +233,14 @@ pub(super) async fn prompt_styles() -> Json<Vec<Value>> {
     Json(Vec::new())
 }
 
+/// List what this server does not have
+#[utoipa::path(get, path = "/sdapi/v1/extensions", tag = "a1111", responses(
+    (status = 200, description = "None", body = Vec<Object>),
+))]
+pub(super) async fn extensions() -> Json<Vec<Value>> {
+    Json(Vec::new())
+}
+
 /// List the scripts
 #[utoipa::path(get, path = "/sdapi/v1/scripts", tag = "a1111", responses(
     (status = 200, description = "ControlNet", body = Object),

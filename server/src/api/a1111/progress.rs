@@ -55,7 +55,7 @@ fn progress_of(job: &JobStatus, shows_image: bool) -> Result<WebuiProgress, ApiE
     let is_sampling = step.stage == "sampling";
     let preview = job.live.preview.as_deref().filter(|_| shows_image);
     Ok(WebuiProgress {
-        progress: step.progress.max(MIN_PROGRESS).min(1.0),
+        progress: step.progress.clamp(MIN_PROGRESS, 1.0),
         eta_relative: job.eta_seconds.unwrap_or(0.0),
         state: json!({
             "skipped": false,

@@ -49,7 +49,8 @@ async fn refresh(state: ServerState) -> Result<Json<()>, WebuiError> {
     let looked = blocking(move || {
         state.models.forget();
         state.webui.forget_hashes();
-        Ok(drop(state.models.list()))
+        drop(state.models.list());
+        Ok(())
     });
     looked.await?;
     Ok(Json(()))
