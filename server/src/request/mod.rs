@@ -26,6 +26,9 @@ use utoipa::ToSchema;
 pub const VERBS: [&str; 8] =
     ["txt2img", "img2img", "inpaint", "outpaint", "edit", "upscale", "grid", "replay"];
 
+/// Maximum number of steps of a run.
+pub const MAX_STEPS: usize = 1000;
+
 /// A job that a client wants.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

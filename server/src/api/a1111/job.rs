@@ -6,6 +6,7 @@ use super::names;
 use super::request::{WebuiRequest, chosen, is_automatic};
 use crate::error::ApiError;
 use crate::models::ModelInfo;
+use crate::request::MAX_STEPS;
 use crate::state::ServerState;
 use crate::webui::KeptSettings;
 use latent_app::job::SamplerChoice;
@@ -56,11 +57,9 @@ impl WebuiJob<'_> {
         for (name, value) in whole {
             let Some(value) = Self::count(name, value)? else { continue };
             // Images are brought to that size before the job sees it.
-            if name != "steps" && !(1..=MAX_SIDE as u64).contains(&value) {
-                return Err(refused(name, &format!("{value} is not in 1 to {MAX_SIDE}")));
-            }
-            if value == 0 {
-                return Err(refused(name, "0 steps; give a number from 1"));
+            let max = if name == "steps" { MAX_STEPS } else { MAX_SIDE };
+            if !(1..=max as u64).contains(&value) {
+                return Err(refused(name, &format!("{value} is not in 1 to {max}")));
             }
             self.set(name, value);
         }
