@@ -1,5 +1,6 @@
 //! What clients of the webui's API have set for their requests that follow, kept over a restart.
 
+use crate::error::ApiError;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -47,21 +48,29 @@ impl WebuiSettings {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets it. This waits for the disk.
+    /// Changes it. This waits for the disk.
     ///
     /// # Errors
-    /// A file that cannot be written. Then nothing has changed.
-    pub fn set(&self, settings: KeptSettings) -> std::io::Result<()> {
+    /// Those of the change, or a file that cannot be written. Then nothing has changed.
+    pub fn change(
+        &self,
+        change: impl FnOnce(&mut KeptSettings) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if *kept == settings {
-            return Ok(());
+        let mut settings = kept.clone();
+        change(&mut settings)?;
+        if *kept != settings {
+            self.write(&settings).map_err(|error| ApiError::io("webui.json", &error))?;
+            *kept = settings;
         }
+        Ok(())
+    }
+
+    fn write(&self, settings: &KeptSettings) -> std::io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&settings)?)?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        *kept = settings;
-        Ok(())
+        file.write_all(&serde_json::to_vec(settings)?)?;
+        file.persist(&self.path).map(drop).map_err(|error| error.error)
     }
 
     /// The SHA-256 of a model, if it is known.
@@ -100,7 +109,16 @@ mod tests {
         let settings = WebuiSettings::open(folder.path());
         assert_eq!(settings.get(), KeptSettings::default());
         let wanted = KeptSettings { model: Some("a".into()), clip_skip: Some(2), ..KeptSettings::default() };
-        settings.set(wanted.clone()).unwrap();
+        let set = |settings: &mut KeptSettings| {
+            settings.clone_from(&wanted);
+            Ok(())
+        };
+        settings.change(set).unwrap();
+        let refused = settings.change(|settings| {
+            settings.model = None;
+            Err(ApiError::bad_input("no"))
+        });
+        assert!(refused.is_err() && settings.get() == wanted);
         assert_eq!(WebuiSettings::open(folder.path()).get(), wanted);
         std::fs::write(folder.path().join("webui.json"), "{").unwrap();
         assert_eq!(WebuiSettings::open(folder.path()).get(), KeptSettings::default());

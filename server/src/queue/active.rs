@@ -169,9 +169,10 @@ impl ActiveJobs {
         Some(JobStatus { record: active.record.clone(), position, eta_seconds, live: active.live.clone() })
     }
 
-    /// All that have not ended, in their order.
-    pub(super) fn unfinished(&self) -> Vec<JobStatus> {
-        self.jobs.keys().filter_map(|id| self.status(*id)).collect()
+    /// The first that is wanted.
+    pub(super) fn first(&self, is_wanted: impl Fn(&JobRecord) -> bool) -> Option<JobStatus> {
+        let found = self.jobs.values().find(|active| is_wanted(&active.record))?;
+        self.status(found.record.id)
     }
 
     pub(super) fn take_unsaved(&mut self) -> BTreeMap<JobId, JobRecord> {

@@ -361,10 +361,16 @@ impl JobQueue {
         self.jobs().counts()
     }
 
-    /// The jobs that have not ended, in their order.
+    /// The first job that has not ended and is wanted.
     #[must_use]
-    pub fn unfinished(&self) -> Vec<JobStatus> {
-        self.jobs().unfinished()
+    pub fn first_unfinished(&self, is_wanted: impl Fn(&JobRecord) -> bool) -> Option<JobStatus> {
+        self.jobs().first(is_wanted)
+    }
+
+    /// The jobs that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<JobRecord> {
+        self.jobs().running().map(|active| active.record.clone()).collect()
     }
 
     /// Accepts no job any more, and lets none begin. Those that run are not touched.

@@ -2,6 +2,8 @@
 
 use super::{get, info, post, served, size, small};
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::net::TcpStream;
 
 const PROGRESS: &str = "/sdapi/v1/progress";
 
@@ -76,4 +78,24 @@ fn jobs_of_other_apis_show_but_are_not_interrupted() {
     assert_eq!(get(&served, PROGRESS)["state"]["job_count"], 1000);
     post(&served, "/sdapi/v1/interrupt", &json!({}));
     assert_eq!(get(&served, &format!("/api/v1/jobs/{other}"))["state"], "running");
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_job() {
+    let (_folders, served) = served();
+    let body = endless().to_string();
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    let head = format!(
+        "POST /sdapi/v1/txt2img HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    while get(&served, PROGRESS)["state"]["sampling_step"].as_u64() == Some(0) {
+        std::thread::yield_now();
+    }
+    drop(stream);
+    while get(&served, PROGRESS)["state"]["job_count"] != 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(get(&served, "/api/v1/jobs?limit=1")["jobs"][0]["state"], "cancelled");
 }

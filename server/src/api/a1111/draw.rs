@@ -2,8 +2,8 @@
 
 use super::answer::{self, DrawnFile, WebuiImages};
 use super::error::{OF_DRAWING, WebuiError, renamed};
-use super::fields;
 use super::request::{self, WebuiRequest};
+use super::{fields, settings};
 use crate::api::{ClientAddress, JsonBody, blocking};
 use crate::error::ApiError;
 use crate::queue::{ApiName, JobPhase, JobWait};
@@ -53,11 +53,12 @@ async fn draw(
     let own = state.clone();
     let (new, echo, sends_images) = blocking(move || {
         let request: WebuiRequest = request::read(&body)?;
-        let (job, kept) = fields::job(&own, &request, &body, is_img2img)?;
+        let job = fields::job(&own, &request, &body, is_img2img)?;
         let new = own.requests.read(job, ApiName::A1111, &client.0.to_string());
         let new = new.map_err(|error| renamed(error, OF_DRAWING))?;
-        if let Some(kept) = kept {
-            own.webui.set(kept).map_err(|error| ApiError::io("the settings", &error))?;
+        let is_kept = request.override_settings_restore_afterwards.is_some_and(|restores| !restores.0);
+        if let Some(overrides) = request.override_settings.as_ref().filter(|_| is_kept) {
+            own.webui.change(|settings| settings::apply(&own, settings, overrides))?;
         }
         let keeps_images = request.include_init_images.is_some_and(|keeps| keeps.0);
         let sends_images = request.send_images.is_none_or(|sends| sends.0);

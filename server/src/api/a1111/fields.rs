@@ -6,19 +6,18 @@ use super::{control, hires, init, names, neutral, scripts, settings};
 use crate::error::ApiError;
 use crate::request::JobRequest;
 use crate::state::ServerState;
-use crate::webui::KeptSettings;
 use serde_json::{Map, Value, json};
 
 /// Steps from one preview to the next: `progress` shows how an image looks so far.
 const PREVIEW_INTERVAL: u32 = 1;
 
-/// The job of a request, and the settings that are to be kept for those that follow, if it asks for that.
+/// The job of a request.
 pub(super) fn job(
     state: &ServerState,
     request: &WebuiRequest,
     body: &Map<String, Value>,
     is_img2img: bool,
-) -> Result<(JobRequest, Option<KeptSettings>), ApiError> {
+) -> Result<JobRequest, ApiError> {
     neutral::check(body)?;
     let units = scripts::control_units(request.alwayson_scripts.as_ref())?;
     let mut set = state.webui.get();
@@ -37,10 +36,7 @@ pub(super) fn job(
         "txt2img"
     };
     control::apply(&mut job, units)?;
-    let is_kept = request.override_settings_restore_afterwards.is_some_and(|restore| !restore.0);
-    let request =
-        JobRequest { verb: verb.to_owned(), options: job.options, preview_interval: PREVIEW_INTERVAL };
-    Ok((request, is_kept.then_some(set)))
+    Ok(JobRequest { verb: verb.to_owned(), options: job.options, preview_interval: PREVIEW_INTERVAL })
 }
 
 /// The fields without images, as the answer repeats them.

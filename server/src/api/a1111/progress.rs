@@ -5,7 +5,7 @@ use super::error::{WebuiError, refused};
 use super::images;
 use crate::api::blocking;
 use crate::error::ApiError;
-use crate::queue::{ApiName, JobPhase, JobStatus};
+use crate::queue::{ApiName, JobPhase, JobRecord, JobStatus};
 use crate::state::ServerState;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -41,12 +41,10 @@ const MIN_PROGRESS: f64 = 0.01;
 
 /// The job that is meant: one of this API that runs, else one that waits, else any that runs.
 fn shown(state: &ServerState) -> Option<JobStatus> {
-    let jobs = state.queue.unfinished();
-    let is_running = |job: &&JobStatus| job.record.phase == JobPhase::Running;
-    let is_own = |job: &&JobStatus| job.record.api == ApiName::A1111;
-    let own = jobs.iter().filter(is_own);
-    let found = own.clone().find(is_running).or_else(|| jobs.iter().find(is_own));
-    found.or_else(|| jobs.iter().find(is_running)).cloned()
+    let is_running = |job: &JobRecord| job.phase == JobPhase::Running;
+    let is_own = |job: &JobRecord| job.api == ApiName::A1111;
+    let first = |is_wanted: &dyn Fn(&JobRecord) -> bool| state.queue.first_unfinished(is_wanted);
+    first(&|job| is_own(job) && is_running(job)).or_else(|| first(&is_own)).or_else(|| first(&is_running))
 }
 
 fn progress_of(job: &JobStatus, shows_image: bool) -> Result<WebuiProgress, ApiError> {
@@ -109,9 +107,9 @@ pub(super) async fn progress(
 }
 
 /// This API's jobs that run.
-fn running(state: &ServerState) -> Vec<JobStatus> {
-    let mut jobs = state.queue.unfinished();
-    jobs.retain(|job| job.record.api == ApiName::A1111 && job.record.phase == JobPhase::Running);
+fn running(state: &ServerState) -> Vec<JobRecord> {
+    let mut jobs = state.queue.running();
+    jobs.retain(|job| job.api == ApiName::A1111);
     jobs
 }
 
@@ -125,7 +123,7 @@ pub(super) async fn interrupt(State(state): State<ServerState>) -> Result<Json<V
     let ended = blocking(move || {
         for job in running(&state) {
             // One that has ended by now is well.
-            let _ = state.queue.cancel(job.record.id);
+            let _ = state.queue.cancel(job.id);
         }
         Ok(json!({}))
     });
@@ -140,11 +138,11 @@ pub(super) async fn interrupt(State(state): State<ServerState>) -> Result<Json<V
 pub(super) async fn skip(State(state): State<ServerState>) -> Result<Json<()>, WebuiError> {
     let skipped = blocking(move || {
         for job in running(&state) {
-            if job.record.images.len() + 1 < job.record.count {
+            if job.images.len() + 1 < job.count {
                 let line = "further images follow, and none can be left out; interrupt ends the job";
                 return Err(refused("skip", line));
             }
-            let _ = state.queue.cancel(job.record.id);
+            let _ = state.queue.cancel(job.id);
         }
         Ok(())
     });

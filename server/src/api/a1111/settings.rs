@@ -177,11 +177,7 @@ pub(super) async fn set_options(
     body: Result<JsonBody<Map<String, Value>>, ApiError>,
 ) -> Result<Json<()>, WebuiError> {
     let JsonBody(given) = body?;
-    let set = blocking(move || {
-        let mut settings = state.webui.get();
-        apply(&state, &mut settings, &given)?;
-        state.webui.set(settings).map_err(|error| ApiError::io("the settings", &error))
-    });
+    let set = blocking(move || state.webui.change(|settings| apply(&state, settings, &given)));
     set.await?;
     Ok(Json(()))
 }
