@@ -1,6 +1,6 @@
 //! Images made larger, and how they were made.
 
-use super::{assert_refused, info, png, post, served, size, small};
+use super::{assert_refused, get, info, png, post, served, served_with, size, small};
 use serde_json::{Value, json};
 
 const SINGLE: &str = "/sdapi/v1/extra-single-image";
@@ -63,6 +63,30 @@ fn an_image_says_how_it_was_made() {
     assert!(read["items"]["parameters"].is_string() && read["items"]["latent"].is_string());
     let nothing = post(&served, "/sdapi/v1/png-info", &json!({ "image": png(8, 8, 4) }));
     assert_eq!(nothing, json!({ "info": "", "items": {}, "parameters": {} }));
-    assert_eq!(served.post("/sdapi/v1/png-info", &json!({ "image": "AAAA" })).status, 422);
+    // A GIF of one pixel, which has no texts.
+    let gif = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    assert_eq!(post(&served, "/sdapi/v1/png-info", &json!({ "image": gif })), nothing);
+    for wrong in
+        [json!({ "image": "AAAA" }), json!({ "image": null }), json!({}), json!({ "image": "http://a/b" })]
+    {
+        assert_refused(&served.post("/sdapi/v1/png-info", &wrong), "image");
+    }
     assert_refused(&served.post("/sdapi/v1/interrogate", &json!({ "image": png(8, 8, 4) })), "model");
+}
+
+#[test]
+fn an_upscalers_file_is_used_by_its_name() {
+    let (_folders, served) = served_with(&["4x"]);
+    let listed = get(&served, "/sdapi/v1/upscalers");
+    assert_eq!((&listed[2]["name"], &listed[2]["model_path"]), (&json!("4x"), &json!("4x.safetensors")));
+    assert_eq!(get(&served, "/sdapi/v1/realesrgan-models")[0]["name"], "4x");
+    let body = json!({ "image": png(16, 16, 8), "upscaler_1": "4x", "upscaling_resize": 4 });
+    let large = post(&served, SINGLE, &body);
+    assert_eq!(size(&large["image"]), (64, 64));
+    let told = post(&served, "/sdapi/v1/png-info", &large);
+    assert_eq!(told["items"]["postprocessing"], "Postprocess upscale by: 4, Postprocess upscaler: 4x");
+    let hires = json!({ "enable_hr": true, "hr_upscaler": "4x", "hr_second_pass_steps": 1 });
+    assert_eq!(size(&post(&served, "/sdapi/v1/txt2img", &small(hires))["images"][0]), (64, 64));
+    let wrong = json!({ "enable_hr": true, "hr_upscaler": "demo" });
+    assert_refused(&served.post("/sdapi/v1/txt2img", &small(wrong)), "hr_upscaler");
 }

@@ -13,7 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::Image;
+use latent_loader::{Checkpoint, NewTensor, Writer};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A server with the built-in model.
@@ -28,8 +30,12 @@ fn served_with(families: &[&str]) -> (Folders, Served) {
     let folders = Folders::new();
     let options = folders.options();
     for family in families {
-        std::fs::write(folders.path("models").join(format!("{family}.safetensors")), synthetic(family))
-            .unwrap();
+        let bytes = match *family {
+            "vae" => vae(),
+            "4x" => esrgan(),
+            family => synthetic(family),
+        };
+        std::fs::write(folders.path("models").join(format!("{family}.safetensors")), bytes).unwrap();
     }
     let served = Served::start(options);
     (folders, served)
@@ -41,6 +47,52 @@ fn synthetic(family: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(folder.join(format!("{family}-tiny-single.json"))).unwrap();
     let manifest = Manifest::parse(&text).unwrap();
     synth::bytes(manifest.files().values().next().unwrap(), 1, DType::F16)
+}
+
+/// The VAE of a synthetic model, as a file of its own.
+fn vae() -> Vec<u8> {
+    let model = Checkpoint::from_bytes("sd15", synthetic("sd15")).unwrap();
+    let parts: Vec<&str> = model.tensors().map(|tensor| tensor.name.as_str()).collect();
+    let parts = parts.into_iter().filter(|name| name.starts_with("first_stage_model."));
+    let read: Vec<_> = parts.map(|name| (name.to_owned(), model.read(name).unwrap())).collect();
+    let new = read.iter().map(|(name, tensor)| NewTensor {
+        name: name.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+    });
+    let mut tensors: Vec<NewTensor> = new.collect();
+    let mut writer = Writer::begin(Vec::new(), &BTreeMap::new(), &mut tensors).unwrap();
+    for tensor in &tensors {
+        let (_, values) = read.iter().find(|(name, _)| *name == tensor.name).unwrap();
+        writer.write(&values.data).unwrap();
+    }
+    writer.end().unwrap()
+}
+
+/// An ESRGAN of one block, four times as large, that makes everything black.
+fn esrgan() -> Vec<u8> {
+    let mut layers = vec![("conv_first".to_owned(), 8, 3), ("conv_body".to_owned(), 8, 8)];
+    for dense in 1..4 {
+        layers.extend((1..5).map(|i| (format!("body.0.rdb{dense}.conv{i}"), 4, 4 + i * 4)));
+        layers.push((format!("body.0.rdb{dense}.conv5"), 8, 24));
+    }
+    layers.extend(["conv_up1", "conv_up2", "conv_hr"].map(|name| (name.to_owned(), 8, 8)));
+    layers.push(("conv_last".to_owned(), 3, 8));
+    let new = |name: String, shape| NewTensor { name, dtype: DType::F32, shape };
+    let mut tensors: Vec<NewTensor> = layers
+        .into_iter()
+        .flat_map(|(name, outputs, inputs)| {
+            [
+                new(format!("{name}.weight"), vec![outputs, inputs, 3, 3]),
+                new(format!("{name}.bias"), vec![outputs]),
+            ]
+        })
+        .collect();
+    let mut writer = Writer::begin(Vec::new(), &BTreeMap::new(), &mut tensors).unwrap();
+    for tensor in &tensors {
+        writer.write(&vec![0; 4 * tensor.shape.iter().product::<usize>()]).unwrap();
+    }
+    writer.end().unwrap()
 }
 
 /// A small image that is the same everywhere, with further fields.

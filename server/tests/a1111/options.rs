@@ -56,3 +56,28 @@ fn what_is_not_known_is_passed_over_and_what_is_not_possible_is_refused() {
     }
     assert_eq!(get(&served, OPTIONS), before);
 }
+
+#[test]
+fn a_vae_is_set_by_its_file_as_a_vae_or_as_a_module() {
+    let (_folders, served) = served_with(&["sd15", "vae"]);
+    for list in ["sd-vae", "sd-modules"] {
+        assert_eq!(get(&served, &format!("/sdapi/v1/{list}"))[0]["model_name"], "vae.safetensors", "{list}");
+    }
+    let draw = |settings: Value| {
+        let mut all = json!({ "sd_model_checkpoint": "sd15" });
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let body = json!({ "width": 64, "height": 64, "steps": 1, "override_settings": all });
+        info(&post(&served, "/sdapi/v1/txt2img", &small(body)))["sd_vae_name"].clone()
+    };
+    assert_eq!(draw(json!({})), Value::Null);
+    assert_eq!(
+        draw(json!({ "forge_additional_modules": ["/models/VAE/vae.safetensors"] })),
+        "vae.safetensors"
+    );
+    post(&served, OPTIONS, &json!({ "sd_vae": "vae.safetensors" }));
+    assert_eq!(get(&served, OPTIONS)["sd_vae"], "vae.safetensors");
+    assert_eq!(draw(json!({})), "vae.safetensors");
+    assert_eq!(draw(json!({ "sd_vae": "Automatic" })), Value::Null);
+    post(&served, OPTIONS, &json!({ "sd_vae": "None" }));
+    assert_eq!(draw(json!({})), Value::Null);
+}

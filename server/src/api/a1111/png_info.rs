@@ -1,12 +1,11 @@
 //! `/sdapi/v1/png-info`: how an image was made.
 
-use super::error::WebuiError;
-use super::images;
+use super::error::{WebuiError, refused};
+use super::{images, request};
 use crate::api::{JsonBody, blocking};
 use crate::error::ApiError;
-use crate::state::ServerState;
 use axum::Json;
-use axum::extract::State;
+use latent_app::image_file;
 use latent_app::metadata::{self, ImageMetadata, MetadataKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -16,7 +15,7 @@ use utoipa::ToSchema;
 #[derive(Deserialize, ToSchema)]
 pub(super) struct PngInfoRequest {
     /// Base64.
-    image: String,
+    image: Option<String>,
 }
 
 /// How an image was made. What it does not say is empty.
@@ -57,17 +56,22 @@ const NAMES: [(MetadataKey, &str); 15] = [
     (status = 422, description = "Not an image", body = super::error::WebuiErrorBody),
 ))]
 pub(super) async fn png_info(
-    State(_): State<ServerState>,
-    body: Result<JsonBody<PngInfoRequest>, ApiError>,
+    body: Result<JsonBody<Map<String, Value>>, ApiError>,
 ) -> Result<Json<PngInfo>, WebuiError> {
-    let JsonBody(PngInfoRequest { image }) = body?;
+    let JsonBody(body) = body?;
+    let PngInfoRequest { image } = request::read(&body)?;
+    let image = image.ok_or_else(|| refused("image", "give an image"))?;
     Ok(Json(blocking(move || of(&images::bytes("image", &image)?)).await?))
 }
 
 fn of(bytes: &[u8]) -> Result<PngInfo, ApiError> {
     let mut file = Cursor::new(bytes);
-    let refuse = |reason: String| ApiError::bad_input(format!("image: {reason}"));
-    let texts = metadata::container::read(&mut file).map_err(refuse)?;
+    let texts = match metadata::container::read(&mut file) {
+        Ok(texts) => texts,
+        // Formats without texts say nothing.
+        Err(_) if image_file::decode_bytes("image", bytes).is_ok() => Vec::new(),
+        Err(reason) => return Err(refused("image", &reason)),
+    };
     let found = metadata::read_from(&mut Cursor::new(bytes)).unwrap_or_default();
     let items: Map<String, Value> =
         texts.iter().map(|text| (text.keyword.clone(), json!(text.text))).collect();
