@@ -77,6 +77,19 @@ fn a_model_for_instructions_follows_the_image_as_closely_as_asked() {
 }
 
 #[test]
+fn a_model_for_inpainting_says_so() {
+    let (_folders, served) = served_with(&["sd15-inpaint"]);
+    let model = json!({ "sd_model_checkpoint": "sd15-inpaint" });
+    let mask = png(64, 64, 32);
+    let body = json!({ "override_settings": model, "mask": mask, "init_images": [mask], "width": 64, "height": 64, "steps": 1 });
+    let drawn = info(&post(&served, IMG2IMG, &with(body)));
+    assert_eq!(
+        (&drawn["is_using_inpainting_conditioning"], &drawn["sd_model_name"]),
+        (&json!(true), &json!("sd15-inpaint"))
+    );
+}
+
+#[test]
 fn what_is_wrong_with_an_image_is_said() {
     let (_folders, served) = served();
     for (more, field) in [

@@ -29,13 +29,13 @@ fn served() -> (Folders, Served) {
 fn served_with(families: &[&str]) -> (Folders, Served) {
     let folders = Folders::new();
     let options = folders.options();
-    for family in families {
-        let bytes = match *family {
+    for file in families {
+        let bytes = match *file {
             "vae" => vae(),
             "4x" => esrgan(),
             family => synthetic(family),
         };
-        std::fs::write(folders.path("models").join(format!("{family}.safetensors")), bytes).unwrap();
+        std::fs::write(folders.path("models").join(format!("{file}.safetensors")), bytes).unwrap();
     }
     let served = Served::start(options);
     (folders, served)

@@ -73,14 +73,13 @@ pub(super) fn timestamp(milliseconds: u64) -> String {
     time.to_string().chars().filter(char::is_ascii_digit).collect()
 }
 
-/// The answer with the images of a job.
+/// The answer with the images of a job, and with what is known of them.
 pub(super) fn of(
-    record: &JobRecord,
     images: &[DrawnFile],
+    info: Value,
     echo: Map<String, Value>,
     sends_images: bool,
 ) -> WebuiImages {
-    let info = info(record, images, &echo);
     let mut parameters = echo;
     for name in ["prompt", "negative_prompt", "seed", "steps", "cfg_scale", "width", "height", "sampler_name"]
     {
@@ -93,7 +92,8 @@ pub(super) fn of(
     WebuiImages { images: sent.map(DrawnFile::base64).collect(), parameters, info: info.to_string() }
 }
 
-fn info(record: &JobRecord, images: &[DrawnFile], echo: &Map<String, Value>) -> Value {
+/// How the images of a job were made.
+pub(super) fn info(record: &JobRecord, images: &[DrawnFile], echo: &Map<String, Value>) -> Value {
     let nothing = DrawnFile { bytes: Vec::new(), infotext: String::new(), own: json!({}) };
     let first = images.first().unwrap_or(&nothing);
     // Of a job that was interrupted before the first image only the request is known.

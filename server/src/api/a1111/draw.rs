@@ -75,7 +75,13 @@ async fn draw(
         let images = record.images.iter().filter_map(|name| DrawnFile::read(&state, name).ok());
         let images: Vec<DrawnFile> = images.collect();
         answer::note_hash(&state, &images);
-        Ok(answer::of(&record, &images, echo, sends_images))
+        let is_inpainting = state
+            .models
+            .info(&record.model)
+            .is_ok_and(|model| model.variant.as_deref() == Some("inpainting"));
+        let mut info = answer::info(&record, &images, &echo);
+        info["is_using_inpainting_conditioning"] = is_inpainting.into();
+        Ok(answer::of(&images, info, echo, sends_images))
     };
     Ok(Json(blocking(drawn).await?))
 }

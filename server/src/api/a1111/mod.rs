@@ -1,6 +1,6 @@
 //! The API of AUTOMATIC1111's webui, which many programs speak: its addresses and fields over the same queue.
 //!
-//! A field is followed, or it is refused by name if it would change the image, or it is ignored. [`fields`] and the files that it
+//! A field is followed, or it is refused by name if it would change the image, or it is ignored. `fields.rs` and the files that it
 //! calls make a job of a request.
 
 mod answer;
