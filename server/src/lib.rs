@@ -20,6 +20,7 @@ pub mod queue;
 pub mod request;
 mod serve;
 pub mod state;
+pub mod webui;
 pub mod work;
 pub mod worker;
 

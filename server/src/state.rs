@@ -8,6 +8,7 @@ use crate::models::{FolderWatch, ModelCatalog};
 use crate::options::ServerOptions;
 use crate::queue::{JobQueue, JobStore, QueueLimits, ServerEvent};
 use crate::request::RequestReader;
+use crate::webui::WebuiSettings;
 use crate::worker::{self, WorkerOptions};
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -35,6 +36,8 @@ pub struct Shared {
     pub models: Arc<ModelCatalog>,
     /// Makes jobs of requests.
     pub requests: RequestReader,
+    /// What clients of the webui's API have set.
+    pub webui: WebuiSettings,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// A folder for files that are there for a moment.
@@ -93,6 +96,7 @@ impl ServerState {
         };
         let access =
             AccessRules::new(options.api_key.as_deref(), &salt, &options.cors, &options.allowed_hosts);
+        let webui = WebuiSettings::open(&options.state_dir);
         let (watches, inspecting) = (Mutex::new(Vec::new()), Semaphore::new(2));
         let shared = Shared {
             options,
@@ -101,6 +105,7 @@ impl ServerState {
             gallery,
             models,
             requests,
+            webui,
             metrics,
             temporary,
             inspecting,

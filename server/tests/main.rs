@@ -4,6 +4,7 @@
 
 mod common;
 
+mod a1111;
 mod access;
 mod gallery;
 mod hostile;

@@ -1,5 +1,6 @@
 //! Everything that is answered over HTTP. An API is a folder or file here with a `router`, which `router` below joins.
 
+pub mod a1111;
 mod body;
 mod gate;
 pub mod latent;
@@ -41,8 +42,10 @@ struct Description;
 
 /// All routes.
 pub fn router(state: ServerState) -> Router {
-    let documented =
-        OpenApiRouter::with_openapi(Description::openapi()).merge(latent::router()).merge(openai::router());
+    let documented = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(latent::router())
+        .merge(a1111::router())
+        .merge(openai::router());
     let (routes, mut openapi) = documented.split_for_parts();
     openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
     let openapi = axum::body::Bytes::from(openapi.to_json().unwrap_or_default());

@@ -122,13 +122,27 @@ impl ModelCatalog {
     /// # Errors
     /// [`ErrorCode::NotFound`](crate::error::ErrorCode::NotFound) with what could be meant, or several of that name.
     pub fn find(&self, name: &str) -> Result<Option<PathBuf>, ApiError> {
+        self.entry(name).map(|entry| entry.path)
+    }
+
+    /// What is known of the file of a name.
+    ///
+    /// # Errors
+    /// As [`ModelCatalog::find`].
+    pub fn info(&self, name: &str) -> Result<ModelInfo, ApiError> {
+        let entry = self.entry(name)?;
+        let loaded = self.catalog().loaded.contains(&entry.path.unwrap_or_default());
+        Ok(ModelInfo { loaded, ..entry.info })
+    }
+
+    fn entry(&self, name: &str) -> Result<CatalogEntry, ApiError> {
         let entries = self.entries();
         if let Some(entry) = entries.iter().find(|entry| entry.info.name == name) {
-            return Ok(entry.path.clone());
+            return Ok(entry.clone());
         }
         let named: Vec<&CatalogEntry> = entries.iter().filter(|entry| entry.has_name(name)).collect();
         match named[..] {
-            [entry] => Ok(entry.path.clone()),
+            [entry] => Ok(entry.clone()),
             [] => {
                 let about = "there is no such file in the model folders; ask for the list of models";
                 Err(ApiError::bad_input(format!("{name}: {about}")))

@@ -5,7 +5,9 @@ use super::event::StepProgress;
 use super::record::{JobId, JobPhase, JobRecord};
 use crate::error::{ApiError, ErrorCode};
 use latent_app::CancelToken;
+use latent_diffusion::Image;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How much the last jobs count in the estimate of how long a job takes.
 const RATE_MEMORY: f64 = 0.7;
@@ -17,6 +19,8 @@ const RETRY_SECONDS: f64 = 10.0;
 pub struct LiveProgress {
     /// The last step that was reported.
     pub step: Option<StepProgress>,
+    /// The last preview.
+    pub preview: Option<Arc<Image>>,
 }
 
 /// A job, and where it is.
@@ -60,6 +64,8 @@ pub(super) struct ActiveJobs {
     unsaved: BTreeMap<JobId, JobRecord>,
     /// Seconds that a unit of cost takes.
     rate: Option<f64>,
+    /// How often somebody asked the devices to close their models.
+    pub(super) unloads: u64,
     pub(super) is_draining: bool,
     pub(super) is_stopping: bool,
 }
@@ -161,6 +167,12 @@ impl ActiveJobs {
         let position =
             is_waiting.then(|| before().filter(|job| job.record.phase == JobPhase::Queued).count());
         Some(JobStatus { record: active.record.clone(), position, eta_seconds, live: active.live.clone() })
+    }
+
+    /// The first that is wanted.
+    pub(super) fn first(&self, is_wanted: impl Fn(&JobRecord) -> bool) -> Option<JobStatus> {
+        let found = self.jobs.values().find(|active| is_wanted(&active.record))?;
+        self.status(found.record.id)
     }
 
     pub(super) fn take_unsaved(&mut self) -> BTreeMap<JobId, JobRecord> {

@@ -72,6 +72,15 @@ pub struct TakenJob {
     pub cancel: CancelToken,
 }
 
+/// What a device does next.
+#[derive(Debug)]
+pub enum DeviceTurn {
+    /// It draws a job.
+    Draw(Box<TakenJob>),
+    /// It closes its models.
+    Unload,
+}
+
 /// How a job ended.
 #[derive(Debug)]
 pub enum JobOutcome {
@@ -185,13 +194,18 @@ impl JobQueue {
         Ok(status)
     }
 
-    /// Waits for the next job that a device may draw. `None` when the server is about to stop.
+    /// Waits for what a device does next. `None` when the server is about to stop. `unloads` is how often the device has closed its
+    /// models because somebody asked for it.
     #[must_use]
-    pub fn take(&self, device: &str) -> Option<TakenJob> {
+    pub fn next_turn(&self, device: &str, unloads: &mut u64) -> Option<DeviceTurn> {
         let mut jobs = self.jobs();
         let (id, taken) = loop {
             if jobs.is_draining {
                 return None;
+            }
+            if *unloads < jobs.unloads {
+                *unloads = jobs.unloads;
+                return Some(DeviceTurn::Unload);
             }
             if let Some(active) = jobs.next_for(device) {
                 active.record.phase = JobPhase::Running;
@@ -203,7 +217,24 @@ impl JobQueue {
         };
         drop(jobs);
         self.publish(ServerEvent::Job(id, JobPhase::Running));
-        Some(taken)
+        Some(DeviceTurn::Draw(Box::new(taken)))
+    }
+
+    /// Waits for the next job that a device may draw. `None` when the server is about to stop.
+    #[must_use]
+    pub fn take(&self, device: &str) -> Option<TakenJob> {
+        let mut unloads = 0;
+        loop {
+            if let DeviceTurn::Draw(taken) = self.next_turn(device, &mut unloads)? {
+                return Some(*taken);
+            }
+        }
+    }
+
+    /// Asks every device to close its models: at once, or after the job that it draws.
+    pub fn unload(&self) {
+        self.jobs().unloads += 1;
+        self.changed.notify_all();
     }
 
     /// What a job that was taken does.
@@ -328,6 +359,18 @@ impl JobQueue {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         self.jobs().counts()
+    }
+
+    /// The first job that has not ended and is wanted.
+    #[must_use]
+    pub fn first_unfinished(&self, is_wanted: impl Fn(&JobRecord) -> bool) -> Option<JobStatus> {
+        self.jobs().first(is_wanted)
+    }
+
+    /// The jobs that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<JobRecord> {
+        self.jobs().running().map(|active| active.record.clone()).collect()
     }
 
     /// Accepts no job any more, and lets none begin. Those that run are not touched.

@@ -49,7 +49,11 @@ fn refused(line: &str) -> ApiError {
     ApiError::bad_input(format!("image: {line}"))
 }
 
-fn inline(name: &str, base64: &str) -> Result<InlineImage, ApiError> {
+/// An image of a request in base64.
+///
+/// # Errors
+/// Damaged base64, no bytes or too many.
+pub(crate) fn inline(name: &str, base64: &str) -> Result<InlineImage, ApiError> {
     let bytes = BASE64.decode(base64).map_err(|error| refused(&format!("the base64 is damaged: {error}")))?;
     if bytes.is_empty() {
         return Err(refused("has no bytes"));

@@ -11,6 +11,7 @@ use crate::models::{BUILT_IN, ModelCatalog};
 use crate::queue::{ApiName, NewJob};
 use crate::work::Work;
 use images::Images;
+pub(crate) use images::inline as inline_image;
 use latent_app::grid::{GridAxis, JobGrid};
 use latent_app::job::{InlineImage, JobTask, random_seed};
 use latent_app::{Job, models};
@@ -24,6 +25,9 @@ use utoipa::ToSchema;
 /// What can be asked for.
 pub const VERBS: [&str; 8] =
     ["txt2img", "img2img", "inpaint", "outpaint", "edit", "upscale", "grid", "replay"];
+
+/// Maximum number of steps of a run.
+pub const MAX_STEPS: usize = 1000;
 
 /// A job that a client wants.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]

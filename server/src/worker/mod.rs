@@ -10,7 +10,7 @@ mod report;
 use crate::error::{ApiError, ErrorCode};
 use crate::gallery::Gallery;
 use crate::models::ModelCatalog;
-use crate::queue::{JobOutcome, JobQueue, TakenJob};
+use crate::queue::{DeviceTurn, JobOutcome, JobQueue, TakenJob};
 use crate::work::Work;
 use latent_app::device::DeviceOptions;
 use latent_app::threads::spawn;
@@ -51,8 +51,15 @@ pub struct WorkerOptions {
 pub fn start(options: WorkerOptions) -> Result<JoinHandle<()>, ApiError> {
     let work = move || {
         let mut pool = SessionPool::new(&options);
-        while let Some(taken) = options.queue.take(&options.name) {
-            run(&options, &mut pool, &taken);
+        let mut unloads = 0;
+        while let Some(turn) = options.queue.next_turn(&options.name, &mut unloads) {
+            match turn {
+                DeviceTurn::Draw(taken) => run(&options, &mut pool, &taken),
+                DeviceTurn::Unload => {
+                    pool.clear();
+                    options.models.set_loaded(pool.loaded());
+                }
+            }
         }
     };
     spawn(work).map_err(|error| ApiError::failed(format!("cannot start a thread for a device: {error}")))

@@ -248,8 +248,12 @@ impl<'a> JobReport<'a> {
             return;
         }
         let Ok(bytes) = output::jpeg(image, PREVIEW_QUALITY) else { return };
+        let kept = Arc::new(image.clone());
         let image: Arc<str> = format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)).into();
         let step = self.step;
-        self.options.queue.progress(self.record.id, |_, _| JobNotice::Preview { image, step });
+        self.options.queue.progress(self.record.id, |_, live| {
+            live.preview = Some(kept);
+            JobNotice::Preview { image, step }
+        });
     }
 }

@@ -3,7 +3,7 @@
 use crate::api::{MAX_BODY_BYTES, blocking};
 use crate::error::ApiError;
 use crate::models::BUILT_IN;
-use crate::request::VERBS;
+use crate::request::{MAX_STEPS, VERBS};
 use crate::state::{ServerState, device_name};
 use axum::Json;
 use axum::extract::State;
@@ -16,8 +16,6 @@ use latent_diffusion::samplers::Prediction;
 use latent_diffusion::{Fill, MAX_SIDE};
 use serde_json::{Value, json};
 
-/// Maximum number of steps of a run.
-const MAX_STEPS: usize = 1000;
 /// Maximum number of images of a job.
 const MAX_BATCH: usize = 10_000;
 
