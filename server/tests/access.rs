@@ -75,6 +75,31 @@ fn other_hosts_and_pages_of_other_sites_are_refused() {
 }
 
 #[test]
+fn a_page_of_an_allowed_origin_may_send_the_headers_that_it_names() {
+    let folders = Folders::new();
+    let mut options = folders.options();
+    options.cors = vec!["https://ui.example".into()];
+    let served = Served::start(options);
+    let ask = |origin: &str, names: &str| {
+        let asks = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", names),
+        ];
+        let answer = served.send("OPTIONS", "/v1/images/generations", &asks, b"");
+        (answer.status, answer.header("access-control-allow-headers").map(str::to_owned))
+    };
+    // Those of OpenAI's client in a browser.
+    let names = "authorization,content-type,x-stainless-arch,x-stainless-retry-count,x-stainless-os";
+    assert_eq!(ask("https://ui.example", names), (204, Some(names.into())));
+    let usual = Some("authorization, content-type".to_owned());
+    for odd in ["", "a;b", "*", &"x-a,".repeat(1000)] {
+        assert_eq!(ask("https://ui.example", odd), (204, usual.clone()), "{odd}");
+    }
+    assert_eq!(ask("https://evil.example", names), (403, None));
+}
+
+#[test]
 fn the_page_is_sent_with_its_policy_and_once() {
     let folders = Folders::new();
     let served = Served::start(folders.options());

@@ -101,3 +101,19 @@ fn prompts_are_counted_and_the_server_describes_itself() {
     let text = String::from_utf8(metrics.bytes).unwrap();
     assert!(text.contains("latent_jobs{state=\"queued\"} 0\n") && text.contains("latent_jobs_ended_total"));
 }
+
+#[test]
+fn images_are_counted() {
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
+    let counted = || {
+        let text = String::from_utf8(served.get("/metrics").bytes).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("latent_images_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(counted(), 0);
+    let mut options = small("a sun");
+    options["batch_count"] = 3.into();
+    served.ended(&served.submit("txt2img", options));
+    assert_eq!(counted(), 3);
+}
