@@ -31,6 +31,8 @@ pub enum ErrorCode {
     Timeout,
     /// The queue is full; the header `Retry-After` says when to try again.
     QueueFull,
+    /// Too many wrong keys; the header `Retry-After` says when to try again.
+    TooManyAttempts,
     /// The disk is full.
     DiskFull,
     /// The server is about to stop.
@@ -50,7 +52,7 @@ impl ErrorCode {
             ErrorCode::Conflict => StatusCode::CONFLICT,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Timeout => StatusCode::REQUEST_TIMEOUT,
-            ErrorCode::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::QueueFull | ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,

@@ -51,6 +51,33 @@ fn a_key_opens_everything_but_the_page() {
 }
 
 #[test]
+fn guessing_keys_is_braked_and_the_right_key_passes() {
+    let folders = Folders::new();
+    let served = Served::start(with_key(&folders));
+    let login = |key: &str| served.post("/api/v1/login", &json!({ "key": key }));
+    let cookie = login("secret").header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let with = |name: &str, value: &str| served.send("GET", "/v1/models", &[(name, value)], b"");
+    let guesses: Vec<_> = (0..40)
+        .map(|i| {
+            let key = format!("guess {i}");
+            if i % 2 == 0 { login(&key) } else { with("authorization", &format!("Bearer {key}")) }
+        })
+        .collect();
+    let is_braked = |answer: &crate::common::Answer| {
+        let seconds = answer.header("retry-after").map(|seconds| seconds.parse::<u64>().unwrap());
+        answer.status == 429 && seconds.is_some_and(|seconds| (1..=61).contains(&seconds))
+    };
+    assert!(guesses[..20].iter().all(|answer| answer.status == 401));
+    assert!(guesses[20..].iter().all(is_braked), "{:?}", guesses[20]);
+    assert_eq!(guesses[20].code(), "too_many_attempts");
+    // What comes without a key is asked for one, and what is right passes: all clients of a proxy have its address.
+    assert_eq!(served.get("/v1/models").status, 401);
+    assert_eq!(with("authorization", "Bearer secret").status, 200);
+    assert_eq!((with("cookie", &cookie).status, login("secret").status), (200, 200));
+    assert!(is_braked(&login("guess")));
+}
+
+#[test]
 fn other_hosts_and_pages_of_other_sites_are_refused() {
     let folders = Folders::new();
     let mut options = folders.options();

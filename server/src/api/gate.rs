@@ -1,5 +1,6 @@
 //! What every request passes: host, origin, key; and the headers of every answer.
 
+use crate::api::ClientAddress;
 use crate::auth::is_preflight;
 use crate::error::ApiError;
 use crate::page;
@@ -63,7 +64,7 @@ fn let_in(state: &ServerState, request: &Request) -> Result<(), ApiError> {
     if is_page || OPEN.contains(&path) {
         return Ok(());
     }
-    state.access.check_key(headers)
+    state.access.check_key(ClientAddress::of(request.extensions()).0, headers)
 }
 
 fn add_cors(headers: &mut HeaderMap, origin: HeaderValue, asked: Option<&HeaderValue>) {
