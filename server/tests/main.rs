@@ -7,6 +7,8 @@ mod common;
 mod access;
 mod gallery;
 mod hostile;
+mod hostile_bodies;
+mod hostile_names;
 mod inspect;
 mod jobs;
 mod openai;

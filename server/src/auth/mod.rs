@@ -64,8 +64,12 @@ impl AccessRules {
     /// (DNS rebinding), so that only names that are known, and addresses, are answered.
     ///
     /// # Errors
-    /// [`ErrorCode::Forbidden`].
+    /// [`ErrorCode::Forbidden`], or several hosts.
     pub fn check_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+        // Which of several counts, a proxy may see in another way.
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            return Err(ApiError::bad_input("the request names several hosts"));
+        }
         let host = host(headers, uri).map(str::to_lowercase);
         let name = host.as_deref().map_or("", without_port);
         let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
