@@ -5,6 +5,8 @@
 mod common;
 
 mod access;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod gallery;
 mod hostile;
 mod hostile_bodies;
