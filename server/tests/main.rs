@@ -13,6 +13,8 @@ mod hostile_bodies;
 mod hostile_names;
 mod inspect;
 mod jobs;
+#[cfg(unix)]
+mod killed;
 mod openai;
 mod openai_edits;
 mod restart;
