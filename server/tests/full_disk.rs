@@ -29,7 +29,7 @@ fn a_job_fails_on_a_full_disk_and_the_next_is_drawn_when_there_is_room() {
     let served = Served::process(&folders, NO_SIGNAL);
     assert_eq!(served.ended(&served.submit("txt2img", small("first")))["state"], "done");
     let mut long = small("on a full disk");
-    long["steps"] = 200.into();
+    long["steps"] = 100.into();
     let id = id_of(&submit(&served, &long));
     served.until_it_runs(&id);
     give_room(&served, Some(512));
@@ -70,7 +70,7 @@ fn wherever_the_disk_ends_an_accepted_job_is_not_lost() {
     let submit =
         |served: &Served| served.post("/api/v1/jobs", &json!({ "verb": "img2img", "options": damaged }));
     let (mut refused, mut accepted) = (0, 0);
-    for end in 0..5 {
+    for end in 0..4 {
         let folders = Folders::new();
         let served = Served::process(&folders, NO_SIGNAL);
         let queue = folders.path("state").join("queue.redb");

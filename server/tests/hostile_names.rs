@@ -156,7 +156,9 @@ fn no_name_in_a_prompt_leads_out_of_the_folders() {
         .filter(|name| !name.contains('\0'))
         .flat_map(|name| [format!("<lora:{name}:1>"), format!("__{name}__"), format!("embedding:{name}")])
         .filter_map(|prompt| {
-            let body = json!({ "verb": "txt2img", "options": small(&prompt) });
+            let mut options = small(&prompt);
+            options["steps"] = 1.into();
+            let body = json!({ "verb": "txt2img", "options": options });
             let answer = served.post("/api/v1/jobs", &body);
             assert!([202, 400].contains(&answer.status), "{answer:?}");
             (answer.status == 202).then(|| (prompt, answer.json()["id"].as_str().unwrap().to_owned()))

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often the server is killed, unless the environment variable `LATENT_KILLS` says another number.
-const KILLS: u64 = 6;
+const KILLS: u64 = 4;
 /// Jobs that are sent in a round until the server is killed.
 const JOBS: u64 = 6;
 /// The longest time in microseconds until it is killed.
