@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use latent_app::AppError;
 use latent_app::job::OPTIONS;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use utoipa::ToSchema;
 
 /// What kind of error it is, for programs.
@@ -31,6 +32,8 @@ pub enum ErrorCode {
     Timeout,
     /// The queue is full; the header `Retry-After` says when to try again.
     QueueFull,
+    /// Too many wrong keys; the header `Retry-After` says when to try again.
+    TooManyAttempts,
     /// The disk is full.
     DiskFull,
     /// The server is about to stop.
@@ -50,13 +53,19 @@ impl ErrorCode {
             ErrorCode::Conflict => StatusCode::CONFLICT,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Timeout => StatusCode::REQUEST_TIMEOUT,
-            ErrorCode::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::QueueFull | ErrorCode::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
+
+/// What the system says where there is no room for a file, or for so long a one.
+const FULL: [ErrorKind; 3] = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+
+/// What to do about it.
+const MAKE_ROOM: &str = "; make room on the disk, and send the job once more";
 
 /// An error of a request or of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -116,11 +125,12 @@ impl ApiError {
     #[must_use]
     pub fn io(what: &str, error: &std::io::Error) -> ApiError {
         let code = match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
-            std::io::ErrorKind::NotFound => ErrorCode::NotFound,
+            kind if FULL.contains(&kind) => ErrorCode::DiskFull,
+            ErrorKind::NotFound => ErrorCode::NotFound,
             _ => ErrorCode::Failed,
         };
-        ApiError::new(code, format!("{what}: {error}"))
+        let hint = if code == ErrorCode::DiskFull { MAKE_ROOM } else { "" };
+        ApiError::new(code, format!("{what}: {error}{hint}"))
     }
 
     /// The status of the answer.
@@ -134,6 +144,9 @@ impl From<AppError> for ApiError {
     fn from(error: AppError) -> ApiError {
         let message = error.to_string();
         match error {
+            AppError::RunTime(_) if is_of_full_disk(&message) => {
+                ApiError::new(ErrorCode::DiskFull, message + MAKE_ROOM)
+            }
             AppError::RunTime(_) => ApiError::failed(message),
             AppError::Interrupted => ApiError::new(ErrorCode::Conflict, "the job was cancelled"),
             _ => match option_of(&message) {
@@ -142,6 +155,13 @@ impl From<AppError> for ApiError {
             },
         }
     }
+}
+
+/// Whether a line ends with what the system says of a full disk: the app's errors are lines.
+fn is_of_full_disk(line: &str) -> bool {
+    let Some((_, number)) = line.rsplit_once("(os error ") else { return false };
+    let number = number.trim_end_matches(')').parse();
+    number.is_ok_and(|number| FULL.contains(&std::io::Error::from_raw_os_error(number).kind()))
 }
 
 /// The option that an error's line begins with.
@@ -164,6 +184,10 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(ErrorBody { error: self })).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The client may still be sending, and is not listened to for long.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"latent\", charset=\"UTF-8\"");

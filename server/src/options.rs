@@ -39,7 +39,7 @@ pub struct ServerOptions {
     pub devices: Vec<DeviceOptions>,
     /// Threads of each device; one for each core when `None`.
     pub threads: Option<usize>,
-    /// Bytes of memory that models and jobs may take; what is free when `None`.
+    /// Bytes of memory that models and jobs may take, all devices together, each an equal part; what is free when `None`.
     pub max_memory: Option<u64>,
     /// Jobs that may wait.
     pub max_queue: usize,

@@ -129,7 +129,7 @@ impl ServerState {
                 device: device.clone(),
                 name: device_name(device),
                 threads: self.options.threads,
-                max_memory: self.options.max_memory,
+                max_memory: share(self.options.max_memory, self.options.devices.len()),
             })
         };
         self.options.devices.iter().map(start).collect()
@@ -161,6 +161,12 @@ impl ServerState {
     }
 }
 
+/// What each device may take of the memory for all: its part, so that they need not wait for each other and whether there is
+/// room for a job does not depend on what the others draw.
+fn share(max_memory: Option<u64>, devices: usize) -> Option<u64> {
+    max_memory.map(|bytes| bytes / devices.max(1) as u64)
+}
+
 /// Makes a folder that others on this machine cannot look into: requests hold prompts and images.
 fn make_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -181,4 +187,18 @@ fn salt(folder: &Path) -> Result<Vec<u8>, ApiError> {
     let salt: Vec<u8> = (0..4u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
     std::fs::write(&path, &salt).map_err(|error| ApiError::io(&path.display().to_string(), &error))?;
     Ok(salt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_all_devices_are_the_maximum_together() {
+        for devices in 1..5 {
+            let part = share(Some(8000), devices).unwrap();
+            assert!(part * devices as u64 <= 8000 && part >= 8000 / devices as u64);
+        }
+        assert_eq!((share(Some(8000), 0), share(None, 2)), (Some(8000), None));
+    }
 }

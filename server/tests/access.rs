@@ -51,6 +51,33 @@ fn a_key_opens_everything_but_the_page() {
 }
 
 #[test]
+fn guessing_keys_is_braked_and_the_right_key_passes() {
+    let folders = Folders::new();
+    let served = Served::start(with_key(&folders));
+    let login = |key: &str| served.post("/api/v1/login", &json!({ "key": key }));
+    let cookie = login("secret").header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let with = |name: &str, value: &str| served.send("GET", "/v1/models", &[(name, value)], b"");
+    let guesses: Vec<_> = (0..40)
+        .map(|i| {
+            let key = format!("guess {i}");
+            if i % 2 == 0 { login(&key) } else { with("authorization", &format!("Bearer {key}")) }
+        })
+        .collect();
+    let is_braked = |answer: &crate::common::Answer| {
+        let seconds = answer.header("retry-after").map(|seconds| seconds.parse::<u64>().unwrap());
+        answer.status == 429 && seconds.is_some_and(|seconds| (1..=61).contains(&seconds))
+    };
+    assert!(guesses[..20].iter().all(|answer| answer.status == 401));
+    assert!(guesses[20..].iter().all(is_braked), "{:?}", guesses[20]);
+    assert_eq!(guesses[20].code(), "too_many_attempts");
+    // What comes without a key is asked for one, and what is right passes: all clients of a proxy have its address.
+    assert_eq!(served.get("/v1/models").status, 401);
+    assert_eq!(with("authorization", "Bearer secret").status, 200);
+    assert_eq!((with("cookie", &cookie).status, login("secret").status), (200, 200));
+    assert!(is_braked(&login("guess")));
+}
+
+#[test]
 fn other_hosts_and_pages_of_other_sites_are_refused() {
     let folders = Folders::new();
     let mut options = folders.options();
@@ -72,6 +99,31 @@ fn other_hosts_and_pages_of_other_sites_are_refused() {
     let preflight = served.send("OPTIONS", "/api/v1/jobs", &asks, b"");
     assert_eq!((preflight.status, preflight.header("access-control-allow-methods").is_some()), (204, true));
     assert_eq!(served.get("/api/v1/info").header("access-control-allow-origin"), None);
+}
+
+#[test]
+fn a_page_of_an_allowed_origin_may_send_the_headers_that_it_names() {
+    let folders = Folders::new();
+    let mut options = folders.options();
+    options.cors = vec!["https://ui.example".into()];
+    let served = Served::start(options);
+    let ask = |origin: &str, names: &str| {
+        let asks = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", names),
+        ];
+        let answer = served.send("OPTIONS", "/v1/images/generations", &asks, b"");
+        (answer.status, answer.header("access-control-allow-headers").map(str::to_owned))
+    };
+    // Those of OpenAI's client in a browser.
+    let names = "authorization,content-type,x-stainless-arch,x-stainless-retry-count,x-stainless-os";
+    assert_eq!(ask("https://ui.example", names), (204, Some(names.into())));
+    let usual = Some("authorization, content-type".to_owned());
+    for odd in ["", "a;b", "*", &"x-a,".repeat(1000)] {
+        assert_eq!(ask("https://ui.example", odd), (204, usual.clone()), "{odd}");
+    }
+    assert_eq!(ask("https://evil.example", names), (403, None));
 }
 
 #[test]

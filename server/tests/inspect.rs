@@ -46,11 +46,7 @@ fn models_are_named_listed_and_drawn_with() {
     std::fs::write(folders.path("models").join("sub").join("tiny.safetensors"), demo()).unwrap();
     std::fs::write(folders.path("models").join("broken.safetensors"), b"no").unwrap();
     // It is noticed.
-    let mut line = String::new();
-    while !line.starts_with("event: models") {
-        line.clear();
-        assert!(std::io::BufRead::read_line(&mut events, &mut line).unwrap() > 0);
-    }
+    until_models_change(&mut events);
     // The folder that was made and what is in it may be noticed one after the other.
     let list = loop {
         let list = served.get("/api/v1/models").json();
@@ -80,6 +76,46 @@ fn models_are_named_listed_and_drawn_with() {
     }
 }
 
+/// Reads until the server says that model files came or went.
+fn until_models_change(events: &mut impl std::io::BufRead) {
+    let mut line = String::new();
+    while !line.starts_with("event: models") {
+        line.clear();
+        assert!(events.read_line(&mut line).unwrap() > 0);
+    }
+}
+
+#[test]
+fn a_model_folder_that_is_made_later_is_watched() {
+    let folders = Folders::new();
+    let mut options = folders.options();
+    let folder = folders.path("later").join("on").join("models");
+    options.models_dir = Some(folder.clone());
+    let served = Served::start(options);
+    let mut events = served.open("/api/v1/events");
+    let names = || {
+        let list = served.get("/api/v1/models").json();
+        let names = list["models"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap());
+        names.filter(|name| *name != "demo").map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), [""; 0]);
+    std::fs::create_dir_all(&folder).unwrap();
+    until_models_change(&mut events);
+    std::fs::write(folder.join("one.safetensors"), b"no").unwrap();
+    until_models_change(&mut events);
+    assert_eq!(names(), ["one"]);
+    // It may go and come again.
+    std::fs::remove_dir_all(folders.path("later")).unwrap();
+    while !names().is_empty() {
+        until_models_change(&mut events);
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("two.safetensors"), b"no").unwrap();
+    while names() != ["two"] {
+        until_models_change(&mut events);
+    }
+}
+
 #[test]
 fn prompts_are_counted_and_the_server_describes_itself() {
     let folders = Folders::new();
@@ -100,4 +136,20 @@ fn prompts_are_counted_and_the_server_describes_itself() {
     let metrics = served.get("/metrics");
     let text = String::from_utf8(metrics.bytes).unwrap();
     assert!(text.contains("latent_jobs{state=\"queued\"} 0\n") && text.contains("latent_jobs_ended_total"));
+}
+
+#[test]
+fn images_are_counted() {
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
+    let counted = || {
+        let text = String::from_utf8(served.get("/metrics").bytes).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("latent_images_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(counted(), 0);
+    let mut options = small("a sun");
+    options["batch_count"] = 3.into();
+    served.ended(&served.submit("txt2img", options));
+    assert_eq!(counted(), 3);
 }

@@ -6,10 +6,16 @@ mod common;
 
 mod a1111;
 mod access;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod gallery;
 mod hostile;
+mod hostile_bodies;
+mod hostile_names;
 mod inspect;
 mod jobs;
+#[cfg(unix)]
+mod killed;
 mod openai;
 mod openai_edits;
 mod restart;

@@ -63,7 +63,7 @@ pub(crate) struct ServeArgs {
     /// Number of threads of a device [default: one for each core]
     #[arg(short, long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Memory in MB that models and jobs may take; models that were not used for longest leave it first [default: what is free]
+    /// Memory in MB that models and jobs may take, all devices together; models that were not used for longest leave it first [default: what is free]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
     pub(crate) max_memory: Option<u64>,
     /// Jobs that may wait

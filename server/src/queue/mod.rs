@@ -251,6 +251,9 @@ impl JobQueue {
             Some(ActiveJob { record, live, .. }) => change(record, live),
             None => return,
         };
+        if matches!(notice, JobNotice::Image { .. }) {
+            self.metrics.images.add(1);
+        }
         self.publish(ServerEvent::Progress(id, notice));
     }
 

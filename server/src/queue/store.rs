@@ -98,17 +98,34 @@ impl JobStore {
         result.map_err(|error| self.failed(&error))
     }
 
+    /// Looks at the store as it is at a moment. A write that fails meanwhile closes the file; then this looks once more, and
+    /// no other thread can close it.
     fn read<R>(
         &self,
         look: impl Fn(&redb::ReadTransaction) -> Result<R, redb::Error>,
     ) -> Result<R, ApiError> {
-        let read = || -> Result<R, redb::Error> {
+        let with_others = || -> Result<R, redb::Error> {
             let guard = self.opened()?;
             let transaction = guard.as_ref().expect("it was opened").begin_read()?;
             drop(guard);
             look(&transaction)
         };
-        read().map_err(|error| self.failed(&error))
+        let alone = || -> Result<R, redb::Error> {
+            let mut guard = self.opened()?;
+            let read = |db: &Database| look(&db.begin_read()?);
+            match read(guard.as_ref().expect("it was opened")) {
+                // What failed before is remembered until the file is opened anew.
+                Err(redb::Error::DatabaseClosed | redb::Error::PreviousIo) => *guard = None,
+                result => return result,
+            }
+            drop(guard);
+            read(self.opened()?.as_ref().expect("it was opened"))
+        };
+        let result = match with_others() {
+            Err(redb::Error::DatabaseClosed | redb::Error::PreviousIo) => alone(),
+            result => result,
+        };
+        result.map_err(|error| self.failed(&error))
     }
 
     /// Adds a job behind all others, and gives its number, with which `complete` fills in what depends on it.

@@ -111,6 +111,7 @@ fn set(job: &mut Job, option: &JobOption, value: &Value, models: &ModelCatalog) 
     for value in &mut values {
         files::resolve(option, value, models)?;
     }
+    check_finite(name, &values)?;
     // The built-in model is what no name is.
     values.retain(|value| !value.is_empty() || matches!(name, "prompt" | "negative-prompt"));
     if values.is_empty() {
@@ -118,6 +119,19 @@ fn set(job: &mut Job, option: &JobOption, value: &Value, models: &ModelCatalog) 
     }
     option.set(job, &values.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(())
+}
+
+/// Refuses numbers that are not finite: jobs are kept as JSON, which has none, so that such a number would be lost.
+fn check_finite(name: &str, values: &[String]) -> Result<(), ApiError> {
+    if matches!(name, "prompt" | "negative-prompt") {
+        return Ok(());
+    }
+    // A file's weight is behind its name.
+    let number = |value: &str| value.rsplit(':').next().and_then(|last| last.trim().parse::<f64>().ok());
+    match values.iter().find(|value| number(value).is_some_and(|number| !number.is_finite())) {
+        Some(value) => Err(ApiError::bad_input(format!("{name}: {value:?} is not a finite number"))),
+        None => Ok(()),
+    }
 }
 
 /// The values of an option.

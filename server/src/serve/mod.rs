@@ -1,5 +1,6 @@
 //! The server itself: its address, its connections and its end.
 
+mod linger;
 mod stream;
 
 use crate::api;
@@ -11,10 +12,12 @@ use crate::state::ServerState;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use linger::LingeringBody;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,7 +196,8 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         let app = app.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request: Request = request.map(Body::new);
+            let is_awaited = request.headers().contains_key(header::EXPECT);
+            let mut request: Request = request.map(|body| Body::new(LingeringBody::new(body, is_awaited)));
             request.extensions_mut().insert(api::ClientAddress(address.ip()));
             app.clone().call(request)
         });

@@ -72,7 +72,7 @@ fn run(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) {
     let outcome = match drawn {
         Ok(Ok(())) => JobOutcome::Done,
         Ok(Err(error)) if error.code == ErrorCode::Conflict => JobOutcome::Cancelled,
-        Ok(Err(error)) => JobOutcome::Failed(error),
+        Ok(Err(error)) => JobOutcome::Failed(without_folder(error, options.gallery.folder())),
         Err(_) => {
             // What it left behind may be anything.
             pool.clear();
@@ -83,6 +83,13 @@ fn run(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) {
     };
     options.models.set_loaded(pool.loaded());
     options.queue.finish(id, outcome);
+}
+
+/// An error whose line names an image without its folder, which is not a client's business.
+fn without_folder(mut error: ApiError, folder: &Path) -> ApiError {
+    let folder = format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR);
+    error.message = error.message.replace(&folder, "");
+    error
 }
 
 fn one(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) -> Result<(), ApiError> {

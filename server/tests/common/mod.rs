@@ -1,5 +1,8 @@
 //! A server of its own for each test, and a small client.
 
+#[cfg(unix)]
+pub(crate) mod process;
+
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_server::{Server, ServerOptions, ShutdownHandle};
 use serde_json::{Value, json};
@@ -27,12 +30,37 @@ impl Folders {
 
     /// A server on a free port that draws on the CPU, whose models are those in `models`.
     pub(crate) fn options(&self) -> ServerOptions {
-        let mut options = ServerOptions::new(self.path("images"), self.path("state"));
+        Folders::options_in(self.0.path())
+    }
+
+    /// The same for folders in another one.
+    pub(crate) fn options_in(root: &std::path::Path) -> ServerOptions {
+        let mut options = ServerOptions::new(root.join("images"), root.join("state"));
         options.listen = "127.0.0.1:0".parse().unwrap();
-        std::fs::create_dir_all(self.path("models")).unwrap();
-        options.models_dir = Some(self.path("models"));
+        std::fs::create_dir_all(root.join("models")).unwrap();
+        options.models_dir = Some(root.join("models"));
         options.devices = vec![DeviceOptions::new(Some(DeviceChoice::Cpu), None, None)];
         options
+    }
+
+    /// Every file of images, models and state by its path, with its length. The queue is one whatever its length.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        fn walk(folder: &std::path::Path, found: &mut Vec<(String, u64)>) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if entry.file_type().unwrap().is_dir() {
+                    walk(&path, found);
+                } else {
+                    let bytes =
+                        if path.ends_with("queue.redb") { 0 } else { entry.metadata().unwrap().len() };
+                    found.push((path.to_str().unwrap().to_owned(), bytes));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.0.path(), &mut found);
+        found.sort();
+        found
     }
 
     /// Names of the images.
@@ -45,11 +73,16 @@ impl Folders {
     }
 }
 
-/// A server that runs in a thread.
+/// A server that runs in a thread, or in a process of its own.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
-    stop: ShutdownHandle,
-    thread: Option<JoinHandle<()>>,
+    runner: Option<Runner>,
+}
+
+enum Runner {
+    Thread(ShutdownHandle, JoinHandle<()>),
+    #[cfg(unix)]
+    Process(process::ServerProcess),
 }
 
 /// An answer.
@@ -80,24 +113,48 @@ impl Served {
         let server = Server::bind(options).unwrap();
         let (address, stop) = (server.address(), server.shutdown_handle());
         let thread = std::thread::spawn(move || server.run(Arc::new(|_| {})).unwrap());
-        Served { address, stop, thread: Some(thread) }
+        Served { address, runner: Some(Runner::Thread(stop, thread)) }
     }
 
     /// Waits for the jobs that run, and ends.
     pub(crate) fn drain(mut self) {
-        self.stop.request();
-        self.thread.take().unwrap().join().unwrap();
+        self.end(1);
     }
 
     /// Interrupts the jobs that run, and ends.
     pub(crate) fn interrupt(mut self) {
-        self.stop.request();
-        self.stop.request();
-        self.thread.take().unwrap().join().unwrap();
+        self.end(2);
+    }
+
+    /// Asks so many times to stop, and waits for the end. A process is killed.
+    fn end(&mut self, times: usize) {
+        match self.runner.take() {
+            Some(Runner::Thread(stop, thread)) => {
+                (0..times).for_each(|_| stop.request());
+                let ended = thread.join();
+                // A test that failed has said so.
+                assert!(ended.is_ok() || std::thread::panicking());
+            }
+            #[cfg(unix)]
+            Some(Runner::Process(process)) => drop(process),
+            None => {}
+        }
     }
 
     /// Sends a request with headers, and gives the answer.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let answer = self.try_send(method, path, headers, body);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// The same with a server that may end meanwhile.
+    pub(crate) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(HANGS));
         let agent: ureq::Agent = config.build().into();
         let mut request =
@@ -110,14 +167,14 @@ impl Served {
         } else {
             agent.run(request.body(body).unwrap())
         };
-        let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let mut answer = answer?;
         let headers = answer.headers().iter();
         let headers =
             headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()));
         let (status, headers) = (answer.status().as_u16(), headers.collect());
         let mut bytes = Vec::new();
-        answer.body_mut().as_reader().read_to_end(&mut bytes).unwrap();
-        Answer { status, headers, bytes }
+        answer.body_mut().as_reader().read_to_end(&mut bytes)?;
+        Ok(Answer { status, headers, bytes })
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -168,12 +225,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.stop.request();
-        self.stop.request();
-        if let Some(thread) = self.thread.take() {
-            // A test that failed has said so.
-            let _ = thread.join();
-        }
+        self.end(2);
     }
 }
 

@@ -1,11 +1,11 @@
 //! `/api/v1/login`
 
-use crate::api::JsonBody;
+use crate::api::{ClientAddress, JsonBody};
 use crate::auth::COOKIE;
-use crate::error::{ApiError, ErrorCode};
+use crate::error::ApiError;
 use crate::state::ServerState;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -29,14 +29,13 @@ pub(super) struct LoginRequest {
 ))]
 pub(super) async fn login(
     State(state): State<ServerState>,
+    Extension(client): Extension<ClientAddress>,
     JsonBody(LoginRequest { key }): JsonBody<LoginRequest>,
 ) -> Result<Response, ApiError> {
     if !state.access.needs_key() {
         return Ok(Json(json!({})).into_response());
     }
-    let session = state.access.log_in(&key);
-    let session =
-        session.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized, "this is not the server's key"))?;
+    let session = state.access.log_in(client.0, &key)?;
     let cookie = format!("{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={MAX_AGE}");
     let cookie = HeaderValue::from_str(&cookie).map_err(|error| ApiError::failed(error.to_string()))?;
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({}))).into_response())

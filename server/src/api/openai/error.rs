@@ -41,7 +41,7 @@ impl OpenAiError {
     pub(super) fn body(&self) -> OpenAiErrorBody {
         let error = &self.0;
         let kind = match error.code {
-            ErrorCode::QueueFull => "rate_limit_error",
+            ErrorCode::QueueFull | ErrorCode::TooManyAttempts => "rate_limit_error",
             _ if error.status().is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
@@ -56,7 +56,7 @@ impl OpenAiError {
             ErrorCode::Conflict => "cancelled",
             ErrorCode::TooLarge => "too_large",
             ErrorCode::Timeout => "timeout",
-            ErrorCode::QueueFull => "rate_limit_exceeded",
+            ErrorCode::QueueFull | ErrorCode::TooManyAttempts => "rate_limit_exceeded",
             ErrorCode::DiskFull => "disk_full",
             ErrorCode::Unavailable => "unavailable",
             ErrorCode::Failed => "server_error",

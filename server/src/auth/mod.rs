@@ -1,17 +1,23 @@
 //! Who may use the server: keys, the hosts that it is called by, and the origins of pages.
 
+mod brake;
+
 use crate::error::{ApiError, ErrorCode};
 use axum::http::{HeaderMap, Method, Uri, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use brake::GuessBrake;
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 
 /// The cookie of a browser that gave the key.
 pub const COOKIE: &str = "latent_session";
 
-type Digest32 = [u8; 32];
+/// The hash of a secret. It has no `==`, so that it is compared in constant time alone.
+#[derive(Debug)]
+struct SecretHash([u8; 32]);
 
 /// Who may use the server.
 #[derive(Debug)]
@@ -19,12 +25,13 @@ pub struct AccessRules {
     key: Option<AccessKey>,
     cors: Vec<String>,
     hosts: Vec<String>,
+    brake: GuessBrake,
 }
 
 #[derive(Debug)]
 struct AccessKey {
     /// Digests are compared, so that the time says nothing of the key, nor of its length.
-    digest: Digest32,
+    digest: SecretHash,
     /// What the cookie holds: it follows from the key and a random number of this installation.
     session: String,
 }
@@ -35,7 +42,7 @@ impl AccessRules {
     pub fn new(key: Option<&str>, salt: &[u8], cors: &[String], hosts: &[String]) -> AccessRules {
         let key = key.map(|key| AccessKey { digest: digest(&[key.as_bytes()]), session: session(key, salt) });
         let lower = |all: &[String]| all.iter().map(|one| one.trim_end_matches('/').to_lowercase()).collect();
-        AccessRules { key, cors: lower(cors), hosts: lower(hosts) }
+        AccessRules { key, cors: lower(cors), hosts: lower(hosts), brake: GuessBrake::default() }
     }
 
     /// Whether a key is needed.
@@ -44,19 +51,25 @@ impl AccessRules {
         self.key.is_some()
     }
 
-    /// The value of the cookie, for a client that gives the key.
-    #[must_use]
-    pub fn log_in(&self, key: &str) -> Option<String> {
-        let own = self.key.as_ref()?;
-        is_same(&digest(&[key.as_bytes()]), &own.digest).then(|| own.session.clone())
+    /// The value of the cookie, for a client that gives the key; an empty one where no key is needed.
+    ///
+    /// # Errors
+    /// As [`AccessRules::check_key`].
+    pub fn log_in(&self, client: IpAddr, key: &str) -> Result<String, ApiError> {
+        let Some(own) = &self.key else { return Ok(String::new()) };
+        self.check_given(own, client, key).map(|()| own.session.clone())
     }
 
     /// Checks the host that a request is for: a page of another site may let its own name point at this machine
     /// (DNS rebinding), so that only names that are known, and addresses, are answered.
     ///
     /// # Errors
-    /// [`ErrorCode::Forbidden`].
+    /// [`ErrorCode::Forbidden`], or several hosts.
     pub fn check_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+        // Which of several counts, a proxy may see in another way.
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            return Err(ApiError::bad_input("the request names several hosts"));
+        }
         let host = host(headers, uri).map(str::to_lowercase);
         let name = host.as_deref().map_or("", without_port);
         let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -98,22 +111,37 @@ impl AccessRules {
     /// Checks the key of a request: as `Bearer`, as the password of `Basic`, or as the cookie.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthorized`].
-    pub fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// [`ErrorCode::Unauthorized`], or [`ErrorCode::TooManyAttempts`] where the client's address gave too many wrong keys.
+    pub fn check_key(&self, client: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(own) = &self.key else { return Ok(()) };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if given.and_then(key_of).is_some_and(|key| is_same(&digest(&[key.as_bytes()]), &own.digest)) {
-            return Ok(());
-        }
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let pairs =
             cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let mut sessions = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
         let of = |session: &str| digest(&[session.as_bytes()]);
+        // A cookie cannot be guessed, and a browser may have one of an older key: it is not counted.
         if sessions.any(|session| is_same(&of(session), &of(&own.session))) {
             return Ok(());
         }
-        Err(ApiError::new(ErrorCode::Unauthorized, "give the server's key"))
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match given.and_then(key_of) {
+            Some(key) => self.check_given(own, client, &key),
+            None => Err(ApiError::new(ErrorCode::Unauthorized, "give the server's key")),
+        }
+    }
+
+    fn check_given(&self, own: &AccessKey, client: IpAddr, key: &str) -> Result<(), ApiError> {
+        let is_right = is_same(&digest(&[key.as_bytes()]), &own.digest);
+        if let Err(seconds) = self.brake.note(client, is_right, Instant::now()) {
+            let line = format!("too many wrong keys came from this address; try again in {seconds} s");
+            let mut error = ApiError::new(ErrorCode::TooManyAttempts, line);
+            error.retry_after = Some(seconds);
+            return Err(error);
+        }
+        if is_right {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorCode::Unauthorized, "this is not the server's key"))
     }
 }
 
@@ -154,24 +182,27 @@ fn key_of(value: &str) -> Option<String> {
     None
 }
 
-fn digest(parts: &[&[u8]]) -> Digest32 {
+fn digest(parts: &[&[u8]]) -> SecretHash {
     let mut hasher = Sha256::new();
     parts.iter().for_each(|part| hasher.update(part));
-    hasher.finalize().into()
+    SecretHash(hasher.finalize().into())
 }
 
 fn session(key: &str, salt: &[u8]) -> String {
     let keyed = digest(&[b"latent session", salt, key.as_bytes()]);
-    keyed.iter().map(|byte| format!("{byte:02x}")).collect()
+    keyed.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn is_same(a: &Digest32, b: &Digest32) -> bool {
-    a.ct_eq(b).into()
+fn is_same(a: &SecretHash, b: &SecretHash) -> bool {
+    a.0.ct_eq(&b.0).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let name = |name: &str| header::HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -181,17 +212,31 @@ mod tests {
     #[test]
     fn a_key_is_taken_in_three_ways() {
         let access = AccessRules::new(Some("secret"), b"salt", &[], &[]);
-        let is_let_in = |pairs: &[(&str, &str)]| access.check_key(&headers(pairs)).is_ok();
+        let is_let_in = |pairs: &[(&str, &str)]| access.check_key(CLIENT, &headers(pairs)).is_ok();
         assert!(is_let_in(&[("authorization", "Bearer secret")]));
         let basic = format!("Basic {}", STANDARD.encode("anybody:secret"));
         assert!(is_let_in(&[("authorization", &basic)]));
-        let cookie = format!("other=1; {COOKIE}={}", access.log_in("secret").unwrap());
+        let cookie = format!("other=1; {COOKIE}={}", access.log_in(CLIENT, "secret").unwrap());
         assert!(is_let_in(&[("cookie", &cookie)]));
-        assert_eq!(access.log_in("secre"), None);
+        for wrong in ["", "s", "secre", "secret ", "secret\0", "Secret", &"secret".repeat(10_000)] {
+            assert_eq!(access.log_in(CLIENT, wrong).unwrap_err().code, ErrorCode::Unauthorized, "{wrong}");
+        }
         for wrong in ["Bearer secre", "Bearer ", "Basic !", "secret", "Basic c2VjcmV0"] {
             assert!(!is_let_in(&[("authorization", wrong)]), "{wrong}");
         }
         assert!(!is_let_in(&[]) && !is_let_in(&[("cookie", "latent_session=secret")]));
+    }
+
+    /// A comparison that ends at the first difference would show a guest how much of the key is right. So it is hashes that are
+    /// compared, of one length whatever the key's, and by `subtle`: they have no other comparison.
+    #[test]
+    fn keys_are_compared_by_hashes_in_constant_time() {
+        let of = |key: &str| digest(&[key.as_bytes()]);
+        assert!(is_same(&of("secret"), &of("secret")) && !is_same(&of("secret"), &of("secreT")));
+        let lengths = ["", "s", &"s".repeat(100_000)].map(|key| of(key).0.len());
+        assert_eq!(lengths, [32; 3]);
+        let choice: subtle::Choice = of("a").0.ct_eq(&of("b").0);
+        assert!(!bool::from(choice));
     }
 
     #[test]
