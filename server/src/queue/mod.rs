@@ -307,6 +307,8 @@ impl JobQueue {
     /// # Errors
     /// [`ErrorCode::NotFound`], or [`ErrorCode::Conflict`] for a job that has ended.
     pub fn cancel(&self, id: JobId) -> Result<JobStatus, ApiError> {
+        // A list may already show a job that is on disk and not yet in memory.
+        drop(self.accepting.lock().unwrap_or_else(PoisonError::into_inner));
         let waiting = {
             let mut jobs = self.jobs();
             match jobs.get_mut(id) {
