@@ -20,7 +20,7 @@ use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
 use latent_kernels::sys::peak;
-use latent_kernels::{DType, WeightBytes};
+use latent_kernels::{DType, Precision, WeightBytes};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -187,7 +187,9 @@ fn bench_attention(c: &mut Criterion) {
         group.throughput(Throughput::Elements(operations as u64));
         for isa in isas(operations) {
             let id = BenchmarkId::new(isa.name(), format!("{batch}x{queries}x{keys}, {heads} of {head_dim}"));
-            group.bench_function(id, |b| b.iter(|| attention_with(isa, shape, &q, &k, &k, &mut out)));
+            group.bench_function(id, |b| {
+                b.iter(|| attention_with(isa, Precision::F32, shape, &q, &k, &k, &mut out))
+            });
         }
     }
     group.finish();
