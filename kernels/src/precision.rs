@@ -53,8 +53,13 @@ impl Precision {
             Precision::Bf16 => {
                 has(Isa::Avx512, Feature::AmxBf16)
                     || has(Isa::Avx512, Feature::Avx512Bf16) && vendor::is_amd()
+                    || has(Isa::Neon, Feature::NeonBf16)
             }
-            Precision::Int8 => has(Isa::Avx512, Feature::Avx512Vnni) || has(Isa::Avx2, Feature::AvxVnni),
+            Precision::Int8 => {
+                has(Isa::Avx512, Feature::Avx512Vnni)
+                    || has(Isa::Avx2, Feature::AvxVnni)
+                    || has(Isa::Neon, Feature::NeonDotProd)
+            }
         }
     }
 }
@@ -105,13 +110,13 @@ mod tests {
     #[test]
     fn nothing_is_faster_than_f32_by_an_instruction_that_the_cpu_lacks() {
         assert!(!Precision::F32.is_faster());
-        let bf16 = [Feature::AmxBf16, Feature::Avx512Bf16];
+        let bf16 = [Feature::AmxBf16, Feature::Avx512Bf16, Feature::NeonBf16];
         assert!(!Precision::Bf16.is_faster() || bf16.iter().any(|feature| feature.is_available()));
         // An Intel CPU with AVX512-BF16 and without AMX gains nothing.
         if Feature::Avx512Bf16.is_available() && !Feature::AmxBf16.is_available() && !vendor::is_amd() {
             assert!(!Precision::Bf16.is_faster());
         }
-        let int8 = [Feature::Avx512Vnni, Feature::AvxVnni];
+        let int8 = [Feature::Avx512Vnni, Feature::AvxVnni, Feature::NeonDotProd];
         assert!(!Precision::Int8.is_faster() || int8.iter().any(|feature| feature.is_available()));
     }
 }

@@ -9,6 +9,7 @@ use crate::testing::{assert_close, random, to_bytes};
 use proptest::prelude::*;
 
 mod bf16;
+mod bfdot;
 #[cfg(feature = "gpu")]
 mod gpus;
 mod int8;

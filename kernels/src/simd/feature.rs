@@ -1,6 +1,8 @@
 //! CPU features beyond an instruction set of [`Isa`], and what a micro-kernel requires.
 
-use super::{Isa, vendor};
+use super::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::vendor;
 use std::fmt;
 
 /// An extension of an instruction set that not every CPU with the set has, so that it has no place in the order of

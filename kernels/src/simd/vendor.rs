@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+#[cfg(target_arch = "x86_64")]
 use std::sync::OnceLock;
 
 /// Whether the CPU is one of AMD's, or of a licensee of theirs.
@@ -21,6 +22,7 @@ pub(crate) fn is_amd() -> bool {
 
 /// Whether tiles of bf16 can be multiplied (AMX): the CPU has the instructions, the operating system keeps the registers,
 /// and it gives them to this process, which has to ask for them.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn has_amx_bf16() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(detect_amx_bf16)
@@ -44,7 +46,7 @@ fn detect_amx_bf16() -> bool {
     enabled & REGISTERS == REGISTERS && request_tiles()
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
 fn detect_amx_bf16() -> bool {
     false
 }

@@ -10,6 +10,9 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(in crate::gemm) mod model;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(in crate::gemm) mod tiles;
 
 use super::arithmetic::{Arithmetic, KernelSetOf, Scratch};
@@ -75,6 +78,13 @@ static KERNEL_SETS: &[KernelSetOf<Bf16>] = &[
         tiles::ROWS,
         pack_avx512,
         &[kernel(1, tiles::compute::<tiles::Amx>), kernel(2, tiles::compute::<tiles::Amx>)],
+    ),
+    #[cfg(target_arch = "aarch64")]
+    kernel_set(
+        Requires { isa: Isa::Neon, features: &[Feature::NeonBf16] },
+        neon::ROWS,
+        pack_scalar,
+        &[kernel(1, neon::compute)],
     ),
 ];
 

@@ -10,6 +10,8 @@
 //! `VPDPBUSD` multiplies unsigned by signed bytes, of which it takes the latter from memory, four for all lanes. So weights
 //! are stored plus 128, and each sum of a block starts at -128 times the sum of the row's values.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub(super) mod pack;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -29,7 +31,7 @@ pub(super) const BLOCK: usize = Q8_0::BLOCK;
 const GROUP: usize = 4;
 /// Groups of a block.
 const GROUPS: usize = BLOCK / GROUP;
-/// What is added to a quantized weight.
+/// What is added to a quantized weight, to make it unsigned.
 const OFFSET: i32 = 128;
 /// Largest magnitude of a quantized value.
 const MAX_BYTE: f32 = Q8_0::MAX_BYTE;
@@ -95,6 +97,13 @@ static KERNEL_SETS: &[KernelSetOf<Int8>] = &[
         vnni::AVX512_ROWS,
         pack::avx512,
         &[kernel(vnni::avx512)],
+    ),
+    #[cfg(target_arch = "aarch64")]
+    kernel_set(
+        Requires { isa: Isa::Neon, features: &[Feature::NeonDotProd] },
+        neon::ROWS,
+        pack::scalar,
+        &[kernel(neon::compute)],
     ),
 ];
 

@@ -5,7 +5,9 @@ use crate::DType;
 use crate::gemm::lhs::SumPart;
 use crate::gemm::packed::TileSource;
 use crate::gemm::weight::{PANEL, WeightMatrix};
-use crate::simd::{Avx2, Avx512, Isa, ROUND, Scalar, Simd, SimdOp};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Avx512;
+use crate::simd::{Avx2, Isa, ROUND, Scalar, Simd, SimdOp};
 use latent_dtype::block::{BlockFormat, Q8_0};
 use std::cell::RefCell;
 
@@ -25,6 +27,7 @@ pub(super) unsafe fn avx2(source: &TileSource<'_>, out: &mut [RowBlock]) {
 
 /// # Safety
 /// As [`crate::gemm::packed::TileLayout::pack_lhs`].
+#[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn avx512(source: &TileSource<'_>, out: &mut [RowBlock]) {
     // SAFETY: the caller guarantees the instruction set and the source.
     unsafe { Avx512::assume().run(QuantizeRows::new(source, out)) }

@@ -1,11 +1,11 @@
 //! The kernel of AMX on a model of the tiles, wherever the tests run, and the model against the CPU where it has them.
 
-use super::bf16::{RandomBits, SHAPES, check_bf16};
+use super::bf16::{SHAPES, check_bf16};
 use super::*;
 use crate::gemm::arithmetic::{KernelSetOf, Scratch};
 use crate::gemm::bf16::model::{flushed, fused, value};
-use crate::gemm::bf16::tiles::{ROWS, TILE_ROWS, TileJob, TileUnit, WIDTH, compute};
-use crate::gemm::bf16::{Bf16Line, LINE, LINES_PER_STEP, kernel, kernel_set, pack_scalar};
+use crate::gemm::bf16::tiles::{ROWS, TILE_ROWS, TileJob, TileUnit, compute};
+use crate::gemm::bf16::{Bf16Line, kernel, kernel_set, pack_scalar};
 use crate::gemm::micro::MicroKernel;
 use crate::gemm::packed::PackedTiles;
 use std::cell::RefCell;
@@ -149,35 +149,42 @@ fn a_dot_product_of_tiles_adds_first_and_second_values_apart() {
     assert_eq!(tiles.0[2][0][..4], 2f32.to_le_bytes(), "one after the other, both ones would be lost");
 }
 
+/// The CPU, where it has tiles.
 #[cfg(target_arch = "x86_64")]
-#[test]
-fn tiles_of_the_cpu_and_their_model_give_the_same_bits() {
-    use crate::gemm::bf16::tiles::Amx;
+mod cpu {
+    use super::*;
+    use crate::gemm::bf16::tiles::{Amx, WIDTH};
+    use crate::gemm::bf16::{LINE, LINES_PER_STEP};
+    use crate::gemm::tests::bf16::{RandomBits, tiles};
     use crate::simd::Feature;
-    if !Feature::AmxBf16.is_available() {
-        println!("this CPU has no AMX: not tested");
-        return;
-    }
-    let mut bits = RandomBits(0x9E37_79B9_7F4A_7C15);
-    for tile in 0..super::bf16::tiles().div_ceil(8) {
-        let (groups, steps) = (1 + tile % 3, 1 + tile % 5);
-        let mut lines = |n: usize| -> Vec<Bf16Line> {
-            (0..n).map(|_| Bf16Line(std::array::from_fn(|_| bits.bf16(tile as u64 % 7)))).collect()
-        };
-        let rows = lines(groups * ROWS * steps);
-        let panels = [lines(steps * LINES_PER_STEP), lines(steps * LINES_PER_STEP)];
-        let run = |unit: unsafe fn(&TileJob)| {
-            let mut sums = vec![f32::NAN; groups * ROWS * WIDTH];
-            let panels = [panels[0].as_ptr(), panels[1].as_ptr()];
-            let job = TileJob { rows: rows.as_ptr(), groups, panels, steps, sums: sums.as_mut_ptr() };
-            // SAFETY: the CPU has the tiles; rows, panels and sums are as long as the job says.
-            unsafe { unit(&job) };
-            sums
-        };
-        assert_eq!(rows[0].0.len(), LINE);
-        for (got, want) in run(Amx::run).iter().zip(run(ModelTiles::run)) {
-            let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
-            assert!(same, "tile {tile}: {got:e}, want {want:e}");
+
+    #[test]
+    fn tiles_of_the_cpu_and_their_model_give_the_same_bits() {
+        if !Feature::AmxBf16.is_available() {
+            println!("this CPU has no AMX: not tested");
+            return;
+        }
+        let mut bits = RandomBits(0x9E37_79B9_7F4A_7C15);
+        for tile in 0..tiles().div_ceil(8) {
+            let (groups, steps) = (1 + tile % 3, 1 + tile % 5);
+            let mut lines = |n: usize| -> Vec<Bf16Line> {
+                (0..n).map(|_| Bf16Line(std::array::from_fn(|_| bits.bf16(tile as u64 % 7)))).collect()
+            };
+            let rows = lines(groups * ROWS * steps);
+            let panels = [lines(steps * LINES_PER_STEP), lines(steps * LINES_PER_STEP)];
+            let run = |unit: unsafe fn(&TileJob)| {
+                let mut sums = vec![f32::NAN; groups * ROWS * WIDTH];
+                let panels = [panels[0].as_ptr(), panels[1].as_ptr()];
+                let job = TileJob { rows: rows.as_ptr(), groups, panels, steps, sums: sums.as_mut_ptr() };
+                // SAFETY: the CPU has the tiles; rows, panels and sums are as long as the job says.
+                unsafe { unit(&job) };
+                sums
+            };
+            assert_eq!(rows[0].0.len(), LINE);
+            for (got, want) in run(Amx::run).iter().zip(run(ModelTiles::run)) {
+                let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+                assert!(same, "tile {tile}: {got:e}, want {want:e}");
+            }
         }
     }
 }
