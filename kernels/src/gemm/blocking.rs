@@ -12,7 +12,7 @@
 
 use super::arithmetic::{Arithmetic, KernelSetOf, OutputElement, Scratch};
 use super::lhs::{LeftSide, LhsRows, SumPart};
-use super::micro::{MAX_COLUMNS, PanelLayout, ProductBlock};
+use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
 use super::weight::WeightMatrix;
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
@@ -56,6 +56,14 @@ fn parts(inputs: usize, taps: usize, max_terms: usize, k_step: usize) -> Vec<Sum
     let max_len = (max_terms / taps / k_step).max(1) * k_step;
     let len = inputs.div_ceil(inputs.div_ceil(max_len)).next_multiple_of(k_step);
     (0..inputs).step_by(len).map(|from| SumPart { from, len: len.min(inputs - from) }).collect()
+}
+
+/// The panels of a task whose sum has one part, of `terms` terms. Where the left side is packed, short panels may be more of
+/// them in the same memory.
+fn max_panels_of<Lhs: LeftSide, Rhs, Out>(kernels: &KernelSet<Lhs, Rhs, Out>, terms: usize) -> usize {
+    let bytes = kernels.rhs.len(terms) * size_of::<Rhs>();
+    let grown = if Lhs::IS_PACKED { kernels.max_panels * PANEL_BYTES / bytes } else { 0 };
+    grown.max(kernels.max_panels)
 }
 
 /// Some rows and panels of one factor.
@@ -131,7 +139,10 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
         if m > 0 {
             let is_kept = factor.gated || parts.len() > 1;
             let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
-            let max_panels = (kernels.max_panels / halves).max(1);
+            let max_panels = match is_kept {
+                true => (kernels.max_panels / halves).max(1),
+                false => max_panels_of(kernels, inputs * taps),
+            };
             let (row_step, rows_first) = (kernels.row_step, A::Lhs::IS_PACKED);
             let limits = Cut { max_rows, max_panels, row_step, rows_first, wanted };
             cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
