@@ -15,12 +15,12 @@ use criterion::{
 use latent_kernels::activation::{Activation, activate_with, geglu_with};
 use latent_kernels::attention::{Attention, attention_with};
 use latent_kernels::conv2d::{Algorithm, ConvWeight, Convolution, Padding, conv2d_fused_with};
-use latent_kernels::gemm::{WeightMatrix, gemm_with};
+use latent_kernels::gemm::{Product, WeightMatrix, gemm_many_with, gemm_with};
 use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
 use latent_kernels::sys::peak;
-use latent_kernels::{DType, WeightBytes};
+use latent_kernels::{DType, Precision, WeightBytes, quant};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -90,6 +90,32 @@ fn bench_gemm(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(isa.name(), format!("{m}x{n}x{k}")), |b| {
                 b.iter(|| gemm_with(isa, &x, &packed, None, None, &mut out));
             });
+        }
+    }
+    group.finish();
+}
+
+/// Products in each precision, with weights in f16 and in Q8_0. A forced lower instruction set shows the portable kernels.
+fn bench_gemm_in_each_precision(c: &mut Criterion) {
+    let mut group = group(c, "gemm in each precision");
+    for (m, n, k) in [(8192, 320, 320), (2048, 640, 640), (512, 1280, 5120)] {
+        let operations = 2 * m * n * k;
+        let (half, x) = (matrix(n, k), values(m * k));
+        let blocks = quant::quantize(DType::Q8_0, &values(n * k), k).expect("small values");
+        let blocks = WeightMatrix::new(WeightBytes::new(DType::Q8_0, &blocks), n, k);
+        let mut out = vec![0.0; m * n];
+        group.throughput(Throughput::Elements(operations as u64));
+        for &precision in Precision::ALL {
+            for weight in [&half, &blocks] {
+                let how = format!("{precision}, {}, {}", weight.dtype(), Isa::best());
+                group.bench_function(BenchmarkId::new(how, format!("{m}x{n}x{k}")), |b| {
+                    b.iter(|| {
+                        let (bias, residual, accumulate, out) = (None, None, false, &mut out[..]);
+                        let product = Product { weight, bias, residual, accumulate, precision, out };
+                        gemm_many_with(Isa::best(), &x, &mut [product]);
+                    });
+                });
+            }
         }
     }
     group.finish();
@@ -185,9 +211,14 @@ fn bench_attention(c: &mut Criterion) {
         let (q, k) = (values(batch * queries * heads * head_dim), values(batch * keys * heads * head_dim));
         let mut out = vec![0.0; q.len()];
         group.throughput(Throughput::Elements(operations as u64));
-        for isa in isas(operations) {
-            let id = BenchmarkId::new(isa.name(), format!("{batch}x{queries}x{keys}, {heads} of {head_dim}"));
-            group.bench_function(id, |b| b.iter(|| attention_with(isa, shape, &q, &k, &k, &mut out)));
+        let size = format!("{batch}x{queries}x{keys}, {heads} of {head_dim}");
+        let f32s = isas(operations).map(|isa| (isa, Precision::F32));
+        for (isa, precision) in f32s.chain([(Isa::best(), Precision::Bf16)]) {
+            let how =
+                if precision == Precision::F32 { isa.to_string() } else { format!("{precision}, {isa}") };
+            group.bench_function(BenchmarkId::new(how, &size), |b| {
+                b.iter(|| attention_with(isa, precision, shape, &q, &k, &k, &mut out));
+            });
         }
     }
     group.finish();
@@ -259,6 +290,7 @@ criterion_group!(
     kernels,
     bench_peak,
     bench_gemm,
+    bench_gemm_in_each_precision,
     bench_conv2d_stride_1,
     bench_conv2d_stride_2,
     bench_upsample,

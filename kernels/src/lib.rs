@@ -32,6 +32,7 @@ pub mod gpu;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod parallel;
+mod precision;
 pub mod quant;
 #[cfg(feature = "gpu")]
 pub mod shaders;
@@ -42,6 +43,7 @@ pub mod upsample;
 
 pub use dtype::{DType, WeightBytes};
 pub use gemm::{SharedBytes, Weight};
+pub use precision::{Precision, UnknownPrecision};
 pub use simd::Isa;
 
 #[cfg(test)]

@@ -10,7 +10,8 @@
 use super::Attention;
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
-use crate::gemm::lhs::{MAX_ROWS, RowPointers};
+use crate::gemm::bf16::{self, Bf16, Bf16Line, PackColumns};
+use crate::gemm::lhs::{LeftSide, LhsRows, SumPart};
 use crate::gemm::micro::ProductBlock;
 use crate::gemm::single_precision::SinglePrecision;
 use crate::parallel::{self, SharedMut};
@@ -26,66 +27,76 @@ const QUERY_TILE: usize = 96;
 /// 160 channels they stay in L2.
 const KEY_TILE: usize = 256;
 
-pub(super) fn attention(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
+// A step begins with a step of the sum of each arithmetic, and with a panel of keys.
+const _: () = assert!(KEY_TILE.is_multiple_of(bf16::LINE) && KEY_TILE.is_multiple_of(PANEL));
+
+/// An arithmetic for both products. Its panels have 16 outputs.
+pub(super) trait AttentionArithmetic: Arithmetic<Out = f32> {
+    /// Packs a panel of `[terms][16]` values, which `fill` writes; they are zero before.
+    fn pack(isa: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [Self::Rhs]);
+}
+
+impl AttentionArithmetic for SinglePrecision {
+    fn pack(_: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [f32]) {
+        fill(&mut out[..terms * PANEL]);
+    }
+}
+
+impl AttentionArithmetic for Bf16 {
+    fn pack(isa: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [Bf16Line]) {
+        let mut wide = vec![0.0; terms * PANEL];
+        fill(&mut wide);
+        isa.run(PackColumns { wide: &wide, out });
+    }
+}
+
+pub(super) fn attention<A: AttentionArithmetic>(
+    isa: Isa,
+    shape: Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &mut [f32],
+) {
     let tiles = shape.queries.div_ceil(QUERY_TILE);
-    let heads: Vec<SharedHead> = (0..shape.batch * shape.heads).map(|_| SharedHead::new(tiles)).collect();
-    let kernels = SinglePrecision::kernels(isa);
-    let context = FlashAttention { isa, kernels, shape, q, out: SharedMut::new(out) };
+    let heads: Vec<SharedHead<A>> = (0..shape.batch * shape.heads).map(|_| SharedHead::new(tiles)).collect();
+    let kernels = A::kernels(isa);
+    let context = FlashAttention::<A> { isa, kernels, shape, q, out: SharedMut::new(out) };
     parallel::for_each(heads.len() * tiles, |task| {
         let index = task / tiles;
-        let run = |head: &PackedHead| context.run(head, index, task % tiles * QUERY_TILE);
-        heads[index].with(|| PackedHead::pack(&shape, index, k, v), run);
+        let run = |head: &PackedHead<A>| context.run(head, index, task % tiles * QUERY_TILE);
+        heads[index].with(|| context.pack(index, k, v), run);
     });
 }
 
 /// The keys and values of one head of one sequence, in panels.
-struct PackedHead {
-    /// `[keys / 16][head_dim][16]`, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
-    keys: Vec<f32>,
-    /// `[head_dim / 16][keys][16]`
-    values: Vec<f32>,
-}
-
-impl PackedHead {
-    /// Packs head `index % heads` of sequence `index / heads`.
-    fn pack(shape: &Attention, index: usize, k: &[f32], v: &[f32]) -> PackedHead {
-        let Attention { keys: count, heads, head_dim, .. } = *shape;
-        let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
-        let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
-        let mut keys = vec![0.0; count.next_multiple_of(PANEL) * head_dim];
-        let mut values = vec![0.0; head_dim.next_multiple_of(PANEL) * count];
-        for j in 0..count {
-            for (d, x) in k[row(j)..][..head_dim].iter().enumerate() {
-                keys[(j / PANEL * head_dim + d) * PANEL + j % PANEL] = x * scale;
-            }
-            for (panel, x) in v[row(j)..][..head_dim].chunks(PANEL).enumerate() {
-                values[(panel * count + j) * PANEL..][..x.len()].copy_from_slice(x);
-            }
-        }
-        PackedHead { keys, values }
-    }
+struct PackedHead<A: Arithmetic> {
+    /// A panel for 16 keys, of `head_dim` terms, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
+    keys: Vec<A::Rhs>,
+    /// A panel for 16 channels, of `keys` terms.
+    values: Vec<A::Rhs>,
 }
 
 /// A head that is packed by the first task that needs it and dropped by the last: tasks go from head to head, so that about
 /// one for each thread exists at a time.
-struct SharedHead {
-    packed: Mutex<Option<Arc<PackedHead>>>,
+struct SharedHead<A: Arithmetic> {
+    packed: Mutex<Option<Arc<PackedHead<A>>>>,
     /// Tasks that still need it.
     tasks: AtomicUsize,
 }
 
-impl SharedHead {
-    fn new(tasks: usize) -> SharedHead {
+impl<A: Arithmetic> SharedHead<A> {
+    fn new(tasks: usize) -> SharedHead<A> {
         SharedHead { packed: Mutex::new(None), tasks: AtomicUsize::new(tasks) }
     }
 
     /// The value is complete at any time: a panic elsewhere cannot leave it broken.
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<PackedHead>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<PackedHead<A>>>> {
         self.packed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` with the head, for one of its tasks.
-    fn with(&self, pack: impl FnOnce() -> PackedHead, f: impl FnOnce(&PackedHead)) {
+    fn with(&self, pack: impl FnOnce() -> PackedHead<A>, f: impl FnOnce(&PackedHead<A>)) {
         let head = self.lock().get_or_insert_with(|| Arc::new(pack())).clone();
         f(&head);
         if self.tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -107,17 +118,50 @@ struct Scratch {
 }
 
 /// What all tasks of an attention share.
-struct FlashAttention<'a> {
+struct FlashAttention<'a, A: Arithmetic> {
     isa: Isa,
-    kernels: &'static KernelSetOf<SinglePrecision>,
+    kernels: &'static KernelSetOf<A>,
     shape: Attention,
     q: &'a [f32],
     out: SharedMut,
 }
 
-impl FlashAttention<'_> {
+impl<A: AttentionArithmetic> FlashAttention<'_, A> {
+    /// Packs head `index % heads` of sequence `index / heads`.
+    fn pack(&self, index: usize, k: &[f32], v: &[f32]) -> PackedHead<A> {
+        let Attention { keys: count, heads, head_dim, .. } = self.shape;
+        let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
+        let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
+        let panels = |terms: usize, outputs: usize| {
+            let len = self.kernels.rhs.len(terms);
+            (vec![A::Rhs::default(); outputs.div_ceil(PANEL) * len], len)
+        };
+        let (mut keys, len) = panels(head_dim, count);
+        for (panel, out) in keys.chunks_exact_mut(len).enumerate() {
+            let fill = |to: &mut [f32]| {
+                for (j, key) in (panel * PANEL..count.min((panel + 1) * PANEL)).enumerate() {
+                    for (d, x) in k[row(key)..][..head_dim].iter().enumerate() {
+                        to[d * PANEL + j] = x * scale;
+                    }
+                }
+            };
+            A::pack(self.isa, head_dim, fill, out);
+        }
+        let (mut values, len) = panels(count, head_dim);
+        for (panel, out) in values.chunks_exact_mut(len).enumerate() {
+            let channels = panel * PANEL..head_dim.min((panel + 1) * PANEL);
+            let fill = |to: &mut [f32]| {
+                for (j, to) in to.chunks_exact_mut(PANEL).enumerate() {
+                    to[..channels.len()].copy_from_slice(&v[row(j)..][channels.clone()]);
+                }
+            };
+            A::pack(self.isa, count, fill, out);
+        }
+        PackedHead { keys, values }
+    }
+
     /// Attention of the queries `first..first + QUERY_TILE` of one head of one sequence.
-    fn run(&self, head: &PackedHead, head_index: usize, first: usize) {
+    fn run(&self, head: &PackedHead<A>, head_index: usize, first: usize) {
         let Attention { queries, keys, heads, head_dim, causal, .. } = self.shape;
         let rows = QUERY_TILE.min(queries - first);
         let (sequence, h) = (head_index / heads, head_index % heads);
@@ -128,11 +172,12 @@ impl FlashAttention<'_> {
             scratch.scores.resize(QUERY_TILE * KEY_TILE, 0.0);
             scratch.sums.clear();
             scratch.sums.resize(QUERY_TILE * sum_width, 0.0);
-            let queries_list = RowList::new(&self.q[start..], rows, stride, head_dim);
+            let (mut query_buffer, mut weight_buffer) = Default::default();
+            let queries = self.prepare(&self.q[start..], stride, rows, head_dim, &mut query_buffer);
             let mut state = [RowState { max: f32::NEG_INFINITY, total: 0.0 }; QUERY_TILE];
             for key in (0..seen(rows - 1)).step_by(KEY_TILE) {
                 let count = KEY_TILE.min(keys - key);
-                self.scores(&queries_list, head, key, count, &mut scratch.scores);
+                self.scores((queries, rows), head, key, count, &mut scratch.scores);
                 self.isa.run(OnlineSoftmax {
                     scores: &mut scratch.scores,
                     sums: &mut scratch.sums,
@@ -141,8 +186,8 @@ impl FlashAttention<'_> {
                     seen: |row| seen(row).saturating_sub(key).min(count),
                     sum_width,
                 });
-                let weights = RowList::new(&scratch.scores, rows, KEY_TILE, count);
-                self.add_values(&weights, head, key, count, &mut scratch.sums, sum_width);
+                let weights = self.prepare(&scratch.scores, KEY_TILE, rows, count, &mut weight_buffer);
+                self.add_values((weights, rows), head, key, count, &mut scratch.sums, sum_width);
             }
             for (row, state) in state[..rows].iter().enumerate() {
                 // SAFETY: (first + row) is a query of this sequence; tasks have disjoint queries or heads.
@@ -157,35 +202,57 @@ impl FlashAttention<'_> {
         });
     }
 
+    /// The left side of a product: `rows` rows of `len` values in `x`, `stride` apart.
+    fn prepare(
+        &self,
+        x: &[f32],
+        stride: usize,
+        rows: usize,
+        len: usize,
+        buffer: &mut <A::Lhs as LeftSide>::Buffer,
+    ) -> A::Lhs {
+        let source = StridedRows { x, stride, len };
+        A::Lhs::prepare(&self.kernels.lhs, &source, 0..rows, SumPart { from: 0, len }, buffer)
+    }
+
     /// Scores of the queries with the keys `key..key + count`.
-    fn scores(&self, queries: &RowList, head: &PackedHead, key: usize, count: usize, out: &mut [f32]) {
+    fn scores(
+        &self,
+        queries: (A::Lhs, usize),
+        head: &PackedHead<A>,
+        key: usize,
+        count: usize,
+        out: &mut [f32],
+    ) {
         let d = self.shape.head_dim;
-        let panels = &head.keys[key * d..][..count.next_multiple_of(PANEL) * d];
-        self.multiply(queries, d, panels, PANEL * d, out, KEY_TILE, count.next_multiple_of(PANEL), false);
+        let len = self.kernels.rhs.len(d);
+        let panels = &head.keys[key / PANEL * len..];
+        self.multiply(queries, d, panels, len, out, KEY_TILE, count.next_multiple_of(PANEL), false);
     }
 
     /// Adds the values `key..key + count`, weighted.
     fn add_values(
         &self,
-        weights: &RowList,
-        head: &PackedHead,
+        weights: (A::Lhs, usize),
+        head: &PackedHead<A>,
         key: usize,
         count: usize,
         sums: &mut [f32],
         width: usize,
     ) {
-        let (values, stride) = (&head.values[key * PANEL..], self.shape.keys * PANEL);
+        let layout = &self.kernels.rhs;
+        let (values, stride) = (&head.values[layout.len(key)..], layout.len(self.shape.keys));
         self.multiply(weights, count, values, stride, sums, width, self.shape.head_dim, true);
     }
 
-    /// Some columns of a product: `out = [out +] rows · panels`, the panels `panel_stride` apart. `out` has room for whole
-    /// panels.
+    /// Some columns of a product: `out = [out +] rows · panels`, the panels `panel_stride` apart. The left side has `len`
+    /// terms, and comes with the number of its rows. `out` has room for whole panels.
     #[expect(clippy::too_many_arguments, reason = "the three matrices of a product")]
     fn multiply(
         &self,
-        rows: &RowList,
+        (lhs, rows): (A::Lhs, usize),
         len: usize,
-        panels: &[f32],
+        panels: &[A::Rhs],
         panel_stride: usize,
         out: &mut [f32],
         stride: usize,
@@ -193,15 +260,14 @@ impl FlashAttention<'_> {
         accumulate: bool,
     ) {
         let count = columns.div_ceil(PANEL);
-        assert!(panels.len() >= (count - 1) * panel_stride + len * PANEL && len <= rows.values);
-        assert!(count * PANEL <= stride && out.len() >= rows.len * stride);
+        assert!(panels.len() >= (count - 1) * panel_stride + self.kernels.rhs.len(len));
+        assert!(count * PANEL <= stride && out.len() >= rows * stride);
         let mut done = 0;
         while done < columns {
             let kernel = self.kernels.for_columns(columns - done);
-            let lists = rows.pointers.as_ptr();
             let block = ProductBlock {
-                lhs: RowPointers { lists, list_stride: 0, offset: 0, pieces: 1, len },
-                row_count: rows.len,
+                lhs,
+                row_count: rows,
                 panel: panels[done / PANEL * panel_stride..].as_ptr(),
                 panel_stride,
                 c: out[done..].as_mut_ptr(),
@@ -212,31 +278,32 @@ impl FlashAttention<'_> {
                 columns: kernel.columns,
                 prefetch: false,
             };
-            // SAFETY: the list continues after its rows, each pointer is valid for `len` values; panels and output have room
-            // for whole panels, and a kernel ends with one or with the last column.
+            // SAFETY: the left side was prepared for its rows and `len` terms; panels and output have room for whole panels, and
+            // a kernel ends with one or with the last column.
             unsafe { kernel.run(&block) };
             done += kernel.columns;
         }
     }
 }
 
-/// The left side of a product: pointers to rows, listed once for all panels. Past the last row they repeat it, so that
-/// every row of a tile has a pointer.
-struct RowList {
-    pointers: [*const f32; QUERY_TILE + MAX_ROWS],
+/// Rows of a matrix, `stride` apart, of which the first `len` values count.
+struct StridedRows<'a> {
+    x: &'a [f32],
+    stride: usize,
     len: usize,
-    /// Values that each pointer is valid for.
-    values: usize,
 }
 
-impl RowList {
-    /// `len` rows of `values` values in `x`, `stride` apart.
-    fn new(x: &[f32], len: usize, stride: usize, values: usize) -> RowList {
-        let mut pointers = [x.as_ptr(); QUERY_TILE + MAX_ROWS];
-        for (row, pointer) in pointers.iter_mut().enumerate() {
-            *pointer = x[row.min(len - 1) * stride..][..values].as_ptr();
-        }
-        RowList { pointers, len, values }
+// SAFETY: `pointer` slices `x`, so it is valid for the values of each row, or panics.
+unsafe impl LhsRows for StridedRows<'_> {
+    fn segments(&self) -> usize {
+        1
+    }
+    fn segment_len(&self) -> usize {
+        self.len
+    }
+    #[inline]
+    fn pointer(&self, row: usize, _segment: usize) -> *const f32 {
+        self.x[row * self.stride..][..self.len].as_ptr()
     }
 }
 

@@ -8,6 +8,9 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::Precision;
+use crate::gemm::bf16::Bf16;
+use crate::gemm::single_precision::SinglePrecision;
 use crate::simd::Isa;
 
 /// The shape of an attention. Sequences are `[batch, length, heads * head_dim]`; head `h` is columns
@@ -44,20 +47,32 @@ impl Attention {
     }
 }
 
-/// `out = softmax(q kᵀ / sqrt(head_dim)) v` for each head, on the fastest instruction set.
+/// `out = softmax(q kᵀ / sqrt(head_dim)) v` for each head, on the fastest instruction set, in `f32`.
 ///
 /// # Panics
 /// If the length of a slice disagrees with `shape`, there is no key, or the mask is causal and there are fewer keys
 /// than queries.
 pub fn attention(shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
-    attention_with(Isa::best(), shape, q, k, v, out);
+    attention_with(Isa::best(), Precision::F32, shape, q, k, v, out);
 }
 
-/// As [`attention`], on a given instruction set.
+/// As [`attention`], on a given instruction set and in a given precision. The softmax is in `f32` whatever it is. In
+/// [`Precision::Int8`] the products are, too.
 ///
 /// # Panics
 /// As [`attention`], and if the CPU lacks the instruction set.
-pub fn attention_with(isa: Isa, shape: Attention, q: &[f32], k: &[f32], v: &[f32], out: &mut [f32]) {
+pub fn attention_with(
+    isa: Isa,
+    precision: Precision,
+    shape: Attention,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &mut [f32],
+) {
     shape.assert_lengths(q.len(), k.len(), v.len(), out.len());
-    flash::attention(isa, shape, q, k, v, out);
+    match precision {
+        Precision::F32 | Precision::Int8 => flash::attention::<SinglePrecision>(isa, shape, q, k, v, out),
+        Precision::Bf16 => flash::attention::<Bf16>(isa, shape, q, k, v, out),
+    }
 }

@@ -13,8 +13,17 @@ fn check(shape: Attention, sharpness: f32) {
     let want = reference::attention(shape, &q, &k, &v);
     for isa in Isa::available() {
         let mut out = vec![f32::NAN; q.len()];
-        attention_with(isa, shape, &q, &k, &v, &mut out);
+        attention_with(isa, Precision::F32, shape, &q, &k, &v, &mut out);
         assert_close(&out, &want, 2e-6 * sharpness.max(1.0), &format!("{isa} {shape:?}"));
+        let mut unchanged = vec![f32::NAN; q.len()];
+        attention_with(isa, Precision::Int8, shape, &q, &k, &v, &mut unchanged);
+        assert!(out == unchanged, "{isa} {shape:?}: int8 leaves attention in f32");
+        // Queries and keys are off by 1/512 each, which moves a weight by at most as many times the largest score; weights
+        // and values by as much again.
+        attention_with(isa, Precision::Bf16, shape, &q, &k, &v, &mut out);
+        let largest = sharpness * (shape.head_dim as f32).sqrt() / 2.0;
+        let tolerance = (largest.min(4.0) + 1.5) / 256.0 * sharpness.max(1.0);
+        assert_close(&out, &want, tolerance, &format!("bf16 {isa} {shape:?}"));
     }
 }
 
@@ -50,20 +59,41 @@ fn sharp_scores_over_many_steps() {
 fn same_bytes_for_any_threads_and_alone_or_in_a_batch() {
     let shape = shape(2, 200, 150, 2, 24, false);
     let (q, k, v) = (random(1, 2 * 200 * 48), random(2, 2 * 150 * 48), random(3, 2 * 150 * 48));
-    let run = |isa, shape, q: &[f32], k: &[f32], v: &[f32]| -> Vec<u32> {
+    let run = |(isa, precision), shape, q: &[f32], k: &[f32], v: &[f32]| -> Vec<u32> {
         let mut out = vec![0.0; q.len()];
-        attention_with(isa, shape, q, k, v, &mut out);
+        attention_with(isa, precision, shape, q, k, v, &mut out);
         out.iter().map(|x| x.to_bits()).collect()
     };
-    for isa in Isa::available() {
-        let all = run(isa, shape, &q, &k, &v);
+    let ways = Isa::available().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]);
+    for way in ways {
+        let all = run(way, shape, &q, &k, &v);
         for threads in [1, 2, 5] {
-            let again = parallel::with_threads(threads, || run(isa, shape, &q, &k, &v)).unwrap();
-            assert_eq!(all, again, "{isa}, {threads} threads");
+            let again = parallel::with_threads(threads, || run(way, shape, &q, &k, &v)).unwrap();
+            assert_eq!(all, again, "{way:?}, {threads} threads");
         }
         let half = 150 * 48;
-        let alone = run(isa, Attention { batch: 1, ..shape }, &q[200 * 48..], &k[half..], &v[half..]);
-        assert_eq!(all[200 * 48..], alone, "{isa}");
+        let alone = run(way, Attention { batch: 1, ..shape }, &q[200 * 48..], &k[half..], &v[half..]);
+        assert_eq!(all[200 * 48..], alone, "{way:?}");
+    }
+}
+
+/// The usual error, as opposed to the bound: a few parts in a thousand of the result.
+#[test]
+fn attention_in_bf16_is_off_by_a_few_thousandths() {
+    for shape in [shape(1, 200, 300, 2, 40, false), shape(1, 100, 700, 1, 64, false)] {
+        let width = shape.heads * shape.head_dim;
+        let (q, k) = (random(1, shape.queries * width), random(2, shape.keys * width));
+        let v = random(3, k.len());
+        let want = reference::attention(shape, &q, &k, &v);
+        for isa in Isa::available() {
+            let mut out = vec![f32::NAN; q.len()];
+            attention_with(isa, Precision::Bf16, shape, &q, &k, &v, &mut out);
+            let square = |v: f32| f64::from(v).powi(2);
+            let error: f64 = out.iter().zip(&want).map(|(got, want)| square(got - want)).sum();
+            let relative = (error / want.iter().map(|v| square(*v)).sum::<f64>()).sqrt();
+            println!("{isa} {shape:?}: {relative:.1e}");
+            assert!((1e-4..5e-3).contains(&relative), "{isa} {shape:?}: {relative}");
+        }
     }
 }
 

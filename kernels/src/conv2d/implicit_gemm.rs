@@ -1,10 +1,11 @@
 //! The convolution as a product whose rows are the pixels of the input, seen through a resize if there is one.
 
 use super::{ConvWeight, Convolution, RowRange};
+use crate::Precision;
 use crate::elementwise::add_per_channel;
-use crate::gemm::blocking::{Factor, product};
+use crate::gemm::blocking::Factor;
 use crate::gemm::lhs::LhsRows;
-use crate::gemm::single_precision::SinglePrecision;
+use crate::gemm::product_in;
 use crate::group_norm;
 use crate::simd::Isa;
 
@@ -33,7 +34,12 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
     let &Convolution { residual, accumulate, .. } = conv;
     let factor = Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, gated: false, out };
-    product::<SinglePrecision, _>(isa, &pixels, rows, &mut [factor]);
+    let precision = match conv.precision {
+        // Blocks of 8-bit values are along the channels of one tap.
+        Precision::Int8 if weight.geometry.kernel > 1 => Precision::F32,
+        precision => precision,
+    };
+    product_in(precision, isa, &pixels, rows, &mut [factor]);
     if let (None, Some(bias)) = (one_bias, conv.bias) {
         add_per_channel(out, bias, batch, outputs);
     }

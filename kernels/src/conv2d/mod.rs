@@ -21,6 +21,7 @@ pub use algorithm::{ALGORITHM_VARIABLE, Algorithm, set_algorithm};
 pub use band::{BAND_UNIT, Band, RowRange};
 pub use geometry::{ConvGeometry, Padding};
 
+use crate::Precision;
 use crate::gemm::{Weight, WeightMatrix};
 use crate::group_norm::Norm;
 use crate::simd::Isa;
@@ -100,6 +101,8 @@ pub struct Convolution<'a> {
     pub residual: Option<&'a [f32]>,
     /// Add to what the output holds.
     pub accumulate: bool,
+    /// What input and weight are multiplied in. In [`Precision::Int8`] only 1x1 convolutions are, and others in `f32`.
+    pub precision: Precision,
     /// Only some rows of the output, from only some of the input; all if `None`. They are the same, bit for bit, as in the
     /// whole output.
     pub band: Option<Band>,
@@ -117,6 +120,7 @@ impl<'a> Convolution<'a> {
             bias: None,
             residual: None,
             accumulate: false,
+            precision: Precision::F32,
             band: None,
         }
     }
@@ -200,12 +204,18 @@ pub fn conv2d(
     conv2d_fused(&Convolution { bias, residual, ..Convolution::plain(x, shape) }, weight, out);
 }
 
-/// A convolution with its prologue and epilogue. Where the algorithm cannot fuse them, they are passes of their own.
+/// A convolution with its prologue and epilogue. Where the algorithm cannot fuse them, they are passes of their own. In bf16 it
+/// is a direct sum always: rounded to 8 bits, the values of Winograd's algorithm, differences of inputs and of weights, would
+/// lose five times as much (`tests/precision.rs`).
 ///
 /// # Panics
 /// As [`conv2d`], or if a band is off the grid of [`BAND_UNIT`] rows or depends on rows that are not held.
 pub fn conv2d_fused(conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
-    conv2d_fused_with(Isa::best(), Algorithm::best(weight), conv, weight, out);
+    let algorithm = match conv.precision {
+        Precision::Bf16 => Algorithm::ImplicitGemm,
+        Precision::F32 | Precision::Int8 => Algorithm::best(weight),
+    };
+    conv2d_fused_with(Isa::best(), algorithm, conv, weight, out);
 }
 
 /// As [`conv2d_fused`], on a given instruction set and by a given algorithm.
@@ -226,6 +236,7 @@ pub fn conv2d_fused_with(
                 weight.geometry.kernel == 3 && weight.geometry.stride == 1,
                 "Winograd is for 3x3 of stride 1"
             );
+            assert!(conv.precision != Precision::Bf16, "Winograd is not for bf16");
             winograd::conv2d(isa, conv, weight, out);
         }
         Algorithm::ImplicitGemm => implicit_gemm::conv2d(isa, conv, weight, out),

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 #[cfg(feature = "gpu")]
 mod gpus;
+mod precision;
 use std::ops::Range;
 
 /// What a test convolves: the input's shape, output channels, kernel, stride, padding.

@@ -1,6 +1,6 @@
 //! The loops around the micro-kernel, shared by matrix product and convolution, for any [`Arithmetic`].
 //!
-//! The output is cut into tasks of some rows by at most [`PANELS_PER_TASK`] panels. A task walks the sum in parts whose
+//! The output is cut into tasks of some rows by a few panels, as many as the kernels' set says. A task walks the sum in parts whose
 //! panels take at most [`PANEL_BYTES`]. For each part it packs its panels once, then goes down its rows [`BLOCK_ROWS`] at a
 //! time; within these, panel by panel, each panel staying in L1 while the rows come from L2 (Goto and van de Geijn, Anatomy
 //! of High-Performance Matrix Multiplication, 2008). The left side is prepared for each part and block of rows: single
@@ -12,7 +12,7 @@
 
 use super::arithmetic::{Arithmetic, KernelSetOf, OutputElement, Scratch};
 use super::lhs::{LeftSide, LhsRows, SumPart};
-use super::micro::{MAX_COLUMNS, PanelLayout, ProductBlock};
+use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
 use super::weight::WeightMatrix;
 use crate::parallel::{self, SharedMut};
 use crate::simd::Isa;
@@ -23,8 +23,6 @@ use std::ops::Range;
 const PANEL_BYTES: usize = 24 << 10;
 /// Rows that share one pass over a task's panels: 96 x 384 values are 147 KiB of L2, which holds the panels too.
 const BLOCK_ROWS: usize = 96;
-/// Panels of a task: 8 x 24 KiB packed, in L2.
-const PANELS_PER_TASK: usize = 8;
 /// Maximum rows of a task: packing the panels then costs under 1 % of the product.
 const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
 /// Maximum rows of a task that returns to its part of the output, which then stays in L2: the sum has several parts, or
@@ -50,14 +48,22 @@ pub(crate) struct Factor<'a, Out> {
 
 /// The terms of a sum that a part holds at most.
 fn max_terms<Rhs>(panels: &PanelLayout<Rhs>) -> usize {
-    PANEL_BYTES / (panels.width * size_of::<Rhs>())
+    PANEL_BYTES / (panels.step_len * size_of::<Rhs>()) * panels.k_step
 }
 
-/// Cuts a sum over `inputs` of some taps into parts of at most `max_terms` terms, or of one input.
-fn parts(inputs: usize, taps: usize, max_terms: usize) -> Vec<SumPart> {
-    let max_len = (max_terms / taps).max(1);
-    let len = inputs.div_ceil(inputs.div_ceil(max_len));
+/// Cuts a sum over `inputs` of some taps into parts of at most `max_terms` terms, or of one step of inputs.
+fn parts(inputs: usize, taps: usize, max_terms: usize, k_step: usize) -> Vec<SumPart> {
+    let max_len = (max_terms / taps / k_step).max(1) * k_step;
+    let len = inputs.div_ceil(inputs.div_ceil(max_len)).next_multiple_of(k_step);
     (0..inputs).step_by(len).map(|from| SumPart { from, len: len.min(inputs - from) }).collect()
+}
+
+/// The panels of a task whose sum has one part, of `terms` terms. Where the left side is packed, short panels may be more of
+/// them in the same memory.
+fn max_panels_of<Lhs: LeftSide, Rhs, Out>(kernels: &KernelSet<Lhs, Rhs, Out>, terms: usize) -> usize {
+    let bytes = kernels.rhs.len(terms) * size_of::<Rhs>();
+    let grown = if Lhs::IS_PACKED { kernels.max_panels * PANEL_BYTES / bytes } else { 0 };
+    grown.max(kernels.max_panels)
 }
 
 /// Some rows and panels of one factor.
@@ -74,15 +80,20 @@ struct Cut {
     max_panels: usize,
     /// Tasks end at a multiple of this many rows, or with the output.
     row_step: usize,
+    /// The left side is packed for each task anew: few tasks should share rows.
+    rows_first: bool,
     /// Tasks to aim at.
     wanted: usize,
 }
 
 /// Cuts the output of a factor into tasks.
 fn cut(tasks: &mut Vec<OutputTask>, factor: usize, m: usize, panels: usize, cut: &Cut) {
-    let &Cut { max_rows, max_panels, row_step, wanted } = cut;
+    let &Cut { max_rows, max_panels, row_step, rows_first, wanted } = cut;
     let mut row_tasks = m.div_ceil(max_rows);
     let mut column_tasks = panels.div_ceil(max_panels);
+    if rows_first && row_tasks * column_tasks < wanted {
+        row_tasks = wanted.div_ceil(column_tasks).clamp(row_tasks, m.div_ceil(MAX_KEPT_ROWS).max(row_tasks));
+    }
     // Columns first: the panels are then packed no more often.
     if row_tasks * column_tasks < wanted {
         column_tasks = wanted.div_ceil(row_tasks).clamp(column_tasks, panels.div_ceil(2).max(column_tasks));
@@ -113,7 +124,7 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
 ) {
     let kernels = A::kernels(isa);
     let (inputs, taps, width) = (rows.segment_len(), rows.segments(), kernels.rhs.width);
-    let parts = parts(inputs, taps, max_terms(&kernels.rhs));
+    let parts = parts(inputs, taps, max_terms(&kernels.rhs), kernels.rhs.k_step);
     let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(factors.len().max(1));
     let mut tasks = Vec::new();
     for (index, factor) in factors.iter().enumerate() {
@@ -128,8 +139,12 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
         if m > 0 {
             let is_kept = factor.gated || parts.len() > 1;
             let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
-            let max_panels = PANELS_PER_TASK / halves;
-            let limits = Cut { max_rows, max_panels, row_step: kernels.row_step, wanted };
+            let max_panels = match is_kept {
+                true => (kernels.max_panels / halves).max(1),
+                false => max_panels_of(kernels, inputs * taps),
+            };
+            let (row_step, rows_first) = (kernels.row_step, A::Lhs::IS_PACKED);
+            let limits = Cut { max_rows, max_panels, row_step, rows_first, wanted };
             cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
         }
     }
@@ -165,7 +180,9 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         }
         let columns = panels.len() * width;
         let place = if factor.gated {
-            scratch.sums.resize(MAX_KEPT_ROWS * PANELS_PER_TASK * width, A::Out::default());
+            if scratch.sums.len() < MAX_KEPT_ROWS * columns {
+                scratch.sums.resize(MAX_KEPT_ROWS * columns, A::Out::default());
+            }
             SumsPlace { c: scratch.sums.as_mut_ptr(), stride: columns }
         } else {
             // SAFETY: the task's first row and panel are in the output, whose length was checked.
@@ -265,26 +282,30 @@ mod tests {
         for (taps, inputs) in
             [(1, 1), (1, 384), (1, 385), (1, 5120), (9, 4), (9, 128), (9, 1920), (4, 200), (900, 3)]
         {
-            let mut next = 0;
-            for part in parts(inputs, taps, max_terms) {
-                assert_eq!(part.from, next);
-                assert!(part.len * taps <= max_terms || part.len == 1);
-                next += part.len;
+            for k_step in [1, 32] {
+                let mut next = 0;
+                for part in parts(inputs, taps, max_terms, k_step) {
+                    assert_eq!(part.from, next);
+                    assert!(part.from.is_multiple_of(k_step));
+                    assert!(part.len * taps <= max_terms || part.len <= k_step);
+                    next += part.len;
+                }
+                assert_eq!(next, inputs);
             }
-            assert_eq!(next, inputs);
         }
     }
 
     #[test]
     fn tasks_cover_the_output_once() {
         for (m, panels) in [(1, 1), (2, 80), (154, 48), (512, 640), (8192, 20), (8192, 160), (97, 3)] {
-            for wanted in [1, 8, 16, 500] {
+            for (wanted, rows_first) in [(1, false), (8, true), (16, false), (16, true), (500, false)] {
                 let mut tasks = Vec::new();
-                let (max_rows, max_panels) = (MAX_TASK_ROWS, PANELS_PER_TASK);
-                cut(&mut tasks, 0, m, panels, &Cut { max_rows, max_panels, row_step: 24, wanted });
+                let (max_rows, max_panels) = (MAX_TASK_ROWS, 8);
+                let limits = Cut { max_rows, max_panels, row_step: 24, rows_first, wanted };
+                cut(&mut tasks, 0, m, panels, &limits);
                 let mut hits = vec![0u8; m * panels];
                 for task in tasks {
-                    assert!(task.panels.len() <= PANELS_PER_TASK && task.rows.len() <= MAX_TASK_ROWS);
+                    assert!(task.panels.len() <= max_panels && task.rows.len() <= MAX_TASK_ROWS);
                     for row in task.rows {
                         task.panels.clone().for_each(|panel| hits[row * panels + panel] += 1);
                     }

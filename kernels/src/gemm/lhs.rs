@@ -32,6 +32,9 @@ pub(crate) struct SumPart {
 /// What `prepare` returns is valid for [`super::micro::MicroKernel::run`] with as many rows, while `source` and `buffer`
 /// are neither changed nor dropped.
 pub(crate) unsafe trait LeftSide: Copy + 'static {
+    /// Whether the values are copied to be multiplied, once for each task.
+    const IS_PACKED: bool;
+
     /// What a set of kernels declares about it, if they differ.
     type Layout: Sync + 'static;
     /// What a thread keeps it in.
@@ -66,6 +69,7 @@ pub(crate) struct RowPointers {
 
 // SAFETY: each list holds a pointer for each row and more; `LhsRows` guarantees the values behind them.
 unsafe impl LeftSide for RowPointers {
+    const IS_PACKED: bool = false;
     type Layout = ();
     type Buffer = Vec<*const f32>;
 

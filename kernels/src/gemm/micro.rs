@@ -56,23 +56,23 @@ pub(crate) struct MicroKernel<Lhs, Rhs, Out> {
     pub(crate) compute: unsafe fn(&ProductBlock<Lhs, Rhs, Out>),
 }
 
-/// The order of the right side. A panel holds some outputs: a header, then for each `k_step` terms of the sum the terms of
-/// one output side by side, output after output.
+/// The order of the right side. A panel holds some outputs, step after step of the sum; how the terms of a step are
+/// arranged, and what a step holds besides, such as the scales of 8-bit values, is between `pack` and the kernels.
 pub(crate) struct PanelLayout<Rhs> {
     /// Outputs of a panel.
     pub(crate) width: usize,
-    /// Neighbouring terms that a kernel multiplies at once. A part of a sum is padded with zeros to a multiple of it.
+    /// Terms of a step. A part of a sum begins at a multiple of it and is padded with zeros to one.
     pub(crate) k_step: usize,
-    /// Values before the terms, for what a kernel needs besides: the scales of 8-bit values.
-    pub(crate) header: usize,
-    /// Packs a part of a panel of a weight, header and padding included.
+    /// Values that hold a step of all outputs.
+    pub(crate) step_len: usize,
+    /// Packs a part of a panel of a weight, padding included.
     pub(crate) pack: fn(Isa, &WeightMatrix, panel: usize, SumPart, out: &mut [Rhs]),
 }
 
 impl<Rhs> PanelLayout<Rhs> {
     /// Values of a panel with `terms` terms.
     pub(crate) fn len(&self, terms: usize) -> usize {
-        self.header + terms.next_multiple_of(self.k_step) * self.width
+        terms.div_ceil(self.k_step) * self.step_len
     }
 }
 
@@ -82,6 +82,9 @@ pub(crate) struct KernelSet<Lhs: LeftSide, Rhs: 'static, Out: 'static> {
     pub(crate) requires: Requires,
     /// A multiple of the rows of every tile: tasks end between tiles.
     pub(crate) row_step: usize,
+    /// Panels that a task has at most, in the second-level cache. Where the left side is packed, for each task anew, more of
+    /// them make up for that.
+    pub(crate) max_panels: usize,
     /// The layout of the left side.
     pub(crate) lhs: Lhs::Layout,
     /// The layout of the right side.

@@ -7,15 +7,14 @@
 //! side, `micro` the micro-kernel and how one is selected, `single_precision` the kernels of `f32` and their list.
 
 pub(crate) mod arithmetic;
+pub(crate) mod bf16;
 pub(crate) mod blocking;
+mod epilogue;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+mod int8;
 pub(crate) mod lhs;
 pub(crate) mod micro;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no kernel of this build packs its left side; tests have one")
-)]
 pub(crate) mod packed;
 mod panel;
 pub mod reference;
@@ -26,11 +25,14 @@ pub(crate) mod weight;
 
 pub use weight::{PANEL, SharedBytes, Weight, WeightMatrix};
 
+use crate::Precision;
 use crate::activation::geglu_with;
 use crate::simd::Isa;
 use arithmetic::Arithmetic;
+use bf16::Bf16;
 use blocking::{Factor, product};
-use lhs::MatrixRows;
+use int8::Int8;
+use lhs::{LhsRows, MatrixRows};
 use single_precision::SinglePrecision;
 
 /// One of the weights that rows are multiplied by, with the epilogue and the output of the product.
@@ -44,6 +46,8 @@ pub struct Product<'a> {
     pub residual: Option<&'a [f32]>,
     /// Add to what `out` holds.
     pub accumulate: bool,
+    /// What rows and weight are multiplied in.
+    pub precision: Precision,
     /// `[m, n]`
     pub out: &'a mut [f32],
 }
@@ -76,7 +80,8 @@ pub fn gemm_with(
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    gemm_many_with(isa, x, &mut [Product { weight, bias, residual, accumulate: false, out }]);
+    let (accumulate, precision) = (false, Precision::F32);
+    gemm_many_with(isa, x, &mut [Product { weight, bias, residual, accumulate, precision, out }]);
 }
 
 /// Several products of the same rows at once: queries, keys and values. Threads then wait for each other once instead of
@@ -94,18 +99,47 @@ pub fn gemm_many(x: &[f32], products: &mut [Product<'_>]) {
 /// As [`gemm_many`], and if the CPU lacks the instruction set.
 pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
     let Some(k) = products.first().map(|product| product.weight.inputs()) else { return };
-    let mut factors: Vec<Factor<'_, f32>> = products
-        .iter_mut()
-        .map(|Product { weight, bias, residual, accumulate, out }| Factor {
-            weight,
-            bias: *bias,
-            residual: *residual,
-            accumulate: *accumulate,
-            gated: false,
-            out,
-        })
-        .collect();
-    product::<SinglePrecision, _>(isa, &MatrixRows::new(x, k), x.len() / k, &mut factors);
+    let rows = MatrixRows::new(x, k);
+    for &precision in Precision::ALL {
+        let of_precision = products.iter_mut().filter(|product| product.precision == precision);
+        let mut factors: Vec<Factor<'_, f32>> = of_precision
+            .map(|Product { weight, bias, residual, accumulate, out, .. }| Factor {
+                weight,
+                bias: *bias,
+                residual: *residual,
+                accumulate: *accumulate,
+                gated: false,
+                out,
+            })
+            .collect();
+        if !factors.is_empty() {
+            product_in(precision, isa, &rows, x.len() / k, &mut factors);
+        }
+    }
+}
+
+/// A product in a precision. Weights of several taps are not multiplied in `Int8`.
+pub(crate) fn product_in<R: LhsRows>(
+    precision: Precision,
+    isa: Isa,
+    rows: &R,
+    m: usize,
+    factors: &mut [Factor<'_, f32>],
+) {
+    match precision {
+        Precision::F32 => product::<SinglePrecision, _>(isa, rows, m, factors),
+        Precision::Bf16 => product::<Bf16, _>(isa, rows, m, factors),
+        Precision::Int8 => product::<Int8, _>(isa, rows, m, factors),
+    }
+}
+
+/// Outputs of a panel.
+fn panel_width(precision: Precision, isa: Isa) -> usize {
+    match precision {
+        Precision::F32 => SinglePrecision::kernels(isa).rhs.width,
+        Precision::Bf16 => Bf16::kernels(isa).rhs.width,
+        Precision::Int8 => Int8::kernels(isa).rhs.width,
+    }
 }
 
 /// The first layer of a gated feed-forward (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020): of
@@ -115,23 +149,32 @@ pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
 /// # Panics
 /// If the length of a slice disagrees with the weight, or its outputs are odd.
 pub fn gemm_geglu(x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &mut [f32]) {
-    gemm_geglu_with(Isa::best(), x, weight, bias, out);
+    gemm_geglu_with(Isa::best(), Precision::F32, x, weight, bias, out);
 }
 
-/// As [`gemm_geglu`], on a given instruction set.
+/// As [`gemm_geglu`], on a given instruction set and in a given precision.
 ///
 /// # Panics
 /// As [`gemm_geglu`], and if the CPU lacks the instruction set.
-pub fn gemm_geglu_with(isa: Isa, x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &mut [f32]) {
+pub fn gemm_geglu_with(
+    isa: Isa,
+    precision: Precision,
+    x: &[f32],
+    weight: &WeightMatrix,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let (n, k) = (weight.outputs(), weight.inputs());
     let rows = MatrixRows::new(x, k);
-    if n.is_multiple_of(2 * SinglePrecision::kernels(isa).rhs.width) {
-        let factor = Factor { weight, bias, residual: None, accumulate: false, gated: true, out };
-        product::<SinglePrecision, _>(isa, &rows, x.len() / k, &mut [factor]);
+    let (residual, accumulate) = (None, false);
+    if n.is_multiple_of(2 * panel_width(precision, isa)) {
+        let factor = Factor { weight, bias, residual, accumulate, gated: true, out };
+        product_in(precision, isa, &rows, x.len() / k, &mut [factor]);
         return;
     }
     assert!(n.is_multiple_of(2), "{n} outputs are not two halves");
     let mut both = vec![0.0; x.len() / k * n];
-    gemm_with(isa, x, weight, bias, None, &mut both);
+    let product = Product { weight, bias, residual, accumulate, precision, out: &mut both };
+    gemm_many_with(isa, x, &mut [product]);
     geglu_with(isa, &both, n / 2, out);
 }

@@ -1,9 +1,8 @@
 //! A left side that is packed before it is multiplied, for micro-kernels whose instructions need another element than
 //! `f32` (bf16, 8-bit integers) or a fixed order of the values (tile registers).
 //!
-//! A block of rows is cut into tiles as tall as the kernels', and a part of the sum into steps of neighbouring terms. A
-//! tile is a header and `[steps][rows][k_step]`: what one step of a kernel reads is contiguous. It is packed once for a
-//! part of the sum and used for all panels of a task.
+//! A block of rows is cut into tiles as tall as the kernels', and a part of the sum into steps of neighbouring terms, of
+//! which a tile holds whole ones. It is packed once for a part of the sum and used for all panels of a task.
 
 use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::Element;
@@ -13,14 +12,15 @@ use std::ops::Range;
 pub(crate) struct TileLayout<T> {
     /// Rows of a tile.
     pub(crate) rows: usize,
-    /// Neighbouring terms that a kernel multiplies at once. A part of a sum is padded with zeros to a multiple of it.
+    /// Terms of a step. A part of a sum is padded with zeros to a multiple of it.
     pub(crate) k_step: usize,
-    /// Values before the terms, for what a kernel needs besides: the scales of 8-bit values.
-    pub(crate) header: usize,
-    /// Packs a tile, which is zero before: the header, and all terms but the padding.
+    /// Values that hold a step of one row.
+    pub(crate) step_len: usize,
+    /// Packs a tile, padding included. It writes every value.
     ///
     /// # Safety
     /// - Each pointer of the source is valid for reads of `len` values.
+    /// - The CPU has what the set of kernels requires.
     pub(crate) pack_lhs: unsafe fn(&TileSource<'_>, out: &mut [T]),
 }
 
@@ -29,6 +29,8 @@ pub(crate) struct TileLayout<T> {
 pub(crate) struct TileSource<'a> {
     /// `[pieces][rows]`
     pub(crate) pointers: &'a [*const f32],
+    /// Rows of the tile.
+    pub(crate) rows: usize,
     /// Length of each piece.
     pub(crate) len: usize,
 }
@@ -38,8 +40,10 @@ pub(crate) struct TileSource<'a> {
 pub(crate) struct PackedTiles<T> {
     /// The first value of the first tile.
     pub(crate) tiles: *const T,
-    /// Distance from a tile to the next: the header, and the rows times the terms, padding included.
+    /// Distance from a tile to the next: all its rows, padding included.
     pub(crate) tile_stride: usize,
+    /// Terms without the padding.
+    pub(crate) terms: usize,
 }
 
 impl<T> Clone for PackedTiles<T> {
@@ -65,6 +69,7 @@ impl<T> Default for TileBuffer<T> {
 
 // SAFETY: the buffer holds as many whole tiles as the rows need.
 unsafe impl<T: Element> LeftSide for PackedTiles<T> {
+    const IS_PACKED: bool = true;
     type Layout = TileLayout<T>;
     type Buffer = TileBuffer<T>;
 
@@ -78,9 +83,11 @@ unsafe impl<T: Element> LeftSide for PackedTiles<T> {
     ) -> PackedTiles<T> {
         let terms = source.segments() * part.len;
         assert!(part.from + part.len <= source.segment_len() && !rows.is_empty(), "a part of the sum");
-        let tile_stride = layout.header + terms.next_multiple_of(layout.k_step) * layout.rows;
-        buffer.tiles.clear();
-        buffer.tiles.resize(rows.len().div_ceil(layout.rows) * tile_stride, T::default());
+        let tile_stride = terms.div_ceil(layout.k_step) * layout.step_len * layout.rows;
+        let needed = rows.len().div_ceil(layout.rows) * tile_stride;
+        if buffer.tiles.len() < needed {
+            buffer.tiles.resize(needed, T::default());
+        }
         for (tile, first) in buffer.tiles.chunks_exact_mut(tile_stride).zip(rows.clone().step_by(layout.rows))
         {
             buffer.pointers.clear();
@@ -91,9 +98,11 @@ unsafe impl<T: Element> LeftSide for PackedTiles<T> {
                     buffer.pointers.push(unsafe { start.add(part.from) });
                 }
             }
-            // SAFETY: each pointer is valid for the rest of its segment, which holds the part.
-            unsafe { (layout.pack_lhs)(&TileSource { pointers: &buffer.pointers, len: part.len }, tile) };
+            let source = TileSource { pointers: &buffer.pointers, rows: layout.rows, len: part.len };
+            // SAFETY: each pointer is valid for the rest of its segment, which holds the part; the set was selected for
+            // this CPU.
+            unsafe { (layout.pack_lhs)(&source, tile) };
         }
-        PackedTiles { tiles: buffer.tiles.as_ptr(), tile_stride }
+        PackedTiles { tiles: buffer.tiles.as_ptr(), tile_stride, terms }
     }
 }

@@ -49,6 +49,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     KernelSet {
         requires: Requires::isa(Isa::Scalar),
         row_step: ROW_STEP,
+        max_panels: MAX_PANELS,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: scalar }],
@@ -56,6 +57,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     KernelSet {
         requires: Requires::isa(Isa::Avx2),
         row_step: ROW_STEP,
+        max_panels: MAX_PANELS,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -66,6 +68,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     KernelSet {
         requires: Requires::isa(Isa::Avx512),
         row_step: ROW_STEP,
+        max_panels: MAX_PANELS,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -76,6 +79,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
     KernelSet {
         requires: Requires::isa(Isa::Neon),
         row_step: ROW_STEP,
+        max_panels: MAX_PANELS,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: neon::<6, 4, 4> }],
@@ -85,11 +89,14 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
 /// A multiple of 2, 4, 6 and 8: the same for all instruction sets.
 const ROW_STEP: usize = 24;
 
+/// 8 panels of 24 KiB are in L2, beside the rows.
+const MAX_PANELS: usize = 8;
+
 /// Panels of all instruction sets: `[terms][16]`.
 const PANELS: PanelLayout<f32> = PanelLayout {
     width: PANEL,
     k_step: 1,
-    header: 0,
+    step_len: PANEL,
     pack: |isa, weight, panel, part, out| weight.widen(isa, panel, part.from, part.len, out),
 };
 

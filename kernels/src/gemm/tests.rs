@@ -9,8 +9,11 @@ use crate::testing::{assert_close, random, to_bytes};
 use proptest::prelude::*;
 
 mod bf16;
+mod bfdot;
 #[cfg(feature = "gpu")]
 mod gpus;
+mod int8;
+mod tiles;
 
 /// A product with a weight in `dtype`, on `isa`, against the reference.
 fn check(isa: Isa, dtype: DType, m: usize, n: usize, k: usize, bias: bool, residual: bool) {
@@ -85,8 +88,22 @@ fn several_products_at_once_are_those_one_by_one() {
     for isa in Isa::available() {
         let (mut out_a, mut out_b) = (vec![f32::NAN; m * 50], vec![f32::NAN; m * 131]);
         let mut products = [
-            Product { weight: &a, bias: Some(&bias), residual: None, accumulate: false, out: &mut out_a },
-            Product { weight: &b, bias: None, residual: Some(&residual), accumulate: false, out: &mut out_b },
+            Product {
+                weight: &a,
+                bias: Some(&bias),
+                residual: None,
+                accumulate: false,
+                precision: Precision::F32,
+                out: &mut out_a,
+            },
+            Product {
+                weight: &b,
+                bias: None,
+                residual: Some(&residual),
+                accumulate: false,
+                precision: Precision::F32,
+                out: &mut out_b,
+            },
         ];
         gemm_many_with(isa, &x, &mut products);
         let (mut want_a, mut want_b) = (out_a.clone(), out_b.clone());
@@ -105,11 +122,9 @@ fn a_product_adds_to_what_is_there() {
     for isa in Isa::available() {
         let (mut out, mut want) = (before.clone(), vec![0.0; m * n]);
         let bias = Some(&bias[..]);
-        gemm_many_with(
-            isa,
-            &x,
-            &mut [Product { weight: &weight, bias, residual: None, accumulate: true, out: &mut out }],
-        );
+        let (precision, residual) = (Precision::F32, None);
+        let product = Product { weight: &weight, bias, residual, accumulate: true, precision, out: &mut out };
+        gemm_many_with(isa, &x, &mut [product]);
         gemm_with(isa, &x, &weight, bias, Some(&before), &mut want);
         assert_close(&out, &want, 2e-5, &format!("{isa}"));
     }
@@ -128,7 +143,7 @@ fn a_gated_product_is_product_then_gate() {
             geglu_with(isa, &both, width, &mut want);
             for threads in [1, 3] {
                 let mut got = vec![f32::NAN; m * width];
-                let run = || gemm_geglu_with(isa, &x, &weight, Some(&bias), &mut got);
+                let run = || gemm_geglu_with(isa, Precision::F32, &x, &weight, Some(&bias), &mut got);
                 parallel::with_threads(threads, run).unwrap();
                 assert_eq!(got, want, "{isa} {m}x{width}x{k}, {threads} threads");
             }

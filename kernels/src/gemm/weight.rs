@@ -121,13 +121,22 @@ impl WeightMatrix {
     pub(crate) fn widen(&self, isa: Isa, panel: usize, from: usize, len: usize, out: &mut [f32]) {
         assert!(from + len <= self.inputs && panel * PANEL < self.outputs, "part of a panel");
         let (dtype, taps) = (self.dtype(), self.taps);
-        let row_bytes = dtype.bytes(self.inputs * taps);
         let real = PANEL.min(self.outputs - panel * PANEL);
-        let mut rows = [[].as_slice(); PANEL];
-        let bytes = self.weight.view().bytes()[panel * PANEL * row_bytes..].chunks_exact(row_bytes);
-        rows.iter_mut().zip(bytes).for_each(|(row, bytes)| *row = bytes);
+        let rows = self.rows_of_panel(panel);
         let out = &mut out[..taps * len * PANEL];
         let columns = from * taps..(from + len) * taps;
         panel::dequantize(isa, dtype, PanelPart { rows: &rows[..real], columns, inputs: len, taps, out });
+    }
+
+    /// The bytes of the rows of a panel. Those that do not exist are empty.
+    ///
+    /// # Panics
+    /// If there is no such panel.
+    pub(crate) fn rows_of_panel(&self, panel: usize) -> [&[u8]; PANEL] {
+        let row_bytes = self.dtype().bytes(self.inputs * self.taps);
+        let mut rows = [[].as_slice(); PANEL];
+        let bytes = self.weight.view().bytes()[panel * PANEL * row_bytes..].chunks_exact(row_bytes);
+        rows.iter_mut().zip(bytes).for_each(|(row, bytes)| *row = bytes);
+        rows
     }
 }

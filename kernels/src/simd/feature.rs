@@ -1,6 +1,8 @@
 //! CPU features beyond an instruction set of [`Isa`], and what a micro-kernel requires.
 
 use super::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::vendor;
 use std::fmt;
 
 /// An extension of an instruction set that not every CPU with the set has, so that it has no place in the order of
@@ -14,6 +16,10 @@ pub enum Feature {
     Avx512Bf16,
     /// Dot products of 8-bit integers, AVX512-VNNI.
     Avx512Vnni,
+    /// Dot products of 8-bit integers in vectors of 256 bits, AVX-VNNI.
+    AvxVnni,
+    /// Products of tiles of bf16, AMX. On Linux it asks the system for the registers when it is detected.
+    AmxBf16,
     /// Dot products of 8-bit integers on Arm, `FEAT_DotProd`.
     NeonDotProd,
     /// Matrix products of bf16 on Arm, `FEAT_BF16`.
@@ -27,6 +33,8 @@ impl Feature {
     pub const ALL: &'static [Feature] = &[
         Feature::Avx512Bf16,
         Feature::Avx512Vnni,
+        Feature::AvxVnni,
+        Feature::AmxBf16,
         Feature::NeonDotProd,
         Feature::NeonBf16,
         Feature::NeonI8mm,
@@ -38,6 +46,8 @@ impl Feature {
         match self {
             Feature::Avx512Bf16 => "avx512bf16",
             Feature::Avx512Vnni => "avx512vnni",
+            Feature::AvxVnni => "avxvnni",
+            Feature::AmxBf16 => "amx-bf16",
             Feature::NeonDotProd => "dotprod",
             Feature::NeonBf16 => "bf16",
             Feature::NeonI8mm => "i8mm",
@@ -51,6 +61,8 @@ impl Feature {
         match self {
             Feature::Avx512Bf16 => return is_x86_feature_detected!("avx512bf16"),
             Feature::Avx512Vnni => return is_x86_feature_detected!("avx512vnni"),
+            Feature::AvxVnni => return is_x86_feature_detected!("avxvnni"),
+            Feature::AmxBf16 => return vendor::has_amx_bf16(),
             _ => {}
         }
         #[cfg(target_arch = "aarch64")]
@@ -102,10 +114,11 @@ mod tests {
 
     #[test]
     fn features_of_another_architecture_are_not_available() {
-        let here = if cfg!(target_arch = "x86_64") { "avx512" } else { "" };
+        let here: &[&str] = if cfg!(target_arch = "x86_64") { &["avx", "amx"] } else { &[] };
         for feature in Feature::ALL {
             assert_eq!(Feature::ALL.iter().filter(|other| other.name() == feature.name()).count(), 1);
-            if !here.is_empty() && !feature.name().starts_with(here) {
+            let is_here = here.iter().any(|start| feature.name().starts_with(start));
+            if !here.is_empty() && !is_here {
                 assert!(!feature.is_available(), "{feature}");
             }
         }

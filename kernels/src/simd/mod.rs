@@ -15,6 +15,7 @@ pub mod isa;
 mod math;
 mod neon;
 mod scalar;
+pub(crate) mod vendor;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

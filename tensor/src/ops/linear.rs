@@ -5,6 +5,7 @@ use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
 use crate::{Device, Shape, Tensor, TensorError, Weight};
+use latent_kernels::Precision;
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
@@ -180,7 +181,8 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
         let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
         elements += out.shape().elements();
         let (weight, bias) = layer.on_cpu()?;
-        products.push(Product { weight, bias, residual: None, accumulate: false, out: out.f32s_mut()? });
+        let (precision, out) = (Precision::F32, out.f32s_mut()?);
+        products.push(Product { weight, bias, residual: None, accumulate: false, precision, out });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
     let _timer = profile::timer(OpClass::Linear).multiply_adds(elements, inputs);
@@ -236,6 +238,7 @@ fn run(
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
     let (weight, bias) = layer.on_cpu()?;
-    kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, out: out.f32s_mut()? }]);
+    let (precision, out) = (Precision::F32, out.f32s_mut()?);
+    kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, precision, out }]);
     Ok(())
 }

@@ -1,150 +1,19 @@
-//! A second arithmetic through the same loops: bf16 times bf16, summed in `f32`, with a packed left side, panels half as
-//! wide as those of single precision, two terms a step, and headers with a scale for each row and each output. Its kernel
-//! is plain Rust; what is tested is that nothing outside an arithmetic assumes the types and layouts of single precision.
+//! bf16 on every set of kernels that the CPU has, against its model and against sums in `f64`.
 
 use super::*;
-use crate::gemm::arithmetic::{Arithmetic, KernelSetOf, Scratch};
-use crate::gemm::lhs::{LhsRows, SumPart};
-use crate::gemm::micro::{KernelSet, MicroKernel, PanelLayout, ProductBlock};
-use crate::gemm::packed::{PackedTiles, TileLayout, TileSource};
-use crate::simd::{Feature, Requires};
+use crate::gemm::bf16::model::{fused, value};
+use crate::gemm::bf16::{Bf16Line, LINE, round};
+use crate::gemm::lhs::LhsRows;
+use crate::gemm::micro::{KernelSet, ProductBlock};
+use crate::gemm::packed::PackedTiles;
+use crate::simd::Feature;
 use half::bf16;
-use std::cell::RefCell;
-
-// Rows of a tile, outputs of a panel, terms of a step.
-const TILE: usize = 4;
-const WIDTH: usize = 8;
-const STEP: usize = 2;
-
-struct Bf16Product;
-
-// SAFETY: the kernels are plain Rust, have 8 and 24 columns, and stay within the block and the layouts below.
-unsafe impl Arithmetic for Bf16Product {
-    type Lhs = PackedTiles<bf16>;
-    type Rhs = bf16;
-    type Out = f32;
-
-    fn kernel_sets() -> &'static [KernelSetOf<Bf16Product>] {
-        SETS
-    }
-
-    fn with_scratch(f: impl FnOnce(&mut Scratch<Bf16Product>)) {
-        thread_local! {
-            static SCRATCH: RefCell<Scratch<Bf16Product>> = RefCell::default();
-        }
-        SCRATCH.with_borrow_mut(f);
-    }
-}
-
-/// A feature that the CPUs of this build never have.
-const FOREIGN: &[Feature] =
-    if cfg!(target_arch = "aarch64") { &[Feature::Avx512Bf16] } else { &[Feature::NeonBf16] };
-
-static SETS: &[KernelSetOf<Bf16Product>] =
-    &[set(Requires::isa(Isa::Scalar), KERNELS), set(Requires { isa: Isa::Scalar, features: FOREIGN }, NEVER)];
-
-static KERNELS: &[MicroKernel<PackedTiles<bf16>, bf16, f32>] = &[
-    MicroKernel { columns: WIDTH, compute: multiply },
-    MicroKernel { columns: 3 * WIDTH, compute: multiply },
-];
-static NEVER: &[MicroKernel<PackedTiles<bf16>, bf16, f32>] =
-    &[MicroKernel { columns: WIDTH, compute: never }];
-
-const fn set(
-    requires: Requires,
-    kernels: &'static [MicroKernel<PackedTiles<bf16>, bf16, f32>],
-) -> KernelSetOf<Bf16Product> {
-    KernelSet {
-        requires,
-        row_step: TILE,
-        lhs: TileLayout { rows: TILE, k_step: STEP, header: TILE, pack_lhs },
-        rhs: PanelLayout { width: WIDTH, k_step: STEP, header: WIDTH, pack: pack_rhs },
-        kernels,
-    }
-}
-
-/// A scale that some values are divided by: a power of two, so that it changes no digits.
-fn scale_of(values: impl Iterator<Item = f32>) -> f32 {
-    values.fold(0f32, |max, v| max.max(v.abs())).max(1e-6).log2().ceil().exp2()
-}
-
-/// # Safety
-/// As [`TileLayout::pack_lhs`].
-unsafe fn pack_lhs(source: &TileSource<'_>, out: &mut [bf16]) {
-    let (header, terms) = out.split_at_mut(TILE);
-    for (r, header) in header.iter_mut().enumerate() {
-        let rows = source.pointers.iter().skip(r).step_by(TILE);
-        // SAFETY: each pointer is valid for `len` values.
-        let values = || rows.clone().flat_map(|row| (0..source.len).map(move |i| unsafe { *row.add(i) }));
-        let scale = scale_of(values());
-        *header = bf16::from_f32(scale);
-        for (term, value) in values().enumerate() {
-            terms[(term / STEP * TILE + r) * STEP + term % STEP] = bf16::from_f32(value / scale);
-        }
-    }
-}
-
-fn pack_rhs(isa: Isa, weight: &WeightMatrix, panel: usize, part: SumPart, out: &mut [bf16]) {
-    let mut wide = vec![0.0; weight.taps() * part.len * PANEL];
-    let first = panel * WIDTH;
-    weight.widen(isa, first / PANEL, part.from, part.len, &mut wide);
-    let (header, terms) = out.split_at_mut(WIDTH);
-    terms.fill(bf16::ZERO);
-    for (o, header) in header.iter_mut().enumerate() {
-        let values = || wide.chunks_exact(PANEL).map(|values| values[first % PANEL + o]);
-        let scale = scale_of(values());
-        *header = bf16::from_f32(scale);
-        for (term, value) in values().enumerate() {
-            terms[(term / STEP * WIDTH + o) * STEP + term % STEP] = bf16::from_f32(value / scale);
-        }
-    }
-}
-
-/// # Safety
-/// As [`MicroKernel::run`].
-unsafe fn multiply(block: &ProductBlock<PackedTiles<bf16>, bf16, f32>) {
-    let terms = (block.lhs.tile_stride - TILE) / TILE;
-    for row in 0..block.row_count {
-        for column in 0..block.columns {
-            // SAFETY: the tile of the row, the panel of the column and the place in the output exist by the caller's promise.
-            unsafe {
-                let a = block.lhs.tiles.add(row / TILE * block.lhs.tile_stride);
-                let b = block.panel.add(column / WIDTH * block.panel_stride);
-                let mut sum = 0.0;
-                for term in 0..terms {
-                    let at = |rows, r| (term / STEP * rows + r) * STEP + term % STEP;
-                    let (a, b) =
-                        (a.add(TILE + at(TILE, row % TILE)), b.add(WIDTH + at(WIDTH, column % WIDTH)));
-                    sum += (*a).to_f32() * (*b).to_f32();
-                }
-                sum *= (*a.add(row % TILE)).to_f32() * (*b.add(column % WIDTH)).to_f32();
-                let at = row * block.c_stride + column;
-                if block.accumulate {
-                    sum += *block.c.add(at);
-                }
-                if !block.bias.is_null() {
-                    sum += *block.bias.add(column);
-                }
-                if !block.residual.is_null() {
-                    sum += *block.residual.add(at);
-                }
-                *block.c.add(at) = sum;
-            }
-        }
-    }
-}
-
-/// # Safety
-/// None: it panics.
-unsafe fn never(_: &ProductBlock<PackedTiles<bf16>, bf16, f32>) {
-    panic!("a kernel for another CPU");
-}
 
 /// Rows `[m, taps, inputs]`, each tap a segment.
-struct Taps<'a> {
-    x: &'a [f32],
-    taps: usize,
-    inputs: usize,
+pub(super) struct Taps<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) taps: usize,
+    pub(super) inputs: usize,
 }
 
 // SAFETY: `pointer` slices `x`, so it is valid for the inputs of a tap, or panics.
@@ -160,102 +29,252 @@ unsafe impl LhsRows for Taps<'_> {
     }
 }
 
-fn rounded(x: &[f32]) -> Vec<f32> {
-    x.iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
+/// A generator of bits (xorshift).
+pub(super) struct RandomBits(pub(super) u64);
+
+impl RandomBits {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A bf16 of one of several kinds: usual values; products near the smallest normal `f32`; denormals; sums that overflow;
+    /// any bits; infinities and NaN among usual values.
+    pub(super) fn bf16(&mut self, kind: u64) -> u16 {
+        let bits = self.next();
+        let with_exponent =
+            |from: u64, count: u64| (bits & 0x807F) as u16 | (((from + (bits >> 32) % count) as u16) << 7);
+        match kind {
+            0 => with_exponent(120, 12),
+            1 => with_exponent(58, 10),
+            2 => with_exponent(0, 3),
+            3 => with_exponent(188, 5),
+            4 => [20, 63, 64, 107, 52][(bits >> 32) as usize % 5] << 7 | (bits & 0x8040) as u16,
+            5 => bits as u16,
+            _ if (bits >> 20).is_multiple_of(97) => {
+                with_exponent(255, 1) & if bits >> 19 & 1 == 0 { 0xFF80 } else { !0 }
+            }
+            _ => with_exponent(124, 6),
+        }
+    }
 }
 
-/// A product of `m` rows of `inputs` values in each of some taps, with bias and residual, added to what is there.
-fn check(m: usize, n: usize, inputs: usize, taps: usize) {
+/// The number of random tiles: `LATENT_TILES`, for instance a million, or a few.
+pub(super) fn tiles() -> usize {
+    std::env::var("LATENT_TILES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000)
+}
+
+#[test]
+fn bf16_instructions_and_their_model_give_the_same_bits() {
+    const ROWS: usize = 8;
+    let sets = Bf16::kernel_sets().iter();
+    let sets: Vec<_> =
+        sets.filter(|set| set.requires.is_met(Isa::best()) && !has_its_own_order(set)).collect();
+    let mut bits = RandomBits(0x9E37_79B9_7F4A_7C15);
+    for tile in 0..tiles() {
+        let kind = tile as u64 % 7;
+        let mut line = || Bf16Line(std::array::from_fn(|_| bits.bf16(kind)));
+        let rows: Vec<_> = (0..ROWS).map(|_| line()).collect();
+        let panel: Vec<_> = (0..PANEL).map(|_| line()).collect();
+        let want: Vec<f32> = (0..ROWS * PANEL)
+            .map(|i| {
+                let (a, b) = (&rows[i / PANEL].0, |pair: usize, j| value(panel[pair].0[i % PANEL * 2 + j]));
+                (0..PANEL).fold(0.0, |sum, pair| {
+                    let second = fused(value(a[2 * pair + 1]), b(pair, 1), sum);
+                    fused(value(a[2 * pair]), b(pair, 0), second)
+                })
+            })
+            .collect();
+        for set in &sets {
+            let got = one_tile(set, &rows, &panel);
+            for (got, want) in got.iter().zip(&want) {
+                let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+                assert!(same, "{:?}, tile {tile}: {got:e}, want {want:e}", set.requires);
+            }
+        }
+    }
+}
+
+/// Whether a set of kernels adds in another order than `VDPBF16PS`.
+fn has_its_own_order(set: &KernelSet<PackedTiles<Bf16Line>, Bf16Line, f32>) -> bool {
+    [Feature::AmxBf16, Feature::NeonBf16].iter().any(|feature| set.requires.features.contains(feature))
+}
+
+/// Some rows of one line each times a panel.
+pub(super) fn one_tile(
+    set: &KernelSet<PackedTiles<Bf16Line>, Bf16Line, f32>,
+    rows: &[Bf16Line],
+    panel: &[Bf16Line],
+) -> Vec<f32> {
+    let mut out = vec![f32::NAN; rows.len() * PANEL];
+    assert!(rows.len().is_multiple_of(set.lhs.rows));
+    let block = ProductBlock {
+        lhs: PackedTiles { tiles: rows.as_ptr(), tile_stride: set.lhs.rows, terms: LINE },
+        row_count: rows.len(),
+        panel: panel.as_ptr(),
+        panel_stride: panel.len(),
+        c: out.as_mut_ptr(),
+        c_stride: PANEL,
+        accumulate: false,
+        bias: std::ptr::null(),
+        residual: std::ptr::null(),
+        columns: PANEL,
+        prefetch: false,
+    };
+    // SAFETY: the set's requirements are met; whole tiles of one line, a panel of one line, and an output as large.
+    unsafe { set.for_panels(1).run(&block) };
+    out
+}
+
+/// The rules that the model follows, each where it matters.
+#[test]
+fn the_model_of_bf16_flushes_rounds_once_and_keeps_the_order() {
+    let smallest = f32::MIN_POSITIVE;
+    let half = 2f32.powi(-63);
+    assert_eq!(fused(half, half, 0.0), smallest);
+    assert_eq!(fused(half, -half / 2.0, 0.0).to_bits(), (-0f32).to_bits(), "a denormal result");
+    // A quarter of a denormal unit below the smallest normal value rounds to it, half a unit does not.
+    let below = |exponent: i32| fused(2f32.powi(exponent), -2f32.powi(-75), smallest);
+    assert_eq!(below(-76), smallest);
+    assert_eq!(below(-75), 0.0);
+    assert_eq!((value(0x0001), value(0x8001).to_bits()), (0.0, (-0f32).to_bits()), "denormal inputs");
+    // The product has 16 bits, the sum is rounded once.
+    let (a, c) = (1.0 + 2f32.powi(-7), 2f32.powi(24));
+    assert_eq!(fused(a, a, c), c + 2.0);
+    assert!(fused(f32::INFINITY, 0.0, 1.0).is_nan());
+}
+
+#[test]
+fn values_are_rounded_to_the_nearest_bf16() {
+    let mut bits = RandomBits(7);
+    for _ in 0..100_000 {
+        let x = f32::from_bits(bits.next() as u32);
+        assert_eq!(round(x), bf16::from_f32(x).to_bits(), "{x:e}");
+    }
+    for bits in [0x3F80_8000, 0x3F81_8000, 0x7F7F_FFFF, 0x7F80_0001, 0xFFFF_FFFF, 0x7F80_0000] {
+        assert_eq!(round(f32::from_bits(bits)), bf16::from_f32(f32::from_bits(bits)).to_bits(), "{bits:x}");
+    }
+}
+
+/// The weight `[n, inputs, taps]` in the order of the rows, `[n, taps, inputs]`.
+pub(super) fn in_order_of_rows(values: &[f32], inputs: usize, taps: usize) -> Vec<f32> {
+    let k = inputs * taps;
+    (0..values.len()).map(|i| values[i / k * k + i % inputs * taps + i % k / inputs]).collect()
+}
+
+/// Against sums in `f64`: both sides are rounded to 8 bits, each term of the sum once more to 24. And against the sums of the
+/// rounded values, where only those of 24 bits remain.
+pub(super) fn check_bf16<A: Arithmetic<Out = f32>>(m: usize, n: usize, inputs: usize, taps: usize) {
     let k = inputs * taps;
     let x = random(1, m * k);
-    let bytes = to_bytes(&random(2, n * k), DType::F32);
-    let weight = WeightBytes::new(DType::F32, &bytes);
+    let dtype = [DType::F16, DType::BF16, DType::F32][(m + n) % 3];
+    let bytes = to_bytes(&random(2, n * k), dtype);
+    let weight = WeightBytes::new(dtype, &bytes);
     let matrix = WeightMatrix::with_taps(weight.into(), n, inputs, taps);
     let (bias, residual, before) = (random(3, n), random(4, m * n), random(5, m * n));
-    // The weight [n, inputs, taps] in the order of the rows, [n, taps, inputs].
-    let values = rounded(&weight.to_f32());
-    let ordered: Vec<f32> =
-        (0..n * k).map(|i| values[i / k * k + i % inputs * taps + i % k / inputs]).collect();
-    let mut want = reference::gemm(&rounded(&x), &ordered, m, n, k);
-    for (i, v) in want.iter_mut().enumerate() {
-        *v += bias[i % n] + residual[i] + before[i];
-    }
+    let ordered = in_order_of_rows(&weight.to_f32(), inputs, taps);
+    let rounded = |x: &[f32]| x.iter().map(|v| bf16::from_f32(*v).to_f32()).collect::<Vec<_>>();
+    let mut close = reference::gemm(&rounded(&x), &rounded(&ordered), m, n, k);
+    close.iter_mut().enumerate().for_each(|(i, v)| *v += bias[i % n] + residual[i] + before[i]);
     for isa in Isa::available() {
-        for threads in [1, 3] {
+        let mut first: Option<Vec<u32>> = None;
+        for threads in [1, 2, 3] {
             let mut out = before.clone();
-            let factor = Factor {
-                weight: &matrix,
-                bias: Some(&bias),
-                residual: Some(&residual),
-                accumulate: true,
-                gated: false,
-                out: &mut out,
-            };
+            let (bias, residual) = (Some(&bias[..]), Some(&residual[..]));
+            let (accumulate, gated, out_slice) = (true, false, &mut out[..]);
+            let factor = Factor { weight: &matrix, bias, residual, accumulate, gated, out: out_slice };
             let rows = Taps { x: &x, taps, inputs };
-            parallel::with_threads(threads, || {
-                product::<Bf16Product, _>(isa, &rows, m, &mut [factor]);
-            })
-            .unwrap();
+            parallel::with_threads(threads, || product::<A, _>(isa, &rows, m, &mut [factor])).unwrap();
             let what = format!("{isa} {m}x{n}x{inputs}x{taps}, {threads} threads");
-            assert_close(&out, &want, 3e-6 * (k as f32).sqrt(), &what);
+            assert_close(&out, &close, 3e-6 * (k as f32).sqrt(), &what);
+            let bits: Vec<u32> = out.iter().map(|v| v.to_bits()).collect();
+            assert_eq!(*first.get_or_insert_with(|| bits.clone()), bits, "{what}");
+            for (i, got) in out.iter().enumerate() {
+                let terms = x[i / n * k..][..k].iter().zip(&ordered[i % n * k..][..k]);
+                let terms = terms.map(|(a, b)| f64::from(*a) * f64::from(*b));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), v| (sum + v, size + v.abs()));
+                let added = bias.map_or(0.0, |b| f64::from(b[i % n])) + f64::from(before[i]);
+                let want = sum + added + residual.map_or(0.0, |r| f64::from(r[i]));
+                let bound = size * (2f64.powi(-8) + 2f64.powi(-18) + k as f64 * 2f64.powi(-24)) + 1e-6;
+                assert!((f64::from(*got) - want).abs() <= bound, "{what}: {got}, want {want}");
+            }
+        }
+    }
+}
+
+/// Shapes with one part of the sum and several, odd numbers of terms, rows and columns that do not fill tiles.
+pub(super) const SHAPES: &[(usize, usize, usize, usize)] = &[
+    (1, 1, 1, 1),
+    (5, 8, 7, 1),
+    (100, 37, 130, 1),
+    (33, 50, 2001, 1),
+    (64, 24, 96, 9),
+    (13, 20, 33, 3),
+    (120, 9, 301, 2),
+];
+
+#[test]
+fn bf16_products_are_within_the_bound_of_their_rounding() {
+    for (m, n, inputs, taps) in SHAPES {
+        check_bf16::<Bf16>(*m, *n, *inputs, *taps);
+    }
+}
+
+/// Rows alone have the bits that they have among others; every instruction set but the tiles has the same.
+#[test]
+fn bf16_products_have_the_same_bits_alone_and_on_each_instruction_set() {
+    let (m, n, k) = (101, 70, 900);
+    let x = random(5, m * k);
+    let bytes = to_bytes(&random(6, n * k), DType::F16);
+    let matrix = WeightMatrix::new(WeightBytes::new(DType::F16, &bytes), n, k);
+    let run = |isa, x: &[f32]| {
+        let mut out = vec![f32::NAN; x.len() / k * n];
+        let (precision, out_slice) = (Precision::Bf16, &mut out[..]);
+        let (bias, residual, accumulate) = (None, None, false);
+        let product = Product { weight: &matrix, bias, residual, accumulate, precision, out: out_slice };
+        gemm_many_with(isa, x, &mut [product]);
+        out.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    let scalar = run(Isa::Scalar, &x);
+    for isa in Isa::available() {
+        let all = run(isa, &x);
+        assert!(has_its_own_order(Bf16::kernels(isa)) || all == scalar, "{isa}");
+        for row in [0, 1, 7, 8, 95, 96, 100] {
+            assert_eq!(all[row * n..][..n], run(isa, &x[row * k..][..k]), "{isa}, row {row}");
         }
     }
 }
 
 #[test]
-fn products_with_a_packed_left_side() {
-    // One part of the sum and several, odd numbers of terms, rows and columns that do not fill tiles.
-    for (m, n, inputs, taps) in [
-        (1, 1, 1, 1),
-        (5, 8, 7, 1),
-        (100, 37, 130, 1),
-        (97, 50, 4001, 1),
-        (64, 24, 96, 9),
-        (13, 20, 33, 3),
-        (200, 9, 1001, 2),
-    ] {
-        check(m, n, inputs, taps);
+fn a_gated_product_in_bf16_is_product_then_gate() {
+    for (m, width, k) in [(101, 48, 77), (7, 20, 30), (40, 416, 64)] {
+        let (x, bias) = (random(1, m * k), random(3, 2 * width));
+        let bytes = to_bytes(&random(2, 2 * width * k), DType::BF16);
+        let weight = WeightMatrix::new(WeightBytes::new(DType::BF16, &bytes), 2 * width, k);
+        let (precision, bias) = (Precision::Bf16, Some(&bias[..]));
+        for isa in Isa::available() {
+            let (mut both, mut want) = (vec![0.0; m * 2 * width], vec![0.0; m * width]);
+            let (residual, accumulate, out) = (None, false, &mut both[..]);
+            let product = Product { weight: &weight, bias, residual, accumulate, precision, out };
+            gemm_many_with(isa, &x, &mut [product]);
+            geglu_with(isa, &both, width, &mut want);
+            let mut got = vec![f32::NAN; m * width];
+            gemm_geglu_with(isa, precision, &x, &weight, bias, &mut got);
+            assert_eq!(got, want, "{isa} {m}x{width}x{k}");
+        }
     }
 }
 
 #[test]
-fn gated_products_with_a_packed_left_side() {
-    let (m, width, k) = (101, 3 * WIDTH, 77);
-    let x = random(1, m * k);
-    let bytes = to_bytes(&random(2, 2 * width * k), DType::BF16);
-    let weight = WeightBytes::new(DType::BF16, &bytes);
-    let matrix = WeightMatrix::new(weight, 2 * width, k);
-    let both = reference::gemm(&rounded(&x), &weight.to_f32(), m, 2 * width, k);
-    let (mut out, mut want) = (vec![f32::NAN; m * width], vec![0.0; m * width]);
-    geglu_with(Isa::Scalar, &both, width, &mut want);
-    let (weight, out_slice) = (&matrix, &mut out[..]);
-    let factor =
-        Factor { weight, bias: None, residual: None, accumulate: false, gated: true, out: out_slice };
-    product::<Bf16Product, _>(Isa::best(), &MatrixRows::new(&x, k), m, &mut [factor]);
-    assert_close(&out, &want, 1e-4, "gated");
-}
-
-#[test]
-fn a_set_is_selected_only_where_its_features_are_available() {
+fn a_set_of_kernels_is_selected_only_where_its_features_are_available() {
     for isa in Isa::available() {
-        let selected = Bf16Product::kernels(isa);
-        assert!(selected.requires.features.is_empty(), "{isa}");
-        let sets = [
-            set(Requires::isa(Isa::Scalar), KERNELS),
-            set(Requires { isa, features: &[] }, KERNELS),
-            set(Requires { isa, features: FOREIGN }, NEVER),
-        ];
-        assert_eq!(KernelSet::select(&sets, isa).requires, Requires::isa(isa));
-        assert_eq!(KernelSet::select(&sets, Isa::Scalar).requires.isa, Isa::Scalar);
+        let selected = Bf16::kernels(isa);
+        assert!(selected.requires.is_met(isa), "{isa}: {:?}", selected.requires);
     }
-    for feature in Feature::ALL.iter().filter(|feature| feature.is_available()) {
-        let features = std::slice::from_ref(feature);
-        let isa = Isa::available().last().unwrap();
-        let sets = [set(Requires::isa(Isa::Scalar), KERNELS), set(Requires { isa, features }, KERNELS)];
-        assert_eq!(KernelSet::select(&sets, isa).requires.features, features);
-        assert!(
-            KernelSet::select(&sets, Isa::Scalar).requires.features.is_empty(),
-            "{feature} with a lower set"
-        );
+    assert!(Bf16::kernels(Isa::Scalar).requires.features.is_empty());
+    if Feature::Avx512Bf16.is_available() && Isa::Avx512.is_available() {
+        assert!(!Bf16::kernels(Isa::Avx512).requires.features.is_empty());
     }
 }

@@ -1,0 +1,211 @@
+//! AMX: products of tiles of 16 rows by 64 bytes (Intel Sapphire Rapids, 2023).
+//!
+//! 32 rows by two panels are four tiles of sums, from two tiles of the left side and two of the right: four `TDPBF16PS` for
+//! four loads. Lines are in the order that the tiles need: 16 rows of a line each are a tile of the left side, the 16 lines
+//! of a step one of the right.
+//!
+//! A job is one block of assembly, which configures the tiles first and releases them at the end: nothing that the compiler
+//! or another library does in the thread can come between, and no thread keeps eight kilobytes of registers for nothing.
+
+use super::{Bf16Block, Bf16Line, LINE, LINES_PER_STEP};
+use crate::gemm::epilogue::store_rows;
+use crate::gemm::weight::PANEL;
+use crate::simd::{Isa, Simd, SimdOp};
+use std::cell::RefCell;
+
+/// Rows of a packed tile: two tiles of the CPU.
+pub(in crate::gemm) const ROWS: usize = 2 * TILE_ROWS;
+/// Rows of a tile of the CPU.
+pub(in crate::gemm) const TILE_ROWS: usize = 16;
+/// Columns of the sums of a job: two panels.
+pub(in crate::gemm) const WIDTH: usize = 2 * PANEL;
+
+/// Some packed tiles of rows, one after the other, times two panels.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::gemm) struct TileJob {
+    /// The rows, `[groups][ROWS][steps]`.
+    pub(in crate::gemm) rows: *const Bf16Line,
+    /// Packed tiles of rows, at least one.
+    pub(in crate::gemm) groups: usize,
+    /// Two panels, `[steps][16]`.
+    pub(in crate::gemm) panels: [*const Bf16Line; 2],
+    /// Steps of the sum, at least one.
+    pub(in crate::gemm) steps: usize,
+    /// `[groups][ROWS][WIDTH]`, overwritten.
+    pub(in crate::gemm) sums: *mut f32,
+}
+
+/// What multiplies tiles: the CPU, or a model of it in tests.
+pub(in crate::gemm) trait TileUnit {
+    /// What the rest of the kernel is compiled for.
+    const ISA: Isa;
+
+    /// Computes the sums of a job.
+    ///
+    /// # Safety
+    /// - The CPU has what the unit needs.
+    /// - The rows and panels are valid for reads, and the sums for writes, of what the job says.
+    unsafe fn run(job: &TileJob);
+}
+
+/// The tiles of the CPU.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+pub(in crate::gemm) struct Amx;
+
+/// The operand of `LDTILECFG`.
+#[cfg(target_arch = "x86_64")]
+#[repr(C, align(64))]
+struct TileConfig {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes_of_row: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Eight tiles of 16 rows of 64 bytes.
+#[cfg(target_arch = "x86_64")]
+static CONFIG: TileConfig = {
+    let (mut bytes_of_row, mut rows) = ([0; 16], [0; 16]);
+    let mut tile = 0;
+    while tile < 8 {
+        bytes_of_row[tile] = size_of::<Bf16Line>() as u16;
+        rows[tile] = TILE_ROWS as u8;
+        tile += 1;
+    }
+    TileConfig { palette: 1, start_row: 0, reserved: [0; 14], bytes_of_row, rows }
+};
+
+#[cfg(target_arch = "x86_64")]
+impl TileUnit for Amx {
+    const ISA: Isa = Isa::Avx512;
+
+    /// Sums are in tiles 0 to 3, the rows in 4 and 5, the panels in 6 and 7.
+    unsafe fn run(job: &TileJob) {
+        let row_bytes = job.steps * size_of::<Bf16Line>();
+        // SAFETY: the caller guarantees the instructions and the memory. The first tile of a group begins at `rows`, the
+        // second 16 rows after it; after the steps, `rows` is one row further, and 31 rows before the next group.
+        unsafe {
+            std::arch::asm!(
+                "ldtilecfg [{config}]",
+                "2:",
+                "mov {second}, {row_bytes}",
+                "shl {second}, 4",
+                "add {second}, {rows}",
+                "mov {left}, [{job} + {left_at}]",
+                "mov {right}, [{job} + {right_at}]",
+                "mov {steps}, [{job} + {steps_at}]",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "3:",
+                "tileloadd tmm4, [{rows} + {row_bytes}*1]",
+                "tileloadd tmm6, [{left} + {line}*1]",
+                "tileloadd tmm7, [{right} + {line}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm5, [{second} + {row_bytes}*1]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {rows}, 64",
+                "add {second}, 64",
+                "add {left}, 1024",
+                "add {right}, 1024",
+                "dec {steps}",
+                "jnz 3b",
+                "lea {steps}, [{line} + {line}*1]",
+                "tilestored [{sums} + {steps}*1], tmm0",
+                "tilestored [{sums} + {steps}*1 + 64], tmm1",
+                "tilestored [{sums} + {steps}*1 + 2048], tmm2",
+                "tilestored [{sums} + {steps}*1 + 2112], tmm3",
+                "add {sums}, 4096",
+                "mov {second}, {row_bytes}",
+                "shl {second}, 5",
+                "sub {second}, {row_bytes}",
+                "add {rows}, {second}",
+                "dec {groups}",
+                "jnz 2b",
+                "tilerelease",
+                config = in(reg) &raw const CONFIG,
+                job = in(reg) job,
+                rows = inout(reg) job.rows => _,
+                second = out(reg) _,
+                left = out(reg) _,
+                right = out(reg) _,
+                steps = out(reg) _,
+                groups = inout(reg) job.groups => _,
+                sums = inout(reg) job.sums => _,
+                row_bytes = in(reg) row_bytes,
+                line = in(reg) size_of::<Bf16Line>(),
+                left_at = const std::mem::offset_of!(TileJob, panels),
+                right_at = const std::mem::offset_of!(TileJob, panels) + size_of::<usize>(),
+                steps_at = const std::mem::offset_of!(TileJob, steps),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+// The assembly counts in bytes: a line, the 16 lines of a panel's step, 16 and 32 rows of sums.
+const _: () = assert!(size_of::<Bf16Line>() == 64 && size_of::<Bf16Line>() * LINES_PER_STEP == 1024);
+const _: () = assert!(size_of::<f32>() * WIDTH == 128 && TILE_ROWS * 128 == 2048 && ROWS * 128 == 4096);
+
+/// # Safety
+/// As for [`crate::gemm::micro::MicroKernel::run`], on a CPU with what the unit needs; at most two panels.
+pub(in crate::gemm) unsafe fn compute<U: TileUnit>(block: &Bf16Block) {
+    thread_local! {
+        static SUMS: RefCell<Vec<Bf16Sums>> = const { RefCell::new(Vec::new()) };
+    }
+    let groups = block.row_count.div_ceil(ROWS);
+    // One panel is multiplied twice, and its second sums are dropped.
+    let second = if block.columns > PANEL { block.panel_stride } else { 0 };
+    SUMS.with_borrow_mut(|sums| {
+        sums.resize(groups.max(sums.len()), Bf16Sums([0.0; ROWS * WIDTH]));
+        // SAFETY: the caller guarantees the rows and panels in the order of the set; the sums have room for all groups.
+        unsafe {
+            U::run(&TileJob {
+                rows: block.lhs.tiles,
+                groups,
+                panels: [block.panel, block.panel.add(second)],
+                steps: block.lhs.terms.div_ceil(LINE),
+                sums: sums.as_mut_ptr().cast(),
+            });
+            U::ISA.run(StoreSums::new(block, &sums[..groups]));
+        }
+    });
+}
+
+/// Sums of a packed tile of rows.
+#[derive(Clone)]
+#[repr(C, align(64))]
+struct Bf16Sums([f32; ROWS * WIDTH]);
+
+/// Writes the sums of a block.
+struct StoreSums<'a> {
+    block: &'a Bf16Block,
+    sums: &'a [Bf16Sums],
+}
+
+impl<'a> StoreSums<'a> {
+    /// # Safety
+    /// As for [`compute`]; there are sums for all rows of the block.
+    unsafe fn new(block: &'a Bf16Block, sums: &'a [Bf16Sums]) -> StoreSums<'a> {
+        StoreSums { block, sums }
+    }
+}
+
+impl SimdOp for StoreSums<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (group, sums) in self.sums.iter().enumerate() {
+            // SAFETY: `new` requires the caller's promises for the block, and a group begins with one of its rows.
+            unsafe { store_rows(s, self.block, group * ROWS, &sums.0, WIDTH) };
+        }
+    }
+}
