@@ -2,7 +2,7 @@
 
 use crate::error::TensorOp;
 use crate::profile::{self, OpClass};
-use crate::{Tensor, TensorError};
+use crate::{Precision, Tensor, TensorError};
 use latent_kernels::attention::{self as kernel, Attention};
 
 /// `softmax(q kᵀ / sqrt(head width)) v` for each of `heads` heads: `q` `[batch, queries, width]`, `k` and `v`
@@ -11,6 +11,21 @@ use latent_kernels::attention::{self as kernel, Attention};
 /// # Errors
 /// Shapes that do not agree, a width that is not a multiple of `heads`.
 pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    causal: bool,
+) -> Result<Tensor, TensorError> {
+    attention_in(Precision::F32, q, k, v, heads, causal)
+}
+
+/// As [`attention`], with both products in a precision on the CPU; a GPU computes in its own.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_in(
+    precision: Precision,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -34,7 +49,7 @@ pub fn attention(
             keys,
         ));
     }
-    let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal };
+    let shape = Attention { batch, queries, keys, heads, head_dim: width / heads, causal, precision };
     let mut out = Tensor::scratch_like(q, q.dims())?;
     let _timer = profile::timer(OpClass::Attention).multiply_adds(out.shape().elements(), 2 * keys);
     #[cfg(feature = "gpu")]

@@ -4,7 +4,7 @@ use super::check_len;
 use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::{Device, Shape, Tensor, TensorError, Weight};
+use crate::{Device, Precision, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
@@ -14,6 +14,7 @@ use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 pub struct Linear {
     weight: LinearWeight,
     bias: Option<Vector>,
+    precision: Precision,
 }
 
 /// A weight in the memory of the device that uses it.
@@ -45,7 +46,7 @@ impl Linear {
             check_len(TensorOp::Linear, "bias", bias, outputs)?;
         }
         let weight = LinearWeight::Cpu(WeightMatrix::new(weight, outputs, inputs));
-        Ok(Linear { weight, bias: bias.map(Vector::Cpu) })
+        Ok(Linear { weight, bias: bias.map(Vector::Cpu), precision: Precision::F32 })
     }
 
     /// The layer on a device, its weight packed for the kernels there.
@@ -60,7 +61,13 @@ impl Linear {
             }
             (weight, _) => weight,
         };
-        Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()? })
+        Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()?, ..self })
+    }
+
+    /// The layer with products in a precision on the CPU; a GPU computes in its own.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Linear {
+        Linear { precision, ..self }
     }
 
     /// Channels of the input.
@@ -156,7 +163,8 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
         let count = band.min(rows - first);
         let out = &mut scratch.f32s_mut()?[..count * outputs];
         let values = &x.f32s()?[first * inputs..][..count * inputs];
-        kernel::gemm(values, weight, bias, None, out);
+        let precision = layer.precision;
+        kernel::gemm_many(values, &mut [Product { weight, bias, residual: None, accumulate: false, precision, out }]);
         x.f32s_mut()?[first * outputs..][..count * outputs].copy_from_slice(out);
     }
     x.shrink(&dims)
@@ -180,7 +188,8 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
         let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
         elements += out.shape().elements();
         let (weight, bias) = layer.on_cpu()?;
-        products.push(Product { weight, bias, residual: None, accumulate: false, out: out.f32s_mut()? });
+        let (precision, out) = (layer.precision, out.f32s_mut()?);
+        products.push(Product { weight, bias, residual: None, accumulate: false, precision, out });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
     let _timer = profile::timer(OpClass::Linear).multiply_adds(elements, inputs);
@@ -203,7 +212,7 @@ pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
     let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
     let (weight, bias) = layer.on_cpu()?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
-    kernel::gemm_geglu(x.f32s()?, weight, bias, out.f32s_mut()?);
+    kernel::gemm_geglu(layer.precision, x.f32s()?, weight, bias, out.f32s_mut()?);
     Ok(out)
 }
 
@@ -236,6 +245,7 @@ fn run(
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
     let (weight, bias) = layer.on_cpu()?;
-    kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, out: out.f32s_mut()? }]);
+    let (precision, out) = (layer.precision, out.f32s_mut()?);
+    kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, precision, out }]);
     Ok(())
 }
