@@ -4,7 +4,7 @@ use crate::AppError;
 #[cfg(feature = "gpu")]
 use crate::error::Remedy;
 use latent_diffusion::Error;
-use latent_diffusion::tensor::Device;
+use latent_diffusion::tensor::{Device, Precision};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -64,23 +64,43 @@ impl From<DeviceChoice> for String {
     }
 }
 
-/// The dtype in which a GPU stores activations. In JSON: `auto`, `f16` or `f32`.
+/// What a device computes in. In JSON: `auto`, `f32`, `f16`, `bf16` or `int8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum GpuPrecision {
-    /// f16 where the GPU has it.
+pub enum PrecisionChoice {
+    /// On a GPU f16 where it has that; on the CPU bf16 where it multiplies faster in that, else f32.
     #[default]
     Auto,
-    /// Half precision: half the memory.
-    F16,
-    /// Single precision: as exact as the CPU.
+    /// Single precision: the most exact.
     F32,
+    /// Half precision of a GPU's activations: half the memory. The CPU computes in f32.
+    F16,
+    /// Products of the CPU in bf16, summed in f32.
+    Bf16,
+    /// Linear layers of the CPU in 8-bit integers, with a scale for each 32 values.
+    Int8,
 }
 
-impl GpuPrecision {
+impl PrecisionChoice {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, GpuPrecision); 3] =
-        [("auto", GpuPrecision::Auto), ("f16", GpuPrecision::F16), ("f32", GpuPrecision::F32)];
+    pub const ALL: [(&'static str, PrecisionChoice); 5] = [
+        ("auto", PrecisionChoice::Auto),
+        ("f32", PrecisionChoice::F32),
+        ("f16", PrecisionChoice::F16),
+        ("bf16", PrecisionChoice::Bf16),
+        ("int8", PrecisionChoice::Int8),
+    ];
+
+    /// What products on the CPU are computed in.
+    #[must_use]
+    pub fn on_cpu(self) -> Precision {
+        match self {
+            PrecisionChoice::Auto if Precision::Bf16.is_faster() => Precision::Bf16,
+            PrecisionChoice::Auto | PrecisionChoice::F32 | PrecisionChoice::F16 => Precision::F32,
+            PrecisionChoice::Bf16 => Precision::Bf16,
+            PrecisionChoice::Int8 => Precision::Int8,
+        }
+    }
 }
 
 /// Where to compute. What is `None` is the default.
@@ -90,8 +110,8 @@ impl GpuPrecision {
 pub struct DeviceOptions {
     /// The device; [`DeviceChoice::Auto`] when `None`.
     pub device: Option<DeviceChoice>,
-    /// The dtype in which a GPU stores activations.
-    pub precision: Option<GpuPrecision>,
+    /// What it computes in.
+    pub precision: Option<PrecisionChoice>,
     /// Memory of the GPU that may be used, in MiB; all of it when `None`.
     pub max_vram: Option<u64>,
 }
@@ -101,7 +121,7 @@ impl DeviceOptions {
     #[must_use]
     pub fn new(
         device: Option<DeviceChoice>,
-        precision: Option<GpuPrecision>,
+        precision: Option<PrecisionChoice>,
         max_vram: Option<u64>,
     ) -> DeviceOptions {
         DeviceOptions { device, precision, max_vram }
@@ -164,9 +184,13 @@ impl DeviceOptions {
         let run_time = |error: String| AppError::RunTime(format!("{}: {error}", adapter.name()));
         let gpu = gpu::Gpu::open(adapter, &options).map_err(|error| run_time(error.to_string()))?;
         let dtype = match self.precision.unwrap_or_default() {
-            GpuPrecision::F32 => DType::F32,
-            GpuPrecision::Auto if !gpu.has_f16() => DType::F32,
-            GpuPrecision::Auto | GpuPrecision::F16 => DType::F16,
+            PrecisionChoice::F32 => DType::F32,
+            PrecisionChoice::Auto if !gpu.has_f16() => DType::F32,
+            PrecisionChoice::Auto | PrecisionChoice::F16 => DType::F16,
+            PrecisionChoice::Bf16 | PrecisionChoice::Int8 => {
+                let message = "precision: a GPU computes in f16 or f32; bf16 and int8 are for the CPU";
+                return Err(AppError::BadInput(message.into()));
+            }
         };
         Device::gpu(&gpu, dtype).map_err(|error| AppError::BadInput(format!("precision: {error}")))
     }

@@ -19,7 +19,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
     (options.batch, options.runs) = (args.batch, args.runs);
     options.vae_tiling = if args.low_memory { VaeTiling::Bands } else { VaeTiling::Off };
     options.check()?;
-    let device = args.device.options().open(&mut |error| {
+    let chosen = args.device.options();
+    options.precision = chosen.precision.unwrap_or_default().on_cpu();
+    let device = chosen.open(&mut |error| {
         console::hint(format_args!("latent: {error}; measuring the CPU"));
     })?;
     let mut progress = |line: &str| {

@@ -28,7 +28,7 @@ impl ResnetBlock {
         eps: f32,
     ) -> Result<ResnetBlock, Error> {
         let time_emb_proj =
-            time_width.map(|width| params.linear("time_emb_proj", outputs, width)).transpose()?;
+            time_width.map(|width| params.exact().linear("time_emb_proj", outputs, width)).transpose()?;
         let shortcut = inputs != outputs;
         Ok(ResnetBlock {
             norm1: params.group_norm("norm1", inputs, eps)?,

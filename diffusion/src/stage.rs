@@ -1,6 +1,7 @@
 //! The stages of a run, and the networks that are loaded for them.
 
 use crate::Error;
+use latent_tensor::Precision;
 use std::fmt;
 
 /// A stage of a run. It is displayed as what is being done: "decoding".
@@ -67,6 +68,17 @@ pub enum LoadedNetwork {
 }
 
 impl LoadedNetwork {
+    /// The precision of its products where this is asked for. Text encoders stay in `f32`: they cost little, and the whole image
+    /// follows from them. The VAE, of convolutions almost alone, has little that int8 could multiply.
+    #[must_use]
+    pub fn precision(self, asked: Precision) -> Precision {
+        match (self, asked) {
+            (LoadedNetwork::TextEncoder | LoadedNetwork::Upscaler, _) => Precision::F32,
+            (LoadedNetwork::Vae, Precision::Int8) => Precision::F32,
+            (_, asked) => asked,
+        }
+    }
+
     /// Its plain name.
     #[must_use]
     pub fn name(self) -> &'static str {

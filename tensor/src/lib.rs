@@ -38,7 +38,7 @@ pub use latent_kernels::arena::ArenaUse;
 pub use latent_kernels::conv2d::{BAND_UNIT, Padding};
 #[cfg(feature = "gpu")]
 pub use latent_kernels::gpu;
-pub use latent_kernels::{DType, SharedBytes, Weight, WeightBytes};
+pub use latent_kernels::{DType, Precision, SharedBytes, Weight, WeightBytes};
 pub use ops::{
     Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prologue,
 };

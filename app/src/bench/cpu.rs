@@ -72,10 +72,10 @@ fn time(
     peaks: &mut Vec<f64>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(f64, Profile), AppError> {
-    let &BenchOptions { family, side, batch, runs, vae_tiling, .. } = options;
+    let &BenchOptions { family, side, batch, runs, vae_tiling, precision, .. } = options;
     let label = stage.label(batch);
     progress(&format!("{label}: making weights"));
-    let forward = stage.load(&family.sizes(), side, batch, vae_tiling, device)?;
+    let forward = stage.load(&family.sizes(), side, batch, vae_tiling, (device, precision))?;
     let mut timed = Vec::new();
     // The first run warms up: it takes memory and fills caches.
     for run in 0..=runs {
@@ -219,7 +219,7 @@ impl CpuBenchReport {
     }
 
     pub(super) fn json(&self) -> Value {
-        let BenchOptions { family, side, batch, runs, vae_tiling, .. } = &self.options;
+        let BenchOptions { family, side, batch, runs, vae_tiling, precision, .. } = &self.options;
         let peak = self.fma_peak();
         json!({
             "family": family.id,
@@ -229,6 +229,7 @@ impl CpuBenchReport {
             "runs": runs,
             "threads": self.threads,
             "isa": Isa::best().name(),
+            "precision": precision.name(),
             "fma_peak_gflops": peak / 1e9,
             "fma_peak_range_gflops": self.fma_peak_range(),
             "stages": self.stages.iter().map(|stage| stage.json(peak)).collect::<Vec<_>>(),

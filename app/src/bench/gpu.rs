@@ -4,7 +4,7 @@ use super::stage::BenchStage;
 use super::{BenchOptions, check_finite};
 use crate::AppError;
 use latent_diffusion::tensor::gpu::{Gpu, GpuError, KernelTime, Peak};
-use latent_diffusion::tensor::{Device, TensorError};
+use latent_diffusion::tensor::{Device, Precision, TensorError};
 use latent_diffusion::{Error, VaeTiling};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn measure_stage(
     let &BenchOptions { family, side, batch, runs, .. } = options;
     let label = stage.label(batch);
     progress(&format!("{label}: making weights"));
-    let forward = stage.load(&family.sizes(), side, batch, VaeTiling::Off, device)?;
+    let forward = stage.load(&family.sizes(), side, batch, VaeTiling::Off, (device, Precision::F32))?;
     let run = || -> Result<f64, AppError> {
         let start = Instant::now();
         for result in forward()? {

@@ -3,6 +3,7 @@
 use super::stage::{BenchStage, CFG_BATCH, STAGE_SELECTIONS};
 use crate::AppError;
 use latent_diffusion::families::PublishedModel;
+use latent_diffusion::tensor::Precision;
 use latent_diffusion::{MAX_SIDE, VaeTiling};
 
 /// Maximum number of timed runs of a stage.
@@ -26,14 +27,17 @@ pub struct BenchOptions {
     pub runs: usize,
     /// How the VAE runs on the CPU.
     pub vae_tiling: VaeTiling,
+    /// What the CPU multiplies in; a GPU computes in its own.
+    pub precision: Precision,
 }
 
 impl std::fmt::Debug for BenchOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let BenchOptions { family, side, stages, batch, runs, vae_tiling } = self;
+        let BenchOptions { family, side, stages, batch, runs, vae_tiling, precision } = self;
         let mut debug = f.debug_struct("BenchOptions");
         debug.field("family", &family.id).field("side", side).field("stages", stages);
-        debug.field("batch", batch).field("runs", runs).field("vae_tiling", vae_tiling).finish()
+        debug.field("batch", batch).field("runs", runs).field("vae_tiling", vae_tiling);
+        debug.field("precision", precision).finish()
     }
 }
 
@@ -48,6 +52,7 @@ impl BenchOptions {
             batch: CFG_BATCH,
             runs: 3,
             vae_tiling: VaeTiling::Off,
+            precision: Precision::F32,
         }
     }
 

@@ -4,12 +4,12 @@ use latent_diffusion::families::ModelSizes;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::tensor::{Device, Tensor, ops};
+use latent_diffusion::tensor::{Device, Precision, Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::UNet;
 use latent_diffusion::vae::VaeDecoder;
-use latent_diffusion::{Error, VaeTiling};
+use latent_diffusion::{Error, LoadedNetwork, VaeTiling};
 
 /// Seed of weights and inputs: the time does not depend on it.
 const SEED: u64 = 1;
@@ -60,6 +60,14 @@ impl BenchStage {
         }
     }
 
+    fn network(self) -> LoadedNetwork {
+        match self {
+            BenchStage::Text => LoadedNetwork::TextEncoder,
+            BenchStage::UNet => LoadedNetwork::UNet,
+            BenchStage::Vae => LoadedNetwork::Vae,
+        }
+    }
+
     /// How often it runs for an image of that many steps.
     pub(super) fn runs_of_image(self, steps: usize) -> usize {
         if self == BenchStage::UNet { steps } else { 1 }
@@ -73,9 +81,10 @@ impl BenchStage {
         side: usize,
         batch: usize,
         vae_tiling: VaeTiling,
-        device: &Device,
+        (device, precision): (&Device, Precision),
     ) -> Result<Forward, Error> {
-        let params = Params::synthetic(SEED, &|_| ()).on(device);
+        let params =
+            Params::synthetic(SEED, &|_| ()).on(device).in_precision(self.network().precision(precision));
         let side = side / sizes.vae.factor();
         Ok(match self {
             BenchStage::Text => {

@@ -1,7 +1,7 @@
 //! Values of options as text: what a command line, an axis of a grid or the metadata of an image holds.
 
 use crate::addons::WeightedLora;
-use crate::device::{DeviceChoice, GpuPrecision};
+use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::image_file::Resize;
 use latent_diffusion::Fill;
 use latent_diffusion::names::{self, Named};
@@ -141,14 +141,14 @@ impl OptionText for bool {
     }
 }
 
-impl OptionText for GpuPrecision {
-    fn from_text(text: &str) -> Result<GpuPrecision, String> {
-        let found = GpuPrecision::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, precision)| *precision).ok_or_else(|| "give auto, f16 or f32".to_owned())
+impl OptionText for PrecisionChoice {
+    fn from_text(text: &str) -> Result<PrecisionChoice, String> {
+        let found = PrecisionChoice::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, precision)| *precision).ok_or_else(|| "give auto, f32, f16, bf16 or int8".to_owned())
     }
 
     fn to_text(&self) -> String {
-        let found = GpuPrecision::ALL.iter().find(|(_, precision)| precision == self);
+        let found = PrecisionChoice::ALL.iter().find(|(_, precision)| precision == self);
         found.map_or_else(String::new, |(name, _)| (*name).to_owned())
     }
 }
@@ -307,7 +307,7 @@ mod tests {
         same::<PixelSize>("1024x768");
         same::<PixelOffset>("16,32");
         same::<DeviceChoice>("gpu:2");
-        same::<GpuPrecision>("f16");
+        same::<PrecisionChoice>("f16");
         for bad in ["", "1024", "0x5", "5x", "-1x5", "5x9999999999"] {
             assert!(PixelSize::from_text(bad).is_err(), "{bad}");
         }

@@ -349,7 +349,7 @@ fn reasons(metadata: &ImageMetadata) -> Vec<String> {
     let Some(own) = &metadata.own else { return Vec::new() };
     let text = |key: &str| own.get(key).and_then(Value::as_str).unwrap_or("");
     let mut reasons = Vec::new();
-    if !matches!(text("device"), "cpu" | "") {
+    if !text("device").is_empty() && text("device").split(' ').next() != Some("cpu") {
         reasons.push(format!("it was drawn on {}", text("device")));
     }
     let (then, now) = (text("isa"), Isa::best().name());

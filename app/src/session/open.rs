@@ -118,6 +118,7 @@ impl OpenedModel {
             monitor.notify(JobEvent::GpuUnavailable(error.to_string()));
         })?;
         pipeline.set_device(device);
+        pipeline.set_precision(job.device.precision.unwrap_or_default().on_cpu());
         let key = OpenedKey::of(job, prompts);
         Ok(OpenedModel {
             key,

@@ -5,7 +5,7 @@ use crate::metadata::OutputTexts;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Churn;
-use latent_diffusion::tensor::Device;
+use latent_diffusion::tensor::{Device, Precision};
 use latent_diffusion::{Image, Settings};
 use latent_kernels::Isa;
 use serde_json::{Map, Value, json};
@@ -75,6 +75,8 @@ pub(super) struct ImageRecord<'a> {
     pub(super) files: &'a Value,
     /// What drew it.
     pub(super) device: &'a Device,
+    /// What the CPU multiplied in, if that was the device.
+    pub(super) precision: Precision,
 }
 
 impl ImageRecord<'_> {
@@ -159,7 +161,7 @@ impl ImageRecord<'_> {
             "flags": self.options,
             "files": self.files,
             "isa": Isa::best().name(),
-            "device": device_name(self.device),
+            "device": device_name(self.device, self.precision),
         });
         if let Some(hash) = self.hash.and_then(ContentHash::of_folder) {
             json["model_folder_sha256"] = hash.into();
@@ -179,12 +181,13 @@ fn rng_label(rng: RngKind) -> &'static str {
     }
 }
 
-/// A device as metadata record it: `cpu`, or a GPU's name and the dtype that it stores.
-fn device_name(device: &Device) -> String {
+/// A device as metadata record it: `cpu` with the precision where that is not f32, or a GPU's name and the dtype that it stores.
+fn device_name(device: &Device, precision: Precision) -> String {
     match device {
         #[cfg(feature = "gpu")]
         Device::Gpu { gpu, dtype } => format!("{} {}", gpu.name(), dtype),
-        _ => "cpu".to_owned(),
+        _ if precision == Precision::F32 => "cpu".to_owned(),
+        _ => format!("cpu {precision}"),
     }
 }
 

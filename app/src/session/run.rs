@@ -350,6 +350,7 @@ impl JobRun<'_, '_> {
                 options: &plan.options.options,
                 files,
                 device: opened.pipeline.device(),
+                precision: opened.pipeline.precision(),
             };
             let texts = record.texts(&image);
             let rgba = plan.work.rgba(&image);

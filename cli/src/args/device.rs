@@ -1,6 +1,6 @@
 //! Flags for the device that computes.
 
-use latent_app::device::{DeviceChoice, DeviceOptions, GpuPrecision};
+use latent_app::device::{DeviceChoice, DeviceOptions, PrecisionChoice};
 
 /// Where to draw.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub(crate) struct DeviceArgs {
         hide_env_values = true
     )]
     device: DeviceChoice,
-    /// Dtype in which a GPU stores activations
+    /// What to compute in: a GPU stores f16 or f32, the CPU multiplies in f32, bf16 or int8
     #[arg(long, value_name = "NAME", value_enum, default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
     /// Memory of the GPU that may be used [default: all]
@@ -22,24 +22,30 @@ pub(crate) struct DeviceArgs {
     max_vram: Option<u64>,
 }
 
-/// The dtype in which a GPU stores activations.
+/// What to compute in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum PrecisionName {
-    /// f16 where the GPU has it
+    /// f16 on a GPU that has it; bf16 on a CPU that is faster in it, else f32
     Auto,
-    /// Half precision: half the memory
-    F16,
-    /// Single precision: as exact as the CPU
+    /// Single precision: the most exact
     F32,
+    /// Half precision on a GPU: half the memory
+    F16,
+    /// Products of the CPU in bf16
+    Bf16,
+    /// Linear layers of the CPU in 8-bit integers
+    Int8,
 }
 
 impl DeviceArgs {
     /// The options.
     pub(crate) fn options(&self) -> DeviceOptions {
         let precision = match self.precision {
-            PrecisionName::Auto => GpuPrecision::Auto,
-            PrecisionName::F16 => GpuPrecision::F16,
-            PrecisionName::F32 => GpuPrecision::F32,
+            PrecisionName::Auto => PrecisionChoice::Auto,
+            PrecisionName::F32 => PrecisionChoice::F32,
+            PrecisionName::F16 => PrecisionChoice::F16,
+            PrecisionName::Bf16 => PrecisionChoice::Bf16,
+            PrecisionName::Int8 => PrecisionChoice::Int8,
         };
         DeviceOptions::new(Some(self.device), Some(precision), self.max_vram)
     }

@@ -2,6 +2,7 @@
 
 use latent_app::bench::{CpuBenchReport, CpuStageReport, Figures, IMAGE_STEPS, ProcessMemory};
 use latent_diffusion::VaeTiling;
+use latent_diffusion::tensor::Precision;
 use latent_kernels::Isa;
 use std::fmt::Write as _;
 
@@ -16,7 +17,12 @@ pub(super) fn text(report: &CpuBenchReport) -> String {
     let (side, runs) = (options.side, options.runs);
     let how = if options.vae_tiling == VaeTiling::Bands { ", decoded in bands" } else { "" };
     line(&format!("{}, {side}x{side}, random weights in f16{how}", options.family.label));
-    line(&format!("{threads} threads, {}; median of {runs} runs after a warm-up", Isa::best()));
+    let how = if options.precision == Precision::F32 {
+        String::new()
+    } else {
+        format!(", products in {}", options.precision)
+    };
+    line(&format!("{threads} threads, {}{how}; median of {runs} runs after a warm-up", Isa::best()));
     let (peak, [slowest, fastest]) = (report.fma_peak(), report.fma_peak_range());
     line(&format!(
         "FMA peak {:.1} GFLOP/s: the median of bursts before each run, {slowest:.1} to {fastest:.1}",

@@ -9,7 +9,7 @@ pub(crate) use checklist::{Checklist, RequestedTensors};
 use crate::Error;
 use latent_kernels::parallel;
 use latent_loader::{RawTensor, Weights};
-use latent_tensor::{Conv2d, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Weight};
+use latent_tensor::{Conv2d, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Precision, Weight};
 use layout::{QkvPart, transposed};
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ pub(crate) trait WeightEdit: Debug + Send + Sync {
 pub struct Params<'a> {
     source: ParamSource,
     device: Device,
+    precision: Precision,
     edit: Option<Arc<dyn WeightEdit>>,
     on_read: &'a OnRead<'a>,
 }
@@ -50,7 +51,7 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn new(weights: Weights, on_read: &'a OnRead<'a>) -> Params<'a> {
         let weights = weights.read_on(|count, task| parallel::for_each(count, task));
-        Params { source: ParamSource::Checkpoint(weights), device: Device::Cpu, edit: None, on_read }
+        Params::of(ParamSource::Checkpoint(weights), on_read)
     }
 
     /// Layers of any shape without a checkpoint, for benches: random `f16` weights, made when they are asked for.
@@ -64,17 +65,16 @@ impl<'a> Params<'a> {
     /// ```
     #[must_use]
     pub fn synthetic(seed: u64, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params {
-            source: ParamSource::Synthetic(Synthetic::new(seed)),
-            device: Device::Cpu,
-            edit: None,
-            on_read,
-        }
+        Params::of(ParamSource::Synthetic(Synthetic::new(seed)), on_read)
     }
 
     /// Layers of zeros; the list records what is asked for.
     pub(crate) fn listed(list: &Checklist, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { source: ParamSource::Checklist(list.clone()), device: Device::Cpu, edit: None, on_read }
+        Params::of(ParamSource::Checklist(list.clone()), on_read)
+    }
+
+    fn of(source: ParamSource, on_read: &'a OnRead<'a>) -> Params<'a> {
+        Params { source, device: Device::Cpu, precision: Precision::F32, edit: None, on_read }
     }
 
     /// The same layers, on a device.
@@ -83,7 +83,25 @@ impl<'a> Params<'a> {
         Params { device: device.clone(), ..self }
     }
 
-    /// The same layers, with weights changed as they are read.
+    /// The same layers with products in a precision on the CPU.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Params<'a> {
+        Params { precision, ..self }
+    }
+
+    /// The same layers in `f32`: the first and the last of a network, and what embeds its timestep. They cost little, and what
+    /// they lose all others lack.
+    pub(crate) fn exact(&self) -> Params<'a> {
+        self.clone().in_precision(Precision::F32)
+    }
+
+    /// The precision of the layers' products on the CPU.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The same layers with weights changed as they are read.
     pub(crate) fn edited(self, edit: Option<Arc<dyn WeightEdit>>) -> Params<'a> {
         Params { edit, ..self }
     }
@@ -142,6 +160,10 @@ impl<'a> Params<'a> {
         Ok(Embedding::new(weight(raw), dims)?)
     }
 
+    fn placed(&self, layer: Linear) -> Result<Linear, Error> {
+        Ok(layer.to(&self.device)?.in_precision(self.precision))
+    }
+
     /// A linear layer, with a bias if there is one. A 1x1 convolution is one too: the shape in the file may be
     /// `[outputs, inputs, 1]` or `[outputs, inputs, 1, 1]`.
     pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, Error> {
@@ -154,7 +176,7 @@ impl<'a> Params<'a> {
         let shape = [outputs, inputs, 1, 1];
         let rank = in_file.map_or(2, |shape| shape.len().clamp(2, 4));
         let raw = layer.read("weight", &shape[..rank])?;
-        Ok(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?.to(&self.device)?)
+        self.placed(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?)
     }
 
     /// Three linear layers that `name_weight` and `name_bias` contain one after the other, as in
@@ -164,7 +186,7 @@ impl<'a> Params<'a> {
         let bias = self.vector(&format!("{name}_bias"), 3 * outputs)?;
         let layer = |part: QkvPart| -> Result<Linear, Error> {
             let bias = bias[part.range(bias.len())].to_vec();
-            Ok(Linear::new(weight(part.of(&raw)), [outputs, inputs], Some(bias))?.to(&self.device)?)
+            self.placed(Linear::new(weight(part.of(&raw)), [outputs, inputs], Some(bias))?)
         };
         let [query, key, value] = QkvPart::ALL.map(layer);
         Ok([query?, key?, value?])
@@ -176,13 +198,13 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         if layer.contains("weight") || !self.contains(name) {
             let raw = layer.read("weight", &[width, width])?;
-            return Ok(Linear::new(weight(raw), [width, width], None)?.to(&self.device)?);
+            return self.placed(Linear::new(weight(raw), [width, width], None)?);
         }
         let raw = self.read(name, &[width, width])?;
         if let ParamSource::Checklist(_) = self.source {
             return Ok(Linear::new(weight(raw), [width, width], None)?);
         }
-        Ok(Linear::new(weight(transposed(raw)?), [width, width], None)?.to(&self.device)?)
+        self.placed(Linear::new(weight(transposed(raw)?), [width, width], None)?)
     }
 
     /// A convolution of a square kernel with bias.
@@ -196,7 +218,8 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?.to(&self.device)?)
+        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?;
+        Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
     /// A convolution of a square kernel, which has no bias.
@@ -208,7 +231,8 @@ impl<'a> Params<'a> {
         padding: Padding,
     ) -> Result<Conv2d, Error> {
         let raw = self.scope(name).read("weight", &[outputs, inputs, kernel, kernel])?;
-        Ok(Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?.to(&self.device)?)
+        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?;
+        Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
     /// A 3x3 convolution that keeps the image's size.
@@ -236,6 +260,7 @@ impl Debug for Params<'_> {
         f.debug_struct("Params")
             .field("source", &self.source)
             .field("device", &self.device)
+            .field("precision", &self.precision)
             .field("edit", &self.edit)
             .finish_non_exhaustive()
     }

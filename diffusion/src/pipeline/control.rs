@@ -157,7 +157,8 @@ impl Pipeline {
         }
         let load = |params: &Params<'_>| ControlNet::load(params, file.config());
         let (part, weights) = (LoadedNetwork::ControlNet, file.weights().clone());
-        let net = Arc::new(loading::load(part, weights, &self.device, None, load, listener)?);
+        let net =
+            Arc::new(loading::load(part, weights, (&self.device, self.precision), None, load, listener)?);
         self.control_nets.push((file.clone(), net.clone()));
         Ok(net)
     }

@@ -55,7 +55,7 @@ use crate::text::PartEncoder;
 use crate::{Error, Listener, loading};
 use decode::LatentDecoder;
 use latent_loader::{Checkpoint, Weights};
-use latent_tensor::Device;
+use latent_tensor::{Device, Precision};
 use refine::Refiner;
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +93,7 @@ pub enum VaeTiling {
 pub struct Pipeline {
     model: Model,
     device: Device,
+    precision: Precision,
     vae_tiling: VaeTiling,
     threads: Option<usize>,
     merge: Option<Arc<Merge>>,
@@ -115,6 +116,7 @@ impl fmt::Debug for Pipeline {
             .field("model", &self.model.weights.label())
             .field("family", &self.model.family.label)
             .field("device", &self.device)
+            .field("precision", &self.precision)
             .field("vae_tiling", &self.vae_tiling)
             .field("controls", &self.controls)
             .field("refiner", &self.refiner.as_ref().map(|refiner| &refiner.pipeline))
@@ -133,6 +135,7 @@ impl Pipeline {
         Ok(Pipeline {
             model,
             device: Device::Cpu,
+            precision: Precision::F32,
             vae_tiling: VaeTiling::default(),
             threads: None,
             merge: None,
@@ -199,6 +202,17 @@ impl Pipeline {
         self.device = device;
     }
 
+    /// Multiplies in this precision on the CPU from now on; a GPU computes in its own. Networks that were loaded are dropped, as by
+    /// [`Pipeline::set_device`]. Text encoders and upscalers stay in `f32`, and of every other network the layers that everything
+    /// else follows from: the first, the last, and those of the timestep.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.unload();
+        if let Some(refiner) = &mut self.refiner {
+            refiner.pipeline.set_precision(precision);
+        }
+        self.precision = precision;
+    }
+
     /// The number of threads that [`Request::start`] draws with; 0 is one for each core. Without it, the number is that of the
     /// caller of `start`. All other methods run in the caller's thread, with as many threads as
     /// [`with_threads`](crate::with_threads) gives it.
@@ -242,6 +256,12 @@ impl Pipeline {
         self.device.trim();
     }
 
+    /// What it multiplies in where it draws on the CPU.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Where it draws.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -262,6 +282,6 @@ impl Pipeline {
         load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
         listener: &mut Listener<'_>,
     ) -> Result<T, Error> {
-        loading::load(network, weights, device, self.merge.clone(), load, listener)
+        loading::load(network, weights, (device, self.precision), self.merge.clone(), load, listener)
     }
 }

@@ -61,11 +61,12 @@ impl UNetEncoder {
             let inputs = channels[level.saturating_sub(1)];
             CrossAttnDownBlock::load(&params.scope("down_blocks").scope(level), config, level, inputs)
         };
-        let embedding =
-            |name, inputs, cond| TimestepEmbedding::load(&params.scope(name), inputs, 4 * first, cond);
+        let embedding = |name, inputs, cond| {
+            TimestepEmbedding::load(&params.exact().scope(name), inputs, 4 * first, cond)
+        };
         Ok(UNetEncoder {
             device: params.device().clone(),
-            conv_in: params.conv3x3("conv_in", first, config.in_channels)?,
+            conv_in: params.exact().conv3x3("conv_in", first, config.in_channels)?,
             time_embedding: embedding("time_embedding", first, config.time_cond_proj_dim)?,
             add_embedding: config.added_dim.map(|dim| embedding("add_embedding", dim, None)).transpose()?,
             down_blocks: (0..channels.len()).map(down).collect::<Result<_, _>>()?,

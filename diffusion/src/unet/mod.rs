@@ -59,7 +59,7 @@ impl UNet {
             encoder: UNetEncoder::load(params, config)?,
             up_blocks,
             conv_norm_out: params.group_norm("conv_norm_out", first, EPS)?,
-            conv_out: params.conv3x3("conv_out", config.out_channels, first)?,
+            conv_out: params.exact().conv3x3("conv_out", config.out_channels, first)?,
         })
     }
 

@@ -3,7 +3,7 @@
 
 use super::Heads;
 use crate::{Error, params::Params};
-use latent_tensor::{GroupNorm, LayerNorm, Linear, Tensor, ops};
+use latent_tensor::{GroupNorm, LayerNorm, Linear, Precision, Tensor, ops};
 
 /// Keys and values of the text for one cross-attention, each `[batch, tokens, channels]`.
 pub(crate) struct KeysValues {
@@ -110,6 +110,7 @@ struct CrossAttention {
     to_v: Linear,
     to_out: Linear,
     heads: usize,
+    precision: Precision,
 }
 
 impl CrossAttention {
@@ -125,6 +126,7 @@ impl CrossAttention {
             to_v: params.linear("to_v", channels, context)?,
             to_out: params.linear("to_out.0", channels, channels)?,
             heads,
+            precision: params.precision(),
         })
     }
 
@@ -137,13 +139,14 @@ impl CrossAttention {
     /// Attention of `x` to itself, plus `residual`.
     fn forward_self(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let [q, k, v] = ops::linear_many(x, [&self.to_q, &self.to_k, &self.to_v])?;
-        Ok(ops::linear_add(&ops::attention(&q, &k, &v, self.heads, false)?, &self.to_out, residual)?)
+        let out = ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?;
+        Ok(ops::linear_add(&out, &self.to_out, residual)?)
     }
 
     /// Attention of `x` to another sequence, plus `residual`.
     fn forward_to(&self, other: &KeysValues, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let q = ops::linear(x, &self.to_q)?;
-        let out = ops::attention(&q, &other.keys, &other.values, self.heads, false)?;
+        let out = ops::attention_in(self.precision, &q, &other.keys, &other.values, self.heads, false)?;
         Ok(ops::linear_add(&out, &self.to_out, residual)?)
     }
 }

@@ -7,7 +7,7 @@ use crate::params::Params;
 use crate::tensor_names::esrgan;
 use crate::{Error, Image, Listener, LoadedNetwork, loading};
 use latent_loader::{Checkpoint, Quoted, Weights};
-use latent_tensor::Device;
+use latent_tensor::{Device, Precision};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -91,7 +91,14 @@ impl UpscalerFile {
     /// Unreadable weights, a cancelled run.
     pub fn load(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Upscaler, Error> {
         let load = |params: &Params<'_>| Upscaler::load(params, &self.config);
-        loading::load(LoadedNetwork::Upscaler, self.weights.clone(), device, None, load, listener)
+        loading::load(
+            LoadedNetwork::Upscaler,
+            self.weights.clone(),
+            (device, Precision::F32),
+            None,
+            load,
+            listener,
+        )
     }
 
     /// Enlarges an image by [`UpscalerConfig::scale`] on a device. A network whose values exceed the largest `f16` on a GPU

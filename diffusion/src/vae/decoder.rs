@@ -52,12 +52,12 @@ impl VaeDecoder {
         }
         Ok(VaeDecoder {
             device: params.device().clone(),
-            post_quant_conv: params.linear("post_quant_conv", latent, latent)?,
-            conv_in: decoder.conv3x3("conv_in", last, latent)?,
+            post_quant_conv: params.exact().linear("post_quant_conv", latent, latent)?,
+            conv_in: decoder.exact().conv3x3("conv_in", last, latent)?,
             mid_block: VaeMidBlock::load(&decoder.scope("mid_block"), last)?,
             up_blocks,
             conv_norm_out: decoder.group_norm("conv_norm_out", first, EPS)?,
-            conv_out: decoder.conv3x3("conv_out", 3, first)?,
+            conv_out: decoder.exact().conv3x3("conv_out", 3, first)?,
             scaling_factor: config.scaling_factor,
         })
     }

@@ -52,7 +52,7 @@ impl VaeEncoder {
             mid_block: VaeMidBlock::load(&encoder.scope("mid_block"), last)?,
             conv_norm_out: encoder.group_norm("conv_norm_out", last, EPS)?,
             conv_out: encoder.conv3x3("conv_out", moments, last)?,
-            quant_conv: params.linear("quant_conv", moments, moments)?,
+            quant_conv: params.exact().linear("quant_conv", moments, moments)?,
             scaling_factor: config.scaling_factor,
         })
     }

@@ -3,7 +3,7 @@
 use super::EPS;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
-use latent_tensor::{GroupNorm, Linear, Tensor, ops};
+use latent_tensor::{GroupNorm, Linear, Precision, Tensor, ops};
 
 /// A residual block, attention, and a residual block (`UNetMidBlock2D`).
 pub(super) struct VaeMidBlock {
@@ -33,6 +33,7 @@ struct PixelAttention {
     to_k: Linear,
     to_v: Linear,
     to_out: Linear,
+    precision: Precision,
 }
 
 impl PixelAttention {
@@ -44,6 +45,7 @@ impl PixelAttention {
             to_k: linear("to_k")?,
             to_v: linear("to_v")?,
             to_out: linear("to_out.0")?,
+            precision: params.precision(),
         })
     }
 
@@ -53,7 +55,7 @@ impl PixelAttention {
         let hidden = ops::group_norm(&x, &self.group_norm)?;
         let hidden = hidden.reshape(&[dims[0], dims[1] * dims[2], dims[3]])?;
         let [q, k, v] = ops::linear_many(&hidden, [&self.to_q, &self.to_k, &self.to_v])?;
-        let hidden = ops::attention(&q, &k, &v, 1, false)?.reshape(&dims)?;
+        let hidden = ops::attention_in(self.precision, &q, &k, &v, 1, false)?.reshape(&dims)?;
         Ok(ops::linear_add(&hidden, &self.to_out, x)?)
     }
 }

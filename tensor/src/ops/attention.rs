@@ -2,7 +2,8 @@
 
 use crate::error::TensorOp;
 use crate::profile::{self, OpClass};
-use crate::{Tensor, TensorError};
+use crate::{Precision, Tensor, TensorError};
+use latent_kernels::Isa;
 use latent_kernels::attention::{self as kernel, Attention};
 
 /// `softmax(q kᵀ / sqrt(head width)) v` for each of `heads` heads: `q` `[batch, queries, width]`, `k` and `v`
@@ -11,6 +12,21 @@ use latent_kernels::attention::{self as kernel, Attention};
 /// # Errors
 /// Shapes that do not agree, a width that is not a multiple of `heads`.
 pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    causal: bool,
+) -> Result<Tensor, TensorError> {
+    attention_in(Precision::F32, q, k, v, heads, causal)
+}
+
+/// As [`attention`], with both products in a precision on the CPU; a GPU computes in its own.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_in(
+    precision: Precision,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -42,6 +58,6 @@ pub fn attention(
         kernel::gpu::attention(shape, q, k, v, to)?;
         return Ok(out);
     }
-    kernel::attention(shape, q.f32s()?, k.f32s()?, v.f32s()?, out.f32s_mut()?);
+    kernel::attention_with(Isa::best(), precision, shape, q.f32s()?, k.f32s()?, v.f32s()?, out.f32s_mut()?);
     Ok(out)
 }

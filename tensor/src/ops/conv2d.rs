@@ -4,7 +4,7 @@ use super::parameter::Vector;
 use super::{Epilogue, Prologue, check_len};
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::{Device, Padding, Shape, Tensor, TensorError, Weight};
+use crate::{Device, Padding, Precision, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
 use latent_kernels::conv2d::gpu::{self, PackedConv};
 use latent_kernels::conv2d::{self as kernel, ConvWeight};
@@ -16,6 +16,7 @@ const OP: TensorOp = TensorOp::Conv2d;
 pub struct Conv2d {
     weight: Conv2dWeight,
     bias: Option<Vector>,
+    precision: Precision,
     /// Multiply-adds of one value of the result, by the direct algorithm.
     pub(super) multiply_adds: usize,
 }
@@ -53,7 +54,8 @@ impl Conv2d {
         }
         let multiply_adds = inputs * kernel * kernel;
         let weight = ConvWeight::new(weight, outputs, inputs, kernel, stride, padding);
-        Ok(Conv2d { weight: Conv2dWeight::Cpu(weight), bias: bias.map(Vector::Cpu), multiply_adds })
+        let (weight, bias) = (Conv2dWeight::Cpu(weight), bias.map(Vector::Cpu));
+        Ok(Conv2d { weight, bias, precision: Precision::F32, multiply_adds })
     }
 
     /// The layer on a device, its weight packed for the kernels there.
@@ -69,6 +71,12 @@ impl Conv2d {
             (weight, _) => weight,
         };
         Ok(Conv2d { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()?, ..self })
+    }
+
+    /// The layer with products in a precision on the CPU; a GPU computes in its own.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Conv2d {
+        Conv2d { precision, ..self }
     }
 
     /// Channels of the input.
@@ -187,6 +195,7 @@ fn on_cpu(
         bias: summed.as_deref().or(bias),
         residual: epilogue.residual.as_ref().map(Tensor::f32s).transpose()?,
         accumulate,
+        precision: layer.precision,
         ..kernel::Convolution::plain(x.f32s()?, [batch, height, width])
     };
     kernel::conv2d_fused(&conv, weight, out.f32s_mut()?);

@@ -4,8 +4,8 @@ use super::check_len;
 use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::{Device, Shape, Tensor, TensorError, Weight};
-use latent_kernels::Precision;
+use crate::{Device, Precision, Shape, Tensor, TensorError, Weight};
+use latent_kernels::Isa;
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
@@ -15,6 +15,7 @@ use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 pub struct Linear {
     weight: LinearWeight,
     bias: Option<Vector>,
+    precision: Precision,
 }
 
 /// A weight in the memory of the device that uses it.
@@ -46,7 +47,7 @@ impl Linear {
             check_len(TensorOp::Linear, "bias", bias, outputs)?;
         }
         let weight = LinearWeight::Cpu(WeightMatrix::new(weight, outputs, inputs));
-        Ok(Linear { weight, bias: bias.map(Vector::Cpu) })
+        Ok(Linear { weight, bias: bias.map(Vector::Cpu), precision: Precision::F32 })
     }
 
     /// The layer on a device, its weight packed for the kernels there.
@@ -61,7 +62,13 @@ impl Linear {
             }
             (weight, _) => weight,
         };
-        Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()? })
+        Ok(Linear { weight, bias: self.bias.map(|bias| bias.to(device)).transpose()?, ..self })
+    }
+
+    /// The layer with products in a precision on the CPU; a GPU computes in its own.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Linear {
+        Linear { precision, ..self }
     }
 
     /// Channels of the input.
@@ -157,7 +164,11 @@ pub fn linear_in_place(mut x: Tensor, layer: &Linear) -> Result<Tensor, TensorEr
         let count = band.min(rows - first);
         let out = &mut scratch.f32s_mut()?[..count * outputs];
         let values = &x.f32s()?[first * inputs..][..count * inputs];
-        kernel::gemm(values, weight, bias, None, out);
+        let precision = layer.precision;
+        kernel::gemm_many(
+            values,
+            &mut [Product { weight, bias, residual: None, accumulate: false, precision, out }],
+        );
         x.f32s_mut()?[first * outputs..][..count * outputs].copy_from_slice(out);
     }
     x.shrink(&dims)
@@ -181,7 +192,7 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
         let out = out.insert(Tensor::scratch(&dims(x, layer, layer.outputs())?)?);
         elements += out.shape().elements();
         let (weight, bias) = layer.on_cpu()?;
-        let (precision, out) = (Precision::F32, out.f32s_mut()?);
+        let (precision, out) = (layer.precision, out.f32s_mut()?);
         products.push(Product { weight, bias, residual: None, accumulate: false, precision, out });
     }
     let inputs = x.dims().last().copied().unwrap_or(0);
@@ -205,7 +216,7 @@ pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
     let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
     let (weight, bias) = layer.on_cpu()?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
-    kernel::gemm_geglu(x.f32s()?, weight, bias, out.f32s_mut()?);
+    kernel::gemm_geglu_with(Isa::best(), layer.precision, x.f32s()?, weight, bias, out.f32s_mut()?);
     Ok(out)
 }
 
@@ -238,7 +249,7 @@ fn run(
     }
     let residual = residual.map(Tensor::f32s).transpose()?;
     let (weight, bias) = layer.on_cpu()?;
-    let (precision, out) = (Precision::F32, out.f32s_mut()?);
+    let (precision, out) = (layer.precision, out.f32s_mut()?);
     kernel::gemm_many(x.f32s()?, &mut [Product { weight, bias, residual, accumulate, precision, out }]);
     Ok(())
 }

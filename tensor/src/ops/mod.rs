@@ -19,7 +19,7 @@ mod tests;
 mod upsample;
 
 pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
-pub use attention::attention;
+pub use attention::{attention, attention_in};
 pub use bands::{conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
 pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
