@@ -206,7 +206,7 @@ pub fn conv2d(
 
 /// A convolution with its prologue and epilogue. Where the algorithm cannot fuse them, they are passes of their own. In bf16 it
 /// is a direct sum always: rounded to 8 bits, the values of Winograd's algorithm, differences of inputs and of weights, would
-/// lose five times as much (`tests/precision.rs`).
+/// lose five times as much.
 ///
 /// # Panics
 /// As [`conv2d`], or if a band is off the grid of [`BAND_UNIT`] rows or depends on rows that are not held.
@@ -221,7 +221,8 @@ pub fn conv2d_fused(conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]
 /// As [`conv2d_fused`], on a given instruction set and by a given algorithm.
 ///
 /// # Panics
-/// As [`conv2d_fused`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution.
+/// As [`conv2d_fused`], if the CPU lacks the instruction set, or if the algorithm is not for this convolution: Winograd is for
+/// 3x3 of stride 1, and not for bf16.
 pub fn conv2d_fused_with(
     isa: Isa,
     algorithm: Algorithm,

@@ -66,6 +66,12 @@ fn max_panels_of<Lhs: LeftSide, Rhs, Out>(kernels: &KernelSet<Lhs, Rhs, Out>, te
     grown.max(kernels.max_panels)
 }
 
+/// Whether gates are applied block of rows by block of rows, and not to all rows of a task. That makes tasks larger, which
+/// pays where their left side is packed.
+fn gates_blocks<A: Arithmetic>(parts: &[SumPart]) -> bool {
+    A::Lhs::IS_PACKED && parts.len() == 1
+}
+
 /// Some rows and panels of one factor.
 struct OutputTask {
     factor: usize,
@@ -137,12 +143,10 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
         let can_gate = n.is_multiple_of(2 * width) && !factor.accumulate;
         assert!(!factor.gated || can_gate, "gated outputs in whole panels, without accumulation");
         if m > 0 {
-            let is_kept = factor.gated || parts.len() > 1;
+            let is_kept = parts.len() > 1 || factor.gated && !gates_blocks::<A>(&parts);
             let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
-            let max_panels = match is_kept {
-                true => (kernels.max_panels / halves).max(1),
-                false => max_panels_of(kernels, inputs * taps),
-            };
+            let panels = if is_kept { kernels.max_panels } else { max_panels_of(kernels, inputs * taps) };
+            let max_panels = (panels / halves).max(1);
             let (row_step, rows_first) = (kernels.row_step, A::Lhs::IS_PACKED);
             let limits = Cut { max_rows, max_panels, row_step, rows_first, wanted };
             cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
@@ -163,9 +167,12 @@ struct BlockedProduct<'a, A: Arithmetic, R> {
     outs: &'a [SharedMut<A::Out>],
 }
 
-/// Where the sums of a task are kept: the value of a row of the output and a panel of the task.
+/// Where the sums of a task are kept: the value of a row of the output and the task's first panel.
+#[derive(Clone, Copy)]
 struct SumsPlace<Out> {
     c: *mut Out,
+    /// The row of the output that `c` belongs to.
+    row: usize,
     stride: usize,
 }
 
@@ -179,16 +186,18 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             panels.extend(task.panels.clone().map(|panel| panel + n / 2 / width));
         }
         let columns = panels.len() * width;
+        let by_block = factor.gated && gates_blocks::<A>(self.parts);
         let place = if factor.gated {
-            if scratch.sums.len() < MAX_KEPT_ROWS * columns {
-                scratch.sums.resize(MAX_KEPT_ROWS * columns, A::Out::default());
+            let rows = if by_block { BLOCK_ROWS } else { MAX_KEPT_ROWS };
+            if scratch.sums.len() < rows * columns {
+                scratch.sums.resize(rows * columns, A::Out::default());
             }
-            SumsPlace { c: scratch.sums.as_mut_ptr(), stride: columns }
+            SumsPlace { c: scratch.sums.as_mut_ptr(), row: task.rows.start, stride: columns }
         } else {
             // SAFETY: the task's first row and panel are in the output, whose length was checked.
             let c =
                 unsafe { self.outs[task.factor].get().add(task.rows.start * n + task.panels.start * width) };
-            SumsPlace { c, stride: n }
+            SumsPlace { c, row: task.rows.start, stride: n }
         };
         for (index, part) in self.parts.iter().enumerate() {
             let panel_len = layout.len(self.rows.segments() * part.len);
@@ -202,17 +211,26 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 let rows = first..task.rows.end.min(first + BLOCK_ROWS);
                 let lhs =
                     A::Lhs::prepare(&self.kernels.lhs, self.rows, rows.clone(), *part, &mut scratch.lhs);
-                self.block(task, index, rows, lhs, &panels, &scratch.panels, &place);
+                let place = SumsPlace { row: if by_block { rows.start } else { place.row }, ..place };
+                self.block(task, index, rows.clone(), lhs, &panels, &scratch.panels, &place);
+                if by_block {
+                    self.gate(task, rows, &scratch.sums, columns);
+                }
             }
         }
-        if factor.gated {
-            let sums = &scratch.sums[..task.rows.len() * columns];
-            let at = task.rows.start * n / 2 + task.panels.start * width;
-            // SAFETY: the task's rows and panels are in the output, half as wide as the sums; tasks have disjoint ones.
-            unsafe {
-                let out = self.outs[task.factor].get().add(at);
-                A::Out::gate(self.isa, sums, columns / 2, out, n / 2);
-            }
+        if factor.gated && !by_block {
+            self.gate(task, task.rows.clone(), &scratch.sums, columns);
+        }
+    }
+
+    /// Writes the gated values of some rows of a task, from sums that begin with these.
+    fn gate(&self, task: &OutputTask, rows: Range<usize>, sums: &[A::Out], columns: usize) {
+        let n = self.factors[task.factor].weight.outputs();
+        let at = rows.start * n / 2 + task.panels.start * self.kernels.rhs.width;
+        // SAFETY: the task's rows and panels are in the output, half as wide as the sums; tasks have disjoint ones.
+        unsafe {
+            let out = self.outs[task.factor].get().add(at);
+            A::Out::gate(self.isa, &sums[..rows.len() * columns], columns / 2, out, n / 2);
         }
     }
 
@@ -253,7 +271,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 panel: packed[done * panel_len..][..count * panel_len].as_ptr(),
                 panel_stride: panel_len,
                 // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
-                c: unsafe { place.c.add((rows.start - task.rows.start) * place.stride + done * width) },
+                c: unsafe { place.c.add((rows.start - place.row) * place.stride + done * width) },
                 c_stride: place.stride,
                 accumulate: index > 0 || factor.accumulate,
                 bias: if is_last && factor.bias.is_some() { bias.as_ptr() } else { std::ptr::null() },

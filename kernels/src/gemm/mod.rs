@@ -4,7 +4,8 @@
 //! file's dtype and order ([`WeightMatrix`]); sums are in `f32`.
 //!
 //! `blocking` has the loops, `arithmetic` the types that they are generic over, `lhs` and `packed` the two kinds of left
-//! side, `micro` the micro-kernel and how one is selected, `single_precision` the kernels of `f32` and their list.
+//! side, `micro` the micro-kernel and how one is selected. `single_precision`, `bf16` and `int8` are the arithmetics, each with
+//! its kernels and their list; [`Precision`] chooses between them.
 
 pub(crate) mod arithmetic;
 pub(crate) mod bf16;
