@@ -30,6 +30,7 @@ mod odd_models;
 mod odd_prompts;
 mod opacity;
 mod outputs;
+mod precision;
 mod prompt_files;
 mod prompts;
 mod replay;

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod activation;
+mod aligned;
 pub mod arena;
 pub mod attention;
 pub mod conv2d;

@@ -8,6 +8,7 @@
 //! so it is the same for any batch and any number of threads.
 
 use super::Attention;
+use crate::aligned::AlignedBuffer;
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
 use crate::gemm::bf16::{self, Bf16, Bf16Line, PackColumns};
@@ -72,9 +73,9 @@ pub(super) fn attention<A: AttentionArithmetic>(
 /// The keys and values of one head of one sequence, in panels.
 struct PackedHead<A: Arithmetic> {
     /// A panel for 16 keys, of `head_dim` terms, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
-    keys: Vec<A::Rhs>,
+    keys: AlignedBuffer<A::Rhs>,
     /// A panel for 16 channels, of `keys` terms.
-    values: Vec<A::Rhs>,
+    values: AlignedBuffer<A::Rhs>,
 }
 
 /// A head that is packed by the first task that needs it and dropped by the last: tasks go from head to head, so that about
@@ -134,7 +135,7 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
         let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
         let panels = |terms: usize, outputs: usize| {
             let len = self.kernels.rhs.len(terms);
-            (vec![A::Rhs::default(); outputs.div_ceil(PANEL) * len], len)
+            (AlignedBuffer::zeros(outputs.div_ceil(PANEL) * len), len)
         };
         let (mut keys, len) = panels(head_dim, count);
         for (panel, out) in keys.chunks_exact_mut(len).enumerate() {

@@ -8,6 +8,7 @@
 use super::lhs::LeftSide;
 use super::micro::{Element, KernelSet};
 use crate::activation::geglu_rows;
+use crate::aligned::AlignedBuffer;
 use crate::simd::Isa;
 use std::fmt;
 
@@ -62,7 +63,7 @@ pub(crate) type KernelSetOf<A> =
 /// Buffers of a thread.
 pub(crate) struct Scratch<A: Arithmetic> {
     /// Packed panels of the task.
-    pub(crate) panels: Vec<A::Rhs>,
+    pub(crate) panels: AlignedBuffer<A::Rhs>,
     /// The left side of the block of rows.
     pub(crate) lhs: <A::Lhs as LeftSide>::Buffer,
     /// Sums that wait for their gate, `[rows][panels * width]`.
@@ -71,7 +72,7 @@ pub(crate) struct Scratch<A: Arithmetic> {
 
 impl<A: Arithmetic> Default for Scratch<A> {
     fn default() -> Scratch<A> {
-        Scratch { panels: Vec::new(), lhs: Default::default(), sums: Vec::new() }
+        Scratch { panels: AlignedBuffer::new(), lhs: Default::default(), sums: Vec::new() }
     }
 }
 

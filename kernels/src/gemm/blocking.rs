@@ -15,7 +15,7 @@ use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
 use super::weight::WeightMatrix;
 use crate::parallel::{self, SharedMut};
-use crate::simd::Isa;
+use crate::simd::{Isa, vendor};
 use std::ops::Range;
 
 /// Bytes of a panel's part of the sum: three quarters of an L1 of 32 KiB. In `f32` that is 384 terms of 16 outputs: three
@@ -153,7 +153,9 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
         }
     }
     let outs: Vec<SharedMut<A::Out>> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
-    let product = BlockedProduct::<A, R> { isa, kernels, rows, parts: &parts, factors, outs: &outs };
+    let prefetch = !vendor::is_intel();
+    let product =
+        BlockedProduct::<A, R> { isa, kernels, rows, parts: &parts, factors, outs: &outs, prefetch };
     parallel::for_each(tasks.len(), |index| A::with_scratch(|scratch| product.run(&tasks[index], scratch)));
 }
 
@@ -165,6 +167,8 @@ struct BlockedProduct<'a, A: Arithmetic, R> {
     parts: &'a [SumPart],
     factors: &'a [Factor<'a, A::Out>],
     outs: &'a [SharedMut<A::Out>],
+    /// Whether rows are prefetched: Intel's CPUs find them better by themselves, and wait where a whole tile is asked for.
+    prefetch: bool,
 }
 
 /// Where the sums of a task are kept: the value of a row of the output and the task's first panel.
@@ -201,9 +205,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         };
         for (index, part) in self.parts.iter().enumerate() {
             let panel_len = layout.len(self.rows.segments() * part.len);
-            if scratch.panels.len() < panels.len() * panel_len {
-                scratch.panels.resize(panels.len() * panel_len, A::Rhs::default());
-            }
+            scratch.panels.grow(panels.len() * panel_len);
             for (panel, packed) in panels.iter().zip(scratch.panels.chunks_exact_mut(panel_len)) {
                 (layout.pack)(self.isa, factor.weight, *panel, *part, packed);
             }
@@ -278,7 +280,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 residual: residual.map_or(std::ptr::null(), |r| r[at..].as_ptr()),
                 columns,
                 // Later panels find the rows in L2.
-                prefetch: done == 0,
+                prefetch: done == 0 && self.prefetch,
             };
             // SAFETY: the kernel is one that the CPU has; the left side was prepared for these rows and this part; each panel
             // holds as many terms; tasks have disjoint blocks of the output.

@@ -7,17 +7,30 @@ use std::sync::OnceLock;
 
 /// Whether the CPU is one of AMD's, or of a licensee of theirs.
 pub(crate) fn is_amd() -> bool {
+    matches!(&name(), b"AuthenticAMD" | b"HygonGenuine")
+}
+
+/// Whether the CPU is one of Intel's.
+pub(crate) fn is_intel() -> bool {
+    &name() == b"GenuineIntel"
+}
+
+/// The vendor's name as the CPU gives it; zeros where it gives none.
+fn name() -> [u8; 12] {
     #[cfg(target_arch = "x86_64")]
     {
-        static IS_AMD: OnceLock<bool> = OnceLock::new();
-        *IS_AMD.get_or_init(|| {
-            let name = cpuid(0, 0).map_or([0; 3], |[_, ebx, ecx, edx]| [ebx, edx, ecx]);
-            let name: Vec<u8> = name.iter().flat_map(|word| word.to_le_bytes()).collect();
-            matches!(&name[..], b"AuthenticAMD" | b"HygonGenuine")
+        static NAME: OnceLock<[u8; 12]> = OnceLock::new();
+        *NAME.get_or_init(|| {
+            let words = cpuid(0, 0).map_or([0; 3], |[_, ebx, ecx, edx]| [ebx, edx, ecx]);
+            let mut name = [0; 12];
+            for (to, word) in name.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            name
         })
     }
     #[cfg(not(target_arch = "x86_64"))]
-    false
+    [0; 12]
 }
 
 /// Whether tiles of bf16 can be multiplied (AMX): the CPU has the instructions, the operating system keeps the registers,

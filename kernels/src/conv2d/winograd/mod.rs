@@ -19,6 +19,7 @@ mod scatter;
 mod transform;
 
 use super::{ConvWeight, Convolution};
+use crate::aligned::AlignedBuffer;
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
 use crate::gemm::lhs::{MAX_ROWS, RowPointers};
@@ -82,13 +83,13 @@ thread_local! {
     static V: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     /// Buffers of a thread for products.
     static SCRATCH: RefCell<Scratch> =
-        const { RefCell::new(Scratch { filters: Vec::new(), u: Vec::new(), m: Vec::new(), rows: Vec::new() }) };
+        const { RefCell::new(Scratch { filters: Vec::new(), u: AlignedBuffer::new(), m: Vec::new(), rows: Vec::new() }) };
 }
 
 struct Scratch {
     /// `[9][channels of a part][16]`
     filters: Vec<f32>,
-    u: Vec<f32>,
+    u: AlignedBuffer<f32>,
     m: Vec<f32>,
     /// The start of each tile of a point in `V`.
     rows: Vec<*const f32>,
@@ -229,7 +230,7 @@ impl WinogradRun<'_> {
         let u_plane = part * panels.len() * PANEL + PLANE_GAP;
         filters.resize(TAPS * part * PANEL, 0.0);
         m.resize(POINTS * m_plane, 0.0);
-        u.resize(POINTS * u_plane, 0.0);
+        u.grow(POINTS * u_plane);
         assert!(v_plane >= tiles.end * self.stride && v.len() >= POINTS * v_plane && channels <= self.stride);
         rows.clear();
         for tile in tiles.start..tiles.end + MAX_ROWS {
