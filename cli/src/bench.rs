@@ -18,6 +18,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
     options.stages = args.stage.stages();
     (options.batch, options.runs) = (args.batch, args.runs);
     options.vae_tiling = if args.low_memory { VaeTiling::Bands } else { VaeTiling::Off };
+    options.token_merging = args.tome;
     options.check()?;
     let device = args.device.options().open(&mut |error| {
         console::hint(format_args!("latent: {error}; measuring the CPU"));

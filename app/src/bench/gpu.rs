@@ -86,10 +86,10 @@ fn measure_stage(
     device: &Device,
     progress: &mut dyn FnMut(&str),
 ) -> Result<GpuStageReport, AppError> {
-    let &BenchOptions { family, side, batch, runs, .. } = options;
+    let &BenchOptions { batch, runs, .. } = options;
     let label = stage.label(batch);
     progress(&format!("{label}: making weights"));
-    let forward = stage.load(&family.sizes(), side, batch, VaeTiling::Off, device)?;
+    let forward = stage.load(&BenchOptions { vae_tiling: VaeTiling::Off, ..options.clone() }, device)?;
     let run = || -> Result<f64, AppError> {
         let start = Instant::now();
         for result in forward()? {

@@ -53,6 +53,10 @@ pub fn measure(
     options.check()?;
     match device {
         #[cfg(feature = "gpu")]
+        Device::Gpu { .. } if options.token_merging > 0.0 => {
+            Err(AppError::BadInput("tome: works on the CPU only; measure the CPU, or set it to 0".into()))
+        }
+        #[cfg(feature = "gpu")]
         Device::Gpu { gpu, .. } => Ok(BenchReport::Gpu(gpu::measure(options, gpu, device, progress)?)),
         _ => Ok(BenchReport::Cpu(cpu::measure(options, device, progress)?)),
     }

@@ -1,6 +1,6 @@
 //! The stages of an image, on synthetic weights.
 
-use latent_diffusion::families::ModelSizes;
+use super::BenchOptions;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
@@ -67,14 +67,9 @@ impl BenchStage {
 
     /// Makes synthetic weights and inputs, for images of `side` by `side` pixels and `batch` evaluations of the UNet at
     /// once. An even `batch` has two halves, between which guidance is computed.
-    pub(super) fn load(
-        self,
-        sizes: &ModelSizes,
-        side: usize,
-        batch: usize,
-        vae_tiling: VaeTiling,
-        device: &Device,
-    ) -> Result<Forward, Error> {
+    pub(super) fn load(self, options: &BenchOptions, device: &Device) -> Result<Forward, Error> {
+        let &BenchOptions { side, batch, vae_tiling, token_merging, .. } = options;
+        let sizes = options.family.sizes();
         let params = Params::synthetic(SEED, &|_| ()).on(device);
         let side = side / sizes.vae.factor();
         Ok(match self {
@@ -93,7 +88,8 @@ impl BenchStage {
                 let timesteps = vec![TIMESTEP; batch];
                 let text = normal(&[batch, CONTEXT, sizes.unet.cross_attention_dim])?;
                 let added = sizes.unet.added_dim.map(|dim| normal(&[batch, dim])).transpose()?;
-                let condition = unet.condition(&text, added.as_ref())?;
+                let mut condition = unet.condition(&text, added.as_ref())?;
+                condition.set_token_merging(token_merging);
                 Box::new(move || {
                     let output = unet.forward(&latents, &timesteps, &condition)?;
                     let is_guided = batch.is_multiple_of(CFG_BATCH);

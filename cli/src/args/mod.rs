@@ -307,6 +307,9 @@ pub(crate) struct BenchArgs {
     pub(crate) runs: usize,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    /// Merge this part of the UNet's tokens, as `txt2img --tome` does
+    #[arg(long, value_name = "PART", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) tome: f64,
     /// Decode in bands, as `txt2img --low-memory` does
     #[arg(long)]
     pub(crate) low_memory: bool,

@@ -15,7 +15,11 @@ pub(super) fn text(report: &CpuBenchReport) -> String {
     let (options, threads) = (&report.options, report.threads);
     let (side, runs) = (options.side, options.runs);
     let how = if options.vae_tiling == VaeTiling::Bands { ", decoded in bands" } else { "" };
-    line(&format!("{}, {side}x{side}, random weights in f16{how}", options.family.label));
+    let merged = match options.token_merging {
+        0.0 => String::new(),
+        part => format!(", {:.0} % of the tokens merged", 100.0 * part),
+    };
+    line(&format!("{}, {side}x{side}, random weights in f16{how}{merged}", options.family.label));
     line(&format!("{threads} threads, {}; median of {runs} runs after a warm-up", Isa::best()));
     let (peak, [slowest, fastest]) = (report.fma_peak(), report.fma_peak_range());
     line(&format!(
