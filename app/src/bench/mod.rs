@@ -1,5 +1,6 @@
 //! How fast this machine draws, and how near that is to what it can do. No file is needed.
 
+mod advice;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -7,6 +8,7 @@ mod options;
 mod process_memory;
 mod stage;
 
+pub use advice::{AdviceRow, Likeness, PartSeconds, SpeedAdvice, SpeedSwitches, advise};
 pub use cpu::{CpuBenchReport, CpuStageReport, Figures};
 #[cfg(feature = "gpu")]
 pub use gpu::{GpuBenchReport, GpuStageReport, KernelReport};

@@ -133,12 +133,11 @@ impl BasicTransformerBlock {
         (grid, merged): ([usize; 2], usize),
     ) -> Result<Tensor, Error> {
         let normed = ops::layer_norm(&x, &self.norm1)?;
-        let x = if merged == 0 {
-            self.attn1.forward_self(&normed, x)?
-        } else {
-            // As the authors do it, similarities are those of what enters the norm.
-            let merge = ops::match_tokens(&x, grid, merged)?;
-            self.attn1.forward_merged(normed, &merge, x)?
+        // As the authors do it, similarities are those of what enters the norm.
+        let merge = (merged > 0).then(|| ops::match_tokens(&x, grid, merged)).transpose()?;
+        let x = match merge.filter(|merge| merge.kept() < x.dims()[1]) {
+            Some(merge) => self.attn1.forward_merged(normed, &merge, x)?,
+            None => self.attn1.forward_self(&normed, x)?,
         };
         let x = self.attn2.forward_to(text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
