@@ -108,8 +108,8 @@ fn merged_tokens_are_measured() {
 #[test]
 fn advice_has_a_row_for_each_switch() {
     let room = Room::new();
-    let advise = ["bench", "--advise", "--size", "64"];
-    let json: Value = serde_json::from_str(&room.succeeds(&[&advise[..], &["--json"]].concat())).unwrap();
+    let advise = ["bench", "--advise", "--size", "64", "--json"];
+    let json: Value = serde_json::from_str(&room.succeeds(&advise)).unwrap();
     assert_eq!((&json["family"], &json["size"], &json["steps"]), (&"sd15".into(), &64.into(), &20.into()));
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"));
     let rows = json["rows"].as_array().unwrap();
@@ -127,12 +127,6 @@ fn advice_has_a_row_for_each_switch() {
     ] {
         let row = rows.iter().find(|row| row[key] == value).unwrap_or_else(|| panic!("{key}: {json}"));
         assert!(number(&row["seconds"]) > 0.0 && number(&row["speed"]) > 0.0, "{row}");
-    }
-    let table = room.succeeds(&advise);
-    for words in
-        ["--cache 3", "--cfg-end 0.6", "--tome 0.5", "--taesd FILE", "--low-memory", "a model for 4 steps"]
-    {
-        assert!(table.contains(words), "{words}: {table}");
     }
     room.refuses(&["bench", "--advise", "--stage", "vae"], &["--advise", "--stage"]);
 }

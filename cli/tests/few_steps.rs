@@ -73,7 +73,7 @@ fn merged_tokens_are_drawn_again_by_replay() {
     let [plain, merged] = ["plain.png", "merged.png"].map(|name| read_png(&room.path(name)).0);
     assert!(plain != merged);
     assert!(room.succeeds(&["replay", "merged.png"]).ends_with("merged.png has the same pixels\n"));
-    assert!(room.succeeds(&["replay", "merged.png", "--print"]).contains("--tome 0.5"));
+    assert!(room.succeeds(&["replay", "merged.png", "--print"]).contains("--tome=0.5"));
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn the_webui_s_text() {
     // Tokens are merged as far as this program does it.
     let merged = format!("{text}, Token merging ratio: 0.4");
     with_text(&room, "a.png", "merged.png", "parameters", &merged);
-    assert!(room.succeeds(&["replay", "merged.png", "--print"]).contains("--tome 0.4"));
+    assert!(room.succeeds(&["replay", "merged.png", "--print"]).contains("--tome=0.4"));
     let merged = format!("{text}, Token merging ratio: 0.7");
     with_text(&room, "a.png", "most.png", "parameters", &merged);
     let output = room.run(&["replay", "most.png"]);

@@ -40,7 +40,7 @@ fn recommendation(advice: &SpeedAdvice) -> String {
 
 /// The flags of the program.
 fn flags(switches: &SpeedSwitches) -> String {
-    let &SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory, .. } = switches;
+    let &SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory } = switches;
     let mut flags = Vec::new();
     if few_steps {
         flags.push("a model for 4 steps".to_owned());
@@ -90,4 +90,43 @@ fn cost(switches: &SpeedSwitches) -> String {
 
 fn columns(switch: &str, seconds: &str, speed: &str, cost: &str) -> String {
     format!("{switch:<38}{seconds:>10}{speed:>9}  {cost}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latent_app::bench::{BenchOptions, PartSeconds};
+    use latent_diffusion::families::published;
+
+    #[test]
+    fn each_switch_has_a_line_with_what_it_saves_and_costs() {
+        let parts = PartSeconds {
+            text: 0.1,
+            step: 10.0,
+            unguided: 5.0,
+            shallow: 4.0,
+            merged: [8.0, 7.0],
+            decode: 9.0,
+            decode_in_bands: 12.0,
+            taesd: 2.0,
+        };
+        let row = |(at, switches)| AdviceRow { switches, seconds: 210.0 / (at + 1) as f64 };
+        let rows = SpeedSwitches::all().into_iter().enumerate().map(row).collect();
+        let options = BenchOptions::new(published().next().unwrap());
+        let text = text(&SpeedAdvice { options, threads: 2, parts, rows });
+        for words in [
+            "none                                     210.0 s   1.00 x  nothing",
+            "--cache 2                                105.0 s   2.00 x  ",
+            "--cfg-end 0.6  ",
+            "--tome 0.5  ",
+            "--taesd FILE  ",
+            "--cache 2 --cfg-end 0.8  ",
+            "--cache 3 --cfg-end 0.8 --taesd FILE  ",
+            "a model for 4 steps --taesd FILE  ",
+            "the same image; saves memory, not time",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+    }
 }
