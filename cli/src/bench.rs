@@ -1,5 +1,6 @@
 //! `latent bench`: how fast this machine draws, and how near that is to what it can do.
 
+mod advice_text;
 mod cpu_text;
 #[cfg(feature = "gpu")]
 mod gpu_text;
@@ -8,7 +9,7 @@ use crate::args::BenchArgs;
 use crate::console::{self, print};
 use crate::hint_excess;
 use latent_app::AppError;
-use latent_app::bench::{BenchOptions, BenchReport, measure};
+use latent_app::bench::{BenchOptions, BenchReport, advise, measure};
 use latent_app::threads::in_threads;
 use latent_diffusion::VaeTiling;
 
@@ -16,8 +17,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
     let mut options = BenchOptions::new(args.family);
     options.side = args.size.unwrap_or(options.side);
     options.stages = args.stage.stages();
-    (options.batch, options.runs) = (args.batch, args.runs);
+    (options.batch, options.runs) =
+        (args.batch, args.runs.unwrap_or(if args.advise { 1 } else { options.runs }));
     options.vae_tiling = if args.low_memory { VaeTiling::Bands } else { VaeTiling::Off };
+    options.token_merging = args.tome;
     options.check()?;
     let chosen = args.device.options();
     options.precision = chosen.precision.unwrap_or_default().on_cpu();
@@ -30,6 +33,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), AppError> {
         }
     };
     hint_excess(args.threads);
+    if args.advise {
+        let advice = in_threads(args.threads, || advise(&options, &device, &mut progress))?;
+        return print(&if args.json { format!("{:#}\n", advice.json()) } else { advice_text::text(&advice) });
+    }
     let report = in_threads(args.threads, || measure(&options, &device, &mut progress))?;
     print(&if args.json { format!("{:#}\n", report.json()) } else { text(&report)? })
 }

@@ -91,3 +91,42 @@ fn what_cannot_be_measured_is_refused() {
     room.refuses(&["bench", "--runs", "0"], &["runs", "1 to 1000"]);
     room.refuses(&["bench", "--threads", "0"], &["threads", "1 to 1024"]);
 }
+
+#[test]
+fn merged_tokens_are_measured() {
+    let room = Room::new();
+    let bench = ["bench", "--size", "64", "--stage", "unet", "--batch", "1", "--runs", "1", "--json"];
+    let attention = |flags: &[&str]| {
+        let json: Value = serde_json::from_str(&room.succeeds(&[&bench[..], flags].concat())).unwrap();
+        json["stages"][0]["ops"]["attention"]["direct_gflop"].as_f64().unwrap()
+    };
+    assert!(attention(&["--tome", "0.5"]) < attention(&[]));
+    room.refuses(&["bench", "--tome", "0.6"], &["tome", "0.6", "0 to 0.5"]);
+}
+
+/// Seconds depend on the machine; what is compared, and that the table adds up, does not.
+#[test]
+fn advice_has_a_row_for_each_switch() {
+    let room = Room::new();
+    let advise = ["bench", "--advise", "--size", "64", "--json"];
+    let json: Value = serde_json::from_str(&room.succeeds(&advise)).unwrap();
+    assert_eq!((&json["family"], &json["size"], &json["steps"]), (&"sd15".into(), &64.into(), &20.into()));
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"));
+    let rows = json["rows"].as_array().unwrap();
+    assert!(rows[0]["speed"] == 1.0 && rows[0]["cache"] == 1 && rows[0]["psnr_median"].is_null());
+    let parts = &json["parts_seconds"];
+    let whole = number(&parts["text"]) + 20.0 * number(&parts["step"]) + number(&parts["decode"]);
+    assert!((number(&rows[0]["seconds"]) / whole - 1.0).abs() < 1e-9);
+    for (key, value) in [
+        ("cache", Value::from(3)),
+        ("cfg_end", 0.6.into()),
+        ("tome", 0.5.into()),
+        ("taesd", true.into()),
+        ("few_steps", true.into()),
+        ("low_memory", true.into()),
+    ] {
+        let row = rows.iter().find(|row| row[key] == value).unwrap_or_else(|| panic!("{key}: {json}"));
+        assert!(number(&row["seconds"]) > 0.0 && number(&row["speed"]) > 0.0, "{row}");
+    }
+    room.refuses(&["bench", "--advise", "--stage", "vae"], &["--advise", "--stage"]);
+}

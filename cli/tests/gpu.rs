@@ -41,6 +41,19 @@ fn the_image_of_the_cpu() {
     assert!(difference(&room, "few.png", "least.png") <= 2);
 }
 
+#[test]
+fn tokens_are_merged_on_the_cpu_only() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    let flags = ["out.png", "--steps", "2", "--tome", "0.3", "--device"];
+    room.refuses(&[IMAGE, &flags, &["gpu"]].concat(), &["token merging", "on the CPU only"]);
+    room.refuses(&["bench", "--device", "gpu", "--tome", "0.3"], &["tome", "on the CPU only"]);
+    room.refuses(&["bench", "--device", "gpu", "--advise"], &["CPU"]);
+    room.succeeds(&[IMAGE, &flags, &["cpu"]].concat());
+}
+
 /// Second passes, cached levels, guidance that ends, prompts that change and are joined, images that grow.
 #[test]
 fn other_ways_of_drawing_give_the_image_of_the_cpu() {

@@ -279,6 +279,16 @@ fn the_webui_s_text() {
                 Size: 64x64, Model hash: 246ef46339, Model: demo, RNG: NV, Version: v1.10.1";
     with_text(&room, "a.png", "webui.png", "parameters", text);
     assert!(room.succeeds(&["replay", "webui.png"]).ends_with("webui.png has the same pixels\n"));
+    // Tokens are merged as far as this program does it.
+    let merged = format!("{text}, Token merging ratio: 0.4");
+    with_text(&room, "a.png", "merged.png", "parameters", &merged);
+    assert!(room.succeeds(&["replay", "merged.png", "--print"]).contains("--tome=0.4"));
+    let merged = format!("{text}, Token merging ratio: 0.7");
+    with_text(&room, "a.png", "most.png", "parameters", &merged);
+    let output = room.run(&["replay", "most.png"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("not followed: token merging ratio 0.7"), "{error}");
     // What is not followed is told, and the model must be the same.
     with_text(&room, "a.png", "more.png", "parameters", &format!("{text}, Hires upscale: 2, Odd: 1"));
     let output = room.run(&["replay", "more.png"]);

@@ -19,6 +19,8 @@ pub enum Setting {
     GuidanceEnd,
     /// [`Settings::cache_interval`](crate::Settings::cache_interval)
     CacheInterval,
+    /// [`Settings::token_merging`](crate::Settings::token_merging)
+    TokenMerging,
     /// The number of [`Settings::seeds`](crate::Settings::seeds).
     BatchSize,
     /// [`Settings::clip_skip`](crate::Settings::clip_skip)
@@ -102,6 +104,7 @@ impl Setting {
             Setting::GuidanceRescale => "cfg rescale",
             Setting::GuidanceEnd => "cfg end",
             Setting::CacheInterval => "cache",
+            Setting::TokenMerging => "token merging",
             Setting::BatchSize => "batch",
             Setting::ClipSkip => "clip skip",
             Setting::Schedule => "schedule",

@@ -20,4 +20,5 @@ mod lora_kinds;
 mod masks;
 mod prompts;
 mod synthetic;
+mod token_merging;
 mod variants;

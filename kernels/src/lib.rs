@@ -1,7 +1,7 @@
 //! Kernels for Stable Diffusion on plain slices, for the CPU.
 //!
 //! Products ([`gemm`], [`conv2d`], [`attention`]), norms ([`group_norm`], [`layer_norm`], [`softmax`]), [`activation`]s,
-//! [`elementwise`] arithmetic and nearest-neighbour [`upsample`]. Images are channels-last. Every kernel is written once
+//! [`elementwise`] arithmetic, nearest-neighbour [`upsample`] and [`token_merging`]. Images are channels-last. Every kernel is written once
 //! against the vector trait of [`simd`] and uses the CPU's best instruction set, detected at run time; each folder holds
 //! the specification (`reference`) too. Work is shared between threads by [`parallel`], and the result never depends on
 //! how many there are. [`arena`] and [`sys`] are the memory and the machine below the kernels.
@@ -40,6 +40,7 @@ pub mod shaders;
 pub mod simd;
 pub mod softmax;
 pub mod sys;
+pub mod token_merging;
 pub mod upsample;
 
 pub use dtype::{DType, WeightBytes};

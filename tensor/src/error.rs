@@ -87,6 +87,8 @@ pub enum TensorOp {
     Softmax,
     /// Making or reading a [`crate::Tensor`]
     Tensor,
+    /// [`crate::ops::match_tokens`], [`crate::ops::merge_tokens`] and [`crate::ops::unmerge_add`]
+    TokenMerging,
     /// [`crate::ops::upsample_nearest`]
     UpsampleNearest,
     /// The rows of a [`crate::Window`]
@@ -116,6 +118,7 @@ impl TensorOp {
             TensorOp::Shrink => "shrink",
             TensorOp::Softmax => "softmax",
             TensorOp::Tensor => "tensor",
+            TensorOp::TokenMerging => "token_merging",
             TensorOp::UpsampleNearest => "upsample_nearest",
             TensorOp::Window => "window",
         }

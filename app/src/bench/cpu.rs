@@ -72,10 +72,10 @@ fn time(
     peaks: &mut Vec<f64>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(f64, Profile), AppError> {
-    let &BenchOptions { family, side, batch, runs, vae_tiling, precision, .. } = options;
+    let &BenchOptions { batch, runs, .. } = options;
     let label = stage.label(batch);
     progress(&format!("{label}: making weights"));
-    let forward = stage.load(&family.sizes(), side, batch, vae_tiling, (device, precision))?;
+    let forward = stage.load(options, device)?;
     let mut timed = Vec::new();
     // The first run warms up: it takes memory and fills caches.
     for run in 0..=runs {
@@ -226,6 +226,7 @@ impl CpuBenchReport {
             "size": side,
             "batch": batch,
             "low_memory": *vae_tiling == VaeTiling::Bands,
+            "tome": self.options.token_merging,
             "runs": runs,
             "threads": self.threads,
             "isa": Isa::best().name(),

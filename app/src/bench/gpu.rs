@@ -4,7 +4,7 @@ use super::stage::BenchStage;
 use super::{BenchOptions, check_finite};
 use crate::AppError;
 use latent_diffusion::tensor::gpu::{Gpu, GpuError, KernelTime, Peak};
-use latent_diffusion::tensor::{Device, Precision, TensorError};
+use latent_diffusion::tensor::{Device, TensorError};
 use latent_diffusion::{Error, VaeTiling};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -86,10 +86,10 @@ fn measure_stage(
     device: &Device,
     progress: &mut dyn FnMut(&str),
 ) -> Result<GpuStageReport, AppError> {
-    let &BenchOptions { family, side, batch, runs, .. } = options;
+    let &BenchOptions { batch, runs, .. } = options;
     let label = stage.label(batch);
     progress(&format!("{label}: making weights"));
-    let forward = stage.load(&family.sizes(), side, batch, VaeTiling::Off, (device, Precision::F32))?;
+    let forward = stage.load(&BenchOptions { vae_tiling: VaeTiling::Off, ..options.clone() }, device)?;
     let run = || -> Result<f64, AppError> {
         let start = Instant::now();
         for result in forward()? {

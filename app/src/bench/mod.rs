@@ -1,5 +1,6 @@
 //! How fast this machine draws, and how near that is to what it can do. No file is needed.
 
+mod advice;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -7,6 +8,7 @@ mod options;
 mod process_memory;
 mod stage;
 
+pub use advice::{AdviceRow, Likeness, PartSeconds, SpeedAdvice, SpeedSwitches, advise};
 pub use cpu::{CpuBenchReport, CpuStageReport, Figures};
 #[cfg(feature = "gpu")]
 pub use gpu::{GpuBenchReport, GpuStageReport, KernelReport};
@@ -52,6 +54,10 @@ pub fn measure(
 ) -> Result<BenchReport, AppError> {
     options.check()?;
     match device {
+        #[cfg(feature = "gpu")]
+        Device::Gpu { .. } if options.token_merging > 0.0 => {
+            Err(AppError::BadInput("tome: works on the CPU only; measure the CPU, or set it to 0".into()))
+        }
         #[cfg(feature = "gpu")]
         Device::Gpu { gpu, .. } => Ok(BenchReport::Gpu(gpu::measure(options, gpu, device, progress)?)),
         _ => Ok(BenchReport::Cpu(cpu::measure(options, device, progress)?)),

@@ -10,6 +10,8 @@ use latent_diffusion::{MAX_SIDE, VaeTiling};
 const MAX_RUNS: usize = 1000;
 /// Maximum number of UNet evaluations at once: more than this only takes memory.
 const MAX_BATCH: usize = 64;
+/// Maximum part of merged tokens, as in a drawing.
+const MAX_TOKEN_MERGING: f64 = 0.5;
 
 /// What is measured, and how often.
 #[derive(Clone)]
@@ -29,15 +31,17 @@ pub struct BenchOptions {
     pub vae_tiling: VaeTiling,
     /// What the CPU multiplies in; a GPU computes in its own.
     pub precision: Precision,
+    /// The part of the tokens that the UNet merges; 0 on a GPU.
+    pub token_merging: f64,
 }
 
 impl std::fmt::Debug for BenchOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let BenchOptions { family, side, stages, batch, runs, vae_tiling, precision } = self;
+        let BenchOptions { family, side, stages, batch, runs, vae_tiling, precision, token_merging } = self;
         let mut debug = f.debug_struct("BenchOptions");
         debug.field("family", &family.id).field("side", side).field("stages", stages);
         debug.field("batch", batch).field("runs", runs).field("vae_tiling", vae_tiling);
-        debug.field("precision", precision).finish()
+        debug.field("precision", precision).field("token_merging", token_merging).finish()
     }
 }
 
@@ -53,13 +57,15 @@ impl BenchOptions {
             runs: 3,
             vae_tiling: VaeTiling::Off,
             precision: Precision::F32,
+            token_merging: 0.0,
         }
     }
 
     /// Refuses what cannot be measured.
     ///
     /// # Errors
-    /// Bad input: runs that are not 1 to 1000, a batch that is not 1 to 64, a size that the model cannot draw.
+    /// Bad input: runs that are not 1 to 1000, a batch that is not 1 to 64, a size that the model cannot draw, a part of the tokens that is not 0 to
+    /// 0.5.
     pub fn check(&self) -> Result<(), AppError> {
         let refuse = |line: String| Err(AppError::BadInput(line));
         let &BenchOptions { side, batch, runs, .. } = self;
@@ -68,6 +74,9 @@ impl BenchOptions {
         }
         if batch == 0 || batch > MAX_BATCH {
             return refuse(format!("batch: {batch} is not in 1 to {MAX_BATCH}"));
+        }
+        if !(0.0..=MAX_TOKEN_MERGING).contains(&self.token_merging) {
+            return refuse(format!("tome: {} is not in 0 to {MAX_TOKEN_MERGING}", self.token_merging));
         }
         let factor = self.family.sizes().vae.factor();
         if side == 0 || side > MAX_SIDE || !side.is_multiple_of(factor) {

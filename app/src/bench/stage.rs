@@ -1,10 +1,11 @@
 //! The stages of an image, on synthetic weights.
 
+use super::BenchOptions;
 use latent_diffusion::families::ModelSizes;
 use latent_diffusion::names::Named;
 use latent_diffusion::params::Params;
 use latent_diffusion::rng::RngKind;
-use latent_diffusion::tensor::{Device, Precision, Tensor, ops};
+use latent_diffusion::tensor::{Device, Tensor, ops};
 use latent_diffusion::text::TextEncoder;
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::UNet;
@@ -16,7 +17,7 @@ const SEED: u64 = 1;
 /// UNet evaluations of a step with classifier-free guidance: with and without the prompt.
 pub const CFG_BATCH: usize = 2;
 /// A step in the middle of the sampling, and a usual guidance.
-const TIMESTEP: f32 = 500.0;
+pub(super) const TIMESTEP: f32 = 500.0;
 const GUIDANCE: f32 = 7.0;
 
 /// Steps of the image whose time is extrapolated.
@@ -75,17 +76,10 @@ impl BenchStage {
 
     /// Makes synthetic weights and inputs, for images of `side` by `side` pixels and `batch` evaluations of the UNet at
     /// once. An even `batch` has two halves, between which guidance is computed.
-    pub(super) fn load(
-        self,
-        sizes: &ModelSizes,
-        side: usize,
-        batch: usize,
-        vae_tiling: VaeTiling,
-        (device, precision): (&Device, Precision),
-    ) -> Result<Forward, Error> {
-        let params =
-            Params::synthetic(SEED, &|_| ()).on(device).in_precision(self.network().precision(precision));
-        let side = side / sizes.vae.factor();
+    pub(super) fn load(self, options: &BenchOptions, device: &Device) -> Result<Forward, Error> {
+        let &BenchOptions { side, batch, vae_tiling, precision, token_merging, .. } = options;
+        let sizes = options.family.sizes();
+        let params = synthetic_params(device).in_precision(self.network().precision(precision));
         Ok(match self {
             BenchStage::Text => {
                 let load = |config| TextEncoder::load(&params, config);
@@ -98,11 +92,12 @@ impl BenchStage {
             }
             BenchStage::UNet => {
                 let unet = UNet::load(&params, &sizes.unet)?;
-                let latents = normal(&[batch, side, side, sizes.unet.in_channels])?;
+                let latents = latents_of(&sizes, side, [batch, sizes.unet.in_channels])?;
                 let timesteps = vec![TIMESTEP; batch];
                 let text = normal(&[batch, CONTEXT, sizes.unet.cross_attention_dim])?;
                 let added = sizes.unet.added_dim.map(|dim| normal(&[batch, dim])).transpose()?;
-                let condition = unet.condition(&text, added.as_ref())?;
+                let mut condition = unet.condition(&text, added.as_ref())?;
+                condition.set_token_merging(token_merging);
                 Box::new(move || {
                     let output = unet.forward(&latents, &timesteps, &condition)?;
                     let is_guided = batch.is_multiple_of(CFG_BATCH);
@@ -111,7 +106,7 @@ impl BenchStage {
             }
             BenchStage::Vae => {
                 let decoder = VaeDecoder::load(&params, &sizes.vae)?;
-                let latent = normal(&[1, side, side, sizes.vae.latent_channels])?;
+                let latent = latents_of(&sizes, side, [1, sizes.vae.latent_channels])?;
                 Box::new(move || {
                     Ok(vec![match vae_tiling {
                         VaeTiling::Off => decoder.decode(&latent)?,
@@ -123,8 +118,23 @@ impl BenchStage {
     }
 }
 
+/// Random weights of any shape.
+pub(super) fn synthetic_params(device: &Device) -> Params<'static> {
+    Params::synthetic(SEED, &|_| ()).on(device)
+}
+
+/// Latents of images of `side` by `side` pixels, in a batch with so many channels.
+pub(super) fn latents_of(
+    sizes: &ModelSizes,
+    side: usize,
+    [batch, channels]: [usize; 2],
+) -> Result<Tensor, Error> {
+    let side = side / sizes.vae.factor();
+    normal(&[batch, side, side, channels])
+}
+
 /// Unit normals.
-fn normal(dims: &[usize]) -> Result<Tensor, Error> {
+pub(super) fn normal(dims: &[usize]) -> Result<Tensor, Error> {
     let mut values = vec![0.0; dims.iter().product()];
     RngKind::Cpu.generator(SEED).normal(&mut values);
     Ok(Tensor::from_f32(dims, &values)?)

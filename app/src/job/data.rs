@@ -104,6 +104,8 @@ pub struct SamplingOptions {
     pub cfg_end: Option<f64>,
     /// Every how many steps the coarse levels of the UNet are computed (DeepCache).
     pub cache: Option<usize>,
+    /// The part of the tokens, 0 to 0.5, that are merged in the finest self-attentions (ToMe).
+    pub tome: Option<f64>,
     /// Seed of the first image; random when `None`.
     pub seed: Option<u64>,
     /// The sampler.

@@ -261,6 +261,7 @@ pub static OPTIONS: &[JobOption] = &[
     recorded("cfg-rescale", Value, |job| field(&mut job.sampling.cfg_rescale)),
     recorded("cfg-end", Value, |job| field(&mut job.sampling.cfg_end)),
     recorded("cache", Value, |job| field(&mut job.sampling.cache)),
+    recorded("tome", Value, |job| field(&mut job.sampling.tome)),
     recorded("sampler", Value, |job| field(&mut job.sampling.sampler)),
     recorded("scheduler", Value, |job| field(&mut job.sampling.scheduler)),
     recorded("compat", Value, |job| field(&mut job.sampling.compat)),

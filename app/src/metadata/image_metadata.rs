@@ -45,6 +45,8 @@ pub enum MetadataKey {
     ClipSkip,
     /// The random number generator.
     Rng,
+    /// The part of the tokens that are merged.
+    TokenMerging,
 }
 
 impl MetadataKey {
@@ -68,12 +70,13 @@ impl MetadataKey {
             MetadataKey::Strength => "strength",
             MetadataKey::ClipSkip => "clip_skip",
             MetadataKey::Rng => "rng",
+            MetadataKey::TokenMerging => "tome",
         }
     }
 
     fn is_number(self) -> bool {
-        use MetadataKey::{CfgScale, ClipSkip, Height, Seed, Steps, Strength, Width};
-        matches!(self, Seed | Steps | CfgScale | Width | Height | Strength | ClipSkip)
+        use MetadataKey::{CfgScale, ClipSkip, Height, Seed, Steps, Strength, TokenMerging, Width};
+        matches!(self, Seed | Steps | CfgScale | Width | Height | Strength | ClipSkip | TokenMerging)
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_PAIRS: usize = 1000;
 /// Maximum size in bytes of a value with quotes or brackets: each of a hostile line may seem to reach to its end.
 const MAX_VALUE_BYTES: usize = 64 << 10;
 
-const NAMES: [SettingName; 16] = [
+const NAMES: [SettingName; 17] = [
     ("Steps", MetadataKey::Steps),
     ("Sampler", MetadataKey::Sampler),
     ("Schedule type", MetadataKey::Scheduler),
@@ -33,6 +33,7 @@ const NAMES: [SettingName; 16] = [
     ("Clip skip", MetadataKey::ClipSkip),
     ("CLIP skip", MetadataKey::ClipSkip),
     ("RNG", MetadataKey::Rng),
+    ("Token merging ratio", MetadataKey::TokenMerging),
 ];
 
 /// Whether a text has this form.

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// What is not followed of an image that began with another one, which its file does not hold.
 pub(super) const NEEDS_IMAGE: &str = "strength (it began with an image)";
+/// Maximum part of merged tokens that is followed: other programs merge up to three of four.
+const MAX_TOKEN_MERGING: f64 = 0.5;
 /// Programs that draw their noise on the CPU.
 const ON_THE_CPU: [&str; 3] = ["ComfyUI", "InvokeAI", "SwarmUI"];
 
@@ -48,6 +50,11 @@ pub(super) fn job(
         (Some(_), None) if metadata.others.iter().any(|(name, _)| name.starts_with("Hires")) => {}
         (Some(_), None) => lost.push(NEEDS_IMAGE.into()),
         _ => {}
+    }
+    match metadata.get(MetadataKey::TokenMerging).map(|ratio| (ratio, ratio.parse())) {
+        Some((ratio, Ok(0.0..=MAX_TOKEN_MERGING))) => job.set("tome", &[ratio])?,
+        Some((ratio, _)) => lost.push(format!("token merging ratio {ratio}")),
+        None => {}
     }
     sampling(metadata, &mut job, &mut lost)?;
     let on_cpu = ON_THE_CPU.iter().any(|program| metadata.program.starts_with(program));

@@ -110,6 +110,9 @@ impl ImageRecord<'_> {
         if self.settings.cache_interval > 1 {
             let _ = write!(text, ", DeepCache: {}", self.settings.cache_interval);
         }
+        if self.settings.token_merging > 0.0 {
+            let _ = write!(text, ", Token merging ratio: {}", self.settings.token_merging);
+        }
         text.extend(self.recorded.iter().map(RecordedSetting::text));
         if let Some(hash) = self.file_hash().map(hash::short) {
             let _ = write!(text, ", Model hash: {hash}");
@@ -148,6 +151,7 @@ impl ImageRecord<'_> {
             "cfg_rescale": settings.guidance_rescale,
             "cfg_end": settings.guidance_end,
             "cache": settings.cache_interval,
+            "tome": settings.token_merging,
             "seed": self.seed,
             "sampler": settings.sampler.name(),
             "scheduler": settings.schedule.name(),

@@ -23,6 +23,7 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
     settings.guidance_rescale = given.cfg_rescale.unwrap_or(0.0);
     settings.guidance_end = given.cfg_end.unwrap_or(1.0);
     settings.cache_interval = given.cache.unwrap_or(1);
+    settings.token_merging = given.tome.unwrap_or(0.0);
     settings.sampler = sampler;
     settings.schedule = given.scheduler.or(named_schedule).unwrap_or(usual);
     settings.convention = convention;

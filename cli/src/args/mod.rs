@@ -302,11 +302,17 @@ pub(crate) struct BenchArgs {
     /// UNet evaluations at once: 2 are one CFG step; an odd number is measured without guidance
     #[arg(long, value_name = "N", default_value_t = bench::CFG_BATCH)]
     pub(crate) batch: usize,
-    /// Timed runs of each stage, after one to warm up; the median counts
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) runs: usize,
+    /// Timed runs of each stage, after one to warm up; the median counts [default: 3; 1 with --advise]
+    #[arg(long, value_name = "N")]
+    pub(crate) runs: Option<usize>,
+    /// Print what each switch that draws faster saves and costs: --cache, --cfg-end, --tome, --taesd, models for few steps
+    #[arg(long, conflicts_with_all = ["stage", "batch", "tome", "low_memory"])]
+    pub(crate) advise: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    /// Merge this part of the UNet's tokens, as `txt2img --tome` does
+    #[arg(long, value_name = "PART", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) tome: f64,
     /// Decode in bands, as `txt2img --low-memory` does
     #[arg(long)]
     pub(crate) low_memory: bool,

@@ -16,13 +16,16 @@ pub(super) fn text(report: &CpuBenchReport) -> String {
     let (options, threads) = (&report.options, report.threads);
     let (side, runs) = (options.side, options.runs);
     let how = if options.vae_tiling == VaeTiling::Bands { ", decoded in bands" } else { "" };
-    line(&format!("{}, {side}x{side}, random weights in f16{how}", options.family.label));
-    let how = if options.precision == Precision::F32 {
-        String::new()
-    } else {
-        format!(", products in {}", options.precision)
+    let merged = match options.token_merging {
+        0.0 => String::new(),
+        part => format!(", {:.0} % of the tokens merged", 100.0 * part),
     };
-    line(&format!("{threads} threads, {}{how}; median of {runs} runs after a warm-up", Isa::best()));
+    line(&format!("{}, {side}x{side}, random weights in f16{how}{merged}", options.family.label));
+    let products = match options.precision {
+        Precision::F32 => String::new(),
+        precision => format!(", products in {precision}"),
+    };
+    line(&format!("{threads} threads, {}{products}; median of {runs} runs after a warm-up", Isa::best()));
     let (peak, [slowest, fastest]) = (report.fma_peak(), report.fma_peak_range());
     line(&format!(
         "FMA peak {:.1} GFLOP/s: the median of bursts before each run, {slowest:.1} to {fastest:.1}",

@@ -87,6 +87,8 @@ pub struct BatchInputs<'a> {
     pub controls: &'a [PreparedControl],
     /// In how many steps once the whole network is computed (DeepCache): 1 for all steps.
     pub cache_interval: usize,
+    /// The part of the tokens that self-attentions merge: 0 for none.
+    pub token_merging: f64,
 }
 
 /// A ControlNet, the image that it sees, and when it acts.

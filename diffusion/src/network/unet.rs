@@ -19,7 +19,12 @@ impl DiffusionNetwork for UNet {
         let added = pooled.as_ref().map(|pooled| added_vector(pooled, sizes)).transpose()?;
         let mut condition = UNet::condition(&self, text, added.as_ref())?;
         self.set_guidance(&mut condition, &vec![inputs.guidance; batch])?;
-        let control = |control: &PreparedControl| ActiveControl::new(control, text, added.as_ref());
+        condition.set_token_merging(inputs.token_merging);
+        let control = |control: &PreparedControl| {
+            let mut control = ActiveControl::new(control, text, added.as_ref())?;
+            control.condition.set_token_merging(inputs.token_merging);
+            Ok::<_, Error>(control)
+        };
         let controls = inputs.controls.iter().map(control).collect::<Result<_, _>>()?;
         Ok(Box::new(ConditionedUNet {
             unet: self,

@@ -27,6 +27,8 @@ pub(super) struct GuidedDenoiser {
     guidance_end: f64,
     /// As [`Settings::cache_interval`].
     cache_interval: usize,
+    /// As [`Settings::token_merging`].
+    token_merging: f64,
     /// The guidance scale, for networks that take it.
     scale: f32,
     conditioning: Conditioning,
@@ -86,6 +88,7 @@ impl GuidedDenoiser {
             guidance: Guidance::new(network.takes_guidance(), settings, image_guidance),
             guidance_end: settings.guidance_end,
             cache_interval: settings.cache_interval,
+            token_merging: settings.token_merging,
             network,
             noise_model,
             scale: settings.guidance as f32,
@@ -186,6 +189,7 @@ impl GuidedDenoiser {
             extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
             controls: &self.controls,
             cache_interval: self.cache_interval,
+            token_merging: self.token_merging,
         };
         Ok(Evaluation { rows: some.to_vec(), network: self.network.clone().condition(&inputs)? })
     }

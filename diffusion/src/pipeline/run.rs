@@ -135,6 +135,7 @@ impl Pipeline {
         settings.seeds.truncate(batch_size);
         plan.task.check(&settings, &self.model)?;
         self.check_controls(&settings)?;
+        self.check_token_merging(&settings)?;
         plan.hires.map(|hires| hires.settings(&settings, &self.model)).transpose()?;
         let (mut prepared, mut encoded) = (None, None);
         for (batch, seeds) in seeds.chunks(batch_size).enumerate() {

@@ -10,7 +10,8 @@ use crate::network;
 use crate::params::Params;
 use crate::rng::{Noise, PerImage};
 use crate::samplers::{SamplerStep, SamplingRun};
-use crate::{Error, Event, Listener};
+use crate::{Error, Event, Listener, Setting, SettingProblem};
+use latent_tensor::Device;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -135,6 +136,7 @@ impl Pipeline {
         inputs: &DenoiserInputs<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<GuidedDenoiser, Error> {
+        self.check_token_merging(inputs.settings)?;
         let network = match &self.network {
             Some(network) => network.clone(),
             None => {
@@ -152,6 +154,15 @@ impl Pipeline {
             settings.sizes.values(drawn, score(positive)),
         ];
         GuidedDenoiser::new((network, self.model.noise_model()), inputs, sizes)
+    }
+
+    /// Refuses to merge tokens where no kernel does.
+    pub(super) fn check_token_merging(&self, settings: &Settings) -> Result<(), Error> {
+        if settings.token_merging == 0.0 || self.device == Device::Cpu {
+            return Ok(());
+        }
+        let reason = "works on the CPU only; draw on the CPU, or set it to 0".to_owned();
+        Err(Error::setting(Setting::TokenMerging, SettingProblem::Unsupported(reason)))
     }
 
     /// Drops the denoising network, ControlNets and the memory of their stage.

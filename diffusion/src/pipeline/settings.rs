@@ -18,6 +18,8 @@ const FRACTION: Bounds = Bounds::new(0.0, 1.0);
 const BATCH: Bounds = Bounds::new(1.0, 256.0);
 /// Intervals of the cache: no run has more steps than the maximum.
 const CACHE_INTERVAL: Bounds = Bounds::new(1.0, 1000.0);
+/// Parts of the tokens that are merged. Three of four could be: from half on, images lose what makes them up.
+const TOKEN_MERGING: Bounds = Bounds::new(0.0, 0.5);
 /// Amounts of churn.
 const CHURN: Bounds = Bounds::new(0.0, 1000.0);
 /// Strengths of added noise.
@@ -140,6 +142,10 @@ settings! {
     /// The whole network is computed in every n-th step; the steps between reuse its coarse levels (Ma et al., DeepCache,
     /// 2024). 1 computes it in all steps; 1 to 1000.
     cache_interval, with_cache_interval: usize = 1;
+    /// The part of the tokens, from 0 to 0.5, that are merged with similar ones in the self-attentions of the finest level
+    /// with attention, also of ControlNets (Bolya and Hoffman, Token Merging for Fast Stable Diffusion, 2023). 0 merges none;
+    /// on a GPU nothing else is possible.
+    token_merging, with_token_merging: f64 = 0.0;
     /// Aesthetic scores that SDXL's refiner is conditioned on.
     aesthetic_scores, with_aesthetic_scores: AestheticScores = AestheticScores::default();
 }
@@ -228,6 +234,7 @@ impl Settings {
         within(Setting::GuidanceRescale, self.guidance_rescale, FRACTION, Some("0.7"))?;
         within(Setting::GuidanceEnd, self.guidance_end, FRACTION, Some("1"))?;
         within(Setting::CacheInterval, self.cache_interval as f64, CACHE_INTERVAL, Some("3"))?;
+        within(Setting::TokenMerging, self.token_merging, TOKEN_MERGING, Some("0.3"))?;
         within(Setting::BatchSize, self.seeds.len() as f64, BATCH, None)?;
         self.check_texts(model)?;
         within(Setting::Eta, self.eta.unwrap_or(0.0), FRACTION, Some("0 or 1"))?;

@@ -28,8 +28,11 @@ impl UNetLayer {
         let time_width = 4 * config.block_out_channels[0];
         let resnet = params.scope("resnets").scope(index);
         let attention = params.scope("attentions").scope(index);
-        let transformer =
-            || SpatialTransformer::load(&attention, outputs, depth, config.cross_attention_dim, config.heads);
+        let transformer = || -> Result<SpatialTransformer, Error> {
+            let context = config.cross_attention_dim;
+            let transformer = SpatialTransformer::load(&attention, outputs, depth, context, config.heads)?;
+            Ok(transformer.at_finest_level(config.finest_attention() == Some(level)))
+        };
         Ok(UNetLayer {
             resnet: ResnetBlock::load(&resnet, inputs, outputs, Some(time_width), EPS)?,
             attention: (depth > 0).then(transformer).transpose()?,

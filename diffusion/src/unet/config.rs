@@ -64,6 +64,11 @@ pub struct UNetConfig {
 }
 
 impl UNetConfig {
+    /// The finest level with attention, where tokens may be merged.
+    pub(super) fn finest_attention(&self) -> Option<usize> {
+        self.transformer_depth.iter().position(|depth| *depth > 0)
+    }
+
     /// Reads the sizes from tensors named as diffusers names them.
     ///
     /// # Errors

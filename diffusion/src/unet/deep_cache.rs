@@ -43,13 +43,13 @@ impl UNet {
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let (finest, _) = self.finest_up_block();
-        let mut skips = self.encoder.forward_finest(x, time, &mut condition.text.iter(), count)?;
+        let mut skips = self.encoder.forward_finest(x, time, &mut condition.text(), count)?;
         for (skip, more) in skips.iter_mut().zip(&deep.residuals) {
             *skip = ops::add(skip.clone(), more)?;
         }
         // The finest up block has the last keys and values of the text.
         let first = condition.text.len().saturating_sub(finest.text_keys());
-        let mut text = condition.text[first..].iter();
+        let mut text = condition.text_from(first);
         let x = finest.forward(deep.features.clone(), time, &mut text, &mut skips, count)?;
         self.out(&x)
     }

@@ -17,6 +17,8 @@ pub struct Condition {
     added: Option<Tensor>,
     /// The embedding of the guidance scale, `[batch, channels of the sinusoids]`.
     guidance: Option<Tensor>,
+    /// The part of the tokens that the self-attentions of the finest level with attention merge.
+    token_merging: f64,
 }
 
 impl fmt::Debug for Condition {
@@ -26,9 +28,22 @@ impl fmt::Debug for Condition {
 }
 
 impl Condition {
-    /// Keys and values of the text for the cross-attentions of the down blocks, then those of the mid block.
+    /// Sets the part of the tokens, from 0 (none) to 0.5, that are merged with others in the self-attentions of the finest
+    /// level with attention (Bolya and Hoffman, Token Merging for Fast Stable Diffusion, 2023). A network on a GPU then
+    /// fails.
+    pub fn set_token_merging(&mut self, ratio: f64) {
+        self.token_merging = ratio;
+    }
+
+    /// Keys and values of the text for the cross-attentions of the down blocks, then those of the mid block, then those of
+    /// the up blocks.
     pub(crate) fn text(&self) -> TextKeys<'_> {
-        self.text.iter()
+        self.text_from(0)
+    }
+
+    /// Those of the cross-attentions from one on, or none.
+    pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
+        TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging)
     }
 }
 
@@ -99,7 +114,7 @@ impl UNetEncoder {
                 return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
-        Ok(Condition { text: keys_values, added, guidance: None })
+        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0 })
     }
 
     pub(super) fn takes_guidance(&self) -> bool {

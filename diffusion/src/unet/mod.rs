@@ -140,7 +140,7 @@ impl UNet {
             DeepCache::Keep(keep) => Some(keep),
             DeepCache::Off => None,
         };
-        let mut text = condition.text.iter();
+        let mut text = condition.text();
         let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text, count)?;
         let finest_residuals = residuals.as_ref().filter(|_| keep.is_some()).map(|all| self.finest_of(all));
         if let Some(residuals) = residuals {

@@ -3,6 +3,7 @@
 
 use super::Heads;
 use crate::{Error, params::Params};
+use latent_tensor::ops::TokenMerge;
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Precision, Tensor, ops};
 
 /// Keys and values of the text for one cross-attention, each `[batch, tokens, channels]`.
@@ -11,8 +12,30 @@ pub(crate) struct KeysValues {
     values: Tensor,
 }
 
-/// The keys and values of the cross-attentions that have not run yet.
-pub(crate) type TextKeys<'a> = std::slice::Iter<'a, KeysValues>;
+/// What the attentions that have not run yet are conditioned on.
+pub(crate) struct TextKeys<'a> {
+    keys_values: std::slice::Iter<'a, KeysValues>,
+    token_merging: f64,
+}
+
+impl<'a> TextKeys<'a> {
+    /// The keys and values of cross-attentions, in their order, and the part of the tokens that the finest self-attentions
+    /// merge.
+    pub(super) fn new(keys_values: &'a [KeysValues], token_merging: f64) -> TextKeys<'a> {
+        TextKeys { keys_values: keys_values.iter(), token_merging }
+    }
+
+    /// Those of the next cross-attention.
+    fn next(&mut self) -> Result<&'a KeysValues, Error> {
+        let reason = || "was made for a model with fewer cross-attentions".to_owned();
+        self.keys_values.next().ok_or_else(|| Error::setting(crate::Setting::Condition, reason()))
+    }
+
+    /// How many of an image's tokens are merged.
+    fn merged(&self, tokens: usize) -> usize {
+        (tokens as f64 * self.token_merging) as usize
+    }
+}
 
 /// A transformer over the pixels of an image (`Transformer2DModel`).
 pub(super) struct SpatialTransformer {
@@ -20,6 +43,8 @@ pub(super) struct SpatialTransformer {
     proj_in: Linear,
     transformer_blocks: Vec<BasicTransformerBlock>,
     proj_out: Linear,
+    /// Whether it is at the finest level with attention, where tokens may be merged.
+    is_finest: bool,
 }
 
 impl SpatialTransformer {
@@ -39,7 +64,13 @@ impl SpatialTransformer {
             proj_in: params.linear("proj_in", channels, channels)?,
             transformer_blocks: (0..depth).map(block).collect::<Result<_, _>>()?,
             proj_out: params.linear("proj_out", channels, channels)?,
+            is_finest: false,
         })
+    }
+
+    /// This transformer, and whether it is at the finest level with attention.
+    pub(super) fn at_finest_level(self, is_finest: bool) -> SpatialTransformer {
+        SpatialTransformer { is_finest, ..self }
     }
 
     /// Keys and values of each block's attention to the text, `[batch, tokens, context]`.
@@ -59,8 +90,9 @@ impl SpatialTransformer {
         };
         let mut hidden = ops::linear(&ops::group_norm(&x, &self.norm)?, &self.proj_in)?;
         hidden = hidden.reshape(&[batch, height * width, channels])?;
+        let merged = if self.is_finest { text.merged(height * width) } else { 0 };
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, text)?;
+            hidden = block.forward(hidden, text, ([height, width], merged))?;
         }
         Ok(ops::linear_add(&hidden.reshape(&[batch, height, width, channels])?, &self.proj_out, x)?)
     }
@@ -93,12 +125,21 @@ impl BasicTransformerBlock {
         })
     }
 
-    /// `x` `[batch, pixels, channels]`.
-    fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
-        let x = self.attn1.forward_self(&ops::layer_norm(&x, &self.norm1)?, x)?;
-        let reason = || "was made for a model with fewer cross-attentions".to_owned();
-        let text = text.next().ok_or_else(|| Error::setting(crate::Setting::Condition, reason()))?;
-        let x = self.attn2.forward_to(text, &ops::layer_norm(&x, &self.norm2)?, x)?;
+    /// `x` `[batch, pixels, channels]`; `merged` of the pixels in `grid` `[height, width]` are merged in the self-attention.
+    fn forward(
+        &self,
+        x: Tensor,
+        text: &mut TextKeys<'_>,
+        (grid, merged): ([usize; 2], usize),
+    ) -> Result<Tensor, Error> {
+        let normed = ops::layer_norm(&x, &self.norm1)?;
+        // As the authors do it, similarities are those of what enters the norm.
+        let merge = (merged > 0).then(|| ops::match_tokens(&x, grid, merged)).transpose()?;
+        let x = match merge.filter(|merge| merge.kept() < x.dims()[1]) {
+            Some(merge) => self.attn1.forward_merged(normed, &merge, x)?,
+            None => self.attn1.forward_self(&normed, x)?,
+        };
+        let x = self.attn2.forward_to(text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }
 }
@@ -138,9 +179,21 @@ impl CrossAttention {
 
     /// Attention of `x` to itself, plus `residual`.
     fn forward_self(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
+        Ok(ops::linear_add(&self.attend(x)?, &self.to_out, residual)?)
+    }
+
+    /// The same with some tokens merged into others: they get the same.
+    fn forward_merged(&self, x: Tensor, merge: &TokenMerge, residual: Tensor) -> Result<Tensor, Error> {
+        let merged = ops::merge_tokens(&x, merge)?;
+        drop(x);
+        let out = ops::linear(&self.attend(&merged)?, &self.to_out)?;
+        Ok(ops::unmerge_add(&out, merge, residual)?)
+    }
+
+    /// Attention of `x` to itself, before the last layer.
+    fn attend(&self, x: &Tensor) -> Result<Tensor, Error> {
         let [q, k, v] = ops::linear_many(x, [&self.to_q, &self.to_k, &self.to_v])?;
-        let out = ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?;
-        Ok(ops::linear_add(&out, &self.to_out, residual)?)
+        Ok(ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?)
     }
 
     /// Attention of `x` to another sequence, plus `residual`.

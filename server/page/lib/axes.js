@@ -1,7 +1,7 @@
 // The values of an axis of a plot, as a person types them: `10, 20, 30`, or a range, `10-30 (+10)`.
 
 /** Settings that can be an axis; the first ones are those that are used most. */
-export const AXES = ["steps", "cfg_scale", "sampler", "scheduler", "seed", "model", "prompt", "clip_skip", "cfg_rescale", "cfg_end", "cache", "eta", "vae"];
+export const AXES = ["steps", "cfg_scale", "sampler", "scheduler", "seed", "model", "prompt", "clip_skip", "cfg_rescale", "cfg_end", "cache", "tome", "eta", "vae"];
 
 const MAX_VALUES = 64;
 const RANGE = /^(-?[\d.]+)\s*(?:-|–|\.\.)\s*(-?[\d.]+)\s*\(\s*\+?\s*([\d.]+)\s*\)$/;

@@ -41,6 +41,7 @@ export const OPTIONS = [
   option("cfg_end", "sampling", "number", { min: 0, max: 1, step: 0.05, fallback: 1 }),
   option("cfg_rescale", "sampling", "number", { min: 0, max: 1, step: 0.05, fallback: 0 }),
   option("cache", "sampling", "integer", { min: 1, max: 10, fallback: 1 }),
+  option("tome", "sampling", "number", { min: 0, max: 0.5, step: 0.05, fallback: 0 }),
   option("eta", "sampling", "number", { min: 0, max: 1, step: 0.05 }),
   option("s_churn", "sampling", "number", { min: 0, max: 100, step: 0.1, fallback: 0 }),
   option("s_noise", "sampling", "number", { min: 0, max: 2, step: 0.01, fallback: 1 }),

@@ -16,6 +16,7 @@ mod parameter;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod token_merging;
 mod upsample;
 
 pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
@@ -29,6 +30,7 @@ pub use group_norm::{GroupNorm, NormSums, PrecomputedNorm, group_norm, group_nor
 pub use layer_norm::{LayerNorm, layer_norm};
 pub use linear::{Linear, linear, linear_add, linear_geglu, linear_in_place, linear_many};
 pub use softmax::softmax;
+pub use token_merging::{TokenMerge, match_tokens, merge_tokens, unmerge_add};
 pub use upsample::upsample_nearest;
 
 use crate::error::{ShapeRequirement, TensorOp};

@@ -372,3 +372,28 @@ fn bands_that_do_not_fit_are_refused() {
         "linear: expected pixels of 1 and 2 channels, got [12, 2, 1], [12, 3, 1]",
     );
 }
+
+#[test]
+fn tokens_are_merged_and_return() {
+    // Of a block of four, the second token is the most like the first.
+    let x = tensor(&[1, 4, 2], &[2., 0., 4., 1., 0., 1., 0., 3.]);
+    let merge = match_tokens(&x, [2, 2], 1).unwrap();
+    assert_eq!(merge.kept(), 3);
+    let short = merge_tokens(&x, &merge);
+    shows(short.clone(), &[1, 3, 2], &[3., 0.5, 0., 1., 0., 3.]);
+    let back = unmerge_add(&short.unwrap(), &merge, x.clone());
+    shows(back, &[1, 4, 2], &[5., 0.5, 7., 1.5, 0., 2., 0., 6.]);
+    refuses(match_tokens(&x, [2, 3], 1), "token_merging: expected images of 2x3 tokens, got [1, 4, 2]");
+    refuses(
+        merge_tokens(&zeros(&[1, 5, 2]), &merge),
+        "token_merging: expected 1 images of 4 tokens, got [1, 5, 2]",
+    );
+    refuses(
+        unmerge_add(&x, &merge, x.clone()),
+        "token_merging: expected 1 images of 3 tokens, got [1, 4, 2]",
+    );
+    refuses(
+        unmerge_add(&zeros(&[1, 3, 2]), &merge, zeros(&[1, 4, 3])),
+        "token_merging: expected 2 channels, got [1, 4, 3]",
+    );
+}
