@@ -5,7 +5,7 @@ use super::{BenchOptions, BenchStage, CFG_BATCH, check_finite};
 use crate::AppError;
 use latent_diffusion::families::ModelSizes;
 use latent_diffusion::taesd::{TaesdConfig, TaesdDecoder};
-use latent_diffusion::tensor::{Device, Pool, Tensor};
+use latent_diffusion::tensor::{Device, Pool, Precision, Tensor};
 use latent_diffusion::tokenizer::CONTEXT;
 use latent_diffusion::unet::{Condition, DeepCache, UNet};
 use latent_diffusion::{Error, VaeTiling};
@@ -35,6 +35,8 @@ pub struct SpeedSwitches {
     pub few_steps: bool,
     /// Whether the VAE decodes in bands.
     pub low_memory: bool,
+    /// Whether linear layers are multiplied in 8-bit integers.
+    pub int8: bool,
 }
 
 impl SpeedSwitches {
@@ -46,6 +48,7 @@ impl SpeedSwitches {
         taesd: false,
         few_steps: false,
         low_memory: false,
+        int8: false,
     };
 
     /// Each switch alone, then good combinations, from exact to fast.
@@ -54,10 +57,12 @@ impl SpeedSwitches {
         let none = SpeedSwitches::NONE;
         let mut all = vec![none];
         all.extend([2, 3].map(|cache| SpeedSwitches { cache, ..none }));
+        all.push(SpeedSwitches { int8: true, ..none });
         all.extend([0.8, 0.6].map(|cfg_end| SpeedSwitches { cfg_end, ..none }));
         all.extend(TOKEN_MERGING.map(|tome| SpeedSwitches { tome, ..none }));
         all.push(SpeedSwitches { taesd: true, ..none });
         all.push(SpeedSwitches { cache: 2, cfg_end: 0.8, ..none });
+        all.push(SpeedSwitches { cache: 2, int8: true, ..none });
         all.push(SpeedSwitches { cache: 3, cfg_end: 0.8, taesd: true, ..none });
         all.push(SpeedSwitches { few_steps: true, ..none });
         all.push(SpeedSwitches { few_steps: true, taesd: true, ..none });
@@ -68,11 +73,11 @@ impl SpeedSwitches {
     /// How near images are to those without the switches, where that was measured.
     #[must_use]
     pub fn likeness(&self) -> Option<Likeness> {
-        let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory: _ } = *self;
+        let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory: _, int8 } = *self;
         if taesd || few_steps {
             return None;
         }
-        LIKENESS.iter().find(|(of, _)| *of == (cache, cfg_end, tome)).map(|(_, likeness)| *likeness)
+        LIKENESS.iter().find(|(of, _)| *of == (cache, cfg_end, tome, int8)).map(|(_, likeness)| *likeness)
     }
 }
 
@@ -85,16 +90,17 @@ pub struct Likeness {
     pub worst: f64,
 }
 
-/// Interval of the cache, end of the guidance and part of merged tokens, with what `docs/speed.md` says of them.
-const LIKENESS: [((usize, f64, f64), Likeness); 8] = [
-    ((1, 1.0, 0.0), Likeness { median: f64::INFINITY, worst: f64::INFINITY }),
-    ((2, 1.0, 0.0), Likeness { median: 53.5, worst: 43.8 }),
-    ((3, 1.0, 0.0), Likeness { median: 52.2, worst: 45.3 }),
-    ((1, 0.8, 0.0), Likeness { median: 33.8, worst: 33.3 }),
-    ((1, 0.6, 0.0), Likeness { median: 28.4, worst: 24.5 }),
-    ((1, 1.0, 0.3), Likeness { median: 40.2, worst: 34.1 }),
-    ((1, 1.0, 0.5), Likeness { median: 36.6, worst: 33.9 }),
-    ((2, 0.8, 0.0), Likeness { median: 33.5, worst: 32.5 }),
+/// Interval of the cache, end of the guidance, part of merged tokens and 8-bit integers, with what `docs/speed.md` says of them.
+const LIKENESS: [((usize, f64, f64, bool), Likeness); 9] = [
+    ((1, 1.0, 0.0, true), Likeness { median: 52.3, worst: 47.0 }),
+    ((1, 1.0, 0.0, false), Likeness { median: f64::INFINITY, worst: f64::INFINITY }),
+    ((2, 1.0, 0.0, false), Likeness { median: 53.5, worst: 43.8 }),
+    ((3, 1.0, 0.0, false), Likeness { median: 52.2, worst: 45.3 }),
+    ((1, 0.8, 0.0, false), Likeness { median: 33.8, worst: 33.3 }),
+    ((1, 0.6, 0.0, false), Likeness { median: 28.4, worst: 24.5 }),
+    ((1, 1.0, 0.3, false), Likeness { median: 40.2, worst: 34.1 }),
+    ((1, 1.0, 0.5, false), Likeness { median: 36.6, worst: 33.9 }),
+    ((2, 0.8, 0.0, false), Likeness { median: 33.5, worst: 32.5 }),
 ];
 
 /// What was measured, and what follows from it.
@@ -132,6 +138,8 @@ pub struct PartSeconds {
     pub shallow: f64,
     /// A step with guidance that merges the parts of the tokens in [`SpeedAdvice::rows`].
     pub merged: [f64; 2],
+    /// A step with guidance in 8-bit integers.
+    pub int8: f64,
     /// Decoding.
     pub decode: f64,
     /// Decoding in bands.
@@ -143,7 +151,7 @@ pub struct PartSeconds {
 impl PartSeconds {
     /// Seconds of an image.
     fn image(&self, switches: SpeedSwitches) -> f64 {
-        let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory } = switches;
+        let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory, int8 } = switches;
         let steps = if few_steps { FEW_STEPS } else { IMAGE_STEPS };
         let guided = if few_steps { 0 } else { (cfg_end * IMAGE_STEPS as f64).ceil() as usize };
         let merged = TOKEN_MERGING.iter().position(|part| *part == tome).map(|at| self.merged[at]);
@@ -155,6 +163,7 @@ impl PartSeconds {
         let step = merged.unwrap_or(self.step);
         let sampling = seconds(0, guided, step, self.shallow)
             + seconds(guided, steps, self.unguided, self.shallow * self.unguided / self.step);
+        let sampling = if int8 { sampling * self.int8 / self.step } else { sampling };
         let decode = match (taesd, low_memory) {
             (true, _) => self.taesd,
             (false, true) => self.decode_in_bands,
@@ -172,6 +181,7 @@ impl PartSeconds {
             "tome_step": TOKEN_MERGING.iter().zip(self.merged).map(|(part, seconds)| {
                 json!({ "tome": part, "seconds": seconds })
             }).collect::<Vec<_>>(),
+            "int8_step": self.int8,
             "decode": self.decode,
             "decode_in_bands": self.decode_in_bands,
             "decode_taesd": self.taesd,
@@ -191,7 +201,7 @@ impl SpeedAdvice {
     pub fn json(&self) -> Value {
         let finite = |decibels: f64| decibels.is_finite().then_some(decibels);
         let row = |row: &AdviceRow| {
-            let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory } = row.switches;
+            let SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory, int8 } = row.switches;
             json!({
                 "cache": cache,
                 "cfg_end": cfg_end,
@@ -199,6 +209,7 @@ impl SpeedAdvice {
                 "taesd": taesd,
                 "few_steps": few_steps,
                 "low_memory": low_memory,
+                "precision": if int8 { "int8" } else { "f32" },
                 "seconds": row.seconds,
                 "speed": self.speed(row),
                 "psnr_median": row.switches.likeness().and_then(|likeness| finite(likeness.median)),
@@ -235,11 +246,13 @@ pub fn advise(
     let mut timing = Timing { runs: options.runs, progress };
     let text = timing.stage(BenchStage::Text, options)?;
     let [step, unguided, shallow, merged @ ..] = unet_seconds(options, &mut timing)?;
+    let in_int8 = BenchOptions { precision: Precision::Int8, batch: CFG_BATCH, ..options.clone() };
+    let int8 = timing.stage(BenchStage::UNet, &in_int8)?;
     let decode = timing.stage(BenchStage::Vae, options)?;
     let in_bands = BenchOptions { vae_tiling: VaeTiling::Bands, ..options.clone() };
     let decode_in_bands = timing.stage(BenchStage::Vae, &in_bands)?;
     let taesd = taesd_seconds(options, &mut timing)?;
-    let parts = PartSeconds { text, step, unguided, shallow, merged, decode, decode_in_bands, taesd };
+    let parts = PartSeconds { text, step, unguided, shallow, merged, int8, decode, decode_in_bands, taesd };
     let row = |switches| AdviceRow { switches, seconds: parts.image(switches) };
     let rows = SpeedSwitches::all().into_iter().map(row).collect();
     Ok(SpeedAdvice { options: options.clone(), threads: parallel::threads(), parts, rows })
@@ -284,6 +297,7 @@ impl Timing<'_> {
     fn stage(&mut self, stage: BenchStage, options: &BenchOptions) -> Result<f64, AppError> {
         let label = match options.vae_tiling {
             VaeTiling::Bands => "VAE decode in bands".to_owned(),
+            VaeTiling::Off if options.precision == Precision::Int8 => "UNet, one CFG step in int8".to_owned(),
             VaeTiling::Off => stage.label(CFG_BATCH),
         };
         let forward = stage.load(options, &Device::Cpu)?;

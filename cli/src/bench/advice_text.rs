@@ -40,7 +40,7 @@ fn recommendation(advice: &SpeedAdvice) -> String {
 
 /// The flags of the program.
 fn flags(switches: &SpeedSwitches) -> String {
-    let &SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory } = switches;
+    let &SpeedSwitches { cache, cfg_end, tome, taesd, few_steps, low_memory, int8 } = switches;
     let mut flags = Vec::new();
     if few_steps {
         flags.push("a model for 4 steps".to_owned());
@@ -50,6 +50,9 @@ fn flags(switches: &SpeedSwitches) -> String {
     }
     if cfg_end < 1.0 {
         flags.push(format!("--cfg-end {cfg_end}"));
+    }
+    if int8 {
+        flags.push("--precision int8".to_owned());
     }
     if tome > 0.0 {
         flags.push(format!("--tome {tome}"));
@@ -106,6 +109,7 @@ mod tests {
             unguided: 5.0,
             shallow: 4.0,
             merged: [8.0, 7.0],
+            int8: 6.0,
             decode: 9.0,
             decode_in_bands: 12.0,
             taesd: 2.0,
@@ -119,6 +123,8 @@ mod tests {
             "--cache 2                                105.0 s   2.00 x  ",
             "--cfg-end 0.6  ",
             "--tome 0.5  ",
+            "--precision int8  ",
+            "--cache 2 --precision int8  ",
             "--taesd FILE  ",
             "--cache 2 --cfg-end 0.8  ",
             "--cache 3 --cfg-end 0.8 --taesd FILE  ",
