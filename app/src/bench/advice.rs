@@ -90,9 +90,10 @@ pub struct Likeness {
     pub worst: f64,
 }
 
-/// Interval of the cache, end of the guidance, part of merged tokens and 8-bit integers, with what `docs/speed.md` says of them.
-const LIKENESS: [((usize, f64, f64, bool), Likeness); 9] = [
+/// Interval of the cache, end of the guidance, part of merged tokens and 8-bit integers, with what `docs/speed.md` and `docs/performance.md` say of them.
+const LIKENESS: [((usize, f64, f64, bool), Likeness); 10] = [
     ((1, 1.0, 0.0, true), Likeness { median: 52.3, worst: 47.0 }),
+    ((2, 1.0, 0.0, true), Likeness { median: 47.0, worst: 37.0 }),
     ((1, 1.0, 0.0, false), Likeness { median: f64::INFINITY, worst: f64::INFINITY }),
     ((2, 1.0, 0.0, false), Likeness { median: 53.5, worst: 43.8 }),
     ((3, 1.0, 0.0, false), Likeness { median: 52.2, worst: 45.3 }),
@@ -383,6 +384,7 @@ mod tests {
         unguided: 5.0,
         shallow: 4.0,
         merged: [8.0, 7.0],
+        int8: 6.0,
         decode: 9.0,
         decode_in_bands: 12.0,
         taesd: 2.0,
@@ -398,6 +400,7 @@ mod tests {
         assert_eq!(seconds(SpeedSwitches { cache: 3, ..none }), 10.0 + 70.0 + 13.0 * 4.0);
         assert_eq!(seconds(SpeedSwitches { cfg_end: 0.6, ..none }), 10.0 + 120.0 + 40.0);
         assert_eq!(seconds(SpeedSwitches { tome: 0.5, ..none }), 10.0 + 140.0);
+        assert!((seconds(SpeedSwitches { int8: true, ..none }) - 130.0).abs() < 1e-9);
         assert_eq!(seconds(SpeedSwitches { taesd: true, ..none }), 203.0);
         assert_eq!(seconds(SpeedSwitches { low_memory: true, ..none }), 213.0);
         assert_eq!(seconds(SpeedSwitches { few_steps: true, ..none }), 10.0 + 20.0);
