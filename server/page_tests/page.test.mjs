@@ -79,8 +79,9 @@ const drop = (page, name, type, bytes) =>
 for (const view of [WIDE, PHONE]) {
   const at = `at ${view.width} pixels`;
 
+  // As many steps as a busy machine needs to show some of them.
   test(`draws with previews ${at}`, async () =>
-    onPage("", view, async (page) => {
+    onPage("#/draw?steps=100", view, async (page) => {
       await page.evaluate(() => {
         window.previews = new Set();
         new MutationObserver(() => {
@@ -89,9 +90,9 @@ for (const view of [WIDE, PHONE]) {
         }).observe(document.body, { subtree: true, childList: true, attributes: true });
       });
       await draw(page, "a red apple");
-      assert.ok((await page.evaluate(() => window.previews.size)) >= 3);
-      await page.waitForFunction(() => document.querySelector("figure.result img")?.naturalWidth > 0);
-      assert.match(page.url(), /#\/draw\?prompt=a\+red\+apple/);
+      await page.waitForFunction(() => window.previews.size >= 3);
+      await page.waitForFunction(() => !document.querySelector("img.live") && document.querySelector("figure.result img")?.naturalWidth > 0);
+      assert.match(page.url(), /#\/draw\?.*prompt=a\+red\+apple/);
       await shot(page, `draw-${view.width}`);
     }));
 
