@@ -28,6 +28,7 @@ trap stop EXIT
 
 export MODELS_DIR=$folder/models
 mkdir "$MODELS_DIR"
+: >"$folder/log"
 "$binary" serve --listen 127.0.0.1:0 --device cpu --output-dir "$folder/images" --state-dir "$folder/state" \
     --models-dir "$MODELS_DIR" >"$folder/log" 2>&1 &
 server=$!
