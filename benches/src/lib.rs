@@ -9,6 +9,7 @@
 //! - [`schedule`]: the noise-schedule buffers that the original single-file checkpoints carry along.
 //! - [`synth`]: writes the safetensors bytes.
 //! - [`growth`]: asserts that work grows no faster than its input, for tests of parsers.
+//! - [`likeness`]: how near images are to each other.
 //!
 //! ```
 //! use latent_benches::{DType, Manifest, synth};
@@ -34,6 +35,7 @@ struct Prompts;
 
 pub mod error;
 pub mod growth;
+pub mod likeness;
 pub mod manifest;
 pub mod rule;
 pub mod schedule;

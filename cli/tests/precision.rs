@@ -1,6 +1,7 @@
 //! What the CPU multiplies in.
 
 use crate::common::{Room, read_png, synthetic};
+use latent_benches::likeness::psnr;
 
 const IMAGE: [&str; 10] =
     ["txt2img", "a red apple", "-s", "7", "--steps", "3", "--device", "cpu", "--precision", "f32"];
@@ -22,9 +23,7 @@ fn an_image_in_another_precision_is_almost_the_same_and_says_so() {
     for precision in ["bf16", "int8"] {
         let (pixels, device) = draw(&room, precision, &[]);
         assert_eq!(device, format!("cpu {precision}"));
-        let squares = exact.iter().zip(&pixels).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
-        let error = squares.sum::<f64>() / exact.len() as f64;
-        let psnr = 10.0 * (255.0 * 255.0 / error).log10();
+        let psnr = psnr(&exact, &pixels);
         assert!(pixels != exact && psnr > 25.0, "{precision}: {psnr} dB");
         // Drawn again as it was, whatever is the best here.
         let shown = room.succeeds(&["replay", "out.png", "-o", "again.png"]);

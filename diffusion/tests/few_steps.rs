@@ -1,5 +1,6 @@
 //! Steps without guidance (`guidance_end`) and steps that take over the coarse levels (`cache_interval`).
 
+use latent_benches::likeness::psnr;
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::controlnet::ControlNetResiduals;
 use latent_diffusion::families::Model;
@@ -222,12 +223,6 @@ fn image(prompt: &str, settings: &Settings) -> Image {
     demo().text_to_image(prompt, "", settings, go_on).unwrap().remove(0)
 }
 
-/// Signal-to-noise ratio of two images in dB, where 255 is the signal (PSNR).
-fn likeness(a: &Image, b: &Image) -> f64 {
-    let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
-    10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
-}
-
 /// docs/performance.md has the figures over more images.
 #[test]
 fn images_stay_near() {
@@ -235,12 +230,12 @@ fn images_stay_near() {
     let of = |prompt, end, interval| image(prompt, &settings(end, interval).with_steps(20));
     let exact = PROMPTS.map(|prompt| of(prompt, 1.0, 1));
     // What another image has in common: most of it is background.
-    let other = likeness(&exact[0], &exact[1]);
+    let other = psnr(&exact[0].rgb, &exact[1].rgb);
     for (end, interval, least) in [(1.0, 2, 24.0), (1.0, 3, 20.0), (0.7, 1, 20.0)] {
         let all: Vec<f64> = PROMPTS
             .iter()
             .zip(&exact)
-            .map(|(prompt, exact)| likeness(exact, &of(prompt, end, interval)))
+            .map(|(prompt, exact)| psnr(&exact.rgb, &of(prompt, end, interval).rgb))
             .collect();
         let mean = all.iter().sum::<f64>() / all.len() as f64;
         assert!(mean > least && mean > other + 5.0, "{end} {interval}: {all:?}, another image: {other}");

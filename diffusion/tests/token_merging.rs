@@ -1,5 +1,6 @@
 //! Token merging (`token_merging`): what it saves and changes, and what it leaves.
 
+use latent_benches::likeness::psnr;
 use latent_diffusion::controlnet::{ControlNet, ControlNetConfig};
 use latent_diffusion::families::published;
 use latent_diffusion::loader::Checkpoint;
@@ -172,20 +173,15 @@ fn image(prompt: &str, ratio: f64) -> Image {
     demo().text_to_image(prompt, "", &settings, go_on).unwrap().remove(0)
 }
 
-/// Signal-to-noise ratio of two images in dB, where 255 is the signal (PSNR).
-fn likeness(a: &Image, b: &Image) -> f64 {
-    let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
-    10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
-}
-
 /// docs/speed.md has the figures over more images.
 #[test]
 fn images_stay_near() {
     const PROMPTS: [&str; 3] = ["a red apple", "a yellow star", "a blue book"];
     let exact = PROMPTS.map(|prompt| image(prompt, 0.0));
-    let other = likeness(&exact[0], &exact[1]);
+    let other = psnr(&exact[0].rgb, &exact[1].rgb);
     for ratio in [0.2, 0.5] {
-        let near = PROMPTS.iter().zip(&exact).map(|(prompt, exact)| likeness(exact, &image(prompt, ratio)));
+        let near =
+            PROMPTS.iter().zip(&exact).map(|(prompt, exact)| psnr(&exact.rgb, &image(prompt, ratio).rgb));
         let mean = near.sum::<f64>() / PROMPTS.len() as f64;
         eprintln!("{ratio}: {mean:.1} dB, another image {other:.1}");
         assert!(mean > other + 5.0, "{ratio}: {mean}, another image: {other}");

@@ -3,6 +3,7 @@
 use super::models::{self, model};
 use super::{Room, assert_same, contents, draw};
 use half::f16;
+use latent_benches::likeness::psnr;
 use latent_diffusion::convert::{ConvertOptions, OutputLayout};
 use latent_diffusion::loader::{Checkpoint, DType, block_storage};
 use latent_diffusion::lora::{Lora, Strength};
@@ -158,12 +159,6 @@ fn a_lora_is_merged_onto_blocks() {
     }
 }
 
-/// Signal-to-noise ratio of two images in dB, where 255 is the signal (PSNR).
-fn likeness(a: &Image, b: &Image) -> f64 {
-    let squares: f64 = a.rgb.iter().zip(&b.rgb).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
-    10.0 * (255f64.powi(2) * a.rgb.len() as f64 / squares).log10()
-}
-
 #[test]
 fn the_demo_models_images_are_hardly_others() {
     let room = Room::new();
@@ -180,7 +175,7 @@ fn the_demo_models_images_are_hardly_others() {
     };
     drop(file);
     for prompt in ["a red apple", "a yellow star", "a blue book"] {
-        let like = likeness(&image(demo(), prompt), &image(room.open("blocks.safetensors"), prompt));
+        let like = psnr(&image(demo(), prompt).rgb, &image(room.open("blocks.safetensors"), prompt).rgb);
         // 40 to 57 dB over 32 images of 20 steps: docs/convert.md.
         assert!(like > 36.0 && like.is_finite(), "{prompt}: {like:.1} dB");
     }

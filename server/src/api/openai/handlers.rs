@@ -71,13 +71,7 @@ pub(super) async fn edit(
     uri: Uri,
     fields: RequestFields,
 ) -> Result<Response, OpenAiError> {
-    let asker = Asker::of(client, &headers, &uri);
-    let decoding = inputs::decoding().await?;
-    run(state, asker, move |state| {
-        let _decoding = decoding;
-        inputs::edit(state, fields)
-    })
-    .await
+    redraw(state, Asker::of(client, &headers, &uri), move |state| inputs::edit(state, fields)).await
 }
 
 /// Draw images like another one
@@ -93,13 +87,7 @@ pub(super) async fn vary(
     uri: Uri,
     fields: RequestFields,
 ) -> Result<Response, OpenAiError> {
-    let asker = Asker::of(client, &headers, &uri);
-    let decoding = inputs::decoding().await?;
-    run(state, asker, move |state| {
-        let _decoding = decoding;
-        inputs::vary(state, fields)
-    })
-    .await
+    redraw(state, Asker::of(client, &headers, &uri), move |state| inputs::vary(state, fields)).await
 }
 
 /// Makes a job, waits for its end and answers with its images. A client that goes away cancels it.
@@ -120,4 +108,18 @@ async fn run(
     let record = JobWait::submit(state.queue.clone(), new).await?.ended().await?;
     let answer = blocking(move || images_answer(&state, &record, &style, &asker.base)).await?;
     Ok(Json(answer).into_response())
+}
+
+/// The same for a job that begins with images, which are decoded when there is room for them.
+async fn redraw(
+    state: ServerState,
+    asker: Asker,
+    make: impl FnOnce(&ServerState) -> Result<(JobRequest, AnswerStyle), ApiError> + Send + 'static,
+) -> Result<Response, OpenAiError> {
+    let decoding = inputs::decoding().await?;
+    run(state, asker, move |state| {
+        let _decoding = decoding;
+        make(state)
+    })
+    .await
 }
