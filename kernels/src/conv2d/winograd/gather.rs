@@ -7,9 +7,12 @@ use crate::group_norm::Norm;
 use crate::simd::{Isa, MAX_LANES};
 use crate::simd::{Simd, SimdOp, prefetch, silu};
 use std::cell::RefCell;
+use std::ops::Range;
 
-/// Channels that a task copies and transforms.
-pub(super) const CHANNELS: usize = 64;
+/// Channels that a task copies and transforms at most.
+pub(super) const CHANNELS: usize = 80;
+/// The same where a part has more of them.
+pub(super) const CHANNELS_OF_LONG_PART: usize = 64;
 
 /// How many pixels ahead the input is prefetched.
 const PREFETCH_DISTANCE: usize = 6;
@@ -29,21 +32,22 @@ pub(super) struct Planes {
     pub(super) plane: usize,
 }
 
-/// Writes the transform of a strip's channels `channel..channel + 64` (zeros past the last, up to a whole panel).
+/// Writes the transform of some channels of a strip, at most [`CHANNELS`] (zeros past the last, up to a whole panel).
 ///
 /// # Safety
-/// - `to` is valid for writes of the strip's tiles, each of at most 64 channels up to `to.stride`, in 36 planes.
+/// - `to` is valid for writes of the strip's tiles, each of these channels rounded up to a whole panel, in 36 planes.
 /// - No other task accesses them meanwhile.
 pub(super) unsafe fn strip(
     isa: Isa,
     conv: &Convolution<'_>,
     weight: &ConvWeight,
     strip: Strip,
-    channel: usize,
+    channels: Range<usize>,
     to: Planes,
 ) {
-    let width = CHANNELS.min(to.stride - channel);
-    let real = width.min(weight.in_channels() - channel);
+    let (channel, real) = (channels.start, channels.len());
+    let width = real.next_multiple_of(MAX_LANES);
+    assert!(width <= CHANNELS && channels.end <= weight.in_channels());
     COPY.with_borrow_mut(|copy| {
         copy.resize(IN * (STRIP * OUT + 2) * CHANNELS, 0.0);
         isa.run(CopyStrip { conv, weight, strip, channel, real, width, copy });

@@ -4,7 +4,7 @@
 //! tiles each thread takes blocks of its own, else all threads share a block. For a block:
 //!
 //! 1. **Input** ([`gather`]): each strip of tiles is copied with its border, normalised on the way if asked for, and
-//!    transformed to `V` `[36][tiles][channels]`.
+//!    transformed to `V` `[36][tiles][channels]`, or `[parts][36][tiles][channels of a part]`.
 //! 2. **Products**: a task takes one panel of 16 outputs, or two where the micro-kernel multiplies two at once. For a part
 //!    of the channels it transforms the filters from their own dtype to `U` `[36][channels][16]`, which fits L2 (all
 //!    filters, transformed, would take 4 times the model's memory and more), and adds `V U` to `M` `[36][tiles][16]` with
@@ -14,6 +14,7 @@
 //! `V` is read from the last-level cache, `U` and `M` from L2; none is ever written out. The parts of a sum depend on
 //! the channels and the instruction set alone, so a result does not depend on threads, batch or block.
 
+mod blocking;
 mod gather;
 mod scatter;
 mod transform;
@@ -27,6 +28,7 @@ use crate::gemm::micro::ProductBlock;
 use crate::gemm::single_precision::SinglePrecision;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
+use blocking::{Blocking, VLayout, sum_part, v_part};
 use gather::Planes;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -39,19 +41,13 @@ const MIN_CHANNELS: usize = 16;
 const V_BYTES: usize = 8 << 20;
 /// Bytes of `V` of a block that a thread has for itself: about a core's share of the last-level cache.
 const OWN_BYTES: usize = 4 << 20;
-/// Maximum tiles of a block: `M` takes 2.3 KB for each tile and panel. A multiple of the rows of the micro-kernel's tile on
-/// every instruction set; 128, which is not a multiple of 6, took up to a fifth more time.
-const MAX_TILES: usize = 96;
 /// Minimum tiles of a block: a filter's transform costs as much as its products with about five tiles.
 const MIN_TILES: usize = 48;
 /// Maximum channels of a part of the sum, for all panels together: `U` takes 2.3 KB for each.
 const PART: usize = 160;
-/// Minimum tiles of a block that a thread has for itself. With fewer it is better to share a block and to transform each
-/// filter once.
-const MIN_OWN_TILES: usize = 64;
 /// Taps of a filter.
 const TAPS: usize = 9;
-/// Tiles of a strip; its copy of 64 channels takes 100 KB.
+/// Tiles of a strip; its copy of 64 to 80 channels takes 100 to 127 KB.
 const STRIP: usize = 16;
 /// Unused values between the planes of neighbouring points. Without them the 36 lines that a transform writes at once would
 /// be a multiple of 4096 bytes apart, in the same set of L1.
@@ -97,8 +93,49 @@ struct Scratch {
 
 /// Convolves. The caller has checked all lengths.
 pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
-    let [batch, ..] = conv.size();
+    conv2d_with(Blocking::of_this_cpu(), isa, conv, weight, out);
+}
+
+fn conv2d_with(blocking: Blocking, isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out: &mut [f32]) {
     let (rows, out_width) = conv.wanted(weight);
+    let strips = strips(conv, rows.start..rows.end, out_width);
+    let run = WinogradRun {
+        isa,
+        kernels: SinglePrecision::kernels(isa),
+        conv,
+        weight,
+        part: v_part(blocking, isa, weight),
+        output: scatter::WinogradOutput {
+            out: SharedMut::new(out),
+            rows,
+            width: out_width,
+            channels: weight.out_channels(),
+            bias: conv.bias,
+            residual: conv.residual,
+            accumulate: conv.accumulate,
+        },
+    };
+    let tiles: usize = strips.iter().map(|strip| strip.tiles).sum();
+    let tile_bytes = POINTS * weight.in_channels().next_multiple_of(PANEL) * size_of::<f32>();
+    let threads = parallel::threads();
+    let Blocking { max_tiles, min_own_tiles, .. } = blocking;
+    // A block for each thread: what a thread gathers stays in its own caches.
+    let own = (OWN_BYTES / tile_bytes).min(max_tiles);
+    if own >= min_own_tiles && tiles >= threads * min_own_tiles {
+        let count = tiles.div_ceil(own).next_multiple_of(threads).min(strips.len());
+        parallel::for_each(count, |i| run.block(&strips[part(strips.len(), count, i)], 1));
+    } else {
+        let max_tiles = (V_BYTES / tile_bytes).clamp(MIN_TILES, max_tiles);
+        let count = tiles.div_ceil(max_tiles).min(strips.len());
+        for i in 0..count {
+            run.block(&strips[part(strips.len(), count, i)], threads);
+        }
+    }
+}
+
+/// The strips of some rows of the output.
+fn strips(conv: &Convolution<'_>, rows: Range<usize>, out_width: usize) -> Vec<Strip> {
+    let [batch, ..] = conv.size();
     let mut strips = Vec::new();
     for image in 0..batch {
         for y in (rows.start..rows.end).step_by(OUT) {
@@ -111,38 +148,7 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
             }
         }
     }
-    let stride = weight.in_channels().next_multiple_of(PANEL);
-    let run = WinogradRun {
-        isa,
-        kernels: SinglePrecision::kernels(isa),
-        conv,
-        weight,
-        stride,
-        output: scatter::WinogradOutput {
-            out: SharedMut::new(out),
-            rows,
-            width: out_width,
-            channels: weight.out_channels(),
-            bias: conv.bias,
-            residual: conv.residual,
-            accumulate: conv.accumulate,
-        },
-    };
-    let tiles: usize = strips.iter().map(|strip| strip.tiles).sum();
-    let tile_bytes = POINTS * stride * size_of::<f32>();
-    let threads = parallel::threads();
-    // A block for each thread: what a thread gathers stays in its own caches.
-    let own = (OWN_BYTES / tile_bytes).min(MAX_TILES);
-    if own >= MIN_OWN_TILES && tiles >= threads * MIN_OWN_TILES {
-        let count = tiles.div_ceil(own).next_multiple_of(threads).min(strips.len());
-        parallel::for_each(count, |i| run.block(&strips[part(strips.len(), count, i)], 1));
-    } else {
-        let max_tiles = (V_BYTES / tile_bytes).clamp(MIN_TILES, MAX_TILES);
-        let count = tiles.div_ceil(max_tiles).min(strips.len());
-        for i in 0..count {
-            run.block(&strips[part(strips.len(), count, i)], threads);
-        }
-    }
+    strips
 }
 
 /// Part `i` of `count` parts of about the same size.
@@ -156,8 +162,8 @@ struct WinogradRun<'a> {
     kernels: &'static KernelSetOf<SinglePrecision>,
     conv: &'a Convolution<'a>,
     weight: &'a ConvWeight,
-    /// Values from a tile of `V` to the next: the channels, rounded up to whole vectors.
-    stride: usize,
+    /// Channels of a part of `V`.
+    part: usize,
     output: scatter::WinogradOutput<'a>,
 }
 
@@ -170,14 +176,15 @@ impl WinogradRun<'_> {
                 (0..strip.tiles).map(|i| TilePosition { x: strip.first.x + i * OUT, ..strip.first })
             })
             .collect();
-        let plane = positions.len() * self.stride + PLANE_GAP;
+        let layout = VLayout::new(self.part, positions.len());
+        let channels = self.weight.in_channels();
         let for_each = |tasks: usize, f: &(dyn Fn(usize) + Sync)| {
             if threads > 1 { parallel::for_each(tasks, f) } else { (0..tasks).for_each(f) }
         };
         // Not borrowed while other tasks may run on this thread.
         let mut v = V.take();
-        if v.len() < POINTS * plane {
-            v.resize(POINTS * plane, 0.0);
+        if v.len() < layout.len(channels) {
+            v.resize(layout.len(channels), 0.0);
         }
         let starts: Vec<usize> = strips
             .iter()
@@ -186,16 +193,16 @@ impl WinogradRun<'_> {
                 Some(*tiles - strip.tiles)
             })
             .collect();
-        let parts = self.stride.div_ceil(gather::CHANNELS);
+        let chunks = layout.chunks(channels);
         let shared = SharedMut::new(&mut v);
-        for_each(strips.len() * parts, &|index| {
-            let (strip, part) = (index / parts, index % parts);
-            let channel = part * gather::CHANNELS;
+        for_each(strips.len() * chunks.len(), &|index| {
+            let (strip, chunk) = (index / chunks.len(), &chunks[index % chunks.len()]);
+            let at = layout.offset(0, chunk.start) + starts[strip] * layout.stride;
             // SAFETY: each task has tiles or channels of its own, within the buffer sized above.
             unsafe {
-                let first = shared.get().add(starts[strip] * self.stride + channel);
-                let to = Planes { first, stride: self.stride, plane };
-                gather::strip(self.isa, self.conv, self.weight, strips[strip], channel, to);
+                let first = shared.get().add(at);
+                let to = Planes { first, stride: layout.stride, plane: layout.plane };
+                gather::strip(self.isa, self.conv, self.weight, strips[strip], chunk.clone(), to);
             }
         });
         // As many panels as the kernel multiplies at once. Where there are more threads than groups, each takes a part of the
@@ -208,7 +215,7 @@ impl WinogradRun<'_> {
             let first = index / splits * group;
             let panels = first..panels.min(first + group);
             let tiles = part(positions.len(), splits, index % splits);
-            SCRATCH.with_borrow_mut(|scratch| self.outputs(panels, &positions, tiles, plane, &v, scratch));
+            SCRATCH.with_borrow_mut(|scratch| self.outputs(panels, &positions, tiles, layout, &v, scratch));
         });
         V.set(v);
     }
@@ -219,22 +226,23 @@ impl WinogradRun<'_> {
         panels: Range<usize>,
         positions: &[TilePosition],
         tiles: Range<usize>,
-        v_plane: usize,
+        layout: VLayout,
         v: &[f32],
         scratch: &mut Scratch,
     ) {
         let Scratch { filters, u, m, rows } = scratch;
         let channels = self.weight.in_channels();
-        let part = channels.div_ceil(channels.div_ceil(PART / panels.len()));
+        let part = sum_part(channels, panels.len());
         let m_plane = tiles.len() * panels.len() * PANEL + PLANE_GAP;
         let u_plane = part * panels.len() * PANEL + PLANE_GAP;
         filters.resize(TAPS * part * PANEL, 0.0);
         m.resize(POINTS * m_plane, 0.0);
         u.grow(POINTS * u_plane);
-        assert!(v_plane >= tiles.end * self.stride && v.len() >= POINTS * v_plane && channels <= self.stride);
+        assert!(layout.plane >= tiles.end * layout.stride && v.len() >= layout.len(channels));
+        assert!(layout.part == part || layout.part >= channels, "a part of the sum is in one part of V");
         rows.clear();
         for tile in tiles.start..tiles.end + MAX_ROWS {
-            rows.push(v[tile.min(tiles.end - 1) * self.stride..].as_ptr());
+            rows.push(v[tile.min(tiles.end - 1) * layout.stride..].as_ptr());
         }
         for from in (0..channels).step_by(part) {
             let len = part.min(channels - from);
@@ -247,9 +255,14 @@ impl WinogradRun<'_> {
                 let (u, m) = (&u[point * u_plane..][..u_plane], &mut m[point * m_plane..][..m_plane]);
                 let width = panels.len() * PANEL;
                 assert!(u.len() >= len * width && m.len() >= tiles.len() * width);
-                let offset = point * v_plane + from;
                 let block = ProductBlock {
-                    lhs: RowPointers { lists: rows.as_ptr(), list_stride: 0, offset, pieces: 1, len },
+                    lhs: RowPointers {
+                        lists: rows.as_ptr(),
+                        list_stride: 0,
+                        offset: layout.offset(point, from),
+                        pieces: 1,
+                        len,
+                    },
                     row_count: tiles.len(),
                     panel: u.as_ptr(),
                     panel_stride: len * PANEL,
@@ -305,6 +318,40 @@ impl SimdOp for TransformFilters<'_> {
                 for (x, value) in row.into_iter().enumerate() {
                     // SAFETY: a vector at `at` in plane `6 y + x`, all of which are in `u`.
                     unsafe { s.store_ptr(u.add((y * IN + x) * plane + at), value) };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Padding;
+    use super::*;
+    use crate::testing::{random, to_bytes};
+    use crate::{DType, WeightBytes};
+
+    #[test]
+    fn no_bit_depends_on_the_blocking() {
+        // Channels of one, two and seven parts, and panels that are no multiple of two.
+        for [height, width, inputs, outputs] in [[33, 70, 20, 33], [18, 40, 150, 64], [9, 66, 512, 48]] {
+            let bytes = to_bytes(&random(1, outputs * inputs * TAPS), DType::F16);
+            let weight =
+                ConvWeight::new(WeightBytes::new(DType::F16, &bytes), outputs, inputs, 3, 1, Padding::all(1));
+            let x = random(2, 2 * height * width * inputs);
+            let conv = Convolution::plain(&x, [2, height, width]);
+            for isa in Isa::available() {
+                let run = |blocking| {
+                    let mut out = vec![f32::NAN; 2 * height * width * outputs];
+                    conv2d_with(blocking, isa, &conv, &weight, &mut out);
+                    out
+                };
+                let expected = run(Blocking { max_tiles: 96, min_own_tiles: 64, is_by_part: false });
+                for (max_tiles, min_own_tiles, is_by_part) in
+                    [(48, 40, true), (48, 8, true), (96, 64, true), (48, 40, false)]
+                {
+                    let blocking = Blocking { max_tiles, min_own_tiles, is_by_part };
+                    assert!(run(blocking) == expected, "{isa} {inputs}->{outputs} {blocking:?}");
                 }
             }
         }
