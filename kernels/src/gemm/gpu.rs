@@ -9,6 +9,7 @@ mod pack;
 pub(crate) mod run;
 pub(crate) mod tile;
 
+pub(crate) use pack::COLUMNS;
 pub use pack::PackedWeight;
 
 use crate::gpu::{Array, GpuError, Shader, ShaderVariant, prelude};
@@ -91,6 +92,7 @@ pub(crate) fn matrices(
     pixels: usize,
     out: &mut Array,
 ) -> Result<(), GpuError> {
+    let weight = &weight.ready()?;
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
     assert!(x.len().is_multiple_of(inputs), "{} values are not rows of {inputs}", x.len());
     let rows = x.len() / inputs;
