@@ -1,7 +1,7 @@
 //! IQ4_NL: blocks of 32 values of 4 bits, each the place of a value in a table, that share a scale of 16 bits. 4.5 bits a
 //! value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
+use super::parts::{MAX_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -59,7 +59,7 @@ impl BlockFormat for Iq4Nl {
     const DTYPE: DType = DType::IQ4_NL;
     const BLOCK: usize = 32;
     const BYTES: usize = 18;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         let values: &[f32; Self::BLOCK] = values.try_into().expect("a block");

@@ -2,7 +2,7 @@
 //! a value.
 
 use super::iq4_nl::{self, TABLE};
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
+use super::parts::{MAX_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -29,7 +29,7 @@ impl BlockFormat for Iq4Xs {
     const DTYPE: DType = DType::IQ4_XS;
     const BLOCK: usize = 256;
     const BYTES: usize = 136;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -3,7 +3,7 @@
 use half::f16;
 
 /// The largest magnitude that the formats of less than eight bits are made for: that of a half, which is their scale.
-pub(super) const LARGEST_HALF: f32 = 65504.0;
+pub(super) const MAX_HALF: f32 = 65504.0;
 
 /// The half at a place of a block.
 ///

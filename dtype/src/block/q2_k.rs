@@ -1,7 +1,7 @@
 //! Q2_K: blocks of 256 values of 2 bits in sixteen groups, each with a scale and an offset of 4 bits. 2.625 bits a value.
 
 use super::k_scales::{self, Groups};
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at};
+use super::parts::{MAX_HALF, first_unless_finite, half_at};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -35,7 +35,7 @@ impl BlockFormat for Q2K {
     const DTYPE: DType = DType::Q2_K;
     const BLOCK: usize = 256;
     const BYTES: usize = 84;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -1,6 +1,6 @@
 //! Q3_K: blocks of 256 values of 3 bits in sixteen groups, each with a scale of 6 bits. 3.4375 bits a value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at};
+use super::parts::{MAX_HALF, first_unless_finite, half_at};
 use super::q2_k::place;
 use super::{BlockFormat, k_scales, search};
 use crate::DType;
@@ -31,7 +31,7 @@ impl BlockFormat for Q3K {
     const DTYPE: DType = DType::Q3_K;
     const BLOCK: usize = 256;
     const BYTES: usize = 110;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -1,6 +1,6 @@
 //! Q4_1: blocks of 32 values of 4 bits that share a scale and an offset of 16 bits each. 5 bits a value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
+use super::parts::{MAX_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -15,7 +15,7 @@ impl BlockFormat for Q4_1 {
     const DTYPE: DType = DType::Q4_1;
     const BLOCK: usize = 32;
     const BYTES: usize = 20;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         let values: &[f32; Self::BLOCK] = values.try_into().expect("a block");

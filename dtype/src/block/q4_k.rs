@@ -1,7 +1,7 @@
 //! Q4_K: blocks of 256 values of 4 bits in eight groups, each with a scale and an offset of 6 bits. 4.5 bits a value.
 
 use super::k_scales::{self, Groups, pair, put_pairs};
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at};
+use super::parts::{MAX_HALF, first_unless_finite, half_at};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -28,7 +28,7 @@ impl BlockFormat for Q4K {
     const DTYPE: DType = DType::Q4_K;
     const BLOCK: usize = 256;
     const BYTES: usize = 144;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -1,6 +1,6 @@
 //! Q5_0: blocks of 32 values of 5 bits that share a scale of 16 bits. 5.5 bits a value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
+use super::parts::{MAX_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
 use super::{BlockFormat, search};
 use crate::DType;
 
@@ -39,7 +39,7 @@ impl BlockFormat for Q5_0 {
     const DTYPE: DType = DType::Q5_0;
     const BLOCK: usize = 32;
     const BYTES: usize = 22;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         let values: &[f32; Self::BLOCK] = values.try_into().expect("a block");

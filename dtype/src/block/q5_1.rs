@@ -1,6 +1,6 @@
 //! Q5_1: blocks of 32 values of 5 bits that share a scale and an offset of 16 bits each. 6 bits a value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
+use super::parts::{MAX_HALF, first_unless_finite, half_at, nibble, put_half, put_nibbles};
 use super::q5_0::{fifth_bit, fifth_bits, numbers};
 use super::{BlockFormat, search};
 use crate::DType;
@@ -16,7 +16,7 @@ impl BlockFormat for Q5_1 {
     const DTYPE: DType = DType::Q5_1;
     const BLOCK: usize = 32;
     const BYTES: usize = 24;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         let values: &[f32; Self::BLOCK] = values.try_into().expect("a block");

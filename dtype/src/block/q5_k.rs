@@ -1,7 +1,7 @@
 //! Q5_K: blocks of 256 values of 5 bits in eight groups, each with a scale and an offset of 6 bits. 5.5 bits a value.
 
 use super::k_scales::{self, Groups, put_pairs};
-use super::parts::{LARGEST_HALF, first_unless_finite};
+use super::parts::{MAX_HALF, first_unless_finite};
 use super::q4_k::group_scales;
 use super::{BlockFormat, search};
 use crate::DType;
@@ -22,7 +22,7 @@ impl BlockFormat for Q5K {
     const DTYPE: DType = DType::Q5_K;
     const BLOCK: usize = 256;
     const BYTES: usize = 176;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -1,6 +1,6 @@
 //! Q6_K: blocks of 256 values of 6 bits in sixteen groups, each with a scale of 8 bits. 6.5625 bits a value.
 
-use super::parts::{LARGEST_HALF, first_unless_finite, half_at};
+use super::parts::{MAX_HALF, first_unless_finite, half_at};
 use super::{BlockFormat, k_scales, search};
 use crate::DType;
 
@@ -36,7 +36,7 @@ impl BlockFormat for Q6K {
     const DTYPE: DType = DType::Q6_K;
     const BLOCK: usize = 256;
     const BYTES: usize = 210;
-    const MAX: f32 = LARGEST_HALF;
+    const MAX: f32 = MAX_HALF;
 
     fn quantize_block(values: &[f32], block: &mut [u8]) {
         assert_eq!((values.len(), block.len()), (Self::BLOCK, Self::BYTES), "a block");

@@ -7,6 +7,14 @@
 /// The values that are tried beside the plain scale, as parts of a number.
 const STEP: f32 = 0.1;
 
+/// The nearest whole number within limits, ties to even. Adding and subtracting a number whose unit is 1 rounds without a
+/// call into the system's library, which older processors need.
+#[inline(always)]
+fn nearest(value: f32, lowest: f32, highest: f32) -> f32 {
+    const UNITS: f32 = 12_582_912.0;
+    (value.clamp(lowest, highest) + UNITS) - UNITS
+}
+
 /// The scale with which `scale * number` is nearest to the values, the numbers from `lowest` (below zero) to `highest`. It is
 /// negative where the value of the largest magnitude is positive, as there is one number more below zero.
 pub(super) fn signed(values: &[f32], lowest: f32, highest: f32) -> f32 {
@@ -16,7 +24,7 @@ pub(super) fn signed(values: &[f32], lowest: f32, highest: f32) -> f32 {
         let inverse = (lowest + STEP * f32::from(step)) / extreme;
         let (mut products, mut squares) = (0.0, 0.0);
         for value in values {
-            let number = (value * inverse).round_ties_even().clamp(lowest, highest);
+            let number = nearest(value * inverse, lowest, highest);
             products += value * number;
             squares += number * number;
         }
@@ -59,7 +67,7 @@ pub(super) fn affine(values: &[f32], highest: f32, below: bool) -> (f32, f32) {
 fn fit_line(values: &[f32], low: f32, inverse: f32, highest: f32, below: bool) -> (f32, f32) {
     let (mut numbers, mut squares, mut sum, mut products) = (0.0, 0.0, 0.0, 0.0);
     for value in values {
-        let number = ((value - low) * inverse).round_ties_even().clamp(0.0, highest);
+        let number = nearest((value - low) * inverse, 0.0, highest);
         numbers += number;
         squares += number * number;
         sum += value;
@@ -77,7 +85,7 @@ pub(super) fn affine_error(values: &[f32], (scale, offset): (f32, f32), highest:
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     let mut error = 0.0;
     for value in values {
-        let number = ((value - offset) * inverse).round_ties_even().clamp(0.0, highest);
+        let number = nearest((value - offset) * inverse, 0.0, highest);
         let off = scale * number + offset - value;
         error += off * off;
     }
@@ -89,7 +97,7 @@ pub(super) fn signed_error(values: &[f32], scale: f32, lowest: f32, highest: f32
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     let mut error = 0.0;
     for value in values {
-        let number = (value * inverse).round_ties_even().clamp(lowest, highest);
+        let number = nearest(value * inverse, lowest, highest);
         let off = scale * number - value;
         error += off * off;
     }
@@ -103,12 +111,12 @@ pub(super) fn largest_magnitude(values: &[f32]) -> f32 {
 
 /// The number of a value in units of a scale: the nearest one in these limits; 0 where there is no scale.
 pub(super) fn number(value: f32, scale: f32, lowest: f32, highest: f32) -> i8 {
-    if scale == 0.0 { 0 } else { (value / scale).round_ties_even().clamp(lowest, highest) as i8 }
+    if scale == 0.0 { 0 } else { nearest(value / scale, lowest, highest) as i8 }
 }
 
 /// Of the whole numbers around `near` and within the limits, the one whose error is least.
 pub(super) fn best_near(near: f32, [lowest, highest]: [f32; 2], error: impl Fn(f32) -> f32) -> f32 {
-    let near = near.round_ties_even().clamp(lowest, highest);
+    let near = nearest(near, lowest, highest);
     let (mut best, mut least) = (near, error(near));
     for other in [near - 1.0, near + 1.0] {
         if (lowest..=highest).contains(&other) {

@@ -9,7 +9,6 @@ mod pack;
 pub(crate) mod run;
 pub(crate) mod tile;
 
-pub(crate) use pack::COLUMNS;
 pub use pack::PackedWeight;
 
 use crate::gpu::{Array, GpuError, Shader, ShaderVariant, prelude};

@@ -4,12 +4,13 @@
 //! Reading the blocks inside a product would repeat the work for each of its tiles.
 
 use crate::DType;
-use crate::gemm::gpu::COLUMNS;
 use crate::gpu::{Array, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
 /// Threads of a workgroup.
 const THREADS: usize = 256;
+/// Outputs of a panel.
+pub(crate) const COLUMNS: usize = 64;
 /// Values of a row that a thread has.
 const GROUP: usize = 32;
 

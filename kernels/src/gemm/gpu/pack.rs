@@ -4,13 +4,15 @@ use super::super::{PANEL, WeightMatrix};
 use crate::dtype::{DType, WeightBytes};
 use crate::gpu::{Array, Gpu, GpuError};
 use crate::parallel;
-use crate::quant::gpu::GpuBlocks;
+use crate::quant::gpu::{self, GpuBlocks};
 use crate::simd::Isa;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 /// Outputs of a panel.
 pub(crate) const COLUMNS: usize = 64;
+
+const _: () = assert!(COLUMNS == gpu::COLUMNS);
 
 /// The terms of a sum are padded to a multiple of this with zeros, so that shaders can read several at once.
 pub(crate) const TERMS: usize = 16;
