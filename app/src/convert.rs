@@ -11,11 +11,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The layout that an output's name asks for: a single file if it ends in `.safetensors`, or else a folder.
+/// The layout that an output's name asks for: a single file if it ends in `.safetensors` or `.gguf`, or else a folder.
 #[must_use]
 pub fn layout_of(output: &Path) -> OutputLayout {
     match output.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("safetensors") => OutputLayout::Single,
+        Some(extension) if extension.eq_ignore_ascii_case("gguf") => OutputLayout::Gguf,
         _ => OutputLayout::Folder,
     }
 }

@@ -14,6 +14,7 @@ fn seeds_are_written() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (target, seeds) in [
         ("header", headers()),
+        ("gguf", ggufs()),
         ("folder", folders()),
         ("lora", loras()),
         ("tokenizer", texts()),
@@ -93,6 +94,53 @@ fn headers() -> Seeds {
     }
     seeds.push(("a-file".into(), [&[0, 2, 0, 0, 0, 0, 0, 0, 0], &b"{}"[..]].concat()));
     seeds.push(("a-pointer".into(), b"\0version https://git-lfs.github.com/spec/v1\nsize 5\n".to_vec()));
+    seeds
+}
+
+/// The first byte is 1: the rest follows magic and version.
+fn ggufs() -> Seeds {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let entry = |key: &str, kind: u32, value: &[u8]| [&text(key)[..], &kind.to_le_bytes(), value].concat();
+    let list = |key: &str, kind: u32, len: u64, values: &[u8]| {
+        entry(key, 9, &[&kind.to_le_bytes()[..], &len.to_le_bytes(), values].concat())
+    };
+    let tensor = |name: &str, dims: &[u64], kind: u32, offset: u64| {
+        let dims: Vec<u8> = dims.iter().flat_map(|dim| dim.to_le_bytes()).collect();
+        let rank = (dims.len() as u32 / 8).to_le_bytes();
+        [&text(name)[..], &rank, &dims, &kind.to_le_bytes(), &offset.to_le_bytes()].concat()
+    };
+    let file = |tensors: &[Vec<u8>], entries: &[Vec<u8>]| {
+        let counts = [tensors.len() as u64, entries.len() as u64].map(u64::to_le_bytes).concat();
+        [&[1], &counts[..], &entries.concat(), &tensors.concat()].concat()
+    };
+    let mut seeds: Seeds = Vec::new();
+    for kind in [0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 24, 27, 28, 30] {
+        seeds.push((format!("type-{kind}"), file(&[tensor("a", &[256, 2], kind, 0)], &[])));
+    }
+    let shape: Vec<u8> = [4u32, 2, 2, 2].iter().flat_map(|dim| dim.to_le_bytes()).collect();
+    let name = "input_blocks.0.0.weight";
+    let comfy = [
+        entry("general.architecture", 8, &text("sd1")),
+        list(&format!("comfy.gguf.orig_shape.{name}"), 5, 4, &shape),
+    ];
+    seeds.push((
+        "comfy".into(),
+        file(&[tensor(name, &[32], 8, 0), tensor("out.0.bias", &[4], 0, 64)], &comfy),
+    ));
+    let scalars = [
+        entry("general.alignment", 4, &[64, 0, 0, 0]),
+        entry("a", 0, &[1]),
+        entry("b", 3, &[1, 2]),
+        entry("c", 6, &[0, 0, 0x80, 0x3F]),
+        entry("d", 7, &[1]),
+        entry("e", 12, &[0; 8]),
+    ];
+    seeds.push(("scalars".into(), file(&[tensor("a", &[], 0, 0), tensor("b", &[3], 1, 64)], &scalars)));
+    let lists = [list("a", 8, 2, &[text("b"), text("cd")].concat()), list("b", 0, 20, &[7; 20])];
+    seeds.push(("lists".into(), file(&[], &lists)));
+    seeds.push(("nothing".into(), file(&[], &[])));
+    seeds
+        .push(("version-2".into(), [&[0, 2, 0, 0, 0], &file(&[tensor("a", &[1], 0, 0)], &[])[1..]].concat()));
     seeds
 }
 

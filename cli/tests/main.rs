@@ -15,6 +15,7 @@ mod faults;
 mod few_steps;
 mod fuzz_replay;
 mod fuzz_seeds;
+mod gguf;
 mod gpu;
 mod grid;
 mod hidden_characters;

@@ -41,7 +41,7 @@ fn where_nothing_is_found_it_tells_where_to_put_files() {
     let room = Room::new();
     std::fs::create_dir(room.path("empty")).unwrap();
     let text = room.succeeds(&["models", "--models-dir", "empty"]);
-    assert!(text.starts_with("no model found; put .safetensors files into"), "{text}");
+    assert!(text.starts_with("no model found; put .safetensors or .gguf files into"), "{text}");
     room.refuses(&["models", "--models-dir", "nowhere"], &["nowhere", "no such folder"]);
     let args = ["txt2img", "a cat", "-m", "dreams", "--models-dir", "empty"];
     room.refuses(&args, &["dreams", "no such file", "LATENT_MODELS"]);

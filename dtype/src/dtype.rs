@@ -17,6 +17,8 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
+// The names of the field, in which K and NL are words of their own.
+#[expect(non_camel_case_types)]
 pub enum DType {
     /// Truth values, one byte each.
     Bool,
@@ -65,6 +67,28 @@ pub enum DType {
     /// Signed bytes in blocks of 32 that share a scale ([`block::Q8_0`](crate::block::Q8_0)), 8.5 bits a value. Only of
     /// weights; a safetensors header has no name for it.
     Q8_0,
+    /// Numbers of 4 bits in blocks of 32 that share a scale ([`block::Q4_0`](crate::block::Q4_0)), 4.5 bits a value.
+    Q4_0,
+    /// Numbers of 4 bits in blocks of 32 that share a scale and an offset ([`block::Q4_1`](crate::block::Q4_1)), 5 bits a value.
+    Q4_1,
+    /// Numbers of 5 bits in blocks of 32 that share a scale ([`block::Q5_0`](crate::block::Q5_0)), 5.5 bits a value.
+    Q5_0,
+    /// Numbers of 5 bits in blocks of 32 that share a scale and an offset ([`block::Q5_1`](crate::block::Q5_1)), 6 bits a value.
+    Q5_1,
+    /// Numbers of 2 bits in blocks of 256, with scales and offsets of 16 groups ([`block::Q2K`](crate::block::Q2K)), 2.625 bits a value.
+    Q2_K,
+    /// Numbers of 3 bits in blocks of 256, with scales of 16 groups ([`block::Q3K`](crate::block::Q3K)), 3.4375 bits a value.
+    Q3_K,
+    /// Numbers of 4 bits in blocks of 256, with scales and offsets of 8 groups ([`block::Q4K`](crate::block::Q4K)), 4.5 bits a value.
+    Q4_K,
+    /// Numbers of 5 bits in blocks of 256, with scales and offsets of 8 groups ([`block::Q5K`](crate::block::Q5K)), 5.5 bits a value.
+    Q5_K,
+    /// Numbers of 6 bits in blocks of 256, with scales of 16 groups ([`block::Q6K`](crate::block::Q6K)), 6.5625 bits a value.
+    Q6_K,
+    /// Places in a table, of 4 bits, in blocks of 32 that share a scale ([`block::Iq4Nl`](crate::block::Iq4Nl)), 4.5 bits a value.
+    IQ4_NL,
+    /// Places in a table, of 4 bits, in blocks of 256, with scales of 8 groups ([`block::Iq4Xs`](crate::block::Iq4Xs)), 4.25 bits a value.
+    IQ4_XS,
 }
 
 /// What is known of a dtype.
@@ -102,7 +126,7 @@ const fn blocks(
 }
 
 /// Every dtype, in the order of the enum: the one table behind all methods.
-const TABLE: [DTypeRow; 23] = [
+const TABLE: [DTypeRow; 34] = [
     plain(DType::Bool, "bool", "BOOL", 8),
     plain(DType::F4, "f4", "F4", 4),
     plain(DType::F6E2M3, "f6_e2m3", "F6_E2M3", 6),
@@ -126,6 +150,17 @@ const TABLE: [DTypeRow; 23] = [
     plain(DType::I64, "i64", "I64", 64),
     plain(DType::U64, "u64", "U64", 64),
     blocks(DType::Q8_0, "q8_0", "Q8_0", 8, (32, 34)),
+    blocks(DType::Q4_0, "q4_0", "Q4_0", 4, (32, 18)),
+    blocks(DType::Q4_1, "q4_1", "Q4_1", 4, (32, 20)),
+    blocks(DType::Q5_0, "q5_0", "Q5_0", 5, (32, 22)),
+    blocks(DType::Q5_1, "q5_1", "Q5_1", 5, (32, 24)),
+    blocks(DType::Q2_K, "q2_k", "Q2_K", 2, (256, 84)),
+    blocks(DType::Q3_K, "q3_k", "Q3_K", 3, (256, 110)),
+    blocks(DType::Q4_K, "q4_k", "Q4_K", 4, (256, 144)),
+    blocks(DType::Q5_K, "q5_k", "Q5_K", 5, (256, 176)),
+    blocks(DType::Q6_K, "q6_k", "Q6_K", 6, (256, 210)),
+    blocks(DType::IQ4_NL, "iq4_nl", "IQ4_NL", 4, (32, 18)),
+    blocks(DType::IQ4_XS, "iq4_xs", "IQ4_XS", 4, (256, 136)),
 ];
 
 impl DType {
@@ -272,7 +307,8 @@ mod tests {
     #[test]
     fn weights_are_floats_and_blocks() {
         let weights: Vec<_> = DType::all().filter(|dtype| dtype.is_weight()).collect();
-        assert_eq!(weights, [DType::F16, DType::BF16, DType::F32, DType::Q8_0]);
+        assert_eq!(weights[..4], [DType::F16, DType::BF16, DType::F32, DType::Q8_0]);
+        assert!(weights[4..].iter().all(|dtype| dtype.is_block_format()));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod folder;
+pub mod gguf;
 pub mod header;
 pub mod image_file;
 pub mod lora;
@@ -18,8 +19,9 @@ pub mod tokenizer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     ("header", header::run),
+    ("gguf", gguf::run),
     ("folder", folder::run),
     ("lora", lora::run),
     ("tokenizer", tokenizer::run),

@@ -2,7 +2,9 @@
 
 use crate::gpu::peak;
 use crate::gpu::shader::Shader;
-use crate::{activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, softmax, upsample};
+use crate::{
+    activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, quant, softmax, upsample,
+};
 
 /// Every shader. Tests compile each of its variants.
 pub static ALL: &[&Shader] = &[
@@ -24,6 +26,7 @@ pub static ALL: &[&Shader] = &[
     &group_norm::gpu::FINISH,
     &group_norm::gpu::STATISTICS,
     &layer_norm::gpu::LAYER_NORM,
+    &quant::gpu::DEQUANTIZE,
     &softmax::gpu::SOFTMAX,
     &upsample::gpu::UPSAMPLE,
     &peak::MULTIPLY_ADD,

@@ -18,8 +18,7 @@ fn apply_one(header: &mut Header, format: DType) -> Result<(), HeaderProblem> {
     let BlockTable(table) = serde_json::from_str(&text)
         .map_err(|error| HeaderProblem::BadBlockTable { format, message: error.to_string() })?;
     for (tensor, shape) in table {
-        // They are sorted by name.
-        let Ok(index) = header.entries.binary_search_by(|entry| entry.name.cmp(&tensor)) else {
+        let Some(index) = header.find(&tensor) else {
             return Err(HeaderProblem::BlockTensorMissing { format, tensor });
         };
         let entry = &mut header.entries[index];

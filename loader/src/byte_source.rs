@@ -3,7 +3,8 @@
 use crate::header::{self, Header};
 use crate::limits::MAX_HEADER_BYTES;
 use crate::sniff::{self, FileKind};
-use crate::{Bytes, HeaderProblem, LoadError, map};
+use crate::{Bytes, HeaderProblem, LoadError, gguf, map};
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -113,8 +114,8 @@ impl ByteSource {
         self.read_header_bytes(0, self.len)
     }
 
-    /// Reads and checks the header of a safetensors file; `complete` may change it. Returns it with its length in bytes,
-    /// the eight before it included, which is where the tensors' values start.
+    /// Reads and checks the header of a file; `complete` may change that of a safetensors file. Returns it with its length in
+    /// bytes, all that is before it included, which is where the tensors' values start.
     pub(crate) fn header(
         &self,
         complete: impl FnOnce(&mut Header) -> Result<(), HeaderProblem>,
@@ -123,11 +124,10 @@ impl ByteSource {
         if self.len == 0 {
             return Err(LoadError::EmptyFile { file: file() });
         }
-        let readable = match &self.data {
-            SourceData::Bytes(bytes) => self.len.min(bytes.len() as u64),
-            SourceData::File(_) | SourceData::Mapped(..) => self.len,
-        };
-        let head = self.read_header_bytes(0, readable.min(sniff::HEAD as u64))?;
+        let head = self.read_header_bytes(0, self.readable().min(sniff::HEAD as u64))?;
+        if head.starts_with(gguf::MAGIC) {
+            return self.gguf_header();
+        }
         let claimed = head.first_chunk().map(|length| u64::from_le_bytes(*length));
         let begins_like_one = head.get(LENGTH_BYTES as usize).is_some_and(|byte| b"{ \t\r\n".contains(byte));
         let fits = |n: u64| n <= MAX_HEADER_BYTES && n <= self.len - LENGTH_BYTES;
@@ -142,12 +142,50 @@ impl ByteSource {
         let start = LENGTH_BYTES + n;
         let expected = start.saturating_add(header.data_bytes);
         match expected.cmp(&self.len) {
-            std::cmp::Ordering::Equal => Ok((header, start)),
-            std::cmp::Ordering::Greater => {
-                Err(LoadError::Truncated { file: file(), expected, actual: self.len })
-            }
-            std::cmp::Ordering::Less => {
-                Err(LoadError::TrailingBytes { file: file(), expected, actual: self.len })
+            Ordering::Equal => Ok((header, start)),
+            Ordering::Greater => Err(LoadError::Truncated { file: file(), expected, actual: self.len }),
+            Ordering::Less => Err(LoadError::TrailingBytes { file: file(), expected, actual: self.len }),
+        }
+    }
+
+    /// Bytes from the start that can be read.
+    fn readable(&self) -> u64 {
+        match &self.data {
+            SourceData::Bytes(bytes) => self.len.min(bytes.len() as u64),
+            SourceData::File(_) | SourceData::Mapped(..) => self.len,
+        }
+    }
+
+    /// As [`header`](ByteSource::header), of a GGUF file. Its length is not written down: as much is read as it takes.
+    fn gguf_header(&self) -> Result<(Header, u64), LoadError> {
+        const FIRST: u64 = 1 << 16;
+        let file = || self.label.clone();
+        let mut len = FIRST;
+        loop {
+            let read = len.min(self.readable()).min(MAX_HEADER_BYTES);
+            let bytes = self.read_header_bytes(0, read)?;
+            let parsed =
+                gguf::parse(&bytes).map_err(|problem| LoadError::Header { file: file(), problem })?;
+            match parsed {
+                gguf::Parsed::Whole { header, data_start, end, padded_end } => {
+                    return match end.cmp(&self.len) {
+                        Ordering::Greater => {
+                            Err(LoadError::Truncated { file: file(), expected: end, actual: self.len })
+                        }
+                        // The last tensor may be padded as the others are.
+                        Ordering::Less if self.len > padded_end => {
+                            Err(LoadError::TrailingBytes { file: file(), expected: end, actual: self.len })
+                        }
+                        _ => Ok((header, data_start)),
+                    };
+                }
+                gguf::Parsed::Longer if read < len && read < MAX_HEADER_BYTES => {
+                    return Err(LoadError::HeaderPastEnd { file: file(), needed: read + 1, actual: read });
+                }
+                gguf::Parsed::Longer if read == MAX_HEADER_BYTES => {
+                    return Err(LoadError::HeaderTooLarge { file: file(), claimed: read + 1 });
+                }
+                gguf::Parsed::Longer => len *= 2,
             }
         }
     }
@@ -158,7 +196,7 @@ impl ByteSource {
         let claimed = claimed.unwrap_or(0);
         // A length of any sane size ends in a zero byte; text in its place does not.
         let sane_length = claimed > 0 && head.get(7) == Some(&0);
-        let damaged = begins_like_one && (sane_length || kind == FileKind::Unknown) && kind != FileKind::Gguf;
+        let damaged = begins_like_one && (sane_length || kind == FileKind::Unknown);
         if damaged && claimed > MAX_HEADER_BYTES {
             LoadError::HeaderTooLarge { file, claimed }
         } else if damaged && claimed > 0 {

@@ -30,6 +30,13 @@ pub(crate) struct Header {
     pub(crate) data_bytes: u64,
 }
 
+impl Header {
+    /// The tensor of that name.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()
+    }
+}
+
 /// One tensor of a header.
 #[derive(Debug)]
 pub(crate) struct HeaderEntry {
@@ -100,7 +107,7 @@ fn check_ranges(entries: &[HeaderEntry]) -> Result<u64, HeaderProblem> {
 }
 
 /// Sorts the tensors and refuses two of one name.
-fn sort_by_name(entries: &mut [HeaderEntry]) -> Result<(), HeaderProblem> {
+pub(crate) fn sort_by_name(entries: &mut [HeaderEntry]) -> Result<(), HeaderProblem> {
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     match entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
         Some(pair) => Err(HeaderProblem::DuplicateName { name: pair[0].name.clone() }),

@@ -1,6 +1,6 @@
-//! Opens safetensors checkpoints strictly and hands out named weights. It knows file formats and no models.
+//! Opens safetensors and GGUF checkpoints strictly and hands out named weights. It knows file formats and no models.
 //!
-//! These layouts are read: one `.safetensors` file; a *diffusers folder*, in which each component of a model
+//! These layouts are read: one `.safetensors` or `.gguf` file, told by its contents; a *diffusers folder*, in which each component of a model
 //! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights; the
 //! folder of one such component; and a model's folder in the Hugging Face cache. [`Checkpoint::joined`] makes one
 //! checkpoint of parts of several.
@@ -62,6 +62,7 @@ mod error;
 mod files;
 mod finite;
 mod folder;
+mod gguf;
 mod header;
 mod joined;
 mod limits;
@@ -83,6 +84,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, ConfigValue};
 pub use error::LoadError;
 pub use files::{Access, CheckpointLayout, TensorInfo};
+pub use gguf::GgufProblem;
 pub use joined::CheckpointPart;
 pub use latent_dtype::DType;
 pub use limits::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};

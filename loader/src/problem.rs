@@ -1,7 +1,8 @@
-//! What can be wrong in the header of a safetensors file.
+//! What can be wrong in the header of a safetensors file, and of a GGUF file.
 
 use crate::DType;
 use crate::block_storage::{key, stored_shape};
+use crate::gguf::GgufProblem;
 use crate::limits::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
 use crate::text::{Clipped, Quoted};
 use std::fmt;
@@ -151,11 +152,35 @@ pub enum HeaderProblem {
         /// The shape that its bytes have.
         stored: Vec<usize>,
     },
+    /// What only a GGUF file can have.
+    Gguf(GgufProblem),
+}
+
+impl From<GgufProblem> for HeaderProblem {
+    fn from(problem: GgufProblem) -> HeaderProblem {
+        HeaderProblem::Gguf(problem)
+    }
+}
+
+impl HeaderProblem {
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Gguf(GgufProblem::UnknownType { .. }) => {
+                "get the model in another type, such as Q8_0 or Q4_K"
+            }
+            Self::Gguf(GgufProblem::BadVersion { .. } | GgufProblem::BigEndian) => {
+                "get the model as a little-endian GGUF file of version 3"
+            }
+            _ => "the file is damaged, get it again from its source",
+        }
+    }
 }
 
 impl fmt::Display for HeaderProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Gguf(problem) => problem.fmt(f),
             Self::BadUtf8 { offset } => write!(f, "is not UTF-8 text at byte {offset}"),
             Self::LeadingWhitespace => f.write_str("begins with white space, which the format forbids"),
             Self::BadJson { message } => write!(f, "is not valid JSON of the format: {}", Clipped(message)),

@@ -24,8 +24,6 @@ pub enum FileKind {
     Pickle,
     /// A zip archive, which newer PyTorch pickles are too.
     Zip,
-    /// A model for llama.cpp or stable-diffusion.cpp.
-    Gguf,
     /// An image.
     Image {
         /// "PNG" or "JPEG".
@@ -59,7 +57,6 @@ pub enum FileKind {
 /// First bytes that identify a kind.
 const MAGIC: &[(&[u8], FileKind)] = &[
     (b"PK", FileKind::Zip),
-    (b"GGUF", FileKind::Gguf),
     (b"\x89PNG", FileKind::Image { format: "PNG" }),
     (b"\xFF\xD8\xFF", FileKind::Image { format: "JPEG" }),
     (b"\x1F\x8B", FileKind::Gzip),
@@ -147,7 +144,6 @@ impl fmt::Display for FileKind {
                 "is a zip archive, most likely a PyTorch pickle (.ckpt, .pt), which can run code when opened and is \
                  not read; download the .safetensors version or convert it to safetensors",
             ),
-            Self::Gguf => f.write_str("is a GGUF model, which is not read; download the .safetensors version"),
             Self::Image { format } => {
                 write!(f, "is an image ({format}) and not a model; give a .safetensors file")
             }

@@ -1,8 +1,8 @@
-//! Writes safetensors files, tensor by tensor, so that a model is never in memory.
+//! Writes safetensors and GGUF files, tensor by tensor, so that a model is never in memory.
 
-use crate::{DType, block_storage};
+use crate::{DType, block_storage, gguf};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
 /// Where the values may begin: the header is padded with spaces to a multiple of this, as the format asks of writers.
@@ -41,7 +41,7 @@ impl NewTensor {
     }
 }
 
-/// A safetensors file that is being written: the header is there, and the tensors' values follow.
+/// A file that is being written: the header is there, and the tensors' values follow.
 ///
 /// ```
 /// use latent_loader::{Checkpoint, DType, NewTensor, Writer};
@@ -60,6 +60,10 @@ pub struct Writer<W> {
     out: W,
     /// Bytes that are still to be written.
     left: u64,
+    /// Bytes that were written, with what was put between tensors.
+    at: u64,
+    /// Of a GGUF file, where the tensors end that are still to be written.
+    ends: VecDeque<u64>,
 }
 
 impl<W: Write> Writer<W> {
@@ -102,7 +106,25 @@ impl<W: Write> Writer<W> {
         text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(ALIGNMENT) - text.len()));
         out.write_all(&(text.len() as u64).to_le_bytes())?;
         out.write_all(text.as_bytes())?;
-        Ok(Writer { out, left: end })
+        Ok(Writer { out, left: end, at: 0, ends: VecDeque::new() })
+    }
+
+    /// Begins a GGUF file in the dialect of stable-diffusion.cpp: names, shapes and dtypes as they are, and metadata as
+    /// texts. A tensor of a block format whose innermost dimension is not whole blocks is stored as a matrix, with its shape
+    /// among the metadata, as ComfyUI-GGUF does. The tensors' values come in the order of `tensors`.
+    ///
+    /// # Errors
+    /// Those of `out`, and a tensor that the format cannot hold: of another dtype, with more than four dimensions, with rows
+    /// that are not whole blocks.
+    pub fn begin_gguf(
+        mut out: W,
+        metadata: &BTreeMap<String, String>,
+        tensors: &[NewTensor],
+    ) -> io::Result<Writer<W>> {
+        let (header, ends) = gguf::write::header(metadata, tensors)?;
+        out.write_all(&header)?;
+        let left = tensors.iter().map(NewTensor::bytes).sum();
+        Ok(Writer { out, left, at: 0, ends: ends.into() })
     }
 
     /// Writes the next values, in little-endian order; a tensor may come in pieces.
@@ -112,7 +134,18 @@ impl<W: Write> Writer<W> {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let left = self.left.checked_sub(bytes.len() as u64);
         self.left = left.ok_or_else(|| io::Error::other("more values than the header announces"))?;
-        self.out.write_all(bytes)
+        let mut rest = bytes;
+        while let Some(end) = self.ends.front().copied().filter(|end| self.at + rest.len() as u64 >= *end) {
+            let (tensor, next) = rest.split_at((end - self.at) as usize);
+            self.out.write_all(tensor)?;
+            let padding = gguf::write::padding(end);
+            self.out.write_all(&[0; 32][..padding])?;
+            self.at = end + padding as u64;
+            self.ends.pop_front();
+            rest = next;
+        }
+        self.at += rest.len() as u64;
+        self.out.write_all(rest)
     }
 
     /// Ends the file and returns what it was written to, flushed.

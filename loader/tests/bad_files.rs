@@ -172,12 +172,6 @@ fn a_zip_archive_is_taken_for_a_pickle() {
 }
 
 #[test]
-fn a_gguf_model_is_refused_by_name() {
-    let gguf = b"GGUF\x03\x00\x00\x00\x7B\x00\x00\x00\x00\x00\x00\x00";
-    assert_eq!(kind_of(gguf, "is a GGUF model, which is not read"), FileKind::Gguf);
-}
-
-#[test]
 fn a_picture_is_refused_by_name() {
     let png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0DIHDR";
     assert_eq!(kind_of(png, "is an image (PNG)"), FileKind::Image { format: "PNG" });

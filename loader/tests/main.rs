@@ -9,6 +9,7 @@ mod bad_files;
 mod bad_headers;
 mod differential;
 mod folders;
+mod gguf;
 mod joined;
 mod q8_0;
 mod shards;

@@ -127,6 +127,11 @@ fn is_model_folder(folder: &Path) -> bool {
             && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
 }
 
+/// Whether files with that extension may be models.
+fn is_model_extension(extension: &std::ffi::OsStr) -> bool {
+    ["safetensors", "gguf"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
 fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
     if let Some(snapshot) = cached_snapshot(folder) {
         // Of several snapshots, the one that the folder itself opens as.
@@ -144,7 +149,7 @@ fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<Pa
             if depth > 0 {
                 gather(&path, depth - 1, left, found);
             }
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        } else if path.extension().is_some_and(is_model_extension) {
             found.insert(path);
         }
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where a person can put model files so that they are found, as the end of a sentence.
-pub const ADVICE: &str = "put .safetensors files into ~/.local/share/latent or ~/latent, or name their folder by --models-dir or \
+pub const ADVICE: &str = "put .safetensors or .gguf files into ~/.local/share/latent or ~/latent, or name their folder by --models-dir or \
      LATENT_MODELS; the folders of the webui, of ComfyUI and the Hugging Face cache are searched too";
 
 /// A model file or folder that was found.

@@ -12,16 +12,18 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct ConvertArgs {
-    /// The model: a .safetensors file, a diffusers folder, or a name of `latent models`
+    /// The model: a .safetensors or .gguf file, a diffusers folder, or a name of `latent models`
     #[arg(value_name = "IN")]
     pub(crate) model: PathBuf,
     /// The file or folder to write; nothing is seen of it before it is whole
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// Number format of the weights: f32, f16, bf16 or q8_0, rounded to nearest [default: each tensor's own]
+    /// Number format of the weights: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_nl, iq4_xs, q3_k or
+    /// q2_k [default: each tensor's own]
     #[arg(long, visible_alias = "type", value_name = "NAME", value_parser = parse_dtype)]
     pub(crate) dtype: Option<DType>,
-    /// A single file with the original names, or a diffusers folder [default: single if OUT ends in .safetensors]
+    /// A single file with the original names, a GGUF file with them, or a diffusers folder [default: single if OUT ends in
+    /// .safetensors, gguf if it ends in .gguf]
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) layout: Option<LayoutName>,
     /// A LoRA to merge in, and how strongly [default: 1]; may be repeated
@@ -53,6 +55,7 @@ pub(crate) struct ConvertArgs {
 pub(crate) enum LayoutName {
     Single,
     Folder,
+    Gguf,
 }
 
 impl ConvertArgs {
@@ -61,6 +64,7 @@ impl ConvertArgs {
         match self.layout {
             Some(LayoutName::Single) => OutputLayout::Single,
             Some(LayoutName::Folder) => OutputLayout::Folder,
+            Some(LayoutName::Gguf) => OutputLayout::Gguf,
             None => layout_of(&self.output),
         }
     }

@@ -27,7 +27,7 @@ const KINDS: &[(&str, &[u8], &str)] = &[
     ("a pickle of protocol 4", b"\x80\x04\x95\x0b\0\0\0\0\0\0\0}\x94.", "is a PyTorch pickle"),
     ("a zip archive of PyTorch", b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl", "is a zip archive"),
     ("an empty zip archive", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "is a zip archive"),
-    ("a GGUF model", b"GGUF\x03\0\0\0\x7B\0\0\0\0\0\0\0", "is a GGUF model"),
+    ("a GGUF model", b"GGUF\x03\0\0\0\x7B\0\0\0\0\0\0\0", "ends inside its header"),
     ("a GGML model", b"lmgg\x01\0\0\0\0\0\0\0", "is a GGML model"),
     ("a GGML model of the second kind", b"tjgg\x03\0\0\0\0\0\0\0", "is a GGML model"),
     ("a PNG image", b"\x89PNG\r\n\x1a\n\0\0\0\x0DIHDR", "is an image (PNG)"),

@@ -8,9 +8,25 @@ use latent_loader::block_storage::stored_shape;
 
 /// The dtypes that a converted model can have. To add one that is not a block format: its line here, and an arm in `encode`.
 ///
-/// A block format is only for matrices and convolutions whose rows are whole blocks; all other weights, which are few, keep
-/// the dtype that they have.
-pub const TARGET_DTYPES: &[DType] = &[DType::F32, DType::F16, DType::BF16, DType::Q8_0];
+/// A block format is only for matrices and convolutions whose rows are whole blocks; where they are not, a weight gets the
+/// format of smaller blocks that is nearest, or keeps the dtype that it has.
+pub const TARGET_DTYPES: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q8_0,
+    DType::Q6_K,
+    DType::Q5_K,
+    DType::Q5_1,
+    DType::Q5_0,
+    DType::Q4_K,
+    DType::Q4_1,
+    DType::Q4_0,
+    DType::IQ4_NL,
+    DType::IQ4_XS,
+    DType::Q3_K,
+    DType::Q2_K,
+];
 
 /// A value that a dtype cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,10 +35,60 @@ pub struct TooLarge(
     pub f32,
 );
 
-/// The dtype that a weight of this shape, which was `old`, is written in where `target` is asked for.
-pub(super) fn dtype_of(target: DType, old: DType, shape: &[usize]) -> DType {
-    let has_blocks = shape.len() > 1 && stored_shape(target, shape).is_some();
-    if target.is_block_format() && !has_blocks { old } else { target }
+/// The dtypes that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TargetDType {
+    /// That of all weights; `None` where each keeps its own.
+    pub(super) dtype: Option<DType>,
+    /// Whether they go to a GGUF file, where blocks are parts of the innermost dimension.
+    pub(super) is_gguf: bool,
+}
+
+impl TargetDType {
+    /// That a weight of this canonical name and shape, which was `old`, is written in.
+    pub(super) fn of(self, name: &str, old: DType, shape: &[usize]) -> DType {
+        let dtype = match self.dtype {
+            Some(target) if !target.is_block_format() => target,
+            Some(target) if self.is_quantized(target, name, shape) => {
+                let mut formats = std::iter::successors(Some(target), |format| smaller_blocks(*format));
+                formats.find(|format| self.has_blocks(*format, shape)).unwrap_or(old)
+            }
+            _ => old,
+        };
+        // What is in blocks and cannot stay so: a half is far finer than they are.
+        if self.is_gguf && dtype.is_block_format() && !self.has_blocks(dtype, shape) {
+            DType::F16
+        } else {
+            dtype
+        }
+    }
+
+    fn has_blocks(self, format: DType, shape: &[usize]) -> bool {
+        let is_whole = |dim: &usize| dim.is_multiple_of(format.block_len());
+        shape.len() > 1
+            && stored_shape(format, shape).is_some()
+            && (!self.is_gguf || shape.last().is_some_and(is_whole))
+    }
+
+    /// Whether a weight is quantized at all. With fewer than eight bits, and in GGUF files, as stable-diffusion.cpp writes
+    /// them, those are not that are small, or whose errors all others inherit: embeddings of words, places and timesteps,
+    /// the first and the last convolution, and a VAE.
+    fn is_quantized(self, target: DType, name: &str, shape: &[usize]) -> bool {
+        const KEPT: [&str; 4] = ["embedding", "unet.conv_in.", "unet.conv_out.", "positional"];
+        let is_kept = name.starts_with("vae.") || KEPT.iter().any(|part| name.contains(part));
+        shape.len() > 1 && (!is_kept || (target == DType::Q8_0 && !self.is_gguf))
+    }
+}
+
+/// The format of blocks of 32 that takes the place of one of 256 where rows are not whole blocks of these, as in ggml.
+fn smaller_blocks(format: DType) -> Option<DType> {
+    match format {
+        DType::Q6_K => Some(DType::Q8_0),
+        DType::Q5_K => Some(DType::Q5_1),
+        DType::Q4_K => Some(DType::Q5_0),
+        DType::Q2_K | DType::Q3_K | DType::IQ4_XS => Some(DType::IQ4_NL),
+        _ => None,
+    }
 }
 
 /// Appends rows of `columns` values each, rounded to the nearest value of the dtype, halves to even.
@@ -107,12 +173,43 @@ mod tests {
 
     #[test]
     fn blocks_are_of_matrices_with_whole_rows() {
-        let q8_0 = |shape: &[usize]| dtype_of(DType::Q8_0, DType::F16, shape) == DType::Q8_0;
+        let to = |dtype, is_gguf| TargetDType { dtype: Some(dtype), is_gguf };
+        let q8_0 = |shape: &[usize]| to(DType::Q8_0, false).of("unet.a", DType::F16, shape) == DType::Q8_0;
         assert!(q8_0(&[2, 64]) && q8_0(&[4, 32, 3, 3]) && !q8_0(&[64]) && !q8_0(&[64, 4, 3, 3]));
-        assert_eq!(dtype_of(DType::BF16, DType::F16, &[64]), DType::BF16);
+        assert_eq!(to(DType::BF16, false).of("unet.a", DType::F16, &[64]), DType::BF16);
         let mut out = Vec::new();
         encode(DType::Q8_0, &[1.0; 64], 32, &mut out).unwrap();
         assert_eq!((out.len(), out[2], out[35]), (68, 127, out[1]));
         assert_eq!(encode(DType::Q8_0, &[9e6; 32], 32, &mut out), Err(TooLarge(9e6)));
+    }
+
+    #[test]
+    fn rows_that_are_not_whole_blocks_get_smaller_ones() {
+        let of = |dtype, is_gguf, name: &str, shape: &[usize]| {
+            TargetDType { dtype: Some(dtype), is_gguf }.of(name, DType::F16, shape)
+        };
+        assert_eq!(of(DType::Q4_K, false, "unet.a.weight", &[320, 1280]), DType::Q4_K);
+        assert_eq!(of(DType::Q4_K, false, "unet.a.weight", &[1280, 320]), DType::Q5_0);
+        assert_eq!(of(DType::Q6_K, false, "unet.a.weight", &[320, 320, 3, 3]), DType::Q8_0);
+        assert_eq!(of(DType::Q2_K, false, "unet.a.weight", &[320, 4, 3, 3]), DType::F16);
+        // The kernel is the innermost dimension.
+        assert_eq!(of(DType::Q4_0, true, "unet.a.weight", &[320, 320, 3, 3]), DType::F16);
+        assert_eq!(of(DType::Q4_0, true, "unet.a.weight", &[320, 320]), DType::Q4_0);
+    }
+
+    #[test]
+    fn what_others_depend_on_is_not_quantized() {
+        let of = |dtype, name: &str| {
+            TargetDType { dtype: Some(dtype), is_gguf: false }.of(name, DType::F16, &[64, 64])
+        };
+        for name in [
+            "unet.time_embedding.linear_1.weight",
+            "text_encoder.text_model.embeddings.token_embedding.weight",
+        ] {
+            assert_eq!((of(DType::Q4_0, name), of(DType::Q8_0, name)), (DType::F16, DType::Q8_0), "{name}");
+        }
+        assert_eq!(of(DType::Q4_0, "vae.decoder.conv_in.weight"), DType::F16);
+        assert_eq!(of(DType::Q4_0, "unet.conv_out.weight"), DType::F16);
+        assert_eq!(of(DType::Q4_0, "unet.mid_block.attentions.0.proj_in.weight"), DType::Q4_0);
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn files(
                 "",
                 EncoderNaming::Transformers,
                 kept,
-                options.dtype,
+                options.target(),
             ),
         });
         texts.push(json_file(&format!("{}/config.json", part.scope), &config::text(part, layers)));
@@ -67,7 +67,7 @@ fn below(model: &Model, scope: &str, options: &ConvertOptions) -> Vec<PlannedTen
     names
         .filter_map(|name| {
             let pieces = vec![WeightPiece::whole(&format!("{scope}{name}"))];
-            PlannedTensor::weight(&model.weights, name.to_owned(), pieces, options.dtype)
+            PlannedTensor::weight(&model.weights, name.to_owned(), pieces, options.target())
         })
         .collect()
 }

@@ -32,6 +32,11 @@ pub(super) fn of_unet(model: &Model, probe: &Probe, options: &ConvertOptions) ->
         texts.remove(FORMAT.0);
     }
     texts.remove(HASH);
+    if options.layout == OutputLayout::Gguf {
+        texts.remove(FORMAT.0);
+    }
+    // Of a file that had another layout.
+    texts.retain(|key, _| !key.starts_with("general.") && !key.starts_with("comfy.gguf."));
     match texts.get_mut(IMPLEMENTATION) {
         Some(text) if is_folder => "diffusers".clone_into(text),
         Some(text) if text.as_str() == "diffusers" => {

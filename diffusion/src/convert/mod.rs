@@ -39,6 +39,7 @@ use crate::families::{Component, Leftovers, Model, Probe};
 use crate::lora::{Applied, Lora, Merge, Strength};
 use crate::samplers::Prediction;
 use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
+use dtypes::TargetDType;
 use latent_loader::{Checkpoint, DType, TensorInfo, Weights};
 use planned::PlannedTensor;
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub enum OutputLayout {
     Single,
     /// A diffusers folder.
     Folder,
+    /// One GGUF file with the names of the original single files, in the dialect of stable-diffusion.cpp.
+    Gguf,
 }
 
 /// How a model is converted.
@@ -82,6 +85,11 @@ impl ConvertOptions {
             prediction: None,
             zero_terminal_snr: None,
         }
+    }
+
+    /// The dtypes that weights are written in.
+    fn target(&self) -> TargetDType {
+        TargetDType { dtype: self.dtype, is_gguf: self.layout == OutputLayout::Gguf }
     }
 }
 
@@ -115,6 +123,7 @@ struct TextFile {
 /// A planned conversion.
 #[derive(Debug)]
 pub struct Conversion {
+    layout: OutputLayout,
     checkpoint: Arc<Checkpoint>,
     weights: Weights,
     merge: Merge,
@@ -153,7 +162,7 @@ impl Conversion {
         let leftovers = probe.leftovers();
         let (files, texts) = match options.layout {
             OutputLayout::Folder => folder::files(&model, &probe, options)?,
-            OutputLayout::Single => {
+            OutputLayout::Single | OutputLayout::Gguf => {
                 let metadata = metadata::of_unet(&model, &probe, options);
                 let tensors = single::tensors(&model, &probe, &leftovers, options);
                 (vec![PlannedFile { path: String::new(), metadata, tensors }], Vec::new())
@@ -161,7 +170,8 @@ impl Conversion {
         };
         let left_out = left_out(&leftovers, options);
         let checkpoint = probe.into_checkpoint();
-        Ok(Conversion { checkpoint, weights: model.weights, merge, applied, files, texts, left_out })
+        let layout = options.layout;
+        Ok(Conversion { layout, checkpoint, weights: model.weights, merge, applied, files, texts, left_out })
     }
 
     /// How much of each LoRA fits the model.

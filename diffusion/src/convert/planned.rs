@@ -1,6 +1,6 @@
 //! Tensors of a converted file, and where the values of each come from.
 
-use super::dtypes::dtype_of;
+use super::dtypes::TargetDType;
 use crate::params::layout::QkvPart;
 use latent_loader::block_storage::stored_shape;
 use latent_loader::{DType, NewTensor, TensorInfo, Weights};
@@ -47,12 +47,12 @@ impl WeightPiece {
 }
 
 impl PlannedTensor {
-    /// A weight under a new name; `None` if it is not there. Its dtype becomes `target` or stays as it is.
+    /// A weight under a new name; `None` if it is not there. `target` says what its dtype becomes.
     pub(super) fn weight(
         weights: &Weights,
         name: String,
         pieces: Vec<WeightPiece>,
-        target: Option<DType>,
+        target: TargetDType,
     ) -> Option<PlannedTensor> {
         let first = pieces.first()?;
         let info = weights.info(&first.canonical)?;
@@ -62,8 +62,8 @@ impl PlannedTensor {
         }
         // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
         let is_projection = first.canonical.contains(PROJECTION);
-        let target = target.filter(|target| !target.is_block_format() || !is_projection);
-        let mut dtype = target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &shape));
+        let asked = target.dtype.filter(|target| !target.is_block_format() || !is_projection);
+        let mut dtype = TargetDType { dtype: asked, ..target }.of(&first.canonical, info.dtype, &shape);
         let in_blocks = stored_shape(dtype, &shape).is_some() && !first.is_transposed;
         if dtype.is_block_format() && !in_blocks {
             dtype = DType::F32;
@@ -72,12 +72,15 @@ impl PlannedTensor {
     }
 
     /// A tensor of the input, as it is, or in another dtype if it has one of weights.
-    pub(super) fn input(info: &TensorInfo, target: Option<DType>) -> PlannedTensor {
-        let target = target.filter(|_| info.dtype.is_weight());
+    pub(super) fn input(info: &TensorInfo, target: TargetDType) -> PlannedTensor {
         PlannedTensor {
             name: info.name.clone(),
             shape: info.shape.clone(),
-            dtype: target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &info.shape)),
+            dtype: if info.dtype.is_weight() {
+                target.of(&info.name, info.dtype, &info.shape)
+            } else {
+                info.dtype
+            },
             origin: TensorOrigin::Input(info.name.clone()),
         }
     }

@@ -1,9 +1,9 @@
 //! The layout of the original single files (LDM, SGM): all parts in one, under the names of their Python modules.
 
-use super::dtypes::dtype_of;
+use super::dtypes::TargetDType;
 use super::planned::{PlannedTensor, WeightPiece};
 use super::text_encoder::{self, EncoderNaming};
-use super::{ConvertOptions, buffers};
+use super::{ConvertOptions, OutputLayout, buffers};
 use crate::families::{Leftovers, Model, Probe};
 use crate::samplers::Prediction;
 use crate::tensor_names::ldm;
@@ -41,26 +41,30 @@ pub(super) fn tensors(
         let (prefix, naming) = encoder(model, index);
         let scope = format!("{}.", part.scope);
         let all = (usize::MAX, true);
-        out.extend(text_encoder::tensors(&model.weights, &scope, &prefix, naming, all, options.dtype));
+        out.extend(text_encoder::tensors(&model.weights, &scope, &prefix, naming, all, options.target()));
     }
     let copied = leftovers.byproducts.iter().filter(|tensor| is_usual(model, &tensor.name));
-    out.extend(copied.map(|tensor| PlannedTensor::input(tensor, options.dtype)));
+    out.extend(copied.map(|tensor| PlannedTensor::input(tensor, options.target())));
     out.extend(
         leftovers
             .schedule
             .iter()
             .filter(|t| is_consistent(model, &t.name))
-            .map(|t| PlannedTensor::input(t, None)),
+            .map(|t| PlannedTensor::input(t, TargetDType { dtype: None, ..options.target() })),
     );
     if options.keep_ema {
-        out.extend(leftovers.ema.iter().map(|tensor| PlannedTensor::input(tensor, options.dtype)));
+        out.extend(leftovers.ema.iter().map(|tensor| PlannedTensor::input(tensor, options.target())));
     }
     let there: BTreeSet<String> = out.iter().map(|tensor| tensor.name.clone()).collect();
-    let mut made = markers(model, probe);
+    let mut made = markers(model, probe, options);
     if probe.checkpoint().layout() != CheckpointLayout::SingleFile {
         made.extend(usual(model, options));
     }
     out.extend(made.into_iter().filter(|tensor| !there.contains(&tensor.name)));
+    if options.layout == OutputLayout::Gguf {
+        out.retain(|tensor| tensor.shape.iter().all(|dim| *dim > 0));
+        out.sort_by(|one, other| one.name.cmp(&other.name));
+    }
     out
 }
 
@@ -72,7 +76,7 @@ fn unet(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let tensor = |name: &str| {
         let original = ldm::unet_from_canonical(name, layers, attends)?;
         let pieces = vec![WeightPiece::whole(&format!("unet.{name}"))];
-        PlannedTensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.dtype)
+        PlannedTensor::weight(&model.weights, format!("{UNET}{original}"), pieces, options.target())
     };
     weights.names().filter_map(tensor).collect()
 }
@@ -84,7 +88,7 @@ fn vae(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
         let original = ldm::vae_from_canonical(name, levels)?;
         let pieces = vec![WeightPiece::whole(&format!("vae.{name}"))];
         let mut tensor =
-            PlannedTensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.dtype)?;
+            PlannedTensor::weight(&model.weights, format!("{VAE}{original}"), pieces, options.target())?;
         if name.contains(".attentions.") && tensor.shape.len() > 1 {
             tensor.shape.resize(4, 1);
         }
@@ -108,7 +112,7 @@ fn is_consistent(model: &Model, name: &str) -> bool {
 }
 
 /// Markers of what the UNet predicts, for models whose weights do not show it.
-fn markers(model: &Model, probe: &Probe) -> Vec<PlannedTensor> {
+fn markers(model: &Model, probe: &Probe, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let needs_marker = model.prediction == Prediction::V
         && super::metadata::is_unstated(model, probe)
         && model.unet.added_dim.is_some();
@@ -116,7 +120,11 @@ fn markers(model: &Model, probe: &Probe) -> Vec<PlannedTensor> {
     markers
         .into_iter()
         .filter(|(is, _)| *is)
-        .map(|(_, name)| PlannedTensor::constant(name, &[0], &[]))
+        .map(|(_, name)| match options.layout {
+            // Not every reader of GGUF knows of empty tensors.
+            OutputLayout::Gguf => PlannedTensor::constant(name, &[1], &[1.0]),
+            _ => PlannedTensor::constant(name, &[0], &[]),
+        })
         .collect()
 }
 
@@ -135,7 +143,7 @@ fn usual(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
                 let old = model.weights.info(&table).map_or(DType::F32, |info| info.dtype);
                 // A single value is not a block.
                 let old = if old.is_block_format() { DType::F32 } else { old };
-                let dtype = options.dtype.map_or(old, |target| dtype_of(target, old, &[]));
+                let dtype = options.target().of("logit_scale", old, &[]);
                 out.extend(buffers::logit_scale(format!("{prefix}logit_scale"), dtype));
             }
         }

@@ -3,11 +3,12 @@
 //! OpenCLIP fuses queries, keys and values of a layer into one tensor, and transposes the text projection. Both layouts can be
 //! read, so each is converted to each.
 
+use super::dtypes::TargetDType;
 use super::planned::{PlannedTensor, WeightPiece};
 use crate::params::layout::QkvPart;
 use crate::tensor_names::open_clip;
 use crate::text::{TextActivation, TextPart};
-use latent_loader::{DType, Weights};
+use latent_loader::Weights;
 
 /// Whose names and layout an encoder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn tensors(
     prefix: &str,
     naming: EncoderNaming,
     (layers, projects): (usize, bool),
-    dtype: Option<DType>,
+    target: TargetDType,
 ) -> Vec<PlannedTensor> {
     let mut out = Vec::new();
     let is_kept = |name: &str| match layer(name) {
@@ -46,7 +47,7 @@ pub(super) fn tensors(
         let new = rename(name, naming).into_iter();
         out.extend(new.filter_map(|(name, mut pieces)| {
             pieces.iter_mut().for_each(|piece| piece.canonical.insert_str(0, scope));
-            PlannedTensor::weight(weights, format!("{prefix}{name}"), pieces, dtype)
+            PlannedTensor::weight(weights, format!("{prefix}{name}"), pieces, target)
         }));
     }
     out

@@ -2,7 +2,7 @@
 
 use super::dtypes::encode;
 use super::planned::{PlannedTensor, TensorOrigin, WeightPiece};
-use super::{Conversion, PlannedFile, TARGET_DTYPES, TooLarge};
+use super::{Conversion, OutputLayout, PlannedFile, TARGET_DTYPES, TooLarge};
 use crate::event::notify;
 use crate::params::layout::{dequantized, transposed};
 use crate::{Error, Event, Listener};
@@ -65,8 +65,11 @@ impl Conversion {
     ) -> Result<(), Error> {
         let mut headers: Vec<_> = file.tensors.iter().map(PlannedTensor::header).collect();
         let begun = make_folder(path).and_then(|()| {
-            let new = std::fs::File::create_new(path)?;
-            Writer::begin(BufWriter::with_capacity(BUFFER, new), &file.metadata, &mut headers)
+            let new = BufWriter::with_capacity(BUFFER, std::fs::File::create_new(path)?);
+            match self.layout {
+                OutputLayout::Gguf => Writer::begin_gguf(new, &file.metadata, &headers),
+                _ => Writer::begin(new, &file.metadata, &mut headers),
+            }
         });
         let writer = begun.map_err(|error| output(path, error))?;
         let mut out = OutputFile { writer, path, written, total, listener };
@@ -104,7 +107,7 @@ impl Conversion {
             if raw.shape.len() < 2 {
                 raw = dequantized(raw)?;
             }
-            raw = part.of(&raw);
+            raw = part.of(raw)?;
         }
         if piece.is_transposed { transposed(raw) } else { Ok(raw) }
     }
@@ -125,7 +128,9 @@ impl Conversion {
             [_, row @ ..] => row.iter().product(),
         };
         let (of_block, block) = (raw.dtype.block_len(), raw.dtype.block_bytes());
-        let rows = (VALUES / columns.max(1)).max(1);
+        // So many rows that they are whole blocks also where blocks go on from row to row.
+        let aligned = of_block / gcd(of_block, columns.max(1));
+        let rows = (VALUES / columns.max(1)).max(1).next_multiple_of(aligned);
         let step = (rows * columns).max(1).div_ceil(of_block) * block;
         let mut bytes = Vec::new();
         for start in (0..raw.data.len()).step_by(step) {
@@ -156,6 +161,10 @@ impl OutputFile<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 fn make_folder(file: &Path) -> io::Result<()> {

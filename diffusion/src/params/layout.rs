@@ -37,15 +37,21 @@ impl QkvPart {
         self as usize * third..(self as usize + 1) * third
     }
 
-    /// Its rows of a fused tensor `[3 rows, ..]`.
-    pub(crate) fn of(self, fused: &RawTensor) -> RawTensor {
+    /// Its rows of a fused tensor `[3 rows, ..]`. Where blocks go on from one part to the next, they become `f32`.
+    ///
+    /// # Errors
+    /// Blocks that cannot be dequantized.
+    pub(crate) fn of(self, fused: RawTensor) -> Result<RawTensor, Error> {
+        let values: usize = fused.shape.iter().product();
+        let is_whole = (values / 3).is_multiple_of(fused.dtype.block_len());
+        let fused = if is_whole { fused } else { dequantized(fused)? };
         let range = self.range(fused.data.len());
         let data = fused.data.slice(range.start as u64, range.len()).expect("a third of it");
-        let mut shape = fused.shape.clone();
+        let mut shape = fused.shape;
         if let Some(rows) = shape.first_mut() {
             *rows /= 3;
         }
-        RawTensor { dtype: fused.dtype, shape, data }
+        Ok(RawTensor { dtype: fused.dtype, shape, data })
     }
 }
 
@@ -102,7 +108,7 @@ mod tests {
     fn three_parts_make_the_whole() {
         let data: Vec<u8> = (0..24).collect();
         let fused = RawTensor { dtype: DType::F16, shape: vec![6, 2], data: data.clone().into() };
-        let parts = QkvPart::ALL.map(|part| part.of(&fused));
+        let parts = QkvPart::ALL.map(|part| part.of(fused.clone()).unwrap());
         assert!(parts.iter().all(|part| part.shape == [2, 2]));
         assert_eq!(parts.iter().flat_map(|part| part.data.to_vec()).collect::<Vec<_>>(), data);
         assert_eq!(QkvPart::named("v_proj"), Some(QkvPart::Value));

@@ -186,7 +186,7 @@ impl<'a> Params<'a> {
         let bias = self.vector(&format!("{name}_bias"), 3 * outputs)?;
         let layer = |part: QkvPart| -> Result<Linear, Error> {
             let bias = bias[part.range(bias.len())].to_vec();
-            self.placed(Linear::new(weight(part.of(&raw)), [outputs, inputs], Some(bias))?)
+            self.placed(Linear::new(weight(part.of(raw.clone())?), [outputs, inputs], Some(bias))?)
         };
         let [query, key, value] = QkvPart::ALL.map(layer);
         Ok([query?, key?, value?])

@@ -4,8 +4,35 @@
 //! is the specification, one value after the other: sizes, and a block quantized and dequantized. It is what the loader
 //! converts with, and what the fast kernels are tested against.
 
+#[cfg(test)]
+mod goldens;
+mod iq4_nl;
+mod iq4_xs;
+mod k_scales;
+mod parts;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8_0;
+mod search;
 
+pub use iq4_nl::Iq4Nl;
+pub use iq4_xs::Iq4Xs;
+pub use q2_k::Q2K;
+pub use q3_k::Q3K;
+pub use q4_0::Q4_0;
+pub use q4_1::Q4_1;
+pub use q4_k::Q4K;
+pub use q5_0::Q5_0;
+pub use q5_1::Q5_1;
+pub use q5_k::Q5K;
+pub use q6_k::Q6K;
 pub use q8_0::Q8_0;
 
 use crate::DType;
@@ -17,7 +44,8 @@ pub const MAX_BLOCK: usize = 256;
 /// A block format: how [`BLOCK`](BlockFormat::BLOCK) values become [`BYTES`](BlockFormat::BYTES) bytes, and back.
 ///
 /// Blocks lie along the rows of a weight, whose length is therefore a multiple of a block: a matrix `[out, in]` has rows of
-/// `in` values, a convolution `[out, in, kernel, kernel]` rows of `in * kernel * kernel`. A block of zero bytes is one of zeros.
+/// `in` values, a convolution `[out, in, kernel, kernel]` rows of `in * kernel * kernel`. A block of zero bytes is one of zeros
+/// (of either sign).
 pub trait BlockFormat: fmt::Debug + Send + Sync + 'static {
     /// Its dtype.
     const DTYPE: DType;
@@ -25,7 +53,7 @@ pub trait BlockFormat: fmt::Debug + Send + Sync + 'static {
     const BLOCK: usize;
     /// Bytes of a block.
     const BYTES: usize;
-    /// Largest magnitude that a block can hold.
+    /// Largest magnitude that is quantized.
     const MAX: f32;
 
     /// Quantizes a block of values that it can hold.
@@ -49,7 +77,7 @@ pub trait BlockFormat: fmt::Debug + Send + Sync + 'static {
     /// The values of a block.
     ///
     /// # Panics
-    /// If `values` are more than [`BLOCK`](BlockFormat::BLOCK), or `block` is too short.
+    /// If `values` are not [`BLOCK`](BlockFormat::BLOCK), or `block` not [`BYTES`](BlockFormat::BYTES).
     fn dequantize_block(block: &[u8], values: &mut [f32]) {
         for (i, value) in values.iter_mut().enumerate() {
             *value = Self::value(block, i);
@@ -69,7 +97,20 @@ pub struct BlockCodec {
 }
 
 /// Every block format. To add one: its file, and its line here.
-pub const CODECS: &[BlockCodec] = &[BlockCodec::of::<Q8_0>()];
+pub const CODECS: &[BlockCodec] = &[
+    BlockCodec::of::<Q8_0>(),
+    BlockCodec::of::<Q4_0>(),
+    BlockCodec::of::<Q4_1>(),
+    BlockCodec::of::<Q5_0>(),
+    BlockCodec::of::<Q5_1>(),
+    BlockCodec::of::<Q2K>(),
+    BlockCodec::of::<Q3K>(),
+    BlockCodec::of::<Q4K>(),
+    BlockCodec::of::<Q5K>(),
+    BlockCodec::of::<Q6K>(),
+    BlockCodec::of::<Iq4Nl>(),
+    BlockCodec::of::<Iq4Xs>(),
+];
 
 /// The codec of a dtype; `None` where that is not a block format.
 #[must_use]
@@ -216,12 +257,15 @@ mod tests {
     #[test]
     fn every_codec_gives_its_largest_values_back() {
         for codec in CODECS {
-            let block = codec.dtype().block_len();
+            let (block, bits) = (codec.dtype().block_len(), codec.dtype().bits());
             let most: Vec<f32> =
                 (0..3 * block).map(|i| if i % 2 == 0 { codec.max } else { -codec.max }).collect();
             let bytes = codec.quantize(&most, block).unwrap();
-            assert_eq!(codec.dequantize(&bytes), most);
-            assert_eq!(codec.value(&bytes, 2 * block + 1), -codec.max);
+            // Numbers from -8 to 7 hold one of the two, and the other nearly.
+            let step = if bits == 8 { 0.0 } else { 2.0 * codec.max / (1 << bits) as f32 };
+            for (got, wanted) in codec.dequantize(&bytes).iter().zip(&most) {
+                assert!((got - wanted).abs() <= step, "{} {wanted} {got}", codec.dtype());
+            }
             assert_eq!(codec.find_non_finite(&bytes), None);
         }
     }

@@ -116,6 +116,8 @@ pub(crate) fn conv2d_by(
         return matrices(method, x, weight, &addends, pixels, out);
     }
 
+    let packed = &PackedConv { weight: weight.ready()?, geometry: *geometry };
+    let weight = &packed.weight;
     let convolution = ImplicitProduct { method, conv, packed, addends, out_size };
     let rows = rows_at_once(x.gpu(), outputs * x.dtype().size(), weight);
     let lines = x.gpu().rows_at_once(width * inputs * x.dtype().size());

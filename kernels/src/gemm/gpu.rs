@@ -91,6 +91,7 @@ pub(crate) fn matrices(
     pixels: usize,
     out: &mut Array,
 ) -> Result<(), GpuError> {
+    let weight = &weight.ready()?;
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
     assert!(x.len().is_multiple_of(inputs), "{} values are not rows of {inputs}", x.len());
     let rows = x.len() / inputs;

@@ -27,8 +27,10 @@ static ZEROS: [u8; MAX_BLOCK_BYTES] = [0; MAX_BLOCK_BYTES];
 
 /// A part of a panel.
 pub(super) struct PanelPart<'a> {
-    /// The rows of the weight that exist, whole. At most [`PANEL`].
+    /// The rows of the weight that exist, whole. At most [`PANEL`]. A row begins with the block that has its first value.
     pub(super) rows: &'a [&'a [u8]],
+    /// How many values of a row's first block belong to the row before.
+    pub(super) skips: [usize; PANEL],
     /// The columns of each row: `inputs * taps` of them, the taps of an input side by side.
     pub(super) columns: Range<usize>,
     /// Number of inputs.
@@ -65,9 +67,10 @@ impl PanelPart<'_> {
     }
 
     fn check(&self, dtype: DType) {
-        let PanelPart { rows, columns, inputs, taps, out } = self;
-        let needed = columns.end.div_ceil(dtype.block_len()) * dtype.block_bytes();
-        assert!(rows.len() <= PANEL && rows.iter().all(|row| row.len() >= needed), "rows of {needed} bytes");
+        let PanelPart { rows, skips, columns, inputs, taps, out } = self;
+        let needed = |skip: usize| (skip + columns.end).div_ceil(dtype.block_len()) * dtype.block_bytes();
+        let is_whole = |(row, skip): (&&[u8], &usize)| row.len() >= needed(*skip);
+        assert!(rows.len() <= PANEL && rows.iter().zip(skips).all(is_whole), "rows of {} bytes", needed(0));
         assert!(columns.len() == inputs * taps && out.len() >= columns.len() * PANEL, "a part of a panel");
     }
 }
@@ -200,9 +203,13 @@ impl<F: BlockKernels> SimdOp for BlockPanelOf<'_, F> {
     fn run<S: Simd>(self, s: S) {
         const { assert!(F::BYTES <= MAX_BLOCK_BYTES) };
         let BlockPanelOf(part, _) = self;
+        if part.skips != [0; PANEL] {
+            return shifted_blocks::<F, S>(s, part);
+        }
         let mut places = part.places();
         let PanelPart { rows, columns, out, .. } = part;
         let (len, out) = (out.len(), out.as_mut_ptr());
+        let mut wide = [0f32; PANEL * MAX_BLOCK];
         let mut unread = [0f32; PANEL];
         let unread = unread.as_mut_ptr();
         let mut to = [unread; MAX_BLOCK];
@@ -223,7 +230,38 @@ impl<F: BlockKernels> SimdOp for BlockPanelOf<'_, F> {
                 }
             }
             // SAFETY: a whole block of each row; a place for each column, of sixteen values in `out` or in `unread`.
-            unsafe { F::dequantize_columns(s, &from, to) };
+            unsafe { F::dequantize_columns(s, &from, to, &mut wide) };
+        }
+    }
+}
+
+/// Fills a part whose rows begin within blocks, each at another place: a part of each row is dequantized, then all of them
+/// are transposed.
+#[inline(always)]
+fn shifted_blocks<F: BlockKernels, S: Simd>(s: S, part: PanelPart<'_>) {
+    let mut places = part.places();
+    let PanelPart { rows, skips, columns, out, .. } = part;
+    let mut wide = [0f32; PANEL * MAX_BLOCK];
+    let mut block = [0f32; MAX_BLOCK];
+    let block = &mut block[..F::BLOCK];
+    for from in columns.clone().step_by(MAX_BLOCK) {
+        let len = MAX_BLOCK.min(columns.end - from);
+        for ((row, skip), wide) in rows.iter().zip(skips).zip(wide.as_chunks_mut::<MAX_BLOCK>().0) {
+            let mut done = 0;
+            while done < len {
+                let at = skip + from + done;
+                let (index, first) = (at / F::BLOCK, at % F::BLOCK);
+                let count = (F::BLOCK - first).min(len - done);
+                F::dequantize_blocks(s, &row[index * F::BYTES..][..F::BYTES], block);
+                wide[done..done + count].copy_from_slice(&block[first..first + count]);
+                done += count;
+            }
+        }
+        for column in 0..len {
+            let to = &mut out[places.next()..][..PANEL];
+            for (to, wide) in to.iter_mut().zip(wide.as_chunks::<MAX_BLOCK>().0) {
+                *to = wide[column];
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ impl WeightMatrix {
     /// A matrix `[outputs, inputs]`: `out = x · weightᵀ`, as `torch.nn.Linear` stores it.
     ///
     /// # Panics
-    /// If `weight` has not `outputs * inputs` values, either is 0, or `inputs` are not whole blocks of its dtype.
+    /// If `weight` has not `outputs * inputs` values, or either is 0.
     #[must_use]
     pub fn new(weight: impl Into<Weight>, outputs: usize, inputs: usize) -> WeightMatrix {
         WeightMatrix::with_taps(weight.into(), outputs, inputs, 1)
@@ -76,11 +76,6 @@ impl WeightMatrix {
         assert!(outputs * inputs * taps > 0, "an empty weight [{outputs}, {inputs}, {taps}]");
         let values = weight.view().len();
         assert_eq!(values, outputs * inputs * taps, "a weight [{outputs}, {inputs}, {taps}]");
-        assert!(
-            (inputs * taps).is_multiple_of(weight.dtype.block_len()),
-            "rows of whole blocks of {}",
-            weight.dtype
-        );
         WeightMatrix { weight, outputs, inputs, taps }
     }
 
@@ -113,6 +108,12 @@ impl WeightMatrix {
         self.weight.view().bytes().len()
     }
 
+    /// The values as they are stored.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn stored_bytes(&self) -> &[u8] {
+        self.weight.view().bytes()
+    }
+
     /// Converts a part of a panel to `f32`, exactly: inputs `from..from + len` of the 16 outputs from `panel * 16` on, to
     /// `out` `[taps][len][16]`. Outputs that do not exist are zero.
     ///
@@ -122,21 +123,37 @@ impl WeightMatrix {
         assert!(from + len <= self.inputs && panel * PANEL < self.outputs, "part of a panel");
         let (dtype, taps) = (self.dtype(), self.taps);
         let real = PANEL.min(self.outputs - panel * PANEL);
-        let rows = self.rows_of_panel(panel);
+        let (rows, skips) = self.rows_of_panel(panel);
         let out = &mut out[..taps * len * PANEL];
         let columns = from * taps..(from + len) * taps;
-        panel::dequantize(isa, dtype, PanelPart { rows: &rows[..real], columns, inputs: len, taps, out });
+        panel::dequantize(
+            isa,
+            dtype,
+            PanelPart { rows: &rows[..real], skips, columns, inputs: len, taps, out },
+        );
     }
 
-    /// The bytes of the rows of a panel. Those that do not exist are empty.
+    /// Whether each row begins with a block of its own. Where blocks were cut out of the flattened weight, they do not.
+    pub(crate) fn has_whole_rows(&self) -> bool {
+        (self.inputs * self.taps).is_multiple_of(self.dtype().block_len())
+    }
+
+    /// The bytes of the rows of a panel, from the block on that has a row's first value, and how many values of that block
+    /// belong to the row before. Rows that do not exist are empty.
     ///
     /// # Panics
     /// If there is no such panel.
-    pub(crate) fn rows_of_panel(&self, panel: usize) -> [&[u8]; PANEL] {
-        let row_bytes = self.dtype().bytes(self.inputs * self.taps);
-        let mut rows = [[].as_slice(); PANEL];
-        let bytes = self.weight.view().bytes()[panel * PANEL * row_bytes..].chunks_exact(row_bytes);
-        rows.iter_mut().zip(bytes).for_each(|(row, bytes)| *row = bytes);
-        rows
+    pub(crate) fn rows_of_panel(&self, panel: usize) -> ([&[u8]; PANEL], [usize; PANEL]) {
+        let (len, size) = (self.dtype().block_len(), self.dtype().block_bytes());
+        let (row, bytes) = (self.inputs * self.taps, self.weight.view().bytes());
+        let (mut rows, mut skips) = ([[].as_slice(); PANEL], [0; PANEL]);
+        let first = panel * PANEL;
+        assert!(first < self.outputs, "a panel");
+        for (index, (to, skip)) in (first..self.outputs).zip(rows.iter_mut().zip(&mut skips)) {
+            let start = index * row;
+            *to = &bytes[start / len * size..(start + row).div_ceil(len) * size];
+            *skip = start % len;
+        }
+        (rows, skips)
     }
 }

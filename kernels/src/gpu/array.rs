@@ -43,7 +43,7 @@ impl Array {
     /// As [`Array::scratch`].
     ///
     /// # Panics
-    /// If `dtype` is `BF16` or `Q8_0`.
+    /// If `dtype` is neither `F32` nor `F16`.
     pub fn upload(gpu: &Gpu, dtype: DType, values: &[f32]) -> Result<Array, GpuError> {
         let array = Array::scratch(gpu, dtype, values.len())?;
         gpu.write(&array.buffer, &encode(dtype, values))?;
@@ -56,11 +56,22 @@ impl Array {
     /// As [`Array::scratch`].
     ///
     /// # Panics
-    /// If it is `Q8_0`: shaders do not read blocks.
+    /// If it is of a block format.
     pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
         let (dtype, len) = (weight.dtype(), weight.len());
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
         gpu.write(&buffer, weight.bytes())?;
+        Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
+    }
+
+    /// A copy of bytes that shaders read as words of 32 bits, in memory that does not return to the pool.
+    ///
+    /// # Errors
+    /// As [`Array::scratch`].
+    pub(crate) fn words(gpu: &Gpu, bytes: &[u8]) -> Result<Array, GpuError> {
+        let (dtype, len) = (DType::U32, bytes.len().div_ceil(4));
+        let buffer = gpu.allocate(bytes_of(dtype, len))?;
+        gpu.write(&buffer, bytes)?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 

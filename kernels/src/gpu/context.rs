@@ -148,6 +148,11 @@ impl Gpu {
         (room / row_bytes.max(1)).max(1)
     }
 
+    /// Whether so many bytes of an array can be bound at once, wherever they begin.
+    pub(crate) fn binds(&self, bytes: usize) -> bool {
+        bytes as u64 + 2 * super::array::ALIGNMENT <= self.0.binding_limit
+    }
+
     /// Starts all recorded commands.
     ///
     /// # Errors

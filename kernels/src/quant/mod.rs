@@ -1,7 +1,8 @@
 //! Fast quantization and dequantization of block formats.
 //!
-//! The formats are specified in [`latent_dtype::block`]; here are their forms for the vector trait, one file a format, which
-//! give the same bits. To add a format: its file, and its line in `with_format`.
+//! The formats are specified in [`latent_dtype::block`]; here are their forms for the vector trait, which give the same bits:
+//! the specification itself, compiled for each instruction set, or a file of a format. To add a format: its `impl`, and its
+//! line in `with_format`.
 //!
 //! ```
 //! use latent_kernels::{DType, quant};
@@ -13,14 +14,19 @@
 //! # Ok::<(), quant::NotQuantizable>(())
 //! ```
 
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 mod q8_0;
 #[cfg(test)]
 mod tests;
 
 use crate::DType;
 use crate::parallel;
-use crate::simd::{Isa, Simd, SimdOp, TRANSPOSE_ROWS};
-use latent_dtype::block::{self, BlockCodec, BlockFormat, Q8_0};
+use crate::simd::{Isa, Simd, SimdOp, TRANSPOSE_COLUMNS, TRANSPOSE_ROWS};
+use latent_dtype::block::{
+    self, BlockCodec, BlockFormat, Iq4Nl, Iq4Xs, MAX_BLOCK, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K,
+    Q8_0,
+};
 use std::marker::PhantomData;
 
 pub use latent_dtype::block::NotQuantizable;
@@ -28,24 +34,76 @@ pub use latent_dtype::block::NotQuantizable;
 /// Values that a thread takes at once: a quarter of a megabyte of them.
 const GRAIN: usize = 1 << 16;
 
+/// Values of sixteen blocks, dequantized row by row before they are transposed.
+pub(crate) type WideBlocks = [f32; TRANSPOSE_ROWS * MAX_BLOCK];
+
 /// The fast forms of a block format. All give the bits that the specification gives.
 ///
-/// Implementations mark the functions as `#[inline(always)]`, as [`SimdOp`] asks of its own.
+/// What is here are the specification's functions, compiled for each instruction set: they are written as loops that the
+/// compiler vectorizes. A format may have its own; they mark the functions as `#[inline(always)]`, as [`SimdOp`] asks.
 pub(crate) trait BlockKernels: BlockFormat {
     /// Quantizes whole blocks of values that they can hold.
-    fn quantize_blocks<S: Simd>(s: S, values: &[f32], bytes: &mut [u8]);
+    #[inline(always)]
+    fn quantize_blocks<S: Simd>(_: S, values: &[f32], bytes: &mut [u8]) {
+        let blocks = bytes.chunks_exact_mut(Self::BYTES);
+        for (values, block) in values.chunks_exact(Self::BLOCK).zip(blocks) {
+            Self::quantize_block(values, block);
+        }
+    }
 
     /// Dequantizes whole blocks.
-    fn dequantize_blocks<S: Simd>(s: S, bytes: &[u8], values: &mut [f32]);
+    #[inline(always)]
+    fn dequantize_blocks<S: Simd>(_: S, bytes: &[u8], values: &mut [f32]) {
+        let values = values.chunks_exact_mut(Self::BLOCK);
+        for (block, values) in bytes.chunks_exact(Self::BYTES).zip(values) {
+            Self::dequantize_block(block, values);
+        }
+    }
 
-    /// Dequantizes a block of each of sixteen rows: column `c` of the blocks becomes the sixteen values at `to[c]`.
+    /// Dequantizes a block of each of sixteen rows: column `c` of the blocks becomes the sixteen values at `to[c]`. `wide` may be
+    /// written to.
     ///
     /// # Safety
     /// - Each row must be valid for reads of a block; no alignment is needed.
     /// - `to` must have [`BLOCK`](BlockFormat::BLOCK) elements, each valid for writes of sixteen values. Several may be the
     ///   same place, which then holds one of their columns.
-    unsafe fn dequantize_columns<S: Simd>(s: S, rows: &[*const u8; TRANSPOSE_ROWS], to: &[*mut f32]);
+    #[inline(always)]
+    unsafe fn dequantize_columns<S: Simd>(
+        s: S,
+        rows: &[*const u8; TRANSPOSE_ROWS],
+        to: &[*mut f32],
+        wide: &mut WideBlocks,
+    ) {
+        const { assert!(Self::BLOCK <= MAX_BLOCK && Self::BLOCK.is_multiple_of(TRANSPOSE_COLUMNS)) };
+        for (row, values) in rows.iter().zip(wide.chunks_exact_mut(Self::BLOCK)) {
+            // SAFETY: the caller guarantees a block of each row.
+            let block = unsafe { std::slice::from_raw_parts(*row, Self::BYTES) };
+            Self::dequantize_block(block, values);
+        }
+        let from: [*const u8; TRANSPOSE_ROWS] =
+            std::array::from_fn(|r| wide[r * Self::BLOCK..].as_ptr().cast());
+        for (eight, to) in to.as_chunks::<TRANSPOSE_COLUMNS>().0.iter().enumerate() {
+            // SAFETY: `wide` has sixteen rows of a block, of which these are eight values; the caller guarantees sixteen
+            // values at each of `to`.
+            unsafe {
+                let rows = from.map(|row| row.add(4 * TRANSPOSE_COLUMNS * eight));
+                s.transpose_f32(&rows, to);
+            }
+        }
+    }
 }
+
+impl BlockKernels for Q4_0 {}
+impl BlockKernels for Q4_1 {}
+impl BlockKernels for Q5_0 {}
+impl BlockKernels for Q5_1 {}
+impl BlockKernels for Q2K {}
+impl BlockKernels for Q3K {}
+impl BlockKernels for Q4K {}
+impl BlockKernels for Q5K {}
+impl BlockKernels for Q6K {}
+impl BlockKernels for Iq4Nl {}
+impl BlockKernels for Iq4Xs {}
 
 /// Something to do with the kernels of a format that is known only at run time.
 pub(crate) trait FormatVisitor {
@@ -59,6 +117,17 @@ pub(crate) trait FormatVisitor {
 pub(crate) fn with_format<V: FormatVisitor>(dtype: DType, visitor: V) -> Option<V::Output> {
     match dtype {
         DType::Q8_0 => Some(visitor.visit::<Q8_0>()),
+        DType::Q4_0 => Some(visitor.visit::<Q4_0>()),
+        DType::Q4_1 => Some(visitor.visit::<Q4_1>()),
+        DType::Q5_0 => Some(visitor.visit::<Q5_0>()),
+        DType::Q5_1 => Some(visitor.visit::<Q5_1>()),
+        DType::Q2_K => Some(visitor.visit::<Q2K>()),
+        DType::Q3_K => Some(visitor.visit::<Q3K>()),
+        DType::Q4_K => Some(visitor.visit::<Q4K>()),
+        DType::Q5_K => Some(visitor.visit::<Q5K>()),
+        DType::Q6_K => Some(visitor.visit::<Q6K>()),
+        DType::IQ4_NL => Some(visitor.visit::<Iq4Nl>()),
+        DType::IQ4_XS => Some(visitor.visit::<Iq4Xs>()),
         _ => None,
     }
 }

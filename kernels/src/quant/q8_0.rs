@@ -1,6 +1,6 @@
 //! Q8_0: signed bytes, and a half as the scale of 32 of them ([`Q8_0`]).
 
-use super::BlockKernels;
+use super::{BlockKernels, WideBlocks};
 use crate::simd::{MAX_LANES, ROUND, Simd, TRANSPOSE_COLUMNS, TRANSPOSE_ROWS};
 use latent_dtype::block::{BlockFormat, Q8_0};
 
@@ -53,7 +53,12 @@ impl BlockKernels for Q8_0 {
     }
 
     #[inline(always)]
-    unsafe fn dequantize_columns<S: Simd>(s: S, rows: &[*const u8; TRANSPOSE_ROWS], to: &[*mut f32]) {
+    unsafe fn dequantize_columns<S: Simd>(
+        s: S,
+        rows: &[*const u8; TRANSPOSE_ROWS],
+        to: &[*mut f32],
+        _: &mut WideBlocks,
+    ) {
         // SAFETY: the caller guarantees a block of each row, whose first two bytes are the scale.
         let scales = s.widen_f16(rows.map(|row| u16::from_le(unsafe { row.cast::<u16>().read_unaligned() })));
         for (eight, to) in to.as_chunks::<TRANSPOSE_COLUMNS>().0.iter().enumerate() {

@@ -8,8 +8,6 @@ use crate::parallel;
 use crate::testing::random;
 use proptest::prelude::*;
 
-const BLOCK: usize = Q8_0::BLOCK;
-
 fn to_f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
@@ -18,14 +16,21 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Blocks of any scale and any bytes, -128 too.
-fn any_blocks(seed: u64, count: usize) -> Vec<u8> {
-    let (scales, values) = (random(seed, count), random(seed + 1, count * BLOCK));
-    let block = |(scale, values): (f32, &[f32; BLOCK])| {
-        let scale = half::f16::from_f32(scale).to_le_bytes();
-        scale.into_iter().chain(values.map(|v| ((v * 128.0) as i8).cast_unsigned()))
-    };
-    scales.into_iter().zip(values.as_chunks().0).flat_map(block).collect()
+/// Blocks of any bytes with finite scales.
+pub(crate) fn any_blocks(dtype: DType, seed: u64, count: usize) -> Vec<u8> {
+    let size = dtype.block_bytes();
+    let mut bytes: Vec<u8> = random(seed, count * size).iter().map(|v| ((v + 1.0) * 128.0) as u8).collect();
+    for block in bytes.chunks_exact_mut(size) {
+        // The upper byte of a half: of a magnitude below 2.
+        while codec(dtype).find_non_finite(block).is_some() {
+            block.iter_mut().for_each(|byte| *byte &= 0xBF);
+        }
+    }
+    bytes
+}
+
+fn formats() -> impl Strategy<Value = DType> {
+    prop::sample::select(block::CODECS.iter().map(BlockCodec::dtype).collect::<Vec<_>>())
 }
 
 #[test]
@@ -58,7 +63,7 @@ fn what_no_block_can_hold_is_refused_with_its_index() {
 fn a_block_of_zero_bytes_is_one_of_zeros() {
     for codec in block::CODECS {
         let (len, size) = (codec.dtype().block_len(), codec.dtype().block_bytes());
-        assert_eq!(bits(&codec.dequantize(&vec![0; size])), vec![0; len]);
+        assert_eq!(codec.dequantize(&vec![0; size]), vec![0.0; len]);
     }
 }
 
@@ -69,19 +74,12 @@ fn rows_are_whole_blocks() {
 }
 
 #[test]
-#[should_panic(expected = "rows of whole blocks of q8_0")]
-fn a_matrix_has_rows_of_whole_blocks() {
-    let bytes = any_blocks(1, 3);
-    let _ = WeightMatrix::new(WeightBytes::new(DType::Q8_0, &bytes), 2, 48);
-}
-
-#[test]
 fn threads_make_no_difference() {
-    let values = random(5, 3 * GRAIN + BLOCK);
-    let want = codec(DType::Q8_0).quantize(&values, BLOCK).unwrap();
+    let values = random(5, 3 * GRAIN + 256);
+    let want = codec(DType::Q8_0).quantize(&values, 32).unwrap();
     for threads in [1, 2, 5] {
         let both = || {
-            let bytes = quantize(DType::Q8_0, &values, BLOCK).unwrap();
+            let bytes = quantize(DType::Q8_0, &values, 32).unwrap();
             let values = dequantize(DType::Q8_0, &bytes);
             (bytes, values)
         };
@@ -90,50 +88,47 @@ fn threads_make_no_difference() {
     }
 }
 
-/// Taps and inputs whose product is a number of whole blocks.
-fn rows() -> impl Strategy<Value = (usize, usize)> {
-    prop_oneof![
-        (Just(1), (1usize..8).prop_map(|blocks| 32 * blocks)),
-        (Just(9), (1usize..4).prop_map(|blocks| 32 * blocks)),
-        (Just(4), (1usize..12).prop_map(|blocks| 8 * blocks)),
-        (Just(16), (1usize..12).prop_map(|blocks| 2 * blocks)),
-    ]
-}
-
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
-    fn every_set_writes_the_same_blocks(blocks in 1usize..40, seed: u64, exponent in -36i32..22) {
+    fn every_set_writes_the_same_blocks(dtype in formats(), blocks in 1usize..4, seed: u64, exponent in -36i32..15) {
         let values: Vec<f32> =
-            random(seed, blocks * BLOCK).iter().map(|v| v * (exponent as f32).exp2()).collect();
-        let want = codec(DType::Q8_0).quantize(&values, BLOCK).unwrap();
+            random(seed, blocks * 256).iter().map(|v| v * (exponent as f32).exp2()).collect();
+        let want = codec(dtype).quantize(&values, 256).unwrap();
         for isa in Isa::available() {
-            prop_assert_eq!(&quantize_with(isa, DType::Q8_0, &values, BLOCK).unwrap(), &want, "{}", isa);
+            prop_assert_eq!(&quantize_with(isa, dtype, &values, 256).unwrap(), &want, "{} {}", dtype, isa);
         }
     }
 
     #[test]
-    fn every_set_reads_the_same_values(blocks in 1usize..40, seed in 0u64..1 << 40) {
-        let bytes = any_blocks(seed, blocks);
-        let want = codec(DType::Q8_0).dequantize(&bytes);
+    fn every_set_reads_the_same_values(dtype in formats(), blocks in 1usize..20, seed in 0u64..1 << 40) {
+        let bytes = any_blocks(dtype, seed, blocks);
+        let want = codec(dtype).dequantize(&bytes);
         for isa in Isa::available() {
-            prop_assert_eq!(bits(&dequantize_with(isa, DType::Q8_0, &bytes)), bits(&want), "{}", isa);
+            prop_assert_eq!(bits(&dequantize_with(isa, dtype, &bytes)), bits(&want), "{} {}", dtype, isa);
         }
-        let weight = WeightBytes::new(DType::Q8_0, &bytes);
-        prop_assert_eq!(bits(&weight.to_f32()), bits(&want));
+        prop_assert_eq!(bits(&WeightBytes::new(dtype, &bytes).to_f32()), bits(&want));
     }
 
-    /// Any part of any panel, with ends within blocks and outputs past the last.
+    /// Any part of any panel, with ends within blocks, rows that begin within them, and outputs past the last.
     #[test]
     fn panels_hold_every_value_in_its_place(
-        outputs in 1usize..40, (taps, inputs) in rows(), seed in 0u64..1 << 40, panel in 0usize..3, at: [u16; 2],
+        dtype in formats(), outputs in 1usize..40, taps in prop::sample::select(&[1usize, 4, 9][..]), inputs in 1usize..70,
+        whole: bool, seed in 0u64..1 << 40, panel in 0usize..3, at: [u16; 2],
     ) {
+        let (inputs, outputs) = if whole {
+            (inputs.next_multiple_of(dtype.block_len()), outputs)
+        } else {
+            // The flattened weight is whole blocks.
+            (inputs.next_multiple_of(8), outputs.next_multiple_of(dtype.block_len() / 8))
+        };
         let panel = panel % outputs.div_ceil(PANEL);
         let from = usize::from(at[0]) % inputs;
         let len = 1 + usize::from(at[1]) % (inputs - from);
-        let bytes = any_blocks(seed, outputs * inputs * taps / BLOCK);
-        let values = codec(DType::Q8_0).dequantize(&bytes);
-        let matrix = WeightMatrix::with_taps(WeightBytes::new(DType::Q8_0, &bytes).into(), outputs, inputs, taps);
-        prop_assert_eq!((matrix.bytes(), matrix.dtype()), (bytes.len(), DType::Q8_0));
+        let bytes = any_blocks(dtype, seed, outputs * inputs * taps / dtype.block_len());
+        let values = codec(dtype).dequantize(&bytes);
+        let matrix = WeightMatrix::with_taps(WeightBytes::new(dtype, &bytes).into(), outputs, inputs, taps);
+        prop_assert_eq!((matrix.bytes(), matrix.dtype()), (bytes.len(), dtype));
         for isa in Isa::available() {
             let mut out = vec![f32::NAN; taps * len * PANEL + 1];
             matrix.widen(isa, panel, from, len, &mut out);
@@ -141,8 +136,12 @@ proptest! {
             for (i, got) in out.iter().enumerate() {
                 let (tap, input) = (i / PANEL / len, i / PANEL % len + from);
                 let output = panel * PANEL + i % PANEL;
-                let want = if output < outputs { values[(output * inputs + input) * taps + tap] } else { 0.0 };
-                prop_assert_eq!(got.to_bits(), want.to_bits(), "{} {} {} {}", isa, output, input, tap);
+                if output < outputs {
+                    let want = values[(output * inputs + input) * taps + tap];
+                    prop_assert_eq!(got.to_bits(), want.to_bits(), "{} {} {} {} {}", dtype, isa, output, input, tap);
+                } else {
+                    prop_assert_eq!(*got, 0.0);
+                }
             }
         }
     }
@@ -151,10 +150,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn a_product_is_that_of_the_widened_weight(m in 1usize..60, n in 1usize..80, blocks in 1usize..30, seed in 0u64..1 << 40) {
-        let k = blocks * BLOCK;
-        let bytes = quantize(DType::Q8_0, &random(seed, n * k), k).unwrap();
-        let wide = to_f32_bytes(&codec(DType::Q8_0).dequantize(&bytes));
+    fn a_product_is_that_of_the_widened_weight(
+        dtype in formats(), m in 1usize..60, n in 1usize..80, blocks in 1usize..30, seed in 0u64..1 << 40,
+    ) {
+        let k = (blocks * 32).next_multiple_of(dtype.block_len());
+        let bytes = any_blocks(dtype, seed, n * k / dtype.block_len());
+        let wide = to_f32_bytes(&codec(dtype).dequantize(&bytes));
         let (x, bias) = (random(seed + 1, m * k), random(seed + 2, n));
         for isa in Isa::available() {
             let product = |dtype, bytes: &[u8]| {
@@ -163,19 +164,20 @@ proptest! {
                 gemm_with(isa, &x, &matrix, Some(&bias), None, &mut out);
                 out
             };
-            prop_assert_eq!(bits(&product(DType::Q8_0, &bytes)), bits(&product(DType::F32, &wide)), "{}", isa);
+            prop_assert_eq!(bits(&product(dtype, &bytes)), bits(&product(DType::F32, &wide)), "{} {}", dtype, isa);
         }
     }
 
     #[test]
     fn a_convolution_is_that_of_the_widened_weight(
-        h in 3usize..14, w in 3usize..14, c in 1usize..4, outputs in 1usize..40, kernel in 1usize..4,
+        dtype in formats(), h in 3usize..14, w in 3usize..14, c in 1usize..4, outputs in 1usize..6, kernel in 1usize..4,
         stride in 1usize..3, seed in 0u64..1 << 40,
     ) {
-        let c = 32 * c;
+        // Blocks of 256 go on from row to row.
+        let (c, outputs) = (32 * c, 8 * outputs);
         let row = c * kernel * kernel;
-        let bytes = quantize(DType::Q8_0, &random(seed, outputs * row), row).unwrap();
-        let wide = to_f32_bytes(&codec(DType::Q8_0).dequantize(&bytes));
+        let bytes = any_blocks(dtype, seed, outputs * row / dtype.block_len());
+        let wide = to_f32_bytes(&codec(dtype).dequantize(&bytes));
         let x = random(seed + 1, h * w * c);
         let winograd = (kernel == 3 && stride == 1).then_some(Algorithm::Winograd);
         for isa in Isa::available() {
@@ -188,8 +190,8 @@ proptest! {
                     conv2d_fused_with(isa, algorithm, &Convolution::plain(&x, [1, h, w]), &filter, &mut out);
                     out
                 };
-                let (quantized, widened) = (convolved(DType::Q8_0, &bytes), convolved(DType::F32, &wide));
-                prop_assert_eq!(bits(&quantized), bits(&widened), "{} {:?}", isa, algorithm);
+                let (quantized, widened) = (convolved(dtype, &bytes), convolved(DType::F32, &wide));
+                prop_assert_eq!(bits(&quantized), bits(&widened), "{} {} {:?}", dtype, isa, algorithm);
             }
         }
     }

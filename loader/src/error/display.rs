@@ -58,7 +58,7 @@ impl LoadError {
         match self {
             Self::HeaderTooLarge { file, claimed } => write!(
                 f,
-                "{}: claims a header of {claimed} bytes, more than the {} that are read; it is not a safetensors file, or damaged",
+                "{}: claims a header of {claimed} bytes, more than the {} that are read; it is not a model, or damaged",
                 Plain(file),
                 crate::MAX_HEADER_BYTES
             ),
@@ -68,11 +68,7 @@ impl LoadError {
                 Plain(file)
             ),
             Self::Header { file, problem } => {
-                write!(
-                    f,
-                    "{}: its header {problem}; the file is damaged, get it again from its source",
-                    Plain(file)
-                )
+                write!(f, "{}: its header {problem}; {}", Plain(file), problem.advice())
             }
             Self::Truncated { file, expected, actual } => write!(
                 f,

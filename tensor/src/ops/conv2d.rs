@@ -33,7 +33,7 @@ impl Conv2d {
     /// A layer of a weight `[outputs, inputs, kernel, kernel]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length, rows that are not whole blocks of the weight's dtype, a kernel or stride of 0.
+    /// A weight or bias of another length, a kernel or stride of 0.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs, kernel]: [usize; 3],
@@ -48,7 +48,6 @@ impl Conv2d {
                 ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs, kernel, kernel] };
             return Err(TensorError::shape(TensorOp::Conv2d, expected, values));
         }
-        TensorError::expect_blocks(TensorOp::Conv2d, weight.view().dtype(), inputs * kernel * kernel)?;
         if let Some(bias) = &bias {
             check_len(TensorOp::Conv2d, "bias", bias, outputs)?;
         }

@@ -16,7 +16,7 @@ impl Embedding {
     /// A table `[rows, width]`, which is not copied.
     ///
     /// # Errors
-    /// A weight of another length, or rows that are not whole blocks of its dtype.
+    /// A weight of another length.
     pub fn new(weight: impl Into<Weight>, [rows, width]: [usize; 2]) -> Result<Embedding, TensorError> {
         let weight = weight.into();
         let values = weight.view().len();
@@ -24,7 +24,6 @@ impl Embedding {
             let expected = ShapeRequirement::Parameter { name: "table", dims: vec![rows, width] };
             return Err(TensorError::shape(TensorOp::Embedding, expected, values));
         }
-        TensorError::expect_blocks(TensorOp::Embedding, weight.view().dtype(), width)?;
         Ok(Embedding { weight, rows, width })
     }
 

@@ -30,7 +30,7 @@ impl Linear {
     /// A layer of a weight `[outputs, inputs]`, which is not copied.
     ///
     /// # Errors
-    /// A weight or bias of another length, rows that are not whole blocks of the weight's dtype.
+    /// A weight or bias of another length.
     pub fn new(
         weight: impl Into<Weight>,
         [outputs, inputs]: [usize; 2],
@@ -42,7 +42,6 @@ impl Linear {
             let expected = ShapeRequirement::Parameter { name: "weight", dims: vec![outputs, inputs] };
             return Err(TensorError::shape(TensorOp::Linear, expected, values));
         }
-        TensorError::expect_blocks(TensorOp::Linear, weight.view().dtype(), inputs)?;
         if let Some(bias) = &bias {
             check_len(TensorOp::Linear, "bias", bias, outputs)?;
         }

@@ -159,13 +159,17 @@ fn quantized_layers() {
     let ids = [35, 0, 7];
     assert_eq!(bits(embedding(&a, &ids).unwrap()), bits(embedding(&b, &ids).unwrap()));
 
-    let rows = "rows of whole blocks of 32 values in q8_0, got";
-    refuses(Linear::new(blocks(), [72, 16], None), &format!("linear: expected {rows} 16"));
-    refuses(
-        Conv2d::new(blocks(), [32, 4, 3], 1, Padding::all(1), None),
-        &format!("conv2d: expected {rows} 36"),
-    );
-    refuses(Embedding::new(blocks(), [48, 24]), &format!("embedding: expected {rows} 24"));
+    // Blocks that were cut out of the flattened weight: its rows begin within them.
+    let layer = |weight| Linear::new(weight, [32, 36], None).unwrap();
+    let rows = tensor(&[3, 36], &x[..108]);
+    let [a, b] = [blocks(), single()].map(|weight| linear(&rows, &layer(weight)).unwrap());
+    assert_eq!(bits(a), bits(b));
+    let layer = |weight| Conv2d::new(weight, [32, 4, 3], 1, Padding::all(1), None).unwrap();
+    let image = tensor(&[1, 3, 9, 4], &x[..108]);
+    let [a, b] = [blocks(), single()].map(|weight| conv2d(&image, &layer(weight)).unwrap());
+    assert_eq!(bits(a), bits(b));
+    let [a, b] = [blocks(), single()].map(|weight| Embedding::new(weight, [48, 24]).unwrap());
+    assert_eq!(bits(embedding(&a, &[47, 5]).unwrap()), bits(embedding(&b, &[47, 5]).unwrap()));
 }
 
 #[test]

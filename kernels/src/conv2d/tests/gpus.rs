@@ -99,6 +99,20 @@ fn real_convolutions() {
     }
 }
 
+/// Taps side by side in a block, whole rows of blocks and rows that begin within them.
+#[test]
+fn convolutions_of_blocks() {
+    for (name, gpu) in gpus() {
+        for dtype in [DType::Q8_0, DType::Q4_1, DType::Q5_0, DType::IQ4_NL] {
+            check_case(name, &gpu, case([1, 6, 5, 64], 70, 3, 1, Padding::all(1)), dtype, false, &ALONE);
+            check_case(name, &gpu, case([1, 6, 5, 8], 32, 3, 1, Padding::all(1)), dtype, true, &ALONE);
+        }
+        for dtype in [DType::Q4_K, DType::Q6_K] {
+            check_case(name, &gpu, case([1, 4, 5, 256], 36, 3, 2, Padding::all(1)), dtype, true, &ALONE);
+        }
+    }
+}
+
 /// Odd sizes with every prologue and epilogue, small enough to test many and large enough to be split into bands.
 #[test]
 fn convolutions_of_any_shape_with_all_fused() {

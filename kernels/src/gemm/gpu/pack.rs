@@ -4,12 +4,15 @@ use super::super::{PANEL, WeightMatrix};
 use crate::dtype::{DType, WeightBytes};
 use crate::gpu::{Array, Gpu, GpuError};
 use crate::parallel;
+use crate::quant::gpu::{self, GpuBlocks};
 use crate::simd::Isa;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 /// Outputs of a panel.
 pub(crate) const COLUMNS: usize = 64;
+
+const _: () = assert!(COLUMNS == gpu::COLUMNS);
 
 /// The terms of a sum are padded to a multiple of this with zeros, so that shaders can read several at once.
 pub(crate) const TERMS: usize = 16;
@@ -18,22 +21,28 @@ pub(crate) const TERMS: usize = 16;
 const INPUTS: usize = 32;
 
 /// A weight `[outputs, inputs, taps]` packed for the GPU: `[panels][taps * inputs, padded][64]`, where a panel is 64
-/// outputs. Outputs and terms past the last one are zero.
+/// outputs. Outputs and terms past the last one are zero. One of a block format is its blocks as they are, which are packed
+/// for each product.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
     pub(crate) data: Array,
+    blocks: Option<GpuBlocks>,
     outputs: usize,
     inputs: usize,
     taps: usize,
 }
 
 impl PackedWeight {
-    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype, `q8_0` as `f32`. `f16` and
-    /// `bf16` take 16 bits a value even on a GPU whose shaders lack `f16`.
+    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype; `f16` and `bf16` take 16 bits a
+    /// value even on a GPU whose shaders lack `f16`. Blocks are uploaded as they are, and become `f16` with `half`, else
+    /// `f32`, for each product; those whose rows are not whole blocks, or too long for the GPU to bind, are stored so.
     ///
     /// # Errors
     /// No memory, a lost GPU.
     pub fn new(gpu: &Gpu, weight: &WeightMatrix, half: bool) -> Result<PackedWeight, GpuError> {
+        if let Some(packed) = PackedWeight::of_blocks(gpu, weight, half)? {
+            return Ok(packed);
+        }
         let dtype = match weight.dtype() {
             _ if half => DType::F16,
             dtype if dtype.is_block_format() => DType::F32,
@@ -52,7 +61,36 @@ impl PackedWeight {
             }))),
             _ => unreachable!("{dtype} is not stored"),
         }?;
-        Ok(PackedWeight { data, outputs: weight.outputs(), inputs: weight.inputs(), taps: weight.taps() })
+        let (outputs, inputs, taps) = (weight.outputs(), weight.inputs(), weight.taps());
+        Ok(PackedWeight { data, blocks: None, outputs, inputs, taps })
+    }
+
+    /// The blocks of a weight, if it has some and they can be read there.
+    fn of_blocks(gpu: &Gpu, weight: &WeightMatrix, half: bool) -> Result<Option<PackedWeight>, GpuError> {
+        let (format, to) = (weight.dtype(), if half { DType::F16 } else { DType::F32 });
+        let (outputs, inputs, taps) = (weight.outputs(), weight.inputs(), weight.taps());
+        let blocks = GpuBlocks { format, to, outputs, inputs, taps };
+        if !format.is_block_format()
+            || !weight.has_whole_rows()
+            || (half && !gpu.has_f16())
+            || !blocks.fits(gpu)
+        {
+            return Ok(None);
+        }
+        let data = Array::words(gpu, weight.stored_bytes())?;
+        Ok(Some(PackedWeight { data, blocks: Some(blocks), outputs, inputs, taps }))
+    }
+
+    /// The weight as a product reads it: itself, or its blocks dequantized.
+    ///
+    /// # Errors
+    /// No memory, a lost GPU.
+    pub(crate) fn ready(&self) -> Result<PackedWeight, GpuError> {
+        let data = match self.blocks {
+            None => self.data.clone(),
+            Some(blocks) => blocks.dequantized(&self.data)?,
+        };
+        Ok(PackedWeight { data, blocks: None, ..*self })
     }
 
     /// Number of outputs.

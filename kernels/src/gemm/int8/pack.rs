@@ -105,7 +105,7 @@ fn quantize_row<S: Simd>(s: S, values: &[f32; BLOCK], block: &mut RowBlock) {
 /// Packs a part of a panel of a weight of one tap.
 pub(super) fn panel(isa: Isa, weight: &WeightMatrix, panel: usize, part: SumPart, out: &mut [PanelBlock]) {
     assert!(weight.taps() == 1 && part.from.is_multiple_of(BLOCK), "blocks of inputs");
-    if weight.dtype() == DType::Q8_0 {
+    if weight.dtype() == DType::Q8_0 && weight.has_whole_rows() {
         isa.run(ArrangeBlocks { weight, panel, part, out });
         return;
     }
@@ -133,7 +133,7 @@ impl SimdOp for ArrangeBlocks<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let ArrangeBlocks { weight, panel, part, out } = self;
-        let rows = weight.rows_of_panel(panel);
+        let (rows, _) = weight.rows_of_panel(panel);
         for (index, to) in out.iter_mut().enumerate() {
             let at = (part.from / BLOCK + index) * Q8_0::BYTES;
             let mut scales = [0u16; PANEL];

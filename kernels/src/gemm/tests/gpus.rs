@@ -14,10 +14,14 @@ fn weight(gpu: &Gpu, dtype: DType, n: usize, k: usize, half: bool) -> (PackedWei
     let (panels, depth) = (n.div_ceil(64) as u64, k.next_multiple_of(16) as u64);
     let size = match dtype {
         _ if half => 2,
-        DType::Q8_0 => 4,
+        dtype if dtype.is_block_format() => 4,
         dtype => dtype.size() as u64,
     };
-    assert_eq!((packed.outputs(), packed.inputs(), packed.bytes()), (n, k, panels * 64 * depth * size));
+    let in_panels = panels * 64 * depth * size;
+    // Blocks stay blocks, where the GPU can bind a panel of them.
+    let in_blocks = bytes.len().next_multiple_of(4) as u64;
+    let is_known = packed.bytes() == in_panels || (dtype.is_block_format() && packed.bytes() == in_blocks);
+    assert!(is_known && (packed.outputs(), packed.inputs()) == (n, k), "{packed:?}");
     (packed, values.to_f32())
 }
 
@@ -83,6 +87,31 @@ fn real_products() {
             if dtype == DType::Q8_0 {
                 check_product(name, &gpu, dtype, true, shape, [true, false, false]);
             }
+        }
+    }
+}
+
+/// Every block format: panels that are whole and not, in one binding and in several.
+#[test]
+fn products_of_blocks() {
+    for (name, gpu) in gpus() {
+        for codec in latent_dtype::block::CODECS {
+            for (shape, half) in [([50, 70, 512], false), ([9, 200, 256], true), ([3, 130, 32], false)] {
+                let [m, n, k] = shape;
+                if k % codec.dtype().block_len() == 0 {
+                    check_product(name, &gpu, codec.dtype(), half, [m, n, k], [true, false, false]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_stay_blocks_in_the_memory_of_a_gpu() {
+    for (name, gpu) in gpus().into_iter().filter(|(name, _)| *name == "full") {
+        for codec in latent_dtype::block::CODECS {
+            let (packed, _) = weight(&gpu, codec.dtype(), 96, 256, false);
+            assert_eq!(packed.bytes(), codec.dtype().bytes(96 * 256) as u64, "{name} {}", codec.dtype());
         }
     }
 }
