@@ -55,6 +55,7 @@ fn small_networks_compute_what_pytorch_does() {
         ("compact-2x", "Compact 2x, 1 convolutions of 6 channels"),
         ("span", "SPAN 4x, 6 blocks of 4 channels"),
         ("span-no-norm", "SPAN 2x, 6 blocks of 4 channels"),
+        ("swinir", "SwinIR 2x, 4 blocks of 8 channels"),
         ("esrgan-x1", "ESRGAN 1x, 1 blocks of 6 channels"),
         ("esrgan-x2", "ESRGAN 2x, 1 blocks of 6 channels"),
     ] {
@@ -138,7 +139,7 @@ fn other_networks_are_refused_by_name() {
     for (more, part) in [
         (
             "layers.0.residual_group.blocks.0.attn.relative_position_bias_table",
-            "of the kind SwinIR, which is not",
+            "not an upscaler of the kind SwinIR: it has no conv_first.weight",
         ),
         ("layers.0.residual_group.overlap_attn.qkv.weight", "of the kind HAT, which is not supported"),
         ("before_RG.1.weight", "of the kind DAT, which is not supported"),

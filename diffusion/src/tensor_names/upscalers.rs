@@ -9,6 +9,7 @@ pub(crate) enum UpscalerArchitecture {
     Esrgan,
     Compact,
     Span,
+    SwinIr,
 }
 
 impl UpscalerArchitecture {
@@ -18,18 +19,17 @@ impl UpscalerArchitecture {
             UpscalerArchitecture::Esrgan => "ESRGAN",
             UpscalerArchitecture::Compact => "Compact",
             UpscalerArchitecture::Span => "SPAN",
+            UpscalerArchitecture::SwinIr => "SwinIR",
         }
     }
 }
 
-/// Architectures that cannot be run, and a part of a name that only they have. One that has a further architecture's names too
-/// stands before it.
-const OTHERS: [(&str, &str); 16] = [
+/// Architectures that cannot be run, and a part of a name that they have and those that can be run do not.
+const OTHERS: [(&str, &str); 15] = [
     ("Swin2SR", ".attn.cpb_mlp."),
     ("HAT", ".overlap_attn."),
     ("SRFormer", "aligned_relative_position"),
     ("ATD", ".attn_atd."),
-    ("SwinIR", ".residual_group.blocks.0.attn.relative_position"),
     ("DRCT", ".swin1."),
     ("DAT", "before_RG."),
     ("GRL", ".blocks.0.attn.window_attn."),
@@ -46,7 +46,11 @@ const OTHERS: [(&str, &str); 16] = [
 /// Whether a tensor of that name belongs to an upscaler.
 pub(crate) fn is_upscaler(name: &str) -> bool {
     let name = plain(name);
-    other(name).is_some() || is_of_esrgan(name) || is_of_compact(name) || is_of_span(name)
+    other(name).is_some()
+        || is_of_esrgan(name)
+        || is_of_compact(name)
+        || is_of_span(name)
+        || is_of_swinir(name)
 }
 
 fn other(name: &str) -> Option<&'static str> {
@@ -59,6 +63,10 @@ fn is_of_esrgan(name: &str) -> bool {
 
 fn is_of_compact(name: &str) -> bool {
     name == "body.0.weight"
+}
+
+fn is_of_swinir(name: &str) -> bool {
+    name.contains(".residual_group.blocks.0.attn.relative_position")
 }
 
 fn is_of_span(name: &str) -> bool {
@@ -82,6 +90,7 @@ pub(crate) fn architecture(names: &[&str]) -> Result<UpscalerArchitecture, &'sta
         return Err(other);
     }
     Ok(match () {
+        () if any(is_of_swinir) => UpscalerArchitecture::SwinIr,
         () if any(is_of_span) => UpscalerArchitecture::Span,
         () if any(is_of_compact) => UpscalerArchitecture::Compact,
         () => UpscalerArchitecture::Esrgan,
@@ -99,7 +108,10 @@ mod tests {
             ("block_1.c1_r.sk.weight", Ok(UpscalerArchitecture::Span)),
             ("params.conv_first.weight", Ok(UpscalerArchitecture::Esrgan)),
             ("model.1.sub.0.RDB1.conv1.0.weight", Ok(UpscalerArchitecture::Esrgan)),
-            ("layers.0.residual_group.blocks.0.attn.relative_position_bias_table", Err("SwinIR")),
+            (
+                "layers.0.residual_group.blocks.0.attn.relative_position_bias_table",
+                Ok(UpscalerArchitecture::SwinIr),
+            ),
             ("layers.0.residual_group.overlap_attn.relative_position_bias_table", Err("HAT")),
             ("params.before_RG.1.weight", Err("DAT")),
             ("feats.1.channe_mixer.0.weight", Err("RealPLKSR")),

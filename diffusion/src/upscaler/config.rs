@@ -3,6 +3,7 @@
 use super::compact::CompactConfig;
 use super::esrgan::EsrganConfig;
 use super::span::{self, SpanConfig};
+use super::swinir::SwinIrConfig;
 use super::tiles::{Tiling, UpscalerTile};
 use super::{MAX_PIXELS, RGB, head};
 use crate::tensor_names::upscalers::UpscalerArchitecture;
@@ -20,14 +21,16 @@ pub enum UpscalerConfig {
     Compact(CompactConfig),
     /// SPAN.
     Span(SpanConfig),
+    /// The light SwinIR.
+    SwinIr(SwinIrConfig),
 }
 
 impl fmt::Display for UpscalerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scale, blocks, features) = (self.scale(), self.blocks(), self.features());
         let what = match self {
-            UpscalerConfig::Esrgan(_) | UpscalerConfig::Span(_) => "blocks",
             UpscalerConfig::Compact(_) => "convolutions",
+            _ => "blocks",
         };
         write!(f, "{} {scale}x, {blocks} {what} of {features} channels", self.architecture())
     }
@@ -46,6 +49,7 @@ impl UpscalerConfig {
             UpscalerArchitecture::Esrgan => UpscalerConfig::Esrgan(EsrganConfig::from_weights(weights)?),
             UpscalerArchitecture::Compact => UpscalerConfig::Compact(CompactConfig::from_weights(weights)?),
             UpscalerArchitecture::Span => UpscalerConfig::Span(SpanConfig::from_weights(weights)?),
+            UpscalerArchitecture::SwinIr => UpscalerConfig::SwinIr(SwinIrConfig::from_weights(weights)?),
         })
     }
 
@@ -56,6 +60,7 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(_) => UpscalerArchitecture::Esrgan.name(),
             UpscalerConfig::Compact(_) => UpscalerArchitecture::Compact.name(),
             UpscalerConfig::Span(_) => UpscalerArchitecture::Span.name(),
+            UpscalerConfig::SwinIr(_) => UpscalerArchitecture::SwinIr.name(),
         }
     }
 
@@ -66,6 +71,7 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(config) => (1 << config.doublings) / config.unshuffle,
             UpscalerConfig::Compact(config) => config.scale,
             UpscalerConfig::Span(config) => config.scale,
+            UpscalerConfig::SwinIr(config) => config.scale,
         }
     }
 
@@ -76,6 +82,7 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(config) => config.features,
             UpscalerConfig::Compact(config) => config.features,
             UpscalerConfig::Span(config) => config.features,
+            UpscalerConfig::SwinIr(config) => config.features,
         }
     }
 
@@ -86,6 +93,7 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(config) => config.blocks,
             UpscalerConfig::Compact(config) => config.convs,
             UpscalerConfig::Span(_) => span::BLOCKS,
+            UpscalerConfig::SwinIr(config) => config.depths.iter().sum(),
         }
     }
 
@@ -94,7 +102,7 @@ impl UpscalerConfig {
     pub fn unshuffle(&self) -> usize {
         match self {
             UpscalerConfig::Esrgan(config) => config.unshuffle,
-            UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => 1,
+            _ => 1,
         }
     }
 
@@ -146,6 +154,8 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(config) => 15 * config.blocks + 4,
             UpscalerConfig::Compact(config) => config.convs + 2,
             UpscalerConfig::Span(_) => 3 * span::BLOCKS + 3,
+            // Half a window and a whole one in turn, and the convolutions.
+            UpscalerConfig::SwinIr(config) => config.window * self.blocks() + config.depths.len() + 3,
         }
     }
 
@@ -157,6 +167,7 @@ impl UpscalerConfig {
             UpscalerConfig::Esrgan(config) => in_layer(&|path| config.has_layer(path)),
             UpscalerConfig::Compact(config) => in_layer(&|path| config.has_layer(path)),
             UpscalerConfig::Span(_) => SpanConfig::has_tensor(name),
+            UpscalerConfig::SwinIr(config) => config.has_tensor(name),
         }
     }
 
@@ -169,6 +180,10 @@ impl UpscalerConfig {
             UpscalerConfig::Compact(config) => 2 * config.features + 2 * colours,
             // The first features, those after the first block, and a block's; or the join of four.
             UpscalerConfig::Span(config) => 8 * config.features + colours,
+            // The input of all, of a group and of a block; queries, keys and values twice, and what they become twice.
+            UpscalerConfig::SwinIr(config) => {
+                3 * config.features + (6 + 2) * config.features + config.hidden + colours
+            }
         }
     }
 }

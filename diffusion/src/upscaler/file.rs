@@ -1,7 +1,7 @@
 //! Files of upscalers.
 
 use super::mix::WeightMix;
-use super::{SpanConfig, Tiling, Upscaler, UpscalerConfig};
+use super::{SpanConfig, SwinIrConfig, Tiling, Upscaler, UpscalerConfig};
 use crate::families::completeness::check_component;
 use crate::families::{Component, ModelKind, Probe};
 use crate::params::{Params, WeightEdit};
@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What to do where a file is not an upscaler that can be used.
-const ADVICE: &str =
-    "give an ESRGAN such as RealESRGAN_x4plus, a Compact such as realesr-general-x4v3, or a SPAN";
+const ADVICE: &str = "give an ESRGAN such as RealESRGAN_x4plus, a Compact such as realesr-general-x4v3, a SPAN or a light SwinIR";
 
 /// An opened file of an upscaler, found complete. Its weights are read when they are needed.
 #[derive(Debug)]
@@ -62,7 +61,8 @@ impl UpscalerFile {
         };
         let file = UpscalerFile { weights, config, mix: None };
         let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
-        check_component(&file.weights, (Component::Upscaler, kind), load, SpanConfig::is_spare)?;
+        let is_spare = |name: &str| SpanConfig::is_spare(name) || SwinIrConfig::is_spare(name);
+        check_component(&file.weights, (Component::Upscaler, kind), load, is_spare)?;
         // A network with more layers gives another image.
         let known: BTreeSet<&String> =
             names.iter().filter(|(name, _)| file.config.has_tensor(name)).map(|(_, name)| name).collect();

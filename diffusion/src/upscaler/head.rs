@@ -31,7 +31,7 @@ impl UpscalerHead {
     pub(super) fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<UpscalerHead, Error> {
         let kind = match config {
             UpscalerConfig::Esrgan(esrgan) => convolutions(params, esrgan)?,
-            UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => HeadKind::Shuffle,
+            _ => HeadKind::Shuffle,
         };
         Ok(UpscalerHead { kind, config: config.clone() })
     }
@@ -104,7 +104,7 @@ fn copy(values: &[f32], given: &PixelRect, kept: &PixelRect, scale: usize, large
 fn head_scale(config: &UpscalerConfig) -> usize {
     match config {
         UpscalerConfig::Esrgan(config) => 1 << config.doublings,
-        UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => config.scale(),
+        _ => config.scale(),
     }
 }
 
@@ -112,7 +112,7 @@ fn head_scale(config: &UpscalerConfig) -> usize {
 fn head_reach(config: &UpscalerConfig) -> usize {
     match config {
         UpscalerConfig::Esrgan(_) => REACH,
-        UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => 0,
+        _ => 0,
     }
 }
 
@@ -120,7 +120,7 @@ fn head_reach(config: &UpscalerConfig) -> usize {
 fn head_channels(config: &UpscalerConfig) -> usize {
     match config {
         UpscalerConfig::Esrgan(config) => config.features,
-        UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => RGB,
+        _ => RGB,
     }
 }
 
@@ -139,7 +139,7 @@ pub(super) fn values(config: &UpscalerConfig, tile: &UpscalerTile) -> usize {
     let largest = head_channels(config) * rows * columns * scale * scale;
     let trunk = match config {
         UpscalerConfig::Esrgan(config) => config.features,
-        UpscalerConfig::Compact(_) | UpscalerConfig::Span(_) => RGB * scale * scale,
+        _ => RGB * scale * scale,
     };
     trunk * tile.seen.pixels() + 2 * largest + largest / 4
 }

@@ -1,4 +1,4 @@
-//! Networks that enlarge images: ESRGAN, SRVGGNetCompact and SPAN.
+//! Networks that enlarge images: ESRGAN, SRVGGNetCompact, SPAN and the light SwinIR.
 //!
 //! A network consists of a trunk, which works on the pixels of the small image, and a head, which makes those of the large one
 //! from what the trunk found out. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the
@@ -26,6 +26,7 @@ mod mix;
 mod rrdb;
 mod shapes;
 mod span;
+mod swinir;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -36,6 +37,7 @@ pub use config::UpscalerConfig;
 pub use esrgan::EsrganConfig;
 pub use file::UpscalerFile;
 pub use span::SpanConfig;
+pub use swinir::SwinIrConfig;
 pub use tiles::Tiling;
 
 use crate::blocks::BlockCount;
@@ -47,6 +49,7 @@ use esrgan::EsrganTrunk;
 use head::UpscalerHead;
 use latent_tensor::{Device, Tensor};
 use span::Span;
+use swinir::SwinIr;
 
 /// Channels of an image.
 const RGB: usize = 3;
@@ -66,6 +69,7 @@ enum Trunk {
     Esrgan(EsrganTrunk),
     Compact(Compact),
     Span(Span),
+    SwinIr(SwinIr),
 }
 
 impl Upscaler {
@@ -78,6 +82,7 @@ impl Upscaler {
             UpscalerConfig::Esrgan(config) => Trunk::Esrgan(EsrganTrunk::load(params, config)?),
             UpscalerConfig::Compact(config) => Trunk::Compact(Compact::load(params, config)?),
             UpscalerConfig::Span(config) => Trunk::Span(Span::load(params, config)?),
+            UpscalerConfig::SwinIr(config) => Trunk::SwinIr(SwinIr::load(params, config)?),
         };
         let head = UpscalerHead::load(params, config)?;
         Ok(Upscaler { device: params.device().clone(), config: config.clone(), trunk, head })
@@ -112,6 +117,7 @@ impl Upscaler {
             Trunk::Esrgan(trunk) => trunk.forward(&x.to(device)?, count)?,
             Trunk::Compact(network) => network.forward(x, device, count)?,
             Trunk::Span(network) => network.forward(x, device, count)?,
+            Trunk::SwinIr(network) => network.forward(x, device, count)?,
         };
         Ok(features.to(&Device::Cpu)?)
     }

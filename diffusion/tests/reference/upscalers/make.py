@@ -3,7 +3,7 @@
     python make.py ../../../../assets/realesr-animevideov3.safetensors
 
 The networks are written from their papers: SRVGGNetCompact (Wang et al., Real-ESRGAN, 2021), SPAN (Wan et al., 2024) and RRDBNet (Wang et
-al., ESRGAN, 2018). NAME.safetensors is a network, golden.safetensors has `NAME.in` and `NAME.out`, both `[height, width, 3]`.
+al., ESRGAN, 2018) and the light SwinIR (Liang et al., 2021). NAME.safetensors is a network, golden.safetensors has `NAME.in` and `NAME.out`, both `[height, width, 3]`.
 """
 
 import sys
@@ -54,6 +54,75 @@ def span(w, x):
     joined = torch.cat([first, conv3xc(w, "conv_2", y), results[0], activations[5]], 1)
     y = conv(w, "upsampler.0", conv(w, "conv_cat", joined))
     return F.pixel_shuffle(y, round((y.shape[1] // 3) ** 0.5))
+
+
+def linear(w, name, x):
+    return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+
+def norm(w, name, x):
+    return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
+
+
+def swin_block(w, name, x, side, heads, shift):
+    """`x` is `[height, width, channels]`. Each pixel looks for those that it attends to, one by one: slow and plain."""
+    height, width, channels = x.shape
+    size = channels // heads
+    qkv = linear(w, f"{name}.attn.qkv", norm(w, f"{name}.norm1", x)).view(height, width, 3, heads, size)
+    table = w[f"{name}.attn.relative_position_bias_table"]
+    attended = torch.zeros(height, width, heads, size)
+
+    def part(at, length):
+        return 0 if shift == 0 else (at >= length - side) + (at >= length - shift)
+
+    # Places are those of the image after it was shifted; the pixel there is `shift` further.
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            places = [(y, x) for y in range(top, top + side) for x in range(left, left + side)]
+            pixels = torch.stack([qkv[(y + shift) % height, (x + shift) % width] for y, x in places])
+            q, k, v = (pixels[:, i].transpose(0, 1) for i in range(3))  # [heads, pixels, size]
+            scores = q @ k.transpose(1, 2) / size**0.5
+            for i, (y, x0) in enumerate(places):
+                for j, (other_y, other_x) in enumerate(places):
+                    offset = (y - other_y + side - 1) * (2 * side - 1) + x0 - other_x + side - 1
+                    scores[:, i, j] += table[offset]
+                    if (part(y, height), part(x0, width)) != (part(other_y, height), part(other_x, width)):
+                        scores[:, i, j] -= 100
+            out = (scores.softmax(-1) @ v).transpose(0, 1)
+            for i, (y, x0) in enumerate(places):
+                attended[(y + shift) % height, (x0 + shift) % width] = out[i]
+    x = x + linear(w, f"{name}.attn.proj", attended.reshape(height, width, channels))
+    hidden = F.gelu(linear(w, f"{name}.mlp.fc1", norm(w, f"{name}.norm2", x)))
+    return x + linear(w, f"{name}.mlp.fc2", hidden)
+
+
+def swinir(w, x):
+    heads = w["layers.0.residual_group.blocks.0.attn.relative_position_bias_table"].shape[1]
+    side = round((w["layers.0.residual_group.blocks.0.attn.relative_position_bias_table"].shape[0] ** 0.5 + 1) / 2)
+    height, width = x.shape[2:]
+    mean = torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)
+    x = F.pad(x, (0, -width % side, 0, -height % side), "reflect") - mean
+    first = conv(w, "conv_first", x)
+
+    def image(y):
+        return y.permute(2, 0, 1)[None]
+
+    def pixels(y):
+        return y[0].permute(1, 2, 0)
+
+    y = norm(w, "patch_embed.norm", pixels(first))
+    layers = 1 + max(int(name.split(".")[1]) for name in w if name.startswith("layers."))
+    for layer in range(layers):
+        before = y
+        name = f"layers.{layer}.residual_group.blocks"
+        blocks = 1 + max(int(key.split(".")[4]) for key in w if key.startswith(name))
+        for block in range(blocks):
+            y = swin_block(w, f"{name}.{block}", y, side, heads, 0 if block % 2 == 0 else side // 2)
+        y = before + pixels(conv(w, f"layers.{layer}.conv", image(y)))
+    y = first + conv(w, "conv_after_body", image(norm(w, "norm", y)))
+    y = conv(w, "upsample.0", y)
+    scale = round((y.shape[1] // 3) ** 0.5)
+    return F.pixel_shuffle(y, scale)[:, :, : height * scale, : width * scale] + mean
 
 
 def esrgan(w, x):
@@ -122,6 +191,36 @@ def random_span(seed, features, scale, norm):
     return {name: value.half().float() for name, value in r.w.items()}
 
 
+def random_swinir(seed, features, depths, heads, side, scale):
+    r = Random(seed)
+
+    def linear(name, outputs, inputs):
+        r.w[f"{name}.weight"] = r.normal((outputs, inputs), (1.5 / inputs) ** 0.5)
+        r.w[f"{name}.bias"] = r.normal((outputs,), 0.05)
+
+    def norm(name):
+        r.w[f"{name}.weight"] = 1 + r.normal((features,), 0.2)
+        r.w[f"{name}.bias"] = r.normal((features,), 0.1)
+
+    r.conv("conv_first", features, 3)
+    norm("patch_embed.norm")
+    for layer, depth in enumerate(depths):
+        for block in range(depth):
+            name = f"layers.{layer}.residual_group.blocks.{block}"
+            norm(f"{name}.norm1")
+            norm(f"{name}.norm2")
+            linear(f"{name}.attn.qkv", 3 * features, features)
+            linear(f"{name}.attn.proj", features, features)
+            linear(f"{name}.mlp.fc1", 2 * features, features)
+            linear(f"{name}.mlp.fc2", features, 2 * features)
+            r.w[f"{name}.attn.relative_position_bias_table"] = r.normal(((2 * side - 1) ** 2, heads), 0.5)
+        r.conv(f"layers.{layer}.conv", features, features)
+    norm("norm")
+    r.conv("conv_after_body", features, features)
+    r.conv("upsample.0", 3 * scale**2, features, gain=0.2)
+    return {name: value.half().float() for name, value in r.w.items()}
+
+
 def random_esrgan(seed, features, growth, blocks, side):
     r = Random(seed)
     r.conv("conv_first", features, 3 * side**2)
@@ -147,6 +246,7 @@ def main():
         "compact-2x": (compact, random_compact(3, 6, 1, 2)),
         "span": (span, random_span(4, 4, 4, True)),
         "span-no-norm": (span, random_span(5, 4, 2, False)),
+        "swinir": (swinir, random_swinir(8, 8, (2, 2), 2, 8, 2)),
         "esrgan-x1": (esrgan, random_esrgan(6, 6, 3, 1, 4)),
         "esrgan-x2": (esrgan, random_esrgan(7, 6, 3, 1, 2)),
     }
