@@ -94,16 +94,15 @@ impl Enlarger {
             return Err(AppError::BadInput(format!("denoise strength: {strength} is not in 0 to 1")));
         }
         let path = model.map(|path| model_file::locate(path, models_dir)).transpose()?;
+        let name = path.as_deref().map_or_else(|| self.name().to_owned(), |path| path.display().to_string());
         let sibling = path.as_deref().and_then(denoise_sibling);
-        let Some((sibling, (file, name))) = sibling.zip(self.network.take()) else {
-            let name =
-                path.as_deref().map_or_else(|| self.name().to_owned(), |path| path.display().to_string());
+        let Some((sibling, (file, stem))) = sibling.zip(self.network.take()) else {
             return Err(AppError::BadInput(format!(
                 "{name}: has no denoise strength; give realesr-general-x4v3, with realesr-general-wdn-x4v3 in its folder"
             )));
         };
         let sibling = UpscalerFile::open(Checkpoint::open(&sibling)?)?;
-        self.network = Some((file.mixed(&sibling, 1.0 - strength)?, name));
+        self.network = Some((file.mixed(&sibling, 1.0 - strength)?, stem));
         Ok(self)
     }
 

@@ -118,7 +118,9 @@ fn a_network_is_mixed_with_the_one_that_keeps_noise() {
     let room = Room::new();
     let networks =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/upscalers");
-    let place = |from: &str, to: &str| drop(std::fs::copy(networks.join(from), room.path(to)).unwrap());
+    let place = |from: &str, to: &str| {
+        std::fs::copy(networks.join(from), room.path(to)).unwrap();
+    };
     place("compact.safetensors", "general-x4v3.safetensors");
     image::RgbImage::from_fn(20, 12, |x, y| image::Rgb([(x * 12) as u8, (y * 20) as u8, 90]))
         .save(room.path("in.png"))

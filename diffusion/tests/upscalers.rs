@@ -34,7 +34,7 @@ fn agrees(file: &UpscalerFile, name: &str) {
     let got = network.forward(&Tensor::from_f32(&[1, height, width, 3], &pixels).unwrap()).unwrap();
     assert_eq!(got.dims(), [1, large_height, large_width, 3], "{name}");
     for (i, (got, want)) in got.f32s().unwrap().iter().zip(&want).enumerate() {
-        assert!((got - want).abs() < 2e-5 * want.abs().max(1.0), "{name} at {i}: {got}, not {want}");
+        assert!((got - want).abs() < 1e-4 * want.abs().max(1.0), "{name} at {i}: {got}, not {want}");
     }
     let rgb = pixels.iter().map(|value| (value * 255.0).round() as u8).collect();
     let image = Image { width, height, rgb };
@@ -43,7 +43,7 @@ fn agrees(file: &UpscalerFile, name: &str) {
         assert_eq!((large.width, large.height), (large_width, large_height), "{name}");
         for (got, want) in large.rgb.iter().zip(&want) {
             let want = want.clamp(0.0, 1.0) * 255.0;
-            assert!((f32::from(*got) - want).abs() < 0.51, "{name} {tiling:?}: {got}, not {want}");
+            assert!((f32::from(*got) - want).abs() < 0.53, "{name} {tiling:?}: {got}, not {want}");
         }
     }
 }

@@ -164,7 +164,7 @@ def random_compact(seed, features, convs, scale):
         r.conv(f"body.{2 * i}", features, 3 if i == 0 else features)
         r.w[f"body.{2 * i + 1}.weight"] = 0.2 + r.normal((features,), 0.2)
     r.conv(f"body.{2 * convs + 2}", 3 * scale**2, features, gain=0.3)
-    return r.w
+    return {name: value.half().float() for name, value in r.w.items()}
 
 
 def random_span(seed, features, scale, norm):
