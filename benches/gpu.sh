@@ -22,7 +22,7 @@ echo "== devices"
 "$latent" devices | tee devices.txt
 
 echo "== check: the demo picture of the GPU beside that of the CPU"
-draw() { "$latent" txt2img "a red apple" -s 7 --steps 20 -o "$1.png" "${@:2}" >/dev/null; }
+draw() { "$latent" txt2img "a red apple" --raw-size -s 7 --steps 20 -o "$1.png" "${@:2}" >/dev/null; }
 draw cpu --device cpu
 draw f32 --device "$device" --precision f32
 draw f16 --device "$device" || echo "f16: FAILED"

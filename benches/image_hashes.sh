@@ -30,11 +30,16 @@ make_model lora-sd15-kohya-tiny-single lora.safetensors
 make_model taesd-tiny-single taesd.safetensors
 make_model ti-sd15-tiny-single word.safetensors
 
+# Images of the demo model are compared as they are drawn; programs of before have no upscaler for them.
+raw=
+if "$latent" txt2img --help | grep -q -e --raw-size; then raw=--raw-size; fi
+
 # draw NAME COMMAND [ARGUMENT ...]
 draw() {
-    local name=$1
-    shift
-    if ! LATENT_DEVICE=cpu "$latent" "$@" -o "$name.png" >"$name.log" 2>&1; then
+    local name=$1 command=$2 flags=
+    shift 2
+    [[ $command == replay ]] || flags=$raw
+    if ! LATENT_DEVICE=cpu "$latent" "$command" $flags "$@" -o "$name.png" >"$name.log" 2>&1; then
         printf 'failed: %s: %s\n' "$name" "$(tail -n 1 "$name.log")"
         return
     fi

@@ -26,7 +26,7 @@ def draw(program, option, folder):
     precision = [] if "--precision" in option else ["--precision", "f32"]
     images = []
     for prompt in PROMPTS:
-        command = [program, "txt2img", prompt, "-s", "1", "-b", str(SEEDS), "--batch-size", str(SEEDS), "--device", "cpu", *precision]
+        command = [program, "txt2img", prompt, "-W", "64", "-H", "64", "-s", "1", "-b", str(SEEDS), "--batch-size", str(SEEDS), "--device", "cpu", *precision]
         subprocess.run([*command, *option, "-o", str(folder / "{seed}.png")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for seed in range(1, SEEDS + 1):
             path = folder / f"{seed}.png"

@@ -1,4 +1,4 @@
-//! Enlarging images: by an ESRGAN or by Lanczos' filter.
+//! Enlarging images: by a network or by Lanczos' filter.
 
 use crate::output::{Output, WrittenImage};
 use crate::{AppError, image_file, model_file, models};
@@ -13,6 +13,17 @@ use std::path::{Path, PathBuf};
 /// Sides of tiles. Smaller ones would mostly see what overlaps, and there would be millions of them.
 const TILES: std::ops::RangeInclusive<usize> = 16..=8192;
 
+/// Lanczos' filter, where a network could be named.
+pub(crate) const LANCZOS: &str = "lanczos";
+
+/// The network that is built in.
+#[cfg(feature = "demo")]
+const BUILT_IN: Option<(&str, &[u8])> = Some(("realesr-animevideov3", latent_demo::UPSCALER));
+
+/// This program is built without one.
+#[cfg(not(feature = "demo"))]
+const BUILT_IN: Option<(&str, &[u8])> = None;
+
 /// How many times as wide and high an image becomes without a network, if no factor is given.
 const DEFAULT_SCALE: f64 = 2.0;
 /// Maximum factor.
@@ -20,7 +31,13 @@ const MAX_SCALE: f64 = 16.0;
 /// How often a network enlarges an image for a size that one run does not reach, as in the webui.
 const MAX_RUNS: usize = 3;
 
-/// Enlarges images: an ESRGAN, or Lanczos' filter alone.
+/// The name of the network that is built in, which needs no file; `None` in a program without it.
+#[must_use]
+pub fn built_in() -> Option<&'static str> {
+    BUILT_IN.map(|(name, _)| name)
+}
+
+/// Enlarges images: a network, or Lanczos' filter alone.
 pub struct Enlarger {
     /// The network, and its name.
     network: Option<(UpscalerFile, String)>,
@@ -34,7 +51,8 @@ impl fmt::Debug for Enlarger {
 }
 
 impl Enlarger {
-    /// The network of a file or of a name among the models, if there is one, and tiles of that side in pixels.
+    /// The network of a file or of a name among the models, the built-in one if nothing is named, or the filter by the name
+    /// `lanczos`; and tiles of that side in pixels.
     ///
     /// # Errors
     /// A side of tiles that is neither 0 nor in 16 to 8192, a file that cannot be opened or is not an upscaler, or a name of
@@ -45,12 +63,47 @@ impl Enlarger {
             let line = format!("tile: {tile} is not in {min} to {max}, nor 0 for the whole image");
             return Err(AppError::BadInput(line));
         }
-        let open = |path: &Path| -> Result<_, AppError> {
-            let path = model_file::locate(path, models_dir)?;
-            Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
-        };
         let tiling = Tiling { side: tile, ..Tiling::default() };
-        Ok(Enlarger { network: model.map(open).transpose()?, tiling })
+        let is_built_in = |path: &Path| BUILT_IN.is_some_and(|(name, _)| path == Path::new(name));
+        let network = match (model, BUILT_IN) {
+            (Some(path), _) if path == Path::new(LANCZOS) => None,
+            (Some(path), _) if !is_built_in(path) => {
+                let path = model_file::locate(path, models_dir)?;
+                Some((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
+            }
+            (_, None) => None,
+            (_, Some((name, bytes))) => {
+                Some((UpscalerFile::open(Checkpoint::from_bytes(name, bytes)?)?, name.to_owned()))
+            }
+        };
+        Ok(Enlarger { network, tiling })
+    }
+
+    /// The same with a network of Real-ESRGAN's general kind mixed with its sibling, which is beside its file and keeps noise
+    /// (`realesr-general-wdn-x4v3`): a strength of 1 is the network alone, 0 the sibling alone.
+    ///
+    /// # Errors
+    /// A strength that is not 0 to 1, a network without a sibling.
+    pub fn with_denoise_strength(
+        mut self,
+        model: Option<&Path>,
+        models_dir: Option<&Path>,
+        strength: f64,
+    ) -> Result<Enlarger, AppError> {
+        if !(0.0..=1.0).contains(&strength) {
+            return Err(AppError::BadInput(format!("denoise strength: {strength} is not in 0 to 1")));
+        }
+        let path = model.map(|path| model_file::locate(path, models_dir)).transpose()?;
+        let name = path.as_deref().map_or_else(|| self.name().to_owned(), |path| path.display().to_string());
+        let sibling = path.as_deref().and_then(denoise_sibling);
+        let Some((sibling, (file, stem))) = sibling.zip(self.network.take()) else {
+            return Err(AppError::BadInput(format!(
+                "{name}: has no denoise strength; give realesr-general-x4v3, with realesr-general-wdn-x4v3 in its folder"
+            )));
+        };
+        let sibling = UpscalerFile::open(Checkpoint::open(&sibling)?)?;
+        self.network = Some((file.mixed(&sibling, 1.0 - strength)?, stem));
+        Ok(self)
     }
 
     /// The network's name, or "Lanczos".
@@ -123,8 +176,11 @@ pub fn scaled(name: &str, (width, height): (usize, usize), scale: f64) -> Result
 pub struct UpscaleOptions {
     /// The image.
     pub image: PathBuf,
-    /// An ESRGAN: a file, or a name among the models. Without one, Lanczos' filter enlarges.
+    /// A network: a file, or a name among the models. Without one, the built-in network enlarges, or Lanczos' filter in a
+    /// program without it; `lanczos` is the filter.
     pub model: Option<PathBuf>,
+    /// How much noise a network of Real-ESRGAN's general kind removes, 0 to 1; all that it does when `None`.
+    pub denoise_strength: Option<f64>,
     /// The folder in which a model's name is looked for, in place of the usual ones.
     pub models_dir: Option<PathBuf>,
     /// How many times as wide and high the image becomes; without it, what the model makes, or 2.
@@ -137,11 +193,19 @@ pub struct UpscaleOptions {
 }
 
 impl UpscaleOptions {
-    /// An image by Lanczos' filter, twice as wide and high.
+    /// An image by what enlarges if nothing is named.
     #[must_use]
     pub fn new(image: PathBuf) -> UpscaleOptions {
         let tile = Tiling::default().side;
-        UpscaleOptions { image, model: None, models_dir: None, scale: None, tile, output: None }
+        UpscaleOptions {
+            image,
+            model: None,
+            denoise_strength: None,
+            models_dir: None,
+            scale: None,
+            tile,
+            output: None,
+        }
     }
 }
 
@@ -170,7 +234,11 @@ impl UpscaleJob {
     /// # Errors
     /// As [`UpscaleJob::open`].
     pub fn open_into(options: &UpscaleOptions, output: Option<Output>) -> Result<UpscaleJob, AppError> {
-        let enlarger = Enlarger::open(options.model.as_deref(), options.models_dir.as_deref(), options.tile)?;
+        let (model, models_dir) = (options.model.as_deref(), options.models_dir.as_deref());
+        let mut enlarger = Enlarger::open(model, models_dir, options.tile)?;
+        if let Some(strength) = options.denoise_strength {
+            enlarger = enlarger.with_denoise_strength(model, models_dir, strength)?;
+        }
         let image = image_file::read(&options.image)?.over(image_file::BACKGROUND);
         let scale = options.scale.unwrap_or(enlarger.own_scale());
         let size = scaled("scale", (image.width, image.height), scale)?;
@@ -225,6 +293,15 @@ impl UpscaleJob {
         // Two short texts fit into every format.
         self.output.write(&self.output.path(0, 0), image, &texts)
     }
+}
+
+/// The network beside another one that keeps the noise which that one removes, if there is one: its name has `-wdn` before the
+/// factor.
+fn denoise_sibling(path: &Path) -> Option<PathBuf> {
+    let (stem, extension) = (path.file_stem()?.to_str()?, path.extension()?.to_str()?);
+    let (name, factor) = stem.rsplit_once("-x")?;
+    let sibling = path.with_file_name(format!("{name}-wdn-x{factor}.{extension}"));
+    (!name.ends_with("-wdn") && sibling.is_file()).then_some(sibling)
 }
 
 /// A name in the working folder for an enlarged image.

@@ -28,6 +28,7 @@ fn upscale(args: &UpscaleArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     options.models_dir.clone_from(&args.models_dir);
     options.output.clone_from(&args.output);
     options.scale = args.scale;
+    options.denoise_strength = args.denoise_strength;
     options.tile = args.tiling.tile;
     let stream = args.output.as_deref().filter(|path| image_output::is_standard_output(path));
     let stream = stream.map(|_| image_output::standard_output()).transpose()?;

@@ -11,6 +11,7 @@ mod bench;
 mod control;
 mod convert;
 mod doctor;
+mod enlarged;
 mod faults;
 mod few_steps;
 mod fuzz_replay;

@@ -36,7 +36,7 @@ fn a_default_name_is_never_used_again() {
         "{told}"
     );
     for (command, name) in [
-        (&["upscale", "a-cat-1.png"][..], "a-cat-1-2x"),
+        (&["upscale", "a-cat-1.png"][..], "a-cat-1-4x"),
         (&["replay", "a-cat-1.png"], "a-cat-1-replay"),
         (&[&["grid", "a cat", "--x", "steps=1,2", "-s", "4"][..], &SMALL[..4]].concat(), "grid-4"),
     ] {

@@ -21,4 +21,5 @@ mod masks;
 mod prompts;
 mod synthetic;
 mod token_merging;
+mod upscalers;
 mod variants;

@@ -64,7 +64,7 @@ export const info = {
   fills: ["original", "nearest", "noise", "zero"],
   rngs: ["cuda", "cpu"],
   predictions: ["epsilon", "v"],
-  upscalers: ["latent", "latent-nearest", "lanczos"],
+  upscalers: ["latent", "latent-nearest", "lanczos", "realesr-animevideov3"],
   options: [],
 };
 

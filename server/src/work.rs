@@ -27,7 +27,7 @@ pub enum Work {
     Upscale {
         /// The image.
         image: InlineImage,
-        /// An ESRGAN; Lanczos' filter when `None`.
+        /// A network's file, or the name of what enlarges without one; the built-in network when `None`.
         model: Option<PathBuf>,
         /// How many times as wide and high it becomes.
         scale: Option<f64>,

@@ -3,7 +3,7 @@
 use crate::common::{Folders, Served, endless, read_events, small};
 use latent_app::output::Output;
 use latent_app::{Job, Session};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::BufRead;
 
 /// The bytes that the command line writes for the same settings.
@@ -33,6 +33,36 @@ fn an_image_has_the_bytes_of_the_command_line() {
     assert_eq!((file.status, file.header("content-type")), (200, Some("image/png")));
     let options = [("width", "32"), ("height", "32"), ("steps", "2"), ("seed", "7")];
     assert!(file.bytes == as_the_command_line(&folders.path("."), &options));
+}
+
+/// Without a size, what the built-in model draws is enlarged; and so is an image by the built-in upscaler.
+#[test]
+fn images_of_the_built_in_model_are_enlarged() {
+    let folders = Folders::new();
+    let served = Served::start(folders.options());
+    let options = |more: &[&str]| {
+        let mut options = json!({ "prompt": "a red apple", "steps": 2, "seed": 7 });
+        more.iter().for_each(|name| options[*name] = true.into());
+        options
+    };
+    let drawn = |verb: &str, options: Value| {
+        let ended = served.ended(&served.submit(verb, options));
+        assert_eq!(ended["state"], "done", "{ended}");
+        let image = &ended["images"][0];
+        (image["width"].as_u64(), served.get(image["url"].as_str().unwrap()).bytes)
+    };
+    let (width, file) = drawn("txt2img", options(&[]));
+    assert_eq!(width, Some(256));
+    assert!(file == as_the_command_line(&folders.path("."), &[("steps", "2"), ("seed", "7")]));
+    let (width, small) = drawn("txt2img", options(&["raw_size"]));
+    assert_eq!(width, Some(64));
+    use base64::Engine as _;
+    let image = json!({ "base64": base64::engine::general_purpose::STANDARD.encode(small), "name": "a.png" });
+    for (more, expected) in [(json!({}), 256), (json!({ "model": "lanczos" }), 128)] {
+        let mut options = more;
+        options["image"] = image.clone();
+        assert_eq!(drawn("upscale", options).0, Some(expected));
+    }
 }
 
 #[test]

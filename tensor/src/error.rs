@@ -77,6 +77,10 @@ pub enum TensorOp {
     LayerNorm,
     /// [`crate::ops::linear`] and its variants
     Linear,
+    /// [`crate::ops::parameter_free_attention`]
+    ParameterFreeAttention,
+    /// [`crate::ops::prelu`]
+    Prelu,
     /// [`crate::Tensor::reshape`]
     Reshape,
     /// [`Shape::new`]
@@ -113,6 +117,8 @@ impl TensorOp {
             TensorOp::Layer => "layer",
             TensorOp::LayerNorm => "layer_norm",
             TensorOp::Linear => "linear",
+            TensorOp::ParameterFreeAttention => "parameter_free_attention",
+            TensorOp::Prelu => "prelu",
             TensorOp::Reshape => "reshape",
             TensorOp::Shape => "shape",
             TensorOp::Shrink => "shrink",

@@ -40,7 +40,7 @@ pub use latent_kernels::conv2d::{BAND_UNIT, Padding};
 pub use latent_kernels::gpu;
 pub use latent_kernels::{DType, Precision, SharedBytes, Weight, WeightBytes};
 pub use ops::{
-    Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prologue,
+    Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
 };
 pub use pool::Pool;
 pub use shape::{InvalidShape, Shape};

@@ -13,7 +13,7 @@ pub use resize::{Resize, mask_to, resized, to_size};
 use crate::AppError;
 use latent_diffusion::families::Model;
 use latent_diffusion::{Image, Settings};
-use resize::size_for;
+pub(crate) use resize::size_for;
 
 /// Grey level of the background that is seen where an image is transparent: white.
 pub const BACKGROUND: u8 = 255;

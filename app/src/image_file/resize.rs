@@ -47,7 +47,7 @@ impl Named for Resize {
 
 /// The width and height to draw an image in: as asked for, or of the image's aspect ratio and with about as many pixels as
 /// the model was trained on.
-pub(super) fn size_for(
+pub(crate) fn size_for(
     image: &Image,
     asked: (Option<usize>, Option<usize>),
     model: &Model,

@@ -4,6 +4,7 @@ use super::{MemoryAtSize, ModelReport, ReportedSizes};
 use crate::hash;
 use latent_diffusion::families::{ComponentCheck, ComponentSummary, ModelVariant};
 use latent_diffusion::names::Named;
+use latent_diffusion::upscaler::UpscalerConfig;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -43,10 +44,14 @@ impl Serialize for ModelReport {
             metadata: &self.metadata,
             lora: lora.map(|lora| LoraJson { layers: lora.layers, kinds: &lora.kinds, ranks: &lora.ranks }),
             upscaler: upscaler.map(|config| UpscalerJson {
+                architecture: config.architecture(),
                 scale: config.scale(),
-                blocks: config.blocks,
-                features: config.features,
-                growth: config.growth,
+                blocks: config.blocks(),
+                features: config.features(),
+                growth: match config {
+                    UpscalerConfig::Esrgan(config) => Some(config.growth),
+                    _ => None,
+                },
             }),
             sha256: self.sha256.as_deref(),
             short_hash: self.sha256.as_deref().map(hash::short),
@@ -237,10 +242,12 @@ struct LoraJson<'a> {
 
 #[derive(Serialize)]
 struct UpscalerJson {
+    architecture: &'static str,
     scale: usize,
     blocks: usize,
     features: usize,
-    growth: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    growth: Option<usize>,
 }
 
 /// Every tensor of a report: its name, dtype and shape.

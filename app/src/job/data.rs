@@ -51,6 +51,9 @@ pub struct Job {
     pub memory: MemoryOptions,
     /// How many images.
     pub batch: BatchOptions,
+    /// Whether images of the built-in model stay as small as it draws them. Otherwise the built-in upscaler enlarges them,
+    /// unless a width or height is given or there is a second pass.
+    pub raw_size: bool,
     /// Quality of the JPEG files that the images are written to, 1 to 100. The session does not use it; the metadata
     /// record it.
     pub quality: Option<u8>,

@@ -19,7 +19,8 @@ pub use data::{
     random_seed,
 };
 pub use field::JobOptionKind;
-pub(crate) use options::BUILT_IN_UPSCALERS;
+pub(crate) use options::LATENT_UPSCALERS;
+pub use options::built_in_upscalers;
 pub use options::{JobOption, OPTIONS, find_option};
 pub use source::{ImageSource, InlineImage};
 pub use task::{EditTask, HiresOptions, Img2imgTask, InpaintTask, JobTask, OutpaintTask, Txt2imgTask};

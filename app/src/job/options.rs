@@ -7,12 +7,18 @@ use super::task::{HiresOptions, JobTask, Txt2imgTask};
 use super::text::OptionText;
 use crate::AppError;
 use crate::addons::WeightedLora;
+use crate::upscale::{self, LANCZOS};
 use latent_diffusion::names::{self, Named};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+/// Ways to enlarge the latents of a first pass, as `hires-upscaler` names them: bilinear, and by repeating each.
+pub(crate) const LATENT_UPSCALERS: [&str; 2] = ["latent", "latent-nearest"];
+
 /// Ways to enlarge a first pass that need no file, as `hires-upscaler` names them.
-pub(crate) const BUILT_IN_UPSCALERS: [&str; 3] = ["latent", "latent-nearest", "lanczos"];
+pub fn built_in_upscalers() -> impl Iterator<Item = &'static str> {
+    LATENT_UPSCALERS.into_iter().chain([LANCZOS]).chain(upscale::built_in())
+}
 
 /// Gives the field of a job, if the job's task has it.
 type FieldOf = for<'a> fn(&'a mut Job) -> Option<OptionFieldBox<'a>>;
@@ -130,7 +136,7 @@ impl JobOption {
         match self.kind {
             JobOptionKind::File | JobOptionKind::Files => Some((value.into(), String::new())),
             JobOptionKind::Upscaler => {
-                (!BUILT_IN_UPSCALERS.contains(&value)).then(|| (value.into(), String::new()))
+                (!built_in_upscalers().any(|name| name == value)).then(|| (value.into(), String::new()))
             }
             JobOptionKind::WeightedFiles => {
                 let path = WeightedLora::from_text(value).ok()?.file;
@@ -290,6 +296,7 @@ pub static OPTIONS: &[JobOption] = &[
     unrecorded("precision", Value, |job| field(&mut job.device.precision)),
     unrecorded("max-vram", Value, |job| field(&mut job.device.max_vram)),
     recorded("quality", Value, |job| field(&mut job.quality)),
+    unrecorded("raw-size", Switch, |job| field(&mut job.raw_size)),
     unrecorded("batch-count", Value, |job| field(&mut job.batch.count)),
     unrecorded("batch-size", Value, |job| field(&mut job.batch.size)),
     unrecorded("low-memory", Switch, |job| field(&mut job.memory.low_memory)),

@@ -47,7 +47,7 @@ pub struct HiresOptions {
     pub steps: Option<usize>,
     /// How much the second pass may change, above 0 and at most 1; 0.7 when `None`.
     pub strength: Option<f64>,
-    /// How the first pass is enlarged: `latent`, `latent-nearest`, `lanczos`, or an ESRGAN's file or name; `latent` when
+    /// How the first pass is enlarged: a name of [`built_in_upscalers`](super::built_in_upscalers), or an upscaler's file or name; `latent` when
     /// `None`.
     pub upscaler: Option<PathBuf>,
 }

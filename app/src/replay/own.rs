@@ -4,7 +4,7 @@ use super::options::ReplayOptions;
 use super::search::{FileSearch, WantedHash};
 use crate::error::Remedy;
 use crate::job::{Job, JobOption, JobOptionKind, JobTask, OPTIONS, find_option};
-use crate::session::TAGGED_LORA;
+use crate::session::{TAGGED_LORA, is_raw};
 use crate::{AppError, hash, model_file};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -63,6 +63,7 @@ pub(super) fn job(
     if follow_used {
         used(own, &mut job).map_err(|error| within(options, error))?;
     }
+    job.raw_size = is_raw(own, &job);
     for file in files.remove("embedding").into_iter().flatten() {
         job.model.embeddings.files.push(search.find("embedding", file.name, file.hash.as_ref())?);
     }

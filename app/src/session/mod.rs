@@ -2,6 +2,7 @@
 
 mod control;
 mod cost;
+mod enlargement;
 mod event;
 mod monitor;
 mod opacity;
@@ -16,6 +17,7 @@ mod settings;
 mod work;
 
 pub use cost::DrawingCost;
+pub(crate) use enlargement::is_raw;
 pub use event::{CancelToken, JobEvent, JobImage, JobObserver};
 pub(crate) use recorded_files::TAGGED_LORA;
 pub use run::Session;

@@ -67,7 +67,7 @@ pub(super) struct ImageRecord<'a> {
     /// Its hash.
     pub(super) hash: Option<&'a ContentHash>,
     pub(super) seed: u64,
-    /// Width and height of the first pass, where there are two.
+    /// Width and height of the first pass, where there are two, or of what was drawn before it was enlarged.
     pub(super) first_size: Option<(usize, usize)>,
     pub(super) recorded: &'a [RecordedSetting],
     /// Options as they were given, and the files among them.

@@ -37,6 +37,27 @@ impl MaskedRegion {
         wanted_height = wanted_height.max((wanted_width as f64 / shape).round() as usize);
         let (left, width) = around(left, width, wanted_width, image.width);
         let (top, height) = around(top, height, wanted_height, image.height);
+        Some(MaskedRegion::of([left, top, width, height], image, mask, fill, padding, size))
+    }
+
+    /// The whole image as such a part, which is drawn in another size than its own.
+    pub(super) fn whole(
+        image: &Image,
+        mask: &Mask,
+        fill: Fill,
+        size: (usize, usize),
+    ) -> (MaskedRegion, Image, Mask) {
+        MaskedRegion::of([0, 0, image.width, image.height], image, mask, fill, 0, size)
+    }
+
+    fn of(
+        [left, top, width, height]: [usize; 4],
+        image: &Image,
+        mask: &Mask,
+        fill: Fill,
+        padding: usize,
+        size: (usize, usize),
+    ) -> (MaskedRegion, Image, Mask) {
         let rows = mask.values.chunks_exact(mask.width).skip(top).take(height);
         let values = rows.flat_map(|row| &row[left..left + width]).copied().collect();
         let part = Mask { width, height, values };
@@ -46,7 +67,7 @@ impl MaskedRegion {
         };
         let drawn = image_file::resized(&image.cropped(left, top, width, height), size.0, size.1);
         let region = MaskedRegion { under, mask: mask.clone(), left, top, width, height, padding };
-        Some((region, drawn, image_file::mask_to(&part, size.0, size.1)))
+        (region, drawn, image_file::mask_to(&part, size.0, size.1))
     }
 
     /// The whole image with a part that was drawn in its place, softened at the mask's edge by so many pixels.

@@ -2,6 +2,7 @@
 
 use super::control;
 use super::cost::DrawingCost;
+use super::enlargement::Enlargement;
 use super::event::{CancelToken, JobEvent, JobImage, JobObserver};
 use super::monitor::Monitor;
 use super::open::{OpenedModel, access};
@@ -158,6 +159,7 @@ struct JobPlan {
     settings: Settings,
     work: TaskWork,
     second: Option<SecondPass>,
+    enlargement: Option<Enlargement>,
     recorded: Vec<RecordedSetting>,
     options: RecordedOptions,
 }
@@ -174,18 +176,21 @@ impl JobPlan {
         let mut settings = settings(job, opened.pipeline.model());
         settings.seeds = seeds[..at_once.min(seeds.len())].to_vec();
         let model = opened.pipeline.model();
-        let work = TaskWork::open(&job.task, &mut settings, model)?;
+        let enlargement = Enlargement::of(job)?;
+        let work = TaskWork::open(&job.task, &mut settings, model, enlargement.is_some())?;
+        let enlargement = enlargement.filter(|_| work.can_be_enlarged());
         settings = work.task().sized(settings, model);
         work.task().check(&settings, model)?;
         let second = SecondPass::of(&job.task, &settings, model, job.model.models_dir.as_deref())?;
         prompts.check(settings.steps, second.as_ref().map_or(0, |second| second.steps(&settings)))?;
         let mut recorded = work.recorded.clone();
         recorded.extend(second.iter().flat_map(SecondPass::recorded));
+        recorded.extend(enlargement.iter().flat_map(|enlargement| enlargement.recorded(&work)));
         recorded.extend(control::apply(job, &work, &settings, access(job), &mut opened.pipeline)?);
         recorded.extend(opened.recorded());
         let options = RecordedOptions::of(job, &prompts, &opened.embeddings)?;
         let task = job.task.name();
-        Ok(JobPlan { task, seeds, at_once, prompts, settings, work, second, recorded, options })
+        Ok(JobPlan { task, seeds, at_once, prompts, settings, work, second, enlargement, recorded, options })
     }
 
     /// Steps of the second pass.
@@ -301,10 +306,20 @@ impl JobRun<'_, '_> {
                 self.opened.pipeline.unload_denoiser();
             }
             let images = self.stage(|pipeline, listener| pipeline.decode(&latents, listener))?;
-            let images = plan.work.finish(source.finish(images)?)?;
+            let images = self.enlarge(source.finish(images)?)?;
+            let images = plan.work.finish(images)?;
             self.deliver(first, images, &settings)?;
         }
         Ok(())
+    }
+
+    /// Drawn images, enlarged if the job asks for that.
+    fn enlarge(&mut self, images: Vec<Image>) -> Result<Vec<Image>, AppError> {
+        let Some(enlargement) = &self.plan.enlargement else { return Ok(images) };
+        self.stage(|pipeline, listener| {
+            let device = pipeline.device();
+            images.iter().map(|image| enlargement.enlarge(image, device, listener)).collect()
+        })
     }
 
     /// The latents of a batch after both passes.
@@ -334,7 +349,9 @@ impl JobRun<'_, '_> {
     fn deliver(&mut self, first: usize, images: Vec<Image>, settings: &Settings) -> Result<(), AppError> {
         let (plan, opened) = (self.plan, &*self.opened);
         let files = self.files.get_or_insert_with(|| plan.options.files());
-        let first_size = plan.second.as_ref().map(|_| settings.size(opened.pipeline.model())).transpose()?;
+        let is_enlarged = plan.enlargement.is_some() && !plan.work.keeps_size();
+        let is_drawn_smaller = plan.second.is_some() || is_enlarged;
+        let first_size = is_drawn_smaller.then(|| settings.size(opened.pipeline.model())).transpose()?;
         for (i, image) in images.into_iter().enumerate() {
             let (index, seed) = (first + i, settings.seeds[i]);
             let record = ImageRecord {

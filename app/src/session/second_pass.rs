@@ -2,7 +2,7 @@
 
 use super::record::RecordedSetting;
 use crate::AppError;
-use crate::job::{BUILT_IN_UPSCALERS, HiresOptions, JobTask, Txt2imgTask};
+use crate::job::{HiresOptions, JobTask, LATENT_UPSCALERS, Txt2imgTask};
 use crate::upscale::{Enlarger, scaled};
 use latent_diffusion::families::Model;
 use latent_diffusion::tensor::Device;
@@ -35,12 +35,11 @@ enum Enlarging {
 
 impl Enlarging {
     fn open(name: Option<&Path>, models_dir: Option<&Path>) -> Result<Enlarging, AppError> {
-        let [latent, nearest, lanczos] = BUILT_IN_UPSCALERS.map(Path::new);
+        let [latent, nearest] = LATENT_UPSCALERS.map(Path::new);
         Ok(match name {
             None => Enlarging::Bilinear,
             Some(name) if name == latent => Enlarging::Bilinear,
             Some(name) if name == nearest => Enlarging::Nearest,
-            Some(name) if name == lanczos => Enlarging::Pixels(Enlarger::open(None, None, TILE)?),
             Some(name) => Enlarging::Pixels(Enlarger::open(Some(name), models_dir, TILE)?),
         })
     }

@@ -36,18 +36,24 @@ enum WorkStart {
 }
 
 impl TaskWork {
-    /// Reads the images of a task, and puts the size to draw into the settings.
+    /// Reads the images of a task, and puts the size to draw into the settings. `is_enlarged`: whether drawn images are
+    /// enlarged, so that a part of a large image is drawn in the model's own size.
     ///
     /// # Errors
     /// Bad input.
-    pub(super) fn open(task: &JobTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+    pub(super) fn open(
+        task: &JobTask,
+        settings: &mut Settings,
+        model: &Model,
+        is_enlarged: bool,
+    ) -> Result<TaskWork, AppError> {
         match task {
             JobTask::Txt2img(_) => {
                 Ok(TaskWork { start: WorkStart::Words, region: None, opacity: None, recorded: Vec::new() })
             }
             JobTask::Img2img(task) => redraw(task, settings, model),
-            JobTask::Inpaint(task) => inpaint(task, settings, model),
-            JobTask::Outpaint(task) => outpaint(task, settings),
+            JobTask::Inpaint(task) => inpaint(task, settings, model, is_enlarged),
+            JobTask::Outpaint(task) => outpaint(task, settings, model, is_enlarged),
             JobTask::Edit(task) => edit(task, settings, model),
         }
     }
@@ -62,6 +68,16 @@ impl TaskWork {
             }
             WorkStart::Instruction { image, guidance } => Task::Edit { image, guidance: *guidance },
         }
+    }
+
+    /// Whether the size of the result does not follow from the drawn one, or is free: the drawn images may be enlarged.
+    pub(super) fn can_be_enlarged(&self) -> bool {
+        self.region.is_some() || !matches!(self.start, WorkStart::Masked { .. })
+    }
+
+    /// Whether the results have the size of the given image, whatever is drawn.
+    pub(super) fn keeps_size(&self) -> bool {
+        self.region.is_some()
     }
 
     /// The drawn images as they are to be written.
@@ -111,7 +127,24 @@ fn edit(task: &EditTask, settings: &mut Settings, model: &Model) -> Result<TaskW
     Ok(TaskWork { start: WorkStart::Instruction { image, guidance }, region: None, opacity: None, recorded })
 }
 
-fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
+/// The whole of a large image as a part to be drawn in the model's own size, where what is drawn is enlarged.
+fn shrunk(
+    (image, mask): (&Image, &Mask),
+    fill: Fill,
+    model: &Model,
+    is_enlarged: bool,
+) -> Option<(MaskedRegion, Image, Mask)> {
+    let is_large = image.width * image.height > 2 * model.resolution.0 * model.resolution.1;
+    let size = image_file::size_for(image, (None, None), model);
+    (is_enlarged && is_large).then(|| MaskedRegion::whole(image, mask, fill, size))
+}
+
+fn inpaint(
+    task: &InpaintTask,
+    settings: &mut Settings,
+    model: &Model,
+    is_enlarged: bool,
+) -> Result<TaskWork, AppError> {
     let MaskedImage { image, mask, fill, given } = masked(task)?;
     let strength = task.strength.unwrap_or(1.0);
     let mask_blur = task.mask_blur.unwrap_or(DEFAULT_MASK_BLUR);
@@ -134,6 +167,10 @@ fn inpaint(task: &InpaintTask, settings: &mut Settings, model: &Model) -> Result
             settings,
             "the image's own size is drawn, or a part in any size if only the mask is drawn",
         )?;
+        if let Some((region, image, mask)) = shrunk((&image, &mask), fill, model, is_enlarged) {
+            let start = WorkStart::Masked { image, mask, fill, strength, feather: 0.0 };
+            return Ok(TaskWork { start, region: Some((region, mask_blur)), opacity, recorded });
+        }
         let start = WorkStart::Masked { image, mask, fill, strength, feather: mask_blur };
         return Ok(TaskWork { start, region: None, opacity, recorded });
     }
@@ -222,7 +259,12 @@ fn refuse_size(settings: &Settings, instead: &str) -> Result<(), AppError> {
     }
 }
 
-fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppError> {
+fn outpaint(
+    task: &OutpaintTask,
+    settings: &Settings,
+    model: &Model,
+    is_enlarged: bool,
+) -> Result<TaskWork, AppError> {
     refuse_size(settings, "the image grows by left, right, top and bottom")?;
     let sides = [("left", task.left), ("right", task.right), ("top", task.top), ("bottom", task.bottom)];
     let sides = sides.map(|(name, side)| (name, side.unwrap_or(0)));
@@ -259,6 +301,11 @@ fn outpaint(task: &OutpaintTask, settings: &Settings) -> Result<TaskWork, AppErr
         let alpha = KeptOpacity::grown(alpha, (colours.width, colours.height), margins);
         KeptOpacity::of(colours.grown(margins).0, alpha, mask.feathered(feather), true)
     });
-    let start = WorkStart::Masked { image: canvas, mask, fill: Fill::Nearest, strength, feather };
+    let fill = Fill::Nearest;
+    if let Some((region, image, mask)) = shrunk((&canvas, &mask), fill, model, is_enlarged) {
+        let start = WorkStart::Masked { image, mask, fill, strength, feather: 0.0 };
+        return Ok(TaskWork { start, region: Some((region, feather)), opacity, recorded });
+    }
+    let start = WorkStart::Masked { image: canvas, mask, fill, strength, feather };
     Ok(TaskWork { start, region: None, opacity, recorded })
 }

@@ -106,6 +106,10 @@ pub(crate) struct SamplingArgs {
     /// Height in pixels [default: the model's own]
     #[arg(short = 'H', long, value_name = "PIXELS")]
     height: Option<usize>,
+    /// Keep images of the built-in model as small as it draws them, 64x64; without it, they are enlarged to 256x256, unless a
+    /// size is given
+    #[arg(long)]
+    raw_size: bool,
     /// Sampling steps [default: 20; 4 or what its name says for a turbo, lightning, lcm or hyper model]
     #[arg(long)]
     steps: Option<usize>,

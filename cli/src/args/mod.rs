@@ -205,7 +205,7 @@ pub(crate) enum Command {
     Edit(Box<EditArgs>),
     /// Draw images whose settings differ, as one labelled image
     Grid(Box<GridArgs>),
-    /// Enlarge an image, with an ESRGAN or by Lanczos' filter
+    /// Enlarge an image, with a network or by Lanczos' filter
     Upscale(Box<UpscaleArgs>),
     /// Draw an image again by the metadata in its file
     Replay(ReplayArgs),

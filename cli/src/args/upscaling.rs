@@ -6,16 +6,21 @@ use std::path::PathBuf;
 /// `latent upscale`
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without --upscale-model the image is resized by Lanczos' filter. Transparent parts are white."
+    after_help = "Without --upscale-model the built-in network realesr-animevideov3 makes the image four times as wide and \
+                        high. Transparent parts are white."
 )]
 pub(crate) struct UpscaleArgs {
     /// Image to enlarge, of any usual format
     #[arg(value_name = "IMAGE")]
     pub(crate) image: PathBuf,
-    /// An ESRGAN, such as RealESRGAN_x4plus: a file, or a name of `latent models`
-    #[arg(long, value_name = "MODEL")]
+    /// An ESRGAN, a Compact or a SPAN, such as RealESRGAN_x4plus: a file, or a name of `latent models`; lanczos for the filter
+    /// [default: the built-in realesr-animevideov3]
+    #[arg(long, alias = "model", value_name = "MODEL")]
     pub(crate) upscale_model: Option<PathBuf>,
-    /// How many times as wide and high it becomes [default: what the model makes, 2 without one]
+    /// How much noise realesr-general-x4v3 removes, 0 to 1, with realesr-general-wdn-x4v3 in its folder [default: 1]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub(crate) denoise_strength: Option<f64>,
+    /// How many times as wide and high it becomes [default: what the model makes, 2 with lanczos]
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub(crate) scale: Option<f64>,
     /// PNG file to write [default: the image's name and the factor]
@@ -73,7 +78,7 @@ pub(crate) struct HiresArgs {
         allow_negative_numbers = true
     )]
     hires_strength: f64,
-    /// How the first pass is enlarged: latent, latent-nearest, lanczos, or an ESRGAN's file or name
+    /// How the first pass is enlarged: latent, latent-nearest, lanczos, realesr-animevideov3, or an upscaler's file or name
     #[arg(long, value_name = "NAME|MODEL", default_value = "latent", requires = "hires")]
     hires_upscaler: PathBuf,
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use tempfile::TempDir;
 
+/// The commands that draw.
+const DRAWING: [&str; 6] = ["txt2img", "img2img", "inpaint", "outpaint", "edit", "grid"];
+
 /// An empty folder in which the program runs.
 pub(crate) struct Room {
     folder: TempDir,
@@ -37,7 +40,17 @@ impl Room {
         names
     }
 
+    /// The program with these arguments. Where it draws, images of the demo model stay in the size that is drawn, which
+    /// takes less time: what enlarges them has tests of its own.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let (verb, rest) = args.split_at(args.len().min(1));
+        let raw: &[&str] =
+            if DRAWING.contains(&verb.first().copied().unwrap_or("")) { &["--raw-size"] } else { &[] };
+        self.command_as_given(&[verb, raw, rest].concat())
+    }
+
+    /// The program with these arguments and no other.
+    pub(crate) fn command_as_given(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_latent"));
         command.args(args).current_dir(self.folder.path()).env_remove("LATENT_ISA").env_remove("LATENT_CONV");
         // Bytes are compared, which only the CPU gives again everywhere.

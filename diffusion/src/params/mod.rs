@@ -9,7 +9,9 @@ pub(crate) use checklist::{Checklist, RequestedTensors};
 use crate::Error;
 use latent_kernels::parallel;
 use latent_loader::{RawTensor, Weights};
-use latent_tensor::{Conv2d, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Precision, Weight};
+use latent_tensor::{
+    Conv2d, DType, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Precision, Prelu, Weight,
+};
 use layout::{QkvPart, transposed};
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
@@ -150,6 +152,11 @@ impl<'a> Params<'a> {
         Ok(weight(self.read(name, &[len])?).view().to_f32())
     }
 
+    /// The values of a tensor of any shape, for layers that are computed from several.
+    pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        Ok(weight(self.read(name, shape)?).view().to_f32())
+    }
+
     fn bias(&self, len: usize) -> Result<Option<Vec<f32>>, Error> {
         if self.contains("bias") { self.vector("bias", len).map(Some) } else { Ok(None) }
     }
@@ -238,6 +245,25 @@ impl<'a> Params<'a> {
     /// A 3x3 convolution that keeps the image's size.
     pub fn conv3x3(&self, name: &str, outputs: usize, inputs: usize) -> Result<Conv2d, Error> {
         self.conv(name, [outputs, inputs, 3], 1, Padding::all(1))
+    }
+
+    /// A 3x3 convolution that keeps the image's size, of weights `[outputs, inputs, 3, 3]` that were computed.
+    pub(crate) fn conv3x3_of(
+        &self,
+        values: &[f32],
+        bias: Vec<f32>,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Conv2d, Error> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let weight = Weight::new(DType::F32, Arc::new(bytes));
+        let conv = Conv2d::new(weight, [outputs, inputs, 3], 1, Padding::all(1), Some(bias))?;
+        Ok(conv.to(&self.device)?.in_precision(self.precision))
+    }
+
+    /// The slopes of a PReLU, one for each channel.
+    pub(crate) fn prelu(&self, name: &str, channels: usize) -> Result<Prelu, Error> {
+        Ok(Prelu::new(self.scope(name).vector("weight", channels)?)?.to(&self.device)?)
     }
 
     /// A group norm of 32 groups.

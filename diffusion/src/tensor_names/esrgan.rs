@@ -1,38 +1,34 @@
-//! ESRGAN upscalers: names in their files to those of Real-ESRGAN.
+//! Upscalers: names in their files to those of Real-ESRGAN and of the architectures' own programs.
 //!
 //! Three layouts are in use: the first ESRGAN numbers the layers of a `Sequential` (`model.1.sub.0.RDB1.conv1.0.weight`), its
 //! later form has words (`RRDB_trunk.0.RDB1.conv1.weight`), and Real-ESRGAN has other words
 //! (`body.0.rdb1.conv1.weight`). Trainers put a prefix before them.
 
-use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
 
 /// What trainers put before the names.
-const PREFIXES: [&str; 4] = ["params_ema.", "params.", "module.", "generator."];
+const PREFIXES: [&str; 7] =
+    ["params_ema.", "params-ema.", "params.", "state_dict.", "net_g.", "module.", "generator."];
 
 /// Words of the later ESRGAN.
 const WORDS: [(&str, &str); 4] =
     [("trunk_conv", "conv_body"), ("upconv1", "conv_up1"), ("upconv2", "conv_up2"), ("HRconv", "conv_hr")];
 
-/// A name without a trainer's prefix.
-fn plain(name: &str) -> &str {
-    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
-}
-
-/// Whether a tensor of that name belongs to an upscaler, an ESRGAN or a similar one.
-pub(crate) fn is_upscaler(name: &str) -> bool {
-    let name = plain(name);
-    name == "conv_first.weight" || name.starts_with("model.1.sub.") || name.starts_with("RRDB_trunk.")
+/// A name without a trainer's prefixes.
+pub(super) fn plain(name: &str) -> &str {
+    match PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        Some(rest) => plain(rest),
+        None => name,
+    }
 }
 
 /// Names in a file by canonical names.
-pub(crate) fn canonical(checkpoint: &Checkpoint) -> BTreeMap<String, String> {
-    let names = || checkpoint.tensors().map(|tensor| tensor.name.as_str());
+pub(crate) fn canonical(names: &[&str]) -> BTreeMap<String, String> {
     // Layers after the trunk; upsamplings and activations between them are numbered too.
-    let mut after: Vec<usize> = names().filter_map(|name| after_trunk(plain(name))).collect();
+    let mut after: Vec<usize> = names.iter().filter_map(|name| after_trunk(plain(name))).collect();
     after.sort_unstable();
     after.dedup();
-    names().filter_map(|name| Some((layer(plain(name), &after)?, name.to_owned()))).collect()
+    names.iter().filter_map(|name| Some((layer(plain(name), &after)?, (*name).to_owned()))).collect()
 }
 
 /// The number of a layer after the trunk in the first layout.
@@ -43,7 +39,7 @@ fn after_trunk(name: &str) -> Option<usize> {
 
 /// The canonical name of a tensor. `after`: the numbers of [`after_trunk`] in a file of the first layout.
 fn layer(name: &str, after: &[usize]) -> Option<String> {
-    let (path, end) = name.rsplit_once('.')?;
+    let Some((path, end)) = name.rsplit_once('.') else { return Some(name.to_owned()) };
     if let Some(numbered) = path.strip_prefix("model.") {
         let path = match numbered.strip_prefix("1.sub.") {
             Some(block) => match block.split_once('.') {
@@ -103,11 +99,11 @@ mod tests {
             ("model.4.weight", &[3, 5, 7], None),
             ("model.1.sub.x.RDB1.conv1.0.weight", &[], None),
             ("model.1.sub.0.RDB1.conv1x1.weight", &[], None),
-            ("weight", &[], None),
+            ("no_norm", &[], Some("no_norm")),
         ] {
             assert_eq!(layer(name, after).as_deref(), canonical, "{name}");
         }
         assert_eq!(plain("params_ema.conv_first.weight"), "conv_first.weight");
-        assert!(is_upscaler("params.conv_first.weight") && !is_upscaler("conv_in.weight"));
+        assert_eq!(plain("params.module.body.0.weight"), "body.0.weight");
     }
 }

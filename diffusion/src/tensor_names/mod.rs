@@ -15,3 +15,4 @@ pub(crate) mod taesd;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text_encoder;
+pub(crate) mod upscalers;

@@ -1,75 +1,109 @@
 //! The sizes of an upscaler, read from the names and shapes of its tensors.
 
-use super::tiles::Tiling;
+use super::compact::CompactConfig;
+use super::esrgan::EsrganConfig;
+use super::span::{self, SpanConfig};
+use super::swinir::SwinIrConfig;
+use super::tiles::{Tiling, UpscalerTile};
 use super::{MAX_PIXELS, RGB, head};
+use crate::tensor_names::upscalers::UpscalerArchitecture;
 use crate::{Error, Image};
 use latent_loader::Weights;
 use std::fmt;
 
-/// Sizes of an `RRDBNet`.
+/// The architecture of an upscaler, and its sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpscalerConfig {
-    /// Channels between the blocks: 64.
-    pub features: usize,
-    /// Channels that each convolution of a dense block adds: 32.
-    pub growth: usize,
-    /// Residual blocks: 23; 6 in small ones.
-    pub blocks: usize,
-    /// Number of times that the head doubles the sides: 2.
-    pub doublings: usize,
-    /// Sides of the squares of pixels that become the channels of one before the trunk: 1, or 2 and 4 where the result is to
-    /// be two times as large and as large as the image (Wang et al. 2021, figure 4).
-    pub unshuffle: usize,
+#[non_exhaustive]
+pub enum UpscalerConfig {
+    /// ESRGAN and Real-ESRGAN: `RRDBNet`.
+    Esrgan(EsrganConfig),
+    /// Real-ESRGAN's small networks: `SRVGGNetCompact`.
+    Compact(CompactConfig),
+    /// SPAN.
+    Span(SpanConfig),
+    /// The light SwinIR.
+    SwinIr(SwinIrConfig),
 }
 
 impl fmt::Display for UpscalerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ESRGAN {}x, {} blocks of {} channels", self.scale(), self.blocks, self.features)
+        let (scale, blocks, features) = (self.scale(), self.blocks(), self.features());
+        let what = match self {
+            UpscalerConfig::Compact(_) => "convolutions",
+            _ => "blocks",
+        };
+        write!(f, "{} {scale}x, {blocks} {what} of {features} channels", self.architecture())
     }
 }
 
-/// Maximum doublings: 16 times as high and wide.
-const MAX_DOUBLINGS: usize = 4;
-
 impl UpscalerConfig {
-    /// Reads the sizes from tensors named as Real-ESRGAN names them.
+    /// Reads the sizes from tensors by their canonical names.
     ///
     /// # Errors
     /// One line for after the file's name: why it is not such a network.
-    pub(super) fn from_weights(weights: &Weights) -> Result<UpscalerConfig, String> {
-        let shape = |name: &str| match weights.shape(name) {
-            Some(&[outputs, inputs, 3, 3]) => Ok([outputs, inputs]),
-            Some(shape) => Err(format!("its {name} has the shape {shape:?}, which is not a 3x3 convolution")),
-            None => Err(format!("it has no {name}")),
-        };
-        let [features, inputs] = shape("conv_first.weight")?;
-        let [growth, _] = shape("body.0.rdb1.conv1.weight")?;
-        let count =
-            |name: &dyn Fn(usize) -> String| (0..).take_while(|i| weights.contains(&name(*i))).count();
-        let blocks = count(&|i| format!("body.{i}.rdb1.conv1.weight"));
-        let doublings = count(&|i| format!("conv_up{}.weight", i + 1));
-        let unshuffle = match inputs {
-            3 => 1,
-            12 => 2,
-            48 => 4,
-            _ => return Err(format!("it takes {inputs} channels, which are not colours")),
-        };
-        if doublings > MAX_DOUBLINGS || (1 << doublings) < unshuffle {
-            return Err(format!("it doubles the sides {doublings} times"));
+    pub(super) fn from_weights(
+        architecture: UpscalerArchitecture,
+        weights: &Weights,
+    ) -> Result<UpscalerConfig, String> {
+        Ok(match architecture {
+            UpscalerArchitecture::Esrgan => UpscalerConfig::Esrgan(EsrganConfig::from_weights(weights)?),
+            UpscalerArchitecture::Compact => UpscalerConfig::Compact(CompactConfig::from_weights(weights)?),
+            UpscalerArchitecture::Span => UpscalerConfig::Span(SpanConfig::from_weights(weights)?),
+            UpscalerArchitecture::SwinIr => UpscalerConfig::SwinIr(SwinIrConfig::from_weights(weights)?),
+        })
+    }
+
+    /// The name of its architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &'static str {
+        match self {
+            UpscalerConfig::Esrgan(_) => UpscalerArchitecture::Esrgan.name(),
+            UpscalerConfig::Compact(_) => UpscalerArchitecture::Compact.name(),
+            UpscalerConfig::Span(_) => UpscalerArchitecture::Span.name(),
+            UpscalerConfig::SwinIr(_) => UpscalerArchitecture::SwinIr.name(),
         }
-        Ok(UpscalerConfig { features, growth, blocks, doublings, unshuffle })
     }
 
     /// How many times as high and wide an image becomes.
     #[must_use]
     pub fn scale(&self) -> usize {
-        (1 << self.doublings) / self.unshuffle
+        match self {
+            UpscalerConfig::Esrgan(config) => (1 << config.doublings) / config.unshuffle,
+            UpscalerConfig::Compact(config) => config.scale,
+            UpscalerConfig::Span(config) => config.scale,
+            UpscalerConfig::SwinIr(config) => config.scale,
+        }
     }
 
-    /// Channels that the first convolution takes.
+    /// Channels between its layers.
     #[must_use]
-    pub fn inputs(&self) -> usize {
-        RGB * self.unshuffle * self.unshuffle
+    pub fn features(&self) -> usize {
+        match self {
+            UpscalerConfig::Esrgan(config) => config.features,
+            UpscalerConfig::Compact(config) => config.features,
+            UpscalerConfig::Span(config) => config.features,
+            UpscalerConfig::SwinIr(config) => config.features,
+        }
+    }
+
+    /// Its blocks; the inner convolutions of a network without blocks.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        match self {
+            UpscalerConfig::Esrgan(config) => config.blocks,
+            UpscalerConfig::Compact(config) => config.convs,
+            UpscalerConfig::Span(_) => span::BLOCKS,
+            UpscalerConfig::SwinIr(config) => config.depths.iter().sum(),
+        }
+    }
+
+    /// Sides of the squares of pixels that become one before the network sees them.
+    #[must_use]
+    pub fn unshuffle(&self) -> usize {
+        match self {
+            UpscalerConfig::Esrgan(config) => config.unshuffle,
+            _ => 1,
+        }
     }
 
     /// Width and height of the enlarged image.
@@ -98,8 +132,8 @@ impl UpscalerConfig {
     /// tile, and both images.
     #[must_use]
     pub fn memory(&self, width: usize, height: usize, tiling: Tiling) -> u64 {
-        let sides = [height, width].map(|side| side.div_ceil(self.unshuffle));
-        let tiles = tiling.tiles(sides[0], sides[1]);
+        let sides = [height, width].map(|side| side.div_ceil(self.unshuffle()));
+        let tiles = self.tiles(tiling, sides);
         let trunk = tiles.iter().map(|tile| self.trunk_values() * tile.seen.pixels()).max().unwrap_or(0);
         let head = tiles.iter().map(|tile| head::values(self, tile)).max().unwrap_or(0);
         let (pixels, scale) = (width * height, self.scale());
@@ -108,26 +142,48 @@ impl UpscalerConfig {
         (size_of::<f32>() * trunk.max(head) + images) as u64
     }
 
-    /// Whether a network of these sizes has a layer of that canonical name.
-    pub(super) fn has_layer(&self, path: &str) -> bool {
-        let number = |text: &str, all: std::ops::Range<usize>| text.parse().is_ok_and(|n| all.contains(&n));
-        let parts: Vec<&str> = path.split('.').collect();
-        match parts[..] {
-            ["conv_first" | "conv_body" | "conv_hr" | "conv_last"] => true,
-            [up] => up.strip_prefix("conv_up").is_some_and(|up| number(up, 1..self.doublings + 1)),
-            ["body", block, dense, conv] => {
-                number(block, 0..self.blocks)
-                    && dense.strip_prefix("rdb").is_some_and(|dense| number(dense, 1..4))
-                    && conv.strip_prefix("conv").is_some_and(|conv| number(conv, 1..6))
-            }
-            _ => false,
+    /// The tiles of an image of that height and width. Pixels that nothing in a tile depends on are not seen.
+    pub(super) fn tiles(&self, tiling: Tiling, [height, width]: [usize; 2]) -> Vec<UpscalerTile> {
+        let overlap = tiling.overlap.min(self.reach());
+        Tiling { overlap, ..tiling }.tiles(height, width)
+    }
+
+    /// Pixels around one that its part of the result depends on.
+    fn reach(&self) -> usize {
+        match self {
+            UpscalerConfig::Esrgan(config) => 15 * config.blocks + 4,
+            UpscalerConfig::Compact(config) => config.convs + 2,
+            UpscalerConfig::Span(_) => 3 * span::BLOCKS + 3,
+            // Half a window and a whole one in turn, and the convolutions.
+            UpscalerConfig::SwinIr(config) => config.window * self.blocks() + config.depths.len() + 3,
         }
     }
 
-    /// Values that the trunk holds at once for a pixel: the residuals of all blocks, of a block and of a dense block, and the
-    /// widest concatenation in a dense block.
+    /// Whether a network of these sizes has a tensor of that canonical name.
+    pub(super) fn has_tensor(&self, name: &str) -> bool {
+        let in_layer =
+            |test: &dyn Fn(&str) -> bool| name.rsplit_once('.').is_some_and(|(path, _)| test(path));
+        match self {
+            UpscalerConfig::Esrgan(config) => in_layer(&|path| config.has_layer(path)),
+            UpscalerConfig::Compact(config) => in_layer(&|path| config.has_layer(path)),
+            UpscalerConfig::Span(_) => SpanConfig::has_tensor(name),
+            UpscalerConfig::SwinIr(config) => config.has_tensor(name),
+        }
+    }
+
+    /// Values that the trunk holds at once for a pixel.
     fn trunk_values(&self) -> usize {
-        let UpscalerConfig { features, growth, .. } = *self;
-        3 * features + (features + 3 * growth) + growth + (features + 4 * growth)
+        let colours = RGB * self.scale() * self.scale();
+        match self {
+            UpscalerConfig::Esrgan(config) => config.trunk_values(),
+            // The input and the output of a convolution, and the colours.
+            UpscalerConfig::Compact(config) => 2 * config.features + 2 * colours,
+            // The first features, those after the first block, and a block's; or the join of four.
+            UpscalerConfig::Span(config) => 8 * config.features + colours,
+            // The input of all, of a group and of a block; queries, keys and values twice, and what they become twice.
+            UpscalerConfig::SwinIr(config) => {
+                3 * config.features + (6 + 2) * config.features + config.hidden + colours
+            }
+        }
     }
 }

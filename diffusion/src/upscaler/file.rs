@@ -1,21 +1,26 @@
 //! Files of upscalers.
 
-use super::{Tiling, Upscaler, UpscalerConfig};
+use super::mix::WeightMix;
+use super::{SpanConfig, SwinIrConfig, Tiling, Upscaler, UpscalerConfig};
 use crate::families::completeness::check_component;
 use crate::families::{Component, ModelKind, Probe};
-use crate::params::Params;
-use crate::tensor_names::esrgan;
+use crate::params::{Params, WeightEdit};
+use crate::tensor_names::{esrgan, upscalers};
 use crate::{Error, Image, Listener, LoadedNetwork, loading};
 use latent_loader::{Checkpoint, Quoted, Weights};
 use latent_tensor::{Device, Precision};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// What to do where a file is not an upscaler that can be used.
+const ADVICE: &str = "give an ESRGAN such as RealESRGAN_x4plus, a Compact such as realesr-general-x4v3, a SPAN or a light SwinIR";
+
 /// An opened file of an upscaler, found complete. Its weights are read when they are needed.
 #[derive(Debug)]
 pub struct UpscalerFile {
     weights: Weights,
     config: UpscalerConfig,
+    mix: Option<Arc<WeightMix>>,
 }
 
 impl UpscalerFile {
@@ -33,38 +38,58 @@ impl UpscalerFile {
     /// As [`UpscalerFile::open`].
     pub fn of(probe: &Probe) -> Result<UpscalerFile, Error> {
         let checkpoint = probe.checkpoint();
-        let names = esrgan::canonical(checkpoint);
-        let weights = Weights::renamed(checkpoint.clone(), names.clone());
-        let refuse = |reason| Err(probe.refuse(reason));
-        let advice = "give an ESRGAN, such as RealESRGAN_x4plus";
+        let refuse = |reason: String| Err(probe.refuse(format!("{reason}; {ADVICE}")));
         if probe.identity().kind != ModelKind::Upscaler {
-            let what = match probe.identity().kind {
+            return refuse(match probe.identity().kind {
                 ModelKind::Unknown => "holds no upscaler".to_owned(),
                 kind => kind.instead_of("an upscaler"),
-            };
-            return refuse(format!("{what}; {advice}"));
+            });
         }
-        let config = match UpscalerConfig::from_weights(&weights) {
-            Ok(config) => config,
-            Err(what) => return refuse(format!("is not an upscaler of the kind ESRGAN: {what}; {advice}")),
+        let own = upscalers::own_names(checkpoint);
+        let architecture = match upscalers::architecture(&own) {
+            Ok(architecture) => architecture,
+            Err(other) => {
+                return refuse(format!("is an upscaler of the kind {other}, which is not supported"));
+            }
         };
-        let file = UpscalerFile { weights, config };
+        let kind = architecture.name();
+        let names = esrgan::canonical(&own);
+        let weights = Weights::renamed(checkpoint.clone(), names.clone());
+        let config = match UpscalerConfig::from_weights(architecture, &weights) {
+            Ok(config) => config,
+            Err(what) => return refuse(format!("is not an upscaler of the kind {kind}: {what}")),
+        };
+        let file = UpscalerFile { weights, config, mix: None };
         let load = |params: &Params<'_>| Upscaler::load(params, &file.config).map(drop);
-        check_component(&file.weights, (Component::Upscaler, "ESRGAN"), load, |_| false)?;
+        let is_spare = |name: &str| SpanConfig::is_spare(name) || SwinIrConfig::is_spare(name);
+        check_component(&file.weights, (Component::Upscaler, kind), load, is_spare)?;
         // A network with more layers gives another image.
-        let is_known =
-            |name: &str| name.rsplit_once('.').is_some_and(|(path, _)| file.config.has_layer(path));
-        let known = file.weights.names().filter(|name| is_known(name)).count();
-        if known < checkpoint.tensors().count() {
-            let known: BTreeSet<_> =
-                names.iter().filter(|(name, _)| is_known(name)).map(|(_, name)| name).collect();
-            let strange = checkpoint.tensors().find(|tensor| !known.contains(&tensor.name));
-            let what = strange.map_or(String::new(), |tensor| Quoted(&tensor.name).to_string());
-            return refuse(format!(
-                "is not an upscaler of the kind ESRGAN: it has a tensor {what}; {advice}"
-            ));
+        let known: BTreeSet<&String> =
+            names.iter().filter(|(name, _)| file.config.has_tensor(name)).map(|(_, name)| name).collect();
+        match own.iter().find(|name| !known.contains(&(**name).to_owned())) {
+            Some(strange) => {
+                let what = Quoted(strange);
+                refuse(format!("is not an upscaler of the kind {kind}: it has a tensor {what}"))
+            }
+            None => Ok(file),
         }
-        Ok(file)
+    }
+
+    /// The network between this one and another of the same sizes: each weight is that much the other's, 0 to 1. So the
+    /// general model of Real-ESRGAN and its sibling that keeps noise give any strength of denoising.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a network of other sizes, or a part that is not 0 to 1.
+    pub fn mixed(self, other: &UpscalerFile, part: f64) -> Result<UpscalerFile, Error> {
+        let refuse = |reason| Err(Error::Unsupported { file: other.label().to_owned(), reason });
+        if other.config != self.config {
+            let (own, other) = (&self.config, &other.config);
+            return refuse(format!("cannot be mixed with {}: it is {other}, and that {own}", self.label()));
+        }
+        if !(0.0..=1.0).contains(&part) {
+            return refuse(format!("cannot be {part} of a network; give a part of 0 to 1"));
+        }
+        Ok(UpscalerFile { mix: Some(Arc::new(WeightMix { other: other.weights.clone(), part })), ..self })
     }
 
     /// What error messages call it.
@@ -79,7 +104,7 @@ impl UpscalerFile {
         &self.config
     }
 
-    /// Its weights, by the names of Real-ESRGAN.
+    /// Its weights, by their canonical names.
     #[must_use]
     pub fn weights(&self) -> &Weights {
         &self.weights
@@ -90,7 +115,8 @@ impl UpscalerFile {
     /// # Errors
     /// Unreadable weights, a cancelled run.
     pub fn load(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Upscaler, Error> {
-        let load = |params: &Params<'_>| Upscaler::load(params, &self.config);
+        let mix = self.mix.clone().map(|mix| mix as Arc<dyn WeightEdit>);
+        let load = |params: &Params<'_>| Upscaler::load(&params.clone().edited(mix), &self.config);
         loading::load(
             LoadedNetwork::Upscaler,
             self.weights.clone(),

@@ -1,7 +1,7 @@
-//! ESRGAN: a network that enlarges images (Wang et al., ESRGAN, 2018; Wang et al., Real-ESRGAN, 2021).
+//! Networks that enlarge images: ESRGAN, SRVGGNetCompact, SPAN and the light SwinIR.
 //!
-//! The network consists of a trunk of residual blocks, which works on the pixels of the small image, and a head, which enlarges
-//! the features of the trunk. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the
+//! A network consists of a trunk, which works on the pixels of the small image, and a head, which makes those of the large one
+//! from what the trunk found out. A large image is cut into tiles ([`Tiling`]): the trunk sees each with the pixels around it, the
 //! head works on a few rows at a time. So the memory does not grow with the image.
 //!
 //! ```no_run
@@ -17,60 +17,75 @@
 //! # Ok::<(), latent_diffusion::Error>(())
 //! ```
 
+mod compact;
 mod config;
+mod esrgan;
 mod file;
 mod head;
+mod mix;
 mod rrdb;
+mod shapes;
+mod span;
+mod swinir;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod unshuffle;
 
+pub use compact::CompactConfig;
 pub use config::UpscalerConfig;
+pub use esrgan::EsrganConfig;
 pub use file::UpscalerFile;
+pub use span::SpanConfig;
+pub use swinir::SwinIrConfig;
 pub use tiles::Tiling;
 
 use crate::blocks::BlockCount;
 use crate::event::notify;
 use crate::params::Params;
 use crate::{Error, Event, Image, Listener, Stage};
+use compact::Compact;
+use esrgan::EsrganTrunk;
 use head::UpscalerHead;
-use latent_tensor::{Conv2d, Device, Epilogue, Prologue, Tensor, ops};
-use rrdb::Rrdb;
+use latent_tensor::{Device, Tensor};
+use span::Span;
+use swinir::SwinIr;
 
 /// Channels of an image.
 const RGB: usize = 3;
 /// Maximum pixels of an enlarged image: 16384x16384.
 pub const MAX_PIXELS: usize = 1 << 28;
 
-/// The generator of ESRGAN (`RRDBNet`).
+/// A network that enlarges images.
 pub struct Upscaler {
     device: Device,
     config: UpscalerConfig,
-    conv_first: Conv2d,
-    body: Vec<Rrdb>,
-    conv_body: Conv2d,
+    trunk: Trunk,
     head: UpscalerHead,
 }
 
+/// The layers at the size of the small image.
+enum Trunk {
+    Esrgan(EsrganTrunk),
+    Compact(Compact),
+    Span(Span),
+    SwinIr(SwinIr),
+}
+
 impl Upscaler {
-    /// Loads a network from tensors named as Real-ESRGAN names them.
+    /// Loads a network from tensors by their canonical names.
     ///
     /// # Errors
     /// A tensor that is missing, mis-shaped or unreadable.
     pub fn load(params: &Params<'_>, config: &UpscalerConfig) -> Result<Upscaler, Error> {
-        let UpscalerConfig { features, growth, blocks, .. } = *config;
-        let body = params.scope("body");
-        Ok(Upscaler {
-            device: params.device().clone(),
-            config: config.clone(),
-            conv_first: params.conv3x3("conv_first", features, config.inputs())?,
-            body: (0..blocks)
-                .map(|i| Rrdb::load(&body.scope(i), features, growth))
-                .collect::<Result<_, _>>()?,
-            conv_body: params.conv3x3("conv_body", features, features)?,
-            head: UpscalerHead::load(params, config)?,
-        })
+        let trunk = match config {
+            UpscalerConfig::Esrgan(config) => Trunk::Esrgan(EsrganTrunk::load(params, config)?),
+            UpscalerConfig::Compact(config) => Trunk::Compact(Compact::load(params, config)?),
+            UpscalerConfig::Span(config) => Trunk::Span(Span::load(params, config)?),
+            UpscalerConfig::SwinIr(config) => Trunk::SwinIr(SwinIr::load(params, config)?),
+        };
+        let head = UpscalerHead::load(params, config)?;
+        Ok(Upscaler { device: params.device().clone(), config: config.clone(), trunk, head })
     }
 
     /// Its sizes.
@@ -91,20 +106,28 @@ impl Upscaler {
     /// # Errors
     /// Pixels of another shape.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor, Error> {
-        let x = unshuffle::unshuffle(pixels, self.config.unshuffle)?;
+        let x = unshuffle::unshuffle(pixels, self.config.unshuffle())?;
         Ok(self.head.forward(&self.trunk(&x, &mut BlockCount::unwatched())?)?.to(&Device::Cpu)?)
     }
 
-    /// The layers before the image is enlarged: `[1, height, width, inputs]` to `[1, height, width, features]`.
+    /// What the head takes of pixels `[1, height, width, inputs]`; both in main memory.
     fn trunk(&self, x: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
-        let first = ops::conv2d(&x.to(&self.device)?, &self.conv_first)?;
-        let mut hidden = first.clone();
-        for block in &self.body {
-            hidden = block.forward(hidden)?;
-            count.add()?;
+        let device = &self.device;
+        let features = match &self.trunk {
+            Trunk::Esrgan(trunk) => trunk.forward(&x.to(device)?, count)?,
+            Trunk::Compact(network) => network.forward(x, device, count)?,
+            Trunk::Span(network) => network.forward(x, device, count)?,
+            Trunk::SwinIr(network) => network.forward(x, device, count)?,
+        };
+        Ok(features.to(&Device::Cpu)?)
+    }
+
+    /// Blocks that [`Upscaler::trunk`] counts.
+    fn blocks(&self) -> usize {
+        match &self.config {
+            UpscalerConfig::Compact(config) => config.convs + 1,
+            config => config.blocks(),
         }
-        let residual = Epilogue::residual(first);
-        Ok(ops::conv2d_fused(&hidden, &self.conv_body, Prologue::none(), residual)?)
     }
 
     /// Enlarges an image by [`UpscalerConfig::scale`], tile by tile.
@@ -118,18 +141,18 @@ impl Upscaler {
         listener: &mut Listener<'_>,
     ) -> Result<Image, Error> {
         let (width, height) = self.config.check(image)?;
-        let unshuffle = self.config.unshuffle;
+        let unshuffle = self.config.unshuffle();
         let padded = image.padded_to(unshuffle);
         let values: Vec<f32> = padded.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let x = Tensor::from_f32(&[1, padded.height, padded.width, RGB], &values)?;
         let x = unshuffle::unshuffle(&x, unshuffle)?;
         let mut large = Image { width, height, rgb: vec![0; RGB * width * height] };
-        let tiles = tiling.tiles(x.dims()[1], x.dims()[2]);
+        let tiles = self.config.tiles(tiling, [x.dims()[1], x.dims()[2]]);
         let total = tiles.len();
         notify(listener, Event::Upscaled { tile: 0, total })?;
         for (i, tile) in tiles.iter().enumerate() {
-            let mut count = BlockCount::new(Stage::Upscaling, self.body.len(), listener);
-            let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?, &mut count)?.to(&Device::Cpu)?;
+            let mut count = BlockCount::new(Stage::Upscaling, self.blocks(), listener);
+            let trunk = self.trunk(&tiles::cut(&x, &tile.seen)?, &mut count)?;
             self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
             notify(listener, Event::Upscaled { tile: i + 1, total })?;
         }

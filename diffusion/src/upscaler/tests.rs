@@ -15,8 +15,12 @@ struct Conv {
 
 type Net = BTreeMap<String, Conv>;
 
+fn scale(config: &EsrganConfig) -> usize {
+    UpscalerConfig::Esrgan(config.clone()).scale()
+}
+
 /// Random weights, so large that signals keep about their size.
-fn random(config: &UpscalerConfig) -> Net {
+fn random(config: &EsrganConfig) -> Net {
     let mut net = Net::new();
     let mut seed = 1;
     let mut put = |name: String, outputs: usize, inputs: usize| {
@@ -30,7 +34,7 @@ fn random(config: &UpscalerConfig) -> Net {
         let weight = normal(outputs * inputs * 9, (1.5 / (9.0 * inputs as f32)).sqrt());
         net.insert(name, Conv { shape: [outputs, inputs], weight, bias: normal(outputs, 0.05) });
     };
-    let UpscalerConfig { features, growth, blocks, doublings, .. } = *config;
+    let EsrganConfig { features, growth, blocks, doublings, .. } = *config;
     put("conv_first".into(), features, config.inputs());
     for block in 0..blocks {
         for dense in 1..=3 {
@@ -73,7 +77,7 @@ fn file(net: &Net, name: impl Fn(&str) -> String) -> Checkpoint {
 }
 
 /// The names of the first ESRGAN.
-fn numbered(config: &UpscalerConfig, name: &str) -> String {
+fn numbered(config: &EsrganConfig, name: &str) -> String {
     let (path, end) = name.rsplit_once('.').unwrap();
     let doublings = config.doublings;
     let path = match path {
@@ -145,7 +149,7 @@ impl Map {
 }
 
 /// The network as the papers draw it.
-fn reference(net: &Net, config: &UpscalerConfig, pixels: &Map) -> Map {
+fn reference(net: &Net, config: &EsrganConfig, pixels: &Map) -> Map {
     let conv = |name: &str, x: &Map| x.conv(&net[name]);
     let side = config.unshuffle;
     let [height, width] = pixels.size.map(|length| length / side);
@@ -193,8 +197,8 @@ const WHOLE: Tiling = Tiling { side: 0, overlap: 0 };
 #[test]
 fn every_scale_in_every_kind_of_file_as_a_plain_computation() {
     for (doublings, unshuffle) in [(2, 1), (2, 2), (2, 4), (1, 1), (0, 1), (3, 1)] {
-        let config = UpscalerConfig { features: 12, growth: 5, blocks: 2, doublings, unshuffle };
-        let (net, scale) = (random(&config), config.scale());
+        let config = EsrganConfig { features: 12, growth: 5, blocks: 2, doublings, unshuffle };
+        let (net, scale) = (random(&config), scale(&config));
         let image = image(8, 12);
         let pixels = Map::make([12, 8], RGB, |y, x, c| f64::from(image.rgb[(y * 8 + x) * 3 + c]) / 255.0);
         let want = reference(&net, &config, &pixels);
@@ -205,7 +209,7 @@ fn every_scale_in_every_kind_of_file_as_a_plain_computation() {
             UpscalerFile::open(file(&net, |name| numbered(&config, name))).unwrap(),
         ];
         for file in &files {
-            assert_eq!(file.config(), &config);
+            assert_eq!(file.config(), &UpscalerConfig::Esrgan(config.clone()));
             let network = file.load(&Device::Cpu, &mut |_| ControlFlow::Continue(())).unwrap();
             let values: Vec<f32> = pixels.values.iter().map(|v| *v as f32).collect();
             let got = network.forward(&Tensor::from_f32(&[1, 12, 8, 3], &values).unwrap()).unwrap();
@@ -224,7 +228,7 @@ fn every_scale_in_every_kind_of_file_as_a_plain_computation() {
 /// The words of the later ESRGAN.
 #[test]
 fn the_later_names() {
-    let config = UpscalerConfig { features: 4, growth: 2, blocks: 1, doublings: 2, unshuffle: 1 };
+    let config = EsrganConfig { features: 4, growth: 2, blocks: 1, doublings: 2, unshuffle: 1 };
     let net = random(&config);
     let words = file(&net, |name| {
         let name = name.replace("body.0.rdb", "RRDB_trunk.0.RDB").replace("conv_body", "trunk_conv");
@@ -238,11 +242,11 @@ fn the_later_names() {
 #[test]
 fn tiles_leave_no_seams() {
     for (unshuffle, doublings) in [(1, 1), (2, 2)] {
-        let config = UpscalerConfig { features: 8, growth: 4, blocks: 23, doublings, unshuffle };
+        let config = EsrganConfig { features: 8, growth: 4, blocks: 23, doublings, unshuffle };
         let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
         let image = image(131, 77);
         let whole = upscale(&file, &image, WHOLE);
-        assert_eq!((whole.width, whole.height), (131 * config.scale(), 77 * config.scale()));
+        assert_eq!((whole.width, whole.height), (131 * scale(&config), 77 * scale(&config)));
         let levels: std::collections::BTreeSet<u8> = whole.rgb.iter().copied().collect();
         assert!(levels.len() > 50, "{} levels", levels.len());
         // A quarter of the usual overlap.
@@ -256,13 +260,13 @@ fn tiles_leave_no_seams() {
 #[test]
 fn the_head_in_bands_gives_the_same() {
     for doublings in 0..4 {
-        let config = UpscalerConfig { features: 8, growth: 4, blocks: 1, doublings, unshuffle: 1 };
+        let config = EsrganConfig { features: 8, growth: 4, blocks: 1, doublings, unshuffle: 1 };
         let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
         let network = file.load(&Device::Cpu, &mut |_| ControlFlow::Continue(())).unwrap();
         let mut values = vec![0.0; 30 * 11 * 8];
         RngKind::Cpu.generator(3).normal(&mut values);
         let trunk = Tensor::from_f32(&[1, 30, 11, 8], &values).unwrap();
-        let (size, scale) = ([30, 11], config.scale());
+        let (size, scale) = ([30, 11], scale(&config));
         let whole = network.head.forward(&trunk).unwrap();
         let all = tiles::PixelRect { rows: 0..30, columns: 0..11 };
         for kept in all.bands(4) {
@@ -280,7 +284,7 @@ fn the_head_in_bands_gives_the_same() {
 
 #[test]
 fn other_files_are_refused() {
-    let config = UpscalerConfig { features: 4, growth: 2, blocks: 2, doublings: 2, unshuffle: 1 };
+    let config = EsrganConfig { features: 4, growth: 2, blocks: 2, doublings: 2, unshuffle: 1 };
     let refused = |change: &dyn Fn(&mut Net)| {
         let mut net = random(&config);
         change(&mut net);
@@ -309,7 +313,7 @@ fn copy(conv: &Conv) -> Conv {
 
 #[test]
 fn images_that_cannot_be_enlarged_are_refused_before_anything_is_read() {
-    let config = UpscalerConfig { features: 4, growth: 2, blocks: 1, doublings: 2, unshuffle: 1 };
+    let config = EsrganConfig { features: 4, growth: 2, blocks: 1, doublings: 2, unshuffle: 1 };
     let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
     for image in [
         Image { width: 0, height: 3, rgb: Vec::new() },
@@ -331,8 +335,8 @@ fn images_that_cannot_be_enlarged_are_refused_before_anything_is_read() {
 
 #[test]
 fn memory_is_bounded_by_the_tiles() {
-    let config = UpscalerConfig { features: 64, growth: 32, blocks: 23, doublings: 2, unshuffle: 1 };
-    let memory = |side, tiling| config.memory(side, side, tiling);
+    let config = EsrganConfig { features: 64, growth: 32, blocks: 23, doublings: 2, unshuffle: 1 };
+    let memory = |side, tiling| UpscalerConfig::Esrgan(config.clone()).memory(side, side, tiling);
     let whole = memory(4096, WHOLE);
     let tiled = memory(4096, Tiling::default());
     // The images themselves: 16 million pixels as bytes and numbers, 268 million as bytes.

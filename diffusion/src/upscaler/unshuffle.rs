@@ -1,4 +1,4 @@
-//! Squares of pixels as the channels of one (`torch.nn.PixelUnshuffle`).
+//! Squares of pixels as the channels of one (`torch.nn.PixelUnshuffle`), and back (`torch.nn.PixelShuffle`).
 
 use crate::Error;
 use latent_tensor::Tensor;
@@ -34,6 +34,27 @@ pub(super) fn unshuffle(x: &Tensor, side: usize) -> Result<Tensor, Error> {
     Ok(Tensor::from_f32(&[1, rows, columns, channels * side * side], &values)?)
 }
 
+/// `[1, height, width, channels side side]` in main memory to `[1, side height, side width, channels]`: the inverse of
+/// [`unshuffle`].
+pub(super) fn shuffle(x: &Tensor, side: usize) -> Result<Tensor, Error> {
+    let &[1, height, width, all] = x.dims() else {
+        let reason = format!("a tensor {} is not an image", x.shape());
+        return Err(Error::setting(crate::Setting::Image, reason));
+    };
+    let channels = all / (side * side);
+    let from = x.f32s()?;
+    let mut values = Vec::with_capacity(from.len());
+    for y in 0..side * height {
+        let row = &from[y / side * width * all..][..width * all];
+        for pixel in row.chunks_exact(all) {
+            for at in y % side * side..(y % side + 1) * side {
+                values.extend((0..channels).map(|channel| pixel[channel * side * side + at]));
+            }
+        }
+    }
+    Ok(Tensor::from_f32(&[1, side * height, side * width, channels], &values)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +70,7 @@ mod tests {
         assert_eq!(out.f32s().unwrap()[..8], first);
         assert_eq!(out.f32s().unwrap()[8..], first.map(|v| v + 2.0));
         assert!(unshuffle(&x, 4).is_err());
+        let back = shuffle(&out, 2).unwrap();
+        assert_eq!((back.dims(), back.f32s().unwrap()), (x.dims(), &values[..]));
     }
 }

@@ -1,4 +1,4 @@
-// `a += b`.
+// `a += b`, or an attention without parameters.
 
 struct Params {
     count: u32,   // of vectors
@@ -18,5 +18,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let at = params.a_first + i;
-    a[at] = Elems(Floats(a[at]) + Floats(b[params.b_first + i]));
+    let x = Floats(a[at]);
+    let sum = x + Floats(b[params.b_first + i]);
+#if ATTENTION
+    a[at] = Elems(sum * (sigmoid(x) - Floats(0.5)));
+#else
+    a[at] = Elems(sum);
+#endif
 }

@@ -1,4 +1,4 @@
-// Adds the vector of an image to each of its pixels.
+// Adds the vector of an image to each of its pixels, or multiplies negative values by it (PReLU).
 
 struct Params {
     count: u32,        // of vectors of four or one
@@ -29,6 +29,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let channel = i - pixel * params.width;
     let image = (params.skipped + pixel) / params.positions;
     let at = params.x_first + i;
-    let shift = Floats(vector[params.vector_first + image * params.width + channel]);
-    x[at] = Elems(Floats(x[at]) + shift);
+    let own = Floats(vector[params.vector_first + image * params.width + channel]);
+    let v = Floats(x[at]);
+#if PRELU
+    x[at] = Elems(select(v, v * own, v < Floats(0.0)));
+#else
+    x[at] = Elems(v + own);
+#endif
 }

@@ -3,8 +3,8 @@
 mod channels;
 mod flat;
 
-pub use channels::{add_per_channel, concat_channels};
-pub use flat::{add_assign, convert, guidance, repeat, scale};
+pub use channels::{add_per_channel, concat_channels, prelu};
+pub use flat::{add_assign, convert, guidance, parameter_free_attention, repeat, scale};
 
 pub(crate) use channels::{ADD_PER_CHANNEL, CONCAT};
 pub(crate) use flat::{ADD, CONVERT, GUIDANCE};

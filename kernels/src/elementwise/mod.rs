@@ -1,12 +1,15 @@
-//! Elementwise arithmetic, and concatenation of channels. All are bound by memory, so the compiler's vectorisation is enough.
+//! Elementwise arithmetic, and concatenation of channels. Nearly all are bound by memory, so the compiler's vectorisation is
+//! enough.
 
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod reference;
+mod simd;
 #[cfg(test)]
 mod tests;
 
 use crate::parallel;
+use crate::simd::Isa;
 
 /// `a += b`.
 ///
@@ -39,6 +42,43 @@ pub fn add_per_channel(x: &mut [f32], vector: &[f32], batch: usize, channels: us
             }
         });
     }
+}
+
+/// PReLU (He et al., Delving Deep into Rectifiers, 2015): each value of `x` `[positions, channels]` where it is negative, times
+/// its channel's slope.
+///
+/// # Panics
+/// If the lengths disagree.
+pub fn prelu(x: &mut [f32], slopes: &[f32]) {
+    let channels = slopes.len();
+    assert_vector_lengths(x.len(), channels, 1, channels);
+    parallel::chunks_mut(x, parallel::grain(channels), |_, x| {
+        for pixel in x.chunks_exact_mut(channels) {
+            // NaN stays NaN.
+            pixel.iter_mut().zip(slopes).for_each(|(x, slope)| *x = if *x < 0.0 { *x * slope } else { *x });
+        }
+    });
+}
+
+/// Attention without parameters (Wan et al., Swift Parameter-free Attention Network, 2024, equation 4), on the fastest
+/// instruction set: `a = (a + b) (sigmoid(a) - 1/2)`. The error is at most 1e-6 `|a + b|`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn parameter_free_attention(a: &mut [f32], b: &[f32]) {
+    parameter_free_attention_with(Isa::best(), a, b);
+}
+
+/// As [`parameter_free_attention`], on a given instruction set.
+///
+/// # Panics
+/// If the lengths differ, or the CPU lacks the instruction set.
+pub fn parameter_free_attention_with(isa: Isa, a: &mut [f32], b: &[f32]) {
+    assert_sum_lengths(a.len(), b.len());
+    parallel::chunks_mut(a, parallel::GRAIN, |i, a| {
+        let b = &b[i * parallel::GRAIN..][..a.len()];
+        isa.run(simd::ParameterFreeAttention { a, b });
+    });
 }
 
 /// Concatenates the channels of `a` `[positions, a_channels]` and `b` `[positions, b_channels]`.

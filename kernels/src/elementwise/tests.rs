@@ -1,7 +1,7 @@
 //! Against the specifications, long enough for several threads.
 
 use super::*;
-use crate::testing::random;
+use crate::testing::{assert_close, random};
 use proptest::prelude::*;
 
 #[test]
@@ -41,6 +41,34 @@ proptest! {
         concat_channels(&x, a, &y, b, &mut joined);
         prop_assert_eq!(joined, reference::concat_channels(&x, a, &y, b));
     }
+
+    #[test]
+    fn slopes_of_channels(positions in 0usize..200, channels in 1usize..150) {
+        let (x, slopes) = (random(1, positions * channels), random(2, channels));
+        let mut got = x.clone();
+        prelu(&mut got, &slopes);
+        prop_assert_eq!(got, reference::prelu(&x, &slopes));
+    }
+
+    #[test]
+    fn attention_without_parameters(n in 0usize..3000) {
+        let (a, b): (Vec<f32>, _) = (random(1, n).iter().map(|v| 9.0 * v).collect(), random(2, n));
+        let want = reference::parameter_free_attention(&a, &b);
+        for isa in Isa::available() {
+            let mut got = a.clone();
+            parameter_free_attention_with(isa, &mut got, &b);
+            assert_close(&got, &want, 1e-5, &format!("{isa} {n}"));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    let mut x = [f32::NAN; 6];
+    prelu(&mut x, &[0.1, -2.0]);
+    assert!(x.iter().all(|x| x.is_nan()));
+    parameter_free_attention(&mut x, &[1.0; 6]);
+    assert!(x.iter().all(|x| x.is_nan()));
 }
 
 #[cfg(feature = "gpu")]
@@ -159,6 +187,37 @@ mod gpus {
                     let mut x = arrays[0].clone();
                     let vector = Array::upload(&gpu, DType::F32, &v)?;
                     gpu::add_per_channel(&mut x, &vector, batch, channels)?;
+                    Ok(x)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn slopes() {
+        for (name, gpu) in gpus() {
+            for (positions, channels) in [(64, 64), (7, 37), (0, 4), (100, 30)] {
+                let (x, slopes) = (random(1, positions * channels), random(2, channels));
+                let want = reference::prelu(&x, &slopes);
+                let what = format!("{name} {positions}x{channels}");
+                check(&gpu, &[&x], &want, 1e-6, &what, |arrays| {
+                    let mut x = arrays[0].clone();
+                    gpu::prelu(&mut x, &Array::upload(&gpu, DType::F32, &slopes)?)?;
+                    Ok(x)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn attended() {
+        for (name, gpu) in gpus() {
+            for n in LENGTHS {
+                let (a, b): (Vec<f32>, _) = (random(1, n).iter().map(|v| 9.0 * v).collect(), random(2, n));
+                let want = reference::parameter_free_attention(&a, &b);
+                check(&gpu, &[&a, &b], &want, 1e-5, &format!("{name} {n}"), |arrays| {
+                    let mut x = arrays[0].clone();
+                    gpu::parameter_free_attention(&mut x, &arrays[1])?;
                     Ok(x)
                 });
             }

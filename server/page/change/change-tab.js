@@ -26,7 +26,7 @@ import { toastError } from "../state/toasts.js";
 import { changeView, follow } from "../state/view.js";
 import { MaskEditor, emptyMask } from "./mask-editor.js";
 import { OutpaintEditor } from "./outpaint-editor.js";
-import { UpscalePanel } from "./upscale-panel.js";
+import { UpscalePanel, usualUpscaler } from "./upscale-panel.js";
 
 /** Modes in which the image may become another size. */
 const RESIZED = ["img2img", "edit"];
@@ -72,7 +72,7 @@ async function requestOf(mode, source, mask) {
   const values = changeForm.values.value;
   if (mode === "upscale") {
     const only = Object.fromEntries(Object.keys(values).map((name) => [name, undefined]));
-    return { ...only, seed: undefined, image, model: values.upscale_model ?? "lanczos", scale: values.scale ?? 2 };
+    return { ...only, seed: undefined, image, model: values.upscale_model ?? usualUpscaler(server.value), scale: values.scale ?? 2 };
   }
   const options = { ...OUTSIDE[mode], scale: undefined, upscale_model: undefined, image };
   if (options.mask_blur === null) options.mask_blur = values.mask_blur;
@@ -84,7 +84,10 @@ async function requestOf(mode, source, mask) {
 }
 
 function sizeOf(source, values) {
-  const own = fitSize(source, modelNamed(server.value, values.model));
+  const model = modelNamed(server.value, values.model);
+  // What the built-in model draws is enlarged, unless a size is asked for.
+  if (model?.built_in && values.width === undefined && values.height === undefined) return SIZE;
+  const own = fitSize(source, model);
   return { width: values.width ?? own.width, height: values.height ?? own.height };
 }
 

@@ -55,7 +55,7 @@ export const OPTIONS = [
   option("hires_scale", "hires", "number", { min: 1, max: 4, step: 0.1, fallback: 2, verbs: FROM_TEXT }),
   option("hires_strength", "hires", "number", { min: 0, max: 1, step: 0.05, fallback: 0.7, verbs: FROM_TEXT }),
   option("hires_steps", "hires", "integer", { min: 1, max: 60, verbs: FROM_TEXT }),
-  option("hires_upscaler", "hires", "choice", { choices: ["latent", "latent-nearest", "lanczos"], models: "upscaler", fallback: "latent", verbs: FROM_TEXT }),
+  option("hires_upscaler", "hires", "choice", { choices: ["latent", "latent-nearest", "lanczos", "realesr-animevideov3"], models: "upscaler", fallback: "latent", verbs: FROM_TEXT }),
 
   option("control_net", "control", "model", { models: "controlnet" }),
   option("control_strength", "control", "number", { min: 0, max: 2, step: 0.05, fallback: 1 }),

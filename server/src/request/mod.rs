@@ -14,7 +14,7 @@ use images::Images;
 pub(crate) use images::inline as inline_image;
 use latent_app::grid::{GridAxis, JobGrid};
 use latent_app::job::{InlineImage, JobTask, random_seed};
-use latent_app::{Job, models};
+use latent_app::{Job, models, upscale};
 use options::RequestOptions;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -153,7 +153,9 @@ impl RequestReader {
             None => None,
         };
         let model = match name.as_deref() {
-            None | Some("lanczos" | "Lanczos" | "") => None,
+            None | Some("") => None,
+            Some("lanczos" | "Lanczos") => Some(PathBuf::from("lanczos")),
+            Some(name) if upscale::built_in() == Some(name) => Some(name.into()),
             Some(name) => {
                 let found = self.models.find(name).map_err(|error| error.at("model"))?;
                 Some(found.ok_or_else(|| ApiError::bad_input("model: is not an upscaler").at("model"))?)
@@ -161,7 +163,7 @@ impl RequestReader {
         };
         let scale = options.take_number("scale")?;
         if let Some(scale) = scale {
-            latent_app::upscale::scaled("scale", (1, 1), scale)?;
+            upscale::scaled("scale", (1, 1), scale)?;
         }
         Ok(Work::Upscale { image, model, scale })
     }
@@ -201,7 +203,8 @@ fn labels(work: &Work) -> (String, String, Option<u64>) {
             (job.prompt.clone(), name(model), job.sampling.seed)
         }
         Work::Upscale { model, .. } => {
-            (String::new(), model.as_deref().map_or_else(|| "lanczos".to_owned(), models::stem), None)
+            let usual = || upscale::built_in().unwrap_or("lanczos").to_owned();
+            (String::new(), model.as_deref().map_or_else(usual, models::stem), None)
         }
         Work::Replay { .. } => (String::new(), String::new(), None),
     }

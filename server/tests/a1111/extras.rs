@@ -37,6 +37,20 @@ fn an_image_becomes_larger() {
 }
 
 #[test]
+fn the_built_in_network_enlarges() {
+    let (_folders, served) = served();
+    let name = "realesr-animevideov3";
+    let body = json!({ "image": png(16, 8, 8), "upscaler_1": name, "upscaling_resize": 4 });
+    let large = post(&served, SINGLE, &body);
+    assert_eq!(size(&large["image"]), (64, 32));
+    let told = post(&served, "/sdapi/v1/png-info", &json!({ "image": large["image"] }));
+    let line = format!("Postprocess upscale by: 4, Postprocess upscaler: {name}");
+    assert_eq!(told["items"]["postprocessing"], line);
+    let hires = json!({ "enable_hr": true, "hr_upscaler": name, "hr_second_pass_steps": 1 });
+    assert_eq!(size(&post(&served, "/sdapi/v1/txt2img", &small(hires))["images"][0]), (64, 64));
+}
+
+#[test]
 fn several_images_become_larger() {
     let (_folders, served) = served();
     let files = [png(16, 16, 8), png(24, 8, 4)].map(|data| json!({ "data": data, "name": "a.png" }));
@@ -78,7 +92,7 @@ fn an_image_says_how_it_was_made() {
 fn an_upscalers_file_is_used_by_its_name() {
     let (_folders, served) = served_with(&["4x"]);
     let listed = get(&served, "/sdapi/v1/upscalers");
-    assert_eq!((&listed[2]["name"], &listed[2]["model_path"]), (&json!("4x"), &json!("4x.safetensors")));
+    assert_eq!((&listed[3]["name"], &listed[3]["model_path"]), (&json!("4x"), &json!("4x.safetensors")));
     assert_eq!(get(&served, "/sdapi/v1/realesrgan-models")[0]["name"], "4x");
     let body = json!({ "image": png(16, 16, 8), "upscaler_1": "4x", "upscaling_resize": 4 });
     let large = post(&served, SINGLE, &body);

@@ -25,7 +25,7 @@ fn every_list_has_the_webuis_form() {
         (names(&schedulers, "name")[0], names(&schedulers, "label").contains(&"Karras")),
         ("automatic", true)
     );
-    assert_eq!(names(&list("upscalers"), "name"), ["None", "Lanczos"]);
+    assert_eq!(names(&list("upscalers"), "name"), ["None", "Lanczos", "realesr-animevideov3"]);
     assert_eq!(names(&list("latent-upscale-modes"), "name"), ["Latent", "Latent (nearest)"]);
     let loras = list("loras");
     assert_eq!((names(&loras, "name"), loras[0]["metadata"].is_object()), (vec!["lora-sd15-kohya"], true));

@@ -1,9 +1,10 @@
 //! Sums, products and joins of whole tensors.
 
+use super::parameter::Vector;
 use super::same_shape;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
-use crate::{Tensor, TensorError};
+use crate::{Device, Tensor, TensorError};
 use latent_kernels::elementwise as kernel;
 
 /// `a + b`, written into `a`.
@@ -60,6 +61,69 @@ pub fn add_per_channel(mut x: Tensor, vector: &Tensor) -> Result<Tensor, TensorE
     }
     kernel::add_per_channel(x.f32s_mut()?, vector.f32s()?, batch, channels);
     Ok(x)
+}
+
+/// The slopes of a PReLU, one for each channel (`torch.nn.PReLU`).
+#[derive(Clone, Debug)]
+pub struct Prelu {
+    slopes: Vector,
+}
+
+impl Prelu {
+    /// A layer of these slopes.
+    ///
+    /// # Errors
+    /// Not a single slope.
+    pub fn new(slopes: Vec<f32>) -> Result<Prelu, TensorError> {
+        if slopes.is_empty() {
+            return Err(TensorError::shape(TensorOp::Prelu, "slopes", format_args!("none")));
+        }
+        Ok(Prelu { slopes: Vector::Cpu(slopes) })
+    }
+
+    /// The layer on a device.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to(self, device: &Device) -> Result<Prelu, TensorError> {
+        Ok(Prelu { slopes: self.slopes.to(device)? })
+    }
+}
+
+/// Multiplies the negative values of each channel of `[.., channels]` by its slope; written into `x`.
+///
+/// # Errors
+/// Other channels.
+pub fn prelu(mut x: Tensor, layer: &Prelu) -> Result<Tensor, TensorError> {
+    let channels = layer.slopes.len();
+    if x.dims().last() != Some(&channels) {
+        return Err(TensorError::shape(TensorOp::Prelu, ShapeRequirement::Channels(channels), x.shape()));
+    }
+    let _timer = profile::timer(OpClass::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let Some(array) = x.array_mut()? {
+        kernel::gpu::prelu(array, layer.slopes.array()?)?;
+        return Ok(x);
+    }
+    kernel::prelu(x.f32s_mut()?, layer.slopes.values()?);
+    Ok(x)
+}
+
+/// Attention without parameters: `(a + b) (sigmoid(a) - 1/2)`, written into `a`
+/// (Wan et al., Swift Parameter-free Attention Network, 2024).
+///
+/// # Errors
+/// Different shapes.
+pub fn parameter_free_attention(mut a: Tensor, b: &Tensor) -> Result<Tensor, TensorError> {
+    same_shape(TensorOp::ParameterFreeAttention, &a, b)?;
+    let _timer = profile::timer(OpClass::Elementwise);
+    #[cfg(feature = "gpu")]
+    if let (Some(b), Some(a_array)) = (b.array(), a.array_mut()?) {
+        kernel::gpu::parameter_free_attention(a_array, b)?;
+        return Ok(a);
+    }
+    kernel::parameter_free_attention(a.f32s_mut()?, b.f32s()?);
+    Ok(a)
 }
 
 /// The channels of `a`, then those of `b`: `[.., c]` and `[.., d]` to `[.., c + d]`.

@@ -144,6 +144,8 @@ fn elementwise_ops_and_shapes() {
     agrees(&[&x, &y], |x, _| add(x[0].clone(), &x[1]));
     agrees(&[&x, &y], |x, _| concat_channels(&x[0], &x[1]));
     agrees(&[&x, &tensor(3, &[2, 8])], |x, _| add_per_channel(x[0].clone(), &x[1]));
+    agrees(&[&x], |x, device| prelu(x[0].clone(), &Prelu::new(values(3, 8))?.to(device)?));
+    agrees(&[&x, &y], |x, _| parameter_free_attention(x[0].clone(), &x[1]));
     agrees(&[&x], |x, _| x[0].clone().reshape(&[6, 40]));
 }
 

@@ -23,7 +23,9 @@ pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
 pub use attention::{attention, attention_in};
 pub use bands::{conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
-pub use elementwise::{add, add_per_channel, concat_channels, guidance, scale};
+pub use elementwise::{
+    Prelu, add, add_per_channel, concat_channels, guidance, parameter_free_attention, prelu, scale,
+};
 pub use embedding::{Embedding, embedding};
 pub use fusion::{Epilogue, Prologue};
 pub use group_norm::{GroupNorm, NormSums, PrecomputedNorm, group_norm, group_norm_silu};

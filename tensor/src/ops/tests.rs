@@ -60,6 +60,17 @@ fn activations() {
 }
 
 #[test]
+fn what_upscalers_compute_with() {
+    let layer = Prelu::new(vec![0.5, -2.0]).unwrap();
+    shows(prelu(tensor(&[2, 2], &[1., 3., -1., -3.]), &layer), &[2, 2], &[1., 3., -0.5, 6.]);
+    refuses(prelu(zeros(&[2, 3]), &layer), "prelu: expected 2 channels, got [2, 3]");
+    refuses(Prelu::new(vec![]).map(|_| zeros(&[1])), "prelu: expected slopes, got none");
+    let x = tensor(&[2], &[0., 1.]);
+    shows(parameter_free_attention(x.clone(), &tensor(&[2], &[5., 3.])), &[2], &[0., 0.924_234_3]);
+    refuses(parameter_free_attention(x, &zeros(&[3])), "parameter_free_attention: expected [2], got [3]");
+}
+
+#[test]
 fn norms_and_softmax() {
     let norm = GroupNorm::new(vec![1., 2.], vec![0., 1.], 2, 0.0).unwrap();
     let x = tensor(&[1, 1, 2, 2], &[1., 10., 3., 30.]);

@@ -1,7 +1,7 @@
 //! What a file is: also one that is not a whole model, or of a kind that cannot draw here.
 
 use super::index::{TensorIndex, VAE};
-use crate::tensor_names::esrgan;
+use crate::tensor_names::upscalers;
 
 /// Maximum number of tensors of a textual inversion; other files have names that look like one's too.
 const MAX_EMBEDDING_TENSORS: usize = 8;
@@ -127,7 +127,7 @@ impl ModelKind {
             ModelKind::Vae
         } else if index.has_text() {
             ModelKind::TextEncoder
-        } else if any(esrgan::is_upscaler) {
+        } else if any(upscalers::is_upscaler) {
             ModelKind::Upscaler
         } else {
             ModelKind::Unknown

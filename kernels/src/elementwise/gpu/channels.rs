@@ -26,9 +26,14 @@ pub(crate) static ADD_PER_CHANNEL: Shader = Shader {
     variants: || {
         let mut all = ShaderVariant::basic();
         all.extend([1, 4].map(|vector| ShaderVariant::new(DType::F16, vector).flag(F32_VECTOR, true)));
+        let slopes: Vec<_> = all.iter().map(|variant| variant.clone().flag(PRELU, true)).collect();
+        all.extend(slopes);
         all
     },
 };
+
+/// The flag for slopes of negative values in place of a vector that is added.
+const PRELU: &str = "PRELU";
 
 /// The flag for a vector of `f32` that is added to images of `f16`.
 const F32_VECTOR: &str = "F32_VECTOR";
@@ -62,10 +67,33 @@ pub(crate) static CONCAT: Shader = Shader {
 /// # Panics
 /// If the lengths disagree, or the dtypes.
 pub fn add_per_channel(x: &mut Array, vector: &Array, batch: usize, channels: usize) -> Result<(), GpuError> {
+    per_channel(x, vector, [batch, channels], false)
+}
+
+/// As [`super::super::prelu`]; the slopes are of the same dtype or of `f32`.
+///
+/// # Errors
+/// As [`add_per_channel`].
+///
+/// # Panics
+/// As [`add_per_channel`].
+pub fn prelu(x: &mut Array, slopes: &Array) -> Result<(), GpuError> {
+    let channels = slopes.len();
+    per_channel(x, slopes, [1, channels], true)
+}
+
+fn per_channel(
+    x: &mut Array,
+    vector: &Array,
+    [batch, channels]: [usize; 2],
+    is_prelu: bool,
+) -> Result<(), GpuError> {
     assert_vector_lengths(x.len(), vector.len(), batch, channels);
     assert!(vector.dtype() == x.dtype() || vector.dtype() == DType::F32, "a vector of {}", vector.dtype());
     let gpu = x.gpu().clone();
-    let variant = ShaderVariant::of_width(x.dtype(), channels).flag(F32_VECTOR, vector.dtype() != x.dtype());
+    let variant = ShaderVariant::of_width(x.dtype(), channels)
+        .flag(F32_VECTOR, vector.dtype() != x.dtype())
+        .flag(PRELU, is_prelu);
     let width = channels / variant.vector as usize;
     let pixels = x.len() / channels;
     let positions = pixels / batch.max(1);

@@ -21,8 +21,15 @@ pub(crate) static ADD: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("../add.wgsl")],
     bindings: &[BindingAccess::Write, BindingAccess::Read],
     params: size_of::<AddParams>(),
-    variants: || [DType::F32, DType::F16].map(|dtype| ShaderVariant::new(dtype, 4)).into(),
+    variants: || {
+        let dtypes = [DType::F32, DType::F16].into_iter();
+        let both = |dtype| [false, true].map(|attends| ShaderVariant::new(dtype, 4).flag(ATTENTION, attends));
+        dtypes.flat_map(both).collect()
+    },
 };
+
+/// The flag for an attention without parameters in place of a sum.
+const ATTENTION: &str = "ATTENTION";
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -73,6 +80,21 @@ pub(crate) static CONVERT: Shader = Shader {
 /// # Panics
 /// If the lengths or the dtypes differ.
 pub fn add_assign(a: &mut Array, b: &Array) -> Result<(), GpuError> {
+    combine(a, b, false)
+}
+
+/// As [`super::super::parameter_free_attention`]. The two must not share memory.
+///
+/// # Errors
+/// As [`add_assign`].
+///
+/// # Panics
+/// As [`add_assign`].
+pub fn parameter_free_attention(a: &mut Array, b: &Array) -> Result<(), GpuError> {
+    combine(a, b, true)
+}
+
+fn combine(a: &mut Array, b: &Array, attends: bool) -> Result<(), GpuError> {
     assert_sum_lengths(a.len(), b.len());
     assert_eq!(a.dtype(), b.dtype(), "sum of different dtypes");
     let gpu = a.gpu().clone();
@@ -83,7 +105,7 @@ pub fn add_assign(a: &mut Array, b: &Array) -> Result<(), GpuError> {
         let count = here.div_ceil(4);
         gpu.dispatch(&Dispatch {
             shader: &ADD,
-            variant: ShaderVariant::new(a.dtype(), 4),
+            variant: ShaderVariant::new(a.dtype(), 4).flag(ATTENTION, attends),
             arrays: &[to, from],
             params: AddParams { count: count as u32, a_first: a_first / 4, b_first: b_first / 4, pad: 0 },
             groups: in_rows(count.div_ceil(THREADS)),

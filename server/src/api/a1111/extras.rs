@@ -14,6 +14,7 @@ use axum::extract::{Extension, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::image_file::{self, BACKGROUND, Resize};
+use latent_app::upscale;
 use latent_diffusion::MAX_SIDE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -148,7 +149,7 @@ async fn all(
     Ok(drawn)
 }
 
-/// What enlarges: `None` for nothing, an empty name for Lanczos' filter.
+/// What enlarges; `None` for nothing.
 fn upscaler(state: &ServerState, request: &ExtrasRequest) -> Result<Option<String>, ApiError> {
     let is_seen = |value: Option<LenientFloat>| value.is_some_and(|value| value.0 != 0.0);
     for (name, value) in [
@@ -164,7 +165,8 @@ fn upscaler(state: &ServerState, request: &ExtrasRequest) -> Result<Option<Strin
     }
     match chosen(request.upscaler_1.as_deref()) {
         None => Ok(None),
-        Some(name) if name.eq_ignore_ascii_case("lanczos") => Ok(Some(String::new())),
+        Some(name) if name.eq_ignore_ascii_case("lanczos") => Ok(Some("lanczos".to_owned())),
+        Some(name) if upscale::built_in() == Some(name) => Ok(Some(name.to_owned())),
         Some(name) => {
             let found = names::model(state, "upscaler_1", name)?;
             if found.kind.as_deref() == Some("upscaler") {
@@ -189,9 +191,7 @@ fn enlarged(
     let mut options = Map::new();
     options.insert("image".into(), images::value(field, "image.png", image)?);
     options.insert("scale".into(), scale.into());
-    if !upscaler.is_empty() {
-        options.insert("model".into(), upscaler.into());
-    }
+    options.insert("model".into(), upscaler.into());
     let job = JobRequest { verb: "upscale".into(), options, preview_interval: 0 };
     let new = state.requests.read(job, ApiName::A1111, &client.0.to_string());
     let new = new.map_err(|error| renamed(error, OF_EXTRAS))?;

@@ -5,6 +5,7 @@ use super::job::WebuiJob;
 use super::names;
 use super::request::{chosen, is_automatic};
 use crate::error::ApiError;
+use latent_app::upscale;
 use serde_json::Value;
 
 /// Fields that would make the second pass differ from the first, and that which they must be the same as.
@@ -96,6 +97,7 @@ fn upscaler(job: &WebuiJob<'_>, name: &str) -> Result<String, ApiError> {
         "latent" => Ok("latent".into()),
         "latent (nearest)" | "latent (nearest-exact)" => Ok("latent-nearest".into()),
         "lanczos" => Ok("lanczos".into()),
+        lower if upscale::built_in() == Some(lower) => Ok(lower.into()),
         "none" | "nearest" => refuse("give Latent, Latent (nearest), Lanczos or an upscaler's name"),
         lower if lower.starts_with("latent (") => {
             refuse("latents are enlarged by Latent and Latent (nearest)")

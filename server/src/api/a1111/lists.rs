@@ -8,7 +8,7 @@ use crate::models::ModelInfo;
 use crate::state::ServerState;
 use axum::Json;
 use axum::extract::State;
-use latent_app::samplers;
+use latent_app::{samplers, upscale};
 use latent_diffusion::schedule::ScheduleKind;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ pub(super) async fn schedulers() -> Json<Vec<Value>> {
 
 /// List the upscalers
 #[utoipa::path(get, path = "/sdapi/v1/upscalers", tag = "a1111", responses(
-    (status = 200, description = "None, Lanczos and the files", body = Vec<Object>),
+    (status = 200, description = "None, Lanczos, the built-in network and the files", body = Vec<Object>),
 ))]
 pub(super) async fn upscalers(State(state): State<ServerState>) -> Result<Json<Vec<Value>>, WebuiError> {
     let entry = |name: &str, path: Value, scale: f64| json!({ "name": name, "model_name": null, "model_path": path, "model_url": null, "scale": scale });
@@ -112,6 +112,7 @@ pub(super) async fn upscalers(State(state): State<ServerState>) -> Result<Json<V
     })
     .await?;
     let mut all = vec![entry("None", Value::Null, 4.0), entry("Lanczos", Value::Null, 4.0)];
+    all.extend(upscale::built_in().map(|name| entry(name, Value::Null, 4.0)));
     all.extend(files);
     Ok(Json(all))
 }

@@ -8,7 +8,7 @@ use crate::state::{ServerState, device_name};
 use axum::Json;
 use axum::extract::State;
 use latent_app::image_file::{self, Resize};
-use latent_app::job::{Job, JobOption, JobOptionKind, JobTask, OPTIONS};
+use latent_app::job::{Job, JobOption, JobOptionKind, JobTask, OPTIONS, built_in_upscalers};
 use latent_app::samplers;
 use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
@@ -18,9 +18,6 @@ use serde_json::{Value, json};
 
 /// Maximum number of images of a job.
 const MAX_BATCH: usize = 10_000;
-
-/// Ways to enlarge that need no file.
-const BUILT_IN_UPSCALERS: [&str; 3] = ["latent", "latent-nearest", "lanczos"];
 
 /// Ask what the server can do
 #[utoipa::path(get, path = "/api/v1/info", tag = "server", responses(
@@ -46,8 +43,8 @@ fn of(state: &ServerState) -> Value {
     let list = samplers::list();
     let entry = |name: &str, label: &str| json!({ "id": name, "name": label });
     let upscalers = models.iter().filter(|model| model.kind.as_deref() == Some("upscaler"));
-    let upscalers = upscalers.map(|model| model.name.as_str());
-    let upscalers: Vec<&str> = BUILT_IN_UPSCALERS.into_iter().chain(upscalers).collect();
+    let upscalers = upscalers.map(|model| model.name.clone());
+    let upscalers: Vec<String> = built_in_upscalers().map(str::to_owned).chain(upscalers).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "auth_required": state.access.needs_key(),
