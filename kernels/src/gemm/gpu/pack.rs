@@ -28,7 +28,8 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype, `q8_0` as `f32`. `f16` and
+    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype; `f8_e4m3` and `f8_e5m2` as
+    /// `f16`, `q8_0` and weights with scales as `f32`. `f16` and
     /// `bf16` take 16 bits a value even on a GPU whose shaders lack `f16`.
     ///
     /// # Errors
@@ -36,7 +37,9 @@ impl PackedWeight {
     pub fn new(gpu: &Gpu, weight: &WeightMatrix, half: bool) -> Result<PackedWeight, GpuError> {
         let dtype = match weight.dtype() {
             _ if half => DType::F16,
-            dtype if dtype.is_block_format() => DType::F32,
+            dtype if dtype.is_block_format() || dtype == DType::I8 || weight.is_scaled() => DType::F32,
+            // Every 8-bit float is a half, too.
+            dtype if dtype.is_f8() => DType::F16,
             dtype => dtype,
         };
         let upload = |bytes: &[u8]| Array::weight(gpu, WeightBytes::new(dtype, bytes));
