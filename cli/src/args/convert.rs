@@ -18,7 +18,7 @@ pub(crate) struct ConvertArgs {
     /// The file or folder to write; nothing is seen of it before it is whole
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// Number format of the weights: f32, f16, bf16 or q8_0, rounded to nearest [default: each tensor's own]
+    /// Number format of the weights: f32, f16, bf16, f8_e4m3, f8_e5m2 or q8_0, rounded to nearest [default: each tensor's own]
     #[arg(long, visible_alias = "type", value_name = "NAME", value_parser = parse_dtype)]
     pub(crate) dtype: Option<DType>,
     /// A single file with the original names, or a diffusers folder [default: single if OUT ends in .safetensors]

@@ -3,14 +3,15 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use latent_kernels::quant;
-use latent_loader::DType;
 use latent_loader::block_storage::stored_shape;
+use latent_loader::{DType, F8};
 
 /// The dtypes that a converted model can have. To add one that is not a block format: its line here, and an arm in `encode`.
 ///
-/// A block format is only for matrices and convolutions whose rows are whole blocks; all other weights, which are few, keep
-/// the dtype that they have.
-pub const TARGET_DTYPES: &[DType] = &[DType::F32, DType::F16, DType::BF16, DType::Q8_0];
+/// A block format is only for matrices and convolutions whose rows are whole blocks, and an 8-bit float only for matrices and
+/// convolutions; all other weights, which are few, keep the dtype that they have.
+pub const TARGET_DTYPES: &[DType] =
+    &[DType::F32, DType::F16, DType::BF16, DType::F8E4M3, DType::F8E5M2, DType::Q8_0];
 
 /// A value that a dtype cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,10 +23,12 @@ pub struct TooLarge(
 /// The dtype that a weight of this shape, which was `old`, is written in where `target` is asked for.
 pub(super) fn dtype_of(target: DType, old: DType, shape: &[usize]) -> DType {
     let has_blocks = shape.len() > 1 && stored_shape(target, shape).is_some();
-    if target.is_block_format() && !has_blocks { old } else { target }
+    let fits = if target.is_block_format() { has_blocks } else { shape.len() > 1 || !target.is_f8() };
+    if fits { target } else { old }
 }
 
-/// Appends rows of `columns` values each, rounded to the nearest value of the dtype, halves to even.
+/// Appends rows of `columns` values each, rounded to the nearest value of the dtype, halves to even. What is too large for an
+/// 8-bit float becomes its largest value.
 ///
 /// # Errors
 /// [`TooLarge`]: a finite value that would become infinite.
@@ -52,6 +55,10 @@ pub(super) fn encode(
             halves.convert_from_f32_slice(values);
             check(values, |i| halves[i].is_finite())?;
             out.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+        }
+        DType::F8E4M3 | DType::F8E5M2 => {
+            let f8 = F8::of(dtype).expect("an 8-bit float");
+            out.extend(values.iter().map(|value| f8.from_f32(*value)));
         }
         // It panics for what is not a block format.
         blocks => {

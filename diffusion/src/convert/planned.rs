@@ -63,7 +63,8 @@ impl PlannedTensor {
         // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
         let is_projection = first.canonical.contains(PROJECTION);
         let target = target.filter(|target| !target.is_block_format() || !is_projection);
-        let mut dtype = target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &shape));
+        let old = info.read_dtype();
+        let mut dtype = target.map_or(old, |target| dtype_of(target, old, &shape));
         let in_blocks = stored_shape(dtype, &shape).is_some() && !first.is_transposed;
         if dtype.is_block_format() && !in_blocks {
             dtype = DType::F32;
@@ -73,11 +74,12 @@ impl PlannedTensor {
 
     /// A tensor of the input, as it is, or in another dtype if it has one of weights.
     pub(super) fn input(info: &TensorInfo, target: Option<DType>) -> PlannedTensor {
-        let target = target.filter(|_| info.dtype.is_weight());
+        let old = info.read_dtype();
+        let target = target.filter(|_| old.is_weight());
         PlannedTensor {
             name: info.name.clone(),
             shape: info.shape.clone(),
-            dtype: target.map_or(info.dtype, |target| dtype_of(target, info.dtype, &info.shape)),
+            dtype: target.map_or(old, |target| dtype_of(target, old, &info.shape)),
             origin: TensorOrigin::Input(info.name.clone()),
         }
     }
