@@ -32,9 +32,9 @@ pub enum DType {
     U8,
     /// Signed byte.
     I8,
-    /// 8-bit float, 5 bits of exponent.
+    /// 8-bit float, 5 bits of exponent ([`F8`](crate::F8)).
     F8E5M2,
-    /// 8-bit float, 4 bits of exponent.
+    /// 8-bit float, 4 bits of exponent, no infinities ([`F8`](crate::F8)).
     F8E4M3,
     /// OCP Microscaling 8-bit scale: exponent only.
     F8E8M0,
@@ -250,10 +250,17 @@ impl DType {
         !self.row().in_headers
     }
 
-    /// Whether tensors of this dtype are read as weights: `f32`, `f16`, `bf16` and the block formats are.
+    /// Whether it is an 8-bit float of weights ([`F8`](crate::F8)).
+    #[must_use]
+    pub const fn is_f8(self) -> bool {
+        matches!(self, DType::F8E4M3 | DType::F8E5M2)
+    }
+
+    /// Whether tensors of this dtype are read as weights: `f32`, `f16`, `bf16`, the 8-bit floats `f8_e4m3` and `f8_e5m2`, and
+    /// the block formats are.
     #[must_use]
     pub const fn is_weight(self) -> bool {
-        self.is_block_format() || matches!(self, DType::F32 | DType::F16 | DType::BF16)
+        self.is_block_format() || self.is_f8() || matches!(self, DType::F32 | DType::F16 | DType::BF16)
     }
 }
 
@@ -307,8 +314,9 @@ mod tests {
     #[test]
     fn weights_are_floats_and_blocks() {
         let weights: Vec<_> = DType::all().filter(|dtype| dtype.is_weight()).collect();
-        assert_eq!(weights[..4], [DType::F16, DType::BF16, DType::F32, DType::Q8_0]);
-        assert!(weights[4..].iter().all(|dtype| dtype.is_block_format()));
+        let floats = [DType::F8E5M2, DType::F8E4M3, DType::F16, DType::BF16, DType::F32];
+        assert_eq!(weights[..5], floats);
+        assert!(weights[5..].iter().all(|dtype| dtype.is_block_format()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`DType`] names every dtype, with its size.
 //! - [`block`] has the scalar specification of each block format, one file each. Fast forms are in `latent-kernels`,
 //!   whose tests compare them with these.
+//! - [`F8`] are the 8-bit floats.
 //!
 //! ```
 //! use latent_dtype::{DType, block};
@@ -29,8 +30,10 @@
 
 pub mod block;
 mod dtype;
+mod f8;
 
 pub use dtype::DType;
+pub use f8::F8;
 
 /// The example of the crate's README is compiled with the other examples.
 #[cfg(doctest)]

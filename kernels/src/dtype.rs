@@ -1,6 +1,6 @@
 //! The values of a weight as its file has them.
 
-use latent_dtype::block;
+use latent_dtype::{F8, block};
 
 pub use latent_dtype::DType;
 
@@ -13,10 +13,11 @@ pub struct WeightBytes<'a> {
 
 impl<'a> WeightBytes<'a> {
     /// # Panics
-    /// If the dtype is not one of weights ([`DType::is_weight`]), or the bytes are not whole values or blocks of it.
+    /// If the dtype is neither one of weights ([`DType::is_weight`]) nor `i8`, of which weights with a scale are, or the
+    /// bytes are not whole values or blocks of it.
     #[must_use]
     pub fn new(dtype: DType, bytes: &'a [u8]) -> WeightBytes<'a> {
-        assert!(dtype.is_weight(), "{dtype} is not a dtype of weights");
+        assert!(dtype.is_weight() || dtype == DType::I8, "{dtype} is not a dtype of weights");
         let len = bytes.len();
         assert!(len.is_multiple_of(dtype.block_bytes()), "{len} bytes are not a whole number of {dtype}");
         WeightBytes { dtype, bytes }
@@ -63,9 +64,11 @@ impl<'a> WeightBytes<'a> {
             DType::F32 => f32::from_le_bytes([0, 1, 2, 3].map(|b| self.bytes[4 * i + b])),
             DType::F16 => half::f16::from_bits(self.bits16(i)).to_f32(),
             DType::BF16 => half::bf16::from_bits(self.bits16(i)).to_f32(),
-            dtype => match block::codec(dtype) {
-                Some(codec) => codec.value(self.bytes, i),
-                None => unreachable!("{dtype} is not a dtype of weights, which `new` has checked"),
+            DType::I8 => f32::from(self.bytes[i].cast_signed()),
+            dtype => match (F8::of(dtype), block::codec(dtype)) {
+                (Some(f8), _) => f8.to_f32(self.bytes[i]),
+                (None, Some(codec)) => codec.value(self.bytes, i),
+                (None, None) => unreachable!("{dtype} is not a dtype of weights, which `new` has checked"),
             },
         }
     }
@@ -90,6 +93,9 @@ mod tests {
         assert_eq!(WeightBytes::new(DType::F16, &halves).to_f32(), [1.0, -2.0]);
         assert_eq!(WeightBytes::new(DType::BF16, &[0x80, 0x3F]).get(0), 1.0);
         assert_eq!(WeightBytes::new(DType::F32, &1.5f32.to_le_bytes()).to_f32(), [1.5]);
+        assert_eq!(WeightBytes::new(DType::F8E4M3, &[0x38, 0xC4]).to_f32(), [1.0, -3.0]);
+        assert_eq!(WeightBytes::new(DType::F8E5M2, &[0x3C, 0xC2]).to_f32(), [1.0, -3.0]);
+        assert_eq!(WeightBytes::new(DType::I8, &[1, 0xFD]).to_f32(), [1.0, -3.0]);
         let mut blocks = [0; 68];
         // A second block of scale 0.5, whose last value is -128.
         blocks[34..36].copy_from_slice(&[0x00, 0x38]);

@@ -20,9 +20,13 @@ pub(crate) fn to_bytes(values: &[f32], dtype: DType) -> Vec<u8> {
     if let Some(codec) = latent_dtype::block::codec(dtype) {
         return codec.quantize(values, dtype.block_len()).unwrap();
     }
+    if let Some(f8) = latent_dtype::F8::of(dtype) {
+        return values.iter().map(|value| f8.from_f32(*value)).collect();
+    }
     values
         .iter()
         .flat_map(|v| match dtype {
+            DType::I8 => vec![((v * 127.0) as i8).cast_unsigned()],
             DType::F32 => v.to_le_bytes().to_vec(),
             DType::F16 => half::f16::from_f32(*v).to_le_bytes().to_vec(),
             DType::BF16 => half::bf16::from_f32(*v).to_le_bytes().to_vec(),

@@ -64,6 +64,14 @@ impl ByteSource {
         ByteSource { label, len, data: SourceData::Bytes(bytes) }
     }
 
+    /// Whether all of the file is here, and not only its beginning.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.data {
+            SourceData::Bytes(bytes) => bytes.len() as u64 == self.len,
+            SourceData::File(_) | SourceData::Mapped(..) => true,
+        }
+    }
+
     /// Lets [`in_place`](ByteSource::in_place) map the file from now on. Bytes in memory stay what they are.
     pub(crate) fn map(self) -> Result<ByteSource, LoadError> {
         let ByteSource { label, len, data } = self;

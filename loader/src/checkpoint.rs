@@ -2,7 +2,11 @@
 
 use crate::byte_source::{ByteSource, cannot};
 use crate::files::CheckpointFiles;
+use crate::finite::find_non_finite;
 use crate::pieces::{self, RunTasks, in_order};
+use crate::sandbox::Links;
+use crate::scaled;
+use crate::tensor_form::TensorForm;
 use crate::{
     Access, Bytes, CheckpointLayout, Config, LoadError, RawTensor, TensorInfo, cached_snapshot, folder,
 };
@@ -26,6 +30,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens a safetensors file, a diffusers folder, the folder of one component, or a model's folder in the Hugging Face
     /// cache ([`cached_snapshot`]): reads and checks all headers, and no tensor. Tensors will be read ([`Access::Read`]).
+    /// Files of a folder may be links to others elsewhere; those that an index names are right beside it.
     ///
     /// # Errors
     /// A [`LoadError`] that names the file, what is wrong with it and what to do: there is no such file, it is of
@@ -39,12 +44,25 @@ impl Checkpoint {
     /// # Errors
     /// As [`open`](Checkpoint::open), and where the system cannot map the file.
     pub fn open_with(path: &Path, access: Access) -> Result<Checkpoint, LoadError> {
+        Checkpoint::open_at(path, access, Links::Follow)
+    }
+
+    /// As [`open`](Checkpoint::open), for a folder that nobody named: links in it may not lead out of it, but for those of the
+    /// Hugging Face cache.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open), and [`LoadError::LinkOutside`].
+    pub fn open_fenced(path: &Path) -> Result<Checkpoint, LoadError> {
+        Checkpoint::open_at(path, Access::Read, Links::Inside)
+    }
+
+    fn open_at(path: &Path, access: Access, links: Links) -> Result<Checkpoint, LoadError> {
         let snapshot = cached_snapshot(path);
         let path = snapshot.as_deref().unwrap_or(path);
         let label = path.display().to_string();
         let metadata = std::fs::metadata(path).map_err(|error| cannot("open", path, &label, error))?;
         if metadata.is_dir() {
-            let (layout, files) = folder::open(path, access)?;
+            let (layout, files) = folder::open(path, access, links)?;
             return Ok(Checkpoint::new(label, layout, files));
         }
         Checkpoint::single(ByteSource::open(path, label)?, access)
@@ -77,6 +95,7 @@ impl Checkpoint {
         let label = source.label.clone();
         let mut files = CheckpointFiles::new(access);
         files.add(source, "")?;
+        scaled::fold(&mut files)?;
         Ok(Checkpoint::new(label, CheckpointLayout::SingleFile, files))
     }
 
@@ -133,7 +152,7 @@ impl Checkpoint {
         self.files.access
     }
 
-    /// Reads one tensor, of any dtype, as it is stored in the file.
+    /// Reads one tensor, of any dtype, as it is stored in the file; one of 8 bits with scales ([`TensorInfo::is_scaled`]) as `f32`.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`], [`LoadError::Shrunk`] if the file has become shorter since it was opened,
@@ -153,9 +172,31 @@ impl Checkpoint {
         info: &TensorInfo,
         run: RunTasks,
     ) -> Result<(RawTensor, Option<usize>), LoadError> {
+        let (raw, scales, non_finite) = self.read_parts(info, run)?;
+        match info.form {
+            TensorForm::Scaled(_) => Ok((scaled::dequantized(&raw, &scales)?, non_finite)),
+            TensorForm::Plain | TensorForm::Strided(_) => Ok((raw, non_finite)),
+        }
+    }
+
+    /// As [`read_with`](Checkpoint::read_with), with the values of a scaled tensor and its scales apart. Those of any other are
+    /// empty. A value with a scale that is NaN or infinite is so itself.
+    pub(crate) fn read_parts(
+        &self,
+        info: &TensorInfo,
+        run: RunTasks,
+    ) -> Result<(RawTensor, Vec<f32>, Option<usize>), LoadError> {
         let source = &self.files.sources[info.source];
-        let read = pieces::read(source, info.start, info.len, info.dtype, run);
-        let (data, non_finite) = read.map_err(|error| {
+        let read = match &info.form {
+            TensorForm::Strided(strides) => {
+                let span = pieces::read(source, info.start, strides.span, info.dtype, run);
+                let data = span.and_then(|(span, _)| strides.gather(&span, &info.shape, info.dtype.size()));
+                data.map(|data| (find_non_finite(info.dtype, &data), data))
+                    .map(|(at, data)| (data.into(), at))
+            }
+            _ => pieces::read(source, info.start, info.len, info.dtype, run),
+        };
+        let (data, non_finite): (Bytes, _) = read.map_err(|error| {
             let (file, tensor) = (source.label.clone(), info.name.clone());
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => LoadError::Shrunk { file, tensor },
@@ -163,7 +204,16 @@ impl Checkpoint {
                 _ => LoadError::Io { file, action: "read", error },
             }
         })?;
-        Ok((RawTensor { dtype: info.dtype, shape: info.shape.clone(), data }, non_finite))
+        let raw = RawTensor { dtype: info.dtype, shape: info.shape.clone(), data };
+        let TensorForm::Scaled(scale) = &info.form else { return Ok((raw, Vec::new(), non_finite)) };
+        let scales = scale.read(&self.files.sources).map_err(|error| LoadError::Io {
+            file: source.label.clone(),
+            action: "read",
+            error,
+        })?;
+        let row = info.elements() / scales.len().max(1);
+        let bad_scale = scales.iter().position(|scale| !scale.is_finite()).map(|index| index * row);
+        Ok((raw, scales, non_finite.into_iter().chain(bad_scale).min()))
     }
 
     /// The configuration of a component of a folder: its `config.json`, or the `scheduler_config.json` of `scheduler`.

@@ -2,7 +2,7 @@
 
 mod display;
 
-use crate::{DType, FileKind, HeaderProblem};
+use crate::{DType, FileKind, HeaderProblem, PickleProblem};
 
 /// Why a checkpoint cannot be opened, or a tensor cannot be read. Printed, it is one line.
 ///
@@ -67,6 +67,13 @@ pub enum LoadError {
         /// What is wrong with it.
         problem: HeaderProblem,
     },
+    /// A pickle of PyTorch that is not read.
+    Pickle {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: PickleProblem,
+    },
     /// The file ends before its tensors do.
     Truncated {
         /// The file.
@@ -108,13 +115,6 @@ pub enum LoadError {
         folder: String,
         /// What is there instead, and what to do.
         hint: String,
-    },
-    /// A folder whose weights are pickles.
-    OnlyPickles {
-        /// The folder.
-        folder: String,
-        /// One of them.
-        pickle: String,
     },
     /// A small JSON file (configuration, index) that is larger than such files are.
     JsonTooLarge {
@@ -166,7 +166,7 @@ pub enum LoadError {
         /// The tensor.
         tensor: String,
     },
-    /// A link that leads out of the model's folder.
+    /// A link that leads out of the model's folder, where that is not allowed ([`Checkpoint::open_fenced`](crate::Checkpoint::open_fenced)).
     LinkOutside {
         /// The link.
         file: String,
@@ -228,6 +228,15 @@ pub enum LoadError {
         name_in_file: Option<String>,
         /// Its dtype.
         dtype: DType,
+    },
+    /// Weights of a quantisation that is not read.
+    UnsupportedQuantization {
+        /// The file.
+        file: String,
+        /// A tensor that belongs to it.
+        tensor: String,
+        /// What it is called, or what it looks like.
+        format: String,
     },
     /// A weight that is NaN or infinite.
     NonFinite {

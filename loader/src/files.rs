@@ -3,6 +3,9 @@
 use crate::block_table;
 use crate::byte_source::ByteSource;
 use crate::header::Header;
+use crate::pickle::{self, PickleForm, PickledTensors};
+use crate::sniff::FileKind;
+use crate::tensor_form::TensorForm;
 use crate::{Config, DType, LoadError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +54,8 @@ pub struct TensorInfo {
     pub(crate) start: u64,
     /// How many bytes they take.
     pub(crate) len: usize,
+    /// How its values follow from these bytes.
+    pub(crate) form: TensorForm,
 }
 
 impl TensorInfo {
@@ -58,6 +63,18 @@ impl TensorInfo {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.len
+    }
+
+    /// Whether its values are those of its dtype times scales, which are in a tensor of their own in the file.
+    #[must_use]
+    pub fn is_scaled(&self) -> bool {
+        matches!(self.form, TensorForm::Scaled(_))
+    }
+
+    /// The dtype in which [`Checkpoint::read`](crate::Checkpoint::read) gives its values: its own, but `f32` of scaled ones.
+    #[must_use]
+    pub fn read_dtype(&self) -> DType {
+        if self.is_scaled() { DType::F32 } else { self.dtype }
     }
 
     /// Number of its values: the product of its dimensions.
@@ -88,9 +105,20 @@ impl CheckpointFiles {
         CheckpointFiles { access, ..CheckpointFiles::default() }
     }
 
-    /// Reads the header of a file and adds its tensors and metadata, `prefix` before their names.
+    /// Reads the header of a file, or its pickle, and adds its tensors and metadata, `prefix` before their names.
     pub(crate) fn add(&mut self, source: ByteSource, prefix: &str) -> Result<(), LoadError> {
-        let (Header { metadata, entries, .. }, data_start) = source.header(block_table::apply)?;
+        let header = match source.header(block_table::apply) {
+            // A safetensors file may begin with any byte, so that it is tried first.
+            Err(LoadError::NotSafetensors { file, kind }) => {
+                let Some(form) = pickle_form(&kind).filter(|_| source.is_whole()) else {
+                    return Err(LoadError::NotSafetensors { file, kind });
+                };
+                self.add_pickled(pickle::read(&source, form)?, prefix);
+                return self.keep(source);
+            }
+            header => header?,
+        };
+        let (Header { metadata, entries, .. }, data_start) = header;
         for entry in entries {
             self.tensors.push(TensorInfo {
                 name: format!("{prefix}{}", entry.name),
@@ -100,17 +128,52 @@ impl CheckpointFiles {
                 start: data_start + entry.start,
                 // Not longer than the file, and `check_size` counted its bits in a `usize`.
                 len: (entry.end - entry.start) as usize,
+                form: TensorForm::Plain,
             });
         }
         for (key, value) in metadata {
             self.metadata.entry(format!("{prefix}{key}")).or_insert(value);
         }
         self.header_bytes += data_start;
+        self.keep(source)
+    }
+
+    /// Adds the tensors of a pickle.
+    fn add_pickled(&mut self, pickled: PickledTensors, prefix: &str) {
+        for tensor in pickled.tensors {
+            self.tensors.push(TensorInfo {
+                name: format!("{prefix}{}", tensor.name),
+                dtype: tensor.dtype,
+                shape: tensor.shape,
+                source: self.sources.len(),
+                start: tensor.start,
+                len: tensor.len,
+                form: tensor.form,
+            });
+        }
+        for (key, value) in pickled.metadata {
+            self.metadata.entry(format!("{prefix}{key}")).or_insert(value);
+        }
+        self.header_bytes += pickled.pickle_bytes;
+    }
+
+    /// Keeps a file whose tensors were added.
+    fn keep(&mut self, source: ByteSource) -> Result<(), LoadError> {
         self.file_bytes += source.len;
         self.sources.push(match self.access {
             Access::Read => source,
             Access::Map => source.map()?,
         });
         Ok(())
+    }
+}
+
+/// The form of pickle that a file of another kind may have.
+fn pickle_form(kind: &FileKind) -> Option<PickleForm> {
+    match kind {
+        FileKind::Pickle => Some(PickleForm::Legacy),
+        FileKind::Zip => Some(PickleForm::Zip),
+        FileKind::Archive { format: "tar" } => Some(PickleForm::Tar),
+        _ => None,
     }
 }

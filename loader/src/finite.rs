@@ -1,12 +1,12 @@
 //! Finds values that are NaN or infinite.
 
-use latent_dtype::{DType, block};
+use latent_dtype::{DType, F8, block};
 
 /// Bytes that are tested together, about: small enough for the first-level cache.
 const CHUNK: usize = 8192;
 
 /// Index of the first value that is NaN or infinite, counted from 0; `None` if there is none, and for every dtype but
-/// `f32`, `f16`, `bf16`, `f64` and the block formats. Of a block whose scale is NaN or infinite, it is the first value.
+/// `f32`, `f16`, `bf16`, `f64`, `f8_e4m3`, `f8_e5m2` and the block formats. Of a block whose scale is NaN or infinite, it is the first value.
 pub(crate) fn find_non_finite(dtype: DType, data: &[u8]) -> Option<usize> {
     // A float is finite unless all bits of its exponent are set.
     match dtype {
@@ -14,7 +14,10 @@ pub(crate) fn find_non_finite(dtype: DType, data: &[u8]) -> Option<usize> {
         DType::F16 => find(data, |b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7C00 == 0x7C00),
         DType::BF16 => find(data, |b: &[u8; 2]| u16::from_le_bytes(*b) & 0x7F80 == 0x7F80),
         DType::F64 => find(data, |b: &[u8; 8]| !f64::from_le_bytes(*b).is_finite()),
-        dtype => block::codec(dtype)?.find_non_finite(data),
+        dtype => match F8::of(dtype) {
+            Some(f8) => find(data, |[byte]: &[u8; 1]| !f8.is_finite(*byte)),
+            None => block::codec(dtype)?.find_non_finite(data),
+        },
     }
 }
 
@@ -34,6 +37,12 @@ mod tests {
 
     #[test]
     fn the_test_agrees_with_the_values_for_every_bit_pattern() {
+        for byte in 0..=u8::MAX {
+            for dtype in [DType::F8E4M3, DType::F8E5M2] {
+                let is_finite = F8::of(dtype).unwrap().to_f32(byte).is_finite();
+                assert_eq!(find_non_finite(dtype, &[0, byte]), (!is_finite).then_some(1), "{byte:02x}");
+            }
+        }
         for bits in 0..=u16::MAX {
             let data = bits.to_le_bytes();
             let bad = |dtype| find_non_finite(dtype, &data) == Some(0);

@@ -3,7 +3,8 @@
 //! `model_index.json` names the components; each has a sub-folder with its configuration and its weights. The weights
 //! are one file or several shards with an index, in this order of preference (names as diffusers and transformers
 //! write them): `diffusion_pytorch_model` or `model`, then `.safetensors`, `.safetensors.index.json`, then the same of a
-//! variant: `.fp16.safetensors`, `.safetensors.index.fp16.json`, then of `bf16` and of `fp32`. So where a component has
+//! variant: `.fp16.safetensors`, `.safetensors.index.fp16.json`, then of `bf16` and of `fp32`, and last pickles:
+//! `diffusion_pytorch_model.bin` or `pytorch_model.bin`, their indexes, and their variant `fp16`. So where a component has
 //! its weights twice, the exact ones are taken and not those that were rounded; where it has one variant alone, that is
 //! taken, whatever the other components have. Sub-folders that hold neither (tokenizer, scheduler) carry no tensors.
 //!
@@ -12,9 +13,9 @@
 use crate::byte_source::{ByteSource, cannot};
 use crate::files::CheckpointFiles;
 use crate::limits::{MAX_COMPONENTS, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS};
-use crate::sandbox::PathSandbox;
+use crate::sandbox::{Links, PathSandbox};
 use crate::shards::{WeightMap, is_safe_name, parse_index};
-use crate::{Access, CheckpointLayout, Config, LoadError};
+use crate::{Access, CheckpointLayout, Config, LoadError, scaled};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,11 @@ const MODEL_INDEX: &str = "model_index";
 /// Configurations of a component, and that of a scheduler.
 const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
 
-/// File names of weights without their endings.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+/// File names of weights without their endings; the last is that of pickles alone.
+const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
 
 /// Endings of weights in the order of preference, and whether the file is an index.
-const ENDINGS: [(&str, bool); 8] = [
+const ENDINGS: [(&str, bool); 12] = [
     (".safetensors", false),
     (".safetensors.index.json", true),
     (".fp16.safetensors", false),
@@ -38,6 +39,10 @@ const ENDINGS: [(&str, bool); 8] = [
     (".safetensors.index.bf16.json", true),
     (".fp32.safetensors", false),
     (".safetensors.index.fp32.json", true),
+    (".bin", false),
+    (".bin.index.json", true),
+    (".fp16.bin", false),
+    (".bin.index.fp16.json", true),
 ];
 
 /// Endings of PyTorch pickles.
@@ -47,10 +52,15 @@ const PICKLES: [&str; 4] = [".bin", ".ckpt", ".pt", ".pth"];
 const SKIPPED: [&str; 1] = ["safety_checker"];
 
 /// Opens every component of a folder, or the one that it is.
-pub(crate) fn open(folder: &Path, access: Access) -> Result<(CheckpointLayout, CheckpointFiles), LoadError> {
-    let reader = FolderReader { folder, sandbox: PathSandbox::new(folder)?, read: RefCell::default() };
+pub(crate) fn open(
+    folder: &Path,
+    access: Access,
+    links: Links,
+) -> Result<(CheckpointLayout, CheckpointFiles), LoadError> {
+    let reader = FolderReader { folder, sandbox: PathSandbox::new(folder, links)?, read: RefCell::default() };
     let mut files = CheckpointFiles::new(access);
     let layout = reader.all(&mut files)?;
+    scaled::fold(&mut files)?;
     files.read_files = reader.read.into_inner().into_iter().collect();
     Ok((layout, files))
 }
@@ -140,7 +150,7 @@ impl FolderReader<'_> {
         config.map(Some).map_err(|message| LoadError::BadJson { file: source.label.clone(), message })
     }
 
-    /// Opens a file of the folder, wherever its links lead within the sandbox.
+    /// Opens a file of the folder, wherever its links may lead.
     fn source(&self, path: &Path) -> Result<ByteSource, LoadError> {
         let real = self.sandbox.resolve(path)?;
         self.read.borrow_mut().extend(path.strip_prefix(self.folder).ok().map(Path::to_owned));
@@ -207,21 +217,18 @@ impl FolderReader<'_> {
         }
     }
 
-    /// A component without weights that can be read: none at all is fine, only pickles is not.
+    /// A component without weights that can be read: none at all is fine, those of other names are not.
     fn no_weights(&self, folder: &Path) -> Result<(), LoadError> {
         let names = file_names(folder)?;
         let label = || folder.display().to_string();
-        if let Some(found) = names.iter().find(|name| name.ends_with(".safetensors")) {
+        if let Some(found) = first_weights(&names) {
             let hint = format!(
                 "it holds {found}, but neither diffusion_pytorch_model.safetensors nor model.safetensors; \
                  rename the weights that you want"
             );
             return Err(LoadError::NoModelInFolder { folder: label(), hint });
         }
-        match first_pickle(&names) {
-            Some(pickle) => Err(LoadError::OnlyPickles { folder: label(), pickle }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Why there is no model here.
@@ -232,19 +239,16 @@ impl FolderReader<'_> {
             Err(error) => return error,
         };
         let has = |name: &str| names.iter().any(|n| n == name);
-        let weights = names.iter().find(|name| name.ends_with(".safetensors"));
+        let weights = first_weights(&names);
         let hint = match weights {
             Some(name) => format!("give the file in it, {}", PathBuf::from(self.folder).join(name).display()),
             None if has("snapshots") && has("blobs") => {
                 "it is a model's folder in a Hugging Face cache, whose snapshots hold no model; download it again"
                     .to_owned()
             }
-            None => match first_pickle(&names) {
-                Some(pickle) => return LoadError::OnlyPickles { folder, pickle },
-                None => "it has no .safetensors file, nor sub-folders (unet, vae, text_encoder, …) with a config.json \
-                         and weights; give a .safetensors file or a diffusers folder"
-                    .to_owned(),
-            },
+            None => "it has no .safetensors file, nor sub-folders (unet, vae, text_encoder, …) with a config.json \
+                     and weights; give a .safetensors file or a diffusers folder"
+                .to_owned(),
         };
         LoadError::NoModelInFolder { folder, hint }
     }
@@ -277,6 +281,9 @@ fn file_names(folder: &Path) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-fn first_pickle(names: &[String]) -> Option<String> {
-    names.iter().find(|name| PICKLES.iter().any(|ending| name.ends_with(ending))).cloned()
+/// The first file of weights of any name, and of pickles where there is no other.
+fn first_weights(names: &[String]) -> Option<&String> {
+    let is_pickle = |name: &&String| PICKLES.iter().any(|ending| name.ends_with(ending));
+    let first = names.iter().find(|name| name.ends_with(".safetensors"));
+    first.or_else(|| names.iter().find(is_pickle))
 }

@@ -1,6 +1,7 @@
 //! Several checkpoints as one: the parts of a model that are in files of their own.
 
 use crate::files::CheckpointFiles;
+use crate::tensor_form::TensorForm;
 use crate::{Checkpoint, CheckpointLayout, TensorInfo};
 use std::collections::BTreeMap;
 
@@ -35,7 +36,10 @@ impl Checkpoint {
                     && !tensors.contains_key(&name)
                 {
                     let source = before + tensor.source;
-                    let tensor = TensorInfo { name: name.clone(), source, ..tensor.clone() };
+                    let mut tensor = TensorInfo { name: name.clone(), source, ..tensor.clone() };
+                    if let TensorForm::Scaled(scale) = &mut tensor.form {
+                        scale.source += before;
+                    }
                     tensors.insert(name, tensor);
                 }
             }

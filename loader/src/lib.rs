@@ -1,4 +1,5 @@
-//! Opens safetensors and GGUF checkpoints strictly and hands out named weights. It knows file formats and no models.
+//! Opens safetensors and GGUF checkpoints and the pickles of PyTorch strictly and hands out named weights. It knows file formats and
+//! no models.
 //!
 //! These layouts are read: one `.safetensors` or `.gguf` file, told by its contents; a *diffusers folder*, in which each component of a model
 //! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights; the
@@ -6,14 +7,15 @@
 //! checkpoint of parts of several.
 //!
 //! A checkpoint is a download from a stranger. Therefore:
-//! - nothing in it is ever executed: pickles are refused by name;
+//! - nothing in it is ever executed: the pickles of PyTorch are interpreted as data, and one that names anything but the
+//!   parts of tensors is refused with what it names;
 //! - no length in it is trusted: each is compared with the file before anything is allocated, every product and sum
 //!   is checked, and the header is parsed by a visitor that counts as it goes;
 //! - the same header never means two things: duplicate names, unknown fields, overlaps, holes and trailing bytes are
 //!   refused, as the safetensors format asks and partly beyond what its own library checks;
 //! - files are read by ranges, so that a file that shrinks under the program is an error and not a signal; mapping them is
 //!   a choice with a price ([`Access::Map`]);
-//! - no name and no link leads out of a folder;
+//! - no name in a folder leads out of it, and of a folder that nobody named ([`Checkpoint::open_fenced`]) no link does;
 //! - every weight is checked for NaN and infinity when it is read.
 //!
 //! Opening reads headers only; each tensor is read when it is asked for. What can go wrong is a [`LoadError`]: one
@@ -67,13 +69,16 @@ mod header;
 mod joined;
 mod limits;
 mod map;
+mod pickle;
 mod pieces;
 mod problem;
 mod raw;
 mod read_buffer;
 mod sandbox;
+mod scaled;
 mod shards;
 mod sniff;
+mod tensor_form;
 mod text;
 mod weights;
 mod write;
@@ -86,8 +91,9 @@ pub use error::LoadError;
 pub use files::{Access, CheckpointLayout, TensorInfo};
 pub use gguf::GgufProblem;
 pub use joined::CheckpointPart;
-pub use latent_dtype::DType;
+pub use latent_dtype::{DType, F8};
 pub use limits::{MAX_HEADER_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_RANK, MAX_TENSORS};
+pub use pickle::{PickleProblem, RefusedGlobal};
 pub use pieces::RunTasks;
 pub use problem::HeaderProblem;
 pub use raw::RawTensor;

@@ -4,7 +4,7 @@ use crate::finite::find_non_finite;
 use crate::{Bytes, DType, LoadError};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use latent_dtype::block;
+use latent_dtype::{F8, block};
 
 /// One tensor, read: little-endian values in row-major order (the last dimension varies fastest).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,10 @@ impl RawTensor {
             DType::F32 => Ok(self.data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
             DType::F16 => Ok(self.halves(|halves: &[f16], wide| halves.convert_to_f32_slice(wide))),
             DType::BF16 => Ok(self.halves(|halves: &[bf16], wide| halves.convert_to_f32_slice(wide))),
-            dtype => match block::codec(dtype) {
-                Some(codec) => Ok(codec.dequantize(&self.data)),
-                None => Err(LoadError::NotAFloat { dtype }),
+            dtype => match (F8::of(dtype), block::codec(dtype)) {
+                (Some(f8), _) => Ok(self.data.iter().map(|byte| f8.to_f32(*byte)).collect()),
+                (None, Some(codec)) => Ok(codec.dequantize(&self.data)),
+                (None, None) => Err(LoadError::NotAFloat { dtype }),
             },
         }
     }
@@ -48,7 +49,7 @@ impl RawTensor {
 
     /// Index of the first value that is NaN or infinite, counted in row-major order; `None` if there is none.
     ///
-    /// `f32`, `f16`, `bf16`, `f64` and the scales of block formats are tested; the other dtypes always give `None`.
+    /// `f32`, `f16`, `bf16`, `f64`, `f8_e4m3`, `f8_e5m2` and the scales of block formats are tested; the other dtypes always give `None`.
     #[must_use]
     pub fn find_non_finite(&self) -> Option<usize> {
         find_non_finite(self.dtype, &self.data)
@@ -115,6 +116,9 @@ mod tests {
     fn integers_are_not_weights() {
         let error = raw(DType::I64, vec![0; 8]).to_f32().unwrap_err();
         assert!(matches!(error, LoadError::NotAFloat { dtype: DType::I64 }));
-        assert_eq!(error.to_string(), "a tensor of I64 does not hold weights; only F32, F16 and BF16 do");
+        assert_eq!(
+            error.to_string(),
+            "a tensor of I64 does not hold weights; only F32, F16, BF16, F8_E4M3 and F8_E5M2 do"
+        );
     }
 }

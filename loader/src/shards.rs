@@ -1,6 +1,6 @@
 //! The index of weights that are split over several files ("shards").
 //!
-//! `NAME.safetensors.index.json` holds `{"metadata": …, "weight_map": {tensor: file name, …}}`. The file names
+//! `NAME.safetensors.index.json`, or of pickles `NAME.bin.index.json`, holds `{"metadata": …, "weight_map": {tensor: file name, …}}`. The file names
 //! cannot be trusted: each must name a file right beside the index.
 
 use crate::limits::{MAX_NAME_BYTES, MAX_TENSORS};
@@ -25,7 +25,8 @@ pub(crate) fn parse_index(bytes: &[u8]) -> Result<WeightMap, String> {
 /// Whether a name can only mean a file beside the index.
 pub(crate) fn is_safe_name(shard: &str) -> bool {
     let harmless = |c: char| !c.is_control() && !matches!(c, '/' | '\\' | ':');
-    shard.ends_with(".safetensors") && !shard.starts_with('.') && shard.chars().all(harmless)
+    let is_weights = shard.ends_with(".safetensors") || shard.ends_with(".bin");
+    is_weights && !shard.starts_with('.') && shard.chars().all(harmless)
 }
 
 struct IndexVisitor;
@@ -123,7 +124,7 @@ mod tests {
             "..",
             ".hidden.safetensors",
             "",
-            "x.bin",
+            "x.json",
             "x\0.safetensors",
         ] {
             assert!(!is_safe_name(name), "{name:?}");

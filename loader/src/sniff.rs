@@ -137,12 +137,11 @@ impl fmt::Display for FileKind {
                 "is a web page and not a model; the download failed or needs a login, download the file again",
             ),
             Self::Pickle => f.write_str(
-                "is a PyTorch pickle, which can run code when opened and is not read; \
-                 download the .safetensors version or convert it to safetensors",
+                "is a PyTorch pickle, of which only the beginning is here; give the whole file, or a .safetensors file",
             ),
             Self::Zip => f.write_str(
-                "is a zip archive, most likely a PyTorch pickle (.ckpt, .pt), which can run code when opened and is \
-                 not read; download the .safetensors version or convert it to safetensors",
+                "is a zip archive, most likely a PyTorch pickle (.ckpt, .pt), of which only the beginning is here; give the \
+                 whole file, or a .safetensors file",
             ),
             Self::Image { format } => {
                 write!(f, "is an image ({format}) and not a model; give a .safetensors file")

@@ -127,13 +127,27 @@ impl Weights {
         })
     }
 
-    /// Reads a weight of a known shape, in the dtype of the file: `f32`, `f16`, `bf16` or a block format.
+    /// Reads a weight of a known shape, in the dtype of the file: `f32`, `f16`, `bf16`, `f8_e4m3`, `f8_e5m2` or a block
+    /// format. One of 8 bits with scales becomes `f32`.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`], [`LoadError::ShapeMismatch`], [`LoadError::UnsupportedDType`],
     /// [`LoadError::NonFinite`] if a value is NaN or infinite, and those of [`Checkpoint::read`].
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<RawTensor, LoadError> {
         self.read(&self.find(name)?, shape)
+    }
+
+    /// As [`get`](Weights::get), with the scales of a weight of 8 bits apart ([`TensorInfo::is_scaled`]), which `get` multiplies
+    /// its values by: one, or one for each row, so that it can stay as small as it is. None of any other weight.
+    ///
+    /// # Errors
+    /// As [`get`](Weights::get).
+    pub fn get_parts(&self, name: &str, shape: &[usize]) -> Result<(RawTensor, Vec<f32>), LoadError> {
+        let found = self.find(name)?;
+        self.check(&found, shape)?;
+        let (raw, scales, non_finite) = self.checkpoint.read_parts(found.info, self.run)?;
+        self.finite(&found, non_finite)?;
+        Ok((raw, scales))
     }
 
     fn find(&self, name: &str) -> Result<FoundTensor<'_>, LoadError> {
@@ -149,16 +163,26 @@ impl Weights {
     }
 
     fn read(&self, found: &FoundTensor<'_>, expected: &[usize]) -> Result<RawTensor, LoadError> {
+        self.check(found, expected)?;
+        let (raw, non_finite) = self.checkpoint.read_with(found.info, self.run)?;
+        self.finite(found, non_finite)?;
+        Ok(raw)
+    }
+
+    /// Whether a tensor is a weight of that shape.
+    fn check(&self, found: &FoundTensor<'_>, expected: &[usize]) -> Result<(), LoadError> {
         let info = found.info;
         if info.shape != expected {
             let (file, tensor, name_in_file) = self.names_for_error(found);
             let (expected, found) = (expected.to_vec(), info.shape.clone());
             return Err(LoadError::ShapeMismatch { file, tensor, name_in_file, expected, found });
         }
-        self.weight_dtype(found)?;
-        let (raw, non_finite) = self.checkpoint.read_with(info, self.run)?;
+        self.weight_dtype(found)
+    }
+
+    fn finite(&self, found: &FoundTensor<'_>, non_finite: Option<usize>) -> Result<(), LoadError> {
         match non_finite {
-            None => Ok(raw),
+            None => Ok(()),
             Some(index) => {
                 let (file, tensor, name_in_file) = self.names_for_error(found);
                 Err(LoadError::NonFinite { file, tensor, name_in_file, index })
@@ -176,7 +200,7 @@ impl Weights {
 
     fn weight_dtype(&self, found: &FoundTensor<'_>) -> Result<(), LoadError> {
         let dtype = found.info.dtype;
-        if dtype.is_weight() {
+        if dtype.is_weight() || found.info.is_scaled() {
             return Ok(());
         }
         let (file, tensor, name_in_file) = self.names_for_error(found);

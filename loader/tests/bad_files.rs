@@ -1,7 +1,7 @@
 //! Single files that are no model, or a damaged or hostile one. Each is refused with one line that names the file.
 
 use crate::common::{self, Folder, assert_refused, file, file_claiming, ones, refused_for, tensors};
-use latent_loader::{Checkpoint, FileKind, LoadError, MAX_HEADER_BYTES};
+use latent_loader::{Checkpoint, FileKind, LoadError, MAX_HEADER_BYTES, PickleProblem};
 use std::path::Path;
 
 /// Writes a file, asserts that it is refused, and that the same bytes in memory are refused in the same words.
@@ -156,18 +156,38 @@ fn a_web_page_is_told_apart_from_the_model() {
     assert_eq!(kind_of(b"\xEF\xBB\xBF\n <html>404</html>", "is a web page"), FileKind::Html);
 }
 
+/// A folder with a file in it.
+fn folder_with(name: &str, bytes: &[u8]) -> (Folder, std::path::PathBuf) {
+    let folder = Folder::new();
+    let path = folder.write(name, bytes);
+    (folder, path)
+}
+
 #[test]
 fn a_pickle_is_refused_by_name() {
     let pickle = b"\x80\x02}q\x00(X\x06\x00\x00\x00weightq\x01K\x01u.";
-    assert_eq!(kind_of(pickle, "is a PyTorch pickle, which can run code"), FileKind::Pickle);
+    let path = folder_with("model.ckpt", pickle);
+    let text = "is a PyTorch pickle that does not begin as PyTorch writes them";
+    assert_refused!(path.1, path.1, LoadError::Pickle { problem: PickleProblem::NotPyTorch, .. }, text);
+    // Of an upload only the beginning is here.
+    let error = Checkpoint::of_header("upload", pickle.to_vec(), 1 << 20).unwrap_err();
+    assert!(matches!(error, LoadError::NotSafetensors { kind: FileKind::Pickle, .. }));
+    assert!(
+        common::line(&error).contains("is a PyTorch pickle, of which only the beginning is here"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_zip_archive_is_taken_for_a_pickle() {
     let archive = b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl";
-    assert_eq!(
-        kind_of(archive, "is a zip archive, most likely a PyTorch pickle (.ckpt, .pt)"),
-        FileKind::Zip
+    let path = folder_with("model.ckpt", archive);
+    let text = "is a PyTorch pickle that cannot be read: its zip archive has no directory";
+    assert_refused!(path.1, path.1, LoadError::Pickle { .. }, text);
+    let error = Checkpoint::of_header("upload", archive.to_vec(), 1 << 20).unwrap_err();
+    assert!(
+        common::line(&error).contains("is a zip archive, most likely a PyTorch pickle (.ckpt, .pt)"),
+        "{error}"
     );
 }
 

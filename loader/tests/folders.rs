@@ -3,6 +3,8 @@
 use crate::common::{self, Folder, assert_refused, file, ones, tensors};
 use latent_loader::{Checkpoint, CheckpointLayout, LoadError, Weights};
 use std::sync::Arc;
+#[cfg(unix)]
+use {latent_loader::Access, std::path::Path};
 
 const MODEL_INDEX: &str = r#"{
     "_class_name": "StableDiffusionPipeline",
@@ -192,9 +194,48 @@ fn a_folder_may_itself_be_reached_by_a_link() {
     assert_eq!(Checkpoint::open(&link).unwrap().tensors().count(), 4);
 }
 
+/// Asserts that a folder which nobody named is refused for a link out of it.
+#[cfg(unix)]
+fn assert_fenced(folder: &Path, culprit: &Path) {
+    let error = Checkpoint::open_fenced(folder).map(|_| ()).expect_err("this must be refused");
+    let text = format!("{}: leads out of the model's folder to ", culprit.display());
+    assert!(matches!(error, LoadError::LinkOutside { .. }) && error.is_bad_input(), "{error:?}");
+    assert!(common::line(&error).starts_with(&text), "{error}");
+}
+
+/// As `huggingface-cli download --local-dir` makes them, or a person who keeps one VAE for several models.
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_a_link_out_of_the_folder_is_refused() {
+fn a_folder_that_a_person_names_may_link_its_files_elsewhere() {
+    let (shared, folder) = (Folder::new(), model());
+    for (index, name) in ["unet/diffusion_pytorch_model.safetensors", "unet/config.json", "model_index.json"]
+        .iter()
+        .enumerate()
+    {
+        let kept = shared.write(&format!("blobs/{index}"), std::fs::read(folder.path(name)).unwrap());
+        std::fs::remove_file(folder.path(name)).unwrap();
+        folder.link(name, kept);
+    }
+    for access in [Access::Read, Access::Map] {
+        let checkpoint = Checkpoint::open_with(&folder.path(""), access).unwrap();
+        assert_eq!(checkpoint.tensors().count(), 4);
+        assert!(checkpoint.read("unet.conv_in.weight").is_ok());
+    }
+    // What a link leads to is looked at as strictly as any file.
+    let name = "unet/diffusion_pytorch_model.safetensors";
+    for (target, text) in
+        [("/dev/zero", "is a pipe, a device or a socket"), ("/etc/passwd", "is a text that begins")]
+    {
+        std::fs::remove_file(folder.path(name)).unwrap();
+        folder.link(name, target);
+        let (_, line) = common::refused_for(&folder.path(""), &folder.path(name));
+        assert!(line.contains(text), "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_a_link_out_of_the_folder_is_fenced() {
     let outside = Folder::new();
     let secret = outside.write("secret", ones(&["a"]));
     let folder = model();
@@ -202,12 +243,7 @@ fn a_file_that_is_a_link_out_of_the_folder_is_refused() {
         let kept = std::fs::read(folder.path(name)).unwrap();
         std::fs::remove_file(folder.path(name)).unwrap();
         folder.link(name, &secret);
-        assert_folder_refused!(
-            folder,
-            name,
-            LoadError::LinkOutside { .. },
-            "leads out of the model's folder to "
-        );
+        assert_fenced(&folder.path(""), &folder.path(name));
         std::fs::remove_file(folder.path(name)).unwrap();
         folder.write(name, kept);
     }
@@ -216,40 +252,36 @@ fn a_file_that_is_a_link_out_of_the_folder_is_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_component_that_is_a_link_out_of_the_folder_is_refused() {
+fn a_component_that_is_a_link_out_of_the_folder_is_fenced() {
     let (outside, folder) = (model(), model());
     std::fs::remove_dir_all(folder.path("unet")).unwrap();
     folder.link("unet", outside.path("unet"));
-    assert_folder_refused!(
-        folder,
-        "unet/config.json",
-        LoadError::LinkOutside { .. },
-        "leads out of the model's folder"
-    );
+    assert_fenced(&folder.path(""), &folder.path("unet/config.json"));
+    assert_eq!(Checkpoint::open(&folder.path("")).unwrap().tensors().count(), 4);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_shard_that_is_a_link_out_of_the_folder_is_refused() {
+fn a_shard_that_is_a_link_out_of_the_folder_is_fenced() {
     let outside = Folder::new();
     let secret = outside.write("secret", ones(&["conv_in.weight"]));
     let folder = sharded(GOOD_INDEX);
     let first = "unet/diffusion_pytorch_model-00001-of-00002.safetensors";
     std::fs::remove_file(folder.path(first)).unwrap();
     folder.link(first, secret);
-    assert_folder_refused!(folder, first, LoadError::LinkOutside { .. }, "leads out of the model's folder");
+    assert_fenced(&folder.path(""), &folder.path(first));
+    assert!(Checkpoint::open(&folder.path("")).is_ok());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_to_a_sibling_whose_name_only_begins_alike_is_refused() {
+fn a_link_to_a_sibling_whose_name_only_begins_alike_is_fenced() {
     let folder = Folder::new();
     folder.write("model-private/secret.safetensors", ones(&["a"]));
     folder.write("model/unet/config.json", "{}");
     let name = "model/unet/diffusion_pytorch_model.safetensors";
     folder.link(name, "../../model-private/secret.safetensors");
-    let pattern = "leads out of the model's folder";
-    assert_refused!(folder.path("model"), folder.path(name), LoadError::LinkOutside { .. }, pattern);
+    assert_fenced(&folder.path("model"), &folder.path(name));
 }
 
 #[cfg(unix)]
@@ -331,8 +363,8 @@ fn a_snapshot_may_not_link_to_the_blobs_of_another_model() {
     cache.write(&format!("{snapshot}/unet/config.json"), "{}");
     let name = format!("{snapshot}/unet/diffusion_pytorch_model.safetensors");
     cache.link(&name, "../../../../models--other--private/blobs/cccc");
-    let text = "leads out of the model's folder";
-    assert_refused!(cache.path(snapshot), cache.path(&name), LoadError::LinkOutside { .. }, text);
+    assert_fenced(&cache.path(snapshot), &cache.path(&name));
+    assert_eq!(names(&Checkpoint::open(&cache.path(snapshot)).unwrap()), ["unet.a"]);
 }
 
 #[cfg(unix)]
@@ -400,17 +432,17 @@ fn a_folder_of_pickles_names_one() {
     let folder = Folder::new();
     folder.write("unet/config.json", "{}");
     folder.write("unet/diffusion_pytorch_model.bin", "pickle");
-    let text = "holds its weights only as PyTorch pickles (diffusion_pytorch_model.bin)";
-    assert_folder_refused!(folder, "unet", LoadError::OnlyPickles { .. }, text);
+    folder.write("unet/best.pth", "pickle");
+    let name = "unet/diffusion_pytorch_model.bin";
+    assert_folder_refused!(folder, name, LoadError::NotSafetensors { .. }, "begins with \"pickle\"");
+    std::fs::remove_file(folder.path(name)).unwrap();
+    let text = "it holds best.pth, but neither diffusion_pytorch_model.safetensors nor model.safetensors";
+    assert_folder_refused!(folder, "unet", LoadError::NoModelInFolder { .. }, text);
 
     let folder = Folder::new();
-    folder.write("v1-5-pruned.ckpt", "pickle");
-    assert_folder_refused!(
-        folder,
-        "",
-        LoadError::OnlyPickles { .. },
-        "(v1-5-pruned.ckpt), which can run code"
-    );
+    let path = folder.write("v1-5-pruned.ckpt", "pickle");
+    let text = format!("give the file in it, {}", path.display());
+    assert_folder_refused!(folder, "", LoadError::NoModelInFolder { .. }, &text);
 }
 
 #[test]

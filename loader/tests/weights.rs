@@ -199,7 +199,7 @@ fn a_dimension_that_is_not_there_is_an_error() {
 fn a_format_that_is_none_of_weights_is_named() {
     let error = weights().get("position_ids", &[1, 2]).unwrap_err();
     assert!(matches!(error, LoadError::UnsupportedDType { dtype: DType::I64, .. }));
-    let text = "tensor \"position_ids\" has the dtype I64 where weights of F32, F16 or BF16 are needed";
+    let text = "tensor \"position_ids\" has the dtype I64 where weights of F32, F16, BF16, F8_E4M3 or F8_E5M2 are needed";
     assert!(line(&error).contains(text), "{error}");
     for dtype in DType::in_headers().filter(|dtype| !dtype.is_weight()) {
         let weights = one_tensor(dtype.header_name(), &[4], vec![0; dtype.bits() / 2]);

@@ -33,6 +33,27 @@ const MAX_DEPTH: usize = 4;
 /// Maximum number of entries of folders that are looked at, so that the search of a wrong folder ends.
 const MAX_ENTRIES: usize = 20_000;
 
+/// Extensions of files of weights: safetensors, GGUF, and the pickles of PyTorch.
+pub const WEIGHT_EXTENSIONS: [&str; 6] = ["safetensors", "gguf", "ckpt", "pt", "pth", "bin"];
+/// Those of pickles.
+const PICKLE_EXTENSIONS: &[&str] = WEIGHT_EXTENSIONS.split_at(2).1;
+
+/// Whether a file has one of these extensions.
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let is_known = |own: &std::ffi::OsStr| extensions.iter().any(|known| own.eq_ignore_ascii_case(known));
+    path.extension().is_some_and(is_known)
+}
+
+/// Files without the pickles that lie beside a safetensors file of the same name, which is the same model.
+#[must_use]
+pub fn without_twins(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let is_twin = |path: &PathBuf| {
+        let other = path.with_extension(WEIGHT_EXTENSIONS[0]);
+        has_extension(path, PICKLE_EXTENSIONS) && paths.contains(&other)
+    };
+    paths.iter().filter(|path| !is_twin(path)).cloned().collect()
+}
+
 /// A file's name without its extension; of a snapshot in the Hugging Face cache, the repository's name.
 #[must_use]
 pub fn stem(path: &Path) -> String {
@@ -49,7 +70,8 @@ pub fn stem(path: &Path) -> String {
 #[must_use]
 pub fn named(name: &str, models_dir: Option<&Path>) -> Vec<PathBuf> {
     let fits = |path: &PathBuf| path.file_name().is_some_and(|whole| whole == name) || stem(path) == name;
-    search(models_dir).into_iter().filter(fits).collect()
+    let found: Vec<PathBuf> = search(models_dir).into_iter().filter(fits).collect();
+    without_twins(found)
 }
 
 /// Every model file and diffusers folder in a folder or in the usual ones. Folders that cannot be read are passed over.
@@ -119,17 +141,16 @@ pub fn usual_folders() -> Vec<PathBuf> {
 fn is_model_folder(folder: &Path) -> bool {
     let is_weights = |entry: std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_named = name.starts_with("diffusion_pytorch_model.") || name.starts_with("model.");
-        is_named && (name.ends_with(".safetensors") || name.contains(".safetensors.index."))
+        let stems = ["diffusion_pytorch_model.", "model.", "pytorch_model."];
+        let is_named = stems.iter().any(|stem| name.starts_with(stem));
+        is_named
+            && [".safetensors", ".bin"]
+                .iter()
+                .any(|ending| name.ends_with(ending) || name.contains(&format!("{ending}.index.")))
     };
     folder.join("model_index.json").is_file()
         || (folder.join("config.json").is_file()
             && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
-}
-
-/// Whether files with that extension may be models.
-fn is_model_extension(extension: &std::ffi::OsStr) -> bool {
-    ["safetensors", "gguf"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
@@ -149,7 +170,7 @@ fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<Pa
             if depth > 0 {
                 gather(&path, depth - 1, left, found);
             }
-        } else if path.extension().is_some_and(is_model_extension) {
+        } else if has_extension(&path, &WEIGHT_EXTENSIONS) {
             found.insert(path);
         }
     }

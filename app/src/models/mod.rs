@@ -3,7 +3,7 @@
 mod folders;
 
 pub(crate) use folders::files_below;
-pub use folders::{named, search, stem, usual_folders};
+pub use folders::{WEIGHT_EXTENSIONS, named, search, stem, usual_folders, without_twins};
 
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};
@@ -150,8 +150,8 @@ pub fn list(models_dir: Option<&Path>) -> Result<Vec<ModelEntry>, AppError> {
 /// Bad input, if there is none, or more than one.
 pub fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
     let wanted = name.to_string_lossy().into_owned();
-    let mut matching: Vec<PathBuf> =
-        search(models_dir).into_iter().filter(|path| stem(path) == wanted).collect();
+    let matching = search(models_dir).into_iter().filter(|path| stem(path) == wanted).collect();
+    let mut matching = without_twins(matching);
     match matching.len() {
         1 => Ok(matching.remove(0)),
         0 => Err(AppError::BadInput(format!("{wanted}: no such file, and no model of that name; {ADVICE}"))),

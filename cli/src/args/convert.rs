@@ -18,8 +18,8 @@ pub(crate) struct ConvertArgs {
     /// The file or folder to write; nothing is seen of it before it is whole
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
-    /// Number format of the weights: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_nl, iq4_xs, q3_k or
-    /// q2_k [default: each tensor's own]
+    /// Number format of the weights: f32, f16, bf16, f8_e4m3, f8_e5m2, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_nl,
+    /// iq4_xs, q3_k or q2_k [default: each tensor's own]
     #[arg(long, visible_alias = "type", value_name = "NAME", value_parser = parse_dtype)]
     pub(crate) dtype: Option<DType>,
     /// A single file with the original names, a GGUF file with them, or a diffusers folder [default: single if OUT ends in

@@ -3,17 +3,19 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use latent_kernels::quant;
-use latent_loader::DType;
 use latent_loader::block_storage::stored_shape;
+use latent_loader::{DType, F8};
 
 /// The dtypes that a converted model can have. To add one that is not a block format: its line here, and an arm in `encode`.
 ///
 /// A block format is only for matrices and convolutions whose rows are whole blocks; where they are not, a weight gets the
-/// format of smaller blocks that is nearest, or keeps the dtype that it has.
+/// format of smaller blocks that is nearest, or keeps the dtype that it has. An 8-bit float is for matrices and convolutions.
 pub const TARGET_DTYPES: &[DType] = &[
     DType::F32,
     DType::F16,
     DType::BF16,
+    DType::F8E4M3,
+    DType::F8E5M2,
     DType::Q8_0,
     DType::Q6_K,
     DType::Q5_K,
@@ -48,7 +50,7 @@ impl TargetDType {
     /// That a weight of this canonical name and shape, which was `old`, is written in.
     pub(super) fn of(self, name: &str, old: DType, shape: &[usize]) -> DType {
         let dtype = match self.dtype {
-            Some(target) if !target.is_block_format() => target,
+            Some(target) if !target.is_block_format() && (shape.len() > 1 || !target.is_f8()) => target,
             Some(target) if self.is_quantized(target, name, shape) => {
                 let mut formats = std::iter::successors(Some(target), |format| smaller_blocks(*format));
                 formats.find(|format| self.has_blocks(*format, shape)).unwrap_or(old)
@@ -91,7 +93,8 @@ fn smaller_blocks(format: DType) -> Option<DType> {
     }
 }
 
-/// Appends rows of `columns` values each, rounded to the nearest value of the dtype, halves to even.
+/// Appends rows of `columns` values each, rounded to the nearest value of the dtype, halves to even. What is too large for an
+/// 8-bit float becomes its largest value.
 ///
 /// # Errors
 /// [`TooLarge`]: a finite value that would become infinite.
@@ -118,6 +121,10 @@ pub(super) fn encode(
             halves.convert_from_f32_slice(values);
             check(values, |i| halves[i].is_finite())?;
             out.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+        }
+        DType::F8E4M3 | DType::F8E5M2 => {
+            let f8 = F8::of(dtype).expect("an 8-bit float");
+            out.extend(values.iter().map(|value| f8.from_f32(*value)));
         }
         // It panics for what is not a block format.
         blocks => {

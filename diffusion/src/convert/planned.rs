@@ -63,7 +63,7 @@ impl PlannedTensor {
         // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
         let is_projection = first.canonical.contains(PROJECTION);
         let asked = target.dtype.filter(|target| !target.is_block_format() || !is_projection);
-        let mut dtype = TargetDType { dtype: asked, ..target }.of(&first.canonical, info.dtype, &shape);
+        let mut dtype = TargetDType { dtype: asked, ..target }.of(&first.canonical, info.read_dtype(), &shape);
         let in_blocks = stored_shape(dtype, &shape).is_some() && !first.is_transposed;
         if dtype.is_block_format() && !in_blocks {
             dtype = DType::F32;
@@ -73,14 +73,11 @@ impl PlannedTensor {
 
     /// A tensor of the input, as it is, or in another dtype if it has one of weights.
     pub(super) fn input(info: &TensorInfo, target: TargetDType) -> PlannedTensor {
+        let old = info.read_dtype();
         PlannedTensor {
             name: info.name.clone(),
             shape: info.shape.clone(),
-            dtype: if info.dtype.is_weight() {
-                target.of(&info.name, info.dtype, &info.shape)
-            } else {
-                info.dtype
-            },
+            dtype: if old.is_weight() { target.of(&info.name, old, &info.shape) } else { old },
             origin: TensorOrigin::Input(info.name.clone()),
         }
     }

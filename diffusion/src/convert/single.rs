@@ -142,7 +142,7 @@ fn usual(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
                     format!("{}.text_model.embeddings.token_embedding.weight", model.text[index].scope);
                 let old = model.weights.info(&table).map_or(DType::F32, |info| info.dtype);
                 // A single value is not a block.
-                let old = if old.is_block_format() { DType::F32 } else { old };
+                let old = if old.is_block_format() || old.is_f8() { DType::F32 } else { old };
                 let dtype = options.target().of("logit_scale", old, &[]);
                 out.extend(buffers::logit_scale(format!("{prefix}logit_scale"), dtype));
             }

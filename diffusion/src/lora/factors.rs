@@ -261,5 +261,6 @@ pub(super) fn read(checkpoint: &Checkpoint, name: &str) -> Result<Vec<f32>, Erro
         let reason = format!("tensor {name:?} is NaN or infinite at index {index}; the file is damaged");
         return Err(wrong(checkpoint, reason));
     }
-    Ok(raw.to_f32()?)
+    raw.to_f32()
+        .map_err(|_| wrong(checkpoint, format!("tensor {name:?} is {}, which is not a weight", raw.dtype)))
 }

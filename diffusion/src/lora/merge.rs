@@ -142,6 +142,10 @@ impl WeightEdit for Merge {
     fn apply(&self, name: &str, raw: RawTensor) -> Result<RawTensor, Error> {
         Merge::apply(self, name, raw)
     }
+
+    fn changes(&self, name: &str) -> bool {
+        self.changes.contains_key(name)
+    }
 }
 
 impl<'a> Params<'a> {

@@ -8,7 +8,7 @@ pub(crate) use checklist::{Checklist, RequestedTensors};
 
 use crate::Error;
 use latent_kernels::parallel;
-use latent_loader::{RawTensor, Weights};
+use latent_loader::{RawTensor, TensorInfo, Weights};
 use latent_tensor::{
     Conv2d, DType, Device, Embedding, GroupNorm, LayerNorm, Linear, Padding, Precision, Prelu, Weight,
 };
@@ -27,6 +27,9 @@ pub type OnRead<'a> = dyn Fn(u64) + 'a;
 pub(crate) trait WeightEdit: Debug + Send + Sync {
     /// The weight of that canonical name, changed if need be.
     fn apply(&self, name: &str, raw: RawTensor) -> Result<RawTensor, Error>;
+
+    /// Whether the weight of that canonical name is changed.
+    fn changes(&self, name: &str) -> bool;
 }
 
 /// Weights under a common prefix, read as layers. Names are those of diffusers.
@@ -148,6 +151,22 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// A weight of a matrix or a filter. Values of 8 bits keep their bytes where nothing changes them, whatever their scale.
+    fn matrix(&self, name: &str, shape: &[usize]) -> Result<Weight, Error> {
+        let scaled = match &self.source {
+            ParamSource::Checkpoint(weights) if weights.info(name).is_some_and(TensorInfo::is_scaled) => {
+                weights
+            }
+            _ => return Ok(weight(self.read(name, shape)?)),
+        };
+        if self.edit.as_ref().is_some_and(|edit| edit.changes(&scaled.canonical(name))) {
+            return Ok(weight(self.read(name, shape)?));
+        }
+        let (raw, scales) = scaled.get_parts(name, shape)?;
+        (self.on_read)(raw.data.len() as u64);
+        Ok(weight(raw).scaled(scales))
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
         Ok(weight(self.read(name, &[len])?).view().to_f32())
     }
@@ -182,8 +201,8 @@ impl<'a> Params<'a> {
         };
         let shape = [outputs, inputs, 1, 1];
         let rank = in_file.map_or(2, |shape| shape.len().clamp(2, 4));
-        let raw = layer.read("weight", &shape[..rank])?;
-        self.placed(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?)
+        let weight = layer.matrix("weight", &shape[..rank])?;
+        self.placed(Linear::new(weight, [outputs, inputs], layer.bias(outputs)?)?)
     }
 
     /// Three linear layers that `name_weight` and `name_bias` contain one after the other, as in
@@ -204,8 +223,8 @@ impl<'a> Params<'a> {
     pub fn projection(&self, name: &str, width: usize) -> Result<Linear, Error> {
         let layer = self.scope(name);
         if layer.contains("weight") || !self.contains(name) {
-            let raw = layer.read("weight", &[width, width])?;
-            return self.placed(Linear::new(weight(raw), [width, width], None)?);
+            let weight = layer.matrix("weight", &[width, width])?;
+            return self.placed(Linear::new(weight, [width, width], None)?);
         }
         let raw = self.read(name, &[width, width])?;
         if let ParamSource::Checklist(_) = self.source {
@@ -223,9 +242,9 @@ impl<'a> Params<'a> {
         padding: Padding,
     ) -> Result<Conv2d, Error> {
         let layer = self.scope(name);
-        let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
+        let weight = layer.matrix("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?;
+        let conv = Conv2d::new(weight, [outputs, inputs, kernel], stride, padding, bias)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
@@ -237,8 +256,8 @@ impl<'a> Params<'a> {
         stride: usize,
         padding: Padding,
     ) -> Result<Conv2d, Error> {
-        let raw = self.scope(name).read("weight", &[outputs, inputs, kernel, kernel])?;
-        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?;
+        let weight = self.scope(name).matrix("weight", &[outputs, inputs, kernel, kernel])?;
+        let conv = Conv2d::new(weight, [outputs, inputs, kernel], stride, padding, None)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 

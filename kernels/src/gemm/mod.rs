@@ -18,6 +18,7 @@ pub(crate) mod lhs;
 pub(crate) mod micro;
 pub(crate) mod packed;
 mod panel;
+mod plain_value;
 pub mod reference;
 pub(crate) mod single_precision;
 #[cfg(test)]

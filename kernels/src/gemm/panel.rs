@@ -2,6 +2,7 @@
 //!
 //! A routine for each dtype: [`PLAIN`] lists those whose values stand alone, and [`BlockPanel`] is that of all block formats.
 
+use super::plain_value::{Byte, E4M3, E5M2, PlainValue};
 use crate::dtype::{DType, WeightBytes};
 use crate::quant::{self, BlockKernels, FormatVisitor};
 use crate::simd::{Isa, Simd, SimdOp, TRANSPOSE_COLUMNS, TRANSPOSE_ROWS, prefetch};
@@ -96,49 +97,10 @@ const PLAIN: &[(DType, FillPanel)] = &[
     (DType::F32, |isa, part| isa.run(PlainPanel::<f32>(part, PhantomData))),
     (DType::F16, |isa, part| isa.run(PlainPanel::<half::f16>(part, PhantomData))),
     (DType::BF16, |isa, part| isa.run(PlainPanel::<half::bf16>(part, PhantomData))),
+    (DType::F8E4M3, |isa, part| isa.run(PlainPanel::<Byte<E4M3>>(part, PhantomData))),
+    (DType::F8E5M2, |isa, part| isa.run(PlainPanel::<Byte<E5M2>>(part, PhantomData))),
+    (DType::I8, |isa, part| isa.run(PlainPanel::<i8>(part, PhantomData))),
 ];
-
-/// A value that stands alone in a row.
-trait PlainValue {
-    const DTYPE: DType;
-    const BYTES: usize;
-
-    /// Eight columns of sixteen rows, as [`Simd::transpose_f32`].
-    ///
-    /// # Safety
-    /// - As there, with values of this type.
-    unsafe fn transpose<S: Simd>(s: S, rows: &[*const u8; PANEL], to: &[*mut f32; TRANSPOSE_COLUMNS]);
-}
-
-impl PlainValue for f32 {
-    const DTYPE: DType = DType::F32;
-    const BYTES: usize = 4;
-    #[inline(always)]
-    unsafe fn transpose<S: Simd>(s: S, rows: &[*const u8; PANEL], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
-        // SAFETY: the caller's.
-        unsafe { s.transpose_f32(rows, to) }
-    }
-}
-
-impl PlainValue for half::f16 {
-    const DTYPE: DType = DType::F16;
-    const BYTES: usize = 2;
-    #[inline(always)]
-    unsafe fn transpose<S: Simd>(s: S, rows: &[*const u8; PANEL], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
-        // SAFETY: the caller's.
-        unsafe { s.transpose_f16(rows, to) }
-    }
-}
-
-impl PlainValue for half::bf16 {
-    const DTYPE: DType = DType::BF16;
-    const BYTES: usize = 2;
-    #[inline(always)]
-    unsafe fn transpose<S: Simd>(s: S, rows: &[*const u8; PANEL], to: &[*mut f32; TRANSPOSE_COLUMNS]) {
-        // SAFETY: the caller's.
-        unsafe { s.transpose_bf16(rows, to) }
-    }
-}
 
 /// The routine of a dtype whose values stand alone. The part has been checked.
 struct PlainPanel<'a, V>(PanelPart<'a>, PhantomData<V>);

@@ -7,6 +7,7 @@ use crate::parallel;
 use crate::simd::Requires;
 use crate::testing::{assert_close, random, to_bytes};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 mod bf16;
 mod bfdot;
@@ -55,7 +56,9 @@ fn real_shapes() {
 #[test]
 fn panels_hold_every_value_in_its_place() {
     let (n, k) = (37, 23);
-    for (dtype, taps) in [(DType::F16, 1), (DType::BF16, 9), (DType::F32, 4), (DType::F32, 1)] {
+    let eights = [(DType::F8E4M3, 1), (DType::F8E4M3, 9), (DType::F8E5M2, 4), (DType::I8, 1), (DType::I8, 9)];
+    let wide = [(DType::F16, 1), (DType::BF16, 9), (DType::F32, 4), (DType::F32, 1)];
+    for (dtype, taps) in wide.into_iter().chain(eights) {
         let bytes = to_bytes(&random(9, n * k * taps), dtype);
         let weight = WeightBytes::new(dtype, &bytes);
         let matrix = WeightMatrix::with_taps(weight.into(), n, k, taps);
@@ -69,6 +72,38 @@ fn panels_hold_every_value_in_its_place() {
                         (i / PANEL / len, i / PANEL % len + from, panel * PANEL + i % PANEL);
                     let want = if output < n { weight.get((output * k + input) * taps + tap) } else { 0.0 };
                     assert_eq!(*got, want, "{isa} {dtype}: output {output}, input {input}, tap {tap}");
+                }
+            }
+        }
+    }
+}
+
+/// All values of an 8-bit float, and scales of rows: a panel holds each value times its row's scale, rounded once.
+#[test]
+fn bytes_are_widened_exactly_and_times_their_scale() {
+    let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(20 * 256).collect();
+    for dtype in [DType::F8E4M3, DType::F8E5M2, DType::I8] {
+        let is_finite = |byte: u8| WeightBytes::new(dtype, &[byte]).get(0).is_finite();
+        let bytes: Vec<u8> = bytes.iter().map(|byte| if is_finite(*byte) { *byte } else { 0x80 }).collect();
+        let plain = Weight::new(dtype, Arc::new(bytes.clone()));
+        let values = plain.view().to_f32();
+        for scales in [vec![], vec![0.37], random(3, 20)] {
+            let matrix = WeightMatrix::new(plain.clone().scaled(scales.clone()), 20, 256);
+            for isa in Isa::available() {
+                for panel in 0..2 {
+                    let mut out = vec![f32::NAN; 256 * PANEL];
+                    matrix.widen(isa, panel, 0, 256, &mut out);
+                    for (i, got) in out.iter().enumerate() {
+                        let (output, input) = (panel * PANEL + i % PANEL, i / PANEL);
+                        let scale = if scales.len() > 1 { scales.get(output) } else { scales.first() };
+                        let want =
+                            values.get(output * 256 + input).map_or(0.0, |v| v * scale.unwrap_or(&1.0));
+                        assert_eq!(
+                            got.to_bits(),
+                            want.to_bits(),
+                            "{isa} {dtype}: {output}, {input}: {got} {want}"
+                        );
+                    }
                 }
             }
         }

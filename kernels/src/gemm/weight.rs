@@ -21,6 +21,8 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct Weight {
     dtype: DType,
     bytes: SharedBytes,
+    /// What the values are multiplied by: one factor for all, or one for each row. Empty where there is none.
+    scales: Arc<[f32]>,
 }
 
 impl Weight {
@@ -29,10 +31,22 @@ impl Weight {
     #[must_use]
     pub fn new(dtype: DType, bytes: SharedBytes) -> Weight {
         let _ = WeightBytes::new(dtype, (*bytes).as_ref());
-        Weight { dtype, bytes }
+        Weight { dtype, bytes, scales: Arc::new([]) }
     }
 
-    /// Its values.
+    /// The weight with its values multiplied by a factor for each row, or by one for all. A matrix or a filter is multiplied
+    /// while it is widened, so that it keeps the bytes that it has; anything else sees the values without them.
+    #[must_use]
+    pub fn scaled(self, scales: impl Into<Arc<[f32]>>) -> Weight {
+        Weight { scales: scales.into(), ..self }
+    }
+
+    /// Whether its values are multiplied by something.
+    pub(crate) fn is_scaled(&self) -> bool {
+        !self.scales.is_empty()
+    }
+
+    /// Its values, without the factors of a [`scaled`](Weight::scaled) one.
     #[must_use]
     pub fn view(&self) -> WeightBytes<'_> {
         WeightBytes::new(self.dtype, (*self.bytes).as_ref())
@@ -65,7 +79,7 @@ impl WeightMatrix {
     /// A matrix `[outputs, inputs]`: `out = x · weightᵀ`, as `torch.nn.Linear` stores it.
     ///
     /// # Panics
-    /// If `weight` has not `outputs * inputs` values, or either is 0.
+    /// If `weight` has not `outputs * inputs` values, either is 0, or its factors are neither one nor one for each output.
     #[must_use]
     pub fn new(weight: impl Into<Weight>, outputs: usize, inputs: usize) -> WeightMatrix {
         WeightMatrix::with_taps(weight.into(), outputs, inputs, 1)
@@ -76,6 +90,8 @@ impl WeightMatrix {
         assert!(outputs * inputs * taps > 0, "an empty weight [{outputs}, {inputs}, {taps}]");
         let values = weight.view().len();
         assert_eq!(values, outputs * inputs * taps, "a weight [{outputs}, {inputs}, {taps}]");
+        let scales = weight.scales.len();
+        assert!(scales < 2 || scales == outputs, "{scales} scales of {outputs} outputs");
         WeightMatrix { weight, outputs, inputs, taps }
     }
 
@@ -126,11 +142,28 @@ impl WeightMatrix {
         let (rows, skips) = self.rows_of_panel(panel);
         let out = &mut out[..taps * len * PANEL];
         let columns = from * taps..(from + len) * taps;
-        panel::dequantize(
-            isa,
-            dtype,
-            PanelPart { rows: &rows[..real], skips, columns, inputs: len, taps, out },
-        );
+        let part = PanelPart { rows: &rows[..real], skips, columns, inputs: len, taps, out: &mut *out };
+        panel::dequantize(isa, dtype, part);
+        self.scale(panel, out);
+    }
+
+    /// Multiplies a part of a panel by the scales of its rows.
+    fn scale(&self, panel: usize, out: &mut [f32]) {
+        let scales = &*self.weight.scales;
+        let mut of_panel = [1.0; PANEL];
+        match scales {
+            [] => return,
+            [scale] => of_panel.fill(*scale),
+            scales => of_panel.iter_mut().zip(&scales[panel * PANEL..]).for_each(|(to, scale)| *to = *scale),
+        }
+        for values in out.as_chunks_mut::<PANEL>().0 {
+            values.iter_mut().zip(&of_panel).for_each(|(value, scale)| *value *= scale);
+        }
+    }
+
+    /// Whether its values are multiplied by something while they are widened.
+    pub(crate) fn is_scaled(&self) -> bool {
+        self.weight.is_scaled()
     }
 
     /// Whether each row begins with a block of its own. Where blocks were cut out of the flattened weight, they do not.

@@ -39,12 +39,14 @@ impl fmt::Display for LoadError {
             Self::HeaderTooLarge { .. }
             | Self::HeaderPastEnd { .. }
             | Self::Header { .. }
+            | Self::Pickle { .. }
             | Self::Truncated { .. }
             | Self::TrailingBytes { .. } => self.fmt_contents(f),
             Self::MissingTensor { .. }
             | Self::ShapeMismatch { .. }
             | Self::MissingAxis { .. }
             | Self::UnsupportedDType { .. }
+            | Self::UnsupportedQuantization { .. }
             | Self::NonFinite { .. }
             | Self::NotAFloat { .. } => self.fmt_weight(f),
             _ => self.fmt_folder(f),
@@ -70,6 +72,9 @@ impl LoadError {
             Self::Header { file, problem } => {
                 write!(f, "{}: its header {problem}; {}", Plain(file), problem.advice())
             }
+            Self::Pickle { file, problem } => {
+                write!(f, "{}: is a PyTorch pickle that {problem}", Plain(file))
+            }
             Self::Truncated { file, expected, actual } => write!(
                 f,
                 "{}: is cut short: expected {expected} bytes, have {actual}; download it again",
@@ -90,13 +95,6 @@ impl LoadError {
             Self::NoModelInFolder { folder, hint } => {
                 write!(f, "{}: is a folder without a model: {}", Plain(folder), Plain(hint))
             }
-            Self::OnlyPickles { folder, pickle } => write!(
-                f,
-                "{}: holds its weights only as PyTorch pickles ({}), which can run code when opened and are not read; \
-                 download the model's .safetensors files or convert it to safetensors",
-                Plain(folder),
-                Plain(pickle)
-            ),
             Self::JsonTooLarge { file, actual, limit } => write!(
                 f,
                 "{}: has {actual} bytes, more than the {limit} that are read of such a file; get it again from its source",
@@ -170,10 +168,17 @@ impl LoadError {
             ),
             Self::UnsupportedDType { file, tensor, name_in_file, dtype } => write!(
                 f,
-                "{}: tensor {} has the dtype {} where weights of F32, F16 or BF16 are needed; get it in one of these from its source",
+                "{}: tensor {} has the dtype {} where weights of F32, F16, BF16, F8_E4M3 or F8_E5M2 are needed; get it in one of these from its source",
                 Plain(file),
                 TensorLabel(tensor, name_in_file),
                 dtype.header_name()
+            ),
+            Self::UnsupportedQuantization { file, tensor, format } => write!(
+                f,
+                "{}: its weights are quantised as {} (tensor {}), which is not read; get it in F16, BF16, F8_E4M3 or a GGUF type",
+                Plain(file),
+                Clipped(format),
+                Quoted(tensor)
             ),
             Self::NonFinite { file, tensor, name_in_file, index } => write!(
                 f,
@@ -184,7 +189,7 @@ impl LoadError {
             Self::NotAFloat { dtype } => {
                 write!(
                     f,
-                    "a tensor of {} does not hold weights; only F32, F16 and BF16 do",
+                    "a tensor of {} does not hold weights; only F32, F16, BF16, F8_E4M3 and F8_E5M2 do",
                     dtype.header_name()
                 )
             }

@@ -89,7 +89,7 @@ impl CatalogEntry {
 
     /// Looks at the header of a file or folder, which is in one of `folders`.
     pub(super) fn open(path: &Path, folders: &[PathBuf]) -> CatalogEntry {
-        let mut info = match Checkpoint::open(path) {
+        let mut info = match Checkpoint::open_fenced(path) {
             Ok(checkpoint) => info(&Arc::new(checkpoint)),
             Err(error) => damaged(path, &error),
         };

@@ -9,6 +9,7 @@ pub use watch::FolderWatch;
 use crate::error::ApiError;
 use entry::CatalogEntry;
 use latent_app::models;
+use latent_loader::Checkpoint;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -122,7 +123,12 @@ impl ModelCatalog {
     /// # Errors
     /// [`ErrorCode::NotFound`](crate::error::ErrorCode::NotFound) with what could be meant, or several of that name.
     pub fn find(&self, name: &str) -> Result<Option<PathBuf>, ApiError> {
-        self.entry(name).map(|entry| entry.path)
+        let path = self.entry(name)?.path;
+        if let Some(folder) = path.as_ref().filter(|path| path.is_dir()) {
+            // A link out of it may have been made since it was listed.
+            Checkpoint::open_fenced(folder).map_err(latent_app::AppError::from)?;
+        }
+        Ok(path)
     }
 
     /// What is known of the file of a name.

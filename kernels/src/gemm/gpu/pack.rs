@@ -33,9 +33,10 @@ pub struct PackedWeight {
 }
 
 impl PackedWeight {
-    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype; `f16` and `bf16` take 16 bits a
-    /// value even on a GPU whose shaders lack `f16`. Blocks are uploaded as they are, and become `f16` with `half`, else
-    /// `f32`, for each product; those whose rows are not whole blocks, or too long for the GPU to bind, are stored so.
+    /// Packs and uploads a weight. With `half` it is stored as `f16`, else in its own dtype; `f8_e4m3` and `f8_e5m2` as `f16`,
+    /// weights with scales as `f32`. `f16` and `bf16` take 16 bits a value even on a GPU whose shaders lack `f16`. Blocks
+    /// are uploaded as they are, and become `f16` with `half`, else `f32`, for each product; those whose rows are not whole
+    /// blocks, or too long for the GPU to bind, are stored so.
     ///
     /// # Errors
     /// No memory, a lost GPU.
@@ -45,7 +46,9 @@ impl PackedWeight {
         }
         let dtype = match weight.dtype() {
             _ if half => DType::F16,
-            dtype if dtype.is_block_format() => DType::F32,
+            dtype if dtype.is_block_format() || dtype == DType::I8 || weight.is_scaled() => DType::F32,
+            // Every 8-bit float is a half, too.
+            dtype if dtype.is_f8() => DType::F16,
             dtype => dtype,
         };
         let upload = |bytes: &[u8]| Array::weight(gpu, WeightBytes::new(dtype, bytes));
