@@ -46,7 +46,7 @@ impl Enlarger {
             return Err(AppError::BadInput(line));
         }
         let open = |path: &Path| -> Result<_, AppError> {
-            let path = model_file::locate(path, models_dir)?;
+            let path = model_file::locate_kind(path, models_dir, model_file::kinds_of("hires-upscaler"))?;
             Ok((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
         };
         let tiling = Tiling { side: tile, ..Tiling::default() };

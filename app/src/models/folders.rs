@@ -28,10 +28,17 @@ const SUBFOLDERS: [&str; 18] = [
 /// Roots in the home folder.
 const HOME_ROOTS: [&str; 5] =
     ["stable-diffusion-webui", "stable-diffusion-webui-forge", "ComfyUI", "latent", ".local/share/latent"];
+/// Endings of the files that are looked for.
+pub(crate) const EXTENSIONS: [&str; 1] = ["safetensors"];
 /// Levels of subfolders that are searched.
 const MAX_DEPTH: usize = 4;
 /// Maximum number of entries of folders that are looked at, so that the search of a wrong folder ends.
 const MAX_ENTRIES: usize = 20_000;
+
+/// Whether it is the ending of model files, without the dot.
+pub(crate) fn is_extension(ending: &str) -> bool {
+    EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
 
 /// A file's name without its extension; of a snapshot in the Hugging Face cache, the repository's name.
 #[must_use]
@@ -63,7 +70,8 @@ pub fn search(models_dir: Option<&Path>) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The files below a folder with one of these endings, sorted; as many levels and entries as a search looks at.
+/// The files below a folder with one of these endings and the folders of PEFT adapters, sorted; as many levels and entries as a
+/// search looks at.
 ///
 /// # Errors
 /// A folder that cannot be listed. Sub-folders that cannot be listed are passed over.
@@ -83,7 +91,9 @@ pub(crate) fn files_below(folder: &Path, extensions: &[&str]) -> std::io::Result
             if left == 0 {
                 break;
             }
-            if path.is_dir() {
+            if is_adapter(&path) {
+                files.push(path);
+            } else if path.is_dir() {
                 folders.extend(depth.checked_sub(1).map(|depth| (path, depth)));
             } else if is_known(&path) && path.is_file() {
                 files.push(path);
@@ -115,7 +125,14 @@ pub fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Whether a folder is a model, or one component in a folder of its own.
+/// Whether a folder is a PEFT adapter, which is opened as one.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    let has_weights =
+        || EXTENSIONS.iter().any(|ending| folder.join(format!("adapter_model.{ending}")).is_file());
+    folder.join("adapter_config.json").is_file() && has_weights()
+}
+
+/// Whether a folder is a model, one component in a folder of its own, or an adapter.
 fn is_model_folder(folder: &Path) -> bool {
     let is_weights = |entry: std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -123,6 +140,7 @@ fn is_model_folder(folder: &Path) -> bool {
         is_named && (name.ends_with(".safetensors") || name.contains(".safetensors.index."))
     };
     folder.join("model_index.json").is_file()
+        || is_adapter(folder)
         || (folder.join("config.json").is_file()
             && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
 }
@@ -144,7 +162,7 @@ fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<Pa
             if depth > 0 {
                 gather(&path, depth - 1, left, found);
             }
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        } else if path.extension().and_then(|own| own.to_str()).is_some_and(is_extension) {
             found.insert(path);
         }
     }
