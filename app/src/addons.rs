@@ -1,10 +1,11 @@
 //! Small files that are added to a model: LoRAs and textual inversions.
 
 use crate::error::Remedy;
-use crate::model_file::{is_name, locate};
+use crate::model_file::{MODELS, is_name, kinds_of, locate_kind};
+use crate::models::{EXTENSIONS, NameSearch, kind_of, plain};
 use crate::{AppError, models};
 use latent_diffusion::embeddings::{TextualInversion, named};
-use latent_diffusion::families::{ModelKind, Probe};
+use latent_diffusion::families::ModelKind;
 use latent_diffusion::lora::Tag;
 use latent_loader::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -72,23 +73,29 @@ impl EmbeddingFiles {
         self.files.is_empty() && self.folder.is_none()
     }
 
-    /// Opens the files, and those of the folder that prompts name.
+    /// Opens the files, and those of the folder that prompts name. Files may be given by their names, which are looked for in
+    /// `models_dir` or in the usual folders.
     ///
     /// # Errors
-    /// A folder that cannot be listed, a file that cannot be opened or is not a textual inversion.
-    pub fn open(&self, prompts: &[&str]) -> Result<Vec<Arc<TextualInversion>>, AppError> {
+    /// A folder that cannot be listed, a file that is not found, cannot be opened or is not a textual inversion.
+    pub fn open(
+        &self,
+        prompts: &[&str],
+        models_dir: Option<&Path>,
+    ) -> Result<Vec<Arc<TextualInversion>>, AppError> {
+        let given = |path: &PathBuf| locate_kind(path, models_dir, kinds_of("embedding"));
+        let always = self.files.iter().map(given).collect::<Result<Vec<_>, _>>()?;
         let mut files: Vec<(String, PathBuf)> =
-            self.files.iter().map(|path| (stem(path), path.clone())).collect();
-        let always = files.len();
+            always.iter().map(|path| (stem(path), path.clone())).collect();
         if let Some(folder) = &self.folder {
             files.extend(listed(folder)?);
         }
-        let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
-        let wanted = named(prompts, &stems);
-        let is_wanted = |index: &usize| *index < always || wanted.contains(index);
+        let wanted = named_among(prompts, &files)?;
+        let is_wanted = |index: &usize| *index < always.len() || wanted.iter().any(|(at, _)| at == index);
         let open = |index: usize| -> Result<_, AppError> {
-            let (name, path) = &files[index];
-            Ok(Arc::new(TextualInversion::open(name, Checkpoint::open(path)?)?))
+            let (stem, path) = &files[index];
+            let written = wanted.iter().find(|(at, _)| *at == index).and_then(|(_, name)| name.as_ref());
+            Ok(Arc::new(TextualInversion::open(written.unwrap_or(stem), Checkpoint::open(path)?)?))
         };
         (0..files.len()).filter(is_wanted).map(open).collect()
     }
@@ -110,26 +117,69 @@ impl EmbeddingFiles {
         // Files that are always opened go before others of their names.
         let is_other = |name: &String| !self.files.iter().any(|file| stem(file) == *name);
         let files: Vec<_> = files.into_iter().filter(|(stem, _)| is_other(stem)).collect();
-        let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
-        let wanted = named(prompts, &stems);
-        let wanted = wanted.into_iter().map(|index| files[index].clone());
-        Ok(wanted.filter(|(_, path)| self.folder.is_some() || is_kind(path, ModelKind::Embedding)).collect())
+        let wanted = named_among(prompts, &files)?.into_iter().map(|(index, _)| files[index].clone());
+        Ok(wanted
+            .filter(|(_, path)| self.folder.is_some() || kind_of(path) == Some(ModelKind::Embedding))
+            .collect())
     }
 
-    /// Names that prompts mark as those of textual inversions, as ComfyUI does, and that none of the names is.
-    pub(crate) fn not_found(prompts: &[&str], names: &[String]) -> Vec<String> {
-        let marked = prompts.iter().flat_map(|prompt| prompt.split("embedding:").skip(1)).map(|rest| {
-            let end = rest.find(|c: char| c.is_whitespace() || ",()[]:|<>".contains(c));
-            rest[..end.unwrap_or(rest.len())].to_owned()
-        });
-        let plain = |name: &str| name.strip_suffix(".safetensors").unwrap_or(name).to_lowercase();
-        let mut lacking: Vec<String> = marked
-            .filter(|name| !name.is_empty() && !names.iter().any(|known| plain(known) == plain(name)))
-            .collect();
-        lacking.sort();
-        lacking.dedup();
-        lacking
+    /// Names that prompts mark as those of textual inversions, as ComfyUI does, and that none of the names is; each with the
+    /// names that are like it, as the end of a sentence.
+    pub(crate) fn not_found(
+        &self,
+        prompts: &[&str],
+        names: &[String],
+        models_dir: Option<&Path>,
+    ) -> Vec<(String, String)> {
+        let is_known =
+            |name: &String| names.iter().any(|known| plain(known).eq_ignore_ascii_case(plain(name)));
+        let lacking: Vec<String> = marked(prompts).into_iter().filter(|name| !is_known(name)).collect();
+        if lacking.is_empty() {
+            return Vec::new();
+        }
+        let files: Vec<PathBuf> = match &self.folder {
+            Some(folder) => models::files_below(folder, &EMBEDDING_EXTENSIONS).unwrap_or_default(),
+            None => models::search(models_dir).into_iter().collect(),
+        };
+        let near = |name: &String| NameSearch { name, ..embedding_search(name) }.near(&files);
+        lacking.into_iter().map(|name| (name.clone(), near(&name))).collect()
     }
+}
+
+fn embedding_search(name: &str) -> NameSearch<'_> {
+    let kinds = kinds_of("embedding");
+    NameSearch { label: name, name, what: "textual inversions", kinds, is_strict: false }
+}
+
+/// The names that prompts mark as those of textual inversions, sorted.
+fn marked(prompts: &[&str]) -> Vec<String> {
+    let marked = prompts.iter().flat_map(|prompt| prompt.split("embedding:").skip(1)).map(|rest| {
+        let end = rest.find(|c: char| c.is_whitespace() || ",()[]:|<>".contains(c));
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    });
+    let mut names: Vec<String> = marked.filter(|name| !name.is_empty()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The indices of the files that prompts name, by stem or as a marked path below a folder; then the name as it is written.
+fn named_among(
+    prompts: &[&str],
+    files: &[(String, PathBuf)],
+) -> Result<Vec<(usize, Option<String>)>, AppError> {
+    let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
+    let mut wanted: Vec<_> = named(prompts, &stems).into_iter().map(|index| (index, None)).collect();
+    let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
+    for name in marked(prompts).into_iter().filter(|name| name.contains(['/', '\\'])) {
+        let below = name.replace('\\', "/");
+        let found = NameSearch { name: &below, ..embedding_search(&name) }.among(&paths)?;
+        let index = found.and_then(|found| paths.iter().position(|path| *path == found));
+        wanted.extend(index.map(|index| (index, Some(name))));
+    }
+    wanted.sort();
+    wanted.dedup_by_key(|(index, _)| *index);
+    Ok(wanted)
 }
 
 fn stem(path: &Path) -> String {
@@ -155,17 +205,22 @@ fn with_stems(files: Vec<PathBuf>) -> Vec<(String, PathBuf)> {
     files
 }
 
-/// Whether a file is of that kind, by its header.
-fn is_kind(path: &Path, kind: ModelKind) -> bool {
-    Checkpoint::open(path).is_ok_and(|file| Probe::of(&Arc::new(file)).identity().kind == kind)
-}
-
 /// Where LoRAs are looked for: the folder of LoRAs, the model's folder, and the usual folders of models.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoraPlaces<'a> {
     pub(crate) lora_dir: Option<&'a Path>,
     pub(crate) model: Option<&'a Path>,
     pub(crate) models_dir: Option<&'a Path>,
+}
+
+/// The files of the places where LoRAs are looked for.
+struct LoraFiles {
+    /// Of the folder of LoRAs and its sub-folders.
+    own: Vec<PathBuf>,
+    /// Next to the model: its folder may hold many other files, of which no sub-folder is looked at.
+    beside: Vec<PathBuf>,
+    /// Of the usual folders.
+    usual: Vec<PathBuf>,
 }
 
 impl LoraPlaces<'_> {
@@ -175,13 +230,14 @@ impl LoraPlaces<'_> {
     /// Bad input: no such LoRA, or several.
     pub(crate) fn tagged(self, Tag { name, .. }: &Tag) -> Result<PathBuf, AppError> {
         let label = format!("<lora:{name}>");
-        if let Some(path) = self.named(&label, name)? {
+        let (found, near) = self.named(&label, name)?;
+        if let Some(path) = found {
             return Ok(path);
         }
         let file = format!("{}.safetensors", plain(name));
         let folders = self.folders();
         if folders.is_empty() {
-            let message = format!("{label}: there is no folder to look for {file} in");
+            let message = format!("{label}: there is no folder to look for {file} in{near}");
             return Err(AppError::Refused { message, remedy: Remedy::LoraFolder });
         }
         let shown = |folder: &PathBuf| match folder.display().to_string() {
@@ -189,7 +245,8 @@ impl LoraPlaces<'_> {
             folder => folder,
         };
         let places = folders.iter().map(shown).collect::<Vec<_>>().join(" or ");
-        let message = format!("{label}: there is no {file} in {places}, nor in the usual folders of models");
+        let message =
+            format!("{label}: there is no {file} in {places}, nor in the usual folders of models{near}");
         Err(AppError::Refused { message, remedy: Remedy::LoraFolder })
     }
 
@@ -203,77 +260,80 @@ impl LoraPlaces<'_> {
         }
         let name = path.to_string_lossy().replace('\\', "/");
         match self.named(&name, &name)? {
-            Some(path) => Ok(path),
-            None => models::find(path, self.models_dir),
+            (Some(path), _) => Ok(path),
+            (None, near) if near.is_empty() => locate_kind(path, self.models_dir, kinds_of("lora")),
+            (None, near) => Err(models::not_found(path, &near)),
         }
     }
 
     /// The folders in which all LoRAs are: that of the job, and the model's.
     fn folders(self) -> Vec<PathBuf> {
-        // A model that is not found is an error of its own.
-        let model = self.model.map(|model| {
-            let found = locate(model, self.models_dir).unwrap_or_else(|_| model.to_owned());
-            if found.is_dir() { found } else { found.parent().map_or_else(PathBuf::new, Path::to_owned) }
-        });
-        self.lora_dir.map(Path::to_owned).into_iter().chain(model).collect()
+        self.lora_dir.map(Path::to_owned).into_iter().chain(self.model_folder()).collect()
     }
 
-    fn named(self, label: &str, name: &str) -> Result<Option<PathBuf>, AppError> {
-        let name = plain(name);
-        if let Some(folder) = self.lora_dir {
-            let files = models::files_below(folder, &["safetensors"]).unwrap_or_default();
-            if let Some(path) = one(label, name, Some(folder), files)? {
-                return Ok(Some(path));
+    /// The folder of the model, or that in which its file is.
+    fn model_folder(self) -> Option<PathBuf> {
+        self.model.map(|model| {
+            // A model that is not found is an error of its own.
+            let found = locate_kind(model, self.models_dir, &MODELS).unwrap_or_else(|_| model.to_owned());
+            if found.is_dir() { found } else { found.parent().map_or_else(PathBuf::new, Path::to_owned) }
+        })
+    }
+
+    fn files(self) -> LoraFiles {
+        let own = self.lora_dir.map(|folder| models::files_below(folder, &EXTENSIONS).unwrap_or_default());
+        let beside = self.model_folder().map(|folder| {
+            let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+            let entries = std::fs::read_dir(listed).into_iter().flatten().flatten();
+            let mut files: Vec<PathBuf> = entries
+                .map(|entry| folder.join(entry.file_name()))
+                .filter(|path| models::is_adapter(path) || (has_extension(path) && path.is_file()))
+                .collect();
+            files.sort();
+            files
+        });
+        let usual = models::search(self.models_dir).into_iter().collect();
+        LoraFiles { own: own.unwrap_or_default(), beside: beside.unwrap_or_default(), usual }
+    }
+
+    /// The file of a name, or else the names that are like it, as the end of a sentence.
+    fn named(self, label: &str, name: &str) -> Result<(Option<PathBuf>, String), AppError> {
+        let files = self.files();
+        let search = NameSearch { label, name, what: "LoRAs", kinds: kinds_of("lora"), is_strict: false };
+        // Of the usual folders, where files of all kinds are, only LoRAs are meant.
+        let strict = NameSearch { is_strict: true, ..search };
+        let places = [(&files.own, search), (&files.beside, search), (&files.usual, strict)];
+        if let Some(path) = self.lora_dir.and_then(|folder| right_in(folder, name)) {
+            return Ok((Some(path), String::new()));
+        }
+        for (files, search) in places {
+            if let Some(path) = search.among(files)? {
+                return Ok((Some(path), String::new()));
             }
         }
-        // A model's folder may hold many other files, of which no sub-folder is looked at.
-        let mut beside = self.folders().into_iter().map(|folder| folder.join(format!("{name}.safetensors")));
-        if let Some(path) = beside.find(|path| path.is_file()) {
-            return Ok(Some(path));
-        }
-        let usual = models::search(self.models_dir).into_iter().filter(|path| ends_with(path, name));
-        let usual: Vec<PathBuf> = usual.filter(|path| is_kind(path, ModelKind::Lora)).collect();
-        one(label, name, None, usual)
-    }
-}
-
-/// The name of a LoRA without the file's ending.
-fn plain(name: &str) -> &str {
-    name.strip_suffix(".safetensors").unwrap_or(name)
-}
-
-/// Whether a file's path without its ending ends with the parts of a name.
-fn ends_with(path: &Path, name: &str) -> bool {
-    path.with_extension("").ends_with(name) || path.ends_with(format!("{name}.safetensors"))
-}
-
-/// The one of some files that a name is meant for: of a folder that very path below it, or else the only one whose path
-/// ends with the name.
-fn one(
-    label: &str,
-    name: &str,
-    folder: Option<&Path>,
-    files: Vec<PathBuf>,
-) -> Result<Option<PathBuf>, AppError> {
-    let exact = folder.map(|folder| folder.join(format!("{name}.safetensors")));
-    if let Some(path) = exact.filter(|path| path.is_file()) {
-        return Ok(Some(path));
-    }
-    let mut fitting: Vec<PathBuf> = files.into_iter().filter(|path| ends_with(path, name)).collect();
-    if fitting.is_empty() {
         // The file of a sub-folder may have been moved out of it.
-        let moved = folder
-            .zip(name.rsplit_once('/'))
-            .map(|(folder, (_, stem))| folder.join(format!("{stem}.safetensors")));
-        return Ok(moved.filter(|path| path.is_file()));
+        let moved = self.lora_dir.zip(name.rsplit_once('/'));
+        if let Some(path) = moved.and_then(|(folder, (_, stem))| right_in(folder, stem)) {
+            return Ok((Some(path), String::new()));
+        }
+        for (files, _) in places {
+            if let Some(path) = strict.by_trained_name(files)? {
+                return Ok((Some(path), String::new()));
+            }
+        }
+        Ok((None, search.near(&[files.own, files.beside, files.usual].concat())))
     }
-    if fitting.len() > 1 {
-        let list: Vec<String> = fitting.iter().map(|path| path.display().to_string()).collect();
-        let line =
-            format!("{label}: several LoRAs have that name: {}; name the folder, too", list.join(", "));
-        return Err(AppError::BadInput(line));
-    }
-    Ok(fitting.pop())
+}
+
+/// The file or adapter of that very name in a folder.
+fn right_in(folder: &Path, name: &str) -> Option<PathBuf> {
+    let with_ending = EXTENSIONS.map(|ending| folder.join(format!("{}.{ending}", plain(name))));
+    let adapter = Some(folder.join(name)).filter(|path| models::is_adapter(path));
+    with_ending.into_iter().find(|path| path.is_file()).or(adapter)
+}
+
+fn has_extension(path: &Path) -> bool {
+    path.extension().and_then(|ending| ending.to_str()).is_some_and(models::is_extension)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A model written in another layout or dtype.
 
 use crate::AppError;
-use crate::addons::WeightedLora;
+use crate::addons::{LoraPlaces, WeightedLora};
 use crate::atomic_output::ModelOutput;
 use latent_diffusion::convert::{Conversion, ConvertOptions, LeftOut, OutputLayout};
 use latent_diffusion::lora::{Applied, Lora, Strength};
@@ -19,6 +19,21 @@ pub fn layout_of(output: &Path) -> OutputLayout {
         Some(extension) if extension.eq_ignore_ascii_case("gguf") => OutputLayout::Gguf,
         _ => OutputLayout::Folder,
     }
+}
+
+/// LoRAs with their files: those that are given by their names are looked for next to the model, in `models_dir` or in the usual
+/// folders.
+///
+/// # Errors
+/// Bad input: a name of no LoRA, or of several.
+pub fn locate_loras(
+    loras: &[WeightedLora],
+    model: &Path,
+    models_dir: Option<&Path>,
+) -> Result<Vec<WeightedLora>, AppError> {
+    let places = LoraPlaces { lora_dir: None, model: Some(model), models_dir };
+    let located = |lora: &WeightedLora| Ok(WeightedLora { file: places.given(&lora.file)?, ..lora.clone() });
+    loras.iter().map(located).collect()
 }
 
 /// Opens LoRAs to merge in, each with its weight.

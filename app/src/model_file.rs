@@ -3,10 +3,10 @@
 use crate::error::Remedy;
 use crate::hash::{self, BackgroundHash, HashSource};
 use crate::{AppError, models};
-use latent_diffusion::families::Sources;
+use latent_diffusion::families::{ModelKind, Sources};
 use latent_loader::{Access, Checkpoint, cached_snapshot};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A small Stable Diffusion 1.x model that draws emoji-like images of 64x64 pixels, described in `assets/MODEL_CARD.md`.
 #[cfg(feature = "demo")]
@@ -78,22 +78,26 @@ impl PartFiles {
         doubt: &mut dyn FnMut(String),
     ) -> Result<ModelFile, AppError> {
         let PartFiles { unet, vae, text_encoders, parts_from } = self;
-        let part = |path: &Path| -> Result<Checkpoint, AppError> {
-            Ok(Checkpoint::open_with(&locate(path, models_dir)?, access)?)
+        let part = |path: &Path, kind: ModelKind| -> Result<Checkpoint, AppError> {
+            Ok(Checkpoint::open_with(&locate_kind(path, models_dir, &[kind])?, access)?)
         };
-        let optional = |path: &Option<PathBuf>| path.as_deref().map(part).transpose();
+        let optional =
+            |path: &Option<PathBuf>, kind| path.as_deref().map(|path| part(path, kind)).transpose();
         let whole = open(model.or(unet.as_deref()), models_dir, access)?;
         let ModelFile { checkpoint, name, hash } = whole;
         let (model, unet) = match (model, unet) {
             (None, Some(_)) => (None, Some(checkpoint)),
-            (_, unet) => (Some(checkpoint), optional(unet)?),
+            (_, unet) => (Some(checkpoint), optional(unet, ModelKind::Unet)?),
         };
         let sources = Sources {
             model,
             unet,
-            vae: optional(vae)?,
-            text_encoders: text_encoders.iter().map(|path| part(path)).collect::<Result<_, _>>()?,
-            parts_from: optional(parts_from)?,
+            vae: optional(vae, ModelKind::Vae)?,
+            text_encoders: text_encoders
+                .iter()
+                .map(|path| part(path, ModelKind::TextEncoder))
+                .collect::<Result<_, _>>()?,
+            parts_from: optional(parts_from, ModelKind::Model)?,
         };
         let joined = sources.join()?;
         joined.doubts.iter().for_each(|line| doubt(line.to_string()));
@@ -117,7 +121,7 @@ pub fn open(path: Option<&Path>, models_dir: Option<&Path>, access: Access) -> R
             hash: BackgroundHash::of(HashSource::Bytes(demo)),
         });
     };
-    let path = &locate(path, models_dir)?;
+    let path = &locate_kind(path, models_dir, &MODELS)?;
     let checkpoint = Checkpoint::open_with(path, access)?;
     let name = models::stem(path);
     Ok(ModelFile { checkpoint, name, hash: BackgroundHash::of(HashSource::at(path.clone())) })
@@ -144,17 +148,55 @@ fn demo() -> Result<&'static [u8], AppError> {
 /// # Errors
 /// Bad input: a name of no model, or of several.
 pub fn locate(path: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
-    if !path.exists() && is_name(path) {
-        return models::find(path, models_dir);
-    }
-    Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()))
+    locate_kind(path, models_dir, &[])
 }
 
-/// Whether it is a name and not a path to a file: relative, without an extension of model files.
+/// As [`locate`]: of several of that name, the one that is of these kinds.
+pub(crate) fn locate_kind(
+    path: &Path,
+    models_dir: Option<&Path>,
+    kinds: &[ModelKind],
+) -> Result<PathBuf, AppError> {
+    if path.exists() || !is_name(path) {
+        return Ok(cached_snapshot(path).unwrap_or_else(|| path.to_owned()));
+    }
+    match models::lookup(path, models_dir, kinds)? {
+        (Some(found), _) => Ok(found),
+        // What looks like a file is not found as one.
+        (None, near) if near.is_empty() && is_file_name(path) => Ok(path.to_owned()),
+        (None, near) => Err(models::not_found(path, &near)),
+    }
+}
+
+/// The kinds of files that an option of a job means.
+pub(crate) fn kinds_of(option: &str) -> &'static [ModelKind] {
+    match option {
+        "model" | "refiner" | "parts-from" => &MODELS,
+        "unet" => &[ModelKind::Unet],
+        "vae" => &[ModelKind::Vae],
+        "text-encoder" => &[ModelKind::TextEncoder],
+        "taesd" => &[ModelKind::TinyVae],
+        "lora" => &[ModelKind::Lora],
+        "embedding" => &[ModelKind::Embedding],
+        "control-net" => &[ModelKind::ControlNet],
+        "hires-upscaler" => &[ModelKind::Upscaler],
+        _ => &[],
+    }
+}
+
+/// Kinds of files that can be the model of a job.
+pub(crate) const MODELS: [ModelKind; 2] = [ModelKind::Model, ModelKind::Unet];
+
+/// Whether it can be a name and not only a path to a file: it leads to no folder above.
 pub(crate) fn is_name(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf"];
-    !path.is_absolute()
-        && !path
-            .extension()
-            .is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().next().is_some()
+}
+
+/// Whether it has an ending of model files, of this program or of others.
+fn is_file_name(path: &Path) -> bool {
+    const OTHERS: [&str; 5] = ["ckpt", "pt", "pth", "bin", "gguf"];
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| {
+        models::is_extension(ending) || OTHERS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    })
 }

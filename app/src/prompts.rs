@@ -3,7 +3,7 @@
 use crate::AppError;
 use crate::job::Job;
 use latent_diffusion::embeddings::LearnedEmbeddings;
-use latent_diffusion::lora::{Tag, take_tags};
+use latent_diffusion::lora::{Tag, other_tags, take_tags};
 use latent_diffusion::prompt::{PromptSchedule, Wildcards, encode_bounded, subprompts};
 use latent_diffusion::tokenizer::END;
 use latent_diffusion::{Conditioning, Error, Listener, Pipeline, Settings};
@@ -17,6 +17,13 @@ const MAX_ENCODED: usize = 64;
 fn check_texts(schedule: &PromptSchedule) -> Result<(), Error> {
     let none = LearnedEmbeddings::default();
     schedule.texts().iter().try_for_each(|text| encode_bounded(text, END, &none).map(drop))
+}
+
+/// One line for each tag of another kind than LoRAs', which is left out of a prompt.
+pub(crate) fn left_out(prompt: &str) -> Vec<String> {
+    let line =
+        |tag: String| format!("{tag}: is a tag of an unknown kind and is left out; lora and lyco are known");
+    other_tags(prompt).into_iter().map(line).collect()
 }
 
 /// A prompt and its negative prompt.
@@ -86,6 +93,14 @@ impl ResolvedPrompts {
             check_texts(&PromptSchedule::of_passes(negative, first, second)?)?;
         }
         Ok(())
+    }
+
+    /// One line for each tag of another kind than LoRAs', which is left out.
+    pub(crate) fn other_tags(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.drawn.iter().flatten().flat_map(|text| left_out(text)).collect();
+        lines.sort();
+        lines.dedup();
+        lines
     }
 
     /// All different texts without LoRA tags, sorted.

@@ -68,7 +68,7 @@ impl Enlarger {
         let network = match (model, BUILT_IN) {
             (Some(path), _) if path == Path::new(LANCZOS) => None,
             (Some(path), _) if !is_built_in(path) => {
-                let path = model_file::locate(path, models_dir)?;
+                let path = model_file::locate_kind(path, models_dir, model_file::kinds_of("hires-upscaler"))?;
                 Some((UpscalerFile::open(Checkpoint::open(&path)?)?, models::stem(&path)))
             }
             (_, None) => None,
@@ -93,7 +93,8 @@ impl Enlarger {
         if !(0.0..=1.0).contains(&strength) {
             return Err(AppError::BadInput(format!("denoise strength: {strength} is not in 0 to 1")));
         }
-        let path = model.map(|path| model_file::locate(path, models_dir)).transpose()?;
+        let kinds = model_file::kinds_of("hires-upscaler");
+        let path = model.map(|path| model_file::locate_kind(path, models_dir, kinds)).transpose()?;
         let name = path.as_deref().map_or_else(|| self.name().to_owned(), |path| path.display().to_string());
         let sibling = path.as_deref().and_then(denoise_sibling);
         let Some((sibling, (file, stem))) = sibling.zip(self.network.take()) else {

@@ -8,7 +8,7 @@ use crate::interrupt;
 use crate::progress::Progress;
 use latent_app::AppError;
 use latent_app::atomic_output::ModelOutput;
-use latent_app::convert::{ConvertJob, open_loras};
+use latent_app::convert::{ConvertJob, locate_loras, open_loras};
 use latent_app::model_file::locate;
 use latent_app::text::format_bytes;
 use latent_app::threads::in_threads;
@@ -30,15 +30,16 @@ fn convert(args: &ConvertArgs, interrupted: &AtomicBool) -> Result<(), AppError>
     }
     let model = locate(&args.model, args.models_dir.as_deref())?;
     let parts = args.sources.files();
-    let loras = args.lora.iter().map(|lora| lora.file.as_path());
-    let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(loras);
+    let loras = locate_loras(&args.lora, &model, args.models_dir.as_deref())?;
+    let lora_files = loras.iter().map(|lora| lora.file.as_path());
+    let mut inputs = std::iter::once(model.as_path()).chain(parts.paths()).chain(lora_files);
     inputs.try_for_each(|input| ModelOutput::check_input(&args.output, input))?;
     let output = ModelOutput::new(&args.output, args.layout() == OutputLayout::Folder, args.force)?;
     let mut doubt = |line: String| console::hint(format_args!("latent: {}", Plain(&line)));
     let sources = parts.open(Some(&model), args.models_dir.as_deref(), Access::Read, &mut doubt)?;
     let options = ConvertOptions {
         dtype: args.dtype,
-        loras: open_loras(&args.lora)?,
+        loras: open_loras(&loras)?,
         keep_ema: args.keep_ema,
         prediction: args.prediction,
         zero_terminal_snr: args.zero_snr,

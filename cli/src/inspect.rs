@@ -6,6 +6,7 @@ use crate::json_text;
 use latent_app::AppError;
 use latent_app::hash;
 use latent_app::inspect::{ModelReport, ReportedSizes, inspect};
+use latent_app::model_file::locate;
 use latent_app::text::{format_bytes, printable};
 use latent_diffusion::families::{ComponentCheck, ComponentSummary, MisshapedTensor, ModelKind};
 use latent_diffusion::names::Named;
@@ -17,10 +18,12 @@ use std::fmt::Write as _;
 const MAX_NAMES: usize = 5;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), AppError> {
-    let mut report = inspect(&args.file)?;
+    // A file may be given by its name.
+    let file = locate(&args.file, None)?;
+    let mut report = inspect(&file)?;
     report.lists_tensors = args.tensors;
     if args.hash {
-        report.compute_hash(&args.file)?;
+        report.compute_hash(&file)?;
     }
     print(&if args.json { json_text::lines(&json!(report)) } else { text(&report) })
 }

@@ -6,7 +6,7 @@ use crate::json_text;
 use latent_app::tokens::{LoraTagReport, PromptReport, PromptTextReport, PromptToExplain, TextEncoderReport};
 use latent_app::{AppError, model_file};
 use latent_diffusion::families::Model;
-use latent_loader::Access;
+use latent_loader::{Access, Plain};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &TokensArgs) -> Result<(), AppError> {
         }
         None => None,
     };
-    let embeddings = args.words.embeddings().open(&[prompt.bare()])?;
+    let embeddings = args.words.embeddings().open(&[prompt.bare()], args.models_dir.as_deref())?;
     let report = prompt.explain(model.as_ref(), &embeddings)?;
     print(&if args.json { json_text::lines(&json!(report)) } else { text(&report) })
 }
@@ -40,6 +40,9 @@ fn text(report: &PromptReport) -> String {
             out,
             "LoRA {name:?}, weight {unet_weight} in the UNet, {text_weight} in the text encoders"
         );
+    }
+    for line in report.left_out() {
+        let _ = writeln!(out, "{}", Plain(&line));
     }
     for TextEncoderReport { width, layers, padding, .. } in &report.text_encoders {
         let _ =

@@ -19,16 +19,46 @@ fn room() -> Room {
     {
         room.file(&format!("{webui}/{name}.safetensors"), &lora);
     }
-    room.file("loras/style/deep.safetensors", &lora);
+    room.file("loras/style/deep.safetensors", &with_name(&lora, "Trained Name"));
     for name in ["topword", "neg/badword"] {
         room.file(&format!("{webui}/embeddings/{name}.safetensors"), &synthetic("ti-sd15"));
     }
     room
 }
 
+/// A file with the name that its trainer gave it in its metadata.
+fn with_name(file: &[u8], name: &str) -> Vec<u8> {
+    let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + len]).unwrap();
+    header["__metadata__"] = serde_json::json!({ "ss_output_name": name });
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + len..]].concat()
+}
+
+/// The tensors of a file whose names begin with a prefix.
+fn only(file: &[u8], prefix: &str) -> Vec<u8> {
+    let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + len]).unwrap();
+    let header = header.as_object_mut().unwrap();
+    header.retain(|name, _| name.starts_with(prefix));
+    let mut data = Vec::new();
+    for tensor in header.values_mut() {
+        let at = |i: usize| 8 + len + tensor["data_offsets"][i].as_u64().unwrap() as usize;
+        let bytes = &file[at(0)..at(1)];
+        tensor["data_offsets"] = serde_json::json!([data.len(), data.len() + bytes.len()]);
+        data.extend(bytes);
+    }
+    let header = serde_json::Value::Object(header.clone()).to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
 /// The pixels and the standard error of a drawing.
 fn draw(room: &Room, prompt: &str, args: &[&str]) -> (Vec<u8>, String) {
-    let always = ["txt2img", prompt, "-m", "tiny", "-W", "64", "-H", "64", "--steps", "1", "-s", "1"];
+    draw_with(room, prompt, &[&["-m", "tiny"], args].concat())
+}
+
+fn draw_with(room: &Room, prompt: &str, args: &[&str]) -> (Vec<u8>, String) {
+    let always = ["txt2img", prompt, "-W", "64", "-H", "64", "--steps", "1", "-s", "1"];
     let output = run(room, &[&always[..], &["-o", "out.png"], args].concat());
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{prompt:?}: {error}");
@@ -57,10 +87,14 @@ fn loras_are_found_by_name_and_by_path() {
         ("a fox<lora:style/deep:1>", &lora_dir),
         (r"a fox<lora:style\deep>", &lora_dir),
         ("a fox<lora:deep.safetensors:1>", &lora_dir),
+        ("a fox<lora:DEEP:1>", &lora_dir),
+        ("a fox<lora:Style/deep:1>", &lora_dir),
+        ("a fox<lora:Trained Name:1>", &lora_dir),
         ("a fox<lora:mine:1>", &[]),
         ("a fox<lora:a/twin:1>", &[]),
         ("a fox<lora:beside:1>", &[]),
         ("a fox", &["--lora", "mine"]),
+        ("a fox", &["--lora", "MINE.safetensors:1"]),
         ("a fox", &["--lora", "b/twin:1"]),
         ("a fox", &["--lora", "deep", "--lora-dir", "loras"]),
     ] {
@@ -75,8 +109,38 @@ fn loras_are_found_by_name_and_by_path() {
     refuses(&room, "x", &["--lora", "twin"], &["several LoRAs", "a/twin.safetensors", "b/twin.safetensors"]);
     refuses(&room, "x<lora:none:1>", &[], &["there is no none.safetensors", "--lora-dir"]);
     refuses(&room, "x", &["--lora", "none"], &["none: no such file"]);
+    refuses(&room, "x<lora:mime:1>", &[], &["there is no mime.safetensors", "names like it: mine"]);
+    refuses(&room, "x", &["--lora", "mime.safetensors"], &["no such file", "names like it: mine"]);
     // A model of that name is not a LoRA.
     refuses(&room, "x<lora:tiny:1>", &["--lora-dir", "loras"], &["tiny.safetensors", "is not a LoRA"]);
+}
+
+#[test]
+fn models_and_their_parts_are_found_by_name() {
+    let room = room();
+    let webui = "home/stable-diffusion-webui/models";
+    for folder in ["VAE", "ControlNet", "Stable-diffusion/sub"] {
+        std::fs::create_dir_all(room.path(&format!("{webui}/{folder}"))).unwrap();
+    }
+    let (want, _) = draw(&room, "a fox", &[]);
+    // A VAE, a ControlNet and a LoRA have the model's name too, and each is found for what it is.
+    room.file(&format!("{webui}/VAE/Twice.safetensors"), &only(&synthetic("sd15"), "first_stage_model."));
+    room.file(&format!("{webui}/Lora/twice.safetensors"), &synthetic("lora-sd15-kohya"));
+    room.file(&format!("{webui}/Stable-diffusion/sub/Twice.safetensors"), &synthetic("sd15"));
+    for model in ["TINY", "tiny.safetensors", "Stable-diffusion/tiny", "Twice", "sub/Twice", "sub/twice"] {
+        assert_eq!(draw_with(&room, "a fox", &["-m", model]).0, want, "{model}");
+    }
+    let by_path = format!("{webui}/VAE/Twice.safetensors");
+    let (with_vae, _) = draw(&room, "a fox", &["--vae", &by_path]);
+    assert_eq!(draw(&room, "a fox", &["--vae", "Twice"]).0, with_vae);
+    let refused = |model: &str, parts: &[&str]| {
+        let output = run(&room, &["txt2img", "x", "-m", model, "--steps", "1"]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    };
+    refused("twin", &["twin: several models", "a/twin.safetensors", "b/twin.safetensors"]);
+    refused("tine", &["tine: no such file", "names like it: tiny"]);
 }
 
 #[test]
@@ -99,6 +163,16 @@ fn textual_inversions_are_found_by_name() {
         let shown = String::from_utf8(again.stdout).unwrap() + &String::from_utf8(again.stderr).unwrap();
         assert!(shown.contains("out.png has the same pixels"), "{prompt} {args:?}: {shown}");
     }
+    for (prompt, args) in [
+        ("a embedding:neg/badword", &["--embd-dir", folder][..]),
+        (r"a embedding:neg\badword.safetensors", &["--embd-dir", folder]),
+        ("a topword", &["--embedding", "TopWord"]),
+    ] {
+        let (pixels, told) = draw(&room, prompt, args);
+        assert!(pixels == by_file, "{prompt} {args:?}: {told}");
+    }
+    let (_, told) = draw(&room, "a embedding:topwort", &["--embd-dir", folder]);
+    assert!(told.contains("drawn as words; names like it: topword"), "{told}");
     let (_, told) = draw(&room, "a embedding:nothere, (embedding:topword:1.2)", &[]);
     assert!(told.contains("embedding:nothere: there is no such textual inversion"), "{told}");
     assert!(!told.contains("embedding:topword: there is no"), "{told}");

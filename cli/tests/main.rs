@@ -25,6 +25,7 @@ mod inspect;
 mod inspect_manifests;
 mod killed;
 mod lora;
+mod lora_forms;
 mod metadata;
 mod models;
 mod not_finite;

@@ -1,6 +1,6 @@
 //! LoRA files: what each kind adds, what leaves no trace, and what is refused.
 
-use crate::made::{Entry, file};
+use crate::made::{Entry, file, file_of, file_with};
 use latent_diffusion::loader::{Checkpoint, DType, RawTensor, Weights};
 use latent_diffusion::lora::{Lora, Merge, take_tags};
 use latent_diffusion::{Pipeline, Settings};
@@ -27,7 +27,10 @@ fn numbers(n: usize) -> Vec<f32> {
 
 /// What a file adds to a weight of the model, at weight 1.
 fn change(tensors: &[Entry<'_>], name: &str) -> Vec<f32> {
-    let lora = Lora::open(file("lora", tensors)).unwrap();
+    change_of(Lora::open(file("lora", tensors)).unwrap(), name)
+}
+
+fn change_of(lora: Lora, name: &str) -> Vec<f32> {
     let weights = model();
     let (merge, applied) = Merge::new(&[(Arc::new(lora), 1.0)], &weights, "small").unwrap();
     assert_eq!((applied[0].applied, applied[0].unmatched.len()), (1, 0));
@@ -63,6 +66,14 @@ fn every_name_of_a_linear_layer_is_found() {
         ("unet.down_blocks.0.attentions.0.attn2.to_k", ["lora_B.weight", "lora_A.weight"]),
         ("base_model.model.down_blocks.0.attentions.0.attn2.to_k", ["lora_B.weight", "lora_A.weight"]),
         ("unet.down_blocks.0.attentions.0.attn2.to_k", ["lora.up.weight", "lora.down.weight"]),
+        ("unet.down_blocks.0.attentions.0.attn2.to_k", ["lora_B.default.weight", "lora_A.default.weight"]),
+        ("unet.down_blocks.0.attentions.0.attn2.to_k", ["lora_B.my_style.weight", "lora_A.my_style.weight"]),
+        ("unet.down_blocks.0.attentions.0.attn2.to_k", ["lora_B", "lora_A"]),
+        ("down_blocks.0.attentions.0.attn2.to_k", ["lora_B.weight", "lora_A.weight"]),
+        ("diffusion_model.input_blocks.1.1.attn2.to_k", ["lora_up.weight", "lora_down.weight"]),
+        ("diffusion_model.down_blocks.0.attentions.0.attn2.to_k", ["lora_B.weight", "lora_A.weight"]),
+        ("model.diffusion_model.input_blocks.1.1.attn2.to_k", ["lora_B.weight", "lora_A.weight"]),
+        ("lycoris_down_blocks_0_attentions_0_attn2_to_k", ["lora_up.weight", "lora_down.weight"]),
     ] {
         let [u, d] = ends.map(|end| format!("{module}.{end}"));
         assert_eq!(
@@ -75,9 +86,18 @@ fn every_name_of_a_linear_layer_is_found() {
     let [u, d] = ["up", "down"].map(|end| format!("{old}.{end}.weight"));
     assert_eq!(change(&[(&u, &[4, 2], up.clone()), (&d, &[2, 6], down.clone())], LINEAR), expected);
     let text = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.weight";
-    for module in ["lora_te_text_model", "lora_te1_text_model"] {
-        let [u, d] =
-            ["up", "down"].map(|end| format!("{module}_encoder_layers_0_self_attn_q_proj.lora_{end}.weight"));
+    let dotted = "encoder.layers.0.self_attn.q_proj";
+    let flat = dotted.replace('.', "_");
+    for module in [
+        format!("lora_te_text_model_{flat}"),
+        format!("lora_te1_text_model_{flat}"),
+        format!("text_encoder.text_model.{dotted}"),
+        format!("text_encoders.clip_l.transformer.text_model.{dotted}"),
+        format!("clip_l.transformer.text_model.{dotted}"),
+        format!("conditioner.embedders.0.transformer.text_model.{dotted}"),
+        format!("base_model.model.text_model.{dotted}"),
+    ] {
+        let [u, d] = ["up", "down"].map(|end| format!("{module}.lora_{end}.weight"));
         assert_eq!(change(&[(&u, &[4, 2], up.clone()), (&d, &[2, 6], down.clone())], text), expected);
     }
 }
@@ -89,6 +109,124 @@ fn alpha_is_divided_by_the_rank() {
         [(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12)), (&a, &[], vec![1.0])];
     let expected: Vec<f32> = product(&numbers(8), &numbers(12), 2).iter().map(|v| v / 2.0).collect();
     assert_eq!(change(&tensors, LINEAR), expected);
+}
+
+/// A file of a rank of 2 for the linear layer, with metadata.
+fn with_metadata(module: &str, metadata: &[(&str, &str)]) -> Vec<f32> {
+    let [u, d] = ["lora_B.weight", "lora_A.weight"].map(|end| format!("{module}.{end}"));
+    let entries: [Entry<'_>; 2] = [(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12))];
+    change_of(Lora::open(file_with("lora", &entries, metadata)).unwrap(), LINEAR)
+}
+
+#[test]
+fn alpha_is_a_number_of_any_dtype() {
+    let [u, d, a] = ["lora_up.weight", "lora_down.weight", "alpha"].map(|end| format!("{KEY}.{end}"));
+    let expected: Vec<f32> = product(&numbers(8), &numbers(12), 2).iter().map(|v| v * 2.0).collect();
+    for (dtype, bytes) in [
+        ("I64", 4i64.to_le_bytes().to_vec()),
+        ("I32", 4i32.to_le_bytes().to_vec()),
+        ("U8", vec![4]),
+        ("F64", 4f64.to_le_bytes().to_vec()),
+        ("F16", vec![0, 0x44]),
+        ("BF16", vec![0x80, 0x40]),
+    ] {
+        for shape in [&[][..], &[1], &[1, 1]] {
+            let entries: [Entry<'_>; 2] = [(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12))];
+            let more = [(a.as_str(), dtype, shape, bytes.clone())];
+            let lora = Lora::open(file_of("lora", &entries, &more, &[])).unwrap();
+            assert_eq!(change_of(lora, LINEAR), expected, "{dtype} {shape:?}");
+        }
+    }
+    let entries: [Entry<'_>; 2] = [(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12))];
+    let complex = [(a.as_str(), "C64", &[][..], vec![0; 8])];
+    let line = Lora::open(file_of("lora", &entries, &complex, &[])).unwrap_err().to_string();
+    assert!(line.contains("alpha is of the dtype C64"), "{line}");
+}
+
+#[test]
+fn alpha_stands_in_the_metadata() {
+    let plain = product(&numbers(8), &numbers(12), 2);
+    let times = |factor: f32| plain.iter().map(|v| v * factor).collect::<Vec<_>>();
+    let unet = "unet.down_blocks.0.attentions.0.attn2.to_k";
+    let diffusers = |json: &str| with_metadata(unet, &[("lora_adapter_metadata", json)]);
+    assert_eq!(diffusers(r#"{"unet.r": 2, "unet.lora_alpha": 4}"#), times(2.0));
+    assert_eq!(diffusers(r#"{"r": 2, "lora_alpha": 4}"#), times(2.0));
+    assert_eq!(diffusers(r#"{"unet.r": 2, "unet.lora_alpha": 4, "unet.use_rslora": true}"#), {
+        let factor = 4.0 / 2f32.sqrt();
+        times(factor)
+    });
+    let pattern = |name: &str| {
+        diffusers(&format!(r#"{{"unet.lora_alpha": 4, "unet.alpha_pattern": {{"{name}": 1, "x": 8}}}}"#))
+    };
+    assert_eq!(pattern("to_k"), times(0.5));
+    assert_eq!(pattern("attentions.0.attn2.to_k"), times(0.5));
+    assert_eq!(pattern(r"down_blocks\\.\\d+\\..*to_[kv]"), times(0.5));
+    assert_eq!(pattern("not_to_k"), times(2.0));
+    // Of another component, nothing is said of this one.
+    assert_eq!(diffusers(r#"{"text_encoder.lora_alpha": 4}"#), plain);
+    // kohya's.
+    let kohya = |metadata: &[(&str, &str)]| with_metadata(KEY, metadata);
+    assert_eq!(kohya(&[("ss_network_alpha", "1.0"), ("ss_network_dim", "2")]), times(0.5));
+    assert_eq!(kohya(&[("ss_network_alpha", "None")]), plain);
+    // An alpha beside the factors counts more, for all layers.
+    let [u, d, a] = ["lora_up.weight", "lora_down.weight", "alpha"].map(|end| format!("{KEY}.{end}"));
+    let entries: [Entry<'_>; 3] =
+        [(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12)), (&a, &[], vec![2.0])];
+    let metadata = [("ss_network_alpha", "1"), ("lora_adapter_metadata", r#"{"lora_alpha": 8}"#)];
+    assert_eq!(change_of(Lora::open(file_with("lora", &entries, &metadata)).unwrap(), LINEAR), plain);
+    for bad in [r#"{"#, "[1]", r#"{"lora_alpha": 1e30}"#, r#"{"alpha_pattern": {"(": 1}}"#] {
+        let file = file_with("bad", &entries, &[("lora_adapter_metadata", bad)]);
+        assert!(Lora::open(file).unwrap_err().to_string().starts_with("bad: "), "{bad}");
+    }
+}
+
+#[test]
+fn a_bias_of_a_factor_is_scaled_as_the_product() {
+    let [u, d, b] = ["lora_B.weight", "lora_A.weight", "lora_B.bias"]
+        .map(|end| format!("unet.down_blocks.0.resnets.0.conv1.{end}"));
+    let entries: [Entry<'_>; 3] =
+        [(&u, &[2, 2, 1, 1], numbers(4)), (&d, &[2, 3, 3, 3], numbers(54)), (&b, &[2], numbers(2))];
+    let metadata = [("lora_adapter_metadata", r#"{"unet.lora_alpha": 4}"#)];
+    let lora = Arc::new(Lora::open(file_with("lora", &entries, &metadata)).unwrap());
+    let bias = "unet.down_blocks.0.resnets.0.conv1.bias";
+    let tensors: [Entry<'_>; 2] = [(CONV, &[2, 3, 3, 3], vec![0.0; 54]), (bias, &[2], vec![1.0; 2])];
+    let weights = Weights::new(Arc::new(file("model", &tensors)));
+    let (merge, applied) = Merge::new(&[(lora, 0.5)], &weights, "small").unwrap();
+    assert_eq!(applied[0].applied, 2);
+    let merged = merge.apply(bias, weights.get(bias, &[2]).unwrap()).unwrap().to_f32().unwrap();
+    assert_eq!(merged, numbers(2).iter().map(|v| 1.0 + v).collect::<Vec<_>>());
+}
+
+#[test]
+fn part_of_the_rank_is_used() {
+    let [u, d] = ["up", "down"].map(|end| format!("{KEY}.lora_{end}.weight"));
+    let lora = file("lora", &[(&u, &[4, 2], numbers(8)), (&d, &[2, 6], numbers(12))]);
+    let lora = Arc::new(Lora::open(lora).unwrap());
+    let tag = take_tags("<lora:a:1:1:1>").unwrap().1.remove(0);
+    let weights = model();
+    let (merge, _) = Merge::new(&[(lora, tag.strength())], &weights, "small").unwrap();
+    let merged = merge.apply(LINEAR, weights.get(LINEAR, &[4, 6]).unwrap()).unwrap().to_f32().unwrap();
+    let first: Vec<f32> = numbers(8).chunks(2).map(|row| row[0]).collect();
+    assert_eq!(merged, product(&first, &numbers(6), 1));
+}
+
+#[test]
+fn a_text_projection_is_changed_in_either_layout() {
+    let (up, down) = (numbers(8), numbers(12));
+    let change = product(&up, &down, 2);
+    for module in ["lora_te2_text_projection", "text_encoders.clip_g.transformer.text_projection"] {
+        let [u, d] = ["up", "down"].map(|end| format!("{module}.lora_{end}.weight"));
+        let entries: [Entry<'_>; 2] = [(&u, &[4, 2], up.clone()), (&d, &[2, 6], down.clone())];
+        for (name, shape) in [("text_projection.weight", [4, 6]), ("text_projection", [6, 4])] {
+            let name = format!("text_encoder_2.{name}");
+            let weights = Weights::new(Arc::new(file("model", &[(&name, &shape, vec![0.0; 24])])));
+            let lora = Arc::new(Lora::open(file("lora", &entries)).unwrap());
+            let (merge, _) = Merge::new(&[(lora, 1.0)], &weights, "small").unwrap();
+            let merged = merge.apply(&name, weights.get(&name, &shape).unwrap()).unwrap().to_f32().unwrap();
+            let at = |i: usize| if shape[0] == 4 { change[i] } else { change[i % 4 * 6 + i / 4] };
+            assert_eq!(merged, (0..24).map(at).collect::<Vec<_>>(), "{module} {name}");
+        }
+    }
 }
 
 #[test]
@@ -166,7 +304,7 @@ fn missing_pair() {
     let [u, d] = ["up", "down"].map(|end| format!("{KEY}.lora_{end}.weight"));
     assert!(error(&[(&u, &[4, 2], numbers(8))]).contains("has no partner"));
     assert!(error(&[(&d, &[2, 6], numbers(12))]).contains("has no partner"));
-    assert!(error(&[(&format!("{KEY}.alpha"), &[], vec![1.0])]).contains("no factors"));
+    assert!(error(&[(&format!("{KEY}.alpha"), &[], vec![1.0])]).contains("and no factors"));
     assert!(error(&[(&format!("{KEY}.lokr_w1"), &[2, 2], numbers(4))]).contains("LoKr"));
 }
 
@@ -195,6 +333,24 @@ fn another_family_is_named() {
         "{line}"
     );
     assert!(error(&[("x", &[1], vec![0.0])]).contains("is not a LoRA"));
+    for (tensor, said) in [
+        ("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight", "Flux"),
+        ("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", "Flux"),
+        ("diffusion_model.joint_blocks.0.x_block.attn.qkv.lora_A.weight", "Stable Diffusion 3"),
+        ("transformer.transformer_blocks.0.attn.to_q.lora_A.weight", "transformer"),
+        ("diffusion_model.layers.0.attention.qkv.lora_A.weight", "Z-Image"),
+    ] {
+        let other = tensor.replace("lora_A", "lora_B").replace("lora_down", "lora_up");
+        let line = error(&[(tensor, &[1, 6], vec![0.0; 6]), (&other, &[4, 1], vec![0.0; 4])]);
+        assert!(line.contains("is a LoRA for") && line.contains(said), "{line}");
+    }
+    for (tensor, said) in [
+        ("lora_controlnet", "a Control-LoRA"),
+        ("id_encoder.visual_projection.weight", "a PhotoMaker file"),
+        ("base_model.model.down_blocks.0.x.oft_R.weight", "adapter of PEFT"),
+    ] {
+        assert!(error(&[(tensor, &[1, 1], vec![0.0])]).contains(said), "{tensor}");
+    }
     let line = error(&[("lora_unet_x.diff", &[1, 1], vec![0.0])]);
     assert!(line.contains("none of its 1 layers"), "{line}");
 }
@@ -213,9 +369,15 @@ fn tags_leave_the_prompt() {
         tags.iter().map(|t| (t.name.as_str(), t.weight)).collect::<Vec<_>>(),
         [("b", 0.5), ("c", 1.0)]
     );
-    for bad in
-        ["<lora:/abs>", "<lora:../x:1>", "<lora:a:NaN>", "<lora:a:b>", "<lora:", "<lora:>", "<lora:a:1:2:3>"]
-    {
+    for bad in [
+        "<lora:/abs>",
+        "<lora:../x:1>",
+        "<lora:a:NaN>",
+        "<lora:a:b>",
+        "<lora:",
+        "<lora:>",
+        "<lora:a:1:2:3:4>",
+    ] {
         assert!(take_tags(bad).is_err(), "{bad}");
     }
     assert!(take_tags(&"<lora:".repeat(100_000)).is_err());

@@ -4,7 +4,7 @@ use crate::made::{self, Entry, file};
 use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::families::Model;
 use latent_diffusion::loader::{Checkpoint, Weights};
-use latent_diffusion::lora::{Lora, Merge, Strength, Summary, take_tags};
+use latent_diffusion::lora::{Lora, Merge, Strength, Summary};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ fn text_and_image_have_a_strength_each() {
         ("lora_te2_text_model_encoder_layers_0_self_attn_q_proj.diff_b", &[4], numbers(4, 7)),
     ];
     let weights = model();
-    let strength = Strength { unet: 0.5, text: 0.0 };
+    let strength = Strength { text: 0.0, ..Strength::from(0.5) };
     let (merge, _) = Merge::new(&[(lora(&entries), strength)], &weights, "small").unwrap();
     let get = |name: &str| {
         let raw = weights.get(name, weights.shape(name).unwrap()).unwrap();
@@ -177,17 +177,6 @@ fn text_and_image_have_a_strength_each() {
     };
     assert_eq!(get(&text), before(&text));
     assert_eq!(get(&unet), sum(&before(&unet), &numbers(6, 7), 0.5));
-    let tags = |prompt: &str| {
-        take_tags(prompt).unwrap().1.iter().map(|t| (t.weight, t.text_weight)).collect::<Vec<_>>()
-    };
-    assert_eq!(tags("<lora:a:0.5:1><lora:b:0.5><lora:c>"), [(0.5, 1.0), (0.5, 0.5), (1.0, 1.0)]);
-    assert_eq!(
-        tags("<lora:a:te=0.5:unet=2><lora:b:1:te=0><lora:c:te=3>"),
-        [(2.0, 0.5), (1.0, 0.0), (3.0, 3.0)]
-    );
-    for bad in ["<lora:a:1:unet=1>", "<lora:a:x=1>", "<lora:a:1:2:3>"] {
-        assert!(take_tags(bad).is_err(), "{bad}");
-    }
 }
 
 #[test]

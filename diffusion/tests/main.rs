@@ -17,6 +17,7 @@ mod gpu_faults;
 mod loading;
 mod lora;
 mod lora_kinds;
+mod lora_merge;
 mod masks;
 mod prompts;
 mod synthetic;

@@ -50,6 +50,22 @@ const ROLES: [&str; 24] = [
     "lokr_w2_a",
     "lokr_w2_b",
 ];
+/// Roles of rotations and of GLoRA, with those that go with them.
+const MORE_ROLES: [&str; 13] = [
+    "oft_blocks",
+    "oft_diag",
+    "rescale",
+    "a1.weight",
+    "a2.weight",
+    "b1.weight",
+    "b2.weight",
+    "bm.weight",
+    "alpha",
+    "dora_scale",
+    "lora_B.bias",
+    "lora_A.default.weight",
+    "lora_B.default.weight",
+];
 const DIMS: [usize; 8] = [1, 2, 3, 4, 6, 0, 54, 5];
 /// Most values of a tensor.
 const MOST_ELEMENTS: usize = 1024;
@@ -60,7 +76,8 @@ pub fn run(data: &[u8]) {
     let mut input = FuzzInput(data);
     let how = input.byte();
     let weight = input.one_of(&WEIGHTS);
-    let bytes = if how % 8 == 0 { file(input.0, &[0x3c; 64]) } else { plan(&mut input) };
+    let roles: &[&'static str] = if how < 0x80 { &ROLES } else { &MORE_ROLES };
+    let bytes = if how % 8 == 0 { file(input.0, &[0x3c; 64]) } else { plan(&mut input, roles) };
     let Ok(checkpoint) = Checkpoint::from_bytes("fuzz", bytes.clone()) else { return };
     if let Err(error) = merge(checkpoint, weight) {
         assert_one_line(&error);
@@ -73,10 +90,10 @@ pub fn run(data: &[u8]) {
 }
 
 /// A file of tensors with the names of LoRAs and small shapes.
-fn plan(input: &mut FuzzInput<'_>) -> Vec<u8> {
+fn plan(input: &mut FuzzInput<'_>, roles: &[&'static str]) -> Vec<u8> {
     let (mut header, mut values) = (String::from("{"), Vec::new());
     for index in 0..input.below(9) {
-        let (module, role) = (input.one_of(&MODULES), input.one_of(&ROLES));
+        let (module, role) = (input.one_of(&MODULES), input.one_of(roles));
         let mut shape: Vec<usize> = (0..input.below(5)).map(|_| input.one_of(&DIMS)).collect();
         while shape.iter().product::<usize>() > MOST_ELEMENTS {
             shape.pop();

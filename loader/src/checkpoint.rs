@@ -1,5 +1,6 @@
 //! An opened checkpoint: its tensors by name, whatever files they are in.
 
+use crate::adapter;
 use crate::byte_source::{ByteSource, cannot};
 use crate::files::CheckpointFiles;
 use crate::finite::find_non_finite;
@@ -65,7 +66,10 @@ impl Checkpoint {
             let (layout, files) = folder::open(path, access, links)?;
             return Ok(Checkpoint::new(label, layout, files));
         }
-        Checkpoint::single(ByteSource::open(path, label)?, access)
+        let mut checkpoint = Checkpoint::single(ByteSource::open(path, label)?, access)?;
+        let config = adapter::config_beside(path)?;
+        checkpoint.files.configs.extend(config.map(|config| (adapter::CONFIG.to_owned(), config)));
+        Ok(checkpoint)
     }
 
     /// Opens a safetensors file that is in memory, for example one built into a program. It is checked as strictly as
@@ -217,8 +221,8 @@ impl Checkpoint {
     }
 
     /// The configuration of a component of a folder: its `config.json`, or the `scheduler_config.json` of `scheduler`.
-    /// `model_index` is the folder's own list of components; the configuration of a component's own folder has an empty name.
-    /// `None` in a single file.
+    /// `model_index` is the folder's own list of components; the configuration of a component's own folder has an empty name,
+    /// that of a PEFT adapter, in a folder or beside its file, the name `adapter_config`. `None` in other single files.
     #[must_use]
     pub fn config(&self, component: &str) -> Option<&Config> {
         self.files.configs.get(component)

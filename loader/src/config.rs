@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A configuration: a JSON object, with access by type.
 ///
-/// What parses and writes the JSON is not part of this interface.
+/// Which library parses and writes the JSON is not part of this interface.
 ///
 /// ```
 /// use latent_loader::{Config, ConfigValue};
@@ -26,7 +26,10 @@ pub struct Config(Map<String, Value>);
 
 impl Config {
     /// Reads a JSON object. The error says what the bytes are instead.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Config, String> {
+    ///
+    /// # Errors
+    /// One line: what is wrong with the JSON.
+    pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(map)) => Ok(Config(map)),
             Ok(_) => Err("is not a configuration: it is not a JSON table".to_owned()),
@@ -66,6 +69,12 @@ impl Config {
     #[must_use]
     pub fn get_u64(&self, key: &str) -> Option<u64> {
         self.0.get(key)?.as_u64()
+    }
+
+    /// The numbers of the table under a key, by their own keys; empty if there is no table.
+    pub fn numbers(&self, key: &str) -> impl Iterator<Item = (&str, f64)> {
+        let table = self.0.get(key).and_then(Value::as_object).into_iter().flatten();
+        table.filter_map(|(key, value)| Some((key.as_str(), value.as_f64()?)))
     }
 
     /// Whether a key has a list with an element that is not `null`: a component of `model_index.json` that is there, as in
@@ -165,6 +174,9 @@ mod tests {
         assert_eq!(config.keys().collect::<String>(), "abcdef");
         assert!(config.lists_component("f") && !config.lists_component("e") && !config.lists_component("a"));
         assert_eq!(Config::parse(b"[1]").unwrap_err(), "is not a configuration: it is not a JSON table");
+        let tables = Config::parse(br#"{"p": {"b": 2, "a": 0.5, "c": "x"}}"#).unwrap();
+        assert_eq!(tables.numbers("p").collect::<Vec<_>>(), [("a", 0.5), ("b", 2.0)]);
+        assert_eq!(tables.numbers("q").count(), 0);
         assert!(Config::parse(b"{").unwrap_err().starts_with("is not valid JSON: EOF"));
     }
 

@@ -8,8 +8,10 @@
 //! its weights twice, the exact ones are taken and not those that were rounded; where it has one variant alone, that is
 //! taken, whatever the other components have. Sub-folders that hold neither (tokenizer, scheduler) carry no tensors.
 //!
-//! A folder with a configuration and weights right in it is one component. Its tensors are named as in the file.
+//! A folder with a configuration and weights right in it is one component. Its tensors are named as in the file. So is a folder
+//! with the two files of a PEFT adapter.
 
+use crate::adapter;
 use crate::byte_source::{ByteSource, cannot};
 use crate::files::CheckpointFiles;
 use crate::limits::{MAX_COMPONENTS, MAX_CONFIG_BYTES, MAX_HEADER_BYTES, MAX_SHARDS, MAX_TENSORS};
@@ -81,6 +83,12 @@ struct FolderReader<'a> {
 impl FolderReader<'_> {
     /// Adds every component, or the one that the folder is.
     fn all(&self, files: &mut CheckpointFiles) -> Result<CheckpointLayout, LoadError> {
+        if let Some([_, weights]) = adapter::files_of(self.folder) {
+            let config = self.config(self.folder, adapter::CONFIG_FILE)?;
+            files.add(self.source(&weights)?, "")?;
+            files.configs.extend(config.map(|config| (adapter::CONFIG.to_owned(), config)));
+            return Ok(CheckpointLayout::ComponentFolder);
+        }
         let index = self.config(self.folder, "model_index.json")?;
         if index.is_none()
             && candidates(self.folder).any(|(path, _)| is_there(&path))

@@ -3,7 +3,7 @@
 //!
 //! These layouts are read: one `.safetensors` or `.gguf` file, told by its contents; a *diffusers folder*, in which each component of a model
 //! (`unet`, `vae`, `text_encoder`, …) has a sub-folder with a `config.json` and one or several files of weights; the
-//! folder of one such component; and a model's folder in the Hugging Face cache. [`Checkpoint::joined`] makes one
+//! folder of one such component, or of a PEFT adapter; and a model's folder in the Hugging Face cache. [`Checkpoint::joined`] makes one
 //! checkpoint of parts of several.
 //!
 //! A checkpoint is a download from a stranger. Therefore:
@@ -53,6 +53,7 @@
 
 #![deny(unsafe_code)]
 
+mod adapter;
 pub mod block_storage;
 mod block_table;
 mod byte_source;

@@ -35,6 +35,27 @@ impl RawTensor {
         }
     }
 
+    /// The only value of a tensor of one value, of any dtype of plain numbers; `None` for several values and for other dtypes.
+    #[must_use]
+    pub fn to_number(&self) -> Option<f64> {
+        if self.shape.iter().product::<usize>() != 1 {
+            return None;
+        }
+        let bytes = &self.data[..];
+        Some(match self.dtype {
+            DType::F64 => f64::from_le_bytes(bytes.try_into().ok()?),
+            DType::I64 => i64::from_le_bytes(bytes.try_into().ok()?) as f64,
+            DType::U64 => u64::from_le_bytes(bytes.try_into().ok()?) as f64,
+            DType::I32 => i32::from_le_bytes(bytes.try_into().ok()?).into(),
+            DType::U32 => u32::from_le_bytes(bytes.try_into().ok()?).into(),
+            DType::I16 => i16::from_le_bytes(bytes.try_into().ok()?).into(),
+            DType::U16 => u16::from_le_bytes(bytes.try_into().ok()?).into(),
+            DType::I8 => i8::from_le_bytes(bytes.try_into().ok()?).into(),
+            DType::U8 | DType::Bool => bytes.first().copied()?.into(),
+            _ => self.to_f32().ok()?.first().copied()?.into(),
+        })
+    }
+
     /// Values of 16 bits, converted a part at a time.
     fn halves<H: From16>(&self, convert: impl Fn(&[H], &mut [f32])) -> Vec<f32> {
         let bits = self.data.as_chunks::<2>().0;
@@ -110,6 +131,18 @@ mod tests {
         });
         assert_eq!(tensor.to_f32().unwrap(), exact.collect::<Vec<_>>());
         assert_eq!(tensor.to_f32().unwrap()[1], 0.5);
+    }
+
+    #[test]
+    fn a_single_number_has_any_dtype() {
+        let number = |dtype, data: &[u8]| raw(dtype, data.to_vec()).to_number();
+        assert_eq!(number(DType::I64, &4i64.to_le_bytes()), Some(4.0));
+        assert_eq!(number(DType::I32, &(-4i32).to_le_bytes()), Some(-4.0));
+        assert_eq!(number(DType::U8, &[200]), Some(200.0));
+        assert_eq!(number(DType::F64, &0.5f64.to_le_bytes()), Some(0.5));
+        assert_eq!(number(DType::F16, &[0, 0x44]), Some(4.0));
+        assert_eq!(number(DType::BF16, &[0x80, 0x40]), Some(4.0));
+        assert_eq!((number(DType::F16, &[0; 4]), number(DType::C64, &[0; 8])), (None, None));
     }
 
     #[test]

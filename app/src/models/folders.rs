@@ -33,23 +33,23 @@ const MAX_DEPTH: usize = 4;
 /// Maximum number of entries of folders that are looked at, so that the search of a wrong folder ends.
 const MAX_ENTRIES: usize = 20_000;
 
-/// Extensions of files of weights: safetensors, GGUF, and the pickles of PyTorch.
-pub const WEIGHT_EXTENSIONS: [&str; 6] = ["safetensors", "gguf", "ckpt", "pt", "pth", "bin"];
+/// Endings of files of weights: safetensors, GGUF, and the pickles of PyTorch.
+pub(crate) const EXTENSIONS: [&str; 6] = ["safetensors", "gguf", "ckpt", "pt", "pth", "bin"];
 /// Those of pickles.
-const PICKLE_EXTENSIONS: &[&str] = WEIGHT_EXTENSIONS.split_at(2).1;
+const PICKLE_EXTENSIONS: &[&str] = EXTENSIONS.split_at(2).1;
 
-/// Whether a file has one of these extensions.
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let is_known = |own: &std::ffi::OsStr| extensions.iter().any(|known| own.eq_ignore_ascii_case(known));
-    path.extension().is_some_and(is_known)
+/// Whether it is the ending of model files, without the dot.
+pub(crate) fn is_extension(ending: &str) -> bool {
+    EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Files without the pickles that lie beside a safetensors file of the same name, which is the same model.
 #[must_use]
 pub fn without_twins(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     let is_twin = |path: &PathBuf| {
-        let other = path.with_extension(WEIGHT_EXTENSIONS[0]);
-        has_extension(path, PICKLE_EXTENSIONS) && paths.contains(&other)
+        let ending = path.extension().and_then(|own| own.to_str()).unwrap_or_default();
+        let is_pickle = PICKLE_EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known));
+        is_pickle && paths.contains(&path.with_extension(EXTENSIONS[0]))
     };
     paths.iter().filter(|path| !is_twin(path)).cloned().collect()
 }
@@ -85,7 +85,8 @@ pub fn search(models_dir: Option<&Path>) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The files below a folder with one of these endings, sorted; as many levels and entries as a search looks at.
+/// The files below a folder with one of these endings and the folders of PEFT adapters, sorted; as many levels and entries as a
+/// search looks at.
 ///
 /// # Errors
 /// A folder that cannot be listed. Sub-folders that cannot be listed are passed over.
@@ -105,7 +106,9 @@ pub(crate) fn files_below(folder: &Path, extensions: &[&str]) -> std::io::Result
             if left == 0 {
                 break;
             }
-            if path.is_dir() {
+            if is_adapter(&path) {
+                files.push(path);
+            } else if path.is_dir() {
                 folders.extend(depth.checked_sub(1).map(|depth| (path, depth)));
             } else if is_known(&path) && path.is_file() {
                 files.push(path);
@@ -137,7 +140,14 @@ pub fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Whether a folder is a model, or one component in a folder of its own.
+/// Whether a folder is a PEFT adapter, which is opened as one.
+pub(crate) fn is_adapter(folder: &Path) -> bool {
+    let has_weights =
+        || EXTENSIONS.iter().any(|ending| folder.join(format!("adapter_model.{ending}")).is_file());
+    folder.join("adapter_config.json").is_file() && has_weights()
+}
+
+/// Whether a folder is a model, one component in a folder of its own, or an adapter.
 fn is_model_folder(folder: &Path) -> bool {
     let is_weights = |entry: std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -149,6 +159,7 @@ fn is_model_folder(folder: &Path) -> bool {
                 .any(|ending| name.ends_with(ending) || name.contains(&format!("{ending}.index.")))
     };
     folder.join("model_index.json").is_file()
+        || is_adapter(folder)
         || (folder.join("config.json").is_file()
             && std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(is_weights)))
 }
@@ -170,7 +181,7 @@ fn gather(folder: &Path, depth: usize, left: &mut usize, found: &mut BTreeSet<Pa
             if depth > 0 {
                 gather(&path, depth - 1, left, found);
             }
-        } else if has_extension(&path, &WEIGHT_EXTENSIONS) {
+        } else if path.extension().and_then(|own| own.to_str()).is_some_and(is_extension) {
             found.insert(path);
         }
     }

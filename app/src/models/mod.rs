@@ -1,9 +1,11 @@
 //! Model files in the usual folders: listing them, and finding one by its name.
 
 mod folders;
+mod names;
 
-pub(crate) use folders::files_below;
-pub use folders::{WEIGHT_EXTENSIONS, named, search, stem, usual_folders, without_twins};
+pub(crate) use folders::{EXTENSIONS, files_below, is_adapter, is_extension};
+pub use folders::{named, search, stem, usual_folders, without_twins};
+pub(crate) use names::{NameSearch, kind_of, plain};
 
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};
@@ -144,20 +146,37 @@ pub fn list(models_dir: Option<&Path>) -> Result<Vec<ModelEntry>, AppError> {
     Ok(entries)
 }
 
-/// The file or folder that `name` is the stem of, in a folder or in the usual ones.
+/// The file or folder of a name, with or without its ending and the folders that it is in, in a folder or in the usual ones.
 ///
 /// # Errors
 /// Bad input, if there is none, or more than one.
 pub fn find(name: &Path, models_dir: Option<&Path>) -> Result<PathBuf, AppError> {
-    let wanted = name.to_string_lossy().into_owned();
-    let matching = search(models_dir).into_iter().filter(|path| stem(path) == wanted).collect();
-    let mut matching = without_twins(matching);
-    match matching.len() {
-        1 => Ok(matching.remove(0)),
-        0 => Err(AppError::BadInput(format!("{wanted}: no such file, and no model of that name; {ADVICE}"))),
-        _ => {
-            let list: Vec<_> = matching.iter().map(|path| path.display().to_string()).collect();
-            Err(AppError::BadInput(format!("{wanted}: several models have that name: {}", list.join(", "))))
-        }
+    match lookup(name, models_dir, &[])? {
+        (Some(path), _) => Ok(path),
+        (None, near) => Err(not_found(name, &near)),
     }
+}
+
+/// As [`find`]: of several, the one that is of these kinds. Where there is none, the names that are like it, as the end of a
+/// sentence.
+///
+/// # Errors
+/// Bad input: more than one.
+pub(crate) fn lookup(
+    name: &Path,
+    models_dir: Option<&Path>,
+    kinds: &[ModelKind],
+) -> Result<(Option<PathBuf>, String), AppError> {
+    let wanted = name.to_string_lossy().replace('\\', "/");
+    let found: Vec<PathBuf> = search(models_dir).into_iter().collect();
+    let search = NameSearch { label: &wanted, name: &wanted, what: "models", kinds, is_strict: false };
+    Ok(match search.among(&found)? {
+        Some(path) => (Some(path), String::new()),
+        None => (None, search.near(&found)),
+    })
+}
+
+/// The error of a name that nothing has.
+pub(crate) fn not_found(name: &Path, near: &str) -> AppError {
+    AppError::BadInput(format!("{}: no such file, and no model of that name{near}; {ADVICE}", name.display()))
 }

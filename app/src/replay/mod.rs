@@ -90,8 +90,8 @@ impl Replay {
         // Before it may be written over.
         let before = image_file::read(&options.file)?;
         let mut search = FileSearch::of(options);
-        let own = metadata.own.as_ref().filter(|own| own.get("flags").is_some());
-        let (job, layout, not_followed) = match own {
+        let own = metadata.own.clone().filter(|own| own.get("flags").is_some()).map(own::updated);
+        let (job, layout, not_followed) = match &own {
             Some(own) => {
                 let (job, layout) = arranged(own, options, &mut search)?;
                 (job, layout, Vec::new())

@@ -4,8 +4,9 @@ use super::options::ReplayOptions;
 use super::search::{FileSearch, WantedHash};
 use crate::error::Remedy;
 use crate::job::{Job, JobOption, JobOptionKind, JobTask, OPTIONS, find_option};
-use crate::session::{TAGGED_LORA, is_raw};
+use crate::session::{TAG_ORDER, TAGGED_LORA, is_raw};
 use crate::{AppError, hash, model_file};
+use latent_diffusion::lora::update_tags;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,29 @@ struct UsedFile<'a> {
     option: &'a str,
     name: &'a str,
     hash: Option<WantedHash>,
+}
+
+/// An image's own metadata, with tags in its prompts as they are read today.
+pub(super) fn updated(mut own: Value) -> Value {
+    if own.get(TAG_ORDER).is_some() {
+        return own;
+    }
+    let update = |text: &mut Value| {
+        if let Some(updated) = text.as_str().map(update_tags) {
+            *text = updated.into();
+        }
+    };
+    for key in ["prompt", "negative_prompt", "prompt_template", "negative_prompt_template"] {
+        own.get_mut(key).into_iter().for_each(update);
+    }
+    for axis in ["/grid/x", "/grid/y"] {
+        let Some(axis) = own.pointer_mut(axis) else { continue };
+        let is_prompt = axis.get("flag").and_then(Value::as_str).is_some_and(|name| name.ends_with("prompt"));
+        if is_prompt && let Some(values) = axis.get_mut("values").and_then(Value::as_array_mut) {
+            values.iter_mut().for_each(update);
+        }
+    }
+    own
 }
 
 /// The job of an image's own metadata. `follow_used`: whether settings that nobody gave are those that were used, and not
@@ -192,7 +216,7 @@ fn model(
     let hash = WantedHash::read(own, "model_sha256", "model_folder_sha256");
     let given = own.pointer("/flags/model/0").and_then(Value::as_str);
     if let Some(path) = &options.model {
-        let path = model_file::locate(path, options.models_dir.as_deref())?;
+        let path = model_file::locate_kind(path, options.models_dir.as_deref(), &model_file::MODELS)?;
         match &hash {
             Some(hash) => search.check("model", &path, hash)?,
             None => search.doubts.push(unknown(options, &path)),

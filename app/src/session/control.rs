@@ -42,7 +42,8 @@ pub(super) fn apply(
         let net = match opened.iter().find(|(other, _)| *other == options.net) {
             Some((_, net)) => net.clone(),
             None => {
-                let path = model_file::locate(&options.net, job.model.models_dir.as_deref())?;
+                let kinds = model_file::kinds_of("control-net");
+                let path = model_file::locate_kind(&options.net, job.model.models_dir.as_deref(), kinds)?;
                 Arc::new(ControlFile::open(Checkpoint::open_with(&path, access)?)?)
             }
         };

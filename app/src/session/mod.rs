@@ -19,5 +19,6 @@ mod work;
 pub use cost::DrawingCost;
 pub(crate) use enlargement::is_raw;
 pub use event::{CancelToken, JobEvent, JobImage, JobObserver};
+pub(crate) use record::TAG_ORDER;
 pub(crate) use recorded_files::TAGGED_LORA;
 pub use run::Session;

@@ -10,7 +10,7 @@ use crate::hash::{BackgroundHash, ContentHash};
 use crate::job::{Job, MemoryOptions, ModelSelection};
 use crate::prompts::ResolvedPrompts;
 use crate::{AppError, model_file, models};
-use latent_diffusion::embeddings::named;
+use latent_diffusion::embeddings::{TextualInversion, named};
 use latent_diffusion::families::Probe;
 use latent_diffusion::lora::{Lora, Strength, Tag};
 use latent_diffusion::taesd::TaesdFile;
@@ -97,6 +97,8 @@ impl OpenedModel {
         if let Some(is_zero) = selection.zero_snr {
             pipeline = pipeline.with_zero_terminal_snr(is_zero);
         }
+        // Before the settings: a LoRA for few steps has some of its own.
+        let bundled = add_loras(selection, prompts, &mut pipeline, monitor)?;
         let mut settings = settings(job, pipeline.model());
         settings.seeds = vec![0; at_once];
         settings.check(pipeline.model())?;
@@ -105,10 +107,12 @@ impl OpenedModel {
             settings.check_texts(refiner.model())?;
             pipeline.set_refiner(Some((refiner, job.sdxl.refiner_start.unwrap_or(DEFAULT_REFINER_START))))?;
         }
-        add_loras(selection, prompts, &mut pipeline, monitor)?;
-        let embeddings = add_embeddings(selection, prompts, &mut pipeline, monitor)?;
+        let embeddings = add_embeddings(selection, prompts, bundled, &mut pipeline, monitor)?;
         let taesd = match &job.taesd {
-            Some(path) => Some(Arc::new(TaesdFile::open(Checkpoint::open_with(path, access)?)?)),
+            Some(path) => {
+                let path = model_file::locate_kind(path, models_dir, model_file::kinds_of("taesd"))?;
+                Some(Arc::new(TaesdFile::open(Checkpoint::open_with(&path, access)?)?))
+            }
             None => None,
         };
         if let Some(taesd) = &taesd {
@@ -146,13 +150,13 @@ impl OpenedModel {
 /// The fraction of the steps after which a refiner takes over, if nothing is given.
 const DEFAULT_REFINER_START: f64 = 0.8;
 
-/// Opens the LoRAs of a job and of its prompts.
+/// Opens the LoRAs of a job and of its prompts. Gives the textual inversions that those in use bundle.
 fn add_loras(
     selection: &ModelSelection,
     prompts: &ResolvedPrompts,
     pipeline: &mut Pipeline,
     monitor: &mut Monitor<'_>,
-) -> Result<(), AppError> {
+) -> Result<Vec<Arc<TextualInversion>>, AppError> {
     let places = selection.lora_places();
     let given =
         selection.loras.iter().map(|lora| Ok((places.given(&lora.file)?, Strength::from(lora.weight))));
@@ -167,14 +171,16 @@ fn add_loras(
             monitor.notify(JobEvent::LoraApplied(applied.to_string()));
         }
     }
-    Ok(())
+    let used = loras.iter().filter(|(_, strength)| strength.unet != 0.0 || strength.text != 0.0);
+    Ok(used.flat_map(|(lora, _)| lora.bundled().iter().cloned()).collect())
 }
 
-/// Opens the textual inversions that a job or its prompts name. Gives those of the prompts that are used: of the usual
+/// Opens the textual inversions that a job or its prompts name, and adds those that LoRAs bundle. Gives those of the prompts that are used: of the usual
 /// folders, those of other kinds of models stay words.
 fn add_embeddings(
     selection: &ModelSelection,
     prompts: &ResolvedPrompts,
+    bundled: Vec<Arc<TextualInversion>>,
     pipeline: &mut Pipeline,
     monitor: &mut Monitor<'_>,
 ) -> Result<Vec<PathBuf>, AppError> {
@@ -183,24 +189,42 @@ fn add_embeddings(
         files.folder.is_some() || family_of(path).is_none_or(|id| id == pipeline.model().family.id)
     };
     let used: Vec<PathBuf> = prompts.embeddings.iter().filter(fits).cloned().collect();
-    let opened = EmbeddingFiles::new([files.files.clone(), used.clone()].concat(), None).open(&texts)?;
+    let models_dir = selection.models_dir.as_deref();
+    let all = EmbeddingFiles::new([files.files.clone(), used.clone()].concat(), None);
+    let mut opened = all.open(&texts, models_dir)?;
+    let given = opened.len();
+    for embedding in bundled {
+        // A word that a person gives a file for is that one.
+        let is_new = |known: &Arc<TextualInversion>| {
+            !known.names().iter().any(|name| embedding.names().contains(name))
+        };
+        if opened.iter().all(is_new) {
+            opened.push(embedding);
+        }
+    }
     let names: Vec<String> = opened.iter().flat_map(|embedding| embedding.names().iter().cloned()).collect();
-    for name in EmbeddingFiles::not_found(&texts, &names) {
-        let line = format!("embedding:{name}: there is no such textual inversion, so it is drawn as words");
+    for (name, near) in files.not_found(&texts, &names, models_dir) {
+        let line =
+            format!("embedding:{name}: there is no such textual inversion, so it is drawn as words{near}");
         monitor.notify(JobEvent::PartDoubtful(line));
     }
     if opened.is_empty() {
         return Ok(used);
     }
     pipeline.set_embeddings(&opened)?;
-    for embedding in &opened {
+    for (index, embedding) in opened.iter().enumerate() {
         // A name of the file's own is found only now.
         let names: Vec<&str> = embedding.names().iter().map(String::as_str).collect();
+        let is_used = !named(&texts, &names).is_empty();
+        // Of a bundle, all words are there whatever the prompt is.
+        if index >= given && !is_used {
+            continue;
+        }
         monitor.notify(JobEvent::EmbeddingOpened {
             label: embedding.label().to_string(),
             word: names[0].to_owned(),
             vectors: embedding.vectors(),
-            is_used: !named(&texts, &names).is_empty(),
+            is_used,
         });
     }
     Ok(used)

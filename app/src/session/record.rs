@@ -11,6 +11,9 @@ use latent_kernels::Isa;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
+/// The key that says in which order the weights of a prompt's tags are. Versions that had them in the other order did not write it.
+pub(crate) const TAG_ORDER: &str = "tag_order";
+
 /// A setting that only some jobs have, as metadata record it.
 #[derive(Clone, Debug)]
 pub(super) struct RecordedSetting {
@@ -167,6 +170,9 @@ impl ImageRecord<'_> {
             "isa": Isa::best().name(),
             "device": device_name(self.device, self.precision),
         });
+        if self.prompts.iter().any(|prompt| prompt.contains('<')) {
+            json[TAG_ORDER] = "te:unet".into();
+        }
         if let Some(hash) = self.hash.and_then(ContentHash::of_folder) {
             json["model_folder_sha256"] = hash.into();
         }

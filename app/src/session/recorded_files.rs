@@ -99,7 +99,9 @@ impl RecordedOptions {
         // Models may be given by their names.
         let path = match option {
             "lora" => job.model.lora_places().given(path)?,
-            _ => model_file::locate(path, job.model.models_dir.as_deref())?,
+            _ => {
+                model_file::locate_kind(path, job.model.models_dir.as_deref(), model_file::kinds_of(option))?
+            }
         };
         let name = name_of(&path);
         let hash = RecordedHash::Pending(BackgroundHash::of(HashSource::at(path)));

@@ -203,6 +203,9 @@ impl JobPlan {
         if let Some((stage, bytes)) = self.memory(&opened.pipeline)? {
             monitor.notify(JobEvent::MemoryEstimated { stage, bytes, available: memory::available() });
         }
+        for line in self.prompts.other_tags() {
+            monitor.notify(JobEvent::PartDoubtful(line));
+        }
         if let Some(kind) = opened.pipeline.model().distillation {
             let Settings { steps, guidance, sampler, .. } = &self.settings;
             monitor.notify(JobEvent::FewSteps {

@@ -1,5 +1,6 @@
 //! A prompt taken apart, as plain data.
 
+use crate::prompts::left_out;
 use latent_diffusion::lora::Tag;
 use serde::Serialize;
 
@@ -19,6 +20,14 @@ pub struct PromptReport {
     pub text_encoders: Vec<TextEncoderReport>,
     /// The prompts that `AND` joins.
     pub subprompts: Vec<SubpromptReport>,
+}
+
+impl PromptReport {
+    /// One line for each tag of a kind that is not known, which is left out.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<String> {
+        left_out(&self.prompt)
+    }
 }
 
 /// A LoRA that a prompt names.

@@ -176,9 +176,10 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
     let is_zero = model.training.is_zero_terminal_snr();
     let is_xl = model.unet.added_dim.is_some();
     let (class, spacing) = match model.distillation {
-        Some(Distillation::Lcm) => ("LCMScheduler", "leading"),
+        Some(Distillation::Lcm | Distillation::Dmd2) => ("LCMScheduler", "leading"),
+        Some(Distillation::Tcd) => ("TCDScheduler", "leading"),
         Some(Distillation::Turbo) => ("EulerAncestralDiscreteScheduler", "trailing"),
-        Some(Distillation::Hyper) => ("DDIMScheduler", "trailing"),
+        Some(Distillation::Hyper | Distillation::HyperCfg) => ("DDIMScheduler", "trailing"),
         Some(Distillation::Lightning) => ("EulerDiscreteScheduler", "trailing"),
         None if is_zero => ("EulerDiscreteScheduler", "trailing"),
         None if is_xl => ("EulerDiscreteScheduler", "leading"),

@@ -12,14 +12,23 @@ pub use names::named;
 
 use crate::Error;
 use latent_loader::{Checkpoint, TensorInfo};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Maximum vectors of an embedding. Files in use have up to 75; more would not fit a chunk of a prompt.
 const MAX_VECTORS: usize = 1024;
 
-/// An opened file of a textual inversion: what its header contains, checked. Its values are read when a model takes it.
+/// Beginning of the names of the tensors of textual inversions that a LoRA file bundles: `bundle_emb.NAME.`
+pub(crate) const BUNDLED: &str = "bundle_emb.";
+
+/// What follows the name of a bundled textual inversion, which may contain dots.
+const BUNDLED_ENDINGS: [&str; 4] = [".string_to_param.*", ".emb_params", ".clip_l", ".clip_g"];
+
+/// An opened file of a textual inversion, or one that a LoRA bundles: what its header contains, checked. Its values are read
+/// when a model takes it.
 #[derive(Debug)]
 pub struct TextualInversion {
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     names: Vec<String>,
     vectors: usize,
     /// Names of its tensors and the width of their vectors: one for each text encoder.
@@ -33,29 +42,55 @@ impl TextualInversion {
     /// # Errors
     /// [`Error::Embedding`]: a file that is not a textual inversion, contains several, or whose parts do not fit together.
     pub fn open(name: &str, checkpoint: Checkpoint) -> Result<TextualInversion, Error> {
-        let wrong = |reason: String| Err(wrong(&checkpoint, reason));
-        let all: Vec<&TensorInfo> = checkpoint.tensors().collect();
-        let pair: Vec<_> = all.iter().filter(|t| matches!(t.name.as_str(), "clip_l" | "clip_g")).collect();
-        let single: Vec<_> = all.iter().filter(|tensor| is_single(&tensor.name)).collect();
-        let found: Vec<&TensorInfo> = match (&pair[..], &single[..], &all[..]) {
+        let checkpoint = Arc::new(checkpoint);
+        let all = checkpoint.tensors().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        TextualInversion::of(name, &checkpoint, all)
+    }
+
+    /// Those that are bundled in a LoRA file, in the order of their names.
+    ///
+    /// # Errors
+    /// As [`TextualInversion::open`].
+    pub(crate) fn bundled(checkpoint: &Arc<Checkpoint>) -> Result<Vec<TextualInversion>, Error> {
+        let mut found: BTreeMap<&str, Vec<(&str, &TensorInfo)>> = BTreeMap::new();
+        for tensor in checkpoint.tensors() {
+            let Some(rest) = tensor.name.strip_prefix(BUNDLED) else { continue };
+            let ending = BUNDLED_ENDINGS.iter().find_map(|ending| rest.strip_suffix(ending));
+            let name = ending.or(rest.split_once('.').map(|(name, _)| name)).unwrap_or(rest);
+            let below = rest[name.len()..].trim_start_matches('.');
+            found.entry(name).or_default().push((below, tensor));
+        }
+        found.into_iter().map(|(name, all)| TextualInversion::of(name, checkpoint, all)).collect()
+    }
+
+    /// From tensors, each with the name that it has in a file of its own.
+    fn of(
+        name: &str,
+        checkpoint: &Arc<Checkpoint>,
+        all: Vec<(&str, &TensorInfo)>,
+    ) -> Result<TextualInversion, Error> {
+        let wrong = |reason: String| Err(wrong(checkpoint, reason));
+        let pair: Vec<_> = all.iter().filter(|(name, _)| matches!(*name, "clip_l" | "clip_g")).collect();
+        let single: Vec<_> = all.iter().filter(|(name, _)| is_single(name)).collect();
+        let found: Vec<(&str, &TensorInfo)> = match (&pair[..], &single[..], &all[..]) {
             ([_, ..], _, _) => pair.into_iter().copied().collect(),
-            ([], [one], _) => vec![one],
-            ([], [], [one]) if one.shape.len() <= 2 => vec![one],
+            ([], [one], _) => vec![**one],
+            ([], [], [one]) if one.1.shape.len() <= 2 => vec![*one],
             ([], [], _) => {
                 return wrong(
                     "is not a textual inversion: it holds neither emb_params nor clip_l and clip_g".into(),
                 );
             }
             ([], [first, second, ..], _) => {
-                let (first, second) = (&first.name, &second.name);
                 return wrong(format!(
-                    "holds several words, {first:?} and {second:?}; one file holds one word"
+                    "holds several words, {:?} and {:?}; one file holds one word",
+                    first.0, second.0
                 ));
             }
         };
         let mut tables = Vec::new();
         let mut vectors = None;
-        for tensor in found {
+        for (_, tensor) in &found {
             let (rows, width) = match tensor.shape[..] {
                 [width] => (1, width),
                 [rows, width] => (rows, width),
@@ -74,8 +109,9 @@ impl TextualInversion {
             }
             tables.push((tensor.name.clone(), width));
         }
-        let own = tables.iter().map(|(tensor, _)| tensor.as_str()).filter(|tensor| tensor.starts_with('<'));
+        let own = found.iter().map(|(tensor, _)| *tensor).filter(|tensor| tensor.starts_with('<'));
         let names = [name].into_iter().chain(own.filter(|own| *own != name)).map(str::to_owned).collect();
+        let checkpoint = checkpoint.clone();
         Ok(TextualInversion { names, vectors: vectors.unwrap_or(0), tables, checkpoint })
     }
 

@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use super::probe::Distillation;
-use crate::samplers::{Ddim, Dpmpp2m, Euler, EulerA, Lcm, Sampler};
+use crate::samplers::{Ddim, Dpmpp2m, Euler, EulerA, Lcm, Sampler, Tcd};
 use crate::schedule::{Convention, ScheduleKind};
 
 /// Steps, guidance and sampler for a model.
@@ -34,26 +34,33 @@ const USUAL: RecommendedSettings = RecommendedSettings {
 const FEW_STEPS: usize = 4;
 /// Guidance scale that an LCM embeds (Luo et al., Latent Consistency Models, 2023, section 5: trained with 2 to 14).
 const LCM_GUIDANCE: f64 = 8.0;
+/// Guidance scale of Hyper-SD that was distilled with guidance: its authors name 5 to 8.
+const HYPER_GUIDANCE: f64 = 5.0;
 
 impl Model {
-    /// What it was made for. Models for few steps were trained at the time steps of the "trailing" spacing, an LCM at its
-    /// sampler's own; and without guidance, but for an LCM with an embedding of the guidance scale.
+    /// What it was made for. Models for few steps were trained at the time steps of the "trailing" spacing, an LCM and TCD at their
+    /// samplers' own; and without guidance, but for an LCM with an embedding of the guidance scale and Hyper-SD with guidance.
     #[must_use]
     pub fn recommended(&self) -> RecommendedSettings {
         let Some(distillation) = self.distillation else { return USUAL };
         let sampler: &'static dyn Sampler = match distillation {
             Distillation::Turbo => &EulerA,
-            Distillation::Lcm => &Lcm,
-            Distillation::Hyper => &Ddim,
+            Distillation::Lcm | Distillation::Dmd2 => &Lcm,
+            Distillation::Hyper | Distillation::HyperCfg => &Ddim,
+            Distillation::Tcd => &Tcd,
             Distillation::Lightning => &Euler,
         };
-        let is_lcm = distillation == Distillation::Lcm;
+        let has_own_spacing = matches!(distillation, Distillation::Lcm | Distillation::Tcd);
         RecommendedSettings {
             steps: self.named_steps.unwrap_or(FEW_STEPS),
-            guidance: if self.unet.time_cond_proj_dim.is_some() { LCM_GUIDANCE } else { 1.0 },
+            guidance: match distillation {
+                Distillation::HyperCfg => HYPER_GUIDANCE,
+                _ if self.unet.time_cond_proj_dim.is_some() => LCM_GUIDANCE,
+                _ => 1.0,
+            },
             sampler,
-            schedule: if is_lcm { ScheduleKind::Normal } else { ScheduleKind::Trailing },
-            convention: (!is_lcm).then_some(Convention::Diffusers),
+            schedule: if has_own_spacing { ScheduleKind::Normal } else { ScheduleKind::Trailing },
+            convention: (!has_own_spacing).then_some(Convention::Diffusers),
         }
     }
 }

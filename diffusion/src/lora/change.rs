@@ -1,14 +1,14 @@
 //! What a module of a LoRA file does to a tensor of the model.
 
-use super::factors::{LoraFactors, read};
+use super::alphas::{self, DeclaredAlphas};
+use super::factor_matrix::read;
+use super::factors::LoraFactors;
 use super::roles::FactorRole;
+use super::rotation::Rotation;
 use super::wrong;
 use crate::Error;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
-
-/// Largest absolute value of an alpha; real ones are at most about the rank.
-const MAX_ALPHA: f32 = 65536.0;
 
 /// A change of a tensor. Tensors are treated as matrices `[outputs, rest]`.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum WeightChange {
     },
     /// Its outputs or inputs are stretched: `(1 + weight * v) W` (IA3; Liu et al. 2022, <https://arxiv.org/abs/2205.05638>).
     Stretched(ChannelFactors),
+    /// Its outputs are rotated.
+    Rotated(Rotation),
 }
 
 /// A tensor in the file with one value for each output or for each input.
@@ -37,16 +39,15 @@ impl WeightChange {
     /// The change of a module's weight, and that of its bias. The error is one line without the module's name.
     pub(super) fn all(
         checkpoint: &Checkpoint,
+        module: &str,
         roles: &BTreeMap<FactorRole, &str>,
+        declared: &DeclaredAlphas,
     ) -> Result<(Option<WeightChange>, Option<WeightChange>), String> {
-        let bias = match roles.get(&FactorRole::DiffBias) {
-            Some(bias) => Some(WeightChange::Added {
-                factors: Box::new(LoraFactors::whole(checkpoint, bias)?),
-                scale: 1.0,
-                dora: None,
-            }),
-            None => None,
+        let whole = |tensor: &str, scale: f32| -> Result<WeightChange, String> {
+            let factors = Box::new(LoraFactors::whole(checkpoint, tensor)?);
+            Ok(WeightChange::Added { factors, scale, dora: None })
         };
+        let bias = roles.get(&FactorRole::DiffBias).map(|tensor| whole(tensor, 1.0)).transpose()?;
         if let Some(values) = roles.get(&FactorRole::Ia3) {
             let of_inputs = roles.get(&FactorRole::OnInput).is_some_and(|flag| is_set(checkpoint, flag));
             return Ok((
@@ -58,10 +59,23 @@ impl WeightChange {
         if is_only_bias {
             return Ok((None, bias));
         }
+        let alpha =
+            roles.get(&FactorRole::Alpha).map(|tensor| alphas::in_tensor(checkpoint, tensor)).transpose()?;
+        if let Some(rotation) = Rotation::new(checkpoint, roles, alpha)? {
+            return Ok((Some(WeightChange::Rotated(rotation)), bias));
+        }
         let factors = Box::new(LoraFactors::new(checkpoint, roles)?);
-        let scale = match (roles.get(&FactorRole::Alpha), factors.rank()) {
-            (Some(tensor), Some(rank)) => alpha(checkpoint, tensor)? / rank as f32,
+        let scale = match (alpha, factors.rank()) {
+            (Some(alpha), Some(rank)) => alpha / rank as f32,
+            (None, Some(rank)) => {
+                declared.scale(module, rank, factors.is_convolution(checkpoint)).unwrap_or(1.0)
+            }
             _ => 1.0,
+        };
+        let bias = match roles.get(&FactorRole::UpBias) {
+            Some(_) if bias.is_some() => return Err("has two changes of its bias".into()),
+            Some(tensor) => Some(whole(tensor, scale)?),
+            None => bias,
         };
         let dora = match roles.get(&FactorRole::Dora) {
             // PEFT's are of the outputs, in whatever shape.
@@ -80,6 +94,7 @@ impl WeightChange {
             WeightChange::Added { factors, .. } => factors.dims().map(Some),
             WeightChange::Stretched(ChannelFactors { len, of_inputs: true, .. }) => [None, Some(*len)],
             WeightChange::Stretched(ChannelFactors { len, .. }) => [Some(*len), None],
+            WeightChange::Rotated(rotation) => [Some(rotation.outputs()), None],
         }
     }
 
@@ -92,22 +107,28 @@ impl WeightChange {
                     && dora.as_ref().is_none_or(|dora| dora.fits(shape))
             }
             WeightChange::Stretched(values) => values.fits(shape),
+            WeightChange::Rotated(rotation) => rotation.outputs() == *rows && !rest.is_empty(),
         }
     }
 
-    /// Changes a tensor of a shape that it [fits](WeightChange::fits), `weight` times.
+    /// Changes a tensor of a shape that it [fits](WeightChange::fits), `weight` times; of a plain product the first `max_rank`
+    /// terms.
     pub(super) fn apply(
         &self,
         checkpoint: &Checkpoint,
         weight: f32,
+        max_rank: Option<usize>,
         rows: usize,
         to: &mut [f32],
     ) -> Result<(), Error> {
         match self {
-            WeightChange::Added { factors, scale, dora: None } => factors.add(checkpoint, weight * scale, to),
+            WeightChange::Added { factors, scale, dora: None } => {
+                factors.add(checkpoint, weight * scale, max_rank, to)
+            }
+            WeightChange::Rotated(rotation) => rotation.apply(checkpoint, weight, to),
             WeightChange::Added { factors, scale, dora: Some(lengths) } => {
                 let mut sum = to.to_vec();
-                factors.add(checkpoint, *scale, &mut sum)?;
+                factors.add(checkpoint, *scale, max_rank, &mut sum)?;
                 let wanted = read(checkpoint, &lengths.tensor)?;
                 let found = lengths.lengths(rows, &sum);
                 let factors: Vec<f32> = wanted
@@ -172,18 +193,6 @@ impl ChannelFactors {
 /// Whether a flag is neither missing nor zero.
 fn is_set(checkpoint: &Checkpoint, tensor: &str) -> bool {
     checkpoint.read(tensor).is_ok_and(|raw| raw.data.iter().any(|byte| *byte != 0))
-}
-
-/// Reads an alpha, a single value.
-fn alpha(checkpoint: &Checkpoint, tensor: &str) -> Result<f32, String> {
-    if checkpoint.get(tensor).is_none_or(|info| info.elements() != 1) {
-        return Err(format!("{tensor} is not a single number"));
-    }
-    let raw = checkpoint.read(tensor).and_then(|raw| raw.to_f32()).map_err(|error| error.to_string())?;
-    match raw[0] {
-        value if value.is_finite() && value.abs() <= MAX_ALPHA => Ok(value),
-        value => Err(format!("{tensor} is {value}; at most {MAX_ALPHA} is sensible, so the file is damaged")),
-    }
 }
 
 /// The error of a module.

@@ -1,9 +1,9 @@
 //! Several LoRAs and one model: what is added to which weight.
 
-use super::names::{self, LoraTarget};
+use super::names::{self, LoraTarget, TargetPlace};
 use super::{Lora, Strength};
 use crate::Error;
-use crate::params::layout::QkvPart;
+use crate::params::layout::transpose;
 use crate::params::{Params, WeightEdit};
 use latent_loader::{DType, RawTensor, Weights};
 use std::collections::BTreeMap;
@@ -25,8 +25,9 @@ struct WeightedModule {
     lora: Arc<Lora>,
     module: usize,
     weight: f32,
-    /// Which part of the tensor is the layer's, where queries, keys and values are fused.
-    part: Option<QkvPart>,
+    max_rank: Option<usize>,
+    /// How the layer's weight is in the tensor.
+    place: TargetPlace,
 }
 
 /// How much of a LoRA fits a model. It is displayed as `FILE: 190 of 192 applied`.
@@ -79,28 +80,36 @@ impl Merge {
     ) -> Result<Applied, Error> {
         let mut unmatched = lora.others.clone();
         let mut applied = 0;
+        if let Some(foreign) = lora.foreign_label() {
+            let line = format!("is a LoRA for {foreign}, which does not fit this {label} model");
+            return Err(Error::Lora { file: lora.label().to_owned(), reason: line });
+        }
         for (index, module) in lora.modules.iter().enumerate() {
-            let target = known.get(&names::lookup(&module.name));
-            let name = target.and_then(|target| target.tensor(module.is_bias));
-            let (Some(target), Some(name)) = (target, name.filter(|name| weights.contains(name))) else {
-                let what = if module.is_bias { " (bias)" } else { "" };
+            let what = if module.is_bias { " (bias)" } else { "" };
+            // Where a file does not say which text encoder it means, it is the one that its shapes fit.
+            let mut named = names::lookup(&module.name).into_iter().filter_map(|name| {
+                let target = known.get(&name)?;
+                let tensor = target.tensor(module.is_bias)?;
+                let shape = target.shape(weights.shape(&tensor)?);
+                Some((target, tensor, shape))
+            });
+            let Some(first) = named.next() else {
                 unmatched.push(format!("{}{what}", module.name));
                 continue;
             };
-            let mut shape = weights.shape(&name).unwrap_or(&[]).to_vec();
-            if let (Some(_), [rows, ..]) = (target.part, &mut shape[..]) {
-                *rows /= 3;
-            }
-            if !module.change.fits(&shape) {
+            let fits = |(_, _, shape): &(_, _, Vec<usize>)| module.change.fits(shape);
+            let fitting = if fits(&first) { Some(first.clone()) } else { named.find(fits) };
+            let Some((target, name, _)) = fitting else {
                 let dims = module.change.dims().map(|dim| dim.map_or("?".to_owned(), |dim| dim.to_string()));
-                let reason =
-                    format!("{} changes {} where the model has {shape:?}", module.name, dims.join("x"));
+                let (dims, shape) = (dims.join("x"), first.2);
+                let reason = format!("{} changes {dims} where the model has {shape:?}", module.name);
                 return Err(other_family(lora, label, &reason));
-            }
+            };
             applied += 1;
             let weight = strength.of(&name);
             if weight != 0.0 {
-                let added = WeightedModule { lora: lora.clone(), module: index, weight, part: target.part };
+                let (lora, place, max_rank) = (lora.clone(), target.place, strength.max_rank);
+                let added = WeightedModule { lora, module: index, weight, max_rank, place };
                 self.changes.entry(name).or_default().push(added);
             }
         }
@@ -122,12 +131,21 @@ impl Merge {
         let mut values = raw.to_f32()?;
         for added in changes {
             let (rows, len) = (raw.shape.first().copied().unwrap_or(1), values.len());
-            let (rows, to) = match added.part {
-                Some(part) => (rows / 3, &mut values[part.range(len)]),
-                None => (rows, &mut values[..]),
-            };
             let Lora { checkpoint, modules, .. } = &*added.lora;
-            modules[added.module].change.apply(checkpoint, added.weight, rows, to)?;
+            let change = &modules[added.module].change;
+            let apply = |rows: usize, to: &mut [f32]| {
+                change.apply(checkpoint, added.weight, added.max_rank, rows, to)
+            };
+            match added.place {
+                TargetPlace::Whole => apply(rows, &mut values)?,
+                TargetPlace::Part(part) => apply(rows / 3, &mut values[part.range(len)])?,
+                TargetPlace::Transposed => {
+                    let columns = len / rows.max(1);
+                    let mut layer = transpose(&values, [rows, columns], 1);
+                    apply(columns, &mut layer)?;
+                    values = transpose(&layer, [columns, rows], 1);
+                }
+            }
             if !values.iter().all(|value| value.is_finite()) {
                 let reason = format!("{name} is NaN or infinite after it was added");
                 return Err(Error::Lora { file: added.lora.label().to_owned(), reason });

@@ -4,13 +4,20 @@
 //! factors belong to which weight of a model; the sum is made in `f32` whenever a weight is read, so that the model's
 //! file stays as it is. LoCon (convolutions), LoHa and LoKr (<https://arxiv.org/abs/2309.14859>) are other products; full
 //! differences, also of norms and biases, are not products. DoRA (<https://arxiv.org/abs/2402.09353>) gives the sum's
-//! vectors lengths of their own.
+//! vectors lengths of their own. OFT and BOFT rotate a weight's outputs; GLoRA adds `W A + B`.
+//!
+//! A file may bundle textual inversions ([`Lora::bundled`]), whose words are understood while the LoRA is used.
 
+mod alphas;
 mod change;
+mod factor_matrix;
 mod factors;
+mod glora;
 mod merge;
 mod names;
+mod refusal;
 mod roles;
+mod rotation;
 mod strength;
 mod summary;
 mod tags;
@@ -18,22 +25,28 @@ mod tags;
 pub use merge::{Applied, Merge};
 pub use strength::Strength;
 pub use summary::Summary;
-pub use tags::{Tag, take_tags};
+pub use tags::{Tag, other_tags, take_tags, update_tags};
 
+use crate::embeddings::{BUNDLED, TextualInversion};
+use crate::families::Distillation;
 use crate::{Error, families};
+use alphas::DeclaredAlphas;
 use change::WeightChange;
 use latent_loader::Checkpoint;
 use roles::FactorRole;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An opened LoRA file: what its header contains, checked. Its values are read when they are added.
 #[derive(Debug)]
 pub struct Lora {
-    checkpoint: Checkpoint,
+    checkpoint: Arc<Checkpoint>,
     /// Sorted by name.
     modules: Vec<LoraModule>,
     /// Names of tensors of no known kind.
     others: Vec<String>,
+    /// Textual inversions that are in the file too.
+    bundled: Vec<Arc<TextualInversion>>,
 }
 
 /// What becomes of one weight or bias.
@@ -51,9 +64,13 @@ impl Lora {
     /// # Errors
     /// [`Error::Lora`]: a file that is not a LoRA, lacks a factor, or whose factors cannot be multiplied.
     pub fn open(checkpoint: Checkpoint) -> Result<Lora, Error> {
+        let checkpoint = Arc::new(checkpoint);
+        if let Some(reason) = refusal::of(&checkpoint) {
+            return Err(wrong(&checkpoint, reason));
+        }
         let mut found: BTreeMap<&str, BTreeMap<FactorRole, &str>> = BTreeMap::new();
         let mut others = Vec::new();
-        for tensor in checkpoint.tensors() {
+        for tensor in checkpoint.tensors().filter(|tensor| !tensor.name.starts_with(BUNDLED)) {
             match roles::split(&checkpoint, &tensor.name) {
                 Some((module, role)) => {
                     if let Some(twice) = found.entry(module).or_default().insert(role, &tensor.name) {
@@ -64,9 +81,12 @@ impl Lora {
                 None => others.push(tensor.name.clone()),
             }
         }
+        let has_alphas = found.values().any(|roles| roles.contains_key(&FactorRole::Alpha));
+        let declared = DeclaredAlphas::of(&checkpoint, has_alphas);
+        let declared = declared.map_err(|reason| wrong(&checkpoint, reason))?;
         let mut modules = Vec::with_capacity(found.len());
         for (name, roles) in &found {
-            let all = WeightChange::all(&checkpoint, roles);
+            let all = WeightChange::all(&checkpoint, name, roles, &declared);
             let (weight, bias) = all.map_err(|reason| change::explain(&checkpoint, name, &reason))?;
             for (change, is_bias) in [(weight, false), (bias, true)] {
                 modules.extend(change.map(|change| LoraModule { name: (*name).to_owned(), is_bias, change }));
@@ -78,7 +98,20 @@ impl Lora {
                 "is not a LoRA: no tensor has a name of one, such as lora_down".into(),
             ));
         }
-        Ok(Lora { checkpoint, modules, others })
+        let bundled = TextualInversion::bundled(&checkpoint)?.into_iter().map(Arc::new).collect();
+        Ok(Lora { checkpoint, modules, others, bundled })
+    }
+
+    /// What it makes of a model if it is one for few steps, and for how many, by the name of its file or by that in its metadata.
+    #[must_use]
+    pub fn distillation(&self) -> Option<(Distillation, Option<usize>)> {
+        Distillation::of_lora(&self.checkpoint)
+    }
+
+    /// The textual inversions in the file, which belong to it.
+    #[must_use]
+    pub fn bundled(&self) -> &[Arc<TextualInversion>] {
+        &self.bundled
     }
 
     /// What error messages call it.
@@ -109,9 +142,13 @@ impl Lora {
             None if self.modules.iter().any(|m| m.name.starts_with("lora_te2_")) => {
                 Some(families::SDXL.label)
             }
-            None if self.modules.iter().any(|m| m.name.contains("double_blocks")) => Some("Flux"),
             None => None,
         }
+    }
+
+    /// The kind of model that it is for, if that is none of this program's.
+    fn foreign_label(&self) -> Option<&'static str> {
+        refusal::foreign(|part| self.modules.iter().any(|module| module.name.contains(part)))
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum FactorRole {
     Diff,
     /// That of the bias.
     DiffBias,
+    /// A bias of the left factor, which PEFT scales as the product.
+    UpBias,
     HadaW1A,
     HadaW1B,
     HadaW2A,
@@ -26,6 +28,17 @@ pub(super) enum FactorRole {
     LokrW2A,
     LokrW2B,
     LokrT2,
+    /// Blocks of OFT and BOFT, of which a rotation is made.
+    OftBlocks,
+    /// Blocks of LyCORIS' first OFT, which are the rotation.
+    OftDiag,
+    /// What a rotated layer's outputs are multiplied by.
+    Rescale,
+    GloraA1,
+    GloraA2,
+    GloraB1,
+    GloraB2,
+    GloraBm,
     /// DoRA's lengths of the vectors of outputs or inputs.
     Dora,
     /// IA3's factors.
@@ -45,8 +58,9 @@ const ENDINGS: &[(&str, FactorRole)] = &[
     (".lora_mid.weight", FactorRole::Mid),
     (".lora_A.weight", FactorRole::Down),
     (".lora_B.weight", FactorRole::Up),
-    (".lora_A.default.weight", FactorRole::Down),
-    (".lora_B.default.weight", FactorRole::Up),
+    (".lora_A", FactorRole::Down),
+    (".lora_B", FactorRole::Up),
+    (".lora_B.bias", FactorRole::UpBias),
     (".lora.down.weight", FactorRole::Down),
     (".lora.up.weight", FactorRole::Up),
     (".lora_linear_layer.down.weight", FactorRole::Down),
@@ -71,15 +85,39 @@ const ENDINGS: &[(&str, FactorRole)] = &[
     (".lokr_w2_a", FactorRole::LokrW2A),
     (".lokr_w2_b", FactorRole::LokrW2B),
     (".lokr_t2", FactorRole::LokrT2),
+    (".oft_blocks", FactorRole::OftBlocks),
+    (".oft_diag", FactorRole::OftDiag),
+    (".rescale", FactorRole::Rescale),
+    (".a1.weight", FactorRole::GloraA1),
+    (".a2.weight", FactorRole::GloraA2),
+    (".b1.weight", FactorRole::GloraB1),
+    (".b2.weight", FactorRole::GloraB2),
+    (".bm.weight", FactorRole::GloraBm),
     (".dora_scale", FactorRole::Dora),
     (".lora_magnitude_vector", FactorRole::Dora),
     (".lora_magnitude_vector.weight", FactorRole::Dora),
-    (".lora_magnitude_vector.default.weight", FactorRole::Dora),
 ];
+
+/// What PEFT puts the name of the adapter behind: `lora_A.default.weight`.
+const NAMED: [&str; 3] = [".lora_A.", ".lora_B.", ".lora_magnitude_vector."];
+
+/// A name of PEFT without that of the adapter, if it has one.
+fn without_adapter(name: &str) -> Option<String> {
+    let (rest, leaf) = name.rsplit_once('.')?;
+    let (_, part) = NAMED.iter().find_map(|part| Some((rest.rfind(part)?, *part)))?;
+    let (module, adapter) = rest.rsplit_once(part)?;
+    let is_named = !adapter.is_empty() && !adapter.contains('.') && matches!(leaf, "weight" | "bias");
+    is_named.then(|| format!("{module}{}.{leaf}", part.trim_end_matches('.')))
+}
 
 /// The module that a tensor belongs to, and what it is there.
 pub(super) fn split<'a>(checkpoint: &Checkpoint, name: &'a str) -> Option<(&'a str, FactorRole)> {
-    let known = ENDINGS.iter().find_map(|(ending, role)| Some((name.strip_suffix(ending)?, *role)));
+    let find = |name: &str| {
+        let ending = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending))?;
+        Some((name.len() - ending.0.len(), ending.1))
+    };
+    // What precedes the ending is the same with and without the adapter's name.
+    let known = find(name).or_else(|| find(&without_adapter(name)?)).map(|(len, role)| (&name[..len], role));
     let ia3 = || {
         let module = name.strip_suffix(".weight")?;
         checkpoint.get(&format!("{module}{ON_INPUT}")).map(|_| (module, FactorRole::Ia3))

@@ -7,6 +7,8 @@ pub struct Strength {
     pub unet: f32,
     /// To the text encoders.
     pub text: f32,
+    /// How much of the rank of plain products is used; all of it if `None`.
+    pub max_rank: Option<usize>,
 }
 
 impl Strength {
@@ -18,6 +20,6 @@ impl Strength {
 
 impl From<f32> for Strength {
     fn from(both: f32) -> Strength {
-        Strength { unet: both, text: both }
+        Strength { unet: both, text: both, max_rank: None }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Summary {
     /// Layers that it changes.
     pub layers: usize,
-    /// How it changes them, and how many layers each way: "LoRA", "LoHa", "LoKr", "IA3", "difference"; also "DoRA".
+    /// How it changes them, and how many layers each way: "LoRA", "LoHa", "LoKr", "GLoRA", "OFT", "IA3", "difference"; also "DoRA".
     pub kinds: BTreeMap<&'static str, usize>,
     /// Ranks of its products, and how many layers have each.
     pub ranks: BTreeMap<usize, usize>,
@@ -34,6 +34,12 @@ impl Summary {
                 "LoHa"
             } else if has(FactorRole::LokrW1) || has(FactorRole::LokrW1A) {
                 "LoKr"
+            } else if has(FactorRole::GloraA1) {
+                "GLoRA"
+            } else if let Some(shape) = roles.get(&FactorRole::OftBlocks) {
+                if shape.len() == 4 { "BOFT" } else { "OFT" }
+            } else if has(FactorRole::OftDiag) {
+                "OFT"
             } else if has(FactorRole::Ia3) {
                 "IA3"
             } else {

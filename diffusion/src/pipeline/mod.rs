@@ -44,7 +44,7 @@ pub use task::{Fill, OwnedTask, Task};
 
 use crate::controlnet::{ControlFile, ControlNet};
 use crate::embeddings::{LearnedEmbeddings, TextualInversion};
-use crate::families::{Model, Sources};
+use crate::families::{Distillation, Model, Sources};
 use crate::lora::{Applied, Lora, Merge, Strength};
 use crate::network::DiffusionNetwork;
 use crate::params::Params;
@@ -97,6 +97,8 @@ pub struct Pipeline {
     vae_tiling: VaeTiling,
     threads: Option<usize>,
     merge: Option<Arc<Merge>>,
+    /// What the model itself was distilled to, and for how many steps; a LoRA may change that.
+    own_distillation: (Option<Distillation>, Option<usize>),
     words: LearnedEmbeddings,
     /// Empty, or all.
     text_encoders: Vec<PartEncoder>,
@@ -132,8 +134,10 @@ impl Pipeline {
     pub fn open(checkpoint: Checkpoint) -> Result<Pipeline, Error> {
         let model = Model::detect(&Arc::new(checkpoint))?;
         model.check_complete()?;
+        let own_distillation = (model.distillation, model.named_steps);
         Ok(Pipeline {
             model,
+            own_distillation,
             device: Device::Cpu,
             precision: Precision::F32,
             vae_tiling: VaeTiling::default(),
@@ -221,7 +225,8 @@ impl Pipeline {
     }
 
     /// Draws with these LoRAs and weights from now on, and with no others; returns how much of each fits. Networks that were
-    /// loaded are dropped; without LoRAs they are again as they were.
+    /// loaded are dropped; without LoRAs they are again as they were. A LoRA for few steps makes the model one for few steps
+    /// ([`Model::recommended`]).
     ///
     /// # Errors
     /// [`Error::Lora`]: one that does not fit the model. Then nothing has changed.
@@ -232,6 +237,10 @@ impl Pipeline {
         let (merge, applied) = Merge::new(loras, &self.model.weights, self.model.family.label)?;
         self.unload();
         self.merge = (!loras.is_empty()).then(|| Arc::new(merge));
+        let of_loras = loras.iter().filter(|(_, strength)| Into::<Strength>::into(*strength).unet != 0.0);
+        let distilled = of_loras.filter_map(|(lora, _)| lora.distillation()).last();
+        let distilled = distilled.map_or(self.own_distillation, |(kind, steps)| (Some(kind), steps));
+        (self.model.distillation, self.model.named_steps) = distilled;
         Ok(applied)
     }
 

@@ -13,7 +13,8 @@ const MAX_DRAWS: usize = 10_000;
 /// Maximum size in bytes of a file.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 const MARK: &str = "__";
-const LORA: &str = "<lora:";
+/// Beginnings of the tags of LoRAs.
+const LORA: [&str; 2] = ["<lora:", "<lyco:"];
 
 /// A folder of wildcard files.
 ///
@@ -84,7 +85,9 @@ impl Wildcards {
             match first {
                 '\\' => len += rest[1..].chars().next().map_or(0, char::len_utf8),
                 // A file name may contain such characters.
-                '<' if rest.starts_with(LORA) => len = rest.find('>').unwrap_or(rest.len()),
+                '<' if LORA.iter().any(|start| rest.starts_with(start)) => {
+                    len = rest.find('>').unwrap_or(rest.len())
+                }
                 '{' if choices.contains_key(&at) => {
                     let choice = &choices[&at];
                     self.choose(&choice.parts(text), depth, draws, out)?;

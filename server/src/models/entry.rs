@@ -110,11 +110,16 @@ impl CatalogEntry {
         (!self.info.built_in, kind.unwrap_or(usize::MAX), family, self.info.path_in_folder.clone())
     }
 
-    /// Whether it is called so: by its stem, its file's name or its place in its folder.
-    pub(super) fn has_name(&self, name: &str) -> bool {
+    /// Whether it is called so, exactly or in any case: by its stem, its file's name or its place in its folder, with or without
+    /// its ending.
+    pub(super) fn has_name(&self, name: &str, is_exact: bool) -> bool {
         let Some(path) = &self.path else { return false };
-        let is_file_name = path.file_name().is_some_and(|own| own == name);
-        is_file_name || models::stem(path) == name || self.info.path_in_folder == name
+        let is_same =
+            |own: &str| if is_exact { own == name } else { own.to_lowercase() == name.to_lowercase() };
+        let is_file_name = path.file_name().is_some_and(|own| is_same(&own.to_string_lossy()));
+        let in_folder = &self.info.path_in_folder;
+        let without_ending = in_folder.rsplit_once('.').map_or(in_folder.as_str(), |(stem, _)| stem);
+        is_file_name || is_same(&models::stem(path)) || is_same(in_folder) || is_same(without_ending)
     }
 }
 

@@ -146,7 +146,10 @@ impl ModelCatalog {
         if let Some(entry) = entries.iter().find(|entry| entry.info.name == name) {
             return Ok(entry.clone());
         }
-        let named: Vec<&CatalogEntry> = entries.iter().filter(|entry| entry.has_name(name)).collect();
+        let named = |is_exact| -> Vec<&CatalogEntry> {
+            entries.iter().filter(|entry| entry.has_name(name, is_exact)).collect()
+        };
+        let named = Some(named(true)).filter(|exact| !exact.is_empty()).unwrap_or_else(|| named(false));
         match named[..] {
             [entry] => Ok(entry.clone()),
             [] => {

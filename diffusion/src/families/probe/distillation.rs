@@ -18,6 +18,12 @@ pub enum Distillation {
     Lcm,
     /// Hyper-SD.
     Hyper,
+    /// Hyper-SD with guidance, as its files with "CFG" in their names.
+    HyperCfg,
+    /// Trajectory consistency distillation (Zheng et al. 2024).
+    Tcd,
+    /// Improved distribution matching distillation (Yin et al. 2024).
+    Dmd2,
 }
 
 /// How a model was distilled, and by what that was found out.
@@ -34,8 +40,15 @@ const MAX_NAMED_STEPS: usize = 16;
 
 impl Distillation {
     /// Every kind, in the order in which names are searched for them.
-    pub const ALL: [Distillation; 4] =
-        [Distillation::Turbo, Distillation::Lightning, Distillation::Lcm, Distillation::Hyper];
+    pub const ALL: [Distillation; 7] = [
+        Distillation::Turbo,
+        Distillation::Lightning,
+        Distillation::Lcm,
+        Distillation::HyperCfg,
+        Distillation::Hyper,
+        Distillation::Tcd,
+        Distillation::Dmd2,
+    ];
 
     /// Its name, as it stands in names of files: "turbo".
     #[must_use]
@@ -45,19 +58,62 @@ impl Distillation {
             Distillation::Lightning => "lightning",
             Distillation::Lcm => "lcm",
             Distillation::Hyper => "hyper",
+            Distillation::HyperCfg => "hyper-cfg",
+            Distillation::Tcd => "tcd",
+            Distillation::Dmd2 => "dmd2",
         }
     }
 
-    /// Whether a word means it. "hyper" begins other words too, such as "hyperrealistic".
-    fn is_meant_by(self, word: &str) -> bool {
+    /// Whether words mean it. "hyper" begins other words too, such as "hyperrealistic".
+    fn is_meant_by(self, words: &[String]) -> bool {
+        let any = |test: &dyn Fn(&str) -> bool| words.iter().any(|word| test(word));
         match self {
-            Distillation::Hyper => word == "hyper" || word.starts_with("hypersd"),
-            _ => word.contains(self.name()),
+            Distillation::Hyper => any(&|word| word == "hyper" || word.starts_with("hypersd")),
+            Distillation::HyperCfg => any(&|word| word == "cfg") && Distillation::Hyper.is_meant_by(words),
+            Distillation::Tcd => any(&|word| word == "tcd"),
+            _ => any(&|word| word.contains(self.name())),
         }
     }
 
     fn in_words(words: &[String]) -> Option<Distillation> {
-        Distillation::ALL.into_iter().find(|kind| words.iter().any(|word| kind.is_meant_by(word)))
+        Distillation::ALL.into_iter().find(|kind| kind.is_meant_by(words))
+    }
+
+    /// As [`Distillation::is_meant_by`], for the name of a LoRA: one named "lightning" may as well draw a storm, so that a number of
+    /// steps or the name of a family must stand beside it.
+    fn is_meant_by_lora(self, words: &[String]) -> bool {
+        let is_family = |word: &str| word.starts_with("sd") || word == "xl";
+        let stands_beside = |name: &str| {
+            let pair = |pair: &[String]| {
+                (pair[0] == name && is_family(&pair[1])) || (pair[1] == name && is_family(&pair[0]))
+            };
+            words.windows(2).any(pair)
+        };
+        match self {
+            Distillation::Lcm => words.iter().any(|word| word.starts_with("lcm")),
+            Distillation::Turbo | Distillation::Lightning => {
+                self.is_meant_by(words) && (steps_in(words).is_some() || stands_beside(self.name()))
+            }
+            Distillation::Hyper | Distillation::HyperCfg => {
+                let is_sd = || words.iter().any(|word| word.starts_with("hypersd")) || stands_beside("hyper");
+                self.is_meant_by(words) && (steps_in(words).is_some() || is_sd())
+            }
+            Distillation::Tcd | Distillation::Dmd2 => self.is_meant_by(words),
+        }
+    }
+
+    /// What a LoRA makes of a model, by the name of its file, or by the name or title in its metadata: and for how many steps, if
+    /// they say so.
+    pub(crate) fn of_lora(lora: &Checkpoint) -> Option<(Distillation, Option<usize>)> {
+        let texts =
+            ["ss_output_name", "modelspec.title"].iter().filter_map(|key| file_words::metadata(lora, key));
+        let names =
+            [file_words::file_name(lora)].into_iter().chain(texts.map(|text| file_words::split(text)));
+        let meant = |words: Vec<String>| {
+            let kind = Distillation::ALL.into_iter().find(|kind| kind.is_meant_by_lora(&words))?;
+            Some((kind, steps_in(&words)))
+        };
+        names.into_iter().find_map(meant)
     }
 }
 
@@ -85,9 +141,50 @@ impl DetectedDistillation {
 
 /// The number in "4step" or "8steps" in the file's name, or else in the title.
 pub(crate) fn named_steps(checkpoint: &Checkpoint) -> Option<usize> {
-    let number = |word: &String| -> Option<usize> {
-        word.strip_suffix("steps").or_else(|| word.strip_suffix("step"))?.parse().ok()
+    steps_in(&file_words::file_name(checkpoint)).or_else(|| steps_in(&file_words::title(checkpoint)))
+}
+
+/// The number of steps among words: "4step", "8steps", "4", "steps".
+fn steps_in(words: &[String]) -> Option<usize> {
+    let is_unit = |word: &String| matches!(word.as_str(), "step" | "steps");
+    let number = |at: usize| -> Option<usize> {
+        let word = &words[at];
+        let followed = || words.get(at + 1).filter(|next| is_unit(next)).map(|_| word.as_str());
+        let digits =
+            word.strip_suffix("steps").or_else(|| word.strip_suffix("step")).filter(|rest| !rest.is_empty());
+        digits.or_else(followed)?.parse().ok()
     };
-    let words = file_words::file_name(checkpoint).into_iter().chain(file_words::title(checkpoint));
-    words.filter_map(|word| number(&word)).find(|steps| (1..=MAX_NAMED_STEPS).contains(steps))
+    (0..words.len()).filter_map(number).find(|steps| (1..=MAX_NAMED_STEPS).contains(steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loras_for_few_steps_are_known_by_their_names() {
+        let of = |name: &str| {
+            let words = file_words::split(name);
+            let kind = Distillation::ALL.into_iter().find(|kind| kind.is_meant_by_lora(&words));
+            kind.map(|kind| (kind.name(), steps_in(&words)))
+        };
+        for (name, expected) in [
+            ("lcm-lora-sdv1-5", Some(("lcm", None))),
+            ("LCM_LoRA_Weights_SD15", Some(("lcm", None))),
+            ("Hyper-SD15-8steps-lora", Some(("hyper", Some(8)))),
+            ("Hyper-SDXL-8steps-CFG-lora", Some(("hyper-cfg", Some(8)))),
+            ("Hyper-SDXL-1step-lora", Some(("hyper", Some(1)))),
+            ("sdxl_lightning_4step_lora", Some(("lightning", Some(4)))),
+            ("sdxl lightning 8 steps", Some(("lightning", Some(8)))),
+            ("dmd2_sdxl_4step_lora_fp16", Some(("dmd2", Some(4)))),
+            ("tcd-sd15-lora", Some(("tcd", None))),
+            ("sd_xl_turbo_lora_v1", Some(("turbo", None))),
+            ("lightning_storm_style", None),
+            ("hyper_detailer", None),
+            ("turbocharger", None),
+            ("film_grain", None),
+        ] {
+            assert_eq!(of(name), expected, "{name}");
+        }
+    }
 }

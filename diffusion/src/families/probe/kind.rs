@@ -95,10 +95,13 @@ impl ModelKind {
     pub(super) fn of(index: &TensorIndex) -> ModelKind {
         let any = |test: fn(&str) -> bool| index.any_name_in_file(test);
         if any(|n| {
-            n.starts_with("lora_")
-                || [".lora_", ".lora.", "hada_w1_", "lokr_w", ".lora_A", ".dora_scale"]
+            // The first marks a Control-LoRA, the others are of PhotoMaker.
+            (n.starts_with("lora_") && n != "lora_controlnet" && !n.starts_with("lora_weights."))
+                || ["oft_unet_", "lycoris_"].iter().any(|start| n.starts_with(start))
+                || [".lora_", ".lora.", "_lora.", "hada_w1_", "lokr_w", ".dora_scale", ".oft_", ".diff_b"]
                     .iter()
-                    .any(|p| n.contains(p))
+                    .any(|part| n.contains(part))
+                || n.ends_with(".diff")
         }) {
             ModelKind::Lora
         } else if any(|n| {
