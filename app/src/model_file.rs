@@ -192,11 +192,7 @@ pub(crate) fn is_name(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_))) && path.components().next().is_some()
 }
 
-/// Whether it has an ending of model files, of this program or of others.
+/// Whether it has an ending of model files.
 fn is_file_name(path: &Path) -> bool {
-    const OTHERS: [&str; 5] = ["ckpt", "pt", "pth", "bin", "gguf"];
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    ending.is_some_and(|ending| {
-        models::is_extension(ending) || OTHERS.iter().any(|known| ending.eq_ignore_ascii_case(known))
-    })
+    path.extension().and_then(|ending| ending.to_str()).is_some_and(models::is_extension)
 }
