@@ -33,6 +33,8 @@ pub struct Params<'a> {
     source: ParamSource,
     device: Device,
     precision: Precision,
+    /// Whether convolutions continue images by what is on their other side: vertically, horizontally.
+    wraps: [bool; 2],
     edit: Option<Arc<dyn WeightEdit>>,
     on_read: &'a OnRead<'a>,
 }
@@ -74,7 +76,14 @@ impl<'a> Params<'a> {
     }
 
     fn of(source: ParamSource, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { source, device: Device::Cpu, precision: Precision::F32, edit: None, on_read }
+        Params {
+            source,
+            device: Device::Cpu,
+            precision: Precision::F32,
+            wraps: [false; 2],
+            edit: None,
+            on_read,
+        }
     }
 
     /// The same layers, on a device.
@@ -87,6 +96,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Params<'a> {
         Params { precision, ..self }
+    }
+
+    /// The same layers with convolutions that continue images by what is on their other side, in place of zeros: vertically,
+    /// horizontally.
+    pub(crate) fn wrapping(&self, wraps: [bool; 2]) -> Params<'a> {
+        Params { wraps, ..self.clone() }
     }
 
     /// The same layers in `f32`: the first and the last of a network, and what embeds its timestep. They cost little, and what
@@ -218,7 +233,8 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         let raw = layer.read("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, bias)?;
+        let dims = [outputs, inputs, kernel];
+        let conv = Conv2d::wrapping(weight(raw), dims, stride, padding, bias, self.wraps)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
@@ -231,7 +247,8 @@ impl<'a> Params<'a> {
         padding: Padding,
     ) -> Result<Conv2d, Error> {
         let raw = self.scope(name).read("weight", &[outputs, inputs, kernel, kernel])?;
-        let conv = Conv2d::new(weight(raw), [outputs, inputs, kernel], stride, padding, None)?;
+        let dims = [outputs, inputs, kernel];
+        let conv = Conv2d::wrapping(weight(raw), dims, stride, padding, None, self.wraps)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
@@ -261,6 +278,7 @@ impl Debug for Params<'_> {
             .field("source", &self.source)
             .field("device", &self.device)
             .field("precision", &self.precision)
+            .field("wraps", &self.wraps)
             .field("edit", &self.edit)
             .finish_non_exhaustive()
     }
