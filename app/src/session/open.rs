@@ -98,7 +98,7 @@ impl OpenedModel {
             pipeline = pipeline.with_zero_terminal_snr(is_zero);
         }
         let mut settings = settings(job, pipeline.model());
-        settings.seeds = vec![0; at_once];
+        (settings.seeds, settings.variation_seeds) = (vec![0; at_once], vec![0; at_once]);
         settings.check(pipeline.model())?;
         if let Some(path) = &job.sdxl.refiner {
             let refiner = Pipeline::open(model_file::open(Some(path), models_dir, access)?.checkpoint)?;
