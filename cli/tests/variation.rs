@@ -57,6 +57,28 @@ fn of_several_images_the_variation_seed_counts() {
     }
 }
 
+/// All cells have the same variation seed, which a replay finds again.
+#[test]
+fn a_grid_of_strengths_has_one_variation_seed() {
+    let room = Room::new();
+    let grid = [
+        "grid",
+        "a red apple",
+        "-s",
+        "3",
+        "--steps",
+        "1",
+        "-W",
+        "32",
+        "-H",
+        "32",
+        "--x",
+        "variation-strength=0,0.4,1",
+    ];
+    room.succeeds(&[&grid[..], &["-o", "grid.png"]].concat());
+    assert!(room.succeeds(&["replay", "grid.png"]).ends_with("has the same pixels\n"));
+}
+
 /// Of a seamless image the columns on both sides are neighbours: their difference is that of any two.
 #[test]
 fn seamless_images_are_recorded_and_change() {

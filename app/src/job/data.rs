@@ -303,10 +303,12 @@ impl Job {
         (0..self.batch.count() as u64).map(|i| first.wrapping_add(i * each)).collect()
     }
 
-    /// The variation seeds of the images, counting up from the given one or else a random one; none where none counts.
+    /// The variation seeds of the images, counting up from the given one or else a random one; none where none is given or
+    /// counts.
     #[must_use]
     pub fn variation_seeds(&self) -> Vec<u64> {
-        let count = if self.is_varied() { self.batch.count() as u64 } else { 0 };
+        let is_needed = self.is_varied() || self.sampling.variation_seed.is_some();
+        let count = if is_needed { self.batch.count() as u64 } else { 0 };
         let first = self.sampling.variation_seed.unwrap_or_else(random_seed);
         (0..count).map(|i| first.wrapping_add(i)).collect()
     }

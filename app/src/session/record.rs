@@ -107,8 +107,8 @@ impl ImageRecord<'_> {
         let _ = write!(text, "\nSteps: {steps}, Sampler: {}, Schedule type: {schedule}", sampler.label());
         text.push_str(&sampler_parameters(self.settings));
         let _ = write!(text, ", CFG scale: {guidance}, Seed: {}, Size: {width}x{height}", self.seed);
-        if let Some(seed) = self.variation {
-            let strength = self.settings.variation_strength;
+        let strength = self.settings.variation_strength;
+        if let Some(seed) = self.variation.filter(|_| strength > 0.0) {
             let _ = write!(text, ", Variation seed: {seed}, Variation seed strength: {strength}");
         }
         if self.seamless != Seamless::Off {

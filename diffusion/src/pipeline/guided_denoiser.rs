@@ -253,7 +253,9 @@ impl GuidedDenoiser {
             if prompt.is_composed() {
                 let weights: Vec<f64> = prompt.positive.iter().map(|(_, weight)| *weight).collect();
                 let others = &own[..own.len() - weights.len()];
-                perturbed = plan.guidance.composed(&[others, &perturbed].concat(), &weights);
+                if !perturbed.is_empty() {
+                    perturbed = plan.guidance.composed(&[others, &perturbed].concat(), &weights);
+                }
                 own = plan.guidance.composed(&own, &weights);
             }
             let copies = LatentShape { images: own.len(), ..self.shape }.with_values(own.concat());
