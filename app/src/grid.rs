@@ -182,6 +182,11 @@ impl JobGrid {
         let chosen_seed = (!has_seed).then(random_seed);
         let mut base = base;
         base.sampling.seed = base.sampling.seed.or(chosen_seed);
+        let is_varied = base.sampling.variation_strength.is_some()
+            || axes.iter().flatten().any(|axis| axis.option == "variation-strength");
+        if is_varied && base.sampling.variation_seed.is_none() {
+            base.sampling.variation_seed = Some(random_seed());
+        }
         Ok(JobGrid { base, axes, chosen_seed })
     }
 

@@ -1,5 +1,6 @@
 //! The command line that draws what a replay does.
 
+use crate::args::prompt_file::as_word;
 use crate::args::{Args, UsageError};
 use clap::CommandFactory;
 use latent_app::Job;
@@ -8,6 +9,9 @@ use latent_app::replay::{Replay, ReplayLayout};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+/// The flags whose values are prompts.
+const PROMPTS: [&str; 2] = ["prompt", "negative-prompt"];
 
 /// A command, its flags by their long names, and the image that it begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl CommandLine {
 
     /// Reads the line with further flags as the program reads its own.
     pub(crate) fn read(&self, further: &[OsString]) -> Result<Args, UsageError> {
-        Args::read(self.words(further))
+        Args::read_words(self.words(further))
     }
 
     /// The options of a job that nobody gave, also not in further flags.
@@ -97,7 +101,16 @@ impl CommandLine {
 
     /// The line with further flags, as a person types it in a shell.
     pub(crate) fn quoted(&self, further: &[OsString]) -> String {
-        quoted(&self.words(further))
+        let mut line = self.clone();
+        for (name, value) in &mut line.flags {
+            // A person's prompt may stand for a file.
+            if let Some(text) = value.as_mut().filter(|_| PROMPTS.contains(&name.as_str()))
+                && let Some(words) = text.to_str().map(as_word)
+            {
+                *text = words.into();
+            }
+        }
+        quoted(&line.words(further))
     }
 }
 
@@ -128,6 +141,8 @@ mod tests {
         let words = line.words(&["--steps=30".into(), "-s".into(), "6".into()]);
         assert_eq!(words, ["latent", "img2img", "--low-memory", "--steps=30", "-s", "6", "--", "-a b.png"]);
         assert_eq!(quoted(&words[5..]), "6 -- '-a b.png'");
+        line.push("prompt", "@p.txt");
+        assert!(line.quoted(&[]).contains("'--prompt= @p.txt'"), "{}", line.quoted(&[]));
         assert_eq!(quoted(&["it's".into(), "".into()]), r"'it'\''s' ''");
     }
 }

@@ -45,4 +45,5 @@ mod streams;
 mod sweep;
 mod threads;
 mod upscale;
+mod variation;
 mod words;

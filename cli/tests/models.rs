@@ -47,36 +47,60 @@ fn where_nothing_is_found_it_tells_where_to_put_files() {
     room.refuses(&args, &["dreams", "no such file", "LATENT_MODELS"]);
 }
 
-/// CosXL and Playground 2.5 have the layers of SDXL and other noise levels: every command says the same of them.
-#[test]
-fn a_model_with_the_noise_levels_of_edm_cannot_draw() {
-    let room = Room::new();
-    std::fs::create_dir(room.path("here")).unwrap();
+/// A tiny SDXL with further tensors, each of one value or of none.
+fn marked(marks: &[(&str, Option<f32>)]) -> Vec<u8> {
     let bytes = synthetic("sdxl");
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let end = bytes.len() - 8 - length;
-    header["edm_vpred.sigma_max"] = json!({ "dtype": "F32", "shape": [], "data_offsets": [end, end + 4] });
-    let header = header.to_string();
-    let marked = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..], &[0; 4]];
-    room.file("here/cosxl.safetensors", &marked.concat());
-    let text = room.succeeds(&["inspect", "here/cosxl.safetensors"]);
-    let has =
-        |line: &str| text.lines().any(|own| own.split_whitespace().collect::<Vec<_>>().join(" ") == line);
-    assert!(
-        has("kind model; cannot draw here") && text.contains("EDM") && !text.contains("draws images"),
-        "{text}"
-    );
-    let json: Value =
-        serde_json::from_str(&room.succeeds(&["inspect", "here/cosxl.safetensors", "--json"])).unwrap();
-    assert_eq!((&json["can_draw"], &json["variant"]), (&json!(false), &json!("EDM")), "{json}");
-    let listed = room.succeeds(&["models", "--models-dir", "here"]);
-    assert!(listed.contains("cosxl: ") && listed.contains(" EDM, "), "{listed}");
-    let draw = ["txt2img", "x", "-s", "1", "--steps", "1", "-W", "64", "-H", "64"];
-    for model in [
-        &["-m", "here/cosxl.safetensors"][..],
-        &["--unet", "here/cosxl.safetensors", "--parts-from", "here/cosxl.safetensors"],
-    ] {
-        room.refuses(&[&draw[..], model].concat(), &["cosxl.safetensors", "EDM", "cannot draw here"]);
+    let mut data = bytes[8 + length..].to_vec();
+    for (name, value) in marks {
+        let start = data.len();
+        data.extend(value.iter().flat_map(|value| value.to_le_bytes()));
+        let shape: &[usize] = if value.is_some() { &[] } else { &[0] };
+        header[name] = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
     }
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// CosXL and Playground 2.5 have the layers of SDXL and other noise levels: every command says so, and they draw.
+#[test]
+fn models_with_the_noise_levels_of_edm_are_named_and_draw() {
+    let room = Room::new();
+    std::fs::create_dir(room.path("here")).unwrap();
+    room.file("here/sdxl.safetensors", &synthetic("sdxl"));
+    room.file(
+        "here/cosxl.safetensors",
+        &marked(&[("edm_vpred.sigma_max", Some(80.0)), ("edm_vpred.sigma_min", Some(0.002))]),
+    );
+    room.file("here/playground.safetensors", &marked(&[("edm_mean", None), ("edm_std", None)]));
+    let listed = room.succeeds(&["models", "--models-dir", "here"]);
+    let mut drawn = Vec::new();
+    for name in ["sdxl", "cosxl", "playground"] {
+        let file = format!("here/{name}.safetensors");
+        let text = room.succeeds(&["inspect", &file]);
+        let is_edm = name != "sdxl";
+        assert!(text.contains("draws images") && text.contains("EDM") == is_edm, "{text}");
+        let json: Value = serde_json::from_str(&room.succeeds(&["inspect", &file, "--json"])).unwrap();
+        let variant = if is_edm { "EDM" } else { "base" };
+        assert_eq!((&json["can_draw"], &json["variant"]), (&json!(true), &json!(variant)), "{json}");
+        assert_eq!(listed.contains(&format!("{name}: Stable Diffusion XL EDM, ")), is_edm, "{listed}");
+        let draw = ["txt2img", "x", "-s", "1", "--steps", "2", "-W", "64", "-H", "64", "-o", "a.png", "-m"];
+        room.succeeds(&[&draw[..], &[&file]].concat());
+        drawn.push(std::fs::read(room.path("a.png")).unwrap());
+    }
+    assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2] && drawn[0] != drawn[2]);
+    let usual = String::from_utf8_lossy(&drawn[2]).into_owned();
+    assert!(usual.contains("CFG scale: 3,"), "the guidance of Playground's authors");
+    // A mark that makes no sense is named.
+    room.file("bad.safetensors", &marked(&[("edm_vpred.sigma_max", Some(0.0))]));
+    room.refuses(
+        &["txt2img", "x", "-m", "bad.safetensors"],
+        &["bad.safetensors", "EDM", "noise levels from 0.002"],
+    );
+    // A folder of it keeps the noise levels.
+    room.succeeds(&["convert", "here/cosxl.safetensors", "folder"]);
+    let config = std::fs::read_to_string(room.path("folder/scheduler/scheduler_config.json")).unwrap();
+    assert!(config.contains("EDMEulerScheduler") && config.contains("\"sigma_max\": 80.0"), "{config}");
+    assert!(room.succeeds(&["inspect", "folder"]).contains("EDM"));
 }

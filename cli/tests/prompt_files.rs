@@ -61,17 +61,41 @@ fn prompts_that_cannot_be_read_are_one_line() {
     refuses(&["--prompt-file", "-", "--negative-prompt-file", "-"], &["standard input", "both"]);
 }
 
-/// They stay words, as they always were.
+/// As in other programs, `@FILE` is a file's text and `-` what standard input says.
 #[test]
-fn words_that_look_like_files_are_drawn_with_a_hint() {
+fn a_prompt_may_be_a_file_or_standard_input() {
     let room = Room::new();
-    room.file("p.txt", b"a cat");
-    let (status, told) = fed(&room, &[&["txt2img", "-p", "-", "-o", "a.png"], &FAST[..]].concat(), "a cat");
-    assert!(status == Some(0) && told.contains("--prompt-file -"), "{told}");
-    assert_eq!(prompt_of(&room, "a.png"), "-|");
-    let (status, told) = fed(&room, &[&["txt2img", "@p.txt", "-o", "b.png"], &FAST[..]].concat(), "");
-    assert!(status == Some(0) && told.contains("--prompt-file p.txt"), "{told}");
-    assert_eq!(prompt_of(&room, "b.png"), "@p.txt|");
-    let (_, told) = fed(&room, &[&["txt2img", "@home", "-o", "c.png"], &FAST[..]].concat(), "");
-    assert!(!told.contains("--prompt-file"), "{told}");
+    room.file("p.txt", b"a cat\n");
+    room.file("n.txt", b"@p.txt\n");
+    let draw = |args: &[&str], text: &str| {
+        let (status, error) = fed(&room, &[&["txt2img", "-o", "a.png"], args, &FAST[..]].concat(), text);
+        assert_eq!(status, Some(0), "{args:?}: {error}");
+        (prompt_of(&room, "a.png"), error)
+    };
+    assert_eq!(draw(&["@p.txt"], "").0, "a cat|");
+    assert_eq!(draw(&["-"], "a dog\n").0, "a dog|");
+    assert_eq!(draw(&["-p", "-", "-n", "@p.txt"], "a dog\n").0, "a dog|a cat");
+    // What a file says is said, also where it looks like a file's name.
+    assert_eq!(draw(&["x", "-n", "@n.txt"], "").0, "x|@p.txt");
+    assert_eq!(draw(&["--prompt-file", "n.txt"], "").0, "@p.txt|");
+    // Words stay words.
+    let (prompt, error) = draw(&["@home"], "");
+    assert!(prompt == "@home|" && !error.contains("file"), "{prompt} {error}");
+    let (prompt, error) = draw(&["@none.txt"], "");
+    assert!(prompt == "@none.txt|" && error.contains("there is no file none.txt"), "{prompt} {error}");
+    assert_eq!(draw(&[" @p.txt"], "").0, " @p.txt|");
+    room.refuses(&["txt2img", "-", "-n", "-"], &["standard input", "both"]);
+    room.refuses(&["txt2img", "-", "--negative-prompt-file", "-"], &["standard input", "both"]);
+    assert!(room.succeeds(&["tokens", "@p.txt"]).contains("cat"));
+}
+
+/// A recorded prompt is never the name of a file.
+#[test]
+fn a_replayed_prompt_stays_as_it_is() {
+    let room = Room::new();
+    room.succeeds(&[&["txt2img", "@p.txt", "-o", "a.png"], &FAST[..]].concat());
+    room.file("p.txt", b"a cat\n");
+    assert!(room.succeeds(&["replay", "a.png", "-o", "again.png"]).ends_with("same pixels\n"));
+    assert_eq!(prompt_of(&room, "again.png"), "@p.txt|");
+    assert!(room.succeeds(&["replay", "a.png", "--print"]).contains("'--prompt= @p.txt'"));
 }

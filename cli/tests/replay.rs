@@ -289,6 +289,15 @@ fn the_webui_s_text() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{error}");
     assert!(error.contains("not followed: token merging ratio 0.7"), "{error}");
+    // Variation seeds and images that can be tiled are followed.
+    let varied = format!("{text}, Variation seed: 8, Variation seed strength: 0.3, Tiling: True");
+    with_text(&room, "a.png", "varied.png", "parameters", &varied);
+    let line = room.succeeds(&["replay", "varied.png", "--print"]);
+    for flag in ["--variation-seed=8", "--variation-strength=0.3", "--seamless=both"] {
+        assert!(line.contains(flag), "{line}");
+    }
+    let json = room.succeeds(&["metadata", "varied.png", "--json"]);
+    assert!(json.contains("\"variation_seed\": 8") && json.contains("\"seamless\": \"True\""), "{json}");
     // What is not followed is told, and the model must be the same.
     with_text(&room, "a.png", "more.png", "parameters", &format!("{text}, Hires upscale: 2, Odd: 1"));
     let output = room.run(&["replay", "more.png"]);

@@ -131,6 +131,9 @@ fn names_of_other_programs_are_understood() {
         ("euler_ancestral", "euler_a"),
         ("uni_pc_bh2", "unipc"),
         ("pndm", "plms"),
+        ("DPM fast", "dpm_fast"),
+        ("euler_ancestral_cfg_pp", "euler_a_cfg++"),
+        ("heunpp2", "heun++2"),
     ] {
         let by_theirs = draw(&room, &["--steps", "3", "--sampler", theirs], "a.png");
         let by_ours = draw(&room, &["--steps", "3", "--sampler", ours], "a.png");
@@ -138,7 +141,26 @@ fn names_of_other_programs_are_understood() {
         assert_eq!(pixels(&by_theirs), pixels(&by_ours), "{theirs}");
     }
     room.refuses(
-        &["txt2img", "a cat", "--sampler", "Restart"],
+        &["txt2img", "a cat", "--sampler", "sa_solver"],
         &["unknown sampler", "known: euler, euler_a,"],
+    );
+}
+
+/// CFG++ takes the noise of the negative prompt also where there is no guidance; DPM adaptive draws one image at a time.
+#[test]
+fn what_samplers_need_of_a_run_is_given_or_said() {
+    let room = Room::new();
+    let cfg_pp = ["--steps", "3", "--sampler", "euler_cfg_pp", "--cfg-scale", "1"];
+    let plain = draw(&room, &cfg_pp, "a.png");
+    assert_ne!(draw(&room, &[&cfg_pp[..], &["-n", "a pear"]].concat(), "b.png"), plain);
+    let euler = ["--steps", "3", "--sampler", "euler", "--cfg-scale", "1"];
+    let pixels = |file: &str| read_png(&room.path(file)).0;
+    draw(&room, &euler, "c.png");
+    draw(&room, &[&euler[..], &["-n", "a pear"]].concat(), "d.png");
+    assert!(pixels("c.png") == pixels("d.png") && pixels("a.png") != pixels("c.png"));
+    let adaptive = [&SMALL[..], &["--sampler", "dpm_adaptive", "-b", "2"]].concat();
+    room.refuses(
+        &[&adaptive[..], &["--batch-size", "2"]].concat(),
+        &["one image at a time", "batch size to 1"],
     );
 }

@@ -69,7 +69,7 @@ pub use latents::{LatentShape, Latents};
 pub use mask::Mask;
 pub use pipeline::{
     AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, MemoryEstimate,
-    OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Settings, SettingsOverrides,
+    OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Seamless, Settings, SettingsOverrides,
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;

@@ -17,6 +17,16 @@ pub enum Setting {
     GuidanceRescale,
     /// [`Settings::guidance_end`](crate::Settings::guidance_end)
     GuidanceEnd,
+    /// [`Settings::pag_scale`](crate::Settings::pag_scale)
+    PagScale,
+    /// [`Settings::variation_seeds`](crate::Settings::variation_seeds)
+    VariationSeeds,
+    /// [`Settings::variation_strength`](crate::Settings::variation_strength)
+    VariationStrength,
+    /// Images that can be tiled ([`Pipeline::set_seamless`](crate::Pipeline::set_seamless)).
+    Seamless,
+    /// The sampler.
+    Sampler,
     /// [`Settings::cache_interval`](crate::Settings::cache_interval)
     CacheInterval,
     /// [`Settings::token_merging`](crate::Settings::token_merging)
@@ -103,6 +113,11 @@ impl Setting {
             Setting::Guidance => "cfg scale",
             Setting::GuidanceRescale => "cfg rescale",
             Setting::GuidanceEnd => "cfg end",
+            Setting::PagScale => "pag scale",
+            Setting::VariationSeeds => "variation seeds",
+            Setting::VariationStrength => "variation strength",
+            Setting::Seamless => "seamless",
+            Setting::Sampler => "sampler",
             Setting::CacheInterval => "cache",
             Setting::TokenMerging => "token merging",
             Setting::BatchSize => "batch",

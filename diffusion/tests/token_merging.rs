@@ -94,6 +94,7 @@ fn config(depth: [usize; 3]) -> UNetConfig {
         layers_per_block: 1,
         transformer_depth: depth.to_vec(),
         mid_depth: 1,
+        only_cross_attention: Vec::new(),
         cross_attention_dim: 32,
         heads: Heads::Count(4),
         ..base

@@ -65,6 +65,12 @@ impl Config {
         self.0.get(key)?.as_f64()
     }
 
+    /// The numbers of a key; `None` if it is not there, or not a list of numbers.
+    #[must_use]
+    pub fn get_f64s(&self, key: &str) -> Option<Vec<f64>> {
+        self.0.get(key)?.as_array()?.iter().map(Value::as_f64).collect()
+    }
+
     /// The whole number of a key; `None` if it is not there, or not a whole number of 0 or more.
     #[must_use]
     pub fn get_u64(&self, key: &str) -> Option<u64> {

@@ -11,7 +11,7 @@ use latent_diffusion::prompt::check_bytes;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::Prediction;
 use latent_diffusion::schedule::{Convention, ScheduleKind};
-use latent_diffusion::{Setting, SizeConditioning};
+use latent_diffusion::{Seamless, Setting, SizeConditioning};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -105,12 +105,22 @@ pub struct SamplingOptions {
     pub cfg_rescale: Option<f64>,
     /// The fraction of the steps, 0 to 1, after which there is no guidance.
     pub cfg_end: Option<f64>,
+    /// Scale of perturbed-attention guidance; none when `None`.
+    pub pag_scale: Option<f64>,
     /// Every how many steps the coarse levels of the UNet are computed (DeepCache).
     pub cache: Option<usize>,
     /// The part of the tokens, 0 to 0.5, that are merged in the finest self-attentions (ToMe).
     pub tome: Option<f64>,
     /// Seed of the first image; random when `None`.
     pub seed: Option<u64>,
+    /// Seed of the noise that is mixed into that of the first image; random when `None`. Images that follow have the same seed,
+    /// and variation seeds that count up, as in the webui.
+    pub variation_seed: Option<u64>,
+    /// How much of that noise, 0 to 1.
+    pub variation_strength: Option<f64>,
+    /// Along which axes images can be tiled.
+    #[serde(with = "as_text")]
+    pub seamless: Option<Seamless>,
     /// The sampler.
     #[serde(with = "as_text")]
     pub sampler: Option<SamplerChoice>,
@@ -287,11 +297,27 @@ impl Job {
         Ok(check_bytes(&self.negative_prompt, Setting::NegativePrompt)?)
     }
 
-    /// The seeds of the images, counting up from the given one or else a random one.
+    /// The seeds of the images, counting up from the given one or else a random one; all the same where variation seeds
+    /// count.
     #[must_use]
     pub fn seeds(&self) -> Vec<u64> {
         let first = self.sampling.seed.unwrap_or_else(random_seed);
-        (0..self.batch.count() as u64).map(|i| first.wrapping_add(i)).collect()
+        let each = u64::from(!self.is_varied());
+        (0..self.batch.count() as u64).map(|i| first.wrapping_add(i * each)).collect()
+    }
+
+    /// The variation seeds of the images, counting up from the given one or else a random one; none where none is given or
+    /// counts.
+    #[must_use]
+    pub fn variation_seeds(&self) -> Vec<u64> {
+        let is_needed = self.is_varied() || self.sampling.variation_seed.is_some();
+        let count = if is_needed { self.batch.count() as u64 } else { 0 };
+        let first = self.sampling.variation_seed.unwrap_or_else(random_seed);
+        (0..count).map(|i| first.wrapping_add(i)).collect()
+    }
+
+    fn is_varied(&self) -> bool {
+        self.sampling.variation_strength.is_some_and(|strength| strength > 0.0)
     }
 }
 

@@ -266,8 +266,11 @@ pub static OPTIONS: &[JobOption] = &[
     recorded("cfg-scale", Value, |job| field(&mut job.sampling.cfg_scale)),
     recorded("cfg-rescale", Value, |job| field(&mut job.sampling.cfg_rescale)),
     recorded("cfg-end", Value, |job| field(&mut job.sampling.cfg_end)),
+    recorded("pag-scale", Value, |job| field(&mut job.sampling.pag_scale)),
     recorded("cache", Value, |job| field(&mut job.sampling.cache)),
     recorded("tome", Value, |job| field(&mut job.sampling.tome)),
+    recorded("variation-strength", Value, |job| field(&mut job.sampling.variation_strength)),
+    recorded("seamless", Value, |job| field(&mut job.sampling.seamless)),
     recorded("sampler", Value, |job| field(&mut job.sampling.sampler)),
     recorded("scheduler", Value, |job| field(&mut job.sampling.scheduler)),
     recorded("compat", Value, |job| field(&mut job.sampling.compat)),
@@ -305,4 +308,5 @@ pub static OPTIONS: &[JobOption] = &[
     unrecorded("prompt", Value, |job| field(&mut job.prompt)),
     unrecorded("negative-prompt", Value, |job| field(&mut job.negative_prompt)),
     unrecorded("seed", Value, |job| Some(Box::new(SeedField(&mut job.sampling.seed)))),
+    unrecorded("variation-seed", Value, |job| Some(Box::new(SeedField(&mut job.sampling.variation_seed)))),
 ];

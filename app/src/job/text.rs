@@ -3,11 +3,11 @@
 use crate::addons::WeightedLora;
 use crate::device::{DeviceChoice, PrecisionChoice};
 use crate::image_file::Resize;
-use latent_diffusion::Fill;
 use latent_diffusion::names::{self, Named};
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Convention, ScheduleKind};
+use latent_diffusion::{Fill, Seamless};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ macro_rules! named_text {
     )* };
 }
 
-named_text! { ScheduleKind, Convention, RngKind, Prediction, Fill, Resize }
+named_text! { ScheduleKind, Convention, RngKind, Prediction, Fill, Resize, Seamless }
 
 impl OptionText for PathBuf {
     fn from_text(text: &str) -> Result<PathBuf, String> {
@@ -232,6 +232,7 @@ fn of_other_program(name: &str) -> (&str, Option<ScheduleKind>) {
         "pndm" => "plms",
         "eulerancestral" => "euler_a",
         "dpm2ancestral" => "dpm2_a",
+        "dpmad" => "dpm_adaptive",
         "dpmpp2sancestral" => "dpm++2s_a",
         _ => plain,
     };
@@ -332,7 +333,26 @@ mod tests {
             let choice = SamplerChoice::parse(name).unwrap();
             assert_eq!((choice.sampler.name(), choice.schedule), want, "{name}");
         }
-        for missing in ["Restart of tomorrow", "DPM fast", "DPM adaptive", "euler_cfg_pp", "heunpp2"] {
+        for (name, want) in [
+            ("Restart", "restart"),
+            ("DPM fast", "dpm_fast"),
+            ("k_dpm_fast", "dpm_fast"),
+            ("DPM adaptive", "dpm_adaptive"),
+            ("k_dpm_ad", "dpm_adaptive"),
+            ("euler_cfg_pp", "euler_cfg++"),
+            ("Euler CFG++", "euler_cfg++"),
+            ("euler_ancestral_cfg_pp", "euler_a_cfg++"),
+            ("Euler a CFG++", "euler_a_cfg++"),
+            ("heunpp2", "heun++2"),
+            ("ipndm_v", "ipndm_v"),
+            ("dpm++2mv2", "dpm++2mv2"),
+            ("dpmpp_2m_sde_heun_gpu", "dpm++2m_sde_heun"),
+            ("dpmpp_3m_sde_gpu", "dpm++3m_sde"),
+            ("dpmpp_sde_gpu", "dpm++_sde"),
+        ] {
+            assert_eq!(SamplerChoice::parse(name).unwrap().sampler.name(), want, "{name}");
+        }
+        for missing in ["Restart of tomorrow", "sa_solver", "gradient_estimation"] {
             assert!(
                 SamplerChoice::parse(missing).unwrap_err().contains("(known: euler, euler_a, "),
                 "{missing}"

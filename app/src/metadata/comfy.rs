@@ -2,9 +2,9 @@
 //! size.
 
 use super::comfy_graph::{Graph, GraphInput};
+use super::comfy_loras;
 use super::comfy_text::{LinkFollower, PromptSide};
 use super::image_metadata::{ImageMetadata, MetadataKey};
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// Inputs that lead to the latents which a sampler begins with.
@@ -121,8 +121,7 @@ impl<'a> Graph<'a> {
         let closed = ["positive", "negative", "conditioning", "latent_image", "latent", "image"];
         let text = |node: usize, name: &str| self.node(node).input(name).and_then(GraphInput::plain);
         for node in self.upstream(sampler, &starts, &closed) {
-            if let Some(lora) = text(node, "lora_name") {
-                let strength = text(node, "strength_model").unwrap_or(Cow::Borrowed("1"));
+            for (lora, strength) in comfy_loras::of_node(self.node(node)) {
                 metadata.add_other("LoRA", format!("{lora}:{strength}"));
             }
             for name in ["ckpt_name", "unet_name", "base_ckpt_name", "model_name"] {

@@ -47,6 +47,12 @@ pub enum MetadataKey {
     Rng,
     /// The part of the tokens that are merged.
     TokenMerging,
+    /// The seed of the noise that is mixed in.
+    VariationSeed,
+    /// How much of it, 0 to 1.
+    VariationStrength,
+    /// Whether the image can be tiled.
+    Seamless,
 }
 
 impl MetadataKey {
@@ -71,12 +77,28 @@ impl MetadataKey {
             MetadataKey::ClipSkip => "clip_skip",
             MetadataKey::Rng => "rng",
             MetadataKey::TokenMerging => "tome",
+            MetadataKey::VariationSeed => "variation_seed",
+            MetadataKey::VariationStrength => "variation_strength",
+            MetadataKey::Seamless => "seamless",
         }
     }
 
     fn is_number(self) -> bool {
         use MetadataKey::{CfgScale, ClipSkip, Height, Seed, Steps, Strength, TokenMerging, Width};
-        matches!(self, Seed | Steps | CfgScale | Width | Height | Strength | ClipSkip | TokenMerging)
+        use MetadataKey::{VariationSeed, VariationStrength};
+        matches!(
+            self,
+            VariationSeed
+                | VariationStrength
+                | Seed
+                | Steps
+                | CfgScale
+                | Width
+                | Height
+                | Strength
+                | ClipSkip
+                | TokenMerging
+        )
     }
 }
 
@@ -173,10 +195,28 @@ impl ImageMetadata {
     /// The settings in the order in which a person reads them.
     pub fn settings(&self) -> impl Iterator<Item = (MetadataKey, &str)> {
         use MetadataKey::{CfgScale, ClipSkip, Height, Model, ModelHash, Negative, Prompt, Rng};
-        use MetadataKey::{Sampler, Scheduler, Seed, Steps, Strength, Vae, Width};
+        use MetadataKey::{Sampler, Scheduler, Seamless, Seed, Steps, Strength, TokenMerging, Vae, Width};
+        use MetadataKey::{VariationSeed, VariationStrength};
         let order = [
-            Prompt, Negative, Seed, Steps, Sampler, Scheduler, CfgScale, Width, Height, Strength, Model,
-            ModelHash, Vae, ClipSkip, Rng,
+            Prompt,
+            Negative,
+            Seed,
+            Steps,
+            Sampler,
+            Scheduler,
+            CfgScale,
+            Width,
+            Height,
+            Strength,
+            Model,
+            ModelHash,
+            Vae,
+            ClipSkip,
+            Rng,
+            TokenMerging,
+            VariationSeed,
+            VariationStrength,
+            Seamless,
         ];
         order.into_iter().filter_map(|key| Some((key, self.get(key)?)))
     }

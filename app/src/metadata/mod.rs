@@ -2,6 +2,7 @@
 
 mod comfy;
 mod comfy_graph;
+mod comfy_loras;
 mod comfy_nodes;
 mod comfy_text;
 pub mod container;

@@ -16,7 +16,7 @@ const MAX_PAIRS: usize = 1000;
 /// Maximum size in bytes of a value with quotes or brackets: each of a hostile line may seem to reach to its end.
 const MAX_VALUE_BYTES: usize = 64 << 10;
 
-const NAMES: [SettingName; 17] = [
+const NAMES: [SettingName; 20] = [
     ("Steps", MetadataKey::Steps),
     ("Sampler", MetadataKey::Sampler),
     ("Schedule type", MetadataKey::Scheduler),
@@ -34,6 +34,9 @@ const NAMES: [SettingName; 17] = [
     ("CLIP skip", MetadataKey::ClipSkip),
     ("RNG", MetadataKey::Rng),
     ("Token merging ratio", MetadataKey::TokenMerging),
+    ("Variation seed", MetadataKey::VariationSeed),
+    ("Variation seed strength", MetadataKey::VariationStrength),
+    ("Tiling", MetadataKey::Seamless),
 ];
 
 /// Whether a text has this form.

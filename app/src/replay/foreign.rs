@@ -56,6 +56,7 @@ pub(super) fn job(
         Some((ratio, _)) => lost.push(format!("token merging ratio {ratio}")),
         None => {}
     }
+    variation(metadata, &mut job, &mut lost)?;
     sampling(metadata, &mut job, &mut lost)?;
     let on_cpu = ON_THE_CPU.iter().any(|program| metadata.program.starts_with(program));
     if on_cpu || metadata.get(MetadataKey::Rng).is_some_and(|rng| rng.eq_ignore_ascii_case("cpu")) {
@@ -66,6 +67,27 @@ pub(super) fn job(
     lost.extend(metadata.others.iter().map(|(name, _)| name.clone()));
     lost.extend(metadata.not_followed.iter().cloned());
     Ok((job, lost))
+}
+
+/// Noise of another seed that was mixed in, and whether the image can be tiled.
+fn variation(metadata: &ImageMetadata, job: &mut Job, lost: &mut Vec<String>) -> Result<(), AppError> {
+    let strength = metadata.get(MetadataKey::VariationStrength);
+    match (metadata.get(MetadataKey::VariationSeed), strength.map(str::parse::<f64>)) {
+        (_, None | Some(Ok(0.0))) => {}
+        (Some(seed), Some(Ok(part))) if (0.0..=1.0).contains(&part) && seed.parse::<u64>().is_ok() => {
+            job.set("variation-seed", &[seed])?;
+            job.set("variation-strength", &[strength.unwrap_or("")])?;
+        }
+        _ => lost.push("variation seed".to_owned()),
+    }
+    match metadata.get(MetadataKey::Seamless).map(str::to_lowercase).as_deref() {
+        None | Some("false") => {}
+        Some("x") => job.set("seamless", &["x"])?,
+        Some("y") => job.set("seamless", &["y"])?,
+        Some("true") => job.set("seamless", &["both"])?,
+        Some(_) => lost.push("tiling".to_owned()),
+    }
+    Ok(())
 }
 
 /// Sampler and schedule, by the names that programs have for them.

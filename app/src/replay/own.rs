@@ -94,6 +94,7 @@ pub(super) fn job(
     job.model.lora_dir = lora_folder(files.remove(TAGGED_LORA).unwrap_or_default(), search)?;
     let seed = own.get("seed").and_then(Value::as_u64);
     job.sampling.seed = Some(seed.ok_or_else(|| bad("does not record its seed".into()))?);
+    job.sampling.variation_seed = own.get("variation_seed").and_then(Value::as_u64);
     let mut device = text("device").unwrap_or_default().split(' ');
     if device.next() == Some("cpu") {
         job.set("device", &["cpu"])?;

@@ -100,7 +100,7 @@ impl OpenedModel {
         // Before the settings: a LoRA for few steps has some of its own.
         let bundled = add_loras(selection, prompts, &mut pipeline, monitor)?;
         let mut settings = settings(job, pipeline.model());
-        settings.seeds = vec![0; at_once];
+        (settings.seeds, settings.variation_seeds) = (vec![0; at_once], vec![0; at_once]);
         settings.check(pipeline.model())?;
         if let Some(path) = &job.sdxl.refiner {
             let refiner = Pipeline::open(model_file::open(Some(path), models_dir, access)?.checkpoint)?;

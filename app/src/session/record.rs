@@ -6,7 +6,7 @@ use latent_diffusion::names::Named;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::schedule::Churn;
 use latent_diffusion::tensor::{Device, Precision};
-use latent_diffusion::{Image, Settings};
+use latent_diffusion::{Image, Seamless, Settings};
 use latent_kernels::Isa;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -70,6 +70,9 @@ pub(super) struct ImageRecord<'a> {
     /// Its hash.
     pub(super) hash: Option<&'a ContentHash>,
     pub(super) seed: u64,
+    /// The variation seed, where one counts.
+    pub(super) variation: Option<u64>,
+    pub(super) seamless: Seamless,
     /// Width and height of the first pass, where there are two, or of what was drawn before it was enlarged.
     pub(super) first_size: Option<(usize, usize)>,
     pub(super) recorded: &'a [RecordedSetting],
@@ -107,6 +110,17 @@ impl ImageRecord<'_> {
         let _ = write!(text, "\nSteps: {steps}, Sampler: {}, Schedule type: {schedule}", sampler.label());
         text.push_str(&sampler_parameters(self.settings));
         let _ = write!(text, ", CFG scale: {guidance}, Seed: {}, Size: {width}x{height}", self.seed);
+        let strength = self.settings.variation_strength;
+        if let Some(seed) = self.variation.filter(|_| strength > 0.0) {
+            let _ = write!(text, ", Variation seed: {seed}, Variation seed strength: {strength}");
+        }
+        if self.seamless != Seamless::Off {
+            let axes = if self.seamless == Seamless::Both { "True" } else { self.seamless.name() };
+            let _ = write!(text, ", Tiling: {axes}");
+        }
+        if self.settings.pag_scale != 0.0 {
+            let _ = write!(text, ", PAG scale: {}", self.settings.pag_scale);
+        }
         if self.settings.guidance_end < 1.0 {
             let _ = write!(text, ", CFG end: {}", self.settings.guidance_end);
         }
@@ -172,6 +186,16 @@ impl ImageRecord<'_> {
         });
         if self.prompts.iter().any(|prompt| prompt.contains('<')) {
             json[TAG_ORDER] = "te:unet".into();
+        }
+        if let Some(seed) = self.variation {
+            json["variation_seed"] = seed.into();
+            json["variation_strength"] = settings.variation_strength.into();
+        }
+        if self.seamless != Seamless::Off {
+            json["seamless"] = self.seamless.name().into();
+        }
+        if settings.pag_scale != 0.0 {
+            json["pag_scale"] = settings.pag_scale.into();
         }
         if let Some(hash) = self.hash.and_then(ContentHash::of_folder) {
             json["model_folder_sha256"] = hash.into();

@@ -143,7 +143,7 @@ impl Session {
             _ => OpenedModel::open(job, &prompts, at_once, monitor)?,
         };
         let opened = self.opened.insert(opened);
-        let plan = JobPlan::new(job, seeds, prompts, opened)?;
+        let plan = JobPlan::new(job, [seeds, job.variation_seeds()], prompts, opened)?;
         Ok((plan, opened))
     }
 }
@@ -152,6 +152,8 @@ impl Session {
 struct JobPlan {
     task: &'static str,
     seeds: Vec<u64>,
+    /// Variation seeds, as many or none.
+    variations: Vec<u64>,
     /// Images at once.
     at_once: usize,
     prompts: ResolvedPrompts,
@@ -168,13 +170,15 @@ impl JobPlan {
     /// Reads the images of a job and checks all of it against the model, to which ControlNets are added.
     fn new(
         job: &Job,
-        seeds: Vec<u64>,
+        [seeds, variations]: [Vec<u64>; 2],
         prompts: ResolvedPrompts,
         opened: &mut OpenedModel,
     ) -> Result<JobPlan, AppError> {
         let at_once = job.batch.size();
         let mut settings = settings(job, opened.pipeline.model());
         settings.seeds = seeds[..at_once.min(seeds.len())].to_vec();
+        settings.variation_seeds = variations[..at_once.min(variations.len())].to_vec();
+        opened.pipeline.set_seamless(job.sampling.seamless.unwrap_or_default());
         let model = opened.pipeline.model();
         let enlargement = Enlargement::of(job)?;
         let work = TaskWork::open(&job.task, &mut settings, model, enlargement.is_some())?;
@@ -190,7 +194,19 @@ impl JobPlan {
         recorded.extend(opened.recorded());
         let options = RecordedOptions::of(job, &prompts, &opened.embeddings)?;
         let task = job.task.name();
-        Ok(JobPlan { task, seeds, at_once, prompts, settings, work, second, enlargement, recorded, options })
+        Ok(JobPlan {
+            task,
+            seeds,
+            variations,
+            at_once,
+            prompts,
+            settings,
+            work,
+            second,
+            enlargement,
+            recorded,
+            options,
+        })
     }
 
     /// Steps of the second pass.
@@ -292,6 +308,8 @@ impl JobRun<'_, '_> {
         for (group, seeds) in plan.seeds.chunks(plan.at_once).enumerate() {
             settings.seeds = seeds.to_vec();
             let first = group * plan.at_once;
+            settings.variation_seeds =
+                plan.variations.iter().skip(first).take(seeds.len()).copied().collect();
             let block = plan.prompts.block(first, plan.at_once);
             let conditioning = match encoded.take() {
                 Some(conditioning) if first > block.start => conditioning,
@@ -365,6 +383,8 @@ impl JobRun<'_, '_> {
                 model: &opened.name,
                 hash: opened.content_hash(),
                 seed,
+                variation: settings.variation_seeds.get(i).copied(),
+                seamless: opened.pipeline.seamless(),
                 first_size,
                 recorded: &plan.recorded,
                 options: &plan.options.options,

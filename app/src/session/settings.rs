@@ -22,6 +22,8 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
     settings.guidance = given.cfg_scale.unwrap_or(settings.guidance);
     settings.guidance_rescale = given.cfg_rescale.unwrap_or(0.0);
     settings.guidance_end = given.cfg_end.unwrap_or(1.0);
+    settings.pag_scale = given.pag_scale.unwrap_or(0.0);
+    settings.variation_strength = given.variation_strength.unwrap_or(0.0);
     settings.cache_interval = given.cache.unwrap_or(1);
     settings.token_merging = given.tome.unwrap_or(0.0);
     settings.sampler = sampler;

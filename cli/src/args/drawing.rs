@@ -8,6 +8,7 @@ use super::sdxl::SdxlArgs;
 use latent_app::addons::WeightedLora;
 use latent_app::job::{Job, SamplerChoice};
 use latent_app::output::DEFAULT_QUALITY;
+use latent_diffusion::Seamless;
 use latent_diffusion::rng::RngKind;
 use latent_diffusion::samplers::Prediction;
 use latent_diffusion::schedule::{Convention, ScheduleKind};
@@ -123,6 +124,10 @@ pub(crate) struct SamplingArgs {
     /// Part of the steps, 0 to 1, after which there is no guidance, and a step takes half the time
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
     cfg_end: f64,
+    /// Perturbed-attention guidance: how far to move from what the UNet draws with its mid block perturbed; clearer structures
+    /// for one evaluation more a step; 3 is usual
+    #[arg(long, alias = "pag", value_name = "SCALE", default_value_t = 0.0, allow_negative_numbers = true)]
+    pag_scale: f64,
     /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is 1.7 times as fast, and changes details
     #[arg(long, value_name = "N", default_value_t = 1)]
     cache: usize,
@@ -139,6 +144,22 @@ pub(crate) struct SamplingArgs {
     /// Seed of the random numbers; -1 or random chooses one [default: random, and printed]
     #[arg(short, long, value_name = "N", value_parser = parse_seed)]
     seed: Option<String>,
+    /// Seed of other noise that is mixed into that of the seed; of several images it counts up, and the seed stays [default:
+    /// random]
+    #[arg(long, alias = "subseed", value_name = "N", value_parser = parse_seed)]
+    variation_seed: Option<String>,
+    /// How much of it, 0 to 1: a small part changes the image a little
+    #[arg(
+        long,
+        alias = "subseed-strength",
+        value_name = "PART",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    variation_strength: f64,
+    /// Draw images that can be tiled: from left to right (x), from top to bottom (y) or both; on the CPU only
+    #[arg(long, alias = "tiling", value_name = "x|y|both|off", default_value = "off", value_parser = parse_seamless)]
+    seamless: Seamless,
     /// A name of `latent samplers`, also as the webui writes it ("DPM++ 2M Karras") [default: dpm++2m; for a model for few
     /// steps its own]
     #[arg(long, value_name = "NAME", value_parser = SamplerChoice::parse)]
@@ -179,6 +200,10 @@ pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
 
 fn parse_form(name: &str) -> Result<Convention, String> {
     Convention::parse(name).map_err(|error| error.to_string())
+}
+
+fn parse_seamless(name: &str) -> Result<Seamless, String> {
+    Seamless::parse(name).map_err(|error| error.to_string())
 }
 
 fn parse_rng(name: &str) -> Result<RngKind, String> {

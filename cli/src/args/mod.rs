@@ -9,7 +9,7 @@ mod images;
 mod job;
 mod metadata;
 mod parts;
-mod prompt_file;
+pub(crate) mod prompt_file;
 mod replay;
 mod sampler_numbers;
 mod sdxl;
@@ -35,7 +35,7 @@ use latent_app::AppError;
 use latent_app::bench;
 use latent_app::device::DeviceOptions;
 use latent_app::grid::GridAxis;
-use latent_app::job::JobTask;
+use latent_app::job::{Job, JobTask};
 use latent_diffusion::families::PublishedModel;
 use latent_diffusion::names;
 use std::ffi::OsString;
@@ -80,9 +80,24 @@ impl UsageError {
 }
 
 impl Args {
-    /// Reads a command line. A command that draws has its job.
+    /// Reads a command line. A command that draws has its job. A prompt may be the name of a file, as `@FILE`, or `-` for
+    /// standard input.
     pub(crate) fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Args, UsageError> {
+        Args::of(line, true)
+    }
+
+    /// The same, where each prompt is the prompt itself.
+    pub(crate) fn read_words(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Args, UsageError> {
+        Args::of(line, false)
+    }
+
+    fn of(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        reads_prompts: bool,
     ) -> Result<Args, UsageError> {
         let mut command = advice::with_negative_values(Args::command());
         let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
@@ -93,7 +108,7 @@ impl Args {
         if let Some((name, matches)) = matches.subcommand()
             && let Some(command) = command.find_subcommand(name)
         {
-            args.command.fill_job(command, matches).map_err(UsageError::Job)?;
+            args.command.fill_job(command, matches, reads_prompts).map_err(UsageError::Job)?;
         }
         Ok(args)
     }
@@ -136,9 +151,7 @@ impl Command {
         if file == negative
             && file.as_deref().is_some_and(|file| file == Path::new(prompt_file::STANDARD_INPUT))
         {
-            return Err(AppError::BadInput(
-                "standard input: cannot be both prompts; give one of them as a file or as words".into(),
-            ));
+            return Err(both_from_input());
         }
         let prompt = file.as_deref().map(prompt_file::read).transpose()?;
         let negative = negative.as_deref().map(prompt_file::read).transpose()?;
@@ -162,8 +175,43 @@ impl Command {
         Ok(negative)
     }
 
+    /// Puts what they stand for in the place of prompts that are `-` or `@FILE`, unless they were read from files themselves.
+    fn read_named_prompts(&mut self, job: &mut Job) -> Result<(), AppError> {
+        let Some(drawing) = self.drawing() else { return Ok(()) };
+        let (file, negative_file) = (&drawing.sampling.prompt_file, &drawing.sampling.negative_prompt_file);
+        let is_input = |file: &Option<PathBuf>, word: &str| match file {
+            Some(file) => file == Path::new(prompt_file::STANDARD_INPUT),
+            None => prompt_file::is_input(word),
+        };
+        if is_input(file, &job.prompt) && is_input(negative_file, &job.negative_prompt) {
+            return Err(both_from_input());
+        }
+        if file.is_none()
+            && let Some(prompt) = prompt_file::meant_by(&job.prompt)?
+        {
+            job.prompt = prompt;
+        }
+        if negative_file.is_none()
+            && let Some(prompt) = prompt_file::meant_by(&job.negative_prompt)?
+        {
+            job.set("negative-prompt", &[&prompt])?;
+        }
+        Ok(())
+    }
+
     /// Makes the job of a command that draws.
-    fn fill_job(&mut self, command: &clap::Command, matches: &clap::ArgMatches) -> Result<(), AppError> {
+    fn fill_job(
+        &mut self,
+        command: &clap::Command,
+        matches: &clap::ArgMatches,
+        reads_prompts: bool,
+    ) -> Result<(), AppError> {
+        if let Command::Tokens(args) = self
+            && let Some(word) = args.prompt.as_mut().or(args.prompt_flag.as_mut())
+            && let Some(prompt) = prompt_file::meant_by(word)?
+        {
+            *word = prompt;
+        }
         let negative_prompt = self.read_prompts()?;
         // A grid is of images from words.
         let task = JobTask::named(command.get_name()).unwrap_or_default();
@@ -184,6 +232,9 @@ impl Command {
         job.prompt = prompt.to_owned();
         negative_prompt.map_or(Ok(()), |text| job.set("negative-prompt", &[&text]))?;
         mask.map_or(Ok(()), |mask| job.set("mask", &[mask]))?;
+        if reads_prompts {
+            self.read_named_prompts(&mut job)?;
+        }
         if let Some(drawing) = self.drawing() {
             drawing.job = job;
         }
@@ -362,6 +413,12 @@ pub(crate) struct GridArgs {
     pub(crate) y: Option<GridAxis>,
     #[command(flatten)]
     pub(crate) words: Txt2imgArgs,
+}
+
+fn both_from_input() -> AppError {
+    AppError::BadInput(
+        "standard input: cannot be both prompts; give one of them as a file or as words".into(),
+    )
 }
 
 fn parse_stage(name: &str) -> Result<&'static bench::StageSelection, names::UnknownName> {

@@ -35,16 +35,56 @@ pub(super) fn read(path: &Path) -> Result<String, AppError> {
     Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// What a word of the command line stands for where a prompt is expected: `-` for standard input, `@FILE` for a file that is
+/// there. `None` if it is the prompt itself.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn meant_by(word: &str) -> Result<Option<String>, AppError> {
+    source(word).map(read).transpose()
+}
+
+/// Whether a word stands for standard input.
+pub(super) fn is_input(word: &str) -> bool {
+    word == STANDARD_INPUT
+}
+
+/// Where the prompt is read that a word stands for.
+fn source(word: &str) -> Option<&Path> {
+    if is_input(word) {
+        return Some(Path::new(word));
+    }
+    word.strip_prefix('@').map(Path::new).filter(|file| file.is_file())
+}
+
+/// A prompt as a word of the command line that stands for itself. White space before a prompt changes no image.
+pub(crate) fn as_word(prompt: &str) -> String {
+    if is_input(prompt) || prompt.starts_with('@') { format!(" {prompt}") } else { prompt.to_owned() }
+}
+
 /// What is said of a prompt that was perhaps meant as the name of a file.
 pub(super) fn hint(prompt: &str) -> Option<String> {
-    let file = prompt.strip_prefix('@').filter(|file| Path::new(file).is_file());
-    let meant = if prompt == STANDARD_INPUT { Some(prompt) } else { file }?;
-    Some(format!("prompt: {prompt:?} is drawn as words; --prompt-file {meant} reads a prompt"))
+    let file = prompt.strip_prefix('@').filter(|file| file.ends_with(".txt"))?;
+    (!file.contains(char::is_whitespace))
+        .then(|| format!("prompt: there is no file {file}; {prompt:?} is drawn as words"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_stands_for_a_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.txt");
+        std::fs::write(&path, "a cat\n").unwrap();
+        let word = format!("@{}", path.display());
+        assert_eq!(meant_by(&word).unwrap().as_deref(), Some("a cat"));
+        for words in ["@home", "a cat", "", "@", " -", &as_word(&word), &as_word("-")] {
+            assert_eq!(meant_by(words).unwrap(), None, "{words:?}");
+        }
+        assert_eq!(as_word("a-b@c"), "a-b@c");
+    }
 
     #[test]
     fn line_ends_and_a_mark_of_the_encoding_are_not_part_of_a_prompt() {

@@ -6,6 +6,7 @@ use crate::samplers::Prediction;
 use crate::text::{TextActivation, TextPart};
 use crate::tokenizer::{CONTEXT, END, START};
 use crate::unet::UNetConfig;
+use crate::vae::LatentStatistics;
 use latent_loader::{Config, ConfigValue};
 
 /// Length of the embedding of each size in SDXL's added vector.
@@ -58,6 +59,9 @@ pub(super) fn unet(model: &Model) -> Result<Config, Error> {
     if unet.up_depth.is_some() {
         let depth = |d: &Vec<usize>| if d[0] > 0 { ConfigValue::from(d) } else { 1usize.into() };
         config.set("reverse_transformer_layers_per_block", up_depths.iter().map(depth).collect::<Vec<_>>());
+    }
+    if !unet.only_cross_attention.is_empty() {
+        config.set("only_cross_attention", &unet.only_cross_attention);
     }
     if let Some(added) = unet.added_dim {
         config.set("addition_embed_type", "text_time");
@@ -114,7 +118,7 @@ fn depths(model: &Model) -> Result<Vec<usize>, Error> {
 pub(super) fn vae(model: &Model) -> Config {
     let vae = &model.vae;
     let levels = vae.block_out_channels.len();
-    Config::from([
+    let mut config = Config::from([
         ("_class_name", "AutoencoderKL".into()),
         ("act_fn", "silu".into()),
         ("block_out_channels", (&vae.block_out_channels).into()),
@@ -129,7 +133,13 @@ pub(super) fn vae(model: &Model) -> Config {
         ("sample_size", model.resolution.0.min(model.resolution.1).into()),
         ("scaling_factor", decimal(vae.scaling_factor).into()),
         ("up_block_types", vec!["UpDecoderBlock2D"; levels].into()),
-    ])
+    ]);
+    if let Some(LatentStatistics { mean, deviation }) = &vae.statistics {
+        for (key, values) in [("latents_mean", mean), ("latents_std", deviation)] {
+            config.set(key, values.iter().map(|value| decimal(*value)).collect::<Vec<_>>());
+        }
+    }
+    config
 }
 
 /// An `f32` as the shortest decimal number that rounds to it.
@@ -171,8 +181,32 @@ fn class(part: &TextPart) -> &'static str {
     if part.pooled { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
 }
 
+fn prediction_type(model: &Model) -> ConfigValue {
+    ConfigValue::from(if model.prediction == Prediction::V { "v_prediction" } else { "epsilon" })
+}
+
+/// A level without what logarithms left of it.
+fn rounded(sigma: f64) -> f64 {
+    decimal(sigma as f32)
+}
+
 /// The class of diffusers for the sampler that a model was published with, and its settings.
 pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
+    if let Some(training) = &model.edm {
+        let (sigmas, last) = (training.sigmas(), training.sigmas().len() - 1);
+        let class = "EDMEulerScheduler";
+        let config = Config::from([
+            ("_class_name", class.into()),
+            ("num_train_timesteps", 1000.into()),
+            ("prediction_type", prediction_type(model)),
+            ("rho", 7.0.into()),
+            ("sigma_data", training.sigma_data().into()),
+            ("sigma_max", rounded(sigmas[last]).into()),
+            ("sigma_min", rounded(sigmas[0]).into()),
+            ("sigma_schedule", "karras".into()),
+        ]);
+        return (class, config);
+    }
     let is_zero = model.training.is_zero_terminal_snr();
     let is_xl = model.unet.added_dim.is_some();
     let (class, spacing) = match model.distillation {
@@ -191,10 +225,7 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
         ("beta_schedule", "scaled_linear".into()),
         ("beta_start", 0.00085.into()),
         ("num_train_timesteps", 1000.into()),
-        (
-            "prediction_type",
-            ConfigValue::from(if model.prediction == Prediction::V { "v_prediction" } else { "epsilon" }),
-        ),
+        ("prediction_type", prediction_type(model)),
         ("steps_offset", 1.into()),
         ("timestep_spacing", spacing.into()),
     ]);

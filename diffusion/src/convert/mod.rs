@@ -152,6 +152,10 @@ impl Conversion {
         let probe = Probe::of(&Arc::new(checkpoint));
         let mut model = Model::of(&probe)?;
         model.check_complete()?;
+        if model.has_tiny_vae {
+            let reason = "has a tiny VAE in place of its VAE, which is not converted; give a VAE with it";
+            return Err(probe.refuse(reason.to_owned()));
+        }
         model.prediction = options.prediction.unwrap_or(model.prediction);
         if let Some(is_zero) = options.zero_terminal_snr {
             let usual = Training::scaled_linear();

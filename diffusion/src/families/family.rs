@@ -47,8 +47,6 @@ pub struct Family {
     pub(crate) velocity_by_spread: Option<SpreadRule>,
     /// The noise schedule that it was trained with, where the checkpoint contains no other.
     pub(crate) training: fn() -> Training,
-    /// Tensors of models that were trained with noise levels which are not supported here (EDM).
-    pub(crate) edm_markers: &'static [&'static str],
     /// Words by which other files name it.
     pub(crate) words: FamilyWords,
     /// Published models of the family whose sizes are known without a file.

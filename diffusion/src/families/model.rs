@@ -5,7 +5,7 @@ use super::model_parts::ModelParts;
 use super::network_input::NetworkInput;
 use super::probe::{self, Distillation, ModelVariant, Probe};
 use crate::samplers::Prediction;
-use crate::schedule::{Training, ZERO_SNR_DIFFUSERS};
+use crate::schedule::{EdmTraining, Training, ZERO_SNR_DIFFUSERS};
 use crate::text::TextPart;
 use crate::unet::UNetConfig;
 use crate::vae::VaeConfig;
@@ -28,16 +28,22 @@ pub struct Model {
     pub input: NetworkInput,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
+    /// Whether a tiny VAE (TAESD) takes the place of the VAE, as in SDXS.
+    pub has_tiny_vae: bool,
     /// What the UNet predicts.
     pub prediction: Prediction,
     /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
     pub zero_negative: bool,
     /// The noise schedule that it was trained with.
     pub training: Training,
+    /// The noise levels of EDM, for a model that was trained with those: then they count and not [`Model::training`].
+    pub edm: Option<EdmTraining>,
     /// Whether its added vector contains an aesthetic score in place of the size to draw (SDXL's refiner).
     pub takes_score: bool,
     /// How it was distilled to draw in few steps.
     pub distillation: Option<Distillation>,
+    /// Whether it draws in a single step alone (SDXS).
+    pub is_single_step: bool,
     /// Steps for which the checkpoint was made, by its name or title ("4step").
     pub named_steps: Option<usize>,
     /// All weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
@@ -60,14 +66,8 @@ impl Model {
     pub fn of(probe: &Probe) -> Result<Model, Error> {
         let family = probe.require_family()?;
         let checkpoint = probe.checkpoint();
-        if probe.identity().variant == Some(ModelVariant::Edm) {
-            return Err(probe.refuse(format!(
-                "is a {} model trained with the noise levels of EDM, as CosXL and Playground 2.5 are; such models cannot \
-                 draw here",
-                family.label
-            )));
-        }
-        let ModelParts { text, unet, vae, weights, .. } = ModelParts::of(probe)?.require_text()?;
+        let ModelParts { text, unet, vae, has_tiny_vae, weights, .. } =
+            ModelParts::of(probe)?.require_text()?;
         let Some(input) = NetworkInput::of(unet.in_channels, vae.latent_channels) else {
             return Err(probe.refuse(format!(
                 "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
@@ -85,6 +85,7 @@ impl Model {
             text,
             unet,
             vae,
+            has_tiny_vae,
             prediction: identity
                 .prediction
                 .as_ref()
@@ -95,8 +96,10 @@ impl Model {
             } else {
                 training
             },
+            edm: probe::edm::training(checkpoint)?.filter(|_| identity.variant == Some(ModelVariant::Edm)),
             takes_score: family.added_vector == AddedVector::AestheticScore,
             distillation: identity.distillation.map(|detected| detected.distillation),
+            is_single_step: identity.variant == Some(ModelVariant::Sdxs),
             named_steps: probe::named_steps(checkpoint),
             weights,
         })

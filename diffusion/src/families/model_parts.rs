@@ -2,12 +2,12 @@
 
 use super::component::Component;
 use super::family::Family;
-use super::probe::Probe;
-use super::text_encoders;
+use super::probe::{Probe, edm};
+use super::{published, text_encoders};
 use crate::Error;
 use crate::text::TextPart;
 use crate::unet::UNetConfig;
-use crate::vae::VaeConfig;
+use crate::vae::{LatentStatistics, VaeConfig};
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct ModelParts {
     pub unet: UNetConfig,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
+    /// Whether a tiny VAE (TAESD) takes the place of the VAE, as in SDXS.
+    pub has_tiny_vae: bool,
     /// Their weights by canonical names: `text_encoder.`, `text_encoder_2.`, `unet.`, `vae.`
     pub weights: Weights,
 }
@@ -42,15 +44,25 @@ impl ModelParts {
     pub fn of(probe: &Probe) -> Result<ModelParts, Error> {
         let family = probe.require_family()?;
         let weights = probe.weights().clone();
-        if !has_vae(&weights) {
+        let has_tiny_vae = !has_vae(&weights) && weights.contains("vae.decoder.layers.0.weight");
+        if !has_vae(&weights) && !has_tiny_vae {
             return Err(missing_components(family, &weights));
         }
         let scale = named_scale(probe.checkpoint()).unwrap_or(family.latent_format.scale);
+        let mut vae = match has_tiny_vae {
+            true => published::vae(&family.latent_format),
+            false => VaeConfig::from_weights(&weights.scope("vae"), scale)?,
+        };
+        vae.statistics = named_statistics(probe.checkpoint(), vae.latent_channels);
+        if let Some((statistics, scale)) = edm::statistics(probe.checkpoint(), vae.latent_channels) {
+            (vae.statistics, vae.scaling_factor) = (Some(statistics), scale);
+        }
         Ok(ModelParts {
             family,
             text: text_encoders::parts(family.text_encoders, &weights)?,
             unet: UNetConfig::from_weights(&weights.scope("unet"), family.heads())?,
-            vae: VaeConfig::from_weights(&weights.scope("vae"), scale)?,
+            vae,
+            has_tiny_vae,
             weights,
         })
     }
@@ -83,4 +95,13 @@ fn missing_components(family: &Family, weights: &Weights) -> Error {
 pub(super) fn named_scale(checkpoint: &Checkpoint) -> Option<f32> {
     let scale = checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get_f64("scaling_factor")?;
     (scale.is_finite() && scale > 0.0).then_some(scale as f32)
+}
+
+/// Mean and deviation of latents in the VAE's configuration, in a model's folder or its own.
+fn named_statistics(checkpoint: &Checkpoint, channels: usize) -> Option<LatentStatistics> {
+    let config = checkpoint.config("vae").or_else(|| checkpoint.config(""))?;
+    let values = |key: &str| -> Option<Vec<f32>> {
+        Some(config.get_f64s(key)?.into_iter().map(|value| value as f32).collect())
+    };
+    LatentStatistics::checked(values("latents_mean")?, values("latents_std")?, channels)
 }

@@ -39,6 +39,7 @@ pub(super) fn vae(latents: &LatentFormat) -> VaeConfig {
         layers_per_block: 2,
         latent_channels: latents.channels,
         scaling_factor: latents.scale,
+        statistics: None,
     }
 }
 

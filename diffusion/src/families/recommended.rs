@@ -32,6 +32,8 @@ const USUAL: RecommendedSettings = RecommendedSettings {
 
 /// Steps of a distilled model whose name contains none.
 const FEW_STEPS: usize = 4;
+/// Guidance scale that Playground 2.5's authors use.
+const PLAYGROUND_GUIDANCE: f64 = 3.0;
 /// Guidance scale that an LCM embeds (Luo et al., Latent Consistency Models, 2023, section 5: trained with 2 to 14).
 const LCM_GUIDANCE: f64 = 8.0;
 /// Guidance scale of Hyper-SD that was distilled with guidance: its authors name 5 to 8.
@@ -42,7 +44,21 @@ impl Model {
     /// samplers' own; and without guidance, but for an LCM with an embedding of the guidance scale and Hyper-SD with guidance.
     #[must_use]
     pub fn recommended(&self) -> RecommendedSettings {
-        let Some(distillation) = self.distillation else { return USUAL };
+        if self.is_single_step {
+            let (steps, guidance, convention) = (1, 1.0, Some(Convention::Diffusers));
+            return RecommendedSettings {
+                steps,
+                guidance,
+                sampler: &Euler,
+                schedule: ScheduleKind::Trailing,
+                convention,
+            };
+        }
+        let Some(distillation) = self.distillation else {
+            // Playground 2.5 was tuned for little guidance.
+            let guidance = if self.vae.statistics.is_some() { PLAYGROUND_GUIDANCE } else { USUAL.guidance };
+            return RecommendedSettings { guidance, ..USUAL };
+        };
         let sampler: &'static dyn Sampler = match distillation {
             Distillation::Turbo => &EulerA,
             Distillation::Lcm | Distillation::Dmd2 => &Lcm,

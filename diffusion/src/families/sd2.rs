@@ -3,7 +3,6 @@
 use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, SpreadRule};
 use super::latent_format::LatentFormat;
 use super::probe::unet_shape::UNetShape;
-use super::probe::variant::ModelVariant;
 use super::published::{self, ModelSizes, PublishedModel};
 use super::text_encoders::{OPEN_CLIP_H, OPEN_CLIP_H_SIZES};
 use crate::samplers::Prediction;
@@ -27,7 +26,7 @@ pub(super) static FAMILY: Family = Family {
             rank => rank == Some(2),
         }
     },
-    variant_by_depth: |_| ModelVariant::Base,
+    variant_by_depth: UNetShape::pruned_variant,
     text_encoders: &[OPEN_CLIP_H],
     added_vector: AddedVector::None,
     zero_negative: false,
@@ -38,7 +37,6 @@ pub(super) static FAMILY: Family = Family {
         max_of_epsilon: 0.09,
     }),
     training: Training::scaled_linear,
-    edm_markers: &[],
     words: FamilyWords {
         lora_versions: &["sd_v2"],
         architectures: &["stable-diffusion-v2"],
@@ -64,6 +62,7 @@ const SD21: PublishedModel = PublishedModel {
             up_depth: None,
             mid_depth: 1,
             mid_resnets: 2,
+            only_cross_attention: Vec::new(),
             cross_attention_dim: 1024,
             added_dim: None,
             time_cond_proj_dim: None,

@@ -34,7 +34,6 @@ pub(super) static FAMILY: Family = Family {
     prediction: Prediction::Epsilon,
     velocity_by_spread: None,
     training: Training::scaled_linear,
-    edm_markers: &["edm_mean", "edm_vpred.sigma_max"],
     words: FamilyWords {
         lora_versions: &["sdxl"],
         architectures: &["xl"],
@@ -70,6 +69,7 @@ const SDXL_BASE: PublishedModel = PublishedModel {
             up_depth: None,
             mid_depth: 10,
             mid_resnets: 2,
+            only_cross_attention: Vec::new(),
             cross_attention_dim: 2048,
             added_dim: Some(2816),
             time_cond_proj_dim: None,

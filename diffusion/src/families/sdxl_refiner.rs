@@ -25,7 +25,6 @@ pub(super) static FAMILY: Family = Family {
     prediction: Prediction::Epsilon,
     velocity_by_spread: None,
     training: Training::scaled_linear,
-    edm_markers: &[],
     words: FamilyWords::NONE,
     published: &[],
 };

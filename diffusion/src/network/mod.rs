@@ -89,6 +89,8 @@ pub struct BatchInputs<'a> {
     pub cache_interval: usize,
     /// The part of the tokens that self-attentions merge: 0 for none.
     pub token_merging: f64,
+    /// Whether each position of the mid block attends to itself alone (PAG).
+    pub is_perturbed: bool,
 }
 
 /// A ControlNet, the image that it sees, and when it acts.

@@ -23,7 +23,13 @@ impl Model {
     /// How it was trained to see noise, and what it predicts.
     #[must_use]
     pub fn noise_model(&self) -> NoiseModel {
-        NoiseModel::VariancePreserving { training: self.training.clone(), prediction: self.prediction }
+        match &self.edm {
+            Some(training) => NoiseModel::Edm { training: training.clone(), prediction: self.prediction },
+            None => NoiseModel::VariancePreserving {
+                training: self.training.clone(),
+                prediction: self.prediction,
+            },
+        }
     }
 
     /// The weights of the network that it is sampled with, and what that network is called.

@@ -20,6 +20,7 @@ impl DiffusionNetwork for UNet {
         let mut condition = UNet::condition(&self, text, added.as_ref())?;
         self.set_guidance(&mut condition, &vec![inputs.guidance; batch])?;
         condition.set_token_merging(inputs.token_merging);
+        condition.set_perturbed(inputs.is_perturbed);
         let control = |control: &PreparedControl| {
             let mut control = ActiveControl::new(control, text, added.as_ref())?;
             control.condition.set_token_merging(inputs.token_merging);

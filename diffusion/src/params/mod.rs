@@ -38,6 +38,8 @@ pub struct Params<'a> {
     source: ParamSource,
     device: Device,
     precision: Precision,
+    /// Whether convolutions continue images by what is on their other side: vertically, horizontally.
+    wraps: [bool; 2],
     edit: Option<Arc<dyn WeightEdit>>,
     on_read: &'a OnRead<'a>,
 }
@@ -79,7 +81,14 @@ impl<'a> Params<'a> {
     }
 
     fn of(source: ParamSource, on_read: &'a OnRead<'a>) -> Params<'a> {
-        Params { source, device: Device::Cpu, precision: Precision::F32, edit: None, on_read }
+        Params {
+            source,
+            device: Device::Cpu,
+            precision: Precision::F32,
+            wraps: [false; 2],
+            edit: None,
+            on_read,
+        }
     }
 
     /// The same layers, on a device.
@@ -92,6 +101,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Params<'a> {
         Params { precision, ..self }
+    }
+
+    /// The same layers with convolutions that continue images by what is on their other side, in place of zeros: vertically,
+    /// horizontally.
+    pub(crate) fn wrapping(&self, wraps: [bool; 2]) -> Params<'a> {
+        Params { wraps, ..self.clone() }
     }
 
     /// The same layers in `f32`: the first and the last of a network, and what embeds its timestep. They cost little, and what
@@ -244,7 +259,8 @@ impl<'a> Params<'a> {
         let layer = self.scope(name);
         let weight = layer.matrix("weight", &[outputs, inputs, kernel, kernel])?;
         let bias = layer.bias(outputs)?;
-        let conv = Conv2d::new(weight, [outputs, inputs, kernel], stride, padding, bias)?;
+        let dims = [outputs, inputs, kernel];
+        let conv = Conv2d::wrapping(weight, dims, stride, padding, bias, self.wraps)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
@@ -257,7 +273,8 @@ impl<'a> Params<'a> {
         padding: Padding,
     ) -> Result<Conv2d, Error> {
         let weight = self.scope(name).matrix("weight", &[outputs, inputs, kernel, kernel])?;
-        let conv = Conv2d::new(weight, [outputs, inputs, kernel], stride, padding, None)?;
+        let dims = [outputs, inputs, kernel];
+        let conv = Conv2d::wrapping(weight, dims, stride, padding, None, self.wraps)?;
         Ok(conv.to(&self.device)?.in_precision(self.precision))
     }
 
@@ -306,6 +323,7 @@ impl Debug for Params<'_> {
             .field("source", &self.source)
             .field("device", &self.device)
             .field("precision", &self.precision)
+            .field("wraps", &self.wraps)
             .field("edit", &self.edit)
             .finish_non_exhaustive()
     }

@@ -155,7 +155,7 @@ impl Pipeline {
         if let Some((_, net)) = self.control_nets.iter().find(|(from, _)| Arc::ptr_eq(from, file)) {
             return Ok(net.clone());
         }
-        let load = |params: &Params<'_>| ControlNet::load(params, file.config());
+        let load = |params: &Params<'_>| ControlNet::load(&params.wrapping(self.wraps()), file.config());
         let (part, weights) = (LoadedNetwork::ControlNet, file.weights().clone());
         let net =
             Arc::new(loading::load(part, weights, (&self.device, self.precision), None, load, listener)?);

@@ -65,11 +65,11 @@ impl Pipeline {
         notify(listener, Event::Decoded { image: 0, total })?;
         for image in 0..total {
             let latent = latents.channels_last(image..image + 1)?;
-            let mut pixels = decoder.pixels(&latent, self.vae_tiling, listener)?;
+            let mut pixels = decoder.pixels(&latent, self.vae_tiling(), listener)?;
             let is_finite = expect_finite(Stage::Decoding, pixels.f32s()?).is_ok();
             if let Some(exact) = decoder.device().more_exact().filter(|_| !is_finite) {
                 decoder = self.load_decoder(&exact, listener)?;
-                pixels = decoder.pixels(&latent, self.vae_tiling, listener)?;
+                pixels = decoder.pixels(&latent, self.vae_tiling(), listener)?;
             }
             expect_finite(Stage::Decoding, pixels.f32s()?)?;
             images.extend(Image::from_tensor(&pixels)?);
@@ -81,7 +81,7 @@ impl Pipeline {
 
     fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<LatentDecoder, Error> {
         if let Some(taesd) = &self.taesd {
-            return taesd.decoder(device).map(LatentDecoder::Taesd);
+            return taesd.decoder_wrapping(device, self.wraps()).map(LatentDecoder::Taesd);
         }
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
         let weights = self.model.weights.scope("vae");
@@ -95,6 +95,12 @@ impl Pipeline {
     /// [`Error::Unsupported`]: a TAESD without a decoder, or for other latents. Then nothing has changed.
     pub fn set_taesd(&mut self, taesd: Option<Arc<TaesdFile>>) -> Result<(), Error> {
         taesd.iter().try_for_each(|taesd| taesd.check_fits(&self.model))?;
+        let own =
+            || self.model.has_tiny_vae.then(|| TaesdFile::of_model(&self.model).map(Arc::new)).transpose();
+        let taesd = match taesd {
+            Some(taesd) => Some(taesd),
+            None => own()?,
+        };
         self.unload_decoder();
         self.taesd = taesd;
         Ok(())

@@ -11,6 +11,21 @@ pub(super) struct GuidanceCopy {
     pub(super) sub: Option<usize>,
     /// Whether it sees the extra channels.
     pub(super) sees_image: bool,
+    /// Whether the self-attentions of the network's mid block are perturbed.
+    pub(super) is_perturbed: bool,
+}
+
+impl GuidanceCopy {
+    const NEGATIVE: GuidanceCopy = GuidanceCopy { sub: None, sees_image: true, is_perturbed: false };
+
+    fn of_prompt(sub: usize) -> GuidanceCopy {
+        GuidanceCopy { sub: Some(sub), ..GuidanceCopy::NEGATIVE }
+    }
+
+    /// The copies of a prompt whose network is perturbed.
+    pub(super) fn perturbed(subs: usize) -> impl Iterator<Item = GuidanceCopy> {
+        (0..subs).map(|sub| GuidanceCopy { is_perturbed: true, ..GuidanceCopy::of_prompt(sub) })
+    }
 }
 
 /// How many copies of a batch the network sees, what each is conditioned on, and how its predictions are combined.
@@ -37,7 +52,7 @@ impl Guidance {
             Some(image) if prompt != 1.0 || image != 1.0 => {
                 Guidance::PromptAndImage { prompt: prompt as f32, image: image as f32 }
             }
-            None if prompt > 1.0 && !takes_scale => {
+            None if (prompt > 1.0 || settings.sampler.needs_negative()) && !takes_scale => {
                 Guidance::Prompt { scale: prompt as f32, rescale: settings.guidance_rescale }
             }
             _ => Guidance::None,
@@ -49,12 +64,12 @@ impl Guidance {
     pub(super) fn copies(self, subs: usize, composed: bool) -> Vec<GuidanceCopy> {
         let negative = match self {
             Guidance::None if !composed => &[][..],
-            Guidance::None | Guidance::Prompt { .. } => &[GuidanceCopy { sub: None, sees_image: true }],
+            Guidance::None | Guidance::Prompt { .. } => &[GuidanceCopy::NEGATIVE],
             Guidance::PromptAndImage { .. } => {
-                &[GuidanceCopy { sub: None, sees_image: false }, GuidanceCopy { sub: None, sees_image: true }]
+                &[GuidanceCopy { sees_image: false, ..GuidanceCopy::NEGATIVE }, GuidanceCopy::NEGATIVE]
             }
         };
-        let positive = (0..subs).map(|sub| GuidanceCopy { sub: Some(sub), sees_image: true });
+        let positive = (0..subs).map(GuidanceCopy::of_prompt);
         negative.iter().copied().chain(positive).collect()
     }
 

@@ -8,6 +8,7 @@ use super::{Conditioning, Settings};
 use crate::blocks::BlockCount;
 use crate::latents::{LatentShape, Latents};
 use crate::network::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl};
+use crate::samplers::GuidedEstimate;
 use crate::schedule::{NoiseLevel, NoiseModel};
 use crate::stage::Stage;
 use crate::{Error, Listener};
@@ -25,6 +26,8 @@ pub(super) struct GuidedDenoiser {
     guidance: Guidance,
     /// As [`Settings::guidance_end`].
     guidance_end: f64,
+    /// As [`Settings::pag_scale`].
+    pag_scale: f64,
     /// As [`Settings::cache_interval`].
     cache_interval: usize,
     /// As [`Settings::token_merging`].
@@ -87,6 +90,7 @@ impl GuidedDenoiser {
         Ok(GuidedDenoiser {
             guidance: Guidance::new(network.takes_guidance(), settings, image_guidance),
             guidance_end: settings.guidance_end,
+            pag_scale: settings.pag_scale,
             cache_interval: settings.cache_interval,
             token_merging: settings.token_merging,
             network,
@@ -124,7 +128,11 @@ impl GuidedDenoiser {
         }
         let mut rows: Vec<(usize, BatchRow)> = Vec::new();
         for (image, prompt) in prompts.iter().enumerate() {
-            let copies = guidance.copies(prompt.positive.len(), prompt.is_composed());
+            let subs = prompt.positive.len();
+            let mut copies = guidance.copies(subs, prompt.is_composed());
+            if self.pag_scale != 0.0 {
+                copies.extend(GuidanceCopy::perturbed(subs));
+            }
             rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, BatchRow { image, copy })));
         }
         // The first copy of each image, the second of each, and so on.
@@ -136,8 +144,11 @@ impl GuidedDenoiser {
         let mut evaluations = Vec::new();
         for length in lengths {
             let same = (0..rows.len()).filter(|row| prompts[rows[*row].image].tokens == length);
-            let same: Vec<usize> = same.collect();
-            for some in same.chunks(guidance.at_once() * self.shape.images) {
+            let (perturbed, same): (Vec<usize>, Vec<usize>) =
+                same.partition(|row| rows[*row].copy.is_perturbed);
+            for some in
+                [same, perturbed].iter().flat_map(|rows| rows.chunks(guidance.at_once() * self.shape.images))
+            {
                 evaluations.push(self.evaluation(some, &rows, &prompts)?);
             }
         }
@@ -190,17 +201,19 @@ impl GuidedDenoiser {
             controls: &self.controls,
             cache_interval: self.cache_interval,
             token_merging: self.token_merging,
+            is_perturbed: some.iter().any(|row| rows[*row].copy.is_perturbed),
         };
         Ok(Evaluation { rows: some.to_vec(), network: self.network.clone().condition(&inputs)? })
     }
 
-    /// The network's prediction under guidance, for its input `[images, channels, height, width]`.
+    /// The network's prediction under guidance, for its input `[images, channels, height, width]`, and that with the negative
+    /// prompt alone where it is `apart`.
     fn predict(
         &mut self,
         input: Vec<f32>,
-        timestep: f64,
+        (timestep, apart): (f64, bool),
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<(Vec<f32>, Vec<f32>), Error> {
         self.plan()?;
         let (at, input) = (self.state.position(), self.shape.with_values(input));
         let Some(plan) = self.plans.last_mut() else { unreachable!("it was just made") };
@@ -215,13 +228,15 @@ impl GuidedDenoiser {
         let is_plain = !plan.prompts.iter().any(PromptSelection::is_composed);
         match &outputs[..] {
             // The predictions are in the order that guidance expects, and where they were computed.
-            [output] if is_plain => Ok(Latents::from_channels_last(&plan.guidance.join(output)?)?.values),
+            [output] if is_plain && !apart => {
+                Ok((Latents::from_channels_last(&plan.guidance.join(output)?)?.values, Vec::new()))
+            }
             _ => self.join(plan, &outputs),
         }
     }
 
-    /// Combines the predictions of several evaluations, image by image.
-    fn join(&self, plan: &EvaluationPlan, outputs: &[Tensor]) -> Result<Vec<f32>, Error> {
+    /// Combines the predictions of several evaluations, image by image, and gives those with the negative prompt alone too.
+    fn join(&self, plan: &EvaluationPlan, outputs: &[Tensor]) -> Result<(Vec<f32>, Vec<f32>), Error> {
         let mut predictions: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
         for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
             let latents = Latents::from_channels_last(&output.to(&Device::Cpu)?)?;
@@ -229,19 +244,34 @@ impl GuidedDenoiser {
                 predictions[*row] = latents.image(index).to_vec();
             }
         }
-        let mut joined = Vec::new();
+        let (mut joined, mut negative) = (Vec::new(), Vec::new());
         for (image, prompt) in plan.prompts.iter().enumerate() {
             let own = plan.rows.iter().zip(&predictions).filter(|(row, _)| row.image == image);
-            let mut own: Vec<Vec<f32>> = own.map(|(_, prediction)| prediction.clone()).collect();
+            let (perturbed, own): (Vec<_>, Vec<_>) = own.partition(|(row, _)| row.copy.is_perturbed);
+            let [mut perturbed, mut own] = [perturbed, own]
+                .map(|rows| rows.into_iter().map(|(_, prediction)| prediction.clone()).collect::<Vec<_>>());
             if prompt.is_composed() {
                 let weights: Vec<f64> = prompt.positive.iter().map(|(_, weight)| *weight).collect();
+                let others = &own[..own.len() - weights.len()];
+                if !perturbed.is_empty() {
+                    perturbed = plan.guidance.composed(&[others, &perturbed].concat(), &weights);
+                }
                 own = plan.guidance.composed(&own, &weights);
             }
             let copies = LatentShape { images: own.len(), ..self.shape }.with_values(own.concat());
             let copies = plan.guidance.join(&copies.channels_last(0..copies.images)?)?;
-            joined.extend(Latents::from_channels_last(&copies)?.values);
+            let mut values = Latents::from_channels_last(&copies)?.values;
+            if let (Some(perturbed), Some(positive), true) =
+                (perturbed.last(), own.last(), self.pag_scale != 0.0)
+            {
+                for ((value, positive), perturbed) in values.iter_mut().zip(positive).zip(perturbed) {
+                    *value += self.pag_scale as f32 * (positive - perturbed);
+                }
+            }
+            negative.extend_from_slice(own.len().checked_sub(2).map_or(&values[..], |last| &own[last]));
+            joined.extend(values);
         }
-        Ok(joined)
+        Ok((joined, negative))
     }
 }
 
@@ -265,8 +295,22 @@ impl GuidedDenoiser {
         listener: &mut Listener<'_>,
     ) -> Result<Vec<f32>, Error> {
         let input = self.noise_model.network_input(x, level.sigma);
-        let mut output = self.predict(input, level.timestep, listener)?;
+        let (mut output, _) = self.predict(input, (level.timestep, false), listener)?;
         self.noise_model.to_denoised(x, &mut output, level.sigma);
         Ok(output)
+    }
+
+    /// As [`Denoiser::denoise_apart`](crate::samplers::Denoiser::denoise_apart).
+    pub(super) fn denoise_apart(
+        &mut self,
+        x: &[f32],
+        level: NoiseLevel,
+        listener: &mut Listener<'_>,
+    ) -> Result<GuidedEstimate, Error> {
+        let input = self.noise_model.network_input(x, level.sigma);
+        let (mut denoised, mut negative) = self.predict(input, (level.timestep, true), listener)?;
+        self.noise_model.to_denoised(x, &mut denoised, level.sigma);
+        self.noise_model.to_denoised(x, &mut negative, level.sigma);
+        Ok(GuidedEstimate { denoised, negative })
     }
 }

@@ -124,7 +124,7 @@ impl Pipeline {
             HiresUpscaler::Bilinear => first.bilinear(size),
             HiresUpscaler::Nearest => first.nearest(size),
             HiresUpscaler::Pixels(enlarge) => {
-                if self.vae_tiling == VaeTiling::Bands {
+                if self.vae_tiling() == VaeTiling::Bands {
                     self.unload_denoiser();
                 }
                 let images = self.decode(first, listener)?;

@@ -36,7 +36,7 @@ impl Pipeline {
         let text: u64 = model.text.iter().map(|part: &TextPart| weights(part.scope)).sum();
         let mut estimates = vec![MemoryEstimate { stage: Stage::TextEncoding, bytes: text }];
         let mut push = |stage, bytes| estimates.push(MemoryEstimate { stage, bytes });
-        let (vae, in_bands) = (weights("vae"), self.vae_tiling == VaeTiling::Bands);
+        let (vae, in_bands) = (weights("vae"), self.vae_tiling() == VaeTiling::Bands);
         let encoding = |size| vae + model.vae.encoding_bytes(size, in_bands);
         let decoding = |size| match &self.taesd {
             Some(taesd) => taesd.weights().total_bytes() + taesd_bytes(size),

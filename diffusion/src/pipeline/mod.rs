@@ -7,7 +7,7 @@
 //! | `task.rs`, `settings.rs`, `hires.rs` | what can be asked for |
 //! | `encode.rs`, `conditioning.rs`, `encoded_text.rs` | the first stage: prompts |
 //! | `prepare.rs` | the second stage: images of the task |
-//! | `sample.rs`, `start.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
+//! | `sample.rs`, `start.rs`, `variation.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
 //! | `decode.rs` | the last stage: images |
 //! | `memory_estimate.rs` | the memory that the stages take |
 
@@ -27,10 +27,12 @@ mod run;
 #[cfg(test)]
 mod run_tests;
 mod sample;
+mod seamless;
 mod settings;
 mod start;
 mod step_state;
 mod task;
+mod variation;
 
 pub use conditioning::{Conditioning, StepConditioning};
 pub use control::Control;
@@ -39,6 +41,7 @@ pub use memory_estimate::MemoryEstimate;
 pub use prepare::PreparedTask;
 pub use request::{Drawing, DrawnStep, Request};
 pub use run::{RunImage, RunPlan};
+pub use seamless::Seamless;
 pub use settings::{AestheticScores, Settings, SettingsOverrides, SizeConditioning};
 pub use task::{Fill, OwnedTask, Task};
 
@@ -85,7 +88,7 @@ pub enum VaeTiling {
 ///   prepared task can be used many times. `unload_…` drops the network of a stage.
 ///
 /// What it draws with is set before: [`Pipeline::set_device`], [`Pipeline::set_loras`], [`Pipeline::set_embeddings`],
-/// [`Pipeline::set_controls`], [`Pipeline::set_refiner`], [`Pipeline::set_taesd`], [`Pipeline::with_vae_tiling`],
+/// [`Pipeline::set_controls`], [`Pipeline::set_refiner`], [`Pipeline::set_taesd`], [`Pipeline::set_seamless`], [`Pipeline::with_vae_tiling`],
 /// [`Pipeline::with_prediction`], [`Pipeline::with_zero_terminal_snr`], [`Pipeline::set_threads`]. It stays until it is set
 /// again.
 ///
@@ -95,6 +98,7 @@ pub struct Pipeline {
     device: Device,
     precision: Precision,
     vae_tiling: VaeTiling,
+    seamless: Seamless,
     threads: Option<usize>,
     merge: Option<Arc<Merge>>,
     /// What the model itself was distilled to, and for how many steps; a LoRA may change that.
@@ -120,6 +124,7 @@ impl fmt::Debug for Pipeline {
             .field("device", &self.device)
             .field("precision", &self.precision)
             .field("vae_tiling", &self.vae_tiling)
+            .field("seamless", &self.seamless)
             .field("controls", &self.controls)
             .field("refiner", &self.refiner.as_ref().map(|refiner| &refiner.pipeline))
             .finish_non_exhaustive()
@@ -135,12 +140,14 @@ impl Pipeline {
         let model = Model::detect(&Arc::new(checkpoint))?;
         model.check_complete()?;
         let own_distillation = (model.distillation, model.named_steps);
+        let taesd = model.has_tiny_vae.then(|| TaesdFile::of_model(&model).map(Arc::new)).transpose()?;
         Ok(Pipeline {
             model,
             own_distillation,
             device: Device::Cpu,
             precision: Precision::F32,
             vae_tiling: VaeTiling::default(),
+            seamless: Seamless::default(),
             threads: None,
             merge: None,
             words: LearnedEmbeddings::default(),
@@ -149,7 +156,7 @@ impl Pipeline {
             controls: Vec::new(),
             control_nets: Vec::new(),
             decoder: None,
-            taesd: None,
+            taesd,
             refiner: None,
         })
     }
@@ -291,6 +298,7 @@ impl Pipeline {
         load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
         listener: &mut Listener<'_>,
     ) -> Result<T, Error> {
+        let load = |params: &Params<'_>| load(&params.wrapping(self.wraps()));
         loading::load(network, weights, (device, self.precision), self.merge.clone(), load, listener)
     }
 }

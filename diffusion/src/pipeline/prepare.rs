@@ -173,7 +173,7 @@ impl Pipeline {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let tiling = self.vae_tiling;
+        let tiling = self.vae_tiling();
         let mut encoder = self.load_encoder(&self.device, listener)?;
         let (mut all, total) = (Vec::new(), images.len());
         notify(listener, Event::Encoded { image: 0, total })?;

@@ -5,7 +5,7 @@ use super::step_state::StepState;
 use super::{Conditioning, Pipeline, Settings};
 use crate::families::NetworkInput;
 use crate::latents::LatentShape;
-use crate::samplers::{Denoiser, SampleError};
+use crate::samplers::{Denoiser, GuidedEstimate, SampleError};
 use crate::schedule::NoiseLevel;
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::{Error, Event, Listener};
@@ -54,7 +54,7 @@ impl Pipeline {
             .map_err(|problem| Error::setting(Setting::RefinerStart, problem))?;
         let (own, other) = (&self.model.vae, &pipeline.model.vae);
         let latents = |vae: &crate::vae::VaeConfig| (vae.latent_channels, vae.factor(), vae.scaling_factor);
-        if latents(own) != latents(other) {
+        if latents(own) != latents(other) || own.statistics != other.statistics {
             return Err(Error::Unsupported {
                 file: pipeline.model.weights.label().to_owned(),
                 reason: format!(
@@ -74,6 +74,7 @@ impl Pipeline {
         }
         pipeline.set_device(self.device.clone());
         pipeline.vae_tiling = self.vae_tiling;
+        pipeline.set_seamless(self.seamless);
         self.refiner = Some(Refiner { pipeline: Box::new(pipeline), start });
         Ok(())
     }
@@ -100,8 +101,8 @@ impl Pipeline {
             // From now on only the base's denoiser holds its network.
             self.network = None;
             self.control_nets.clear();
-            let (steps, device) = (self.model.noise_model().sigmas().len() as f64, &self.device);
-            model.below = (steps - *start * steps).round();
+            let device = &self.device;
+            model.below = self.model.noise_model().timestep_of_part(1.0 - *start);
             let state = state.clone();
             model.next = Some(Box::new(move || {
                 device.trim();
@@ -133,8 +134,9 @@ pub(super) struct RefinedDenoiser<'a> {
     listener: Box<Listener<'a>>,
 }
 
-impl Denoiser for RefinedDenoiser<'_> {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+impl<'a> RefinedDenoiser<'a> {
+    /// The model of a level.
+    fn at(&mut self, level: NoiseLevel) -> Result<(&mut GuidedDenoiser, &mut Listener<'a>), SampleError> {
         if level.timestep < self.below
             && let Some(next) = self.next.take()
         {
@@ -143,8 +145,22 @@ impl Denoiser for RefinedDenoiser<'_> {
             self.model = Some(next().map_err(SampleError::model)?);
         }
         let Some(model) = &mut self.model else { return Err(SampleError::Cancelled) };
-        let denoised = model.denoise(x, level, &mut *self.listener).map_err(SampleError::model)?;
+        Ok((model, &mut *self.listener))
+    }
+}
+
+impl Denoiser for RefinedDenoiser<'_> {
+    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+        let (model, listener) = self.at(level)?;
+        let denoised = model.denoise(x, level, listener).map_err(SampleError::model)?;
         self.state.denoised.borrow_mut().clone_from(&denoised);
         Ok(denoised)
+    }
+
+    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let (model, listener) = self.at(level)?;
+        let estimate = model.denoise_apart(x, level, listener).map_err(SampleError::model)?;
+        self.state.denoised.borrow_mut().clone_from(&estimate.denoised);
+        Ok(estimate)
     }
 }

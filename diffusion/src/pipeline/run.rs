@@ -133,14 +133,18 @@ impl Pipeline {
         plan.check(batch_size)?;
         let mut settings = plan.task.sized(plan.settings.clone(), &self.model);
         settings.seeds.truncate(batch_size);
+        settings.variation_seeds.truncate(batch_size);
         plan.task.check(&settings, &self.model)?;
         self.check_controls(&settings)?;
         self.check_token_merging(&settings)?;
+        self.check_seamless()?;
         plan.hires.map(|hires| hires.settings(&settings, &self.model)).transpose()?;
         let (mut prepared, mut encoded) = (None, None);
         for (batch, seeds) in seeds.chunks(batch_size).enumerate() {
             let first = batch * batch_size;
             settings.seeds = seeds.to_vec();
+            let variations = plan.settings.variation_seeds.iter().skip(first).take(seeds.len());
+            settings.variation_seeds = variations.copied().collect();
             let block = plan.block(first, batch_size);
             let conditioning = match encoded.take() {
                 Some(conditioning) if first > block.start => conditioning,

@@ -137,6 +137,8 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<GuidedDenoiser, Error> {
         self.check_token_merging(inputs.settings)?;
+        self.check_perturbed(inputs.settings)?;
+        self.check_seamless()?;
         let network = match &self.network {
             Some(network) => network.clone(),
             None => {
@@ -163,6 +165,15 @@ impl Pipeline {
         }
         let reason = "works on the CPU only; draw on the CPU, or set it to 0".to_owned();
         Err(Error::setting(Setting::TokenMerging, SettingProblem::Unsupported(reason)))
+    }
+
+    /// Refuses to perturb attentions of a network that has none in its mid block.
+    fn check_perturbed(&self, settings: &Settings) -> Result<(), Error> {
+        if settings.pag_scale == 0.0 || self.model.unet.mid_depth > 0 {
+            return Ok(());
+        }
+        let reason = "this model has no attention in its mid block; set it to 0".to_owned();
+        Err(Error::setting(Setting::PagScale, SettingProblem::Unsupported(reason)))
     }
 
     /// Drops the denoising network, ControlNets and the memory of their stage.

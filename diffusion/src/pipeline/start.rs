@@ -5,6 +5,7 @@
 //! is the latent.
 
 use super::prepare::{ExtraImage, InitImage, InitLatents, StepRange};
+use super::variation;
 use super::{Fill, Pipeline, PreparedTask, Settings};
 use crate::Error;
 use crate::families::NetworkInput;
@@ -84,6 +85,9 @@ impl Pipeline {
         };
         let mut unit = shape.zeros();
         noise.normal(&mut unit.values);
+        if settings.variation_strength > 0.0 {
+            variation::mix(&mut unit, settings);
+        }
         let extra_channels = extra_channels(task, shape, (is_diffusers, keeps), noise)?;
         let schedule = settings.schedule(&self.model)?;
         let mut start = match (init, &image) {

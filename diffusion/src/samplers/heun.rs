@@ -7,7 +7,7 @@
 use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::Discretization;
+use crate::schedule::{Discretization, NoiseLevel};
 
 /// Heun's method. Second order, two evaluations a step; noise only if it is churned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,21 +38,29 @@ impl Sampler for Heun {
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
-            let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;
-            if to > 0.0 {
-                let there = sum(&[(to / from, &*run.x), (1.0 - to / from, &denoised)]);
-                let second = run.denoise_at(i, &there, run.end(i))?;
-                let half = (to - from) / 2.0;
-                run.advance(
-                    1.0 + half / from,
-                    &[(-half / from, &denoised), (half / to, &there), (-half / to, &second)],
-                );
-            } else {
-                run.set(&[(1.0, &denoised)]);
-            }
+            heun_step(run, i, &denoised, (from, run.end(i)))?;
             run.end_step(i, &denoised)?;
         }
         Ok(())
     }
+}
+
+/// From a sigma with its estimate to a level: Heun's step, or Euler's to 0.
+pub(super) fn heun_step(
+    run: &mut SamplingRun<'_>,
+    index: usize,
+    denoised: &[f32],
+    (from, end): (f64, NoiseLevel),
+) -> Result<(), SampleError> {
+    let to = end.sigma;
+    if to <= 0.0 {
+        run.set(&[(1.0, denoised)]);
+        return Ok(());
+    }
+    let there = sum(&[(to / from, &*run.x), (1.0 - to / from, denoised)]);
+    let second = run.denoise_at(index, &there, end)?;
+    let half = (to - from) / 2.0;
+    run.advance(1.0 + half / from, &[(-half / from, denoised), (half / to, &there), (-half / to, &second)]);
+    Ok(())
 }

@@ -16,10 +16,13 @@ mod ddpm;
 mod deis;
 mod dpm2;
 mod dpm2_a;
+mod dpm_adaptive;
+mod dpm_fast;
 mod dpm_solver;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
 mod dpmpp_2m_sde_heun;
+mod dpmpp_2m_v2;
 mod dpmpp_2s;
 mod dpmpp_2s_a;
 mod dpmpp_3m_sde;
@@ -27,13 +30,19 @@ mod dpmpp_sde;
 mod er_sde;
 mod euler;
 mod euler_a;
+mod euler_a_cfg_pp;
+mod euler_cfg_pp;
+mod exponential_steps;
 mod heun;
+mod heunpp2;
 mod history;
 mod ipndm;
+mod ipndm_v;
 mod lcm;
 mod lms;
 mod plms;
 mod res_multistep;
+mod restart;
 mod run;
 mod tcd;
 mod unipc;
@@ -41,12 +50,15 @@ mod unipc;
 pub use ddim::Ddim;
 pub use ddpm::Ddpm;
 pub use deis::Deis;
+pub use dpm_adaptive::DpmAdaptive;
+pub use dpm_fast::DpmFast;
 pub use dpm_solver::{DpmSolver, Extrapolated, SlopeRule};
 pub use dpm2::Dpm2;
 pub use dpm2_a::Dpm2A;
 pub use dpmpp_2m::Dpmpp2m;
 pub use dpmpp_2m_sde::Dpmpp2mSde;
 pub use dpmpp_2m_sde_heun::Dpmpp2mSdeHeun;
+pub use dpmpp_2m_v2::Dpmpp2mV2;
 pub use dpmpp_2s::Dpmpp2s;
 pub use dpmpp_2s_a::Dpmpp2sA;
 pub use dpmpp_3m_sde::Dpmpp3mSde;
@@ -54,13 +66,18 @@ pub use dpmpp_sde::DpmppSde;
 pub use er_sde::ErSde;
 pub use euler::Euler;
 pub use euler_a::EulerA;
+pub use euler_a_cfg_pp::EulerACfgPp;
+pub use euler_cfg_pp::EulerCfgPp;
 pub use heun::Heun;
+pub use heunpp2::HeunPp2;
 pub use ipndm::Ipndm;
+pub use ipndm_v::IpndmV;
 pub use lcm::Lcm;
 pub use lms::Lms;
 pub use plms::{Plms, PlmsStart};
 pub use res_multistep::ResMultistep;
-pub use run::{Denoiser, SampleError, SamplerStep, SamplingRun};
+pub use restart::Restart;
+pub use run::{Denoiser, GuidedEstimate, SampleError, SamplerStep, SamplingRun};
 pub use tcd::Tcd;
 pub use unipc::{UniPc, UniPcVariant};
 
@@ -88,6 +105,16 @@ pub trait Sampler: Named + fmt::Debug + Sync {
     /// Evaluations of the network in a step, at most. The last step often takes one.
     fn evaluations(&self) -> usize {
         1
+    }
+
+    /// Whether it needs the estimate with the negative prompt alone ([`Denoiser::denoise_apart`]), at any guidance scale.
+    fn needs_negative(&self) -> bool {
+        false
+    }
+
+    /// Whether its steps follow from all images of a batch together, so that each must be drawn alone.
+    fn draws_alone(&self) -> bool {
+        false
     }
 
     /// How the scheduler class of this name in diffusers discretizes its time steps.
@@ -139,6 +166,14 @@ pub static ALL: &[&dyn Sampler] = &[
     &ErSde,
     &Ipndm,
     &ResMultistep,
+    &Restart,
+    &DpmFast,
+    &DpmAdaptive,
+    &EulerCfgPp,
+    &EulerACfgPp,
+    &HeunPp2,
+    &IpndmV,
+    &Dpmpp2mV2,
 ];
 
 /// The sampler of that name, and the schedule if one is named with it, as in `DPM++ 2M Karras`.

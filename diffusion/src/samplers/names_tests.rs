@@ -28,7 +28,9 @@ fn samplers_by_name() {
         ("dpmpp_2m align_your_steps", "dpm++2m", ScheduleKind::AlignYourSteps),
         ("UniPC AYS", "unipc", ScheduleKind::AlignYourSteps),
         ("Euler DDIM uniform", "euler", ScheduleKind::Ddim),
-        ("Restart", "", ScheduleKind::Normal),
+        ("Restart Karras", "restart", ScheduleKind::Karras),
+        ("DPM fast Exponential", "dpm_fast", ScheduleKind::Exponential),
+        ("Restart of tomorrow", "", ScheduleKind::Normal),
     ] {
         match found(name) {
             Ok(found) => assert_eq!(found, (sampler, Some(kind)), "{name}"),
@@ -44,6 +46,10 @@ fn samplers_by_name() {
         ("DPM++ SDE", "dpm++_sde"),
         ("uni_pc", "unipc"),
         ("PNDM", "plms"),
+        ("DPM adaptive", "dpm_adaptive"),
+        ("euler_cfg_pp", "euler_cfg++"),
+        ("euler_ancestral_cfg_pp", "euler_a_cfg++"),
+        ("heunpp2", "heun++2"),
         ("DDIM", "ddim"),
     ] {
         assert_eq!(found(name).map_or("", |found| found.0), sampler, "{name}");

@@ -16,6 +16,25 @@ pub trait Denoiser {
     /// # Errors
     /// [`SampleError::Model`] for the model's own errors, or [`SampleError::Cancelled`].
     fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError>;
+
+    /// The same, and beside it the estimate with the negative prompt alone, for samplers that
+    /// [need it](super::Sampler::needs_negative). Of a model without guidance both are the same.
+    ///
+    /// # Errors
+    /// As [`Denoiser::denoise`].
+    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let denoised = self.denoise(x, level)?;
+        Ok(GuidedEstimate { negative: denoised.clone(), denoised })
+    }
+}
+
+/// Estimates of the clean latents with and without guidance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuidedEstimate {
+    /// Under guidance.
+    pub denoised: Vec<f32>,
+    /// With the negative prompt alone.
+    pub negative: Vec<f32>,
 }
 
 /// What the caller sees after each step.
@@ -68,6 +87,20 @@ impl SamplingRun<'_> {
     /// The model's estimate at the beginning of step `index`.
     pub(super) fn denoise(&mut self, index: usize) -> Result<Vec<f32>, SampleError> {
         let level = self.schedule.levels()[index];
+        let denoised = self.model.denoise(self.x, level);
+        self.checked(index, level, denoised)
+    }
+
+    /// The model's estimates at the beginning of step `index`, with guidance and with the negative prompt alone.
+    pub(super) fn denoise_apart(&mut self, index: usize) -> Result<GuidedEstimate, SampleError> {
+        let level = self.schedule.levels()[index];
+        let GuidedEstimate { denoised, negative } = self.model.denoise_apart(self.x, level)?;
+        let denoised = self.checked(index, level, Ok(denoised))?;
+        Ok(GuidedEstimate { denoised, negative: self.checked(index, level, Ok(negative))? })
+    }
+
+    /// The model's estimate for the latents as they are within step `index`, at a level of the sampler's own.
+    pub(super) fn denoise_level(&mut self, index: usize, level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
         let denoised = self.model.denoise(self.x, level);
         self.checked(index, level, denoised)
     }
@@ -187,6 +220,11 @@ impl SamplingRun<'_> {
             let factor = self.schedule.noise_model().handover_scale(target, sigma);
             self.x.iter_mut().for_each(|x| *x = (factor * f64::from(*x)) as f32);
         }
+        self.report(index, sigma, denoised)
+    }
+
+    /// Shows the latents, which have that much noise, to the caller, who may change them.
+    pub(super) fn report(&mut self, index: usize, sigma: f64, denoised: &[f32]) -> Result<(), SampleError> {
         let total = self.schedule.steps();
         match (self.on_step)(SamplerStep { index, total, sigma, latents: self.x, denoised }) {
             ControlFlow::Continue(()) => Ok(()),

@@ -43,6 +43,15 @@ pub enum ScheduleError {
         /// The value there, if there is one.
         value: Option<f64>,
     },
+    /// A range of noise levels of EDM that is not one.
+    EdmRange {
+        /// The lowest level.
+        min: f64,
+        /// The highest level.
+        max: f64,
+        /// The standard deviation of the data.
+        data: f64,
+    },
     /// A shift of flow matching that is not above 0 and finite.
     Shift {
         /// The shift.
@@ -89,6 +98,11 @@ impl fmt::Display for ScheduleError {
             Self::AlphasCumprod { value: None, .. } => {
                 write!(f, "alphas_cumprod has fewer than two values: one for each training step is expected")
             }
+            Self::EdmRange { min, max, data } => write!(
+                f,
+                "noise levels from {min} to {max} for data of deviation {data}: all must be above 0 and finite, and the first the \
+                 lowest; 0.002, 80 and 0.5 are usual"
+            ),
             Self::Shift { shift } => write!(f, "a shift of {shift} is not above 0 and finite; 3 is usual"),
         }
     }

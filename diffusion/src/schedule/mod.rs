@@ -9,6 +9,7 @@
 
 mod convention;
 mod diffusers;
+mod edm;
 mod error;
 mod k_diffusion;
 mod kind;
@@ -18,6 +19,7 @@ mod spacing;
 mod training;
 
 pub use convention::{Convention, Discretization};
+pub use edm::EdmTraining;
 pub use error::ScheduleError;
 pub use kind::ScheduleKind;
 pub use noise_model::{FlowMatching, NoiseModel};
@@ -112,6 +114,12 @@ impl Schedule {
         match (convention, noise_model) {
             (Convention::Diffusers, NoiseModel::VariancePreserving { training, .. }) => {
                 diffusers::schedule((noise_model, training), kind, discretization, steps, rho)
+            }
+            // Its EDM schedulers have noise levels, too, and start from noise over clean latents of unit variance.
+            (Convention::Diffusers, NoiseModel::Edm { .. }) => {
+                let schedule = k_diffusion::schedule(noise_model, (kind, discretization), steps, rho)?;
+                let initial_scale = schedule.levels[0].sigma.hypot(1.0);
+                Ok(Schedule { initial_scale, ..schedule })
             }
             // diffusers' flow matching schedulers start from noise levels, too.
             _ => k_diffusion::schedule(noise_model, (kind, discretization), steps, rho),

@@ -6,13 +6,14 @@
 //! | noise model | x | input of the network | estimate of x0 from the output |
 //! |---|---|---|---|
 //! | variance preserving | x0 + sigma n | x / sqrt(sigma^2 + 1) | epsilon: x - sigma out; v: x / (sigma^2 + 1) - sigma out / sqrt(sigma^2 + 1) |
+//! | EDM | x0 + sigma n | x / sqrt(sigma^2 + d^2) | d^2 x / (sigma^2 + d^2) ± sigma d out / sqrt(sigma^2 + d^2); d is sigma_data |
 //! | flow matching | (1 - sigma) x0 + sigma n | x | x - sigma out |
 //!
-//! In both, x - x0 is proportional to sigma, so one formula of a solver serves both: with D the estimate of x0, the
+//! In all, x - x0 is proportional to sigma, so one formula of a solver serves both: with D the estimate of x0, the
 //! direction in which x changes with sigma is (x - D) / sigma. Samplers that add noise on the way are written for variance
 //! preserving models.
 
-use super::{NoiseLevel, Prediction, ScheduleError, Training};
+use super::{EdmTraining, NoiseLevel, Prediction, ScheduleError, Training};
 use std::sync::Arc;
 
 /// Time steps that flow matching models are given for sigma 1.
@@ -28,6 +29,13 @@ pub enum NoiseModel {
         /// The noise levels of the training.
         training: Training,
         /// What the network predicts.
+        prediction: Prediction,
+    },
+    /// Diffusion at any level of a range, with the preconditioning of Karras et al. 2022, section 5 (CosXL, Playground 2.5).
+    Edm {
+        /// The noise levels of the training.
+        training: EdmTraining,
+        /// What the network predicts: with [`Prediction::V`] its output counts negatively.
         prediction: Prediction,
     },
     /// Rectified flow: the network sees (1 - sigma) x0 + sigma n and predicts the velocity n - x0.
@@ -85,7 +93,7 @@ impl NoiseModel {
     #[must_use]
     pub fn network_input(&self, x: &[f32], sigma: f64) -> Vec<f32> {
         match self {
-            NoiseModel::VariancePreserving { .. } => {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => {
                 let scale = self.input_divisor(sigma).recip();
                 x.iter().map(|x| (f64::from(*x) * scale) as f32).collect()
             }
@@ -98,6 +106,7 @@ impl NoiseModel {
     pub fn input_divisor(&self, sigma: f64) -> f64 {
         match self {
             NoiseModel::VariancePreserving { .. } => sigma.hypot(1.0),
+            NoiseModel::Edm { training, .. } => sigma.hypot(training.sigma_data()),
             NoiseModel::FlowMatching(_) => 1.0,
         }
     }
@@ -111,6 +120,12 @@ impl NoiseModel {
             NoiseModel::VariancePreserving { prediction: Prediction::V, .. } => {
                 ((sigma * sigma + 1.0).recip(), -sigma / sigma.hypot(1.0))
             }
+            NoiseModel::Edm { training, prediction } => {
+                let data = training.sigma_data();
+                let from_output = sigma * data / sigma.hypot(data);
+                let sign = if *prediction == Prediction::V { -1.0 } else { 1.0 };
+                (data * data / (sigma * sigma + data * data), sign * from_output)
+            }
         };
         for (out, x) in output.iter_mut().zip(x) {
             *out = (from_x * f64::from(*x) + from_output * f64::from(*out)) as f32;
@@ -122,7 +137,7 @@ impl NoiseModel {
     pub fn add_noise(&self, latents: &[f32], noise: &[f32], sigma: f64) -> Vec<f32> {
         let pairs = latents.iter().zip(noise);
         match self {
-            NoiseModel::VariancePreserving { .. } => {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => {
                 pairs.map(|(x, n)| (f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
             }
             NoiseModel::FlowMatching(_) => {
@@ -136,7 +151,9 @@ impl NoiseModel {
     #[must_use]
     pub fn handover_scale(&self, from: f64, to: f64) -> f64 {
         match self {
-            NoiseModel::VariancePreserving { .. } => to.hypot(1.0) / from.hypot(1.0),
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => {
+                self.input_divisor(to) / self.input_divisor(from)
+            }
             NoiseModel::FlowMatching(_) => 1.0,
         }
     }
@@ -146,6 +163,7 @@ impl NoiseModel {
     pub fn sigmas(&self) -> &[f64] {
         match self {
             NoiseModel::VariancePreserving { training, .. } => training.sigmas(),
+            NoiseModel::Edm { training, .. } => training.sigmas(),
             NoiseModel::FlowMatching(flow) => &flow.sigmas,
         }
     }
@@ -168,6 +186,7 @@ impl NoiseModel {
     pub fn sigma_at_index(&self, index: f64) -> f64 {
         match self {
             NoiseModel::VariancePreserving { training, .. } => training.log_linear_sigma_at(index),
+            NoiseModel::Edm { training, .. } => training.sigma_at_index(index),
             NoiseModel::FlowMatching(flow) => {
                 shifted((index + 1.0).clamp(1.0, FLOW_TIMESTEPS as f64) / FLOW_TIMESTEPS as f64, flow.shift)
             }
@@ -179,7 +198,18 @@ impl NoiseModel {
     pub fn sigma_at(&self, timestep: f64) -> f64 {
         match self {
             NoiseModel::VariancePreserving { training, .. } => training.sigma_at(timestep),
+            NoiseModel::Edm { .. } => EdmTraining::sigma_at(timestep),
             NoiseModel::FlowMatching(_) => timestep / FLOW_TIMESTEPS as f64,
+        }
+    }
+
+    /// The time step of the last `part` of the levels of the training, 0 to 1: at smaller ones less is left.
+    #[must_use]
+    pub fn timestep_of_part(&self, part: f64) -> f64 {
+        let index = part * self.sigmas().len() as f64;
+        match self {
+            NoiseModel::Edm { training, .. } => EdmTraining::timestep(training.sigma_at_index(index)),
+            NoiseModel::VariancePreserving { .. } | NoiseModel::FlowMatching(_) => index.round(),
         }
     }
 
@@ -188,6 +218,7 @@ impl NoiseModel {
     pub fn level_at(&self, sigma: f64) -> NoiseLevel {
         let timestep = match self {
             NoiseModel::VariancePreserving { training, .. } => training.timestep_at(sigma),
+            NoiseModel::Edm { .. } => EdmTraining::timestep(sigma),
             NoiseModel::FlowMatching(_) => sigma * FLOW_TIMESTEPS as f64,
         };
         NoiseLevel { sigma, timestep }
@@ -227,6 +258,47 @@ mod tests {
             v.to_denoised(&x, &mut output, sigma);
             assert_near(&output, X0, sigma);
         }
+    }
+
+    /// The network's target is what is left of the clean latents, of unit variance at every level.
+    #[test]
+    fn edm_gives_the_clean_latents_back() {
+        for (data, prediction) in [(0.5, Prediction::Epsilon), (1.0, Prediction::V)] {
+            let training = EdmTraining::new([0.002, 80.0], data).unwrap();
+            let edm = NoiseModel::Edm { training, prediction };
+            for sigma in [0.002, 0.5, 3.0, 80.0_f64] {
+                let x = edm.add_noise(&f32s(X0), &f32s(N), sigma);
+                let total = sigma * sigma + data * data;
+                let sign = if prediction == Prediction::V { -1.0 } else { 1.0 };
+                let target = |i: usize| {
+                    let x = X0[i] + sigma * N[i];
+                    sign * (X0[i] - data * data / total * x) * total.sqrt() / (sigma * data)
+                };
+                let mut output = [0, 1, 2].map(|i| target(i) as f32);
+                edm.to_denoised(&x, &mut output, sigma);
+                for (got, want) in output.iter().zip(X0) {
+                    assert!((f64::from(*got) - want).abs() < 1e-4, "{data} {sigma}: {got} {want}");
+                }
+                let input = edm.network_input(&x, sigma);
+                assert!((f64::from(input[0]) * total.sqrt() - f64::from(x[0])).abs() < 1e-5);
+            }
+            assert_eq!(edm.level_at(1.0).timestep, 0.0);
+            assert!((edm.sigma_at(edm.level_at(7.0).timestep) - 7.0).abs() < 1e-12);
+            assert!((edm.sigma_at_index(999.0) - 80.0).abs() < 1e-9 && edm.sigma_range().0 < 0.0020001);
+        }
+        // With data of unit deviation, EDM is variance preserving diffusion that predicts the velocity.
+        let training = Training::scaled_linear();
+        let v = NoiseModel::VariancePreserving { training, prediction: Prediction::V };
+        let one = EdmTraining::new([0.002, 120.0], 1.0).unwrap();
+        let edm = NoiseModel::Edm { training: one, prediction: Prediction::V };
+        let [mut a, mut b] = [f32s(N); 2];
+        v.to_denoised(&f32s(X0), &mut a, 2.0);
+        edm.to_denoised(&f32s(X0), &mut b, 2.0);
+        assert_eq!(a, b);
+        for bad in [[0.0, 80.0], [2.0, 1.0], [0.1, f64::INFINITY], [f64::NAN, 1.0]] {
+            assert!(EdmTraining::new(bad, 0.5).is_err(), "{bad:?}");
+        }
+        assert!(EdmTraining::new([0.1, 1.0], 0.0).is_err());
     }
 
     #[test]

@@ -49,7 +49,23 @@ impl TaesdFile {
             };
             return Err(probe.refuse(format!("{what}; give a tiny VAE, such as taesd_decoder")));
         };
-        let file = TaesdFile { weights, config };
+        TaesdFile { weights, config }.complete()
+    }
+
+    /// The tiny VAE that takes the place of a model's.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] for one with gaps.
+    pub(crate) fn of_model(model: &Model) -> Result<TaesdFile, Error> {
+        let weights = model.weights.scope("vae");
+        let [channels, latent_channels] =
+            [weights.dim("decoder.layers.0.weight", 0)?, weights.dim("decoder.layers.0.weight", 1)?];
+        TaesdFile { weights, config: TaesdConfig { channels, latent_channels } }.complete()
+    }
+
+    /// The file, if each half that is there is complete.
+    fn complete(self) -> Result<TaesdFile, Error> {
+        let file = self;
         if file.has("decoder") {
             file.check(Component::TaesdDecoder, |params| TaesdDecoder::load(params, &file.config).map(drop))?;
         }
@@ -114,7 +130,17 @@ impl TaesdFile {
     /// # Errors
     /// Unreadable weights, a file without a decoder.
     pub fn decoder(&self, device: &latent_tensor::Device) -> Result<TaesdDecoder, Error> {
-        TaesdDecoder::load(&Params::new(self.weights.clone(), &|_| ()).on(device), &self.config)
+        self.decoder_wrapping(device, [false; 2])
+    }
+
+    /// As [`TaesdFile::decoder`], with convolutions that continue images by what is on their other side, or not.
+    pub(crate) fn decoder_wrapping(
+        &self,
+        device: &latent_tensor::Device,
+        wraps: [bool; 2],
+    ) -> Result<TaesdDecoder, Error> {
+        let params = Params::new(self.weights.clone(), &|_| ()).on(device).wrapping(wraps);
+        TaesdDecoder::load(&params, &self.config)
     }
 
     /// Reads the encoder for a device.

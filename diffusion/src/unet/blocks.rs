@@ -29,8 +29,8 @@ impl UNetLayer {
         let resnet = params.scope("resnets").scope(index);
         let attention = params.scope("attentions").scope(index);
         let transformer = || -> Result<SpatialTransformer, Error> {
-            let context = config.cross_attention_dim;
-            let transformer = SpatialTransformer::load(&attention, outputs, depth, context, config.heads)?;
+            let reach = (config.cross_attention_dim, config.reads_text_alone(level));
+            let transformer = SpatialTransformer::load(&attention, outputs, depth, reach, config.heads)?;
             Ok(transformer.at_finest_level(config.finest_attention() == Some(level)))
         };
         Ok(UNetLayer {
@@ -146,7 +146,11 @@ impl UNetMidBlock {
             |i| ResnetBlock::load(&params.scope("resnets").scope(i), channels, channels, time_width, EPS);
         let attention = params.scope("attentions.0");
         let (depth, context) = (config.mid_depth, config.cross_attention_dim);
-        let transformer = || SpatialTransformer::load(&attention, channels, depth, context, config.heads);
+        let transformer = || -> Result<SpatialTransformer, Error> {
+            let loaded =
+                SpatialTransformer::load(&attention, channels, depth, (context, false), config.heads)?;
+            Ok(loaded.in_mid_block())
+        };
         Ok(UNetMidBlock {
             resnets: (0..config.mid_resnets).map(resnet).collect::<Result<_, _>>()?,
             attention: (depth > 0).then(transformer).transpose()?,
@@ -214,7 +218,7 @@ impl CrossAttnUpBlock {
 
     /// Number of cross-attentions, each of which has keys and values of the text.
     pub(super) fn text_keys(&self) -> usize {
-        self.layers.iter().filter_map(|layer| layer.attention.as_ref()).map(SpatialTransformer::depth).sum()
+        self.layers.iter().filter_map(|layer| layer.attention.as_ref()).map(SpatialTransformer::readers).sum()
     }
 
     /// Takes its skip connections from the end of `skips`.

@@ -53,6 +53,8 @@ pub struct UNetConfig {
     pub mid_depth: usize,
     /// Residual blocks of the mid block: 2; 1 without attention (SSD-1B, Vega); 0 without a mid block.
     pub mid_resnets: usize,
+    /// Levels, finest first, whose self-attentions read the text instead (SDXS-512-0.9); none where it is empty.
+    pub only_cross_attention: Vec<bool>,
     /// Width of the text's hidden states.
     pub cross_attention_dim: usize,
     /// Length of the added vector (SDXL: pooled text and sizes), for models that take one.
@@ -102,6 +104,15 @@ impl UNetConfig {
             return Err(unsupported(weights, format!("{down:?} transformer blocks in its down blocks")));
         }
         let is_usual = !has_up_blocks || up.iter().zip(&transformer_depth).all(is_depth);
+        let reads_text = |level: usize| {
+            let key = |side: &str, block: usize| {
+                format!("{side}_blocks.{block}.attentions.0.transformer_blocks.0.attn1.to_k.weight")
+            };
+            let shape =
+                weights.shape(&key("down", level)).or_else(|| weights.shape(&key("up", levels - 1 - level)));
+            shape.is_some_and(|shape| shape.first() != shape.get(1))
+        };
+        let only_cross_attention: Vec<bool> = (0..levels).map(reads_text).collect();
         let mid_depth = blocks("mid_block.attentions.0");
         let attends = has_up_blocks || mid_depth > 0 || transformer_depth.iter().any(|depth| *depth > 0);
         let config = UNetConfig {
@@ -114,6 +125,11 @@ impl UNetConfig {
             up_depth: (!is_usual).then_some(up),
             mid_depth,
             mid_resnets: count(&|j| format!("mid_block.resnets.{j}.conv1.weight")),
+            only_cross_attention: if only_cross_attention.contains(&true) {
+                only_cross_attention
+            } else {
+                Vec::new()
+            },
             cross_attention_dim: if attends { text_width(weights, &transformer_depth)? } else { 0 },
             transformer_depth,
             added_dim: weights.shape("add_embedding.linear_1.weight").and_then(|shape| shape.get(1).copied()),
@@ -132,6 +148,12 @@ impl UNetConfig {
     pub fn sampling_bytes(&self, (width, height): (usize, usize), batch: usize) -> u64 {
         let first = self.block_out_channels.first().copied().unwrap_or(0);
         (UNET_TENSORS * first * batch * width * height * size_of::<f32>()) as u64
+    }
+
+    /// Whether the self-attentions of a level read the text instead.
+    #[must_use]
+    pub fn reads_text_alone(&self, level: usize) -> bool {
+        self.only_cross_attention.get(level).copied().unwrap_or(false)
     }
 
     /// Transformer blocks of a layer of the up block of a level.

@@ -19,6 +19,8 @@ pub struct Condition {
     guidance: Option<Tensor>,
     /// The part of the tokens that the self-attentions of the finest level with attention merge.
     token_merging: f64,
+    /// Whether the self-attentions of the mid block are perturbed.
+    is_perturbed: bool,
 }
 
 impl fmt::Debug for Condition {
@@ -35,6 +37,12 @@ impl Condition {
         self.token_merging = ratio;
     }
 
+    /// Sets whether each position of the mid block attends to itself alone (Ahn et al., Self-Rectifying Diffusion Sampling with
+    /// Perturbed-Attention Guidance, 2024, section 4.2).
+    pub fn set_perturbed(&mut self, is_perturbed: bool) {
+        self.is_perturbed = is_perturbed;
+    }
+
     /// Keys and values of the text for the cross-attentions of the down blocks, then those of the mid block, then those of
     /// the up blocks.
     pub(crate) fn text(&self) -> TextKeys<'_> {
@@ -43,7 +51,7 @@ impl Condition {
 
     /// Those of the cross-attentions from one on, or none.
     pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
-        TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging)
+        TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging, self.is_perturbed)
     }
 }
 
@@ -114,7 +122,7 @@ impl UNetEncoder {
                 return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
-        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0 })
+        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0, is_perturbed: false })
     }
 
     pub(super) fn takes_guidance(&self) -> bool {

@@ -16,13 +16,14 @@ pub(crate) struct KeysValues {
 pub(crate) struct TextKeys<'a> {
     keys_values: std::slice::Iter<'a, KeysValues>,
     token_merging: f64,
+    is_perturbed: bool,
 }
 
 impl<'a> TextKeys<'a> {
-    /// The keys and values of cross-attentions, in their order, and the part of the tokens that the finest self-attentions
-    /// merge.
-    pub(super) fn new(keys_values: &'a [KeysValues], token_merging: f64) -> TextKeys<'a> {
-        TextKeys { keys_values: keys_values.iter(), token_merging }
+    /// The keys and values of cross-attentions, in their order, the part of the tokens that the finest self-attentions
+    /// merge, and whether those of the mid block are perturbed.
+    pub(super) fn new(keys_values: &'a [KeysValues], token_merging: f64, is_perturbed: bool) -> TextKeys<'a> {
+        TextKeys { keys_values: keys_values.iter(), token_merging, is_perturbed }
     }
 
     /// Those of the next cross-attention.
@@ -45,14 +46,17 @@ pub(super) struct SpatialTransformer {
     proj_out: Linear,
     /// Whether it is at the finest level with attention, where tokens may be merged.
     is_finest: bool,
+    /// Whether it is in the mid block, where self-attentions may be perturbed.
+    is_mid: bool,
 }
 
 impl SpatialTransformer {
+    /// `context` is the width of the text, and whether all attentions read it (`only_cross_attention`).
     pub(super) fn load(
         params: &Params<'_>,
         channels: usize,
         depth: usize,
-        context: usize,
+        context: (usize, bool),
         heads: Heads,
     ) -> Result<SpatialTransformer, Error> {
         let block = |i| {
@@ -65,6 +69,7 @@ impl SpatialTransformer {
             transformer_blocks: (0..depth).map(block).collect::<Result<_, _>>()?,
             proj_out: params.linear("proj_out", channels, channels)?,
             is_finest: false,
+            is_mid: false,
         })
     }
 
@@ -73,14 +78,20 @@ impl SpatialTransformer {
         SpatialTransformer { is_finest, ..self }
     }
 
-    /// Keys and values of each block's attention to the text, `[batch, tokens, context]`.
-    pub(super) fn keys_values(&self, text: &Tensor) -> Result<Vec<KeysValues>, Error> {
-        self.transformer_blocks.iter().map(|block| block.attn2.keys_values(text)).collect()
+    /// This transformer as that of the mid block.
+    pub(super) fn in_mid_block(self) -> SpatialTransformer {
+        SpatialTransformer { is_mid: true, ..self }
     }
 
-    /// Number of transformer blocks, each of which has keys and values of the text.
-    pub(super) fn depth(&self) -> usize {
-        self.transformer_blocks.len()
+    /// Keys and values of each block's attention to the text, `[batch, tokens, context]`.
+    pub(super) fn keys_values(&self, text: &Tensor) -> Result<Vec<KeysValues>, Error> {
+        let attentions = self.transformer_blocks.iter().flat_map(BasicTransformerBlock::readers);
+        attentions.map(|attention| attention.keys_values(text)).collect()
+    }
+
+    /// Number of attentions that read the text, each of which has keys and values of it.
+    pub(super) fn readers(&self) -> usize {
+        self.transformer_blocks.iter().map(|block| block.readers().count()).sum()
     }
 
     /// `x` `[batch, height, width, channels]`; the result as `x`.
@@ -91,17 +102,34 @@ impl SpatialTransformer {
         let mut hidden = ops::linear(&ops::group_norm(&x, &self.norm)?, &self.proj_in)?;
         hidden = hidden.reshape(&[batch, height * width, channels])?;
         let merged = if self.is_finest { text.merged(height * width) } else { 0 };
+        let reach = match (self.is_mid && text.is_perturbed, merged) {
+            (true, _) => SelfReach::Itself,
+            (_, 0) => SelfReach::All,
+            _ => SelfReach::Merged([height, width], merged),
+        };
         for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, text, ([height, width], merged))?;
+            hidden = block.forward(hidden, text, reach)?;
         }
         Ok(ops::linear_add(&hidden.reshape(&[batch, height, width, channels])?, &self.proj_out, x)?)
     }
+}
+
+/// What a position attends to in a self-attention.
+#[derive(Clone, Copy)]
+enum SelfReach {
+    All,
+    /// All, with so many of the positions in a grid `[height, width]` merged.
+    Merged([usize; 2], usize),
+    /// Itself alone: the attention map is the identity (perturbed-attention guidance).
+    Itself,
 }
 
 /// Self-attention, cross-attention and feed-forward, each applied to a layer norm of its input and added to the input.
 struct BasicTransformerBlock {
     norm1: LayerNorm,
     attn1: CrossAttention,
+    /// Whether the first attention reads the text too.
+    reads_text_alone: bool,
     norm2: LayerNorm,
     attn2: CrossAttention,
     norm3: LayerNorm,
@@ -112,12 +140,14 @@ impl BasicTransformerBlock {
     fn load(
         params: &Params<'_>,
         channels: usize,
-        context: usize,
+        (context, reads_text_alone): (usize, bool),
         heads: usize,
     ) -> Result<BasicTransformerBlock, Error> {
+        let first = if reads_text_alone { context } else { channels };
         Ok(BasicTransformerBlock {
             norm1: params.layer_norm("norm1", channels)?,
-            attn1: CrossAttention::load(&params.scope("attn1"), channels, channels, heads)?,
+            attn1: CrossAttention::load(&params.scope("attn1"), channels, first, heads)?,
+            reads_text_alone,
             norm2: params.layer_norm("norm2", channels)?,
             attn2: CrossAttention::load(&params.scope("attn2"), channels, context, heads)?,
             norm3: params.layer_norm("norm3", channels)?,
@@ -125,20 +155,33 @@ impl BasicTransformerBlock {
         })
     }
 
-    /// `x` `[batch, pixels, channels]`; `merged` of the pixels in `grid` `[height, width]` are merged in the self-attention.
-    fn forward(
-        &self,
-        x: Tensor,
-        text: &mut TextKeys<'_>,
-        (grid, merged): ([usize; 2], usize),
-    ) -> Result<Tensor, Error> {
+    /// The attentions that read the text.
+    fn readers(&self) -> impl Iterator<Item = &CrossAttention> {
+        self.reads_text_alone.then_some(&self.attn1).into_iter().chain([&self.attn2])
+    }
+
+    /// `x` `[batch, pixels, channels]`; the result as `x`.
+    fn forward(&self, x: Tensor, text: &mut TextKeys<'_>, reach: SelfReach) -> Result<Tensor, Error> {
         let normed = ops::layer_norm(&x, &self.norm1)?;
+        if self.reads_text_alone {
+            let x = self.attn1.forward_to(text.next()?, &normed, x)?;
+            return self.forward_rest(x, text);
+        }
         // As the authors do it, similarities are those of what enters the norm.
-        let merge = (merged > 0).then(|| ops::match_tokens(&x, grid, merged)).transpose()?;
-        let x = match merge.filter(|merge| merge.kept() < x.dims()[1]) {
-            Some(merge) => self.attn1.forward_merged(normed, &merge, x)?,
-            None => self.attn1.forward_self(&normed, x)?,
+        let merge = match reach {
+            SelfReach::Merged(grid, merged) => Some(ops::match_tokens(&x, grid, merged)?),
+            SelfReach::All | SelfReach::Itself => None,
         };
+        let x = match (reach, merge.filter(|merge| merge.kept() < x.dims()[1])) {
+            (SelfReach::Itself, _) => self.attn1.forward_itself(&normed, x)?,
+            (_, Some(merge)) => self.attn1.forward_merged(normed, &merge, x)?,
+            (_, None) => self.attn1.forward_self(&normed, x)?,
+        };
+        self.forward_rest(x, text)
+    }
+
+    /// What follows the first attention.
+    fn forward_rest(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let x = self.attn2.forward_to(text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }
@@ -180,6 +223,11 @@ impl CrossAttention {
     /// Attention of `x` to itself, plus `residual`.
     fn forward_self(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         Ok(ops::linear_add(&self.attend(x)?, &self.to_out, residual)?)
+    }
+
+    /// The same where each position attends to itself alone: its own value.
+    fn forward_itself(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
+        Ok(ops::linear_add(&ops::linear(x, &self.to_v)?, &self.to_out, residual)?)
     }
 
     /// The same with some tokens merged into others: they get the same.

@@ -18,6 +18,28 @@ pub struct VaeConfig {
     pub latent_channels: usize,
     /// The VAE's latents times this have unit variance.
     pub scaling_factor: f32,
+    /// Mean and deviation of the VAE's latents, for models that were trained on latents without them (Playground 2.5): those
+    /// less the mean, over the deviation, are then multiplied by the factor.
+    pub statistics: Option<LatentStatistics>,
+}
+
+/// Mean and standard deviation of each channel of a VAE's latents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatentStatistics {
+    /// `latents_mean` of diffusers, a value for each channel.
+    pub mean: Vec<f32>,
+    /// `latents_std` of diffusers, a value for each channel.
+    pub deviation: Vec<f32>,
+}
+
+impl LatentStatistics {
+    /// Statistics of that many channels, if the deviations are above 0 and all values are finite.
+    pub(crate) fn checked(mean: Vec<f32>, deviation: Vec<f32>, channels: usize) -> Option<LatentStatistics> {
+        let is_good = mean.iter().all(|value| value.is_finite())
+            && deviation.iter().all(|value| value.is_finite() && *value > 0.0)
+            && [mean.len(), deviation.len()] == [channels; 2];
+        is_good.then_some(LatentStatistics { mean, deviation })
+    }
 }
 
 impl VaeConfig {
@@ -37,6 +59,7 @@ impl VaeConfig {
             layers_per_block: layers.saturating_sub(1),
             latent_channels: weights.dim("decoder.conv_in.weight", 1)?,
             scaling_factor,
+            statistics: None,
         };
         if config.block_out_channels.is_empty() || config.block_out_channels.contains(&0) {
             return Err(Error::Unsupported {
@@ -45,6 +68,27 @@ impl VaeConfig {
             });
         }
         Ok(config)
+    }
+
+    /// A value of a channel of the VAE's latents as one of unit variance.
+    pub(super) fn scaled(&self, value: f32, channel: usize) -> f32 {
+        match &self.statistics {
+            Some(LatentStatistics { mean, deviation }) => {
+                (value - mean[channel]) * self.scaling_factor / deviation[channel]
+            }
+            None => value * self.scaling_factor,
+        }
+    }
+
+    /// What latents of unit variance are as the VAE gives them: the factor and the summand of each channel.
+    pub(crate) fn unscaled(&self) -> Vec<(f32, f32)> {
+        let scale = |channel: usize| match &self.statistics {
+            Some(LatentStatistics { mean, deviation }) => {
+                (deviation[channel] / self.scaling_factor, mean[channel])
+            }
+            None => (1.0 / self.scaling_factor, 0.0),
+        };
+        (0..self.latent_channels).map(scale).collect()
     }
 
     /// Estimated bytes that a decoder on the CPU takes in addition to its weights, for an image of this width and height:

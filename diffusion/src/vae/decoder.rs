@@ -2,7 +2,7 @@
 
 use super::bands::{self, BAND_BYTES, BandInput};
 use super::mid_block::VaeMidBlock;
-use super::{EPS, VaeConfig};
+use super::{EPS, VaeConfig, latents};
 use crate::blocks::BlockCount;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
@@ -18,7 +18,7 @@ pub struct VaeDecoder {
     up_blocks: Vec<UpDecoderBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    scaling_factor: f32,
+    config: VaeConfig,
 }
 
 impl fmt::Debug for VaeDecoder {
@@ -58,7 +58,7 @@ impl VaeDecoder {
             up_blocks,
             conv_norm_out: decoder.group_norm("conv_norm_out", first, EPS)?,
             conv_out: decoder.exact().conv3x3("conv_out", 3, first)?,
-            scaling_factor: config.scaling_factor,
+            config: config.clone(),
         })
     }
 
@@ -169,7 +169,10 @@ impl VaeDecoder {
 
     /// The input of the first level.
     fn coarsest(&self, latent: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
-        let x = ops::scale(latent.to(&self.device)?, 1.0 / self.scaling_factor)?;
+        let x = match &self.config.statistics {
+            Some(_) => latents::unscaled(latent, &self.config)?.to(&self.device)?,
+            None => ops::scale(latent.to(&self.device)?, 1.0 / self.config.scaling_factor)?,
+        };
         let x = ops::linear(&x, &self.post_quant_conv)?;
         let x = self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)?;
         count.add()?;

@@ -21,7 +21,7 @@ pub struct VaeEncoder {
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     quant_conv: Linear,
-    scaling_factor: f32,
+    config: VaeConfig,
 }
 
 impl fmt::Debug for VaeEncoder {
@@ -53,7 +53,7 @@ impl VaeEncoder {
             conv_norm_out: encoder.group_norm("conv_norm_out", last, EPS)?,
             conv_out: encoder.conv3x3("conv_out", moments, last)?,
             quant_conv: params.exact().linear("quant_conv", moments, moments)?,
-            scaling_factor: config.scaling_factor,
+            config: config.clone(),
         })
     }
 
@@ -137,7 +137,7 @@ impl VaeEncoder {
             Pool::global().release();
             Ok(self.moments(self.coarser(x, coarser, count)?)?.values)
         })?;
-        Ok(Moments { values, scaling_factor: self.scaling_factor })
+        Ok(Moments { values, scale: Some(self.config.clone()) })
     }
 
     /// Levels and the middle block.
@@ -159,7 +159,7 @@ impl VaeEncoder {
         let norm = Prologue::norm_silu(&self.conv_norm_out);
         let x = ops::conv2d_fused(&x, &self.conv_out, norm, Epilogue::none())?;
         let values = ops::linear(&x, &self.quant_conv)?.to(&Device::Cpu)?;
-        Ok(Moments { values, scaling_factor: self.scaling_factor })
+        Ok(Moments { values, scale: Some(self.config.clone()) })
     }
 }
 
@@ -167,7 +167,8 @@ impl VaeEncoder {
 #[derive(Clone, Debug)]
 pub struct Moments {
     values: Tensor,
-    scaling_factor: f32,
+    /// What scales the latents; none where they stay as they are.
+    scale: Option<VaeConfig>,
 }
 
 impl Moments {
@@ -190,7 +191,7 @@ impl Moments {
     /// # Errors
     /// None: the shapes are the encoder's.
     pub fn mean(&self) -> Result<Tensor, Error> {
-        Moments { values: self.values.clone(), scaling_factor: 1.0 }.mode()
+        Moments { values: self.values.clone(), scale: None }.mode()
     }
 
     /// A latent drawn with `noise`, unit normals of the latent's shape.
@@ -218,7 +219,8 @@ impl Moments {
             let (means, log_variances) = moments.split_at(moments.len() / 2);
             for (i, out) in out.iter_mut().enumerate() {
                 let log_variance = log_variances[i].clamp(*LOG_VARIANCE.start(), *LOG_VARIANCE.end());
-                *out = value(means[i], log_variance, noise[i]) * self.scaling_factor;
+                let value = value(means[i], log_variance, noise[i]);
+                *out = self.scale.as_ref().map_or(value, |scale| scale.scaled(value, i));
             }
         }
         Ok(out)

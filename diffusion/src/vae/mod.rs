@@ -5,11 +5,12 @@ mod bands;
 mod config;
 mod decoder;
 mod encoder;
+pub(crate) mod latents;
 mod mid_block;
 #[cfg(test)]
 mod tests;
 
-pub use config::VaeConfig;
+pub use config::{LatentStatistics, VaeConfig};
 pub use decoder::VaeDecoder;
 pub use encoder::{Moments, VaeEncoder};
 

@@ -13,6 +13,7 @@ fn config(channels: &[usize]) -> VaeConfig {
         layers_per_block: 1,
         latent_channels: 4,
         scaling_factor: 0.18215,
+        statistics: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod depths;
 mod lcm;
 mod refiner;
+mod small;
 mod turbo;
 
 use latent_benches::{DType, Manifest, synth};

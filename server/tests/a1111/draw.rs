@@ -110,9 +110,9 @@ fn a_second_pass_has_the_size_that_is_asked_for() {
 fn a_field_that_cannot_be_followed_is_named() {
     let (_folders, served) = served();
     for (more, field) in [
-        (json!({ "tiling": true }), "tiling"),
         (json!({ "restore_faces": true }), "restore_faces"),
-        (json!({ "subseed_strength": 0.2 }), "subseed_strength"),
+        (json!({ "subseed_strength": 1.2 }), "subseed_strength"),
+        (json!({ "subseed_strength": 0.2, "subseed": -2 }), "subseed"),
         (json!({ "styles": ["photo"] }), "styles"),
         (json!({ "script_name": "x/y plot" }), "script_name"),
         (json!({ "steps": "many" }), "steps"),
@@ -179,4 +179,25 @@ fn settings_hold_for_one_request_unless_they_are_to_be_kept() {
     body["override_settings_restore_afterwards"] = false.into();
     assert_eq!(info(&post(&served, TXT2IMG, &body))["sd_model_name"], "sd15");
     assert_eq!(title(&served), format!("sd15.safetensors [{hash}]"));
+}
+
+#[test]
+fn a_subseed_and_tiling_are_followed() {
+    let (_folders, served) = served();
+    let plain =
+        post(&served, TXT2IMG, &small(json!({ "subseed": 9, "subseed_strength": 0, "tiling": false })));
+    let (first, second) = (info(&plain), plain["images"][0].clone());
+    assert_eq!((&first["subseed"], &first["subseed_strength"]), (&json!(-1), &json!(0)));
+    let body = small(json!({ "subseed": 9, "subseed_strength": 0.3, "batch_size": 2 }));
+    let answer = post(&served, TXT2IMG, &body);
+    let varied = info(&answer);
+    assert_eq!((&varied["all_seeds"], &varied["all_subseeds"]), (&json!([7, 7]), &json!([9, 10])));
+    assert_eq!((&varied["subseed"], &varied["subseed_strength"]), (&json!(9), &json!(0.3)));
+    let text = varied["infotexts"][0].as_str().unwrap();
+    assert!(text.contains("Variation seed: 9, Variation seed strength: 0.3"), "{text}");
+    let tiled = post(&served, TXT2IMG, &small(json!({ "tiling": true })));
+    assert!(info(&tiled)["infotexts"][0].as_str().unwrap().contains("Tiling: True"));
+    assert!(answer["images"][0] != second && tiled["images"][0] != second);
+    let random = post(&served, TXT2IMG, &small(json!({ "subseed": -1, "subseed_strength": 0.3 })));
+    assert!(info(&random)["subseed"].as_i64().unwrap() >= 0);
 }

@@ -17,6 +17,8 @@ pub struct Conv2d {
     weight: Conv2dWeight,
     bias: Option<Vector>,
     precision: Precision,
+    /// What the other side of the image continues it by, in place of zeros, before the kernel is applied.
+    wrap: Option<Padding>,
     /// Multiply-adds of one value of the result, by the direct algorithm.
     pub(super) multiply_adds: usize,
 }
@@ -54,7 +56,31 @@ impl Conv2d {
         let multiply_adds = inputs * kernel * kernel;
         let weight = ConvWeight::new(weight, outputs, inputs, kernel, stride, padding);
         let (weight, bias) = (Conv2dWeight::Cpu(weight), bias.map(Vector::Cpu));
-        Ok(Conv2d { weight, bias, precision: Precision::F32, multiply_adds })
+        Ok(Conv2d { weight, bias, precision: Precision::F32, wrap: None, multiply_adds })
+    }
+
+    /// The same layer, whose padding is the image's other side and not zeros (`padding_mode="circular"`): above and below if
+    /// `vertical`, left and right if `horizontal`. Only padding that is the same on both sides is so.
+    ///
+    /// # Errors
+    /// As [`Conv2d::new`].
+    pub fn wrapping(
+        weight: impl Into<Weight>,
+        dims: [usize; 3],
+        stride: usize,
+        padding: Padding,
+        bias: Option<Vec<f32>>,
+        [vertical, horizontal]: [bool; 2],
+    ) -> Result<Conv2d, TensorError> {
+        let (mut zeros, mut wrap) = (padding, Padding::default());
+        if vertical && padding.top == padding.bottom {
+            (zeros.top, zeros.bottom, wrap.top, wrap.bottom) = (0, 0, padding.top, padding.bottom);
+        }
+        if horizontal && padding.left == padding.right {
+            (zeros.left, zeros.right, wrap.left, wrap.right) = (0, 0, padding.left, padding.right);
+        }
+        let layer = Conv2d::new(weight, dims, stride, zeros, bias)?;
+        Ok(Conv2d { wrap: (wrap != Padding::default()).then_some(wrap), ..layer })
     }
 
     /// The layer on a device, its weight packed for the kernels there.
@@ -149,6 +175,11 @@ pub fn conv2d_fused(
     let [batch, height, width, channels] = x.rank(OP)?;
     if channels != layer.inputs() {
         return Err(TensorError::shape(OP, ShapeRequirement::Channels(layer.inputs()), x.shape()));
+    }
+    if let Some(wrap) = layer.wrap {
+        let inner = Conv2d { wrap: None, ..layer.clone() };
+        let continued = super::wrap::continued(x, &prologue, wrap)?;
+        return conv2d_fused(&continued, &inner, Prologue::none(), epilogue);
     }
     let [to_height, to_width] = prologue.resize.unwrap_or([height, width]);
     let size = layer.output_size(to_height, to_width).filter(|_| batch * height * width > 0);

@@ -18,6 +18,7 @@ mod softmax;
 mod tests;
 mod token_merging;
 mod upsample;
+mod wrap;
 
 pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
 pub use attention::{attention, attention_in};

@@ -203,3 +203,66 @@ fn loaders_with_texts_are_followed() {
     assert_eq!(metadata.get(MetadataKey::Negative), Some("bad"));
     assert!(metadata.not_followed.is_empty(), "{:?}", metadata.not_followed);
 }
+
+/// Loaders of one LoRA and stacks of many, as the widely used extensions name their inputs.
+#[test]
+fn loras_of_loaders_and_stacks_are_named() {
+    let loras = |node: Value| {
+        let nodes = json!({
+            "1": { "class_type": "KSampler", "inputs": {
+                "seed": 1, "steps": 2, "cfg": 3, "model": ["2", 0], "positive": ["4", 0], "latent_image": ["5", 0] } },
+            "2": { "class_type": "Any", "inputs": { "model": ["3", 0], "lora_stack": ["6", 0] } },
+            "3": { "class_type": "CheckpointLoaderSimple", "inputs": { "ckpt_name": "m.safetensors" } },
+            "4": { "class_type": "CLIPTextEncode", "inputs": { "text": "a" } },
+            "6": node,
+        });
+        let metadata = parse(&nodes).unwrap();
+        let named = metadata.others.iter().filter(|(name, _)| name == "LoRA");
+        named.map(|(_, value)| value.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let node = |class: &str, inputs: Value| json!({ "class_type": class, "inputs": inputs });
+    let one = node(
+        "LoraLoader",
+        json!({ "lora_name": "a.safetensors", "strength_model": 0.5, "strength_clip": 0.7 }),
+    );
+    assert_eq!(loras(one), "a.safetensors:0.5");
+    let efficient = node(
+        "Efficient Loader",
+        json!({ "lora_name": "a.safetensors", "lora_model_strength": 0.5, "lora_clip_strength": 1 }),
+    );
+    assert_eq!(loras(efficient), "a.safetensors:0.5");
+    let stacker = node(
+        "LoRA Stacker",
+        json!({
+        "input_mode": "simple", "lora_count": 2, "lora_name_1": "a.safetensors", "lora_wt_1": 0.5, "lora_name_2": "b.safetensors",
+        "lora_wt_2": 0.25, "lora_name_3": "c.safetensors", "lora_wt_3": 1 }),
+    );
+    assert_eq!(loras(stacker), "a.safetensors:0.5 b.safetensors:0.25");
+    let cr = node(
+        "CR LoRA Stack",
+        json!({
+        "switch_1": "On", "lora_name_1": "a.safetensors", "model_weight_1": 0.5, "clip_weight_1": 1, "switch_2": "Off",
+        "lora_name_2": "b.safetensors", "model_weight_2": 1, "switch_3": "On", "lora_name_3": "None" }),
+    );
+    assert_eq!(loras(cr), "a.safetensors:0.5");
+    let rgthree = node(
+        "Lora Loader Stack (rgthree)",
+        json!({
+        "lora_01": "a.safetensors", "strength_01": 0.5, "lora_02": "None", "strength_02": 1 }),
+    );
+    assert_eq!(loras(rgthree), "a.safetensors:0.5");
+    let power = node(
+        "Power Lora Loader (rgthree)",
+        json!({
+        "lora_1": { "on": true, "lora": "a.safetensors", "strength": 0.5 },
+        "lora_2": { "on": false, "lora": "b.safetensors", "strength": 1 } }),
+    );
+    assert_eq!(loras(power), "a.safetensors:0.5");
+    let easy = node(
+        "easy loraStack",
+        json!({
+        "toggle": true, "mode": "simple", "num_loras": 1, "lora_1_name": "a.safetensors", "lora_1_strength": 0.5,
+        "lora_2_name": "b.safetensors", "lora_2_strength": 1 }),
+    );
+    assert_eq!(loras(easy), "a.safetensors:0.5");
+}

@@ -38,6 +38,9 @@ impl Model {
         }
         let load = |params: &Params<'_>| UNet::load(params, &self.unet).map(drop);
         checks.push(check(&of("unet"), Component::UNet, load, |_| false)?);
+        if self.has_tiny_vae {
+            return incomplete(&self.weights, self.family.label, checks);
+        }
         // The VAE's encoder is not needed for text to image.
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.vae).map(drop);
         let is_spare = |name: &str| !name.starts_with("vae.decoder.");

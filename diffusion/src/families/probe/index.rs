@@ -221,6 +221,10 @@ impl Numbering {
     fn vae(&self, below: &str) -> Option<String> {
         const DIFFUSERS: [&str; 4] = ["down_blocks.", "up_blocks.", "mid_block.", "conv_norm_out."];
         let side = below.strip_prefix("encoder.").or_else(|| below.strip_prefix("decoder."));
+        // A tiny VAE in its place.
+        if side.is_some_and(|side| side.starts_with("layers.")) {
+            return Some(below.to_owned());
+        }
         if side.is_some_and(|side| DIFFUSERS.iter().any(|start| side.starts_with(start))) {
             Some(diffusers::vae_to_canonical(below))
         } else {

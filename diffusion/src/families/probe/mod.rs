@@ -8,6 +8,7 @@
 
 mod addon_family;
 mod distillation;
+pub(crate) mod edm;
 mod evidence;
 mod file_words;
 pub(crate) mod index;
@@ -113,9 +114,7 @@ impl Probe {
         let unet = UNetShape::of(&index);
         let network_family = registry::of_network(&index);
         let network_variant = match network_variant(&index, &unet, network_family) {
-            Some(variant) if !variant.is_foreign() && is_edm(checkpoint, network_family) => {
-                Some(ModelVariant::Edm)
-            }
+            Some(variant) if !variant.is_foreign() && edm::is_edm(checkpoint) => Some(ModelVariant::Edm),
             variant => variant,
         };
         let kind = ModelKind::of(&index);
@@ -261,14 +260,6 @@ impl fmt::Debug for Probe {
             .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether a network was trained with the noise levels of EDM, by a tensor that marks it or by the class of a folder's
-/// scheduler.
-fn is_edm(checkpoint: &Checkpoint, family: Option<&'static Family>) -> bool {
-    let class = checkpoint.config("scheduler").and_then(|config| config.get_str("_class_name"));
-    family.is_some_and(|family| family.edm_markers.iter().any(|marker| checkpoint.get(marker).is_some()))
-        || class.is_some_and(|class| class.starts_with("EDM"))
 }
 
 /// The variant of the network of a checkpoint.

@@ -1,6 +1,7 @@
 //! What the shapes of a UNet, or of the UNet layers of a ControlNet, say about it.
 
 use super::index::{CONTROLNET, TensorIndex, UNET};
+use super::variant::ModelVariant;
 
 /// Shapes by which UNets differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +23,25 @@ pub(crate) struct UNetShape {
     /// Whether there is a mid block, and whether it has an attention.
     pub(crate) has_mid_block: bool,
     pub(crate) has_mid_attention: bool,
+    /// Whether a level of the down blocks has a single residual block.
+    pub(crate) has_single_layers: bool,
+    /// Whether the self-attentions of the last up block read the text.
+    pub(crate) reads_text_alone: bool,
     /// Whether an attention of the third level has four transformer blocks.
     pub(crate) is_deep: bool,
 }
 
 impl UNetShape {
+    /// The variant of a UNet of SD 1.x or 2.x, by the layers that it lacks.
+    pub(crate) fn pruned_variant(&self) -> ModelVariant {
+        match self {
+            UNetShape { has_single_layers: false, .. } => ModelVariant::Base,
+            UNetShape { reads_text_alone: true, .. } => ModelVariant::Sdxs,
+            UNetShape { attends_first: false, .. } => ModelVariant::Sdxs,
+            _ => ModelVariant::BkSdm,
+        }
+    }
+
     /// The shapes of a checkpoint's UNet, or else of its ControlNet.
     pub(crate) fn of(index: &TensorIndex) -> UNetShape {
         let scope = if index.has_unet() { UNET } else { CONTROLNET };
@@ -45,6 +60,9 @@ impl UNetShape {
             has_fourth_level: has("down_blocks.3."),
             has_mid_block: has("mid_block."),
             has_mid_attention: has("mid_block.attentions."),
+            has_single_layers: has("down_blocks.0.resnets.0.") && !has("down_blocks.0.resnets.1."),
+            reads_text_alone: dim("up_blocks.2.attentions.0.transformer_blocks.0.attn1.to_k.weight", 0)
+                != dim("up_blocks.2.attentions.0.transformer_blocks.0.attn1.to_k.weight", 1),
             is_deep: has("down_blocks.2.attentions.0.transformer_blocks.3."),
         }
     }

@@ -28,6 +28,10 @@ pub enum ModelVariant {
     Vega,
     /// SDXL without a mid block.
     Koala,
+    /// SD 1.x or 2.x with half of the residual blocks, and no mid block or fewer levels (BK-SDM, small-sd, tiny-sd).
+    BkSdm,
+    /// A smaller one of three levels for a single step (SDXS-512).
+    Sdxs,
     /// SDXL trained with the noise levels of EDM (Karras et al. 2022): CosXL, Playground 2.5.
     Edm,
     /// A UNet with an unknown number of input channels.
@@ -50,6 +54,8 @@ impl ModelVariant {
             ModelVariant::Ssd1b => "SSD-1B",
             ModelVariant::Vega => "Vega",
             ModelVariant::Koala => "KOALA",
+            ModelVariant::BkSdm => "BK-SDM",
+            ModelVariant::Sdxs => "SDXS",
             ModelVariant::Edm => "EDM",
             ModelVariant::UnknownInput => "of an unknown number of input channels",
         }
@@ -64,7 +70,7 @@ impl ModelVariant {
 
     /// Whether the UNet has fewer layers than the published one of its family.
     pub(crate) fn is_pruned(self) -> bool {
-        matches!(self, ModelVariant::Ssd1b | ModelVariant::Vega)
+        matches!(self, ModelVariant::Ssd1b | ModelVariant::Vega | ModelVariant::BkSdm | ModelVariant::Sdxs)
     }
 }
 

@@ -80,6 +80,8 @@ fn scheduler(name: &str) -> Option<(&'static dyn Sampler, ScheduleKind)> {
         "unipc" => ("unipc", ScheduleKind::Linspace),
         "heun" => ("heun", ScheduleKind::Linspace),
         "lcm" => ("lcm", ScheduleKind::Normal),
+        "edm-euler" => ("euler", ScheduleKind::Karras),
+        "edm-dpmpp-2m" => ("dpm++2m", ScheduleKind::Karras),
         _ => return None,
     };
     Some((samplers::parse(name).ok()?.0, kind))
@@ -118,7 +120,8 @@ fn draw(
     let text = |e: latent_diffusion::Error| e.to_string();
     let mut pipeline = Pipeline::open(Checkpoint::open(path).map_err(|e| e.to_string())?).map_err(text)?;
     // Random weights do not show what they predict.
-    let prediction = if params["family"] == "sd21-v" { Prediction::V } else { Prediction::Epsilon };
+    let is_velocity = params["family"] == "sd21-v" || params["family"] == "cosxl";
+    let prediction = if is_velocity { Prediction::V } else { Prediction::Epsilon };
     pipeline = pipeline.with_prediction(prediction);
     pipeline.set_device(context.target.device.clone());
     let mut go_on = |_: Event<'_>| ControlFlow::Continue(());
@@ -164,7 +167,9 @@ fn draw(
     let task = images.task(params)?;
     let settings = task.sized(settings, pipeline.model());
     let source = pipeline.prepare(&task, &settings, &mut go_on).map_err(text)?;
-    let variance_preserving = matches!(sampler.name(), "ddim" | "dpm++2m" | "plms" | "unipc" | "lcm");
+    let is_edm = pipeline.model().edm.is_some();
+    let variance_preserving =
+        matches!(sampler.name(), "ddim" | "dpm++2m" | "plms" | "unipc" | "lcm") && !is_edm;
     let mut steps = Vec::new();
     if sampler.name() == "plms" {
         // diffusers counts the first try of the first step as a step. It is compared among the samplers' goldens.

@@ -86,8 +86,12 @@ fn trajectory(
     let recorded = if case.tensors.contains_key("noise") { context.f32s(case, "noise")? } else { Vec::new() };
     let mut noise = Recorded { values: recorded, next: 0 };
     let mut model = StandIn::new(&mean, (setup.prediction, noise_model.clone()), original.alphas_cumprod());
-    let mut trajectory = Vec::new();
+    if case.tensors.contains_key("mu_negative") {
+        model.negative = Some(context.f32s(case, "mu_negative")?);
+    }
+    let (mut trajectory, mut reported) = (Vec::new(), 0);
     let mut on_step = |step: SamplerStep<'_>| {
+        reported += 1;
         trajectory.extend(if setup.variance_preserving {
             noise_model.network_input(step.latents, step.sigma)
         } else {
@@ -105,7 +109,7 @@ fn trajectory(
     };
     setup.sampler.sample(&mut run).map_err(|e| e.to_string())?;
     let timesteps = context.golden(case, "timesteps")?.to_f64();
-    if case.tensors["trajectory"][0] != steps {
+    if case.tensors["trajectory"][0] != reported {
         // It lists the points between as well: all that the model is asked about after the first, and the end.
         let points = model.asked.iter().skip(1);
         trajectory = points

@@ -6,9 +6,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use latent_benches::{Manifest, synth};
+use serde_json::{Value, json};
 
 use super::case::CheckpointKey;
 use super::folder::reference;
+
+/// Families with the tensors of another one, and the tensors that mark them.
+const MARKS: [(&str, &[&str]); 2] =
+    [("playground", &["edm_mean", "edm_std"]), ("cosxl", &["edm_vpred.sigma_max"])];
 
 /// Checkpoints on disk, by what they hold.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ impl Checkpoints {
         let manifest = manifest_path(key);
         let json = fs::read_to_string(&manifest)
             .map_err(|e| format!("cannot read the manifest {}: {e}", manifest.display()))?;
+        let json = with_marks(&json, &key.family)?;
         let manifest = Manifest::parse(&json).map_err(|e| e.to_string())?;
         let dtype = synth::parse_dtype(&key.dtype).map_err(|e| e.to_string())?;
         let name = format!("{}-{}-{}-{}.safetensors", key.family, key.scale, key.seed, key.dtype);
@@ -60,8 +66,24 @@ impl Drop for Checkpoints {
     }
 }
 
-/// The manifest of the single-file layout. The turbo model has the tensors of the base model.
+/// A manifest with the empty tensors that mark a family whose other tensors are those of another one.
+fn with_marks(json: &str, family: &str) -> Result<String, String> {
+    let Some((_, marks)) = MARKS.iter().find(|(marked, _)| *marked == family) else {
+        return Ok(json.to_owned());
+    };
+    let mut manifest: Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let files = manifest["files"].as_object_mut().and_then(|files| files.values_mut().next());
+    let tensors = files.and_then(Value::as_array_mut).ok_or("the manifest has no file")?;
+    tensors.extend(
+        marks.iter().map(|name| json!({ "name": name, "dtype": "F32", "shape": [0], "fixed": "f32:0" })),
+    );
+    tensors.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    Ok(manifest.to_string())
+}
+
+/// The manifest of the single-file layout. The turbo model and those of EDM have the tensors of the base model.
 fn manifest_path(key: &CheckpointKey) -> PathBuf {
-    let family = if key.family == "sdxl-turbo" { "sdxl" } else { &key.family };
+    let is_xl = ["sdxl-turbo", "playground", "cosxl"].contains(&key.family.as_str());
+    let family = if is_xl { "sdxl" } else { &key.family };
     reference().join("manifests").join(format!("{family}-{}-single.json", key.scale))
 }

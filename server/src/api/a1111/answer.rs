@@ -104,7 +104,8 @@ pub(super) fn info(record: &JobRecord, images: &[DrawnFile], echo: &Map<String, 
     let all = |name: &str| images.iter().map(|image| image.own[name].clone()).collect::<Vec<_>>();
     let seed = first.own["seed"].as_u64().or(record.seed);
     let vae = vae(&first.own);
-    let no_seeds: Vec<i64> = images.iter().map(|_| -1).collect();
+    let subseed = |own: &Value| own["variation_seed"].as_u64().map_or(json!(-1), Value::from);
+    let subseeds: Vec<Value> = images.iter().map(|image| subseed(&image.own)).collect();
     json!({
         "prompt": value("prompt"),
         "all_prompts": all("prompt"),
@@ -112,9 +113,9 @@ pub(super) fn info(record: &JobRecord, images: &[DrawnFile], echo: &Map<String, 
         "all_negative_prompts": all("negative_prompt"),
         "seed": seed,
         "all_seeds": all("seed"),
-        "subseed": -1,
-        "all_subseeds": no_seeds,
-        "subseed_strength": 0,
+        "subseed": subseed(&first.own),
+        "all_subseeds": subseeds,
+        "subseed_strength": first.own.get("variation_strength").cloned().unwrap_or(json!(0)),
         "width": value("width"),
         "height": value("height"),
         "sampler_name": sampler(first.text("sampler"), echo),

@@ -53,6 +53,10 @@ impl WebuiJob<'_> {
             Some(LenientInt(seed)) if seed >= 0 => self.set("seed", seed),
             Some(_) => return Err(refused("seed", "is negative; give -1 for a random one")),
         }
+        self.variation()?;
+        if request.tiling.is_some_and(|tiling| tiling.0) {
+            self.set("seamless", "both");
+        }
         let whole = [("steps", request.steps), ("width", request.width), ("height", request.height)];
         for (name, value) in whole {
             let Some(value) = Self::count(name, value)? else { continue };
@@ -76,6 +80,24 @@ impl WebuiJob<'_> {
         }
         self.batch()?;
         self.sampler()
+    }
+
+    /// Noise of another seed that is mixed in.
+    fn variation(&mut self) -> Result<(), ApiError> {
+        let strength = self.request.subseed_strength.map_or(0.0, |strength| strength.0);
+        if strength == 0.0 {
+            return Ok(());
+        }
+        if !(0.0..=1.0).contains(&strength) {
+            return Err(refused("subseed_strength", &format!("{strength} is not in 0 to 1")));
+        }
+        self.set("variation_strength", strength);
+        match self.request.subseed {
+            None | Some(LenientInt(-1)) => {}
+            Some(LenientInt(seed)) if seed >= 0 => self.set("variation_seed", seed),
+            Some(_) => return Err(refused("subseed", "is negative; give -1 for a random one")),
+        }
+        Ok(())
     }
 
     fn batch(&mut self) -> Result<(), ApiError> {

@@ -21,11 +21,9 @@ enum Neutral {
 use Neutral::{Empty, NotPositive, Numbers, Set};
 
 /// Each with what can be done instead.
-const FIELDS: [(&str, Neutral, &str); 19] = [
-    ("tiling", Empty, "images that can be tiled are not drawn; leave it out"),
+const FIELDS: [(&str, Neutral, &str); 17] = [
     ("restore_faces", Empty, "faces are not restored; leave it out"),
     ("styles", Empty, "there are no styles; write their words into the prompt"),
-    ("subseed_strength", Numbers(0.0, 0.0), "seeds are not mixed; give 0"),
     ("seed_resize_from_w", NotPositive, "noise is not resized; give -1"),
     ("seed_resize_from_h", NotPositive, "noise is not resized; give -1"),
     ("s_min_uncond", Numbers(0.0, 0.0), "guidance is not skipped; give 0"),
@@ -102,10 +100,8 @@ mod tests {
     #[test]
     fn values_that_would_change_the_image_are_refused_by_name() {
         let cases = [
-            json!({ "tiling": true }),
             json!({ "restore_faces": 1 }),
             json!({ "styles": ["photo"] }),
-            json!({ "subseed_strength": 0.5 }),
             json!({ "seed_resize_from_h": 64 }),
             json!({ "script_name": "X/Y/Z plot" }),
             json!({ "infotext": "a\nSteps: 3" }),

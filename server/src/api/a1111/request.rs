@@ -16,6 +16,12 @@ pub(super) struct WebuiRequest {
     pub(super) negative_prompt: Option<String>,
     /// A random one for -1.
     pub(super) seed: Option<LenientInt>,
+    /// A seed whose noise is mixed in; a random one for -1.
+    pub(super) subseed: Option<LenientInt>,
+    /// How much of it, 0 to 1.
+    pub(super) subseed_strength: Option<LenientFloat>,
+    /// Whether the image can be tiled along both sides.
+    pub(super) tiling: Option<LenientBool>,
     /// A name of `/sdapi/v1/samplers`, or with a schedule, as `DPM++ 2M Karras`.
     pub(super) sampler_name: Option<String>,
     /// Where `sampler_name` is not given.

@@ -183,9 +183,10 @@ fn multistep(switches: &Switches<'_>, order: usize) -> Option<DpmSolver> {
     Some(DpmSolver { order, rule, stochastic, extrapolated, lower_at_end: true })
 }
 
-/// A run of k-diffusion, by its name: `dpmpp_2m-karras`.
+/// A run of k-diffusion, by its name: `dpmpp_2m-karras`, or with its number of steps, `restart/20-karras`.
 fn k_diffusion(group: &str, name: &str) -> Option<Setup> {
     let (sampler, kind) = name.rsplit_once('-')?;
+    let sampler = sampler.split('/').next()?;
     Some(Setup {
         sampler: samplers::parse(sampler).ok()?.0,
         convention: Convention::KDiffusion,

@@ -1,15 +1,19 @@
 //! The analytic stand-in for the network: the ideal answer for data around a mean, and a ripple.
 
-use latent_diffusion::samplers::{Denoiser, Prediction, SampleError};
+use latent_diffusion::samplers::{Denoiser, GuidedEstimate, Prediction, SampleError};
 use latent_diffusion::schedule::{NoiseLevel, NoiseModel};
 
 /// Variance of the data that it is ideal for.
 const VARIANCE: f64 = 0.25;
+/// Guidance scale, where there is a negative prompt.
+const GUIDANCE: f32 = 1.5;
 /// Height of the ripple.
 const RIPPLE: f64 = 0.05;
 
 pub(super) struct StandIn<'a> {
     mean: &'a [f32],
+    /// The mean under the negative prompt, where there is guidance.
+    pub(super) negative: Option<Vec<f32>>,
     prediction: Prediction,
     noise_model: NoiseModel,
     alphas_cumprod: &'a [f64],
@@ -30,10 +34,17 @@ impl<'a> StandIn<'a> {
         (prediction, noise_model): (Prediction, NoiseModel),
         alphas_cumprod: &'a [f64],
     ) -> StandIn<'a> {
-        StandIn { mean, prediction, noise_model, alphas_cumprod, asked: Vec::new() }
+        StandIn { mean, negative: None, prediction, noise_model, alphas_cumprod, asked: Vec::new() }
     }
 
-    fn network(&self, input: &[f32], timestep: f64) -> Vec<f32> {
+    /// The estimate around a mean.
+    fn estimate(&self, x: &[f32], input: &[f32], level: NoiseLevel, mean: &[f32]) -> Vec<f32> {
+        let mut out = self.network(input, level.timestep, mean);
+        self.noise_model.to_denoised(x, &mut out, level.sigma);
+        out
+    }
+
+    fn network(&self, input: &[f32], timestep: f64, mean: &[f32]) -> Vec<f32> {
         let t = timestep.clamp(0.0, 999.0);
         let whole = (t as usize).min(998);
         let part = t - whole as f64;
@@ -50,16 +61,28 @@ impl<'a> StandIn<'a> {
             };
             (out + RIPPLE * (2.0 * x).sin()) as f32
         };
-        input.iter().zip(self.mean).map(value).collect()
+        input.iter().zip(mean).map(value).collect()
     }
 }
 
 impl Denoiser for StandIn<'_> {
     fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
         let input = self.noise_model.network_input(x, level.sigma);
-        let mut out = self.network(&input, level.timestep);
+        let out = self.estimate(x, &input, level, self.mean);
         self.asked.push(Asked { timestep: level.timestep, input, latents: x.to_vec() });
-        self.noise_model.to_denoised(x, &mut out, level.sigma);
         Ok(out)
+    }
+
+    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let mut denoised = self.denoise(x, level)?;
+        let Some(mean) = &self.negative else {
+            return Ok(GuidedEstimate { negative: denoised.clone(), denoised });
+        };
+        let input = self.noise_model.network_input(x, level.sigma);
+        let negative = self.estimate(x, &input, level, mean);
+        for (value, negative) in denoised.iter_mut().zip(&negative) {
+            *value = negative + GUIDANCE * (*value - negative);
+        }
+        Ok(GuidedEstimate { denoised, negative })
     }
 }
