@@ -4,7 +4,7 @@ use crate::Config;
 use crate::LoadError;
 use crate::byte_source::ByteSource;
 use crate::limits::MAX_CONFIG_BYTES;
-use crate::sandbox::PathSandbox;
+use crate::sandbox::{Links, PathSandbox};
 use std::path::{Path, PathBuf};
 
 /// Name of the configuration, also under which it is kept among the configurations of a checkpoint.
@@ -13,17 +13,18 @@ pub(crate) const CONFIG: &str = "adapter_config";
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 /// Stem of the file of weights.
 const STEM: &str = "adapter_model";
-/// File name of the weights.
-const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+/// File names of the weights, the one that is taken first.
+const WEIGHTS_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
 /// The configuration and the weights of a folder that is an adapter.
 pub(crate) fn files_of(folder: &Path) -> Option<[PathBuf; 2]> {
-    let files = [CONFIG_FILE, WEIGHTS_FILE].map(|name| folder.join(name));
-    files.iter().all(|path| path.is_file()).then_some(files)
+    let config = folder.join(CONFIG_FILE);
+    let weights = WEIGHTS_FILES.map(|name| folder.join(name)).into_iter().find(|path| path.is_file())?;
+    config.is_file().then_some([config, weights])
 }
 
 /// The configuration beside a file of weights that has the name of an adapter's.
-pub(crate) fn config_beside(weights: &Path) -> Result<Option<Config>, LoadError> {
+pub(crate) fn config_beside(weights: &Path, links: Links) -> Result<Option<Config>, LoadError> {
     let folder = match weights.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -33,7 +34,7 @@ pub(crate) fn config_beside(weights: &Path) -> Result<Option<Config>, LoadError>
     if weights.file_stem().is_none_or(|stem| stem != STEM) || !path.is_file() {
         return Ok(None);
     }
-    let real = PathSandbox::new(folder)?.resolve(&path)?;
+    let real = PathSandbox::new(folder, links)?.resolve(&path)?;
     let source = ByteSource::open(&real, path.display().to_string())?;
     let config = Config::parse(&source.read_small(MAX_CONFIG_BYTES)?);
     config.map(Some).map_err(|message| LoadError::BadJson { file: source.label.clone(), message })

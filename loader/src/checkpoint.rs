@@ -67,7 +67,7 @@ impl Checkpoint {
             return Ok(Checkpoint::new(label, layout, files));
         }
         let mut checkpoint = Checkpoint::single(ByteSource::open(path, label)?, access)?;
-        let config = adapter::config_beside(path)?;
+        let config = adapter::config_beside(path, links)?;
         checkpoint.files.configs.extend(config.map(|config| (adapter::CONFIG.to_owned(), config)));
         Ok(checkpoint)
     }

@@ -23,4 +23,8 @@ impl WeightEdit for WeightMix {
         let data: Vec<u8> = mixed.flat_map(f32::to_le_bytes).collect();
         Ok(RawTensor { dtype: DType::F32, shape: raw.shape, data: Bytes::from(data) })
     }
+
+    fn changes(&self, _: &str) -> bool {
+        true
+    }
 }
