@@ -11,6 +11,7 @@ pub mod header;
 pub mod image_file;
 pub mod lora;
 pub mod metadata;
+pub mod pickle;
 pub mod prompt;
 pub mod tokenizer;
 
@@ -18,7 +19,7 @@ pub mod tokenizer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     ("header", header::run),
     ("folder", folder::run),
     ("lora", lora::run),
@@ -26,6 +27,7 @@ pub const ALL: [Target; 7] = [
     ("prompt", prompt::run),
     ("image", image_file::run),
     ("metadata", metadata::run),
+    ("pickle", pickle::run),
 ];
 
 /// Asserts what holds for the text of every error.
