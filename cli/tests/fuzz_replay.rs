@@ -39,7 +39,7 @@ macro_rules! replays {
     )* };
 }
 
-replays! { header gguf folder lora tokenizer prompt image metadata }
+replays! { header gguf folder lora tokenizer prompt image metadata pickle }
 
 #[test]
 fn no_target_is_forgotten() {

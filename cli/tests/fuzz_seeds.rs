@@ -21,6 +21,7 @@ fn seeds_are_written() {
         ("prompt", prompts()),
         ("image", images()),
         ("metadata", metadata()),
+        ("pickle", pickles()),
     ] {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder).unwrap();
@@ -450,5 +451,67 @@ fn metadata() -> Seeds {
     whole.set_position(1);
     RgbaImage::new(2, 2).write_to(&mut whole, ImageFormat::Png).unwrap();
     seeds.push(("whole".into(), whole.into_inner()));
+    seeds
+}
+
+/// Pickles of a tensor or two and the opcodes around them, and the files of `loader/tests/pickles` that are small enough.
+fn pickles() -> Seeds {
+    const STORAGE: &[u8] = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x10tQ";
+    let tensor = |offset: &[u8], shape: &[u8], strides: &[u8]| {
+        let function: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n(";
+        [function, STORAGE, offset, shape, strides, b"\x89ccollections\nOrderedDict\n)RtR"].concat()
+    };
+    let plain = tensor(b"K\0", b"K\x10\x85", b"K\x01\x85");
+    let strided = tensor(b"K\x01", b"K\x03K\x04\x86", b"K\x01K\x03\x86");
+    let dict = |items: &[u8]| [b"\x80\x02}", items, b"."].concat();
+    let entry = |key: &str, value: &[u8]| {
+        [b"X", &(key.len() as u32).to_le_bytes()[..], key.as_bytes(), value, b"s"].concat()
+    };
+    let nested = |key: &str| entry(key, &[b"}", &entry("w", &plain)[..]].concat());
+    let pickles: Vec<(&str, Vec<u8>)> = vec![
+        ("plain", dict(&entry("a", &plain))),
+        ("strided", dict(&entry("a", &strided))),
+        ("two", dict(&[entry("a", &plain), entry("b", &strided)].concat())),
+        ("nested", dict(&[nested("state_dict"), nested("optimizer")].concat())),
+        ("params", dict(&[nested("params"), nested("params_ema")].concat())),
+        ("list", [b"\x80\x02]", &plain[..], b"a."].concat()),
+        ("tuple", [b"\x80\x02", &plain[..], &strided, b"\x86."].concat()),
+        ("alone", [b"\x80\x02", &plain[..], b"."].concat()),
+        ("memo", dict(&[entry("a", &[&plain[..], b"q\x01"].concat()), entry("b", b"h\x01")].concat())),
+        ("frame", [b"\x80\x04\x95\x10\0\0\0\0\0\0\0}\x94", &entry("a", &plain)[..], b"."].concat()),
+        (
+            "parameter",
+            dict(&entry("a", &[b"ctorch._utils\n_rebuild_parameter\n", &plain[..], b"\x88}\x87R"].concat())),
+        ),
+        ("ordered", [b"\x80\x02ccollections\nOrderedDict\n)R", &entry("a", &plain)[..], b"."].concat()),
+        ("container", b"\x80\x02ctorch.nn.modules.container\nParameterDict\n)\x81}b.".to_vec()),
+        (
+            "numpy",
+            dict(&entry(
+                "n",
+                b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n(X\x02\0\0\0f8\x89\x88tRB\0\0\0\0\x86R",
+            )),
+        ),
+        ("evil", b"\x80\x02cposix\nsystem\n(X\x02\0\0\0idtR.".to_vec()),
+        ("instance", b"\x80\x02(X\x02\0\0\0idiposix\nsystem\n.".to_vec()),
+        ("object", b"\x80\x02(cposix\nsystem\nX\x02\0\0\0ido.".to_vec()),
+        ("stack", b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.".to_vec()),
+        ("circle", b"\x80\x02}q\0X\x01\0\0\0ah\0s.".to_vec()),
+        (
+            "numbers",
+            b"\x80\x02(I01\nL7L\nF1.5\nG\0\0\0\0\0\0\0\0\x8a\x01\xff\x8b\x02\0\0\0\xff\xfft.".to_vec(),
+        ),
+        ("sets", b"\x80\x04\x8f(K\x01K\x02\x90(K\x03\x91\x86.".to_vec()),
+    ];
+    let mut seeds = Seeds::new();
+    for (how, form) in [(1, "zip"), (2, "old")] {
+        let with =
+            |(name, pickle): &(&str, Vec<u8>)| (format!("{form}-{name}"), [&[how], &pickle[..]].concat());
+        seeds.extend(pickles.iter().map(with));
+    }
+    for name in ["legacy-2.pt", "legacy-5.pt", "inversion.pt", "lightning.ckpt", "lightning-legacy.ckpt"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader/tests/pickles").join(name);
+        seeds.push((format!("file-{name}"), [&[0], &fs::read(path).unwrap()[..]].concat()));
+    }
     seeds
 }

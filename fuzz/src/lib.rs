@@ -12,6 +12,7 @@ pub mod header;
 pub mod image_file;
 pub mod lora;
 pub mod metadata;
+pub mod pickle;
 pub mod prompt;
 pub mod tokenizer;
 
@@ -28,6 +29,7 @@ pub const ALL: [Target; 8] = [
     ("prompt", prompt::run),
     ("image", image_file::run),
     ("metadata", metadata::run),
+    ("pickle", pickle::run),
 ];
 
 /// Asserts what holds for the text of every error.

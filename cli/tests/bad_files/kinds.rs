@@ -25,8 +25,16 @@ const KINDS: &[(&str, &[u8], &str)] = &[
         "is a PyTorch pickle",
     ),
     ("a pickle of protocol 4", b"\x80\x04\x95\x0b\0\0\0\0\0\0\0}\x94.", "is a PyTorch pickle"),
-    ("a zip archive of PyTorch", b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl", "is a zip archive"),
-    ("an empty zip archive", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "is a zip archive"),
+    (
+        "a zip archive of PyTorch",
+        b"PK\x03\x04\0\0\x08\x08\0\0archive/data.pkl",
+        "its zip archive has no directory",
+    ),
+    (
+        "an empty zip archive",
+        b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        "it is a zip archive without a data.pkl",
+    ),
     ("a GGUF model", b"GGUF\x03\0\0\0\x7B\0\0\0\0\0\0\0", "ends inside its header"),
     ("a GGML model", b"lmgg\x01\0\0\0\0\0\0\0", "is a GGML model"),
     ("a GGML model of the second kind", b"tjgg\x03\0\0\0\0\0\0\0", "is a GGML model"),

@@ -164,9 +164,9 @@ fn values() -> Vec<Case> {
         patched("a weight of the UNet that is infinite", HEAD, INFINITE, &[HEAD, "is NaN or infinite"]),
         patched("a bias of the text encoder that is NaN", WORDS, NAN, &[WORDS, "is NaN or infinite"]),
         changed(
-            "weights of 8 bits (F8_E4M3)",
-            |list| tensor(list, "model.diffusion_model.out.2.weight").dtype = "F8_E4M3".into(),
-            &["unet.conv_out.weight", "has the dtype F8_E4M3 where weights of F32, F16 or BF16 are needed"],
+            "weights of 8 bits (F8_E4M3FNUZ)",
+            |list| tensor(list, "model.diffusion_model.out.2.weight").dtype = "F8_E4M3FNUZ".into(),
+            &["unet.conv_out.weight", "has the dtype F8_E4M3FNUZ where weights of F32, F16, BF16, F8_E4M3"],
         ),
         changed(
             "weights of 64 bits (F64)",

@@ -14,7 +14,9 @@ const MAX_NESTED: usize = 4;
 /// Collections within each other that are looked into.
 const MAX_DEPTH: usize = 16;
 /// Values that are looked at.
-const MAX_VISITED: usize = 4 << 20;
+const MAX_VISITED: usize = 2 << 20;
+/// Maximum bytes of all names; those of models are less than a megabyte.
+const MAX_NAMES_BYTES: usize = 16 << 20;
 /// Maximum length of a text that becomes metadata.
 const MAX_TEXT: usize = 4096;
 
@@ -43,7 +45,7 @@ pub(super) fn named(state: &PickleState<'_>, root: Value) -> Result<NamedTensors
             None => break,
         }
     }
-    let mut walk = NameWalk { state, named: &mut named.tensors, visited: 0 };
+    let mut walk = NameWalk { state, named: &mut named.tensors, visited: 0, bytes: 0 };
     match root {
         // A file of a single tensor.
         Value::Tensor(tensor) => walk.add("tensor".to_owned(), tensor)?,
@@ -59,6 +61,8 @@ struct NameWalk<'m, 'd> {
     state: &'m PickleState<'d>,
     named: &'m mut BTreeMap<String, u32>,
     visited: usize,
+    /// Of all names so far.
+    bytes: usize,
 }
 
 impl NameWalk<'_, '_> {
@@ -122,6 +126,11 @@ impl NameWalk<'_, '_> {
         }
         if self.named.len() == MAX_TENSORS {
             return Err(PickleProblem::TooMany { what: "tensors", limit: MAX_TENSORS as u64 });
+        }
+        // A long prefix may be written once for many.
+        self.bytes += name.len();
+        if self.bytes > MAX_NAMES_BYTES {
+            return Err(PickleProblem::TooMany { what: "bytes of names", limit: MAX_NAMES_BYTES as u64 });
         }
         match self.named.insert(name.clone(), tensor) {
             None => Ok(()),

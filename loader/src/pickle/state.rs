@@ -6,7 +6,7 @@ use super::value::{Heap, Span, Value};
 use std::collections::HashMap;
 
 /// Maximum number of opcodes; models have some ten thousands.
-const MAX_OPCODES: usize = 4 << 20;
+const MAX_OPCODES: usize = 2 << 20;
 /// Names that are not known and are kept.
 const MAX_REFUSED: usize = 64;
 /// Maximum length of the name of a module or of something in it.

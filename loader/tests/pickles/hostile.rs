@@ -267,6 +267,8 @@ fn circles_towers_and_bombs_end() {
             .text(&"a".repeat(2000))
             .tensor("FloatStorage", ("0", 4), 0, &[1], &[1])
             .op(b"s"),
+        // Twenty thousand names with a prefix of a thousand bytes, of one tensor.
+        (0..20_000).fold(prefixed(), |p, index| p.text(&index.to_string()).op(b"h\x02s")).op(b"s"),
         // A call of one list of pairs, again and again.
         (0..3000).fold(many_pairs().op(b"q\x010"), |p, _| {
             p.global("collections", "OrderedDict").op(b"h\x01\x85R0")
@@ -276,6 +278,12 @@ fn circles_towers_and_bombs_end() {
         let problem = refused(torch_zip(&bomb.end(), &[("0", &[0; 16])]));
         assert!(!matches!(problem, PickleProblem::Refused { .. }), "{index}: {problem:?}");
     }
+}
+
+/// A dictionary within another under a long name, and a tensor in the memo.
+fn prefixed() -> Pickle {
+    let tensor = Pickle::new(2).tensor("FloatStorage", ("0", 4), 0, &[1], &[1]).op(b"q\x020");
+    tensor.op(b"}").text(&"x".repeat(1000)).op(b"}")
 }
 
 /// A list of thousands of pairs.

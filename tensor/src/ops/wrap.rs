@@ -45,7 +45,7 @@ mod tests {
     fn layer(outputs: usize, inputs: usize, wraps: [bool; 2]) -> Conv2d {
         let values: Vec<f32> = (0..outputs * inputs * 9).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let weight = WeightBytes::new(DType::F32, bytes);
+        let weight = WeightBytes::new(DType::F32, &bytes);
         Conv2d::wrapping(weight, [outputs, inputs, 3], 1, Padding::all(1), None, wraps).unwrap()
     }
 
