@@ -31,7 +31,7 @@ pub(super) fn of_node(node: &GraphNode<'_>) -> Vec<(String, String)> {
             continue;
         }
         let number = number(name);
-        let counts = count.is_none_or(|count| number.is_none_or(|number| number as f64 <= count));
+        let counts = count.is_none_or(|count| number.is_none_or(|number| f64::from(number) <= count));
         let found = match input {
             GraphInput::Value(value) if value.as_object().is_some() => of_object(value),
             _ => input.plain().map(|file| (file.into_owned(), strength(node, number))),

@@ -49,9 +49,10 @@ impl ModelParts {
             return Err(missing_components(family, &weights));
         }
         let scale = named_scale(probe.checkpoint()).unwrap_or(family.latent_format.scale);
-        let mut vae = match has_tiny_vae {
-            true => published::vae(&family.latent_format),
-            false => VaeConfig::from_weights(&weights.scope("vae"), scale)?,
+        let mut vae = if has_tiny_vae {
+            published::vae(&family.latent_format)
+        } else {
+            VaeConfig::from_weights(&weights.scope("vae"), scale)?
         };
         vae.statistics = named_statistics(probe.checkpoint(), vae.latent_channels);
         if let Some((statistics, scale)) = edm::statistics(probe.checkpoint(), vae.latent_channels) {
