@@ -20,7 +20,7 @@ pub mod tokenizer;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     ("header", header::run),
     ("gguf", gguf::run),
     ("folder", folder::run),
