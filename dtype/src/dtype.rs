@@ -17,8 +17,7 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-// The names of the field, in which K and NL are words of their own.
-#[expect(non_camel_case_types)]
+#[expect(non_camel_case_types, reason = "the names of the field, in which K and NL are words of their own")]
 pub enum DType {
     /// Truth values, one byte each.
     Bool,

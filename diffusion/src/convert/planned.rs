@@ -63,7 +63,8 @@ impl PlannedTensor {
         // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
         let is_projection = first.canonical.contains(PROJECTION);
         let asked = target.dtype.filter(|target| !target.is_block_format() || !is_projection);
-        let mut dtype = TargetDType { dtype: asked, ..target }.of(&first.canonical, info.read_dtype(), &shape);
+        let mut dtype =
+            TargetDType { dtype: asked, ..target }.of(&first.canonical, info.read_dtype(), &shape);
         let in_blocks = stored_shape(dtype, &shape).is_some() && !first.is_transposed;
         if dtype.is_block_format() && !in_blocks {
             dtype = DType::F32;

@@ -7,7 +7,7 @@ use super::machine::PickleMachine;
 use super::problem::PickleProblem;
 use super::state::PickleState;
 use super::tensors::{self, PickledTensors};
-use super::value::{Span, StorageRef, Value};
+use super::value::{PickleRange, StorageRef, Value};
 use super::{MAX_PICKLE_BYTES, PickleFailure, broken};
 use crate::DType;
 use crate::byte_source::ByteSource;
@@ -69,7 +69,7 @@ fn storages(
     root: Value,
     keys: &[Value],
 ) -> Result<PickledTensors, PickleFailure> {
-    let text = |key: Span| &state.data[key.range()];
+    let text = |key: PickleRange| &state.data[key.range()];
     let known: HashMap<&[u8], &StorageRef> =
         state.heap.storages.iter().map(|storage| (text(storage.key), storage)).collect();
     let mut places: HashMap<&[u8], (u64, u64)> = HashMap::new();

@@ -7,7 +7,7 @@
 use super::calls;
 use super::problem::PickleProblem;
 use super::state::{MAX_GLOBAL_NAME, PickleState};
-use super::value::{Span, Value};
+use super::value::{PickleRange, Value};
 use std::collections::HashMap;
 
 /// The interpreter. It reads one pickle after the other, as old files have them.
@@ -320,16 +320,16 @@ impl<'a> PickleMachine<'a> {
         Ok(self.state.data[span.range()].try_into().expect("as many bytes"))
     }
 
-    fn take(&mut self, len: usize) -> Step<Span> {
+    fn take(&mut self, len: usize) -> Step<PickleRange> {
         let end = self.state.at.checked_add(len).filter(|end| *end <= self.state.data.len());
         let end = end.ok_or(PickleProblem::Truncated)?;
-        let span = Span { start: self.state.at as u32, end: end as u32 };
+        let span = PickleRange { start: self.state.at as u32, end: end as u32 };
         self.state.at = end;
         Ok(span)
     }
 
     /// The bytes up to the next line break, which is passed over.
-    fn line(&mut self) -> Step<Span> {
+    fn line(&mut self) -> Step<PickleRange> {
         let rest = &self.state.data[self.state.at..];
         let limit = rest.len().min(MAX_GLOBAL_NAME + 1);
         match rest[..limit].iter().position(|byte| *byte == b'\n') {

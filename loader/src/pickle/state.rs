@@ -2,7 +2,7 @@
 
 use super::globals;
 use super::problem::{PickleProblem, RefusedGlobal};
-use super::value::{Heap, Span, Value};
+use super::value::{Heap, PickleRange, Value};
 use std::collections::HashMap;
 
 /// Maximum number of opcodes; models have some ten thousands.
@@ -50,8 +50,8 @@ impl<'a> PickleState<'a> {
     }
 
     /// What a name stands for.
-    pub(super) fn global(&mut self, module: Span, name: Span) -> Result<Value, PickleProblem> {
-        let text = |span: Span| {
+    pub(super) fn global(&mut self, module: PickleRange, name: PickleRange) -> Result<Value, PickleProblem> {
+        let text = |span: PickleRange| {
             let text = std::str::from_utf8(&self.data[span.range()]).ok();
             text.filter(|text| text.len() <= MAX_GLOBAL_NAME)
         };

@@ -8,7 +8,7 @@ use super::globals::KnownGlobal;
 use super::machine::PickleMachine;
 use super::problem::PickleProblem;
 use super::tensors::{self, PickledTensors};
-use super::value::{Span, StorageRef, TensorView, Value};
+use super::value::{PickleRange, StorageRef, TensorView, Value};
 use super::{MAX_PICKLE_BYTES, PickleFailure, broken};
 use crate::DType;
 use crate::byte_source::ByteSource;
@@ -48,7 +48,7 @@ pub(super) fn read(source: &ByteSource) -> Result<PickledTensors, PickleFailure>
     for id in storages.keys() {
         let from = data.len() as u32;
         data.extend(id.to_string().bytes());
-        keys.insert(*id, Span { start: from, end: data.len() as u32 });
+        keys.insert(*id, PickleRange { start: from, end: data.len() as u32 });
     }
     let mut machine = PickleMachine::new(&data);
     for (id, storage, offset, shape, strides) in views {

@@ -15,9 +15,9 @@ pub(super) enum Value {
     Bool(bool),
     Int(i64),
     /// An integer of more than 64 bits, as the bytes of the pickle.
-    Long(Span),
+    Long(PickleRange),
     Float(f64),
-    Text(Span),
+    Text(PickleRange),
     Tuple(u32),
     List(u32),
     Dict(u32),
@@ -34,12 +34,12 @@ pub(super) enum Value {
 
 /// A range of the pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct PickleRange {
     pub(super) start: u32,
     pub(super) end: u32,
 }
 
-impl Span {
+impl PickleRange {
     pub(super) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -49,7 +49,7 @@ impl Span {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StorageRef {
     /// Where the pickle has its key.
-    pub(super) key: Span,
+    pub(super) key: PickleRange,
     /// The dtype of its values; `None` if it counts bytes.
     pub(super) dtype: Option<DType>,
     /// Number of its values.
