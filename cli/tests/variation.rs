@@ -103,7 +103,8 @@ fn seamless_images_are_recorded_and_change() {
 fn perturbed_attention_guidance_changes_an_image_and_is_recorded() {
     let room = Room::new();
     // Of a larger image, whose mid block has more than one position.
-    let draw = |room: &Room, flags: &[&str]| self::draw(room, &[&["-W", "64", "-H", "64"][..], flags].concat());
+    let draw =
+        |room: &Room, flags: &[&str]| self::draw(room, &[&["-W", "64", "-H", "64"][..], flags].concat());
     let (plain, ..) = draw(&room, &["--pag-scale", "0"]);
     let (pixels, text, json) = draw(&room, &["--pag-scale", "3"]);
     assert!(pixels != plain && text.contains(", PAG scale: 3") && json["pag_scale"] == 3.0, "{text}");
