@@ -144,6 +144,7 @@ fn taesd_decodes_and_previews() {
     // The last preview is the image.
     let (preview, texts) = read_png(&room.path("preview.png"));
     assert!(texts.is_empty() && preview.len() == fast.len());
+    assert_eq!(draw(&room, &["--fast-vae", "--models-dir", "."]), fast);
     let largest = preview.iter().zip(&fast).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(largest <= Some(1), "{largest:?} of 255");
     let (_, texts) = read_png(&room.path("out.png"));

@@ -2,10 +2,12 @@
 
 mod folders;
 mod names;
+mod tiny_vae;
 
 pub(crate) use folders::{EXTENSIONS, files_below, is_adapter, is_extension};
 pub use folders::{named, search, stem, usual_folders, without_twins};
 pub(crate) use names::{NameSearch, kind_of, plain};
+pub use tiny_vae::tiny_vae;
 
 use crate::{AppError, hash};
 use latent_diffusion::families::{Identity, ModelKind, ModelVariant, Probe};

@@ -48,6 +48,9 @@ pub(crate) struct PreviewArgs {
     /// Decode with this tiny VAE (TAESD) in place of the model's: much faster, a little less exact
     #[arg(long, value_name = "FILE")]
     taesd: Option<PathBuf>,
+    /// Decode with the TAESD for the model that is among the models, as --taesd does with its file
+    #[arg(long, conflicts_with = "taesd")]
+    fast_vae: bool,
     /// File that shows how an image is coming on, or "terminal", to show it there: as --taesd decodes it, or else in rough
     /// colours
     #[arg(long, value_name = "FILE|terminal")]

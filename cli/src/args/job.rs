@@ -2,8 +2,8 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use latent_app::AppError;
 use latent_app::job::{Job, JobOptionKind, JobTask, OPTIONS};
+use latent_app::{AppError, models};
 use std::ffi::OsStr;
 
 /// The job of a command that draws: every option of jobs that was given. Prompts by place, and what follows them, are
@@ -26,6 +26,10 @@ pub(super) fn job(task: JobTask, command: &Command, matches: &ArgMatches) -> Res
             _ => matches.get_raw(id).into_iter().flatten().collect(),
         };
         option.set_os(&mut job, &values)?;
+    }
+    if let Ok(Some(true)) = matches.try_get_one("fast_vae") {
+        let selection = &job.model;
+        job.taesd = Some(models::tiny_vae(selection.model.as_deref(), selection.models_dir.as_deref())?);
     }
     Ok(job)
 }

@@ -116,7 +116,7 @@ impl Rotation {
     /// The rows of a weight, turned by the blocks of one factor.
     fn turn(&self, level: usize, rotations: &[f64], rows: &[f32], columns: usize) -> Vec<f32> {
         let size = self.size;
-        let half = size / 2 << level;
+        let half = (size / 2) << level;
         let is_butterfly = self.kind == RotationKind::Butterfly;
         // Where the rows of a block are: in a butterfly, row and partner, which is half a group away, follow each other.
         let row_at = |place: usize| match is_butterfly {

@@ -245,7 +245,7 @@ fn circles_towers_and_bombs_end() {
         Pickle::new(2).op(b"\x82\x01"),
         Pickle::new(5).op(b"\x97"),
         Pickle::new(2).op(b"Sabc\n"),
-        Pickle::new(2).op(&[b'c']).op(&b"x".repeat(100_000)),
+        Pickle::new(2).op(b"c").op(&b"x".repeat(100_000)),
         // Tensors that are not in their storage.
         Pickle::new(2).op(b"}").text("a").tensor("FloatStorage", ("0", 4), 1, &[4], &[1]).op(b"s"),
         Pickle::new(2).op(b"}").text("a").tensor("FloatStorage", ("0", 4), 0, &[2, 2], &[3, 1]).op(b"s"),
