@@ -75,7 +75,7 @@ fn strength(node: &GraphNode<'_>, of: Option<u32>) -> String {
         let (_, input) = node.inputs().find(|(name, input)| fits(name, word) && input.plain().is_some())?;
         input.plain()
     };
-    STRENGTHS.iter().find_map(|word| find(word)).map_or("1".to_owned(), |strength| strength.into_owned())
+    STRENGTHS.iter().find_map(find).map_or("1".to_owned(), |strength| strength.into_owned())
 }
 
 /// Whether no switch of that number is off.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// What decodes.
 pub(super) enum LatentDecoder {
     Vae(Box<VaeDecoder>),
-    Taesd(TaesdDecoder),
+    Taesd(Box<TaesdDecoder>),
 }
 
 impl LatentDecoder {
@@ -81,7 +81,8 @@ impl Pipeline {
 
     fn load_decoder(&self, device: &Device, listener: &mut Listener<'_>) -> Result<LatentDecoder, Error> {
         if let Some(taesd) = &self.taesd {
-            return taesd.decoder_wrapping(device, self.wraps()).map(LatentDecoder::Taesd);
+            let decoder = taesd.decoder_wrapping(device, self.wraps())?;
+            return Ok(LatentDecoder::Taesd(Box::new(decoder)));
         }
         let load = |params: &Params<'_>| VaeDecoder::load(params, &self.model.vae);
         let weights = self.model.weights.scope("vae");

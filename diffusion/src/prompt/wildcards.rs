@@ -86,7 +86,7 @@ impl Wildcards {
                 '\\' => len += rest[1..].chars().next().map_or(0, char::len_utf8),
                 // A file name may contain such characters.
                 '<' if LORA.iter().any(|start| rest.starts_with(start)) => {
-                    len = rest.find('>').unwrap_or(rest.len())
+                    len = rest.find('>').unwrap_or(rest.len());
                 }
                 '{' if choices.contains_key(&at) => {
                     let choice = &choices[&at];

@@ -22,9 +22,16 @@ pub(super) struct UpscalerHead {
 
 enum HeadKind {
     /// Of an ESRGAN: it doubles the sides as often as there are convolutions `conv_up`.
-    Convolutions { device: Device, conv_up: Vec<Conv2d>, conv_hr: Conv2d, conv_last: Conv2d },
+    Convolutions(Box<HeadConvolutions>),
     /// Channels become pixels.
     Shuffle,
+}
+
+struct HeadConvolutions {
+    device: Device,
+    conv_up: Vec<Conv2d>,
+    conv_hr: Conv2d,
+    conv_last: Conv2d,
 }
 
 impl UpscalerHead {
@@ -39,9 +46,10 @@ impl UpscalerHead {
     /// `[1, height, width, channels]` in main memory to `[1, scale height, scale width, 3]` of 0..1, where the scale is that of
     /// [`head_scale`].
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
-        let HeadKind::Convolutions { device, conv_up, conv_hr, conv_last } = &self.kind else {
+        let HeadKind::Convolutions(convolutions) = &self.kind else {
             return unshuffle::shuffle(x, head_scale(&self.config));
         };
+        let HeadConvolutions { device, conv_up, conv_hr, conv_last } = &**convolutions;
         let mut x = x.to(device)?;
         for conv in conv_up {
             let resize = Some([2 * x.dims()[1], 2 * x.dims()[2]]);
@@ -76,12 +84,12 @@ impl UpscalerHead {
 fn convolutions(params: &Params<'_>, config: &EsrganConfig) -> Result<HeadKind, Error> {
     let features = config.features;
     let up = |i: usize| params.conv3x3(&format!("conv_up{}", i + 1), features, features);
-    Ok(HeadKind::Convolutions {
+    Ok(HeadKind::Convolutions(Box::new(HeadConvolutions {
         device: params.device().clone(),
         conv_up: (0..config.doublings).map(up).collect::<Result<_, _>>()?,
         conv_hr: params.conv3x3("conv_hr", features, features)?,
         conv_last: params.conv3x3("conv_last", RGB, features)?,
-    })
+    })))
 }
 
 /// Copies the pixels of a rectangle out of those of a larger one, both given before they were enlarged.
