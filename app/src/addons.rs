@@ -177,7 +177,8 @@ fn named_among(
         let index = found.and_then(|found| paths.iter().position(|path| *path == found));
         wanted.extend(index.map(|index| (index, Some(name))));
     }
-    wanted.sort();
+    // A path contains the stem, which is then meant by the path.
+    wanted.sort_by_key(|(index, name)| (*index, name.is_none()));
     wanted.dedup_by_key(|(index, _)| *index);
     Ok(wanted)
 }

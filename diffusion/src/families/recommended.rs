@@ -66,7 +66,12 @@ impl Model {
             Distillation::Tcd => &Tcd,
             Distillation::Lightning => &Euler,
         };
-        let has_own_spacing = matches!(distillation, Distillation::Lcm | Distillation::Tcd);
+        let (schedule, convention) = match distillation {
+            Distillation::Lcm | Distillation::Tcd => (ScheduleKind::Normal, None),
+            // The time steps 999, 749, 499 and 249 of its authors, for a sampler that has no "trailing" spacing.
+            Distillation::Dmd2 => (ScheduleKind::SgmUniform, None),
+            _ => (ScheduleKind::Trailing, Some(Convention::Diffusers)),
+        };
         RecommendedSettings {
             steps: self.named_steps.unwrap_or(FEW_STEPS),
             guidance: match distillation {
@@ -75,8 +80,8 @@ impl Model {
                 _ => 1.0,
             },
             sampler,
-            schedule: if has_own_spacing { ScheduleKind::Normal } else { ScheduleKind::Trailing },
-            convention: (!has_own_spacing).then_some(Convention::Diffusers),
+            schedule,
+            convention,
         }
     }
 }

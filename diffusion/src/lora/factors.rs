@@ -65,6 +65,9 @@ impl LoraFactors {
                     Err("the LoKr is larger than any memory".into())
                 }
             }
+            (None, None, None, None, None) if roles.keys().all(|role| *role == FactorRole::Alpha) => {
+                Err("has an alpha and no factors".into())
+            }
             (None, None, None, None, None) => {
                 let names: Vec<&str> = roles.values().copied().collect();
                 Err(format!("has {} and no factors", names.join(" and ")))
