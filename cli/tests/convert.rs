@@ -122,7 +122,7 @@ fn what_cannot_be_is_one_line_and_leaves_nothing() {
     refuses(&["none.safetensors", "new"], &["none.safetensors"]);
     refuses(&["lora.safetensors", "new"], &["lora.safetensors", "is a LoRA"]);
     refuses(&["model.safetensors", "none/new"], &["none: the folder does not exist"]);
-    refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16, q8_0"]);
+    refuses(&["model.safetensors", "new", "--dtype", "f8"], &["f32, f16, bf16, f8_e4m3, f8_e5m2, q8_0"]);
     refuses(&["model.safetensors", "new", "--keep-ema"], &["EMA", "single file"]);
     refuses(&["model.safetensors", "..", "-f"], &["is an input"]);
     room.file("xl.safetensors", &synthetic("lora-sdxl-kohya"));

@@ -3,7 +3,7 @@
 use crate::block_table;
 use crate::byte_source::ByteSource;
 use crate::header::Header;
-use crate::pickle::{self, PickleForm, PickledTensors};
+use crate::pickle::{self, PickleForm, PickleProblem, PickledTensors};
 use crate::sniff::FileKind;
 use crate::tensor_form::TensorForm;
 use crate::{Config, DType, LoadError};
@@ -113,7 +113,15 @@ impl CheckpointFiles {
                 let Some(form) = pickle_form(&kind).filter(|_| source.is_whole()) else {
                     return Err(LoadError::NotSafetensors { file, kind });
                 };
-                self.add_pickled(pickle::read(&source, form)?, prefix);
+                match pickle::read(&source, form) {
+                    // Any tar archive begins alike; few are of PyTorch.
+                    Err(LoadError::Pickle { problem: PickleProblem::Archive { .. }, .. })
+                        if form == PickleForm::Tar =>
+                    {
+                        return Err(LoadError::NotSafetensors { file, kind });
+                    }
+                    pickled => self.add_pickled(pickled?, prefix),
+                }
                 return self.keep(source);
             }
             header => header?,

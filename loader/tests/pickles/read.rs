@@ -42,6 +42,19 @@ fn a_tar_archive_of_the_first_pytorch_has_the_same_tensors() {
     assert_same("tar.pt", |name| of_others.contains(&name));
 }
 
+/// Any other tar archive is what it is.
+#[test]
+fn a_tar_archive_of_something_else_is_named() {
+    let mut tar = std::fs::read(golden("tar.pt")).unwrap();
+    tar[..8].copy_from_slice(b"somefile");
+    let found = (0..tar.len()).filter(|at| tar[*at..].starts_with(b"storages\0")).collect::<Vec<_>>();
+    tar[found[0]] = b'x';
+    for bytes in [tar.clone(), tar[..700].to_vec()] {
+        let error = Checkpoint::from_bytes("other", bytes).map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("other: is a tar archive; unpack it"), "{error}");
+    }
+}
+
 #[test]
 fn of_a_trainers_checkpoint_the_weights_are_read() {
     for name in ["lightning.ckpt", "lightning-legacy.ckpt"] {
