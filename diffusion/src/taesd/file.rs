@@ -122,6 +122,9 @@ impl TaesdFile {
                 "is a TAESD for latents of {own} channels, and those of {label} have {latents}"
             ));
         }
+        if model.vae.statistics.is_some() {
+            return refuse("is a TAESD, and this model's latents have another mean and deviation".into());
+        }
         Ok(())
     }
 
