@@ -171,9 +171,9 @@ fn named_among(
     let stems: Vec<&str> = files.iter().map(|(stem, _)| stem.as_str()).collect();
     let mut wanted: Vec<_> = named(prompts, &stems).into_iter().map(|index| (index, None)).collect();
     let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
-    for name in marked(prompts).into_iter().filter(|name| name.contains(['/', '\\'])) {
-        let below = name.replace('\\', "/");
-        let found = NameSearch { name: &below, ..embedding_search(&name) }.among(&paths)?;
+    // A backslash escapes a character in prompts.
+    for name in marked(prompts).into_iter().filter(|name| name.contains('/')) {
+        let found = embedding_search(&name).among(&paths)?;
         let index = found.and_then(|found| paths.iter().position(|path| *path == found));
         wanted.extend(index.map(|index| (index, Some(name))));
     }

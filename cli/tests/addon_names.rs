@@ -165,7 +165,7 @@ fn textual_inversions_are_found_by_name() {
     }
     for (prompt, args) in [
         ("a embedding:neg/badword", &["--embd-dir", folder][..]),
-        (r"a embedding:neg\badword.safetensors", &["--embd-dir", folder]),
+        ("a embedding:neg/badword.safetensors", &["--embd-dir", folder]),
         ("a topword", &["--embedding", "TopWord"]),
     ] {
         let (pixels, told) = draw(&room, prompt, args);

@@ -237,13 +237,13 @@ fn loras_for_few_steps_are_drawn_so() {
         std::fs::remove_file(room.path(&path)).unwrap();
     }
     room.file("lcm-lora.safetensors", &file(&lora, &[]));
-    let (_, json, _) = draw(&room, "a <lora:lcm-lora:0.5>", &["--default-steps"]);
+    let (_, json, _) = draw(&room, "a <lora:lcm-lora:0.5>", &["--lora-dir", ".", "--default-steps"]);
     assert_eq!((json["steps"].as_u64(), json["sampler"].as_str()), (Some(4), Some("lcm")));
     replays(&room, &[]);
     // What a person asks for counts, and a LoRA that is off does not.
-    let (_, json, _) = draw(&room, "a <lora:lcm-lora:1>", &["--cfg-scale", "2"]);
+    let (_, json, _) = draw(&room, "a <lora:lcm-lora:1>", &["--lora-dir", ".", "--cfg-scale", "2"]);
     assert_eq!((json["steps"].as_u64(), json["cfg_scale"].as_f64()), (Some(2), Some(2.0)));
-    let (_, json, _) = draw(&room, "a <lora:lcm-lora:1:0>", &["--default-steps"]);
+    let (_, json, _) = draw(&room, "a <lora:lcm-lora:1:0>", &["--lora-dir", ".", "--default-steps"]);
     assert_eq!(json["steps"].as_u64(), Some(20));
     room.file("demo_dmd2.safetensors", &demo());
     let (_, json, _) = draw(&room, "a", &["-m", "demo_dmd2.safetensors", "--default-steps"]);
