@@ -19,7 +19,7 @@ use latent_kernels::gemm::{Product, WeightMatrix, gemm_many_with, gemm_with};
 use latent_kernels::group_norm::{GroupNormParams, Statistics, apply_with};
 use latent_kernels::layer_norm::layer_norm_with;
 use latent_kernels::simd::Isa;
-use latent_kernels::sys::peak;
+use latent_kernels::sys::peak::CpuPeak;
 use latent_kernels::{DType, Precision, WeightBytes, quant};
 use std::hint::black_box;
 use std::time::Duration;
@@ -63,8 +63,12 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 
 fn bench_peak(c: &mut Criterion) {
     let mut group = c.benchmark_group("peak");
-    group.throughput(Throughput::Elements(peak::operations()));
-    group.bench_function(format!("fma, all threads, {}", Isa::best()), |b| b.iter(|| black_box(peak::run())));
+    for precision in Precision::ALL {
+        let peak = CpuPeak::of(*precision);
+        group.throughput(Throughput::Elements(peak.operations()));
+        let name = format!("{precision}: {}, all threads, {}", peak.instruction(), Isa::best());
+        group.bench_function(name, |b| b.iter(|| black_box(peak.run())));
+    }
     group.finish();
 }
 

@@ -5,9 +5,9 @@ use super::stage::{BenchStage, CFG_BATCH, IMAGE_STEPS, STAGE_SELECTIONS};
 use super::{BenchOptions, check_finite};
 use crate::AppError;
 use latent_diffusion::tensor::profile::{self, OpClass, Profile};
-use latent_diffusion::tensor::{Device, Pool};
+use latent_diffusion::tensor::{Device, Pool, Precision};
 use latent_diffusion::{Error, VaeTiling};
-use latent_kernels::sys::peak;
+use latent_kernels::sys::peak::CpuPeak;
 use latent_kernels::{Isa, parallel};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -24,6 +24,10 @@ pub struct CpuBenchReport {
     pub threads: usize,
     /// Floating-point operations a second that the machine could do before each run, slowest first.
     pub peaks: Vec<f64>,
+    /// The instruction that products of the precision are computed with.
+    pub instruction: &'static str,
+    /// Operations a second that the machine could do with that instruction before each run, slowest first.
+    pub instruction_peaks: Vec<f64>,
     /// Maximum resident memory of the process in bytes; `None` where it cannot be known.
     pub peak_rss: Option<u64>,
     /// The stages, in the order in which they were measured.
@@ -50,18 +54,25 @@ pub(super) fn measure(
     progress: &mut dyn FnMut(&str),
 ) -> Result<CpuBenchReport, AppError> {
     let watch = MemoryWatch::start();
-    let (mut peaks, mut stages) = (Vec::new(), Vec::new());
+    let (mut peaks, mut stages) = (Peaks::new(options.precision), Vec::new());
     for stage in options.stages {
         watch.take();
         let (seconds, profile) = time(*stage, options, device, &mut peaks, progress)?;
         stages.push(CpuStageReport { stage: *stage, seconds, profile, memory: watch.take() });
         Pool::global().trim();
     }
-    peaks.sort_by(f64::total_cmp);
     // The system's own figure lags a little behind what was seen.
     let seen = stages.iter().filter_map(|stage| stage.memory).map(|memory| memory.rss).max();
     let (threads, peak_rss) = (parallel::threads(), process_memory::highest_rss().max(seen));
-    Ok(CpuBenchReport { options: options.clone(), threads, peaks, peak_rss, stages })
+    Ok(CpuBenchReport {
+        options: options.clone(),
+        threads,
+        instruction: peaks.of_precision.instruction(),
+        peaks: sorted(peaks.fma_speeds),
+        instruction_peaks: sorted(peaks.speeds),
+        peak_rss,
+        stages,
+    })
 }
 
 /// Loads a stage and runs it: seconds and profile of the median run. Before each run the peak is measured.
@@ -69,7 +80,7 @@ fn time(
     stage: BenchStage,
     options: &BenchOptions,
     device: &Device,
-    peaks: &mut Vec<f64>,
+    peaks: &mut Peaks,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(f64, Profile), AppError> {
     let &BenchOptions { batch, runs, .. } = options;
@@ -79,7 +90,7 @@ fn time(
     let mut timed = Vec::new();
     // The first run warms up: it takes memory and fills caches.
     for run in 0..=runs {
-        peaks.push(fma_peak());
+        peaks.measure();
         let start = Instant::now();
         let (result, profile) = profile::record(&forward);
         let seconds = start.elapsed().as_secs_f64();
@@ -96,14 +107,41 @@ fn time(
     Ok(timed[(timed.len() - 1) / 2])
 }
 
+/// What the machine can do with multiply-adds of `f32`, and with the instruction of the precision.
+struct Peaks {
+    fma: CpuPeak,
+    of_precision: CpuPeak,
+    fma_speeds: Vec<f64>,
+    speeds: Vec<f64>,
+}
+
+impl Peaks {
+    fn new(precision: Precision) -> Peaks {
+        let (fma, of_precision) = (CpuPeak::of(Precision::F32), CpuPeak::of(precision));
+        Peaks { fma, of_precision, fma_speeds: Vec::new(), speeds: Vec::new() }
+    }
+
+    fn measure(&mut self) {
+        let fma = fastest(&self.fma);
+        self.fma_speeds.push(fma);
+        let is_fma = self.of_precision.instruction() == self.fma.instruction();
+        self.speeds.push(if is_fma { fma } else { fastest(&self.of_precision) });
+    }
+}
+
 /// Multiply-adds in registers, in operations a second: the fastest of a burst, so that a pause does not count.
-fn fma_peak() -> f64 {
+fn fastest(peak: &CpuPeak) -> f64 {
     let one = |_| {
         let start = Instant::now();
-        std::hint::black_box(peak::run());
-        peak::operations() as f64 / start.elapsed().as_secs_f64()
+        std::hint::black_box(peak.run());
+        peak.operations() as f64 / start.elapsed().as_secs_f64()
     };
     (0..PEAK_BURST).map(one).fold(0.0, f64::max)
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 /// Seconds and operations of a stage or of a class of its ops.
@@ -212,7 +250,13 @@ impl CpuBenchReport {
         self.peaks[self.peaks.len() / 2]
     }
 
-    /// The slowest and the fastest of them in billions a second: far apart where the machine had other work to do.
+    /// Operations a second with the instruction of the precision: the median.
+    #[must_use]
+    pub fn instruction_peak(&self) -> f64 {
+        self.instruction_peaks[self.instruction_peaks.len() / 2]
+    }
+
+    /// The slowest and the fastest of [`peaks`](CpuBenchReport::peaks) in billions a second: far apart where the machine had other work to do.
     #[must_use]
     pub fn fma_peak_range(&self) -> [f64; 2] {
         [self.peaks[0], self.peaks[self.peaks.len() - 1]].map(|peak| peak / 1e9)
@@ -233,6 +277,8 @@ impl CpuBenchReport {
             "precision": precision.name(),
             "fma_peak_gflops": peak / 1e9,
             "fma_peak_range_gflops": self.fma_peak_range(),
+            "instruction": self.instruction,
+            "instruction_peak_gflops": self.instruction_peak() / 1e9,
             "stages": self.stages.iter().map(|stage| stage.json(peak)).collect::<Vec<_>>(),
             "peak_rss_mb": self.peak_rss.map(megabytes),
             "peak_anon_mb": self.peak_anonymous().map(megabytes),
@@ -257,6 +303,8 @@ mod tests {
             options: BenchOptions::new(published().next().unwrap()),
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
+            instruction: "FMA",
+            instruction_peaks: vec![0.5e11, 1e11, 1.2e11],
             peak_rss: None,
             stages: stages.iter().map(measured).collect(),
         }

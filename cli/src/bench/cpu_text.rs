@@ -31,13 +31,22 @@ pub(super) fn text(report: &CpuBenchReport) -> String {
         "FMA peak {:.1} GFLOP/s: the median of bursts before each run, {slowest:.1} to {fastest:.1}",
         peak / 1e9
     ));
+    if options.precision != Precision::F32 {
+        let (speed, instruction) = (report.instruction_peak(), report.instruction);
+        let times = speed / peak;
+        line(&format!(
+            "{instruction} peak {:.1} GFLOP/s, {times:.2} times FMA's: what {} multiplies with",
+            speed / 1e9,
+            options.precision
+        ));
+    }
     line("");
     line(&row("", &COLUMNS.map(str::to_owned)));
     for stage in &report.stages {
         rows(stage, &stage.stage.label(options.batch), peak).iter().for_each(|row| line(row));
     }
     line("");
-    line("GFLOP: operations of the direct algorithm; a better one can exceed 100 % of peak");
+    line("GFLOP: operations of the direct algorithm; a better one can exceed 100 % of the FMA peak");
     line(&match (report.peak_rss, report.peak_anonymous()) {
         (Some(rss), Some(anonymous)) => {
             let (rss, anonymous) = (megabytes(rss), megabytes(anonymous));
@@ -100,6 +109,8 @@ mod tests {
             options: BenchOptions::new(published().next().unwrap()),
             threads: 1,
             peaks: vec![0.5e11, 1e11, 1.2e11],
+            instruction: "FMA",
+            instruction_peaks: vec![0.5e11, 1e11, 1.2e11],
             peak_rss: None,
             stages: stages.iter().map(measured).collect(),
         }
