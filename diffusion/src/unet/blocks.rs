@@ -50,7 +50,7 @@ impl UNetLayer {
         if let Some(attention) = &self.attention {
             x = attention.forward(x, text)?;
         }
-        count.add()?;
+        count.add_hidden(&x)?;
         Ok(x)
     }
 }
@@ -95,8 +95,9 @@ impl CrossAttnDownBlock {
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = self.forward_layers(x, time, text, count)?;
         if let (Some(downsampler), Some(x)) = (&self.downsampler, skips.last()) {
-            skips.push(ops::conv2d(x, downsampler)?);
-            count.add()?;
+            let x = ops::conv2d(x, downsampler)?;
+            count.add_hidden(&x)?;
+            skips.push(x);
         }
         Ok(skips)
     }

@@ -179,12 +179,12 @@ impl UNetEncoder {
         let hint = Epilogue { residual: hint, ..Epilogue::none() };
         // The last one is the input of the next block.
         let mut skips = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
-        count.add()?;
+        count.add_hidden(&skips[0])?;
         for block in &self.down_blocks {
             skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text, count)?);
         }
         let mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
-        count.add()?;
+        count.add_hidden(&mid)?;
         Ok((skips, mid))
     }
 }

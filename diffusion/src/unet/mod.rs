@@ -101,6 +101,24 @@ impl UNet {
         self.forward_with(x, timesteps, condition, None, DeepCache::Off)
     }
 
+    /// The hidden states after each block, `[batch, height, width, channels]`, as [`BlockCount`] counts them, and the
+    /// prediction last: to compare precisions or programs block by block. Arguments are those of [`UNet::forward`].
+    ///
+    /// # Errors
+    /// As [`UNet::forward`].
+    pub fn hidden_states(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        condition: &Condition,
+    ) -> Result<Vec<Tensor>, Error> {
+        let mut states = Vec::with_capacity(self.blocks() + 1);
+        let count = &mut BlockCount::keeping(&mut states);
+        let prediction = self.forward_counted(x, timesteps, condition, (None, DeepCache::Off), count)?;
+        states.push(prediction);
+        Ok(states)
+    }
+
     /// As [`UNet::forward`], with `residuals` of ControlNets; `cache` says which hidden states to keep for later steps, or
     /// to reuse. A pass that reuses hidden states also reuses the residuals of the pass that kept them, and ignores
     /// `residuals`.
