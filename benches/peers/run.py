@@ -2,7 +2,7 @@
 
     python run.py --checkpoint-folder DIR --checkpoint FILE --latent PROGRAM [--isa avx2,native] [--runs 5] [--threads 2]
         [--only torch,openvino,candle,sdcpp] [--candle PROGRAM] [--candle-avx2 PROGRAM] [--sdcpp-avx2 LIBRARY]
-        [--openvino-models DIR] [--json FILE] [--docs FILE]
+        [--precision f32|bf16|int8] [--latent-precision P] [--openvino-models DIR] [--json FILE] [--docs FILE]
     python run.py --from-json FILE [--docs FILE]
 
 Every stage of every peer runs in a process of its own, so that its memory is its own. Latent is measured before and
@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from common import PRECISIONS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -46,6 +48,15 @@ MODULES = {
     "openvino": ["openvino", "numpy"],
     "sdcpp": ["stable_diffusion_cpp"],
     "candle": [],
+}
+# The peers that compute in a precision
+PRECISION_PEERS = {"f32": list(MODULES), "bf16": ["torch", "openvino"], "int8": ["openvino"]}
+# What the table says of the arithmetic
+COMPUTED = {
+    "f32": "Latent, PyTorch, OpenVINO and candle compute in f32; stable-diffusion.cpp rounds to f16 between, as its f16 "
+           "weights make it do, and evaluates the halves of CFG one after the other.",
+    "bf16": "PyTorch's weights and activations are bf16, and OpenVINO's hint is bf16, its default on a CPU that has it.",
+    "int8": "OpenVINO's weights are 8-bit integers (nncf, a scale for each output channel), and its hint is bf16.",
 }
 # Latent's names of instruction sets as people write them
 ISA_NAMES = {"scalar": "scalar", "avx2": "AVX2", "avx512": "AVX-512", "neon": "NEON"}
@@ -103,7 +114,8 @@ def anonymous_kib(pid):
 
 def measure_latent(args, isa):
     """What `latent bench` tells: the FMA peak, and the seconds and the memory of each stage."""
-    command = [args.latent, "bench", "--json", "--runs", str(args.runs), "--threads", str(args.threads)]
+    command = [args.latent, "bench", "--json", "--runs", str(args.runs), "--threads", str(args.threads),
+               "--precision", args.latent_precision]
     out, memory = run(command, args.threads, ISAS[isa][1])
     bench = json.loads(out)
     stages = {stage["name"]: stage["seconds"] for stage in bench["stages"]}
@@ -148,10 +160,11 @@ def measure_peer(peer, args, isa):
         return [sys.executable, os.path.join(HERE, script), *rest]
 
     how = ["--runs", str(args.runs), "--threads", str(args.threads)]
+    precision = ["--precision", args.precision]
     if peer == "torch":
-        commands = [python("torch_peer.py", args.checkpoint_folder, stage, *how) for stage in STAGES]
+        commands = [python("torch_peer.py", args.checkpoint_folder, stage, *how, *precision) for stage in STAGES]
     elif peer == "openvino":
-        commands = [python("openvino_peer.py", args.openvino_models, stage, *how) for stage in STAGES]
+        commands = [python("openvino_peer.py", args.openvino_models, stage, *how, *precision) for stage in STAGES]
     elif peer == "candle":
         commands = [[candle(args, isa), args.checkpoint_folder, stage, str(args.runs)] for stage in STAGES]
     else:
@@ -200,7 +213,7 @@ def note(text):
 def measure(args, isa):
     """Latent, a peer, Latent, a peer, ..., Latent, all on one instruction set; a generator of what is known so far."""
     result = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "runs": args.runs, "threads": args.threads,
-              "latent": [], "peers": []}
+              "precision": args.precision, "latent": [], "peers": []}
     note(f"instruction set: {isa}")
 
     def latent():
@@ -215,7 +228,8 @@ def measure(args, isa):
             if peer == "openvino" and not converted(args.openvino_models):
                 note("OpenVINO: converting the models")
                 script = os.path.join(HERE, "openvino_convert.py")
-                run([sys.executable, script, args.checkpoint_folder, args.openvino_models], args.threads, {})
+                how = ["--int8"] if args.precision == "int8" else []
+                run([sys.executable, script, args.checkpoint_folder, args.openvino_models, *how], args.threads, {})
             ready.append(peer)
         except Failed as failed:
             skip(result, peer, failed)
@@ -265,7 +279,7 @@ def table(result):
 
     every = average(latents, statistics.median)
     isa = latents[0]["bench"]["isa"]
-    rows = [row("Latent", ISA_NAMES.get(isa, isa), every, every)]
+    rows = [row(f"Latent, {latents[0]['bench'].get('precision', 'f32')}", ISA_NAMES.get(isa, isa), every, every)]
     for peer in result["peers"]:
         if "seconds" in peer:
             beside = average(latents[peer["after"]:peer["after"] + 2], statistics.mean)
@@ -288,10 +302,9 @@ def table(result):
         *rows,
         "",
         "Memory is the highest of the stages, each alone in memory; that of stable-diffusion.cpp has all of them. "
-        "Anonymous memory belongs to no file. Latent, PyTorch, OpenVINO and candle compute in f32; stable-diffusion.cpp rounds "
-        "to f16 between, as its f16 weights make it do, and evaluates the halves of CFG one after the other. *Used* is what "
-        "each program says of itself: Latent and PyTorch the instruction set that they chose, OpenVINO those of its kernels, "
-        "candle and stable-diffusion.cpp what they were compiled for.",
+        "Anonymous memory belongs to no file. " + COMPUTED[result.get("precision", "f32")]
+        + " *Used* is what each program says of itself: Latent and PyTorch the instruction set that they chose, OpenVINO those "
+        "of its kernels, candle and stable-diffusion.cpp what they were compiled for.",
     ]
     for peer in result["peers"]:
         if "reason" in peer:
@@ -346,7 +359,10 @@ def parse_args():
                         help=f"{' and '.join(ISAS)}, one table each, with commas between; here {default} by default")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default=",".join(MODULES), help="peers, with commas between")
+    parser.add_argument("--only", help="peers, with commas between; all that compute in that precision by default")
+    parser.add_argument("--precision", default="f32", choices=PRECISIONS,
+                        help="what the peers compute in; int8 is of OpenVINO's weights, its sums are in bf16")
+    parser.add_argument("--latent-precision", help="what Latent computes in; --precision by default")
     target = os.path.join(HERE, "candle", "target")
     native = os.path.join(os.environ.get("CARGO_TARGET_DIR", target), "release", "latent-peer-candle")
     parser.add_argument("--candle", default=native, help="the program of candle, built for this CPU")
@@ -355,12 +371,15 @@ def parse_args():
     parser.add_argument("--sdcpp-avx2", help="the library of stable-diffusion.cpp built for AVX2; used where the CPU has more",
                         default=os.path.join(ROOT, "target", "sdcpp-avx2", "stable_diffusion_cpp", "lib",
                                              "libstable-diffusion.so"))
-    parser.add_argument("--openvino-models", default=os.path.join(ROOT, "target", "openvino-models"),
-                        help="folder of the converted models; written if it is not complete")
+    parser.add_argument("--openvino-models", help="folder of the converted models; written if it is not complete")
     parser.add_argument("--json", default=os.path.join(ROOT, "target", "peers.json"), help="file of all figures")
     parser.add_argument("--docs", default=os.path.join(ROOT, "docs", "performance.md"))
     parser.add_argument("--from-json", help="only write the table of such a file")
     args = parser.parse_args()
+    args.latent_precision = args.latent_precision or args.precision
+    args.only = args.only or ",".join(PRECISION_PEERS[args.precision])
+    end = "-int8" if args.precision == "int8" else ""
+    args.openvino_models = args.openvino_models or os.path.join(ROOT, "target", f"openvino-models{end}")
     for name, known in (("only", MODULES), ("isa", ISAS)):
         chosen = getattr(args, name).split(",")
         if unknown := [word for word in chosen if word not in known]:
@@ -401,9 +420,13 @@ def main():
             raise SystemExit(f"Latent: {failed}") from failed
     for isa, result in results.items():
         text = table(result)
-        print(f"{ISAS[isa][0]}\n\n{text}")
+        precision = result.get("precision", "f32")
+        name, title = isa, ISAS[isa][0]
+        if precision != "f32":
+            name, title = f"{isa}-{precision}", f"{title}, the peers in {precision}"
+        print(f"{title}\n\n{text}")
         if args.docs:
-            write_docs(args.docs, isa, f"### {ISAS[isa][0]}\n\nWritten by `benches/peers/run.py`.", text)
+            write_docs(args.docs, name, f"### {title}\n\nWritten by `benches/peers/run.py`.", text)
 
 
 if __name__ == "__main__":

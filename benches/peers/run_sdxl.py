@@ -1,7 +1,7 @@
 """SDXL's UNet in Latent beside its peers, one evaluation (batch 1), and the table of it.
 
     python run_sdxl.py --latent PROGRAM [--size 1024] [--runs 3] [--threads 2] [--only torch,openvino]
-        [--model FILE.xml] [--json FILE] [--docs FILE]
+        [--precision f32|bf16] [--latent-precision P] [--model FILE.xml] [--json FILE] [--docs FILE]
 
 As run.py: every peer runs in a process of its own, and Latent is measured before and after each. No files are needed:
 weights are random, in the shapes of sdxl_unet.json. Memory is the limit: with --size 512 the activations are smaller, the
@@ -29,7 +29,7 @@ def run(command, args):
 
 def measure_latent(args):
     out, memory = run([args.latent, "bench", "--family", "sdxl", "--stage", "unet", "--batch", 1, "--size", args.size,
-                       "--runs", args.runs, "--threads", args.threads, "--json"], args)
+                       "--runs", args.runs, "--threads", args.threads, "--json", "--precision", args.latent_precision], args)
     bench = json.loads(out)
     figures = {"name": "Latent", "seconds": bench["stages"][0]["seconds"], **memory, "bench": bench,
                "fma_peak_gflops": bench["fma_peak_gflops"]}
@@ -44,7 +44,8 @@ def measure_peer(peer, args):
     if model and not all(os.path.exists(os.path.splitext(args.model)[0] + end) for end in (".xml", ".bin")):
         common.note("OpenVINO: converting the model")
         run([*script, "convert", *model, *size], args)
-    out, memory = run([*script, peer, *model, *size, "--runs", args.runs, "--threads", args.threads], args)
+    out, memory = run([*script, peer, *model, *size, "--runs", args.runs, "--threads", args.threads,
+                       "--precision", args.precision], args)
     result = json.loads(out.strip().split("\n")[-1])
     figures = {**result, "seconds": statistics.median(result["seconds"]), "runs": result["seconds"], **memory}
     common.note(f"{figures['name']}: {common.seconds_text(figures['seconds'])}")
@@ -53,7 +54,7 @@ def measure_peer(peer, args):
 
 def measure(args):
     result = {"machine": common.machine(), "date": time.strftime("%Y-%m-%d"), "runs": args.runs, "threads": args.threads,
-              "isa": args.isa, "size": args.size, "latent": [measure_latent(args)], "peers": []}
+              "isa": args.isa, "precision": args.precision, "size": args.size, "latent": [measure_latent(args)], "peers": []}
     for peer in args.only:
         try:
             figures = measure_peer(peer, args)
@@ -86,10 +87,13 @@ def table(result):
     rows += [row(peer, latents[peer["after"]:peer["after"] + 2]) for peer in result["peers"] if "seconds" in peer]
     missing = [f"\nNot measured: {peer['peer']} ({peer['reason']}).\n" for peer in result["peers"] if "reason" in peer]
     size = f"{result['size']}x{result['size']}"
+    precision = result.get("precision", "f32")
+    ours = latents[0]["bench"].get("precision", "f32")
+    computed = f"computed in {precision}" if ours == precision else f"Latent in {ours}, the peers in {precision}"
     return "\n".join([
         f"{about['processor']}, {about['cores']} cores, {about['memory_gb']:.0f} GB; {result['threads']} threads, "
         f"{result['date']}. FMA peak, measured in the same run: {common.span(peaks, '.0f')} GFLOP/s. {common.ISAS[result['isa']][0]}.",
-        f"UNet of SDXL base, {size}, batch 1, {gflop:.0f} GFLOP of the direct algorithm, random weights, computed in f32; the "
+        f"UNet of SDXL base, {size}, batch 1, {gflop:.0f} GFLOP of the direct algorithm, random weights, {computed}; the "
         f"median of {result['runs']} runs after one that warms up. *Ratio* is the time beside that of Latent, which ran right "
         "before and right after each peer. Latent computes the text's keys and values once a prompt, and not here: 0.8 % of the "
         "operations.",
@@ -104,11 +108,14 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default=",".join(PEERS), help="peers, with commas between")
     parser.add_argument("--isa", default="native", choices=common.ISAS, help="what every program is kept to")
+    parser.add_argument("--precision", default="f32", choices=("f32", "bf16"), help="what the peers compute in")
+    parser.add_argument("--latent-precision", help="what Latent computes in; --precision by default")
     parser.add_argument("--model", help="model of OpenVINO; written if it is not there")
     parser.add_argument("--json", default=os.path.join(ROOT, "target", "peers-sdxl.json"), help="file of all figures")
     parser.add_argument("--docs", default=os.path.join(ROOT, "docs", "performance.md"))
     parser.add_argument("--from-json", help="only write the table of such a file")
     args = parser.parse_args()
+    args.latent_precision = args.latent_precision or args.precision
     args.only = args.only.split(",")
     if unknown := [peer for peer in args.only if peer not in PEERS]:
         parser.error(f"no peer {', '.join(unknown)}: {', '.join(PEERS)}")
@@ -127,7 +134,9 @@ def main():
     text = table(result)
     print(text)
     if args.docs:
-        common.write_docs(args.docs, "sdxl", HEADING, text)
+        precision = result.get("precision", "f32")
+        end, heading = ("", HEADING) if precision == "f32" else (f"-{precision}", HEADING.replace("engines", f"engines in {precision}"))
+        common.write_docs(args.docs, f"sdxl{end}", heading, text)
 
 
 if __name__ == "__main__":

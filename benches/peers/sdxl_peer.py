@@ -1,8 +1,8 @@
-"""Times one evaluation of SDXL's UNet with PyTorch and diffusers, or with OpenVINO on the CPU, in f32.
+"""Times one evaluation of SDXL's UNet with PyTorch and diffusers, or with OpenVINO on the CPU.
 
-    python sdxl_peer.py torch [--size 1024] [--runs 3] [--threads 2]
+    python sdxl_peer.py torch [--size 1024] [--runs 3] [--threads 2] [--precision f32|bf16]
     python sdxl_peer.py convert MODEL.xml [--size 1024]
-    python sdxl_peer.py openvino MODEL.xml [--size 1024] [--runs 3] [--threads 2]
+    python sdxl_peer.py openvino MODEL.xml [--size 1024] [--runs 3] [--threads 2] [--precision f32|bf16]
 
 The shapes are those of --config, in diffusers' form; the weights are random, so nothing is downloaded. `convert` writes
 the model that OpenVINO reads, with weights in f16. PyTorch takes 11 GB of memory; OpenVINO, which keeps the file's weights
@@ -12,6 +12,8 @@ import argparse
 import json
 import os
 import time
+
+from common import PRECISIONS, openvino_options
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOKENS = 77
@@ -80,13 +82,14 @@ def load_torch(config, args):
     import diffusers
     import torch
     torch.set_num_threads(args.threads)
-    unet = random_unet(config, torch.float32).to(memory_format=torch.channels_last)
-    inputs = torch_inputs(config, args.size)
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[args.precision]
+    unet = random_unet(config, dtype).to(memory_format=torch.channels_last)
+    inputs = [value.to(dtype) for value in torch_inputs(config, args.size)]
     inputs[0] = inputs[0].to(memory_format=torch.channels_last)
 
     def forward():
         with torch.inference_mode():
-            return call(unet, *inputs).numpy()
+            return call(unet, *inputs).float().numpy()
 
     return f"PyTorch {torch.__version__.split('+')[0]}, diffusers {diffusers.__version__}", forward
 
@@ -94,8 +97,7 @@ def load_torch(config, args):
 def load_openvino(config, args):
     import numpy
     import openvino
-    options = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY", "PERFORMANCE_HINT": "LATENCY",
-               "INFERENCE_NUM_THREADS": args.threads, "NUM_STREAMS": 1}
+    options = openvino_options(args.precision, args.threads)
     core = openvino.Core()
     request = core.compile_model(core.read_model(args.model), "CPU", options).create_infer_request()
     random = numpy.random.default_rng(1)
@@ -112,6 +114,7 @@ def main():
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="f32", choices=[name for name in PRECISIONS if name != "int8"])
     parser.add_argument("--config", default=os.path.join(HERE, "sdxl_unet.json"))
     args = parser.parse_args()
     if (args.peer != "torch") != bool(args.model):
