@@ -33,6 +33,8 @@ mod error;
 mod event;
 pub mod families;
 mod image;
+pub mod image_encoder;
+pub mod ip_adapter;
 mod latents;
 mod loading;
 pub mod lora;
@@ -68,7 +70,7 @@ pub use latent_tensor as tensor;
 pub use latents::{LatentShape, Latents};
 pub use mask::Mask;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, MemoryEstimate,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, ImagePrompt, MemoryEstimate,
     OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Settings, SettingsOverrides,
     SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };

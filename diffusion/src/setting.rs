@@ -67,6 +67,10 @@ pub enum Setting {
     ControlStrength,
     /// [`Control::start`](crate::Control::start) and [`Control::end`](crate::Control::end).
     ControlSpan,
+    /// [`ImagePrompt::strength`](crate::ImagePrompt::strength)
+    ImagePromptStrength,
+    /// [`ImagePrompt::start`](crate::ImagePrompt::start) and [`ImagePrompt::end`](crate::ImagePrompt::end).
+    ImagePromptSpan,
     /// Thresholds or blur of [`Canny`](crate::controlnet::Canny).
     Canny,
     /// Width and height of [`Hires`](crate::Hires).
@@ -128,6 +132,8 @@ impl Setting {
             Setting::ControlImage => "control image",
             Setting::ControlStrength => "control strength",
             Setting::ControlSpan => "control start and end",
+            Setting::ImagePromptStrength => "ip adapter strength",
+            Setting::ImagePromptSpan => "ip adapter start and end",
             Setting::Canny => "canny",
             Setting::HiresSize => "hires size",
             Setting::HiresSteps => "hires steps",

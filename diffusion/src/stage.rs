@@ -63,6 +63,10 @@ pub enum LoadedNetwork {
     Vae,
     /// A ControlNet.
     ControlNet,
+    /// An IP-Adapter.
+    IpAdapter,
+    /// A CLIP vision encoder.
+    ImageEncoder,
     /// An upscaler.
     Upscaler,
 }
@@ -73,7 +77,7 @@ impl LoadedNetwork {
     #[must_use]
     pub fn precision(self, asked: Precision) -> Precision {
         match (self, asked) {
-            (LoadedNetwork::TextEncoder | LoadedNetwork::Upscaler, _) => Precision::F32,
+            (LoadedNetwork::TextEncoder | LoadedNetwork::ImageEncoder | LoadedNetwork::Upscaler, _) => Precision::F32,
             (LoadedNetwork::Vae, Precision::Int8) => Precision::F32,
             (_, asked) => asked,
         }
@@ -87,6 +91,8 @@ impl LoadedNetwork {
             LoadedNetwork::UNet => "UNet",
             LoadedNetwork::Vae => "VAE",
             LoadedNetwork::ControlNet => "ControlNet",
+            LoadedNetwork::IpAdapter => "IP-Adapter",
+            LoadedNetwork::ImageEncoder => "image encoder",
             LoadedNetwork::Upscaler => "upscaler",
         }
     }

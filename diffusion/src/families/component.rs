@@ -20,6 +20,10 @@ pub enum Component {
     UNet,
     /// A ControlNet.
     ControlNet,
+    /// An IP-Adapter.
+    IpAdapter,
+    /// A CLIP vision encoder.
+    ImageEncoder,
     /// The variational autoencoder.
     Vae,
     /// Its encoder alone.
@@ -50,6 +54,8 @@ impl Component {
             Component::OpenClipBigG => "text encoder (OpenCLIP bigG)",
             Component::UNet => "UNet",
             Component::ControlNet => "ControlNet",
+            Component::IpAdapter => "IP-Adapter",
+            Component::ImageEncoder => "image encoder",
             Component::Vae => "VAE",
             Component::VaeEncoder => "encoder in its VAE",
             Component::TaesdEncoder => "encoder",

@@ -60,7 +60,7 @@ fn explain(probe: &Probe) -> String {
         ModelKind::ControlNet => {
             "is a part of a ControlNet, without the layers that see the image".to_owned()
         }
-        ModelKind::Unknown => "holds no ControlNet".to_owned(),
+        ModelKind::Unknown => probe.unknown("holds no ControlNet"),
         kind => kind.instead_of("a ControlNet"),
     };
     format!("{what}; give a ControlNet, such as control_v11p_sd15_canny")

@@ -20,6 +20,11 @@ impl DiffusionNetwork for UNet {
         let mut condition = UNet::condition(&self, text, added.as_ref())?;
         self.set_guidance(&mut condition, &vec![inputs.guidance; batch])?;
         condition.set_token_merging(inputs.token_merging);
+        for prompt in inputs.image_prompts {
+            let tokens = prompt.tokens(inputs.sees_image_prompts)?;
+            self.add_image_prompt(&mut condition, &prompt.adapter, &tokens, prompt.strength as f32)?;
+        }
+        let spans = inputs.image_prompts.iter().map(|prompt| (prompt.strength, prompt.span)).collect();
         let control = |control: &PreparedControl| {
             let mut control = ActiveControl::new(control, text, added.as_ref())?;
             control.condition.set_token_merging(inputs.token_merging);
@@ -30,6 +35,7 @@ impl DiffusionNetwork for UNet {
             unet: self,
             condition,
             controls,
+            image_prompts: spans,
             extra_channels: inputs.extra_channels.clone(),
             cache_interval: inputs.cache_interval,
             cached: None,
@@ -42,6 +48,8 @@ struct ConditionedUNet {
     unet: Arc<UNet>,
     condition: Condition,
     controls: Vec<ActiveControl>,
+    /// How strongly and when each image prompt of the condition acts.
+    image_prompts: Vec<(f64, [f64; 2])>,
     extra_channels: Option<Tensor>,
     cache_interval: usize,
     cached: Option<CachedLevels>,
@@ -51,7 +59,7 @@ struct ConditionedUNet {
 struct CachedLevels {
     deep: DeepFeatures,
     step: usize,
-    /// Which ControlNets acted.
+    /// Which ControlNets and image prompts acted.
     acting: Vec<bool>,
 }
 
@@ -75,9 +83,11 @@ impl ConditionedUNet {
         Ok(sum)
     }
 
-    /// Which ControlNets act in a step.
+    /// Which ControlNets act in a step, and then which image prompts.
     fn acting(&self, at: StepPosition) -> Vec<bool> {
-        self.controls.iter().map(|control| control.prepared.acts(at)).collect()
+        let controls = self.controls.iter().map(|control| control.prepared.acts(at));
+        let prompts = self.image_prompts.iter().map(|(strength, span)| super::acts(*strength, *span, at));
+        controls.chain(prompts).collect()
     }
 
     /// The coarse levels of an earlier step, where a step takes them.
@@ -99,6 +109,7 @@ impl ConditionedNetwork for ConditionedUNet {
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let acting = self.acting(at);
+        self.condition.set_acting(&acting[self.controls.len()..]);
         let input = match &self.extra_channels {
             Some(extra) => ops::concat_channels(x, extra)?,
             None => x.clone(),

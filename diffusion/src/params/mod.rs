@@ -146,8 +146,14 @@ impl<'a> Params<'a> {
         }
     }
 
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
-        Ok(weight(self.read(name, &[len])?).view().to_f32())
+    /// A vector, in main memory on every device.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        self.values(name, &[len])
+    }
+
+    /// The values of a tensor, in main memory on every device.
+    pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        Ok(weight(self.read(name, shape)?).view().to_f32())
     }
 
     fn bias(&self, len: usize) -> Result<Option<Vec<f32>>, Error> {
@@ -192,19 +198,19 @@ impl<'a> Params<'a> {
         Ok([query?, key?, value?])
     }
 
-    /// A square linear layer without bias: `name.weight` `[outputs, inputs]`, or OpenCLIP's `name` `[inputs, outputs]`.
-    /// Both have the same shape: only the name distinguishes them.
-    pub fn projection(&self, name: &str, width: usize) -> Result<Linear, Error> {
+    /// A linear layer without bias: `name.weight` `[outputs, inputs]`, or OpenCLIP's `name` `[inputs, outputs]`. Square ones
+    /// have the same shape: only the name distinguishes them.
+    pub fn projection(&self, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Linear, Error> {
         let layer = self.scope(name);
         if layer.contains("weight") || !self.contains(name) {
-            let raw = layer.read("weight", &[width, width])?;
-            return self.placed(Linear::new(weight(raw), [width, width], None)?);
+            let raw = layer.read("weight", &[outputs, inputs])?;
+            return self.placed(Linear::new(weight(raw), [outputs, inputs], None)?);
         }
-        let raw = self.read(name, &[width, width])?;
+        let raw = self.read(name, &[inputs, outputs])?;
         if let ParamSource::Checklist(_) = self.source {
-            return Ok(Linear::new(weight(raw), [width, width], None)?);
+            return Ok(Linear::new(weight(raw), [outputs, inputs], None)?);
         }
-        self.placed(Linear::new(weight(transposed(raw)?), [width, width], None)?)
+        self.placed(Linear::new(weight(transposed(raw)?), [outputs, inputs], None)?)
     }
 
     /// A convolution of a square kernel with bias.

@@ -158,6 +158,11 @@ impl UNetMidBlock {
         keys_values(self.attention.iter(), text)
     }
 
+    /// Number of cross-attentions, each of which has keys and values of the text.
+    pub(super) fn text_keys(&self) -> usize {
+        self.attention.as_ref().map_or(0, SpatialTransformer::depth)
+    }
+
     pub(super) fn forward(
         &self,
         mut x: Tensor,

@@ -19,6 +19,16 @@ pub struct Condition {
     guidance: Option<Tensor>,
     /// The part of the tokens that the self-attentions of the finest level with attention merge.
     token_merging: f64,
+    /// Beside the text.
+    image_prompts: Vec<ImagePromptKeys>,
+}
+
+/// An image prompt (IP-Adapter) for all cross-attentions, in the order of [`Condition::text`].
+pub(crate) struct ImagePromptKeys {
+    pub(super) keys_values: Vec<KeysValues>,
+    pub(super) strength: f32,
+    /// Whether it acts in the current step.
+    pub(super) acts: bool,
 }
 
 impl fmt::Debug for Condition {
@@ -43,7 +53,21 @@ impl Condition {
 
     /// Those of the cross-attentions from one on, or none.
     pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
-        TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging)
+        let mut keys = TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging);
+        for prompt in self.image_prompts.iter().filter(|prompt| prompt.acts) {
+            keys = keys.with_image_prompt(prompt.strength, prompt.keys_values.get(first..).unwrap_or_default());
+        }
+        keys
+    }
+
+    /// Adds an image prompt, which acts.
+    pub(super) fn add_image_prompt(&mut self, prompt: ImagePromptKeys) {
+        self.image_prompts.push(prompt);
+    }
+
+    /// Which of the image prompts act from now on, in the order in which they were added.
+    pub(crate) fn set_acting(&mut self, acting: &[bool]) {
+        self.image_prompts.iter_mut().zip(acting).for_each(|(prompt, acts)| prompt.acts = *acts);
     }
 }
 
@@ -114,7 +138,7 @@ impl UNetEncoder {
                 return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
-        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0 })
+        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0, image_prompts: Vec::new() })
     }
 
     pub(super) fn takes_guidance(&self) -> bool {
@@ -140,6 +164,11 @@ impl UNetEncoder {
             time = ops::add(time, added)?;
         }
         Ok(ops::silu(time)?)
+    }
+
+    /// Number of cross-attentions of the mid block.
+    pub(super) fn mid_text_keys(&self) -> usize {
+        self.mid_block.text_keys()
     }
 
     /// Number of blocks as [`BlockCount`] counts them: the first convolution, each layer and downsampler, the mid block.

@@ -14,11 +14,14 @@ pub use deep_cache::{DeepCache, DeepFeatures};
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
+pub(crate) use transformer::KeysValues;
 pub use residuals::ControlNetResiduals;
 
 use crate::blocks::BlockCount;
 use crate::{Error, params::Params};
+use crate::ip_adapter::IpAdapter;
 use blocks::CrossAttnUpBlock;
+use encoder::ImagePromptKeys;
 use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};
 use std::fmt;
 
@@ -76,6 +79,32 @@ impl UNet {
             condition.text.extend(block.keys_values(text)?);
         }
         Ok(condition)
+    }
+
+    /// Adds an image prompt to a condition: the tokens that an IP-Adapter made of an image,
+    /// `[batch, tokens, cross_attention_dim]`, to which each cross-attention attends beside the text.
+    ///
+    /// # Errors
+    /// An adapter of another model.
+    pub fn add_image_prompt(
+        &self,
+        condition: &mut Condition,
+        adapter: &IpAdapter,
+        tokens: &Tensor,
+        strength: f32,
+    ) -> Result<(), Error> {
+        let mut keys_values = adapter.keys_values(tokens)?;
+        let mid = self.encoder.mid_text_keys();
+        let after_down = mid + self.up_blocks.iter().map(CrossAttnUpBlock::text_keys).sum::<usize>();
+        let (count, all) = (keys_values.len(), condition.text.len());
+        if count != all || after_down > all {
+            let reason = format!("{count} cross-attentions of an IP-Adapter for a UNet of {all}");
+            return Err(Error::setting(crate::Setting::Condition, reason));
+        }
+        // An adapter's mid block is behind its up blocks.
+        keys_values[all - after_down..].rotate_right(mid);
+        condition.add_image_prompt(ImagePromptKeys { keys_values, strength, acts: true });
+        Ok(())
     }
 
     /// Whether the model takes the guidance scale as an input (LCM), and needs no second evaluation for it.
