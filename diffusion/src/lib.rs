@@ -70,9 +70,9 @@ pub use latent_tensor as tensor;
 pub use latents::{LatentShape, Latents};
 pub use mask::Mask;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, ImagePrompt, MemoryEstimate,
-    OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Settings, SettingsOverrides,
-    SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, ImagePrompt,
+    MemoryEstimate, OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Settings,
+    SettingsOverrides, SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
 pub use setting::{Bounds, Setting, SettingProblem};

@@ -63,6 +63,8 @@ pub enum Setting {
     ControlNet,
     /// The image of a [`Control`](crate::Control).
     ControlImage,
+    /// [`Control::control_type`](crate::Control::control_type)
+    ControlType,
     /// [`Control::strength`](crate::Control::strength)
     ControlStrength,
     /// [`Control::start`](crate::Control::start) and [`Control::end`](crate::Control::end).
@@ -130,6 +132,7 @@ impl Setting {
             Setting::Latents => "latents",
             Setting::ControlNet => "ControlNet",
             Setting::ControlImage => "control image",
+            Setting::ControlType => "control type",
             Setting::ControlStrength => "control strength",
             Setting::ControlSpan => "control start and end",
             Setting::ImagePromptStrength => "ip adapter strength",

@@ -77,7 +77,9 @@ impl LoadedNetwork {
     #[must_use]
     pub fn precision(self, asked: Precision) -> Precision {
         match (self, asked) {
-            (LoadedNetwork::TextEncoder | LoadedNetwork::ImageEncoder | LoadedNetwork::Upscaler, _) => Precision::F32,
+            (LoadedNetwork::TextEncoder | LoadedNetwork::ImageEncoder | LoadedNetwork::Upscaler, _) => {
+                Precision::F32
+            }
             (LoadedNetwork::Vae, Precision::Int8) => Precision::F32,
             (_, asked) => asked,
         }

@@ -3,6 +3,7 @@
 mod control;
 mod cost;
 mod event;
+mod image_prompt;
 mod monitor;
 mod opacity;
 mod open;

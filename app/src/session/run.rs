@@ -3,6 +3,7 @@
 use super::control;
 use super::cost::DrawingCost;
 use super::event::{CancelToken, JobEvent, JobImage, JobObserver};
+use super::image_prompt;
 use super::monitor::Monitor;
 use super::open::{OpenedModel, access};
 use super::preview::PreviewDecoder;
@@ -163,7 +164,7 @@ struct JobPlan {
 }
 
 impl JobPlan {
-    /// Reads the images of a job and checks all of it against the model, to which ControlNets are added.
+    /// Reads the images of a job and checks all of it against the model, to which ControlNets and image prompts are added.
     fn new(
         job: &Job,
         seeds: Vec<u64>,
@@ -182,6 +183,7 @@ impl JobPlan {
         let mut recorded = work.recorded.clone();
         recorded.extend(second.iter().flat_map(SecondPass::recorded));
         recorded.extend(control::apply(job, &work, &settings, access(job), &mut opened.pipeline)?);
+        recorded.extend(image_prompt::apply(job, access(job), &mut opened.pipeline)?);
         recorded.extend(opened.recorded());
         let options = RecordedOptions::of(job, &prompts, &opened.embeddings)?;
         let task = job.task.name();

@@ -1,7 +1,7 @@
 //! Files of ControlNets.
 
-use super::{ControlNet, ControlNetConfig};
-use crate::Error;
+use super::{ControlNet, ControlNetConfig, ControlType};
+use crate::{Error, Setting};
 use crate::families::completeness::check_component;
 use crate::families::{Component, ControlNetParts, Model};
 use crate::params::Params;
@@ -55,6 +55,24 @@ impl ControlFile {
     #[must_use]
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// Checks that it sees a kind of image, and that a kind is given where it must be.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], with the kinds that it has.
+    pub fn check_type(&self, kind: Option<ControlType>) -> Result<(), Error> {
+        let Some(union) = &self.config.union else { return Ok(()) };
+        let has = &ControlType::ALL[..union.types];
+        let names = has.iter().map(|kind| kind.id()).collect::<Vec<_>>().join(", ");
+        let (file, refuse) = (self.label(), |reason| Err(Error::setting(Setting::ControlType, reason)));
+        match kind {
+            None => refuse(format!("{file} is for several kinds of images; give the kind of yours: {names}")),
+            Some(kind) if !has.contains(&kind) => {
+                refuse(format!("{file} has not learned {}; it has learned {names}", kind.id()))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Checks that it was made for the UNet of a model.

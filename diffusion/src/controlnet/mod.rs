@@ -11,11 +11,13 @@ mod canny;
 mod config;
 mod file;
 mod hint;
+mod union;
 
 pub use crate::unet::ControlNetResiduals;
 pub use canny::{Canny, canny};
-pub use config::ControlNetConfig;
+pub use config::{ControlNetConfig, UnionConfig};
 pub use file::ControlFile;
+pub use union::ControlType;
 
 use crate::blocks::BlockCount;
 use crate::unet::{Condition, UNetEncoder, skip_channels};
@@ -23,6 +25,7 @@ use crate::{Error, params::Params};
 use hint::HintEmbedding;
 use latent_tensor::{Device, Linear, Tensor, ops};
 use std::fmt;
+use union::UnionLayers;
 
 /// A loaded ControlNet (`ControlNetModel`).
 pub struct ControlNet {
@@ -30,6 +33,7 @@ pub struct ControlNet {
     controlnet_cond_embedding: HintEmbedding,
     controlnet_down_blocks: Vec<Linear>,
     controlnet_mid_block: Linear,
+    union: Option<UnionLayers>,
 }
 
 impl fmt::Debug for ControlNet {
@@ -61,6 +65,7 @@ impl ControlNet {
                 .map(zero_conv)
                 .collect::<Result<_, _>>()?,
             controlnet_mid_block: params.linear("controlnet_mid_block", last, last)?,
+            union: config.union.as_ref().map(|union| UnionLayers::load(params, union, channels[0])).transpose()?,
         })
     }
 
@@ -76,6 +81,29 @@ impl ControlNet {
     /// Shapes that do not fit the model; an added vector that is missing, or that the model does not take.
     pub fn condition(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Condition, Error> {
         self.encoder.condition(text, added)
+    }
+
+    /// Tells a condition the kind of the control image; a network for one kind needs none.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn set_type(&self, condition: &mut Condition, kind: ControlType, batch: usize) -> Result<(), Error> {
+        match &self.union {
+            Some(union) => union.set_type(condition, kind, (batch, self.device())),
+            None => Ok(()),
+        }
+    }
+
+    /// The embedded control image as a network for several kinds sees it beside these latents; that of a network for one kind
+    /// stays.
+    ///
+    /// # Errors
+    /// Shapes that do not fit the model.
+    pub fn typed_hint(&self, x: &Tensor, hint: &Tensor, kind: Option<ControlType>) -> Result<Tensor, Error> {
+        let (Some(union), Some(kind)) = (&self.union, kind) else { return Ok(hint.clone()) };
+        let latents = self.encoder.first(&x.to(self.device())?)?;
+        let shift = union.shift(&latents, hint, kind)?;
+        Ok(ops::add_per_channel(hint.clone(), &shift.to(self.device())?)?)
     }
 
     /// Embeds the control image: `[batch, height, width, 3]` of 0..1 to `[batch, height / 8, width / 8, channels]` of

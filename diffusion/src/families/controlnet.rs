@@ -30,12 +30,6 @@ impl ControlNetParts {
         if probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
             return Err(probe.refuse(explain(&probe)));
         }
-        if has("task_embedding") || has("control_add_embedding.") {
-            return Err(probe.refuse(
-                "is a ControlNet for several tasks (union), which needs to know which one; give one for one task"
-                    .into(),
-            ));
-        }
         // The small ones for SDXL have no transformer to recognise them by.
         let by_vector = || has("add_embedding.").then_some(registry::SDXL);
         let Some(family) = probe.network_family().or_else(by_vector) else {

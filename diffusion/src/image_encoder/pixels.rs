@@ -51,8 +51,7 @@ fn taps(from: usize, to: usize, wanted: std::ops::Range<usize>) -> Vec<Taps> {
         let centre = (i as f64 + 0.5) * scale;
         let first = (centre - REACH * width + 0.5).max(0.0) as usize;
         let end = ((centre + REACH * width + 0.5) as usize).min(from);
-        let weights: Vec<f64> =
-            (first..end).map(|x| bicubic((x as f64 - centre + 0.5) / width)).collect();
+        let weights: Vec<f64> = (first..end).map(|x| bicubic((x as f64 - centre + 0.5) / width)).collect();
         let sum: f64 = weights.iter().sum();
         (first, weights.iter().map(|weight| weight / sum).collect())
     };
@@ -71,12 +70,7 @@ fn bicubic(x: f64) -> f64 {
 
 /// Sums along one side of an image, for each of the `lines` across it: `[lines, taps, 3]`. `place` is where a pixel begins,
 /// by its position along the side and its line.
-fn weighted(
-    rgb: &[u8],
-    lines: usize,
-    taps: &[Taps],
-    place: impl Fn(usize, usize) -> usize,
-) -> Vec<u8> {
+fn weighted(rgb: &[u8], lines: usize, taps: &[Taps], place: impl Fn(usize, usize) -> usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(3 * lines * taps.len());
     for line in 0..lines {
         for (first, weights) in taps {
@@ -101,7 +95,8 @@ mod tests {
         let rgb: Vec<u8> = (0..8 * 8 * 3).map(|i| (i * 37 % 256) as u8).collect();
         let image = Image { width: 8, height: 8, rgb };
         assert_eq!(middle(&image, 8), image);
-        let wide = Image { width: 12, height: 4, rgb: (0..12 * 4 * 3).map(|i| (i * 5 % 256) as u8).collect() };
+        let wide =
+            Image { width: 12, height: 4, rgb: (0..12 * 4 * 3).map(|i| (i * 5 % 256) as u8).collect() };
         assert_eq!(middle(&wide, 4), wide.cropped(4, 0, 4, 4));
     }
 
@@ -115,6 +110,15 @@ mod tests {
         assert_eq!(middle(&tall, 6).rgb, PILLOW_6);
     }
 
-    const PILLOW_3: [u8; 27] = [65, 66, 157, 141, 103, 157, 187, 125, 134, 137, 128, 105, 113, 146, 159, 151, 153, 209, 91, 146, 76, 50, 183, 162, 162, 226, 161];
-    const PILLOW_6: [u8; 108] = [94, 57, 47, 77, 65, 55, 47, 83, 72, 69, 64, 96, 139, 9, 123, 173, 0, 136, 164, 91, 44, 142, 92, 68, 95, 94, 120, 101, 80, 128, 158, 53, 90, 185, 45, 74, 228, 113, 38, 223, 131, 79, 213, 169, 167, 201, 186, 159, 191, 180, 53, 186, 178, 7, 207, 140, 36, 218, 151, 68, 240, 173, 138, 236, 197, 135, 206, 219, 63, 191, 229, 31, 102, 172, 39, 126, 151, 36, 177, 105, 32, 204, 113, 58, 202, 171, 118, 202, 199, 148, 88, 195, 31, 102, 168, 20, 133, 109, 0, 165, 100, 31, 195, 142, 119, 209, 162, 160];
+    const PILLOW_3: [u8; 27] = [
+        65, 66, 157, 141, 103, 157, 187, 125, 134, 137, 128, 105, 113, 146, 159, 151, 153, 209, 91, 146, 76,
+        50, 183, 162, 162, 226, 161,
+    ];
+    const PILLOW_6: [u8; 108] = [
+        94, 57, 47, 77, 65, 55, 47, 83, 72, 69, 64, 96, 139, 9, 123, 173, 0, 136, 164, 91, 44, 142, 92, 68,
+        95, 94, 120, 101, 80, 128, 158, 53, 90, 185, 45, 74, 228, 113, 38, 223, 131, 79, 213, 169, 167, 201,
+        186, 159, 191, 180, 53, 186, 178, 7, 207, 140, 36, 218, 151, 68, 240, 173, 138, 236, 197, 135, 206,
+        219, 63, 191, 229, 31, 102, 172, 39, 126, 151, 36, 177, 105, 32, 204, 113, 58, 202, 171, 118, 202,
+        199, 148, 88, 195, 31, 102, 168, 20, 133, 109, 0, 165, 100, 31, 195, 142, 119, 209, 162, 160,
+    ];
 }

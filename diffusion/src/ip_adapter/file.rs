@@ -36,7 +36,8 @@ impl IpAdapterFile {
         }
         let weights = Weights::new(checkpoint);
         let config = IpAdapterConfig::from_weights(&weights)?;
-        let label = of_context_width(config.cross_attention_dim).map_or("Stable Diffusion", |family| family.label);
+        let label =
+            of_context_width(config.cross_attention_dim).map_or("Stable Diffusion", |family| family.label);
         let load = |params: &Params<'_>| IpAdapter::load(params, &config).map(drop);
         check_component(&weights, (Component::IpAdapter, label), load, |_| false)?;
         Ok(IpAdapterFile { weights, config })

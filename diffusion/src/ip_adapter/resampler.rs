@@ -64,10 +64,7 @@ impl Resampler {
 }
 
 impl ResamplerLayer {
-    fn load(
-        params: &Params<'_>,
-        [inner, attention, mlp]: [usize; 3],
-    ) -> Result<ResamplerLayer, Error> {
+    fn load(params: &Params<'_>, [inner, attention, mlp]: [usize; 3]) -> Result<ResamplerLayer, Error> {
         let (perceiver, ff) = (params.scope("0"), params.scope("1"));
         Ok(ResamplerLayer {
             norm1: perceiver.layer_norm("norm1", inner)?,

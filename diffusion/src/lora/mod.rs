@@ -20,11 +20,13 @@ pub use strength::Strength;
 pub use summary::Summary;
 pub use tags::{Tag, take_tags};
 
+use crate::families::ModelKind;
 use crate::{Error, families};
 use change::WeightChange;
 use latent_loader::Checkpoint;
 use roles::FactorRole;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An opened LoRA file: what its header contains, checked. Its values are read when they are added.
 #[derive(Debug)]
@@ -73,10 +75,8 @@ impl Lora {
             }
         }
         if modules.is_empty() {
-            return Err(wrong(
-                &checkpoint,
-                "is not a LoRA: no tensor has a name of one, such as lora_down".into(),
-            ));
+            let (file, reason) = (checkpoint.label().to_owned(), explain(checkpoint));
+            return Err(Error::Lora { file, reason });
         }
         Ok(Lora { checkpoint, modules, others })
     }
@@ -112,6 +112,17 @@ impl Lora {
             None if self.modules.iter().any(|m| m.name.contains("double_blocks")) => Some("Flux"),
             None => None,
         }
+    }
+}
+
+/// What a file without LoRA factors is.
+fn explain(checkpoint: Checkpoint) -> String {
+    let probe = families::Probe::of(&Arc::new(checkpoint));
+    match probe.identity().kind {
+        ModelKind::Lora | ModelKind::Unknown => {
+            probe.unknown("is not a LoRA: no tensor has a name of one, such as lora_down")
+        }
+        kind => kind.instead_of("a LoRA"),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use model::load;
 
 use crate::Error;
 use crate::blocks::BlockCount;
-use crate::controlnet::ControlNet;
+use crate::controlnet::{ControlNet, ControlType};
 use crate::ip_adapter::IpAdapter;
 use latent_tensor::Tensor;
 use std::fmt;
@@ -103,6 +103,8 @@ pub struct PreparedControl {
     pub(crate) net: Arc<ControlNet>,
     /// Its embedded image `[1, height, width, channels]`, in main memory.
     pub(crate) hint: Tensor,
+    /// What the image is, for a network that sees several kinds.
+    pub(crate) control_type: Option<ControlType>,
     /// How strongly it acts.
     pub(crate) strength: f64,
     /// The fraction of the steps after which it acts, and that after which it does no longer.

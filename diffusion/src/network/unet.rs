@@ -161,8 +161,12 @@ impl ActiveControl {
         let mut dims = prepared.hint.dims().to_vec();
         dims[0] = batch;
         let hint = Tensor::from_f32(&dims, &prepared.hint.f32s()?.repeat(batch))?;
+        let mut condition = net.condition(text, added)?;
+        if let Some(kind) = prepared.control_type {
+            net.set_type(&mut condition, kind, batch)?;
+        }
         Ok(ActiveControl {
-            condition: net.condition(text, added)?,
+            condition,
             hint: hint.to(net.device())?,
             prepared: prepared.clone(),
         })
@@ -174,7 +178,8 @@ impl ActiveControl {
         timesteps: &[f32],
         count: &mut BlockCount<'_>,
     ) -> Result<ControlNetResiduals, Error> {
-        let PreparedControl { net, strength, .. } = &self.prepared;
-        net.forward_counted((x, timesteps), &self.hint, &self.condition, *strength as f32, count)
+        let PreparedControl { net, strength, control_type, .. } = &self.prepared;
+        let hint = net.typed_hint(x, &self.hint, *control_type)?;
+        net.forward_counted((x, timesteps), &hint, &self.condition, *strength as f32, count)
     }
 }

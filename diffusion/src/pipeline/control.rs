@@ -1,7 +1,7 @@
 //! ControlNets of a pipeline.
 
 use super::{Pipeline, Settings};
-use crate::controlnet::{ControlFile, ControlNet};
+use crate::controlnet::{ControlFile, ControlNet, ControlType};
 use crate::families::Model;
 use crate::image::Image;
 use crate::latents::{LatentShape, Latents};
@@ -24,6 +24,8 @@ pub struct Control {
     pub net: Arc<ControlFile>,
     /// What it sees, of the size that is drawn, or of the task's image.
     pub image: Image,
+    /// What the image is, for a network that sees several kinds (ControlNet-Union).
+    pub control_type: Option<ControlType>,
     /// How strongly it acts, from 0 to 10: 1 as it was trained, 0 not at all.
     pub strength: f64,
     /// The fraction of the steps, from 0 to 1, after which it acts (`control_guidance_start` of diffusers).
@@ -37,6 +39,7 @@ impl fmt::Debug for Control {
         f.debug_struct("Control")
             .field("net", &self.net.label())
             .field("image", &[self.image.width, self.image.height])
+            .field("control_type", &self.control_type)
             .field("strength", &self.strength)
             .field("start", &self.start)
             .field("end", &self.end)
@@ -48,7 +51,7 @@ impl Control {
     /// A ControlNet that acts in every step, as it was trained.
     #[must_use]
     pub fn new(net: Arc<ControlFile>, image: Image) -> Control {
-        Control { net, image, strength: 1.0, start: 0.0, end: 1.0 }
+        Control { net, image, control_type: None, strength: 1.0, start: 0.0, end: 1.0 }
     }
 
     fn check(&self, model: &Model) -> Result<(), Error> {
@@ -59,7 +62,8 @@ impl Control {
             let reason = format!("{start} to {end} is not a part of the steps; 0 to 1 is all of them");
             return Err(Error::setting(Setting::ControlSpan, reason));
         }
-        self.net.check_fits(model)
+        self.net.check_fits(model)?;
+        self.net.check_type(self.control_type)
     }
 
     /// The image as a tensor `[1, height, width, 3]` of 0..1, padded to whole elements of a latent.
@@ -141,7 +145,8 @@ impl Pipeline {
             if control.acts_in_any(steps) {
                 let net = self.control_net(&control.net, listener)?;
                 let (hint, span) = (net.embed(&hint)?.to(&Device::Cpu)?, [control.start, control.end]);
-                prepared.push(PreparedControl { net, hint, strength: control.strength, span });
+                let Control { control_type, strength, .. } = control;
+                prepared.push(PreparedControl { net, hint, control_type, strength, span });
             }
         }
         Ok(prepared)

@@ -7,7 +7,9 @@ use super::step_state::StepState;
 use super::{Conditioning, Settings};
 use crate::blocks::BlockCount;
 use crate::latents::{LatentShape, Latents};
-use crate::network::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, PreparedImagePrompt};
+use crate::network::{
+    BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, PreparedImagePrompt,
+};
 use crate::schedule::{NoiseLevel, NoiseModel};
 use crate::stage::Stage;
 use crate::{Error, Listener};

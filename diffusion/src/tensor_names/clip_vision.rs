@@ -81,7 +81,8 @@ mod tests {
         ] {
             assert_eq!(to_canonical(name).as_deref(), Some(expected), "{name}");
         }
-        for other in ["text_model.final_layer_norm.bias", "logit_scale", "embeddings.position_ids", "visual.x"]
+        for other in
+            ["text_model.final_layer_norm.bias", "logit_scale", "embeddings.position_ids", "visual.x"]
         {
             assert_eq!(to_canonical(other), None, "{other}");
         }

@@ -55,9 +55,19 @@ impl Condition {
     pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
         let mut keys = TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging);
         for prompt in self.image_prompts.iter().filter(|prompt| prompt.acts) {
-            keys = keys.with_image_prompt(prompt.strength, prompt.keys_values.get(first..).unwrap_or_default());
+            keys =
+                keys.with_image_prompt(prompt.strength, prompt.keys_values.get(first..).unwrap_or_default());
         }
         keys
+    }
+
+    /// Adds an embedding `[batch, width]` to that of the time step.
+    pub(crate) fn add_to_time(&mut self, embedding: &Tensor) -> Result<(), Error> {
+        self.added = Some(match self.added.take() {
+            Some(added) => ops::add(added, embedding)?,
+            None => embedding.clone(),
+        });
+        Ok(())
     }
 
     /// Adds an image prompt, which acts.
@@ -138,7 +148,13 @@ impl UNetEncoder {
                 return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
-        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0, image_prompts: Vec::new() })
+        Ok(Condition {
+            text: keys_values,
+            added,
+            guidance: None,
+            token_merging: 0.0,
+            image_prompts: Vec::new(),
+        })
     }
 
     pub(super) fn takes_guidance(&self) -> bool {
@@ -179,6 +195,11 @@ impl UNetEncoder {
     /// Number of blocks of [`UNetEncoder::forward_finest`].
     pub(super) fn finest_blocks(&self) -> usize {
         1 + self.down_blocks[0].layers()
+    }
+
+    /// The hidden states after the first convolution.
+    pub(crate) fn first(&self, x: &Tensor) -> Result<Tensor, Error> {
+        Ok(ops::conv2d(x, &self.conv_in)?)
     }
 
     /// The skip connections of the finest level.

@@ -11,15 +11,16 @@ mod transformer;
 
 pub use config::{Heads, UNetConfig};
 pub use deep_cache::{DeepCache, DeepFeatures};
+pub(crate) use embedding::TimestepEmbedding;
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
-pub(crate) use transformer::KeysValues;
 pub use residuals::ControlNetResiduals;
+pub(crate) use transformer::KeysValues;
 
 use crate::blocks::BlockCount;
-use crate::{Error, params::Params};
 use crate::ip_adapter::IpAdapter;
+use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
 use encoder::ImagePromptKeys;
 use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};

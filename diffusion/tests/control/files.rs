@@ -95,9 +95,9 @@ fn another_file_is_told_what_it_is() {
     assert!(lora.contains("LoRA") && lora.contains("give a ControlNet"), "{lora}");
     assert!(refused("taesd", entries("taesd")).contains("tiny VAE (TAESD)"));
     let mut union = control_entries("sdxl");
-    let extra = serde_json::json!({"name": "control_model.task_embedding", "dtype": "W", "shape": [6, 320]});
+    let extra = serde_json::json!({"name": "control_model.task_embedding", "dtype": "W", "shape": [6, 32]});
     union.push(extra);
-    assert!(refused("union", union).contains("several tasks"));
+    assert!(refused("union", union).contains("ControlNet-Union of 6 kinds and width 32"));
 }
 
 #[test]

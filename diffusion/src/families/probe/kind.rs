@@ -108,7 +108,9 @@ impl ModelKind {
             ModelKind::ControlLllite => {
                 ("controlnet-lllite", "ControlNet-LLLite", "steers a model of its family by an image")
             }
-            ModelKind::T2iAdapter => ("t2i-adapter", "T2I-Adapter", "steers a model of its family by an image"),
+            ModelKind::T2iAdapter => {
+                ("t2i-adapter", "T2I-Adapter", "steers a model of its family by an image")
+            }
             ModelKind::IpAdapter => ("ip-adapter", "IP-Adapter", "makes an image a prompt"),
             ModelKind::ImageEncoder => {
                 ("image-encoder", "image encoder (CLIP vision)", "sees images for an IP-Adapter")
