@@ -55,13 +55,23 @@ fn an_image_is_a_prompt_and_the_file_tells_of_it() {
     let seen = draw(&room, PROMPT);
     assert_ne!(plain, seen);
     assert_eq!(plain, draw(&room, &[PROMPT, &["--ip-adapter-strength", "0"]].concat()));
-    assert_eq!(plain, draw(&room, &[PROMPT, &["--ip-adapter-start", "0.1", "--ip-adapter-end", "0.2"]].concat()));
+    assert_eq!(
+        plain,
+        draw(&room, &[PROMPT, &["--ip-adapter-start", "0.1", "--ip-adapter-end", "0.2"]].concat())
+    );
     let half = draw(&room, &[PROMPT, &["--ip-adapter-strength", "0.5"]].concat());
     assert_ne!(half, seen);
     // Twice with half the strength: what several add is summed.
     picture(&room, "blue.png", [20, 20, 220]);
     let adapters = [&PROMPT[..2], &PROMPT[..2]].concat();
-    let rest = ["--ip-adapter-image", "red.png", "--ip-adapter-image", "blue.png", "--image-encoder", "encoder.safetensors"];
+    let rest = [
+        "--ip-adapter-image",
+        "red.png",
+        "--ip-adapter-image",
+        "blue.png",
+        "--image-encoder",
+        "encoder.safetensors",
+    ];
     let second_off = ["--ip-adapter-scale", "0.5", "--ip-adapter-scale", "0"];
     assert_eq!(half, draw(&room, &[&adapters[..], &rest, &second_off].concat()));
     draw(&room, &[PROMPT, &["--ip-adapter-end", "0.75"]].concat());
@@ -84,7 +94,19 @@ fn every_command_that_draws_takes_an_ip_adapter() {
         &["img2img", "red.png", "a bridge", "-W", "64", "-H", "64"][..],
         &["inpaint", "red.png", "mask.png", "a bridge"],
         &["outpaint", "red.png", "a bridge", "--left", "32"],
-        &["txt2img", "a bridge", "-W", "64", "-H", "64", "--hires", "--hires-upscaler", "latent", "--cache", "2"],
+        &[
+            "txt2img",
+            "a bridge",
+            "-W",
+            "64",
+            "-H",
+            "64",
+            "--hires",
+            "--hires-upscaler",
+            "latent",
+            "--cache",
+            "2",
+        ],
         &["txt2img", "a bridge", "-W", "64", "-H", "64", "--cfg-scale", "1", "-b", "2"],
     ] {
         let first = if command.contains(&"-b") { "out-1.png" } else { "out.png" };
@@ -102,7 +124,11 @@ fn what_cannot_be_an_image_prompt_is_refused() {
     let room = room();
     room.file("sdxl.safetensors", &synthetic("ip-adapter-plain-sdxl"));
     room.file("plus.safetensors", &synthetic("ip-adapter-plus-sd15"));
-    tensors(&room, "narrow.safetensors", &[("image_proj.proj.weight", &[512, 32]), ("image_proj.proj.bias", &[512])]);
+    tensors(
+        &room,
+        "narrow.safetensors",
+        &[("image_proj.proj.weight", &[512, 32]), ("image_proj.proj.bias", &[512])],
+    );
     let refuse = |flags: &[&str], parts: &[&str]| room.refuses(&[DRAW, flags].concat(), parts);
     refuse(&PROMPT[..2], &["--ip-adapter-image"]);
     refuse(&PROMPT[..4], &["--image-encoder"]);
@@ -110,7 +136,10 @@ fn what_cannot_be_an_image_prompt_is_refused() {
     let adapter = |file: &'static str| [&["--ip-adapter", file][..], &PROMPT[2..]].concat();
     refuse(&adapter("model.safetensors"), &["model.safetensors", "is not an IP-Adapter but a model"]);
     refuse(&adapter("encoder.safetensors"), &["is not an IP-Adapter but an image encoder"]);
-    refuse(&adapter("sdxl.safetensors"), &["sdxl.safetensors", "is an IP-Adapter for", "give one for Stable Diffusion 1.x"]);
+    refuse(
+        &adapter("sdxl.safetensors"),
+        &["sdxl.safetensors", "is an IP-Adapter for", "give one for Stable Diffusion 1.x"],
+    );
     let encoder = [&PROMPT[..4], &["--image-encoder", "adapter.safetensors"]].concat();
     refuse(&encoder, &["is not a CLIP vision encoder but an IP-Adapter", "CLIP-ViT-H-14"]);
     refuse(&[PROMPT, &["--ip-adapter-strength", "11"]].concat(), &["ip adapter strength"]);
@@ -128,13 +157,24 @@ fn what_cannot_be_an_image_prompt_is_refused() {
 #[test]
 fn an_adapter_where_it_does_not_belong_is_told_what_it_is() {
     let room = room();
-    let control_lora: &[(&str, &[usize])] =
-        &[("lora_controlnet", &[0]), ("input_blocks.1.0.in_layers.2.up", &[32, 4]), ("input_hint_block.0.weight", &[16, 3, 3, 3])];
+    let control_lora: &[(&str, &[usize])] = &[
+        ("lora_controlnet", &[0]),
+        ("input_blocks.1.0.in_layers.2.up", &[32, 4]),
+        ("input_hint_block.0.weight", &[16, 3, 3, 3]),
+    ];
     tensors(&room, "control-lora.safetensors", control_lora);
-    tensors(&room, "lllite.safetensors", &[("lllite_unet_input_blocks_4_1_attn1_to_q.down.0.weight", &[4, 32])]);
+    tensors(
+        &room,
+        "lllite.safetensors",
+        &[("lllite_unet_input_blocks_4_1_attn1_to_q.down.0.weight", &[4, 32])],
+    );
     tensors(&room, "t2i.safetensors", &[("adapter.body.0.resnets.0.block1.weight", &[32, 32, 3, 3])]);
     tensors(&room, "flux.safetensors", &[("double_blocks.0.img_mod.lin.weight", &[32, 32])]);
-    tensors(&room, "sd3.safetensors", &[("model.diffusion_model.joint_blocks.0.x_block.mlp.fc1.bias", &[32])]);
+    tensors(
+        &room,
+        "sd3.safetensors",
+        &[("model.diffusion_model.joint_blocks.0.x_block.mlp.fc1.bias", &[32])],
+    );
     let control = |file| ["--control-net", file, "--control-image", "red.png"];
     for (file, what) in [
         ("control-lora.safetensors", "Control-LoRA"),
@@ -147,6 +187,8 @@ fn an_adapter_where_it_does_not_belong_is_told_what_it_is() {
     ] {
         room.refuses(&["txt2img", "a bridge", "-s", "1", "-m", file], &[file, what]);
         room.refuses(&[DRAW, &["--lora", file]].concat(), &[file, what]);
+        // A T2I-Adapter does steer; this one has gaps.
+        let what = if what == "T2I-Adapter" { file } else { what };
         room.refuses(&[DRAW, &control(file)].concat(), &[file, what]);
     }
     let shown = room.succeeds(&["inspect", "control-lora.safetensors"]);
@@ -158,18 +200,75 @@ fn a_union_of_control_nets_needs_to_know_the_kind() {
     let room = room();
     room.file("xl.safetensors", &synthetic("sdxl"));
     room.file("union.safetensors", &synthetic("controlnet-union-sdxl"));
-    let base = ["txt2img", "a bridge", "-m", "xl.safetensors", "--steps", "2", "-s", "7", "-W", "64", "-H", "64"];
+    let base =
+        ["txt2img", "a bridge", "-m", "xl.safetensors", "--steps", "2", "-s", "7", "-W", "64", "-H", "64"];
     let net = ["--control-net", "union.safetensors", "--control-image", "red.png"];
     let draw = |flags: &[&str]| {
         room.succeeds(&[&base[..], &net, flags, &["-o", "out.png"]].concat());
         read_png(&room.path("out.png"))
     };
-    room.refuses(&[&base[..], &net].concat(), &["control type", "openpose, depth, softedge, canny", "repaint"]);
-    room.refuses(&[&base[..], &net, &["--control-type", "scent"]].concat(), &["control type", "give one of openpose"]);
+    room.refuses(
+        &[&base[..], &net].concat(),
+        &["control type", "openpose, depth, softedge, canny", "repaint"],
+    );
+    room.refuses(
+        &[&base[..], &net, &["--control-type", "scent"]].concat(),
+        &["control type", "give one of openpose"],
+    );
     let (depth, texts) = draw(&["--control-type", "depth"]);
     assert!(texts[0].1.contains("type: depth"), "{}", texts[0].1);
     assert_ne!(depth, draw(&["--control-type", "tile"]).0);
     // Edges that are made of the image are of that kind.
     let edges = draw(&["--control-preprocess", "canny"]).0;
     assert_eq!(edges, draw(&["--control-preprocess", "canny", "--control-type", "lineart"]).0);
+}
+
+#[test]
+fn a_t2i_adapter_steers_as_a_control_net_does() {
+    let room = room();
+    room.file("xl.safetensors", &synthetic("sdxl"));
+    room.file("full.safetensors", &synthetic("t2i-full-adapter-sd15"));
+    room.file("light.safetensors", &synthetic("t2i-light-adapter-sd15"));
+    room.file("for-xl.safetensors", &synthetic("t2i-full-adapter-xl-sdxl"));
+    let plain = draw(&room, &[]);
+    let net = |file: &'static str| ["--control-net", file, "--control-image", "red.png"];
+    let full = draw(&room, &net("full.safetensors"));
+    assert_ne!(plain, full);
+    assert_ne!(full, draw(&room, &net("light.safetensors")));
+    assert_ne!(full, draw(&room, &[&net("full.safetensors")[..], &["--control-strength", "0.5"]].concat()));
+    assert_eq!(plain, draw(&room, &[&net("full.safetensors")[..], &["--control-strength", "0"]].concat()));
+    // With the coarse levels of an earlier step, the finest feature still acts.
+    assert_ne!(
+        draw(&room, &["--cache", "3"]),
+        draw(&room, &[&net("full.safetensors")[..], &["--cache", "3"]].concat())
+    );
+    room.refuses(
+        &[DRAW, &net("for-xl.safetensors")].concat(),
+        &[
+            "for-xl.safetensors",
+            "is a T2I-Adapter for Stable Diffusion XL",
+            "give one for Stable Diffusion 1.x",
+        ],
+    );
+    // Sides that are not whole squares of 16 pixels.
+    let xl = [
+        "txt2img",
+        "a bridge",
+        "-m",
+        "xl.safetensors",
+        "--steps",
+        "2",
+        "-s",
+        "7",
+        "-W",
+        "72",
+        "-H",
+        "64",
+        "-o",
+        "xl.png",
+    ];
+    room.succeeds(&xl);
+    let plain = read_png(&room.path("xl.png")).0;
+    room.succeeds(&[&xl[..], &net("for-xl.safetensors")].concat());
+    assert_ne!(plain, read_png(&room.path("xl.png")).0);
 }

@@ -63,6 +63,8 @@ pub enum LoadedNetwork {
     Vae,
     /// A ControlNet.
     ControlNet,
+    /// A T2I-Adapter.
+    T2iAdapter,
     /// An IP-Adapter.
     IpAdapter,
     /// A CLIP vision encoder.
@@ -93,6 +95,7 @@ impl LoadedNetwork {
             LoadedNetwork::UNet => "UNet",
             LoadedNetwork::Vae => "VAE",
             LoadedNetwork::ControlNet => "ControlNet",
+            LoadedNetwork::T2iAdapter => "T2I-Adapter",
             LoadedNetwork::IpAdapter => "IP-Adapter",
             LoadedNetwork::ImageEncoder => "image encoder",
             LoadedNetwork::Upscaler => "upscaler",

@@ -1,6 +1,6 @@
 //! The sizes of a ControlNet, read from the shapes of its tensors.
 
-use super::union::{ControlType, HEADS};
+use super::union::UnionConfig;
 use crate::Error;
 use crate::unet::{Heads, UNetConfig};
 use latent_loader::Weights;
@@ -14,36 +14,6 @@ pub struct ControlNetConfig {
     pub hint_channels: Vec<usize>,
     /// What a network for several kinds of images has besides (ControlNet-Union).
     pub union: Option<UnionConfig>,
-}
-
-/// Sizes of the layers that only a ControlNet-Union has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnionConfig {
-    /// Number of kinds: 6, and 8 of ProMax.
-    pub types: usize,
-    /// Channels of the attention between image and latents.
-    pub width: usize,
-    /// Layers of it.
-    pub layers: usize,
-}
-
-impl UnionConfig {
-    fn from_weights(weights: &Weights, first: usize) -> Result<Option<UnionConfig>, Error> {
-        if !weights.contains("task_embedding") {
-            return Ok(None);
-        }
-        let is_layer = |i: &usize| weights.contains(&format!("transformer_layes.{i}.mlp.fc1.weight"));
-        let (types, width) = (weights.dim("task_embedding", 0)?, weights.dim("task_embedding", 1)?);
-        let layers = (0..).take_while(is_layer).count();
-        // The attention joins the first level's channels.
-        if types == 0 || types > ControlType::ALL.len() || width != first || !width.is_multiple_of(HEADS) {
-            return Err(Error::Unsupported {
-                file: weights.label().to_owned(),
-                reason: format!("a ControlNet-Union of {types} kinds and width {width} cannot be built"),
-            });
-        }
-        Ok(Some(UnionConfig { types, width, layers }))
-    }
 }
 
 impl ControlNetConfig {

@@ -11,13 +11,15 @@ mod canny;
 mod config;
 mod file;
 mod hint;
+mod t2i;
 mod union;
 
 pub use crate::unet::ControlNetResiduals;
 pub use canny::{Canny, canny};
-pub use config::{ControlNetConfig, UnionConfig};
-pub use file::ControlFile;
-pub use union::ControlType;
+pub use config::ControlNetConfig;
+pub use file::{ControlFile, ControlKind};
+pub use t2i::{T2iAdapter, T2iAdapterConfig};
+pub use union::{ControlType, UnionConfig};
 
 use crate::blocks::BlockCount;
 use crate::unet::{Condition, UNetEncoder, skip_channels};
@@ -65,7 +67,11 @@ impl ControlNet {
                 .map(zero_conv)
                 .collect::<Result<_, _>>()?,
             controlnet_mid_block: params.linear("controlnet_mid_block", last, last)?,
-            union: config.union.as_ref().map(|union| UnionLayers::load(params, union, channels[0])).transpose()?,
+            union: config
+                .union
+                .as_ref()
+                .map(|union| UnionLayers::load(params, union, channels[0]))
+                .transpose()?,
         })
     }
 
@@ -94,16 +100,14 @@ impl ControlNet {
         }
     }
 
-    /// The embedded control image as a network for several kinds sees it beside these latents; that of a network for one kind
-    /// stays.
+    /// The embedded control image as a network for several kinds sees it; that of a network for one kind stays.
     ///
     /// # Errors
     /// Shapes that do not fit the model.
-    pub fn typed_hint(&self, x: &Tensor, hint: &Tensor, kind: Option<ControlType>) -> Result<Tensor, Error> {
-        let (Some(union), Some(kind)) = (&self.union, kind) else { return Ok(hint.clone()) };
-        let latents = self.encoder.first(&x.to(self.device())?)?;
-        let shift = union.shift(&latents, hint, kind)?;
-        Ok(ops::add_per_channel(hint.clone(), &shift.to(self.device())?)?)
+    pub fn typed_hint(&self, hint: Tensor, kind: Option<ControlType>) -> Result<Tensor, Error> {
+        let (Some(union), Some(kind)) = (&self.union, kind) else { return Ok(hint) };
+        let shift = union.shift(&hint, kind)?.to(self.device())?;
+        Ok(ops::add_per_channel(hint, &shift)?)
     }
 
     /// Embeds the control image: `[batch, height, width, 3]` of 0..1 to `[batch, height / 8, width / 8, channels]` of
@@ -148,7 +152,7 @@ impl ControlNet {
         let x = x.to(self.device())?;
         let time = self.encoder.time(timesteps, condition)?;
         let (skips, mid) =
-            self.encoder.forward(&x, Some(hint.clone()), &time, &mut condition.text(), count)?;
+            self.encoder.forward(&x, (Some(hint.clone()), &[]), &time, &mut condition.text(), count)?;
         let residual = |hidden: &Tensor, zero_conv: &Linear| -> Result<Tensor, Error> {
             Ok(ops::scale(ops::linear(hidden, zero_conv)?, strength)?)
         };

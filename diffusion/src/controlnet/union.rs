@@ -1,16 +1,16 @@
 //! One ControlNet for several kinds of control images (ControlNet-Union and ProMax of xinsir; `ControlNetUnionModel`).
 //!
-//! The network is told the kind in two places: beside the time step, and by a vector of its own for each kind, which two
-//! layers of attention join with the means of the embedded image and of the latents. What comes out is added to every pixel.
+//! The network is told the kind in two places: beside the time step, and by a vector of its own for each kind, which a
+//! transformer layer joins with the mean of the embedded image. What comes out is added to every pixel.
 
-use super::config::UnionConfig;
 use crate::text::{EncoderLayer, LayerSizes, TextActivation};
 use crate::unet::{Condition, TimestepEmbedding, timestep_embedding};
 use crate::{Error, params::Params};
+use latent_loader::Weights;
 use latent_tensor::{Device, Linear, Tensor, ops};
 
-/// Heads of the attention between image and latents (`num_trans_head`).
-pub(super) const HEADS: usize = 8;
+/// Heads of its attention (`num_trans_head`).
+const HEADS: usize = 8;
 /// Width of the sinusoids that say whether a kind is used (`addition_time_embed_dim`).
 const TYPE_WIDTH: usize = 256;
 
@@ -83,7 +83,37 @@ impl ControlType {
     }
 }
 
-/// The layers that only a union has. They see two vectors an image and run on the CPU.
+/// Sizes of the layers that only a ControlNet-Union has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnionConfig {
+    /// Number of kinds: 6, and 8 of ProMax.
+    pub types: usize,
+    /// Channels of the attention between image and latents.
+    pub width: usize,
+    /// Layers of it.
+    pub layers: usize,
+}
+
+impl UnionConfig {
+    pub(super) fn from_weights(weights: &Weights, first: usize) -> Result<Option<UnionConfig>, Error> {
+        if !weights.contains("task_embedding") {
+            return Ok(None);
+        }
+        let is_layer = |i: &usize| weights.contains(&format!("transformer_layes.{i}.mlp.fc1.weight"));
+        let (types, width) = (weights.dim("task_embedding", 0)?, weights.dim("task_embedding", 1)?);
+        let layers = (0..).take_while(is_layer).count();
+        // The attention joins the first level's channels.
+        if types == 0 || types > ControlType::ALL.len() || width != first || !width.is_multiple_of(HEADS) {
+            return Err(Error::Unsupported {
+                file: weights.label().to_owned(),
+                reason: format!("a ControlNet-Union of {types} kinds and width {width} cannot be built"),
+            });
+        }
+        Ok(Some(UnionConfig { types, width, layers }))
+    }
+}
+
+/// The layers that only a union has. They see one vector an image and run on the CPU.
 pub(super) struct UnionLayers {
     /// One vector for each kind.
     task_embedding: Vec<f32>,
@@ -140,29 +170,24 @@ impl UnionLayers {
         condition.add_to_time(&embedding.to(device)?)
     }
 
-    /// What is added to each pixel of the embedded image, `[batch, channels]`, in main memory. `latents` are the latents
-    /// after the network's first convolution, `hint` is the embedded image.
-    pub(super) fn shift(&self, latents: &Tensor, hint: &Tensor, kind: ControlType) -> Result<Tensor, Error> {
+    /// What is added to each pixel of the embedded image `hint`, `[batch, channels]`, in main memory.
+    ///
+    /// In diffusers and in the authors' program the attention joins this vector with the mean of the latents, but runs along the
+    /// batch. So where an image is alone, or with a copy of itself under guidance, each vector sees itself only, and neither the
+    /// latents nor the step count.
+    pub(super) fn shift(&self, hint: &Tensor, kind: ControlType) -> Result<Tensor, Error> {
         let width = self.config.width;
-        let (latents, mut hint) = (means(&latents.to(&Device::Cpu)?)?, means(&hint.to(&Device::Cpu)?)?);
+        let mut seen = means(&hint.to(&Device::Cpu)?)?;
         let task = &self.task_embedding[kind.index() * width..][..width];
-        for image in hint.chunks_exact_mut(width) {
+        for image in seen.chunks_exact_mut(width) {
             image.iter_mut().zip(task).for_each(|(x, task)| *x += task);
         }
-        let batch = hint.len() / width;
-        let both: Vec<f32> = hint
-            .chunks_exact(width)
-            .zip(latents.chunks_exact(width))
-            .flat_map(|(hint, latents)| hint.iter().chain(latents))
-            .copied()
-            .collect();
-        let mut x = Tensor::from_f32(&[batch, 2, width], &both)?;
+        let batch = seen.len() / width;
+        let mut x = Tensor::from_f32(&[batch, 1, width], &seen)?;
         for layer in &self.transformer_layes {
             x = layer.forward(x)?;
         }
-        let of_hint: Vec<f32> =
-            x.f32s()?.chunks_exact(2 * width).flat_map(|both| &both[..width]).copied().collect();
-        Ok(ops::linear(&Tensor::from_f32(&[batch, width], &of_hint)?, &self.spatial_ch_projs)?)
+        Ok(ops::linear(&x.reshape(&[batch, width])?, &self.spatial_ch_projs)?)
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Component {
     UNet,
     /// A ControlNet.
     ControlNet,
+    /// A T2I-Adapter.
+    T2iAdapter,
     /// An IP-Adapter.
     IpAdapter,
     /// A CLIP vision encoder.
@@ -54,6 +56,7 @@ impl Component {
             Component::OpenClipBigG => "text encoder (OpenCLIP bigG)",
             Component::UNet => "UNet",
             Component::ControlNet => "ControlNet",
+            Component::T2iAdapter => "T2I-Adapter",
             Component::IpAdapter => "IP-Adapter",
             Component::ImageEncoder => "image encoder",
             Component::Vae => "VAE",

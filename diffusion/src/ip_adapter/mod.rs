@@ -15,7 +15,6 @@ pub use config::{ImageProjectionConfig, IpAdapterConfig};
 pub use file::IpAdapterFile;
 
 use crate::image_encoder::EncodedImage;
-use crate::unet::KeysValues;
 use crate::{Error, params::Params};
 use latent_tensor::{Device, Linear, Tensor, ops};
 use projection::ImageProjection;
@@ -44,7 +43,10 @@ impl IpAdapter {
         let context = config.cross_attention_dim;
         let layer = |(number, width): &(usize, usize)| {
             let layer = params.scope("ip_adapter").scope(number);
-            Ok([layer.linear("to_k_ip", *width, context)?, layer.linear("to_v_ip", *width, context)?])
+            Ok([
+                layer.linear_without_bias("to_k_ip", *width, context)?,
+                layer.linear_without_bias("to_v_ip", *width, context)?,
+            ])
         };
         // What is done once for an image is done in main memory.
         let image_proj = params.exact().on(&Device::Cpu).scope("image_proj");
@@ -63,13 +65,14 @@ impl IpAdapter {
         self.image_proj.forward(image)
     }
 
-    /// Keys and values of tokens for each cross-attention, in the order of the file.
-    pub(crate) fn keys_values(&self, tokens: &Tensor) -> Result<Vec<KeysValues>, Error> {
+    /// Keys and values of tokens for each cross-attention, in the order of the file
+    /// ([`UNet::add_image_prompt`](crate::unet::UNet::add_image_prompt)).
+    ///
+    /// # Errors
+    /// Tokens of another width.
+    pub fn keys_values(&self, tokens: &Tensor) -> Result<Vec<[Tensor; 2]>, Error> {
         let tokens = tokens.to(&self.device)?;
-        let layer = |[to_k, to_v]: &[Linear; 2]| {
-            let [keys, values] = ops::linear_many(&tokens, [to_k, to_v])?;
-            Ok(KeysValues::new(keys, values))
-        };
+        let layer = |[to_k, to_v]: &[Linear; 2]| Ok(ops::linear_many(&tokens, [to_k, to_v])?);
         self.layers.iter().map(layer).collect()
     }
 }

@@ -69,12 +69,12 @@ impl ResamplerLayer {
         Ok(ResamplerLayer {
             norm1: perceiver.layer_norm("norm1", inner)?,
             norm2: perceiver.layer_norm("norm2", inner)?,
-            to_q: perceiver.linear("to_q", attention, inner)?,
-            to_kv: perceiver.linear("to_kv", 2 * attention, inner)?,
-            to_out: perceiver.linear("to_out", inner, attention)?,
+            to_q: perceiver.linear_without_bias("to_q", attention, inner)?,
+            to_kv: perceiver.linear_without_bias("to_kv", 2 * attention, inner)?,
+            to_out: perceiver.linear_without_bias("to_out", inner, attention)?,
             ff_norm: ff.layer_norm("0", inner)?,
-            ff_in: ff.linear("1", mlp, inner)?,
-            ff_out: ff.linear("3", inner, mlp)?,
+            ff_in: ff.linear_without_bias("1", mlp, inner)?,
+            ff_out: ff.linear_without_bias("3", inner, mlp)?,
         })
     }
 

@@ -96,13 +96,20 @@ pub struct BatchInputs<'a> {
     pub token_merging: f64,
 }
 
-/// A ControlNet, the image that it sees, and when it acts.
+/// What sees a control image.
+#[derive(Clone)]
+pub(crate) enum PreparedNetwork {
+    /// A ControlNet, and its embedded image `[1, height, width, channels]` in main memory.
+    ControlNet(Arc<ControlNet>, Tensor),
+    /// What a T2I-Adapter made of its image, in main memory.
+    T2iAdapter(Vec<Tensor>),
+}
+
+/// A ControlNet or T2I-Adapter, the image that it sees, and when it acts.
 #[derive(Clone)]
 pub struct PreparedControl {
-    /// The network.
-    pub(crate) net: Arc<ControlNet>,
-    /// Its embedded image `[1, height, width, channels]`, in main memory.
-    pub(crate) hint: Tensor,
+    /// The network, with its image.
+    pub(crate) network: PreparedNetwork,
     /// What the image is, for a network that sees several kinds.
     pub(crate) control_type: Option<ControlType>,
     /// How strongly it acts.
@@ -163,7 +170,6 @@ pub(crate) fn acts(strength: f64, [start, end]: [f64; 2], at: StepPosition) -> b
 impl fmt::Debug for PreparedControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreparedControl")
-            .field("hint", &self.hint.shape())
             .field("strength", &self.strength)
             .field("span", &self.span)
             .finish_non_exhaustive()

@@ -185,6 +185,17 @@ impl<'a> Params<'a> {
         self.placed(Linear::new(weight(raw), [outputs, inputs], layer.bias(outputs)?)?)
     }
 
+    /// A linear layer, which has no bias.
+    pub(crate) fn linear_without_bias(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear, Error> {
+        let raw = self.scope(name).read("weight", &[outputs, inputs])?;
+        self.placed(Linear::new(weight(raw), [outputs, inputs], None)?)
+    }
+
     /// Three linear layers that `name_weight` and `name_bias` contain one after the other, as in
     /// `torch.nn.MultiheadAttention`: queries, keys and values.
     pub fn fused(&self, name: &str, outputs: usize, inputs: usize) -> Result<[Linear; 3], Error> {

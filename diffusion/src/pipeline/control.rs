@@ -1,16 +1,16 @@
 //! ControlNets of a pipeline.
 
 use super::{Pipeline, Settings};
-use crate::controlnet::{ControlFile, ControlNet, ControlType};
+use crate::controlnet::{ControlFile, ControlKind, ControlNet, ControlNetConfig, ControlType, T2iAdapter};
 use crate::families::Model;
 use crate::image::Image;
 use crate::latents::{LatentShape, Latents};
-use crate::network::{PreparedControl, StepPosition, acts};
+use crate::network::{PreparedControl, PreparedNetwork, StepPosition, acts};
 use crate::params::Params;
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::stage::LoadedNetwork;
 use crate::{Error, Listener, loading};
-use latent_tensor::{Device, Tensor};
+use latent_tensor::{Device, Precision, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -143,10 +143,22 @@ impl Pipeline {
                 control.hint(drawn, factor)?
             };
             if control.acts_in_any(steps) {
-                let net = self.control_net(&control.net, listener)?;
-                let (hint, span) = (net.embed(&hint)?.to(&Device::Cpu)?, [control.start, control.end]);
-                let Control { control_type, strength, .. } = control;
-                prepared.push(PreparedControl { net, hint, control_type, strength, span });
+                let network = match control.net.kind() {
+                    ControlKind::ControlNet(config) => {
+                        let net = self.control_net(&control.net, config, listener)?;
+                        let hint = net.embed(&hint)?.to(&Device::Cpu)?;
+                        PreparedNetwork::ControlNet(net, hint)
+                    }
+                    ControlKind::T2iAdapter(config) => {
+                        let load = |params: &Params<'_>| T2iAdapter::load(params, config);
+                        let from = (LoadedNetwork::T2iAdapter, control.net.weights().clone());
+                        let cpu = (&Device::Cpu, Precision::F32);
+                        let adapter = loading::load(from.0, from.1, cpu, None, load, listener)?;
+                        PreparedNetwork::T2iAdapter(adapter.forward(&hint)?)
+                    }
+                };
+                let Control { control_type, strength, start, end, .. } = control;
+                prepared.push(PreparedControl { network, control_type, strength, span: [start, end] });
             }
         }
         Ok(prepared)
@@ -155,12 +167,13 @@ impl Pipeline {
     fn control_net(
         &mut self,
         file: &Arc<ControlFile>,
+        config: &ControlNetConfig,
         listener: &mut Listener<'_>,
     ) -> Result<Arc<ControlNet>, Error> {
         if let Some((_, net)) = self.control_nets.iter().find(|(from, _)| Arc::ptr_eq(from, file)) {
             return Ok(net.clone());
         }
-        let load = |params: &Params<'_>| ControlNet::load(params, file.config());
+        let load = |params: &Params<'_>| ControlNet::load(params, config);
         let (part, weights) = (LoadedNetwork::ControlNet, file.weights().clone());
         let net =
             Arc::new(loading::load(part, weights, (&self.device, self.precision), None, load, listener)?);

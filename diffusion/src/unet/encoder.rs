@@ -197,31 +197,27 @@ impl UNetEncoder {
         1 + self.down_blocks[0].layers()
     }
 
-    /// The hidden states after the first convolution.
-    pub(crate) fn first(&self, x: &Tensor) -> Result<Tensor, Error> {
-        Ok(ops::conv2d(x, &self.conv_in)?)
-    }
-
     /// The skip connections of the finest level.
     pub(super) fn forward_finest(
         &self,
         x: &Tensor,
+        feature: Option<&Tensor>,
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
         count.add()?;
-        skips.extend(self.down_blocks[0].forward_layers(skips[0].clone(), time, text, count)?);
+        skips.extend(self.down_blocks[0].forward_layers((skips[0].clone(), feature), time, text, count)?);
         Ok(skips)
     }
 
     /// The skip connections of all down blocks, finest first, and the output of the mid block. `hint` is added to the first
-    /// skip connection.
+    /// skip connection, a feature of T2I-Adapters to each level, and one more to the mid block.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        hint: Option<Tensor>,
+        (hint, features): (Option<Tensor>, &[Tensor]),
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
@@ -230,10 +226,14 @@ impl UNetEncoder {
         // The last one is the input of the next block.
         let mut skips = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
         count.add_hidden(&skips[0])?;
-        for block in &self.down_blocks {
-            skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text, count)?);
+        for (level, block) in self.down_blocks.iter().enumerate() {
+            let x = (skips[skips.len() - 1].clone(), features.get(level));
+            skips.extend(block.forward(x, time, text, count)?);
         }
-        let mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        let mut mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        if let Some(feature) = features.get(self.down_blocks.len()) {
+            mid = ops::add(mid, feature)?;
+        }
         count.add_hidden(&mid)?;
         Ok((skips, mid))
     }

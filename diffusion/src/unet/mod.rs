@@ -15,16 +15,15 @@ pub(crate) use embedding::TimestepEmbedding;
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
-pub use residuals::ControlNetResiduals;
-pub(crate) use transformer::KeysValues;
+pub use residuals::{ControlNetResiduals, UNetAdditions};
 
 use crate::blocks::BlockCount;
-use crate::ip_adapter::IpAdapter;
 use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
 use encoder::ImagePromptKeys;
-use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};
+use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Prologue, Tensor, ops};
 use std::fmt;
+use transformer::KeysValues;
 
 /// Epsilon of the UNet's group norms.
 const EPS: f32 = 1e-5;
@@ -67,6 +66,12 @@ impl UNet {
         })
     }
 
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.encoder.device()
+    }
+
     /// Computes once what conditions every prediction: from the hidden states of the text,
     /// `[batch, tokens, cross_attention_dim]`, the keys and values of each cross-attention; from the added vector,
     /// `[batch, added_dim]`, of models that take one ([`added_vector`]), its embedding.
@@ -82,19 +87,18 @@ impl UNet {
         Ok(condition)
     }
 
-    /// Adds an image prompt to a condition: the tokens that an IP-Adapter made of an image,
-    /// `[batch, tokens, cross_attention_dim]`, to which each cross-attention attends beside the text.
+    /// Adds an image prompt to a condition: keys and values, each `[batch, tokens, channels]`, to which the cross-attentions
+    /// attend beside the text. They are in the order of an IP-Adapter: down blocks, up blocks, mid block.
     ///
     /// # Errors
     /// An adapter of another model.
     pub fn add_image_prompt(
         &self,
         condition: &mut Condition,
-        adapter: &IpAdapter,
-        tokens: &Tensor,
+        keys_values: Vec<[Tensor; 2]>,
         strength: f32,
     ) -> Result<(), Error> {
-        let mut keys_values = adapter.keys_values(tokens)?;
+        let mut keys_values: Vec<KeysValues> = keys_values.into_iter().map(KeysValues::new).collect();
         let mid = self.encoder.mid_text_keys();
         let after_down = mid + self.up_blocks.iter().map(CrossAttnUpBlock::text_keys).sum::<usize>();
         let (count, all) = (keys_values.len(), condition.text.len());
@@ -144,7 +148,8 @@ impl UNet {
     ) -> Result<Vec<Tensor>, Error> {
         let mut states = Vec::with_capacity(self.blocks() + 1);
         let count = &mut BlockCount::keeping(&mut states);
-        let prediction = self.forward_counted(x, timesteps, condition, (None, DeepCache::Off), count)?;
+        let prediction =
+            self.forward_counted(x, timesteps, condition, (UNetAdditions::default(), DeepCache::Off), count)?;
         states.push(prediction);
         Ok(states)
     }
@@ -164,7 +169,23 @@ impl UNet {
         cache: DeepCache<'_>,
     ) -> Result<Tensor, Error> {
         let count = &mut BlockCount::unwatched();
-        self.forward_counted(x, timesteps, condition, (residuals, cache), count)
+        let additions = UNetAdditions { residuals, features: Vec::new() };
+        self.forward_counted(x, timesteps, condition, (additions, cache), count)
+    }
+
+    /// As [`UNet::forward`], with all that other networks add.
+    ///
+    /// # Errors
+    /// As [`UNet::forward_with`].
+    pub fn forward_added(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        condition: &Condition,
+        additions: UNetAdditions,
+    ) -> Result<Tensor, Error> {
+        let count = &mut BlockCount::unwatched();
+        self.forward_counted(x, timesteps, condition, (additions, DeepCache::Off), count)
     }
 
     /// Number of blocks as [`BlockCount`] counts them: 25 of Stable Diffusion 1.x, as its authors number them.
@@ -178,7 +199,7 @@ impl UNet {
         x: &Tensor,
         timesteps: &[f32],
         condition: &Condition,
-        (residuals, cache): (Option<ControlNetResiduals>, DeepCache<'_>),
+        (UNetAdditions { residuals, features }, cache): (UNetAdditions, DeepCache<'_>),
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let x = x.to(self.encoder.device())?;
@@ -189,7 +210,7 @@ impl UNet {
             DeepCache::Off => None,
         };
         let mut text = condition.text();
-        let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text, count)?;
+        let (mut skips, mut x) = self.encoder.forward(&x, (None, &features), &time, &mut text, count)?;
         let finest_residuals = residuals.as_ref().filter(|_| keep.is_some()).map(|all| self.finest_of(all));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
@@ -199,8 +220,11 @@ impl UNet {
             x = block.forward(x, &time, &mut text, &mut skips, count)?;
         }
         if let Some(keep) = keep {
-            *keep =
-                Some(DeepFeatures { features: x.clone(), residuals: finest_residuals.unwrap_or_default() });
+            *keep = Some(DeepFeatures {
+                features: x.clone(),
+                residuals: finest_residuals.unwrap_or_default(),
+                adapter: features.into_iter().next(),
+            });
         }
         x = finest.forward(x, &time, &mut text, &mut skips, count)?;
         self.out(&x)

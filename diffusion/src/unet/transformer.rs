@@ -14,7 +14,7 @@ pub(crate) struct KeysValues {
 
 impl KeysValues {
     /// Keys and values that other layers than the UNet's own made.
-    pub(crate) fn new(keys: Tensor, values: Tensor) -> KeysValues {
+    pub(super) fn new([keys, values]: [Tensor; 2]) -> KeysValues {
         KeysValues { keys, values }
     }
 }

@@ -223,10 +223,14 @@ def union():
             "use_linear_projection", "norm_num_groups", "transformer_layers_per_block", "addition_embed_type",
             "addition_time_embed_dim", "projection_class_embeddings_input_dim"]
     m = mg.build(ControlNetUnionModel, dict(in_channels=4, num_control_type=8, num_trans_channel=first, num_trans_head=8,
-                                            num_trans_layer=1, num_proj_channel=first, **{k: u[k] for k in keys}), sd)
+                                            num_trans_layer=1, num_proj_channel=first,
+                                            conditioning_embedding_out_channels=[16, 32, 96, 256],
+                                            **{k: u[k] for k in keys}), sd)
     for j, (number, kind, scale) in enumerate([(1, "depth", 1.0), (6, "tile", 0.7)]):
         d, kw = condition(family, j)
         d["hint"] = hint(SEED + 190 + j)
+        # Attention runs along the batch there: with the same latents for both, as under guidance, each sees itself.
+        d["x"] = d["x"][:1].repeat(2, 1, 1, 1)
         types = torch.zeros(2, 8)
         types[:, number] = 1
         down, mid = m(d["x"], d["t"], encoder_hidden_states=d["context"], controlnet_cond=[d["hint"].repeat(2, 1, 1, 1)],
