@@ -5,6 +5,7 @@
 
 mod common;
 
+mod adapters;
 mod addon_names;
 mod bad_input;
 mod bench;

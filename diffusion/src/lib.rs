@@ -33,6 +33,8 @@ mod error;
 mod event;
 pub mod families;
 mod image;
+pub mod image_encoder;
+pub mod ip_adapter;
 mod latents;
 mod loading;
 pub mod lora;
@@ -68,9 +70,9 @@ pub use latent_tensor as tensor;
 pub use latents::{LatentShape, Latents};
 pub use mask::Mask;
 pub use pipeline::{
-    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, MemoryEstimate,
-    OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Seamless, Settings, SettingsOverrides,
-    SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
+    AestheticScores, Conditioning, Control, Drawing, DrawnStep, Fill, Hires, HiresUpscaler, ImagePrompt,
+    MemoryEstimate, OwnedTask, Pipeline, PreparedTask, Request, RunImage, RunPlan, Seamless, Settings,
+    SettingsOverrides, SizeConditioning, StepConditioning, Task, UpscaleImage, VaeTiling,
 };
 pub use preview::LatentRgb;
 pub use setting::{Bounds, Setting, SettingProblem};

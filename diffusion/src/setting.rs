@@ -73,10 +73,16 @@ pub enum Setting {
     ControlNet,
     /// The image of a [`Control`](crate::Control).
     ControlImage,
+    /// [`Control::control_type`](crate::Control::control_type)
+    ControlType,
     /// [`Control::strength`](crate::Control::strength)
     ControlStrength,
     /// [`Control::start`](crate::Control::start) and [`Control::end`](crate::Control::end).
     ControlSpan,
+    /// [`ImagePrompt::strength`](crate::ImagePrompt::strength)
+    ImagePromptStrength,
+    /// [`ImagePrompt::start`](crate::ImagePrompt::start) and [`ImagePrompt::end`](crate::ImagePrompt::end).
+    ImagePromptSpan,
     /// Thresholds or blur of [`Canny`](crate::controlnet::Canny).
     Canny,
     /// Width and height of [`Hires`](crate::Hires).
@@ -141,8 +147,11 @@ impl Setting {
             Setting::Latents => "latents",
             Setting::ControlNet => "ControlNet",
             Setting::ControlImage => "control image",
+            Setting::ControlType => "control type",
             Setting::ControlStrength => "control strength",
             Setting::ControlSpan => "control start and end",
+            Setting::ImagePromptStrength => "ip adapter strength",
+            Setting::ImagePromptSpan => "ip adapter start and end",
             Setting::Canny => "canny",
             Setting::HiresSize => "hires size",
             Setting::HiresSteps => "hires steps",

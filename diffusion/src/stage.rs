@@ -63,6 +63,12 @@ pub enum LoadedNetwork {
     Vae,
     /// A ControlNet.
     ControlNet,
+    /// A T2I-Adapter.
+    T2iAdapter,
+    /// An IP-Adapter.
+    IpAdapter,
+    /// A CLIP vision encoder.
+    ImageEncoder,
     /// An upscaler.
     Upscaler,
 }
@@ -73,7 +79,9 @@ impl LoadedNetwork {
     #[must_use]
     pub fn precision(self, asked: Precision) -> Precision {
         match (self, asked) {
-            (LoadedNetwork::TextEncoder | LoadedNetwork::Upscaler, _) => Precision::F32,
+            (LoadedNetwork::TextEncoder | LoadedNetwork::ImageEncoder | LoadedNetwork::Upscaler, _) => {
+                Precision::F32
+            }
             (LoadedNetwork::Vae, Precision::Int8) => Precision::F32,
             (_, asked) => asked,
         }
@@ -87,6 +95,9 @@ impl LoadedNetwork {
             LoadedNetwork::UNet => "UNet",
             LoadedNetwork::Vae => "VAE",
             LoadedNetwork::ControlNet => "ControlNet",
+            LoadedNetwork::T2iAdapter => "T2I-Adapter",
+            LoadedNetwork::IpAdapter => "IP-Adapter",
+            LoadedNetwork::ImageEncoder => "image encoder",
             LoadedNetwork::Upscaler => "upscaler",
         }
     }

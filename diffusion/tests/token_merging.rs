@@ -143,8 +143,11 @@ fn odd_sides_are_merged_too() {
 
 #[test]
 fn a_control_net_merges_as_well() {
-    let control =
-        ControlNetConfig { unet: config([1, 1, 1]), hint_channels: vec![3, 16, 16, 32, 32, 96, 96, 256] };
+    let control = ControlNetConfig {
+        unet: config([1, 1, 1]),
+        hint_channels: vec![3, 16, 16, 32, 32, 96, 96, 256],
+        union: None,
+    };
     let net = ControlNet::load(&Params::synthetic(1, &|_| ()), &control).unwrap();
     let hint = net.embed(&Tensor::zeros(&[1, 64, 64, 3]).unwrap()).unwrap();
     let mut condition = net.condition(&normal(&[1, 77, 32], 2), None).unwrap();

@@ -1,11 +1,10 @@
 //! ControlNets of a job.
 
-use super::field::OptionField;
 use super::source::ImageSource;
 use super::text::OptionText;
 use crate::AppError;
+use latent_diffusion::controlnet::ControlType;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 /// Maximum number of ControlNets.
@@ -20,6 +19,8 @@ pub struct ControlOptions {
     pub net: PathBuf,
     /// The image that it sees, which is brought to the drawn size.
     pub image: ImageSource,
+    /// What the image is, for a network that sees several kinds (ControlNet-Union).
+    pub control_type: Option<ControlTypeName>,
     /// How strongly it acts; 1 when `None`.
     pub strength: Option<f64>,
     /// The fraction of the steps, 0 to 1, after which it begins; 0 when `None`.
@@ -32,6 +33,36 @@ pub struct ControlOptions {
     pub canny_low: Option<f64>,
     /// Contrast of a line that begins an edge, for [`ControlPreprocessor::Canny`]; 200 when `None`.
     pub canny_high: Option<f64>,
+}
+
+/// A kind of control images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ControlTypeName(pub ControlType);
+
+impl TryFrom<String> for ControlTypeName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ControlTypeName, String> {
+        ControlTypeName::from_text(&text)
+    }
+}
+
+impl From<ControlTypeName> for String {
+    fn from(name: ControlTypeName) -> String {
+        name.to_text()
+    }
+}
+
+impl OptionText for ControlTypeName {
+    fn from_text(text: &str) -> Result<ControlTypeName, String> {
+        let known = || ControlType::ALL.map(ControlType::id).join(", ");
+        ControlType::named(text).map(ControlTypeName).ok_or_else(|| format!("give one of {}", known()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.id().to_owned()
+    }
 }
 
 /// What is done with an image before a ControlNet sees it.
@@ -72,59 +103,5 @@ pub(super) fn check(all: &[ControlOptions]) -> Result<(), AppError> {
         }
         Some(_) => Err(AppError::BadInput("control image: give the image that the network sees".into())),
         None => Ok(()),
-    }
-}
-
-/// The networks of all ControlNets, as an option that takes a list.
-pub(super) struct ControlNets<'a>(pub(super) &'a mut Vec<ControlOptions>);
-
-impl OptionField for ControlNets<'_> {
-    fn texts(&self) -> Vec<String> {
-        self.0.iter().map(|one| one.net.to_text()).collect()
-    }
-
-    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
-        self.0.resize_with(texts.len(), ControlOptions::default);
-        for (one, text) in self.0.iter_mut().zip(texts) {
-            one.net = PathBuf::from_os(text)?;
-        }
-        Ok(())
-    }
-}
-
-/// A setting of all ControlNets, as an option: given once it is for all of them, else for one after the other.
-pub(super) struct EachControl<'a> {
-    pub(super) all: &'a mut Vec<ControlOptions>,
-    /// What holds for those of several that have no value of their own.
-    pub(super) default: &'static str,
-    pub(super) field: fn(&mut ControlOptions) -> &mut dyn OptionField,
-}
-
-impl OptionField for EachControl<'_> {
-    fn texts(&self) -> Vec<String> {
-        let own = |one: &ControlOptions| (self.field)(&mut one.clone()).texts().pop();
-        let texts: Vec<Option<String>> = self.all.iter().map(own).collect();
-        match texts.first() {
-            Some(first) if texts.iter().all(|text| text == first) => first.iter().cloned().collect(),
-            _ => texts.into_iter().map(|text| text.unwrap_or_else(|| self.default.to_owned())).collect(),
-        }
-    }
-
-    fn set(&mut self, texts: &[&OsStr]) -> Result<(), String> {
-        let count = self.all.len();
-        if texts.len() > 1 && texts.len() != count {
-            return Err(format!(
-                "{} are given for {count} ControlNets; give one for all, or one for each",
-                texts.len()
-            ));
-        }
-        if count == 0 {
-            return Err("there is no ControlNet".into());
-        }
-        for (i, one) in self.all.iter_mut().enumerate() {
-            let own = texts.get(i).or(texts.first());
-            (self.field)(one).set(own.map_or(&[], std::slice::from_ref))?;
-        }
-        Ok(())
     }
 }

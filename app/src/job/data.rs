@@ -1,6 +1,7 @@
 //! The fields of a job.
 
 use super::control::{self, ControlOptions};
+use super::image_prompt::{self, ImagePromptOptions};
 use super::task::JobTask;
 use super::text::{PixelOffset, PixelSize, SamplerChoice, as_text};
 use crate::AppError;
@@ -41,6 +42,8 @@ pub struct Job {
     pub sdxl: SdxlOptions,
     /// ControlNets, up to 8.
     pub control: Vec<ControlOptions>,
+    /// Images as prompts, up to 8.
+    pub image_prompts: Vec<ImagePromptOptions>,
     /// A tiny VAE (TAESD) that decodes in place of the model's, and decodes the previews.
     pub taesd: Option<PathBuf>,
     /// Previews of the first image of each batch; none when `None`.
@@ -288,7 +291,8 @@ impl Job {
             return refuse(format!("quality: {quality} is not in 1 to 100"));
         }
         self.task.check()?;
-        control::check(&self.control)
+        control::check(&self.control)?;
+        image_prompt::check(&self.image_prompts)
     }
 
     /// Refuses prompts that are too long, before anything is done with them.

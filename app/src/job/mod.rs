@@ -5,7 +5,9 @@
 
 mod control;
 mod data;
+mod each;
 mod field;
+mod image_prompt;
 mod options;
 mod source;
 mod task;
@@ -13,12 +15,13 @@ mod task;
 mod tests;
 mod text;
 
-pub use control::{ControlOptions, ControlPreprocessor};
+pub use control::{ControlOptions, ControlPreprocessor, ControlTypeName};
 pub use data::{
     BatchOptions, Job, MemoryOptions, ModelSelection, PreviewOptions, SamplingOptions, SdxlOptions,
     random_seed,
 };
 pub use field::JobOptionKind;
+pub use image_prompt::ImagePromptOptions;
 pub(crate) use options::LATENT_UPSCALERS;
 pub use options::built_in_upscalers;
 pub use options::{JobOption, OPTIONS, find_option};

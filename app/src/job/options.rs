@@ -1,8 +1,10 @@
 //! The settings of a job by the names that command lines, axes of grids and the metadata of images use.
 
-use super::control::{ControlNets, ControlOptions, EachControl};
+use super::control::ControlOptions;
 use super::data::Job;
+use super::each::{EachOf, FileOfEach};
 use super::field::{JobOptionKind, OptionField, OptionFieldBox, SeedField};
+use super::image_prompt::ImagePromptOptions;
 use super::task::{HiresOptions, JobTask, Txt2imgTask};
 use super::text::OptionText;
 use crate::AppError;
@@ -204,7 +206,27 @@ macro_rules! of_control {
     ($name:ident, $default:literal) => {
         |job: &mut Job| {
             let part: fn(&mut ControlOptions) -> &mut dyn OptionField = |one| &mut one.$name;
-            Some(Box::new(EachControl { all: &mut job.control, default: $default, field: part }))
+            Some(Box::new(EachOf {
+                all: &mut job.control,
+                part: "ControlNet",
+                default: $default,
+                field: part,
+            }))
+        }
+    };
+}
+
+/// A setting of each image prompt.
+macro_rules! of_image_prompt {
+    ($name:ident, $default:literal) => {
+        |job: &mut Job| {
+            let part: fn(&mut ImagePromptOptions) -> &mut dyn OptionField = |one| &mut one.$name;
+            Some(Box::new(EachOf {
+                all: &mut job.image_prompts,
+                part: "IP-Adapter",
+                default: $default,
+                field: part,
+            }))
         }
     };
 }
@@ -219,7 +241,8 @@ const fn unrecorded(name: &'static str, kind: JobOptionKind, field: FieldOf) -> 
 
 use JobOptionKind::{File, Files, List, Switch, Upscaler, Value, Values, WeightedFiles};
 
-/// Every option. The order is that in which metadata list files; `control-net` stands before what depends on it.
+/// Every option. The order is that in which metadata list files; `control-net` and
+/// `ip-adapter` stand before what depends on them.
 pub static OPTIONS: &[JobOption] = &[
     recorded("image", File, |job| job.task.image_mut().and_then(field)),
     recorded("strength", Value, |job| strength(job).and_then(field)),
@@ -286,14 +309,27 @@ pub static OPTIONS: &[JobOption] = &[
     recorded("target-size", Value, |job| field(&mut job.sdxl.target_size)),
     recorded("refiner", File, |job| field(&mut job.sdxl.refiner)),
     recorded("refiner-start", Value, |job| field(&mut job.sdxl.refiner_start)),
-    recorded("control-net", Files, |job| Some(Box::new(ControlNets(&mut job.control)))),
+    recorded("control-net", Files, |job| {
+        let file: fn(&mut ControlOptions) -> &mut PathBuf = |one| &mut one.net;
+        Some(Box::new(FileOfEach { all: &mut job.control, file }))
+    }),
     recorded("control-image", Files, of_control!(image, "")),
+    recorded("control-type", List, of_control!(control_type, "")),
     recorded("control-strength", List, of_control!(strength, "1")),
     recorded("control-start", List, of_control!(start, "0")),
     recorded("control-end", List, of_control!(end, "1")),
     recorded("control-preprocess", List, of_control!(preprocess, "none")),
     recorded("canny-low", Value, of_control!(canny_low, "100")),
     recorded("canny-high", Value, of_control!(canny_high, "200")),
+    recorded("ip-adapter", Files, |job| {
+        let file: fn(&mut ImagePromptOptions) -> &mut PathBuf = |one| &mut one.adapter;
+        Some(Box::new(FileOfEach { all: &mut job.image_prompts, file }))
+    }),
+    recorded("ip-adapter-image", Files, of_image_prompt!(image, "")),
+    recorded("image-encoder", Files, of_image_prompt!(encoder, "")),
+    recorded("ip-adapter-strength", List, of_image_prompt!(strength, "1")),
+    recorded("ip-adapter-start", List, of_image_prompt!(start, "0")),
+    recorded("ip-adapter-end", List, of_image_prompt!(end, "1")),
     recorded("taesd", File, |job| field(&mut job.taesd)),
     unrecorded("device", Value, |job| field(&mut job.device.device)),
     unrecorded("precision", Value, |job| field(&mut job.device.precision)),

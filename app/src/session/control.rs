@@ -5,7 +5,7 @@ use super::work::TaskWork;
 use crate::image_file::{self, Resize};
 use crate::job::{ControlOptions, ControlPreprocessor, Job};
 use crate::{AppError, model_file, models};
-use latent_diffusion::controlnet::{Canny, ControlFile, canny};
+use latent_diffusion::controlnet::{Canny, ControlFile, ControlType, canny};
 use latent_diffusion::{Control, Image, Pipeline, Settings};
 use latent_loader::{Access, Checkpoint};
 use serde_json::json;
@@ -49,6 +49,7 @@ pub(super) fn apply(
         };
         opened.push((&options.net, net.clone()));
         let control = Control {
+            control_type: kind_of(options),
             strength: options.strength.unwrap_or(1.0),
             start: options.start.unwrap_or(0.0),
             end: options.end.unwrap_or(1.0),
@@ -65,11 +66,20 @@ pub(super) fn apply(
         if options.preprocess == Some(ControlPreprocessor::Canny) {
             value["canny"] = json!(contrasts(options));
         }
+        if let Some(kind) = options.control_type {
+            value["type"] = json!(kind);
+        }
         recorded.push(RecordedSetting::new(label, key, value));
         controls.push(control);
     }
     pipeline.set_controls(controls)?;
     Ok(recorded)
+}
+
+/// What the image is: edges where they are made here.
+fn kind_of(options: &ControlOptions) -> Option<ControlType> {
+    let made = (options.preprocess == Some(ControlPreprocessor::Canny)).then_some(ControlType::Canny);
+    options.control_type.map(|name| name.0).or(made)
 }
 
 fn contrasts(options: &ControlOptions) -> [f64; 2] {

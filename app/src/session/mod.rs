@@ -4,6 +4,7 @@ mod control;
 mod cost;
 mod enlargement;
 mod event;
+mod image_prompt;
 mod monitor;
 mod opacity;
 mod open;

@@ -141,6 +141,7 @@ fn inline<'a>(job: &'a Job, option: &str, index: usize) -> Option<&'a ImageSourc
     match (option, &job.task) {
         ("image", task) => task.image(),
         ("mask", JobTask::Inpaint(task)) => task.mask.as_ref(),
+        ("ip-adapter-image", _) => job.image_prompts.get(index).map(|prompt| &prompt.image),
         ("control-image", _) => job.control.get(index).map(|ControlOptions { image, .. }| image),
         _ => None,
     }

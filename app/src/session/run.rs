@@ -4,6 +4,7 @@ use super::control;
 use super::cost::DrawingCost;
 use super::enlargement::Enlargement;
 use super::event::{CancelToken, JobEvent, JobImage, JobObserver};
+use super::image_prompt;
 use super::monitor::Monitor;
 use super::open::{OpenedModel, access};
 use super::preview::PreviewDecoder;
@@ -167,7 +168,7 @@ struct JobPlan {
 }
 
 impl JobPlan {
-    /// Reads the images of a job and checks all of it against the model, to which ControlNets are added.
+    /// Reads the images of a job and checks all of it against the model, to which ControlNets and image prompts are added.
     fn new(
         job: &Job,
         [seeds, variations]: [Vec<u64>; 2],
@@ -191,6 +192,7 @@ impl JobPlan {
         recorded.extend(second.iter().flat_map(SecondPass::recorded));
         recorded.extend(enlargement.iter().flat_map(|enlargement| enlargement.recorded(&work)));
         recorded.extend(control::apply(job, &work, &settings, access(job), &mut opened.pipeline)?);
+        recorded.extend(image_prompt::apply(job, access(job), &mut opened.pipeline)?);
         recorded.extend(opened.recorded());
         let options = RecordedOptions::of(job, &prompts, &opened.embeddings)?;
         let task = job.task.name();

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(next_help_heading = "ControlNet")]
 pub(crate) struct ControlArgs {
-    /// A network that steers the drawing by an image; may be repeated
+    /// A ControlNet or T2I-Adapter, which steers the drawing by an image; may be repeated
     #[arg(long, value_name = "FILE", requires = "control_image")]
     control_net: Vec<PathBuf>,
     /// The image that it sees, of any usual format; brought to the drawn size
     #[arg(long, value_name = "FILE", requires = "control_net")]
     control_image: Vec<PathBuf>,
+    /// What the image is, for a network that sees several kinds (union): openpose, depth, softedge, canny, normal, segment, tile
+    /// or repaint [default: canny where edges are made of it]
+    #[arg(long, value_name = "NAME", requires = "control_net")]
+    control_type: Vec<String>,
     /// How strongly it steers [default: 1]
     #[arg(long, value_name = "FACTOR", requires = "control_net", allow_negative_numbers = true)]
     control_strength: Vec<f64>,

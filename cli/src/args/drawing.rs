@@ -2,6 +2,7 @@
 
 use super::control::{ControlArgs, PreviewArgs};
 use super::device::DeviceArgs;
+use super::image_prompt::ImagePromptArgs;
 use super::parts::{PartArgs, PromptFileArgs};
 use super::sampler_numbers::SamplerNumbers;
 use super::sdxl::SdxlArgs;
@@ -25,6 +26,8 @@ pub(crate) struct DrawingArgs {
     sdxl: SdxlArgs,
     #[command(flatten)]
     control: ControlArgs,
+    #[command(flatten)]
+    image_prompt: ImagePromptArgs,
     #[command(flatten)]
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]

@@ -5,6 +5,7 @@ mod control;
 mod convert;
 mod device;
 mod drawing;
+mod image_prompt;
 mod images;
 mod job;
 mod metadata;

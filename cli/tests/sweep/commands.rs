@@ -27,12 +27,17 @@ const ODD_VALUES: [&str; 16] = [
 const LONG: &str =
     "99999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999";
 /// Flags that only stand beside others.
-const COMPANIONS: [(&str, &[&str]); 4] = [
+const COMPANIONS: [(&str, &[&str]); 6] = [
     ("control-image", &["--control-net=input.safetensors"]),
     ("control-", &["--control-net=input.safetensors", "--control-image=input.png"]),
+    ("ip-adapter", IMAGE_PROMPT),
+    ("image-encoder", IMAGE_PROMPT),
     ("hires-", &["--hires"]),
     ("preview-interval", &["--preview=shown.png"]),
 ];
+/// An image prompt.
+const IMAGE_PROMPT: &[&str] =
+    &["--ip-adapter=input.safetensors", "--ip-adapter-image=input.png", "--image-encoder=input.safetensors"];
 /// What makes an image small and soon drawn.
 const SMALL: [&str; 3] = ["--width=8", "--height=8", "--steps=1"];
 
@@ -88,7 +93,7 @@ impl HelpFlag {
 
     /// The extension of the files that it takes.
     fn extension(&self) -> &'static str {
-        let images = ["output", "preview", "mask", "image", "control-image"];
+        let images = ["output", "preview", "mask", "image", "control-image", "ip-adapter-image"];
         if images.contains(&&self.name[..]) { "png" } else { "safetensors" }
     }
 

@@ -1,5 +1,6 @@
 //! The sizes of a ControlNet, read from the shapes of its tensors.
 
+use super::union::UnionConfig;
 use crate::Error;
 use crate::unet::{Heads, UNetConfig};
 use latent_loader::Weights;
@@ -11,6 +12,8 @@ pub struct ControlNetConfig {
     pub unet: UNetConfig,
     /// Channels of the image, of the first convolution that sees it, and of each one after that but the last.
     pub hint_channels: Vec<usize>,
+    /// What a network for several kinds of images has besides (ControlNet-Union).
+    pub union: Option<UnionConfig>,
 }
 
 impl ControlNetConfig {
@@ -25,7 +28,9 @@ impl ControlNetConfig {
             let Some(shape) = hint.shape(&format!("blocks.{i}.weight")) else { break };
             hint_channels.extend(shape.first());
         }
-        Ok(ControlNetConfig { unet: UNetConfig::from_encoder_weights(weights, heads)?, hint_channels })
+        let unet = UNetConfig::from_encoder_weights(weights, heads)?;
+        let union = UnionConfig::from_weights(weights, unet.block_out_channels[0])?;
+        Ok(ControlNetConfig { unet, hint_channels, union })
     }
 
     /// Pixels of the image along a side of an element of the latents: every other block halves it.

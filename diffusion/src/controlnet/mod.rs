@@ -11,11 +11,15 @@ mod canny;
 mod config;
 mod file;
 mod hint;
+mod t2i;
+mod union;
 
 pub use crate::unet::ControlNetResiduals;
 pub use canny::{Canny, canny};
 pub use config::ControlNetConfig;
-pub use file::ControlFile;
+pub use file::{ControlFile, ControlKind};
+pub use t2i::{T2iAdapter, T2iAdapterConfig};
+pub use union::{ControlType, UnionConfig};
 
 use crate::blocks::BlockCount;
 use crate::unet::{Condition, UNetEncoder, skip_channels};
@@ -23,6 +27,7 @@ use crate::{Error, params::Params};
 use hint::HintEmbedding;
 use latent_tensor::{Device, Linear, Tensor, ops};
 use std::fmt;
+use union::UnionLayers;
 
 /// A loaded ControlNet (`ControlNetModel`).
 pub struct ControlNet {
@@ -30,6 +35,7 @@ pub struct ControlNet {
     controlnet_cond_embedding: HintEmbedding,
     controlnet_down_blocks: Vec<Linear>,
     controlnet_mid_block: Linear,
+    union: Option<UnionLayers>,
 }
 
 impl fmt::Debug for ControlNet {
@@ -61,6 +67,11 @@ impl ControlNet {
                 .map(zero_conv)
                 .collect::<Result<_, _>>()?,
             controlnet_mid_block: params.linear("controlnet_mid_block", last, last)?,
+            union: config
+                .union
+                .as_ref()
+                .map(|union| UnionLayers::load(params, union, channels[0]))
+                .transpose()?,
         })
     }
 
@@ -76,6 +87,27 @@ impl ControlNet {
     /// Shapes that do not fit the model; an added vector that is missing, or that the model does not take.
     pub fn condition(&self, text: &Tensor, added: Option<&Tensor>) -> Result<Condition, Error> {
         self.encoder.condition(text, added)
+    }
+
+    /// Tells a condition the kind of the control image; a network for one kind needs none.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn set_type(&self, condition: &mut Condition, kind: ControlType, batch: usize) -> Result<(), Error> {
+        match &self.union {
+            Some(union) => union.set_type(condition, kind, (batch, self.device())),
+            None => Ok(()),
+        }
+    }
+
+    /// The embedded control image as a network for several kinds sees it; that of a network for one kind stays.
+    ///
+    /// # Errors
+    /// Shapes that do not fit the model.
+    pub fn typed_hint(&self, hint: Tensor, kind: Option<ControlType>) -> Result<Tensor, Error> {
+        let (Some(union), Some(kind)) = (&self.union, kind) else { return Ok(hint) };
+        let shift = union.shift(&hint, kind)?.to(self.device())?;
+        Ok(ops::add_per_channel(hint, &shift)?)
     }
 
     /// Embeds the control image: `[batch, height, width, 3]` of 0..1 to `[batch, height / 8, width / 8, channels]` of
@@ -120,7 +152,7 @@ impl ControlNet {
         let x = x.to(self.device())?;
         let time = self.encoder.time(timesteps, condition)?;
         let (skips, mid) =
-            self.encoder.forward(&x, Some(hint.clone()), &time, &mut condition.text(), count)?;
+            self.encoder.forward(&x, (Some(hint.clone()), &[]), &time, &mut condition.text(), count)?;
         let residual = |hidden: &Tensor, zero_conv: &Linear| -> Result<Tensor, Error> {
             Ok(ops::scale(ops::linear(hidden, zero_conv)?, strength)?)
         };

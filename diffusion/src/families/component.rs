@@ -20,6 +20,12 @@ pub enum Component {
     UNet,
     /// A ControlNet.
     ControlNet,
+    /// A T2I-Adapter.
+    T2iAdapter,
+    /// An IP-Adapter.
+    IpAdapter,
+    /// A CLIP vision encoder.
+    ImageEncoder,
     /// The variational autoencoder.
     Vae,
     /// Its encoder alone.
@@ -50,6 +56,9 @@ impl Component {
             Component::OpenClipBigG => "text encoder (OpenCLIP bigG)",
             Component::UNet => "UNet",
             Component::ControlNet => "ControlNet",
+            Component::T2iAdapter => "T2I-Adapter",
+            Component::IpAdapter => "IP-Adapter",
+            Component::ImageEncoder => "image encoder",
             Component::Vae => "VAE",
             Component::VaeEncoder => "encoder in its VAE",
             Component::TaesdEncoder => "encoder",

@@ -24,17 +24,13 @@ pub(crate) struct ControlNetParts {
 impl ControlNetParts {
     /// Finds a ControlNet by names and shapes; no weight is read. The file may also contain a whole model, as the first ones
     /// did.
-    pub(crate) fn of(checkpoint: Checkpoint) -> Result<ControlNetParts, Error> {
-        let probe = Probe::of(&Arc::new(checkpoint));
+    pub(crate) fn of(checkpoint: Arc<Checkpoint>) -> Result<ControlNetParts, Error> {
+        let probe = Probe::of(&checkpoint);
         let has = |start: &str| probe.index().has(&format!("{CONTROLNET}{start}"));
-        if probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
+        // A Control-LoRA has those layers as well.
+        let is_other = matches!(probe.identity().kind, ModelKind::ControlLora | ModelKind::ControlLllite);
+        if is_other || probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
             return Err(probe.refuse(explain(&probe)));
-        }
-        if has("task_embedding") || has("control_add_embedding.") {
-            return Err(probe.refuse(
-                "is a ControlNet for several tasks (union), which needs to know which one; give one for one task"
-                    .into(),
-            ));
         }
         // The small ones for SDXL have no transformer to recognise them by.
         let by_vector = || has("add_embedding.").then_some(registry::SDXL);
@@ -53,14 +49,14 @@ impl ControlNetParts {
 
 /// What a file without a ControlNet is.
 fn explain(probe: &Probe) -> String {
-    let is_lora = probe.checkpoint().get("lora_controlnet").is_some();
     let what = match probe.identity().kind {
-        _ if is_lora => "is a Control-LoRA, which cannot be used here".to_owned(),
+        ModelKind::ControlLora => "is a Control-LoRA, which cannot be used here".to_owned(),
+        ModelKind::ControlLllite => "is a ControlNet-LLLite, which cannot be used here".to_owned(),
         // Without the layers that see the image.
         ModelKind::ControlNet => {
             "is a part of a ControlNet, without the layers that see the image".to_owned()
         }
-        ModelKind::Unknown => "holds no ControlNet".to_owned(),
+        ModelKind::Unknown => probe.unknown("holds no ControlNet"),
         kind => kind.instead_of("a ControlNet"),
     };
     format!("{what}; give a ControlNet, such as control_v11p_sd15_canny")

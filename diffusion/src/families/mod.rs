@@ -41,5 +41,5 @@ pub use probe::{
 pub use published::{ModelSizes, PublishedModel};
 pub use recommended::RecommendedSettings;
 pub use registry::{ALL, published};
-pub(crate) use registry::{SDXL, of_context_width};
+pub(crate) use registry::{SD1, SDXL, of_context_width};
 pub use sources::{JoinedModel, Sources};

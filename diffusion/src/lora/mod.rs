@@ -28,7 +28,7 @@ pub use summary::Summary;
 pub use tags::{Tag, other_tags, take_tags, update_tags};
 
 use crate::embeddings::{BUNDLED, TextualInversion};
-use crate::families::Distillation;
+use crate::families::{Distillation, ModelKind};
 use crate::{Error, families};
 use alphas::DeclaredAlphas;
 use change::WeightChange;
@@ -93,10 +93,8 @@ impl Lora {
             }
         }
         if modules.is_empty() {
-            return Err(wrong(
-                &checkpoint,
-                "is not a LoRA: no tensor has a name of one, such as lora_down".into(),
-            ));
+            let (file, reason) = (checkpoint.label().to_owned(), explain(checkpoint));
+            return Err(Error::Lora { file, reason });
         }
         let bundled = TextualInversion::bundled(&checkpoint)?.into_iter().map(Arc::new).collect();
         Ok(Lora { checkpoint, modules, others, bundled })
@@ -149,6 +147,17 @@ impl Lora {
     /// The kind of model that it is for, if that is none of this program's.
     fn foreign_label(&self) -> Option<&'static str> {
         refusal::foreign(|part| self.modules.iter().any(|module| module.name.contains(part)))
+    }
+}
+
+/// What a file without LoRA factors is.
+fn explain(checkpoint: Checkpoint) -> String {
+    let probe = families::Probe::of(&Arc::new(checkpoint));
+    match probe.identity().kind {
+        ModelKind::Lora | ModelKind::Unknown => {
+            probe.unknown("is not a LoRA: no tensor has a name of one, such as lora_down")
+        }
+        kind => kind.instead_of("a LoRA"),
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) use model::load;
 
 use crate::Error;
 use crate::blocks::BlockCount;
-use crate::controlnet::ControlNet;
+use crate::controlnet::{ControlNet, ControlType};
+use crate::ip_adapter::IpAdapter;
 use latent_tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -85,6 +86,10 @@ pub struct BatchInputs<'a> {
     pub extra_channels: Option<Tensor>,
     /// ControlNets with the images that they see.
     pub controls: &'a [PreparedControl],
+    /// Image prompts.
+    pub image_prompts: &'a [PreparedImagePrompt],
+    /// Which of the batch see the image prompts; the others see nothing in their place, as beside a negative prompt.
+    pub sees_image_prompts: &'a [bool],
     /// In how many steps once the whole network is computed (DeepCache): 1 for all steps.
     pub cache_interval: usize,
     /// The part of the tokens that self-attentions merge: 0 for none.
@@ -93,13 +98,22 @@ pub struct BatchInputs<'a> {
     pub is_perturbed: bool,
 }
 
-/// A ControlNet, the image that it sees, and when it acts.
+/// What sees a control image.
+#[derive(Clone)]
+pub(crate) enum PreparedNetwork {
+    /// A ControlNet, and its embedded image `[1, height, width, channels]` in main memory.
+    ControlNet(Arc<ControlNet>, Tensor),
+    /// What a T2I-Adapter made of its image, in main memory.
+    T2iAdapter(Vec<Tensor>),
+}
+
+/// A ControlNet or T2I-Adapter, the image that it sees, and when it acts.
 #[derive(Clone)]
 pub struct PreparedControl {
-    /// The network.
-    pub(crate) net: Arc<ControlNet>,
-    /// Its embedded image `[1, height, width, channels]`, in main memory.
-    pub(crate) hint: Tensor,
+    /// The network, with its image.
+    pub(crate) network: PreparedNetwork,
+    /// What the image is, for a network that sees several kinds.
+    pub(crate) control_type: Option<ControlType>,
     /// How strongly it acts.
     pub(crate) strength: f64,
     /// The fraction of the steps after which it acts, and that after which it does no longer.
@@ -113,7 +127,43 @@ impl PreparedControl {
     }
 }
 
-/// Whether a ControlNet acts in a step, as in diffusers' pipelines.
+/// An IP-Adapter, what it makes of its image, and when it acts.
+#[derive(Clone)]
+pub struct PreparedImagePrompt {
+    /// The adapter.
+    pub(crate) adapter: Arc<IpAdapter>,
+    /// Tokens of nothing and of the image, each `[1, tokens, width]`, in main memory.
+    pub(crate) tokens: [Tensor; 2],
+    /// How strongly it acts.
+    pub(crate) strength: f64,
+    /// The fraction of the steps after which it acts, and that after which it does no longer.
+    pub(crate) span: [f64; 2],
+}
+
+impl PreparedImagePrompt {
+    /// The tokens for each of a batch, `[batch, tokens, width]`.
+    pub(crate) fn tokens(&self, sees: &[bool]) -> Result<Tensor, Error> {
+        let mut dims = self.tokens[0].dims().to_vec();
+        dims[0] = sees.len();
+        let mut values = Vec::new();
+        for sees in sees {
+            values.extend_from_slice(self.tokens[usize::from(*sees)].f32s()?);
+        }
+        Ok(Tensor::from_f32(&dims, &values)?)
+    }
+}
+
+impl fmt::Debug for PreparedImagePrompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedImagePrompt")
+            .field("tokens", &self.tokens[0].shape())
+            .field("strength", &self.strength)
+            .field("span", &self.span)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a ControlNet or an image prompt acts in a step, as in diffusers' pipelines.
 pub(crate) fn acts(strength: f64, [start, end]: [f64; 2], at: StepPosition) -> bool {
     let fraction = |steps_done: usize| steps_done as f64 / at.steps.max(1) as f64;
     strength != 0.0 && fraction(at.step) >= start && fraction(at.step + 1) <= end
@@ -122,7 +172,6 @@ pub(crate) fn acts(strength: f64, [start, end]: [f64; 2], at: StepPosition) -> b
 impl fmt::Debug for PreparedControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PreparedControl")
-            .field("hint", &self.hint.shape())
             .field("strength", &self.strength)
             .field("span", &self.span)
             .finish_non_exhaustive()

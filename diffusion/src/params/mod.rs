@@ -182,11 +182,12 @@ impl<'a> Params<'a> {
         Ok(weight(raw).scaled(scales))
     }
 
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
-        Ok(weight(self.read(name, &[len])?).view().to_f32())
+    /// A vector, in main memory on every device.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        self.values(name, &[len])
     }
 
-    /// The values of a tensor of any shape, for layers that are computed from several.
+    /// The values of a tensor of any shape, in main memory on every device.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         Ok(weight(self.read(name, shape)?).view().to_f32())
     }
@@ -220,6 +221,17 @@ impl<'a> Params<'a> {
         self.placed(Linear::new(weight, [outputs, inputs], layer.bias(outputs)?)?)
     }
 
+    /// A linear layer, which has no bias.
+    pub(crate) fn linear_without_bias(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear, Error> {
+        let weight = self.scope(name).matrix("weight", &[outputs, inputs])?;
+        self.placed(Linear::new(weight, [outputs, inputs], None)?)
+    }
+
     /// Three linear layers that `name_weight` and `name_bias` contain one after the other, as in
     /// `torch.nn.MultiheadAttention`: queries, keys and values.
     pub fn fused(&self, name: &str, outputs: usize, inputs: usize) -> Result<[Linear; 3], Error> {
@@ -233,19 +245,19 @@ impl<'a> Params<'a> {
         Ok([query?, key?, value?])
     }
 
-    /// A square linear layer without bias: `name.weight` `[outputs, inputs]`, or OpenCLIP's `name` `[inputs, outputs]`.
-    /// Both have the same shape: only the name distinguishes them.
-    pub fn projection(&self, name: &str, width: usize) -> Result<Linear, Error> {
+    /// A linear layer without bias: `name.weight` `[outputs, inputs]`, or OpenCLIP's `name` `[inputs, outputs]`. Square ones
+    /// have the same shape: only the name distinguishes them.
+    pub fn projection(&self, name: &str, [outputs, inputs]: [usize; 2]) -> Result<Linear, Error> {
         let layer = self.scope(name);
         if layer.contains("weight") || !self.contains(name) {
-            let weight = layer.matrix("weight", &[width, width])?;
-            return self.placed(Linear::new(weight, [width, width], None)?);
+            let weight = layer.matrix("weight", &[outputs, inputs])?;
+            return self.placed(Linear::new(weight, [outputs, inputs], None)?);
         }
-        let raw = self.read(name, &[width, width])?;
+        let raw = self.read(name, &[inputs, outputs])?;
         if let ParamSource::Checklist(_) = self.source {
-            return Ok(Linear::new(weight(raw), [width, width], None)?);
+            return Ok(Linear::new(weight(raw), [outputs, inputs], None)?);
         }
-        self.placed(Linear::new(weight(transposed(raw)?), [width, width], None)?)
+        self.placed(Linear::new(weight(transposed(raw)?), [outputs, inputs], None)?)
     }
 
     /// A convolution of a square kernel with bias.

@@ -1,16 +1,16 @@
 //! ControlNets of a pipeline.
 
 use super::{Pipeline, Settings};
-use crate::controlnet::{ControlFile, ControlNet};
+use crate::controlnet::{ControlFile, ControlKind, ControlNet, ControlNetConfig, ControlType, T2iAdapter};
 use crate::families::Model;
 use crate::image::Image;
 use crate::latents::{LatentShape, Latents};
-use crate::network::{PreparedControl, StepPosition, acts};
+use crate::network::{PreparedControl, PreparedNetwork, StepPosition, acts};
 use crate::params::Params;
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::stage::LoadedNetwork;
 use crate::{Error, Listener, loading};
-use latent_tensor::{Device, Tensor};
+use latent_tensor::{Device, Precision, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct Control {
     pub net: Arc<ControlFile>,
     /// What it sees, of the size that is drawn, or of the task's image.
     pub image: Image,
+    /// What the image is, for a network that sees several kinds (ControlNet-Union).
+    pub control_type: Option<ControlType>,
     /// How strongly it acts, from 0 to 10: 1 as it was trained, 0 not at all.
     pub strength: f64,
     /// The fraction of the steps, from 0 to 1, after which it acts (`control_guidance_start` of diffusers).
@@ -37,6 +39,7 @@ impl fmt::Debug for Control {
         f.debug_struct("Control")
             .field("net", &self.net.label())
             .field("image", &[self.image.width, self.image.height])
+            .field("control_type", &self.control_type)
             .field("strength", &self.strength)
             .field("start", &self.start)
             .field("end", &self.end)
@@ -48,7 +51,7 @@ impl Control {
     /// A ControlNet that acts in every step, as it was trained.
     #[must_use]
     pub fn new(net: Arc<ControlFile>, image: Image) -> Control {
-        Control { net, image, strength: 1.0, start: 0.0, end: 1.0 }
+        Control { net, image, control_type: None, strength: 1.0, start: 0.0, end: 1.0 }
     }
 
     fn check(&self, model: &Model) -> Result<(), Error> {
@@ -59,7 +62,8 @@ impl Control {
             let reason = format!("{start} to {end} is not a part of the steps; 0 to 1 is all of them");
             return Err(Error::setting(Setting::ControlSpan, reason));
         }
-        self.net.check_fits(model)
+        self.net.check_fits(model)?;
+        self.net.check_type(self.control_type)
     }
 
     /// The image as a tensor `[1, height, width, 3]` of 0..1, padded to whole elements of a latent.
@@ -139,9 +143,22 @@ impl Pipeline {
                 control.hint(drawn, factor)?
             };
             if control.acts_in_any(steps) {
-                let net = self.control_net(&control.net, listener)?;
-                let (hint, span) = (net.embed(&hint)?.to(&Device::Cpu)?, [control.start, control.end]);
-                prepared.push(PreparedControl { net, hint, strength: control.strength, span });
+                let network = match control.net.kind() {
+                    ControlKind::ControlNet(config) => {
+                        let net = self.control_net(&control.net, config, listener)?;
+                        let hint = net.embed(&hint)?.to(&Device::Cpu)?;
+                        PreparedNetwork::ControlNet(net, hint)
+                    }
+                    ControlKind::T2iAdapter(config) => {
+                        let load = |params: &Params<'_>| T2iAdapter::load(params, config);
+                        let from = (LoadedNetwork::T2iAdapter, control.net.weights().clone());
+                        let cpu = (&Device::Cpu, Precision::F32);
+                        let adapter = loading::load(from.0, from.1, cpu, None, load, listener)?;
+                        PreparedNetwork::T2iAdapter(adapter.forward(&hint)?)
+                    }
+                };
+                let Control { control_type, strength, start, end, .. } = control;
+                prepared.push(PreparedControl { network, control_type, strength, span: [start, end] });
             }
         }
         Ok(prepared)
@@ -150,12 +167,13 @@ impl Pipeline {
     fn control_net(
         &mut self,
         file: &Arc<ControlFile>,
+        config: &ControlNetConfig,
         listener: &mut Listener<'_>,
     ) -> Result<Arc<ControlNet>, Error> {
         if let Some((_, net)) = self.control_nets.iter().find(|(from, _)| Arc::ptr_eq(from, file)) {
             return Ok(net.clone());
         }
-        let load = |params: &Params<'_>| ControlNet::load(&params.wrapping(self.wraps()), file.config());
+        let load = |params: &Params<'_>| ControlNet::load(&params.wrapping(self.wraps()), config);
         let (part, weights) = (LoadedNetwork::ControlNet, file.weights().clone());
         let net =
             Arc::new(loading::load(part, weights, (&self.device, self.precision), None, load, listener)?);

@@ -7,7 +7,9 @@ use super::step_state::StepState;
 use super::{Conditioning, Settings};
 use crate::blocks::BlockCount;
 use crate::latents::{LatentShape, Latents};
-use crate::network::{BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl};
+use crate::network::{
+    BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, PreparedImagePrompt,
+};
 use crate::samplers::GuidedEstimate;
 use crate::schedule::{NoiseLevel, NoiseModel};
 use crate::stage::Stage;
@@ -39,6 +41,7 @@ pub(super) struct GuidedDenoiser {
     sizes: [Vec<f32>; 2],
     extra_channels: Option<Latents>,
     controls: Vec<PreparedControl>,
+    image_prompts: Vec<PreparedImagePrompt>,
     state: Rc<StepState>,
     shape: LatentShape,
     /// The last one used is the last.
@@ -100,6 +103,7 @@ impl GuidedDenoiser {
             sizes,
             extra_channels: extra_channels.map(|extra| extra.latents.clone()),
             controls: Vec::new(),
+            image_prompts: Vec::new(),
             state: state.clone(),
             shape,
             plans: Vec::new(),
@@ -109,6 +113,12 @@ impl GuidedDenoiser {
     /// This denoiser with ControlNets.
     pub(super) fn with_controls(mut self, controls: Vec<PreparedControl>) -> GuidedDenoiser {
         self.controls = controls;
+        self
+    }
+
+    /// This denoiser with image prompts.
+    pub(super) fn with_image_prompts(mut self, prompts: Vec<PreparedImagePrompt>) -> GuidedDenoiser {
+        self.image_prompts = prompts;
         self
     }
 
@@ -188,6 +198,7 @@ impl GuidedDenoiser {
             }
         }
         let count = some.len();
+        let is_prompt: Vec<bool> = some.iter().map(|row| rows[*row].copy.sub.is_some()).collect();
         let pooled = match pooled.len() / count {
             0 => None,
             width => Some(Tensor::from_f32(&[count, width], &pooled)?),
@@ -199,6 +210,8 @@ impl GuidedDenoiser {
             guidance: self.scale,
             extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
             controls: &self.controls,
+            image_prompts: &self.image_prompts,
+            sees_image_prompts: &is_prompt,
             cache_interval: self.cache_interval,
             token_merging: self.token_merging,
             is_perturbed: some.iter().any(|row| rows[*row].copy.is_perturbed),

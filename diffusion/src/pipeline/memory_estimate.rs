@@ -42,7 +42,8 @@ impl Pipeline {
             Some(taesd) => taesd.weights().total_bytes() + taesd_bytes(size),
             None => vae + model.vae.decoding_bytes(size, in_bands),
         };
-        let network = model.network_weights().1.total_bytes() + self.control_bytes();
+        let network =
+            model.network_weights().1.total_bytes() + self.control_bytes() + self.image_prompts.bytes();
         let sampling =
             |settings, size| network.max(self.refiner_bytes()) + sampling_bytes(model, settings, size);
         let encodes = task.image().is_some() || model.input == NetworkInput::Inpaint;

@@ -7,7 +7,7 @@
 //! | `task.rs`, `settings.rs`, `hires.rs` | what can be asked for |
 //! | `encode.rs`, `conditioning.rs`, `encoded_text.rs` | the first stage: prompts |
 //! | `prepare.rs` | the second stage: images of the task |
-//! | `sample.rs`, `start.rs`, `variation.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
+//! | `sample.rs`, `start.rs`, `variation.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `image_prompt.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
 //! | `decode.rs` | the last stage: images |
 //! | `memory_estimate.rs` | the memory that the stages take |
 
@@ -19,6 +19,7 @@ mod encoded_text;
 mod guidance;
 mod guided_denoiser;
 mod hires;
+mod image_prompt;
 mod memory_estimate;
 mod prepare;
 mod refine;
@@ -37,6 +38,7 @@ mod variation;
 pub use conditioning::{Conditioning, StepConditioning};
 pub use control::Control;
 pub use hires::{Hires, HiresUpscaler, UpscaleImage};
+pub use image_prompt::ImagePrompt;
 pub use memory_estimate::MemoryEstimate;
 pub use prepare::PreparedTask;
 pub use request::{Drawing, DrawnStep, Request};
@@ -57,6 +59,7 @@ use crate::taesd::TaesdFile;
 use crate::text::PartEncoder;
 use crate::{Error, Listener, loading};
 use decode::LatentDecoder;
+use image_prompt::ImagePrompts;
 use latent_loader::{Checkpoint, Weights};
 use latent_tensor::{Device, Precision};
 use refine::Refiner;
@@ -88,7 +91,8 @@ pub enum VaeTiling {
 ///   prepared task can be used many times. `unload_…` drops the network of a stage.
 ///
 /// What it draws with is set before: [`Pipeline::set_device`], [`Pipeline::set_loras`], [`Pipeline::set_embeddings`],
-/// [`Pipeline::set_controls`], [`Pipeline::set_refiner`], [`Pipeline::set_taesd`], [`Pipeline::set_seamless`], [`Pipeline::with_vae_tiling`],
+/// [`Pipeline::set_controls`], [`Pipeline::set_image_prompts`], [`Pipeline::set_refiner`], [`Pipeline::set_taesd`],
+/// [`Pipeline::set_seamless`], [`Pipeline::with_vae_tiling`],
 /// [`Pipeline::with_prediction`], [`Pipeline::with_zero_terminal_snr`], [`Pipeline::set_threads`]. It stays until it is set
 /// again.
 ///
@@ -110,6 +114,7 @@ pub struct Pipeline {
     controls: Vec<Control>,
     /// Those that are in memory.
     control_nets: Vec<(Arc<ControlFile>, Arc<ControlNet>)>,
+    image_prompts: ImagePrompts,
     decoder: Option<LatentDecoder>,
     /// Decodes in place of the VAE.
     taesd: Option<Arc<TaesdFile>>,
@@ -126,6 +131,7 @@ impl fmt::Debug for Pipeline {
             .field("vae_tiling", &self.vae_tiling)
             .field("seamless", &self.seamless)
             .field("controls", &self.controls)
+            .field("image_prompts", &self.image_prompts)
             .field("refiner", &self.refiner.as_ref().map(|refiner| &refiner.pipeline))
             .finish_non_exhaustive()
     }
@@ -155,6 +161,7 @@ impl Pipeline {
             network: None,
             controls: Vec::new(),
             control_nets: Vec::new(),
+            image_prompts: ImagePrompts::default(),
             decoder: None,
             taesd,
             refiner: None,
@@ -266,6 +273,7 @@ impl Pipeline {
         self.text_encoders.clear();
         (self.network, self.decoder) = (None, None);
         self.control_nets.clear();
+        self.image_prompts.unload();
         if let Some(refiner) = &mut self.refiner {
             refiner.pipeline.unload();
         }

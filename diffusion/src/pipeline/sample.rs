@@ -100,6 +100,7 @@ impl Pipeline {
         };
         let base = self.denoiser(&inputs, listener)?;
         let base = base.with_controls(self.prepared_controls(shape, *is_second_pass, total, listener)?);
+        let base = base.with_image_prompts(self.prepared_image_prompts(total, listener)?);
         let values = &latents.values;
         notify(listener, Event::Step { step: 0, total, shape, latents: values, denoised: &[], sigma })?;
         let listener = RefCell::new(listener);
@@ -176,10 +177,11 @@ impl Pipeline {
         Err(Error::setting(Setting::PagScale, SettingProblem::Unsupported(reason)))
     }
 
-    /// Drops the denoising network, ControlNets and the memory of their stage.
+    /// Drops the denoising network, ControlNets, IP-Adapters and the memory of their stage.
     pub fn unload_denoiser(&mut self) {
         self.network = None;
         self.control_nets.clear();
+        self.image_prompts.unload();
         if let Some(refiner) = &mut self.refiner {
             refiner.pipeline.unload_denoiser();
         }

@@ -1,8 +1,18 @@
 //! ControlNets: names in original files (`control_model.`) to canonical names.
 
+use super::open_clip;
+
 /// Beginnings of the names of layers that a ControlNet has and a UNet does not, in the original and in diffusers.
-const CONTROL: [&str; 5] =
-    ["input_hint_block.", "zero_convs.", "middle_block_out.", "controlnet_", "control_add_embedding."];
+const CONTROL: [&str; 8] = [
+    "input_hint_block.",
+    "zero_convs.",
+    "middle_block_out.",
+    "controlnet_",
+    "control_add_embedding.",
+    "task_embedding",
+    "transformer_layes.",
+    "spatial_ch_projs.",
+];
 
 /// Whether a name is that of a layer which only ControlNets have.
 pub(crate) fn is_control(name: &str) -> bool {
@@ -13,6 +23,9 @@ pub(crate) fn is_control(name: &str) -> bool {
 /// hint embedding are numbered together with the activations between them.
 pub(crate) fn to_canonical(name: &str) -> Option<String> {
     const HINT: &str = "controlnet_cond_embedding";
+    if let Some(layer) = name.strip_prefix("transformer_layes.") {
+        return union_layer(layer);
+    }
     let (layer, leaf) = name.rsplit_once('.')?;
     Some(match layer.split('.').collect::<Vec<_>>()[..] {
         ["input_hint_block", "0"] => format!("{HINT}.conv_in.{leaf}"),
@@ -25,6 +38,12 @@ pub(crate) fn to_canonical(name: &str) -> Option<String> {
         ["middle_block_out", "0"] => format!("controlnet_mid_block.{leaf}"),
         _ => return None,
     })
+}
+
+/// A tensor of the attention of a ControlNet-Union, whose layers are named as OpenCLIP's, by the names of transformers.
+fn union_layer(name: &str) -> Option<String> {
+    let below = open_clip::to_canonical(&format!("transformer.resblocks.{name}"))?;
+    Some(format!("transformer_layes.{}", below.strip_prefix("text_model.encoder.layers.")?))
 }
 
 #[cfg(test)]
@@ -40,6 +59,8 @@ mod tests {
             ("input_hint_block.14.weight", "controlnet_cond_embedding.conv_out.weight"),
             ("zero_convs.11.0.bias", "controlnet_down_blocks.11.bias"),
             ("middle_block_out.0.weight", "controlnet_mid_block.weight"),
+            ("transformer_layes.0.attn.in_proj_bias", "transformer_layes.0.self_attn.in_proj_bias"),
+            ("transformer_layes.0.mlp.c_fc.weight", "transformer_layes.0.mlp.fc1.weight"),
         ] {
             assert!(is_control(original) && is_control(canonical), "{original}");
             assert_eq!(to_canonical(original).as_deref(), Some(canonical), "{original}");

@@ -3,14 +3,16 @@
 //! Canonical names are those of diffusers, with a scope for each part of a model: `unet.`, `controlnet.`, `vae.`,
 //! `text_encoder.`, `text_encoder_2.` [`prefixes`] says which part a tensor belongs to; one file for each origin maps the
 //! rest of the name: [`ldm`] (original single files), [`open_clip`], [`text_encoder`] (all origins of text encoders),
-//! [`diffusers`], [`controlnet`], [`esrgan`] and [`taesd`].
+//! [`diffusers`], [`controlnet`], [`clip_vision`], [`t2i_adapter`], [`esrgan`] and [`taesd`].
 
+pub(crate) mod clip_vision;
 pub(crate) mod controlnet;
 pub(crate) mod diffusers;
 pub(crate) mod esrgan;
 pub(crate) mod ldm;
 pub(crate) mod open_clip;
 pub(crate) mod prefixes;
+pub(crate) mod t2i_adapter;
 pub(crate) mod taesd;
 #[cfg(test)]
 mod tests;

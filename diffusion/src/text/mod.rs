@@ -66,6 +66,28 @@ impl TextConfig {
     }
 }
 
+/// Sizes of a layer of a CLIP encoder, of text or images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerSizes {
+    /// Channels of the hidden states.
+    pub(crate) width: usize,
+    /// Channels between the two layers of the feed-forward.
+    pub(crate) mlp_width: usize,
+    /// Heads of the attention.
+    pub(crate) heads: usize,
+    /// The activation in the feed-forward.
+    pub(crate) activation: TextActivation,
+    /// Whether a token sees only those before it.
+    pub(crate) is_causal: bool,
+}
+
+impl TextConfig {
+    fn layer(&self) -> LayerSizes {
+        let TextConfig { width, mlp_width, activation, .. } = *self;
+        LayerSizes { width, mlp_width, heads: width / HEAD_WIDTH, activation, is_causal: true }
+    }
+}
+
 /// A CLIP text encoder.
 pub struct TextEncoder {
     token_embedding: Embedding,
@@ -89,7 +111,7 @@ impl TextEncoder {
     /// # Errors
     /// A tensor that is missing, mis-shaped or unreadable.
     pub fn load(params: &Params<'_>, config: &TextConfig) -> Result<TextEncoder, Error> {
-        let layer = |i| EncoderLayer::load(&params.scope("encoder.layers").scope(i), config);
+        let layer = |i| EncoderLayer::load(&params.scope("encoder.layers").scope(i), &config.layer());
         let embeddings = params.scope("embeddings");
         let position = embeddings.embedding("position_embedding", [CONTEXT, config.width])?;
         Ok(TextEncoder {
@@ -185,9 +207,8 @@ impl TextEncoder {
     }
 }
 
-/// Causal self-attention and feed-forward, each applied to a layer norm of its input and added to the input
-/// (`CLIPEncoderLayer`).
-struct EncoderLayer {
+/// Self-attention and feed-forward, each applied to a layer norm of its input and added to the input (`CLIPEncoderLayer`).
+pub(crate) struct EncoderLayer {
     layer_norm1: LayerNorm,
     q_proj: Linear,
     k_proj: Linear,
@@ -196,12 +217,12 @@ struct EncoderLayer {
     layer_norm2: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    activation: TextActivation,
+    sizes: LayerSizes,
 }
 
 impl EncoderLayer {
-    fn load(params: &Params<'_>, config: &TextConfig) -> Result<EncoderLayer, Error> {
-        let (width, mlp) = (config.width, config.mlp_width);
+    pub(crate) fn load(params: &Params<'_>, sizes: &LayerSizes) -> Result<EncoderLayer, Error> {
+        let (width, mlp) = (sizes.width, sizes.mlp_width);
         let attention = params.scope("self_attn");
         let [q_proj, k_proj, v_proj] = if attention.contains("q_proj.weight") {
             [
@@ -221,18 +242,18 @@ impl EncoderLayer {
             layer_norm2: params.layer_norm("layer_norm2", width)?,
             fc1: params.linear("mlp.fc1", mlp, width)?,
             fc2: params.linear("mlp.fc2", width, mlp)?,
-            activation: config.activation,
+            sizes: *sizes,
         })
     }
 
     /// `x` `[batch, tokens, width]`.
-    fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
+    pub(crate) fn forward(&self, x: Tensor) -> Result<Tensor, Error> {
         let hidden = ops::layer_norm(&x, &self.layer_norm1)?;
         let [q, k, v] = ops::linear_many(&hidden, [&self.q_proj, &self.k_proj, &self.v_proj])?;
-        let heads = self.q_proj.outputs() / HEAD_WIDTH;
-        let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, true)?, &self.out_proj, x)?;
+        let LayerSizes { heads, is_causal, .. } = self.sizes;
+        let x = ops::linear_add(&ops::attention(&q, &k, &v, heads, is_causal)?, &self.out_proj, x)?;
         let hidden = ops::linear(&ops::layer_norm(&x, &self.layer_norm2)?, &self.fc1)?;
-        let hidden = match self.activation {
+        let hidden = match self.sizes.activation {
             TextActivation::QuickGelu => ops::quick_gelu(hidden)?,
             TextActivation::Gelu => ops::gelu(hidden)?,
         };

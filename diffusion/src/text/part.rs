@@ -60,7 +60,10 @@ impl PartEncoder {
         let width = part.config.width;
         Ok(PartEncoder {
             encoder: TextEncoder::load(&params.scope("text_model"), &part.config)?,
-            text_projection: part.pooled.then(|| params.projection("text_projection", width)).transpose()?,
+            text_projection: part
+                .pooled
+                .then(|| params.projection("text_projection", [width, width]))
+                .transpose()?,
             part: part.clone(),
         })
     }

@@ -86,20 +86,30 @@ impl CrossAttnDownBlock {
     }
 
     /// The hidden states after each layer. The last one is the input of the next block; all are skip connections.
+    ///
+    /// A feature of T2I-Adapters is added after the last layer, or without attention, as in diffusers, after the downsampler.
     pub(super) fn forward(
         &self,
-        x: Tensor,
+        (x, feature): (Tensor, Option<&Tensor>),
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
-        let mut skips = self.forward_layers(x, time, text, count)?;
+        let mut skips = self.forward_layers((x, feature), time, text, count)?;
         if let (Some(downsampler), Some(x)) = (&self.downsampler, skips.last()) {
             let x = ops::conv2d(x, downsampler)?;
             count.add_hidden(&x)?;
             skips.push(x);
         }
+        if let (Some(feature), false) = (feature, self.attends()) {
+            let last = skips.pop();
+            skips.extend(last.map(|last| ops::add(last, feature)).transpose()?);
+        }
         Ok(skips)
+    }
+
+    fn attends(&self) -> bool {
+        self.layers.iter().any(|layer| layer.attention.is_some())
     }
 
     /// Number of layers.
@@ -115,14 +125,17 @@ impl CrossAttnDownBlock {
     /// As [`CrossAttnDownBlock::forward`], without the downsampler.
     pub(super) fn forward_layers(
         &self,
-        mut x: Tensor,
+        (mut x, feature): (Tensor, Option<&Tensor>),
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = Vec::new();
-        for layer in &self.layers {
+        for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x, time, text, count)?;
+            if let Some(feature) = feature.filter(|_| i + 1 == self.layers.len() && self.attends()) {
+                x = ops::add(x, feature)?;
+            }
             skips.push(x.clone());
         }
         Ok(skips)
@@ -160,6 +173,11 @@ impl UNetMidBlock {
     /// Keys and values of the text for its attention, if it has one.
     pub(super) fn keys_values(&self, text: &Tensor) -> Result<Vec<KeysValues>, Error> {
         keys_values(self.attention.iter(), text)
+    }
+
+    /// Number of cross-attentions, each of which has keys and values of the text.
+    pub(super) fn text_keys(&self) -> usize {
+        self.attention.as_ref().map_or(0, SpatialTransformer::depth)
     }
 
     pub(super) fn forward(

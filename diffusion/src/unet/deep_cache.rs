@@ -30,6 +30,8 @@ pub struct DeepFeatures {
     pub(super) features: Tensor,
     /// Residuals of ControlNets for the finest level; empty without ControlNets.
     pub(super) residuals: Vec<Tensor>,
+    /// What T2I-Adapters add to the finest level.
+    pub(super) adapter: Option<Tensor>,
 }
 
 impl UNet {
@@ -43,7 +45,8 @@ impl UNet {
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let (finest, _) = self.finest_up_block();
-        let mut skips = self.encoder.forward_finest(x, time, &mut condition.text(), count)?;
+        let mut skips =
+            self.encoder.forward_finest(x, deep.adapter.as_ref(), time, &mut condition.text(), count)?;
         for (skip, more) in skips.iter_mut().zip(&deep.residuals) {
             *skip = ops::add(skip.clone(), more)?;
         }

@@ -76,7 +76,7 @@ pub fn guidance_embedding(guidance: &[f32], width: usize) -> Result<Tensor, Erro
 }
 
 /// Two linear layers with SiLU between (`TimestepEmbedding`).
-pub(super) struct TimestepEmbedding {
+pub(crate) struct TimestepEmbedding {
     /// The layer for the guidance's embedding, whose output is added to the sinusoids.
     cond_proj: Option<Linear>,
     linear_1: Linear,
@@ -85,7 +85,7 @@ pub(super) struct TimestepEmbedding {
 
 impl TimestepEmbedding {
     /// `cond` is the length of the guidance's embedding, for models that take it.
-    pub(super) fn load(
+    pub(crate) fn load(
         params: &Params<'_>,
         inputs: usize,
         width: usize,
@@ -109,7 +109,7 @@ impl TimestepEmbedding {
     }
 
     /// `[n, inputs]` to `[n, width]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         let hidden = ops::silu(ops::linear(x, &self.linear_1)?)?;
         Ok(ops::linear(&hidden, &self.linear_2)?)
     }

@@ -21,6 +21,16 @@ pub struct Condition {
     token_merging: f64,
     /// Whether the self-attentions of the mid block are perturbed.
     is_perturbed: bool,
+    /// Beside the text.
+    image_prompts: Vec<ImagePromptKeys>,
+}
+
+/// An image prompt (IP-Adapter) for all cross-attentions, in the order of [`Condition::text`].
+pub(crate) struct ImagePromptKeys {
+    pub(super) keys_values: Vec<KeysValues>,
+    pub(super) strength: f32,
+    /// Whether it acts in the current step.
+    pub(super) acts: bool,
 }
 
 impl fmt::Debug for Condition {
@@ -51,7 +61,32 @@ impl Condition {
 
     /// Those of the cross-attentions from one on, or none.
     pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
-        TextKeys::new(self.text.get(first..).unwrap_or_default(), self.token_merging, self.is_perturbed)
+        let text = self.text.get(first..).unwrap_or_default();
+        let mut keys = TextKeys::new(text, self.token_merging, self.is_perturbed);
+        for prompt in self.image_prompts.iter().filter(|prompt| prompt.acts) {
+            keys =
+                keys.with_image_prompt(prompt.strength, prompt.keys_values.get(first..).unwrap_or_default());
+        }
+        keys
+    }
+
+    /// Adds an embedding `[batch, width]` to that of the time step.
+    pub(crate) fn add_to_time(&mut self, embedding: &Tensor) -> Result<(), Error> {
+        self.added = Some(match self.added.take() {
+            Some(added) => ops::add(added, embedding)?,
+            None => embedding.clone(),
+        });
+        Ok(())
+    }
+
+    /// Adds an image prompt, which acts.
+    pub(super) fn add_image_prompt(&mut self, prompt: ImagePromptKeys) {
+        self.image_prompts.push(prompt);
+    }
+
+    /// Which of the image prompts act from now on, in the order in which they were added.
+    pub(crate) fn set_acting(&mut self, acting: &[bool]) {
+        self.image_prompts.iter_mut().zip(acting).for_each(|(prompt, acts)| prompt.acts = *acts);
     }
 }
 
@@ -122,7 +157,14 @@ impl UNetEncoder {
                 return Err(Error::setting(crate::Setting::AddedVector, reason));
             }
         };
-        Ok(Condition { text: keys_values, added, guidance: None, token_merging: 0.0, is_perturbed: false })
+        Ok(Condition {
+            text: keys_values,
+            added,
+            guidance: None,
+            token_merging: 0.0,
+            is_perturbed: false,
+            image_prompts: Vec::new(),
+        })
     }
 
     pub(super) fn takes_guidance(&self) -> bool {
@@ -150,6 +192,11 @@ impl UNetEncoder {
         Ok(ops::silu(time)?)
     }
 
+    /// Number of cross-attentions of the mid block.
+    pub(super) fn mid_text_keys(&self) -> usize {
+        self.mid_block.text_keys()
+    }
+
     /// Number of blocks as [`BlockCount`] counts them: the first convolution, each layer and downsampler, the mid block.
     pub(crate) fn blocks(&self) -> usize {
         2 + self.down_blocks.iter().map(CrossAttnDownBlock::blocks).sum::<usize>()
@@ -164,22 +211,23 @@ impl UNetEncoder {
     pub(super) fn forward_finest(
         &self,
         x: &Tensor,
+        feature: Option<&Tensor>,
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
     ) -> Result<Vec<Tensor>, Error> {
         let mut skips = vec![ops::conv2d(x, &self.conv_in)?];
         count.add()?;
-        skips.extend(self.down_blocks[0].forward_layers(skips[0].clone(), time, text, count)?);
+        skips.extend(self.down_blocks[0].forward_layers((skips[0].clone(), feature), time, text, count)?);
         Ok(skips)
     }
 
     /// The skip connections of all down blocks, finest first, and the output of the mid block. `hint` is added to the first
-    /// skip connection.
+    /// skip connection, a feature of T2I-Adapters to each level, and one more to the mid block.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        hint: Option<Tensor>,
+        (hint, features): (Option<Tensor>, &[Tensor]),
         time: &Tensor,
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
@@ -188,10 +236,14 @@ impl UNetEncoder {
         // The last one is the input of the next block.
         let mut skips = vec![ops::conv2d_fused(x, &self.conv_in, Prologue::none(), hint)?];
         count.add_hidden(&skips[0])?;
-        for block in &self.down_blocks {
-            skips.extend(block.forward(skips[skips.len() - 1].clone(), time, text, count)?);
+        for (level, block) in self.down_blocks.iter().enumerate() {
+            let x = (skips[skips.len() - 1].clone(), features.get(level));
+            skips.extend(block.forward(x, time, text, count)?);
         }
-        let mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        let mut mid = self.mid_block.forward(skips[skips.len() - 1].clone(), time, text)?;
+        if let Some(feature) = features.get(self.down_blocks.len()) {
+            mid = ops::add(mid, feature)?;
+        }
         count.add_hidden(&mid)?;
         Ok((skips, mid))
     }

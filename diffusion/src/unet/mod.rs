@@ -11,16 +11,19 @@ mod transformer;
 
 pub use config::{Heads, UNetConfig};
 pub use deep_cache::{DeepCache, DeepFeatures};
+pub(crate) use embedding::TimestepEmbedding;
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
-pub use residuals::ControlNetResiduals;
+pub use residuals::{ControlNetResiduals, UNetAdditions};
 
 use crate::blocks::BlockCount;
 use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
-use latent_tensor::{Conv2d, Epilogue, GroupNorm, Prologue, Tensor, ops};
+use encoder::ImagePromptKeys;
+use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Prologue, Tensor, ops};
 use std::fmt;
+use transformer::KeysValues;
 
 /// Epsilon of the UNet's group norms.
 const EPS: f32 = 1e-5;
@@ -63,6 +66,12 @@ impl UNet {
         })
     }
 
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.encoder.device()
+    }
+
     /// Computes once what conditions every prediction: from the hidden states of the text,
     /// `[batch, tokens, cross_attention_dim]`, the keys and values of each cross-attention; from the added vector,
     /// `[batch, added_dim]`, of models that take one ([`added_vector`]), its embedding.
@@ -76,6 +85,31 @@ impl UNet {
             condition.text.extend(block.keys_values(text)?);
         }
         Ok(condition)
+    }
+
+    /// Adds an image prompt to a condition: keys and values, each `[batch, tokens, channels]`, to which the cross-attentions
+    /// attend beside the text. They are in the order of an IP-Adapter: down blocks, up blocks, mid block.
+    ///
+    /// # Errors
+    /// An adapter of another model.
+    pub fn add_image_prompt(
+        &self,
+        condition: &mut Condition,
+        keys_values: Vec<[Tensor; 2]>,
+        strength: f32,
+    ) -> Result<(), Error> {
+        let mut keys_values: Vec<KeysValues> = keys_values.into_iter().map(KeysValues::new).collect();
+        let mid = self.encoder.mid_text_keys();
+        let after_down = mid + self.up_blocks.iter().map(CrossAttnUpBlock::text_keys).sum::<usize>();
+        let (count, all) = (keys_values.len(), condition.text.len());
+        if count != all || after_down > all {
+            let reason = format!("{count} cross-attentions of an IP-Adapter for a UNet of {all}");
+            return Err(Error::setting(crate::Setting::Condition, reason));
+        }
+        // An adapter's mid block is behind its up blocks.
+        keys_values[all - after_down..].rotate_right(mid);
+        condition.add_image_prompt(ImagePromptKeys { keys_values, strength, acts: true });
+        Ok(())
     }
 
     /// Whether the model takes the guidance scale as an input (LCM), and needs no second evaluation for it.
@@ -114,7 +148,8 @@ impl UNet {
     ) -> Result<Vec<Tensor>, Error> {
         let mut states = Vec::with_capacity(self.blocks() + 1);
         let count = &mut BlockCount::keeping(&mut states);
-        let prediction = self.forward_counted(x, timesteps, condition, (None, DeepCache::Off), count)?;
+        let prediction =
+            self.forward_counted(x, timesteps, condition, (UNetAdditions::default(), DeepCache::Off), count)?;
         states.push(prediction);
         Ok(states)
     }
@@ -134,7 +169,23 @@ impl UNet {
         cache: DeepCache<'_>,
     ) -> Result<Tensor, Error> {
         let count = &mut BlockCount::unwatched();
-        self.forward_counted(x, timesteps, condition, (residuals, cache), count)
+        let additions = UNetAdditions { residuals, features: Vec::new() };
+        self.forward_counted(x, timesteps, condition, (additions, cache), count)
+    }
+
+    /// As [`UNet::forward`], with all that other networks add.
+    ///
+    /// # Errors
+    /// As [`UNet::forward_with`].
+    pub fn forward_added(
+        &self,
+        x: &Tensor,
+        timesteps: &[f32],
+        condition: &Condition,
+        additions: UNetAdditions,
+    ) -> Result<Tensor, Error> {
+        let count = &mut BlockCount::unwatched();
+        self.forward_counted(x, timesteps, condition, (additions, DeepCache::Off), count)
     }
 
     /// Number of blocks as [`BlockCount`] counts them: 25 of Stable Diffusion 1.x, as its authors number them.
@@ -148,7 +199,7 @@ impl UNet {
         x: &Tensor,
         timesteps: &[f32],
         condition: &Condition,
-        (residuals, cache): (Option<ControlNetResiduals>, DeepCache<'_>),
+        (UNetAdditions { residuals, features }, cache): (UNetAdditions, DeepCache<'_>),
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
         let x = x.to(self.encoder.device())?;
@@ -159,7 +210,7 @@ impl UNet {
             DeepCache::Off => None,
         };
         let mut text = condition.text();
-        let (mut skips, mut x) = self.encoder.forward(&x, None, &time, &mut text, count)?;
+        let (mut skips, mut x) = self.encoder.forward(&x, (None, &features), &time, &mut text, count)?;
         let finest_residuals = residuals.as_ref().filter(|_| keep.is_some()).map(|all| self.finest_of(all));
         if let Some(residuals) = residuals {
             (skips, x) = residuals.add_to(skips, x)?;
@@ -169,8 +220,11 @@ impl UNet {
             x = block.forward(x, &time, &mut text, &mut skips, count)?;
         }
         if let Some(keep) = keep {
-            *keep =
-                Some(DeepFeatures { features: x.clone(), residuals: finest_residuals.unwrap_or_default() });
+            *keep = Some(DeepFeatures {
+                features: x.clone(),
+                residuals: finest_residuals.unwrap_or_default(),
+                adapter: features.into_iter().next(),
+            });
         }
         x = finest.forward(x, &time, &mut text, &mut skips, count)?;
         self.out(&x)

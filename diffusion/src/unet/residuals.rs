@@ -13,6 +13,15 @@ pub struct ControlNetResiduals {
     pub mid_block: Tensor,
 }
 
+/// What other networks add to a UNet in one evaluation.
+#[derive(Clone, Debug, Default)]
+pub struct UNetAdditions {
+    /// What ControlNets add to the skip connections and to the mid block.
+    pub residuals: Option<ControlNetResiduals>,
+    /// What T2I-Adapters add to the last hidden states of each level, finest first; one more is for the mid block.
+    pub features: Vec<Tensor>,
+}
+
 impl ControlNetResiduals {
     /// The sums with the residuals of another network (`MultiControlNetModel`).
     ///

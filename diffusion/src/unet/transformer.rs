@@ -12,24 +12,51 @@ pub(crate) struct KeysValues {
     values: Tensor,
 }
 
+impl KeysValues {
+    /// Keys and values that other layers than the UNet's own made.
+    pub(super) fn new([keys, values]: [Tensor; 2]) -> KeysValues {
+        KeysValues { keys, values }
+    }
+}
+
 /// What the attentions that have not run yet are conditioned on.
 pub(crate) struct TextKeys<'a> {
     keys_values: std::slice::Iter<'a, KeysValues>,
+    /// Those of image prompts, and how strongly each acts.
+    image_prompts: Vec<(f32, std::slice::Iter<'a, KeysValues>)>,
     token_merging: f64,
     is_perturbed: bool,
+}
+
+/// What one cross-attention attends to.
+struct AttendedKeys<'a> {
+    text: &'a KeysValues,
+    image_prompts: Vec<(f32, &'a KeysValues)>,
 }
 
 impl<'a> TextKeys<'a> {
     /// The keys and values of cross-attentions, in their order, the part of the tokens that the finest self-attentions
     /// merge, and whether those of the mid block are perturbed.
     pub(super) fn new(keys_values: &'a [KeysValues], token_merging: f64, is_perturbed: bool) -> TextKeys<'a> {
-        TextKeys { keys_values: keys_values.iter(), token_merging, is_perturbed }
+        TextKeys { keys_values: keys_values.iter(), image_prompts: Vec::new(), token_merging, is_perturbed }
+    }
+
+    /// With the keys and values of an image prompt for the same cross-attentions, and how strongly it acts.
+    pub(super) fn with_image_prompt(mut self, strength: f32, keys_values: &'a [KeysValues]) -> TextKeys<'a> {
+        self.image_prompts.push((strength, keys_values.iter()));
+        self
     }
 
     /// Those of the next cross-attention.
-    fn next(&mut self) -> Result<&'a KeysValues, Error> {
+    fn next(&mut self) -> Result<AttendedKeys<'a>, Error> {
         let reason = || "was made for a model with fewer cross-attentions".to_owned();
-        self.keys_values.next().ok_or_else(|| Error::setting(crate::Setting::Condition, reason()))
+        let refuse = || Error::setting(crate::Setting::Condition, reason());
+        let text = self.keys_values.next().ok_or_else(refuse)?;
+        let of_image = |(strength, keys): &mut (f32, std::slice::Iter<'a, KeysValues>)| {
+            Ok((*strength, keys.next().ok_or_else(refuse)?))
+        };
+        let image_prompts = self.image_prompts.iter_mut().map(of_image).collect::<Result<_, Error>>()?;
+        Ok(AttendedKeys { text, image_prompts })
     }
 
     /// How many of an image's tokens are merged.
@@ -164,7 +191,7 @@ impl BasicTransformerBlock {
     fn forward(&self, x: Tensor, text: &mut TextKeys<'_>, reach: SelfReach) -> Result<Tensor, Error> {
         let normed = ops::layer_norm(&x, &self.norm1)?;
         if self.reads_text_alone {
-            let x = self.attn1.forward_to(text.next()?, &normed, x)?;
+            let x = self.attn1.forward_to(&text.next()?, &normed, x)?;
             return self.forward_rest(x, text);
         }
         // As the authors do it, similarities are those of what enters the norm.
@@ -182,7 +209,7 @@ impl BasicTransformerBlock {
 
     /// What follows the first attention.
     fn forward_rest(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
-        let x = self.attn2.forward_to(text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
+        let x = self.attn2.forward_to(&text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }
 }
@@ -244,10 +271,16 @@ impl CrossAttention {
         Ok(ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?)
     }
 
-    /// Attention of `x` to another sequence, plus `residual`.
-    fn forward_to(&self, other: &KeysValues, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
+    /// Attention of `x` to the text and to image prompts, each by itself, plus `residual`.
+    fn forward_to(&self, other: &AttendedKeys<'_>, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
         let q = ops::linear(x, &self.to_q)?;
-        let out = ops::attention_in(self.precision, &q, &other.keys, &other.values, self.heads, false)?;
+        let attend = |KeysValues { keys, values }: &KeysValues| {
+            ops::attention_in(self.precision, &q, keys, values, self.heads, false)
+        };
+        let mut out = attend(other.text)?;
+        for (strength, keys_values) in &other.image_prompts {
+            out = ops::add(out, &ops::scale(attend(keys_values)?, *strength)?)?;
+        }
         Ok(ops::linear_add(&out, &self.to_out, residual)?)
     }
 }

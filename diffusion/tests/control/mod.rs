@@ -1,6 +1,7 @@
-//! ControlNets and TAESD in whole pipelines, of files that are made here.
+//! ControlNets, image prompts and TAESD in whole pipelines, of files that are made here.
 
 mod files;
+mod image_prompts;
 mod pipeline;
 mod taesd;
 

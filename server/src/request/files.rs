@@ -41,6 +41,7 @@ pub(super) fn resolve_axis(axis: &mut GridAxis, models: &ModelCatalog) -> Result
             | "image"
             | "mask"
             | "control-image"
+            | "ip-adapter-image"
             | "device"
             | "precision"
             | "max-vram"

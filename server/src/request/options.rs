@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const NOT_OF_CLIENTS: [&str; 6] =
     ["models-dir", "lora-dir", "embd-dir", "wildcards", "precision", "max-vram"];
 /// Options whose values are images.
-const IMAGES: [&str; 3] = ["image", "mask", "control-image"];
+const IMAGES: [&str; 4] = ["image", "mask", "control-image", "ip-adapter-image"];
 /// Maximum number of values of a list.
 const MAX_VALUES: usize = 1024;
 
@@ -189,23 +189,41 @@ pub(super) fn text(name: &str, value: &Value) -> Result<String, ApiError> {
     }
 }
 
+/// Sets the image of each of several parts: one for all, or one for each.
+fn set_each(
+    name: &str,
+    parts: &str,
+    sources: Vec<&mut ImageSource>,
+    value: &Value,
+    images: Images<'_>,
+) -> Result<(), ApiError> {
+    let values: Vec<&Value> = match value {
+        Value::Array(values) => values.iter().collect(),
+        value => vec![value],
+    };
+    let count = sources.len();
+    if values.is_empty() || (values.len() != 1 && values.len() != count) || count == 0 {
+        let line = format!("{name}: {} are given for {count} {parts}", values.len());
+        return Err(ApiError::bad_input(line));
+    }
+    let read = values.into_iter().map(|value| images.of(value)).collect::<Result<Vec<_>, _>>()?;
+    for (i, source) in sources.into_iter().enumerate() {
+        *source = ImageSource::Inline(read.get(i).unwrap_or(&read[0]).clone());
+    }
+    Ok(())
+}
+
 /// Sets images, which are in the request or in the gallery.
 fn set_images(job: &mut Job, name: &str, value: &Value, images: Images<'_>) -> Result<(), ApiError> {
-    if name == "control-image" {
-        let values: Vec<&Value> = match value {
-            Value::Array(values) => values.iter().collect(),
-            value => vec![value],
-        };
-        let count = job.control.len();
-        if values.is_empty() || (values.len() != 1 && values.len() != count) || count == 0 {
-            let line = format!("control-image: {} are given for {count} ControlNets", values.len());
-            return Err(ApiError::bad_input(line));
+    let each: Option<(&str, Vec<&mut ImageSource>)> = match name {
+        "control-image" => Some(("ControlNets", job.control.iter_mut().map(|one| &mut one.image).collect())),
+        "ip-adapter-image" => {
+            Some(("IP-Adapters", job.image_prompts.iter_mut().map(|one| &mut one.image).collect()))
         }
-        let read = values.into_iter().map(|value| images.of(value)).collect::<Result<Vec<_>, _>>()?;
-        for (i, control) in job.control.iter_mut().enumerate() {
-            control.image = ImageSource::Inline(read.get(i).unwrap_or(&read[0]).clone());
-        }
-        return Ok(());
+        _ => None,
+    };
+    if let Some((parts, sources)) = each {
+        return set_each(name, parts, sources, value, images);
     }
     let source = ImageSource::Inline(images.of(value)?);
     match (&mut job.task, name) {

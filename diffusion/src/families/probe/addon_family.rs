@@ -42,6 +42,12 @@ pub(super) fn of_embedding(checkpoint: &Checkpoint) -> Option<&'static Family> {
     registry::of_text_encoder_width(*checkpoint.tensors().next()?.shape.last()?)
 }
 
+/// The family that an IP-Adapter was made for, by the width of its tokens.
+pub(super) fn of_ip_adapter(checkpoint: &Checkpoint) -> Option<&'static Family> {
+    let key = checkpoint.tensors().find(|t| t.name.ends_with(".to_k_ip.weight"))?;
+    registry::of_context_width(*key.shape.get(1)?)
+}
+
 /// The family that a text encoder belongs to, by its width.
 pub(super) fn of_text_encoder(checkpoint: &Checkpoint) -> Option<&'static Family> {
     let table = checkpoint.tensors().find(|t| t.name.ends_with("token_embedding.weight"))?;

@@ -1,7 +1,7 @@
 //! What a file is: also one that is not a whole model, or of a kind that cannot draw here.
 
 use super::index::{TensorIndex, VAE};
-use crate::tensor_names::upscalers;
+use crate::tensor_names::{clip_vision, t2i_adapter, upscalers};
 
 /// Maximum number of tensors of a textual inversion; other files have names that look like one's too.
 const MAX_EMBEDDING_TENSORS: usize = 8;
@@ -23,6 +23,16 @@ pub enum ModelKind {
     Lora,
     /// A network that steers a UNet by an image.
     ControlNet,
+    /// Changes of the weights of a UNet's encoder that make a ControlNet of it.
+    ControlLora,
+    /// Small networks that steer the attentions of a UNet by an image.
+    ControlLllite,
+    /// A network beside a UNet that steers it by an image, computed once.
+    T2iAdapter,
+    /// Layers that make an image a prompt.
+    IpAdapter,
+    /// A CLIP vision encoder, which an IP-Adapter sees images with.
+    ImageEncoder,
     /// Learned embeddings: a textual inversion.
     Embedding,
     /// A network that enlarges images.
@@ -41,6 +51,11 @@ impl ModelKind {
         ModelKind::TinyVae,
         ModelKind::Lora,
         ModelKind::ControlNet,
+        ModelKind::ControlLora,
+        ModelKind::ControlLllite,
+        ModelKind::T2iAdapter,
+        ModelKind::IpAdapter,
+        ModelKind::ImageEncoder,
         ModelKind::Embedding,
         ModelKind::Upscaler,
         ModelKind::Unknown,
@@ -67,7 +82,11 @@ impl ModelKind {
     /// What an error says where a file of this kind was given for something else: "is not a TAESD but a model, which draws
     /// images".
     pub(crate) fn instead_of(self, wanted: &str) -> String {
-        format!("is not {wanted} but a {}, which {}", self.label(), self.purpose())
+        let (label, purpose) = (self.label(), self.purpose());
+        let article = if label.starts_with(['I', 'i', 'u', 'U']) { "an" } else { "a" };
+        // "A UNet".
+        let article = if self == ModelKind::Unet { "a" } else { article };
+        format!("is not {wanted} but {article} {label}, which {purpose}")
     }
 
     fn texts(self) -> (&'static str, &'static str, &'static str) {
@@ -83,6 +102,19 @@ impl ModelKind {
             }
             ModelKind::Lora => ("lora", "LoRA", "is added to the weights of a model of its family"),
             ModelKind::ControlNet => ("controlnet", "ControlNet", "steers a model of its family by an image"),
+            ModelKind::ControlLora => {
+                ("control-lora", "Control-LoRA", "steers a model of its family by an image")
+            }
+            ModelKind::ControlLllite => {
+                ("controlnet-lllite", "ControlNet-LLLite", "steers a model of its family by an image")
+            }
+            ModelKind::T2iAdapter => {
+                ("t2i-adapter", "T2I-Adapter", "steers a model of its family by an image")
+            }
+            ModelKind::IpAdapter => ("ip-adapter", "IP-Adapter", "makes an image a prompt"),
+            ModelKind::ImageEncoder => {
+                ("image-encoder", "image encoder (CLIP vision)", "sees images for an IP-Adapter")
+            }
             ModelKind::Embedding => {
                 ("embedding", "textual inversion", "is a word for the prompts of models of its family")
             }
@@ -91,12 +123,30 @@ impl ModelKind {
         }
     }
 
+    /// Which kind of adapter a checkpoint is, whose names can look like those of other kinds.
+    fn of_adapter(index: &TensorIndex) -> Option<ModelKind> {
+        let any = |test: fn(&str) -> bool| index.any_name_in_file(test);
+        if any(|n| n == "lora_controlnet") {
+            Some(ModelKind::ControlLora)
+        } else if any(|n| n.starts_with("lllite_")) {
+            Some(ModelKind::ControlLllite)
+        } else if any(|n| n.starts_with("ip_adapter.")) && any(|n| n.starts_with("image_proj.")) {
+            Some(ModelKind::IpAdapter)
+        } else if !index.has_unet() && any(t2i_adapter::is_adapter) {
+            Some(ModelKind::T2iAdapter)
+        } else {
+            None
+        }
+    }
+
     /// What a checkpoint is, by the names of its tensors.
     pub(super) fn of(index: &TensorIndex) -> ModelKind {
         let any = |test: fn(&str) -> bool| index.any_name_in_file(test);
-        if any(|n| {
-            // The first marks a Control-LoRA, the others are of PhotoMaker.
-            (n.starts_with("lora_") && n != "lora_controlnet" && !n.starts_with("lora_weights."))
+        if let Some(adapter) = ModelKind::of_adapter(index) {
+            adapter
+        } else if any(|n| {
+            // Those that begin with `lora_weights.` are of PhotoMaker.
+            (n.starts_with("lora_") && !n.starts_with("lora_weights."))
                 || ["oft_unet_", "lycoris_"].iter().any(|start| n.starts_with(start))
                 || [".lora_", ".lora.", "_lora.", "hada_w1_", "lokr_w", ".dora_scale", ".oft_", ".diff_b"]
                     .iter()
@@ -116,6 +166,8 @@ impl ModelKind {
             ModelKind::Embedding
         } else if index.has_unet() {
             if index.has_text() || index.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
+        } else if any(clip_vision::is_image_encoder) && !any(|n| n.ends_with("token_embedding.weight")) {
+            ModelKind::ImageEncoder
         } else if any(|n| {
             let part = n.trim_start_matches("taesd_");
             // The halves of the original have no prefix.

@@ -11,6 +11,7 @@ mod distillation;
 pub(crate) mod edm;
 mod evidence;
 mod file_words;
+mod foreign;
 pub(crate) mod index;
 mod kind;
 mod leftovers;
@@ -124,6 +125,7 @@ impl Probe {
             ModelKind::Lora => addon_family::of_lora(checkpoint),
             ModelKind::Embedding => addon_family::of_embedding(checkpoint),
             ModelKind::TextEncoder => addon_family::of_text_encoder(checkpoint),
+            ModelKind::IpAdapter => addon_family::of_ip_adapter(checkpoint),
             _ => None,
         };
         let parts = [(Component::TextEncoder, index.has_text()), (Component::Vae, index.has(VAE))];
@@ -223,12 +225,23 @@ impl Probe {
         self.supported_family().ok_or_else(|| self.refuse(self.explain()))
     }
 
+    /// What is said of a file of an unknown kind: what it seems to be, or `otherwise`.
+    pub(crate) fn unknown(&self, otherwise: &str) -> String {
+        foreign::name(&self.index)
+            .map_or_else(|| otherwise.to_owned(), |name| format!("is {name}, which cannot be used here"))
+    }
+
     /// One line for a file that cannot be used as a model: what it seems to be, and what to do.
     #[must_use]
     pub fn explain(&self) -> String {
         let what = match self.identity.kind {
             ModelKind::Lora => "is a LoRA, an addition to a model",
             ModelKind::ControlNet => "is a ControlNet, an addition to a model",
+            ModelKind::ControlLora => "is a Control-LoRA, an addition to a model",
+            ModelKind::ControlLllite => "is a ControlNet-LLLite, an addition to a model",
+            ModelKind::T2iAdapter => "is a T2I-Adapter, an addition to a model",
+            ModelKind::IpAdapter => "is an IP-Adapter, an addition to a model",
+            ModelKind::ImageEncoder => "is an image encoder (CLIP vision), which IP-Adapters see images with",
             ModelKind::Embedding => "is a textual inversion, a word for a model",
             ModelKind::Model | ModelKind::Unet if self.is_foreign() => {
                 let variant = self.network_variant.map_or("", ModelVariant::name);
@@ -246,7 +259,7 @@ impl Probe {
             ModelKind::TextEncoder => "holds a text encoder and no UNet",
             ModelKind::TinyVae => "is a tiny VAE (TAESD), an addition to a model",
             ModelKind::Upscaler => "is an upscaler of images",
-            ModelKind::Unknown => "holds no tensor of a Stable Diffusion model",
+            ModelKind::Unknown => &self.unknown("holds no tensor of a Stable Diffusion model"),
         };
         format!("{what}; give a whole checkpoint, with text encoder, UNet and VAE")
     }

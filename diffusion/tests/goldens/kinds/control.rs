@@ -24,7 +24,8 @@ fn compare(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> R
     let parts = super::parts(case, context)?;
     let file = open(case, context)?;
     let params = latent_diffusion::params::Params::new(file.weights().clone(), &|_| {});
-    let net = ControlNet::load(&params.on(&context.target.device), file.config()).map_err(text)?;
+    let net = ControlNet::load(&params.on(&context.target.device), file.config().ok_or("not a ControlNet")?)
+        .map_err(text)?;
     let strength = case.json["control"]["scale"].as_f64().ok_or("the case has no scale")? as f32;
     let (x, timesteps) = (nhwc(case, context, "x")?, context.f32s(case, "t")?);
     let states = super::tensor(case, context, "context")?;

@@ -1,5 +1,6 @@
 //! The kinds of case, and how the engine computes each: one module a kind.
 
+mod adapters;
 mod addons;
 mod control;
 mod edit;
@@ -36,7 +37,7 @@ pub(crate) struct Kind {
 }
 
 /// All kinds, in the order of the table.
-pub(crate) const KINDS: [Kind; 11] = [
+pub(crate) const KINDS: [Kind; 12] = [
     Kind { name: "tokenizer", has_model: false, run: Some(tokenizer::run) },
     Kind { name: "prompt_weights", has_model: false, run: Some(prompt_weights::run) },
     Kind { name: "rng", has_model: false, run: Some(rng::run) },
@@ -47,6 +48,7 @@ pub(crate) const KINDS: [Kind; 11] = [
     Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
     Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },
     Kind { name: "addons", has_model: true, run: Some(addons::run) },
+    Kind { name: "adapters", has_model: true, run: Some(adapters::run) },
     Kind { name: "edit", has_model: true, run: Some(edit::run) },
 ];
 

@@ -92,7 +92,7 @@ impl Case {
         }))
     }
 
-    /// The add-on file under `key` (`lora`, `control` or `ti`), where the case has one: as the checkpoint, with the
+    /// The add-on file under `key` (`lora`, `control`, `ti`, `ip_adapter` or `image_encoder`), where the case has one: as the checkpoint, with the
     /// family and seed of the add-on.
     pub(crate) fn add_on(&self, key: &str) -> Result<Option<CheckpointKey>, String> {
         let json = &self.json[key];
@@ -111,7 +111,7 @@ impl Case {
     /// Every synthetic file that the case needs.
     pub(crate) fn all_checkpoints(&self) -> Result<Vec<CheckpointKey>, String> {
         let mut keys: Vec<CheckpointKey> = self.checkpoint()?.into_iter().collect();
-        for key in ["lora", "control", "ti"] {
+        for key in ["lora", "control", "ti", "ip_adapter", "image_encoder"] {
             keys.extend(self.add_on(key)?);
         }
         Ok(keys)

@@ -98,7 +98,7 @@ fn value(option: &JobOption, text: &str) -> Value {
         let name = models::stem(&path);
         return match weight.strip_prefix(':').and_then(|weight| weight.parse::<f64>().ok()) {
             Some(weight) => json!({ "name": name, "weight": weight }),
-            None if matches!(option.name(), "image" | "mask" | "control-image") => {
+            None if matches!(option.name(), "image" | "mask" | "control-image" | "ip-adapter-image") => {
                 json!({ "image": path.file_name().map(|name| name.to_string_lossy()) })
             }
             None => name.into(),
