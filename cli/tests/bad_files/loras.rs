@@ -163,7 +163,7 @@ pub(crate) fn all() -> Vec<Case> {
         tag("a tag that leads up", "<lora:../x:1>", &[plain]),
         tag("a tag with a path of Windows", r"<lora:..\x:1>", &[plain]),
         tag("a tag of a hidden file", "<lora:.x>", &[plain]),
-        tag("a tag without a name", "<lora:>", &[plain]),
+        tag("a tag without a name", "<lora:>", &["without its name"]),
         tag("a tag without an end", "a <lora:x", &["without the closing >"]),
         tag("a tag whose weight is a word", "<lora:x:much>", &["is not a number such as 0.8"]),
         tag("a tag whose weight is NaN", "<lora:x:nan>", &["is not a number such as 0.8"]),

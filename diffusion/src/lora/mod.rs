@@ -93,7 +93,7 @@ impl Lora {
             }
         }
         if modules.is_empty() {
-            let (file, reason) = (checkpoint.label().to_owned(), explain(checkpoint));
+            let (file, reason) = (checkpoint.label().to_owned(), explain(&checkpoint));
             return Err(Error::Lora { file, reason });
         }
         let bundled = TextualInversion::bundled(&checkpoint)?.into_iter().map(Arc::new).collect();
@@ -151,8 +151,8 @@ impl Lora {
 }
 
 /// What a file without LoRA factors is.
-fn explain(checkpoint: Checkpoint) -> String {
-    let probe = families::Probe::of(&Arc::new(checkpoint));
+fn explain(checkpoint: &Arc<Checkpoint>) -> String {
+    let probe = families::Probe::of(checkpoint);
     match probe.identity().kind {
         ModelKind::Lora | ModelKind::Unknown => {
             probe.unknown("is not a LoRA: no tensor has a name of one, such as lora_down")

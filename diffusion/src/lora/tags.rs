@@ -53,7 +53,9 @@ pub fn take_tags(prompt: &str) -> Result<(String, Vec<Tag>), Error> {
     for part in parts(prompt) {
         match part {
             PromptPart::Words(text) => match KINDS.iter().find(|kind| text.contains(&format!("<{kind}:"))) {
-                Some(kind) => return Err(wrong(format!("<{kind}: without a name and the closing >"))),
+                Some(kind) => {
+                    return Err(wrong(format!("<{kind}: without its name or without the closing >")));
+                }
                 None => words.push_str(text),
             },
             PromptPart::Tag { kind, text } if KINDS.contains(&kind) => tags.push(parse(kind, text)?),

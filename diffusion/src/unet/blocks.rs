@@ -177,7 +177,7 @@ impl UNetMidBlock {
 
     /// Number of cross-attentions, each of which has keys and values of the text.
     pub(super) fn text_keys(&self) -> usize {
-        self.attention.as_ref().map_or(0, SpatialTransformer::depth)
+        self.attention.as_ref().map_or(0, SpatialTransformer::readers)
     }
 
     pub(super) fn forward(

@@ -62,7 +62,7 @@ fn an_adapter_of_another_family_and_a_bad_image_are_refused() {
 
 #[test]
 fn an_image_encoder_of_another_size_is_refused() {
-    let widened = |name: &str| {
+    let widened = |name: &'static str| {
         entries("image-encoder").into_iter().map(move |mut entry| {
             if entry["name"] == name {
                 entry["shape"] = serde_json::json!([96, 128]);
