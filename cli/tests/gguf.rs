@@ -6,8 +6,10 @@ use latent_loader::{Checkpoint, DType, NewTensor, Writer};
 use std::collections::BTreeMap;
 
 fn pixels(room: &Room, args: &[&str]) -> Vec<u8> {
+    // A UNet alone does not say which size it draws.
+    let size = ["-W", "64", "-H", "64"];
     let always = ["txt2img", "a red apple", "--steps", "2", "-s", "1", "-o", "out.png"];
-    room.succeeds(&[&always[..], args].concat());
+    room.succeeds(&[&always[..], &size, args].concat());
     let (pixels, _) = read_png(&room.path("out.png"));
     std::fs::remove_file(room.path("out.png")).unwrap();
     pixels

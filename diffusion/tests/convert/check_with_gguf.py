@@ -52,7 +52,7 @@ def compare_written(program, model, folder):
 
 def pixels(program, folder, *args):
     out = folder / "out.png"
-    run(program, "txt2img", "a red apple", "-s", "1", "--steps", "4", "-o", out, *args)
+    run(program, "txt2img", "a red apple", "-s", "1", "--steps", "4", "-W", "64", "-H", "64", "-o", out, *args)
     return np.asarray(Image.open(out).convert("RGB")).astype(int)
 
 
