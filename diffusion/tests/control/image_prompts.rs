@@ -62,15 +62,11 @@ fn an_adapter_of_another_family_and_a_bad_image_are_refused() {
 
 #[test]
 fn an_image_encoder_of_another_size_is_refused() {
-    let widened = |name: &'static str| {
-        entries("image-encoder").into_iter().map(move |mut entry| {
-            if entry["name"] == name {
-                entry["shape"] = serde_json::json!([96, 128]);
-            }
-            entry
-        })
-    };
-    let other = file("wide.safetensors", widened("visual_projection.weight").collect());
+    let mut wide = entries("image-encoder");
+    for entry in wide.iter_mut().filter(|entry| entry["name"] == "visual_projection.weight") {
+        entry["shape"] = serde_json::json!([96, 128]);
+    }
+    let other = file("wide.safetensors", wide);
     let encoder = Arc::new(ImageEncoderFile::open(other).unwrap());
     let prompt = ImagePrompt { encoder, ..prompt("ip-adapter-plain-sd15") };
     let line = open("sd15").set_image_prompts(vec![prompt]).unwrap_err().to_string();
