@@ -115,7 +115,7 @@ impl EmbeddingFiles {
             }
         };
         // Files that are always opened go before others of their names.
-        let is_other = |name: &String| !self.files.iter().any(|file| stem(file) == *name);
+        let is_other = |name: &String| !self.files.iter().any(|file| stem(file).eq_ignore_ascii_case(name));
         let files: Vec<_> = files.into_iter().filter(|(stem, _)| is_other(stem)).collect();
         let wanted = named_among(prompts, &files)?.into_iter().map(|(index, _)| files[index].clone());
         Ok(wanted

@@ -77,7 +77,7 @@ fn what_cannot_be_measured_is_refused() {
     let room = Room::new();
     room.refuses(
         &["bench", "--family", "sd16"],
-        &["--family", "sd16", "did you mean \"sd15\"?", "known: sd15, sd21, sdxl"],
+        &["--family", "sd16", "did you mean \"sd15\"?", "known: sd15, sdxs, sd21, sdxl"],
     );
     room.refuses(&["bench", "--stage", "clip"], &["--stage", "clip", "text", "unet", "vae", "all"]);
     room.refuses(&["bench", "--size", "500"], &["size", "500", "multiple of 8"]);
