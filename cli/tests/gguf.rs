@@ -132,7 +132,6 @@ fn loras_change_blocks_as_they_change_their_values() {
     room.file("lora.safetensors", &crate::common::synthetic("lora-sd15-kohya"));
     room.succeeds(&["convert", "model.safetensors", "small.gguf", "--type", "q4_0"]);
     room.succeeds(&["convert", "small.gguf", "exact.safetensors", "--type", "f32"]);
-    let draw =
-        |model: &str| pixels(&room, &["-m", model, "-W", "64", "-H", "64", "--lora", "lora.safetensors:0.5"]);
+    let draw = |model: &str| pixels(&room, &["-m", model, "--lora", "lora.safetensors:0.5"]);
     assert!(draw("small.gguf") == draw("exact.safetensors"));
 }
