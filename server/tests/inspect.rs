@@ -62,7 +62,7 @@ fn models_are_named_listed_and_drawn_with() {
         broken["problem"].is_string() && !broken["problem"].as_str().unwrap().contains("models"),
         "{broken}"
     );
-    for name in ["tiny", "tiny.safetensors", "sub/tiny.safetensors"] {
+    for name in ["tiny", "TINY", "tiny.safetensors", "sub/tiny.safetensors"] {
         let mut options = small("a sun");
         options["model"] = name.into();
         let ended = served.ended(&served.submit("txt2img", options));
@@ -70,7 +70,7 @@ fn models_are_named_listed_and_drawn_with() {
     }
     let loaded = served.get("/api/v1/models").json();
     assert_eq!(loaded["models"][1]["loaded"], true);
-    for name in ["../models/sub/tiny.safetensors", "/etc/passwd", "sub/../sub/tiny.safetensors", "TINY"] {
+    for name in ["../models/sub/tiny.safetensors", "/etc/passwd", "sub/../sub/tiny.safetensors", "tin"] {
         let body = json!({ "verb": "txt2img", "options": { "prompt": "a", "model": name } });
         assert_eq!(served.post("/api/v1/jobs", &body).status, 400, "{name}");
     }

@@ -21,6 +21,8 @@ pub struct JobImage {
     pub index: usize,
     /// Its seed.
     pub seed: u64,
+    /// Its variation seed, where one counts: images of a job then differ by it, and not by the seed.
+    pub variation: Option<u64>,
     /// The texts of its file, by keyword.
     pub texts: OutputTexts,
 }

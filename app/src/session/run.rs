@@ -377,6 +377,7 @@ impl JobRun<'_, '_> {
         let first_size = is_drawn_smaller.then(|| settings.size(opened.pipeline.model())).transpose()?;
         for (i, image) in images.into_iter().enumerate() {
             let (index, seed) = (first + i, settings.seeds[i]);
+            let variation = settings.variation_seeds.get(i).copied();
             let record = ImageRecord {
                 command: plan.task,
                 settings,
@@ -385,7 +386,7 @@ impl JobRun<'_, '_> {
                 model: &opened.name,
                 hash: opened.content_hash(),
                 seed,
-                variation: settings.variation_seeds.get(i).copied(),
+                variation,
                 seamless: opened.pipeline.seamless(),
                 first_size,
                 recorded: &plan.recorded,
@@ -396,7 +397,8 @@ impl JobRun<'_, '_> {
             };
             let texts = record.texts(&image);
             let rgba = plan.work.rgba(&image);
-            self.monitor.notify(JobEvent::Image(Arc::new(JobImage { image, rgba, index, seed, texts })));
+            let drawn = JobImage { image, rgba, index, seed, variation, texts };
+            self.monitor.notify(JobEvent::Image(Arc::new(drawn)));
             self.monitor.check()?;
         }
         Ok(())

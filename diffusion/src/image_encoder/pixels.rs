@@ -9,7 +9,7 @@ pub const PIXELS: usize = 224;
 
 /// Mean and standard deviation of the values that CLIP was trained on, for each channel.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_1];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 /// Pixels on each side that the bicubic filter reaches.
 const REACH: f64 = 2.0;
 

@@ -167,7 +167,7 @@ struct ActiveControl {
 
 enum ActiveNetwork {
     /// With the embedded image, once for each of the batch, on the network's device.
-    ControlNet { net: Arc<ControlNet>, hint: Tensor, condition: Condition },
+    ControlNet { net: Arc<ControlNet>, hint: Tensor, condition: Box<Condition> },
     /// Features once for each of the batch, on the UNet's device.
     T2iAdapter(Vec<Tensor>),
 }
@@ -189,7 +189,7 @@ impl ActiveControl {
                 }
                 let hint = repeated(hint, batch)?.to(net.device())?;
                 let hint = net.typed_hint(hint, prepared.control_type)?;
-                ActiveNetwork::ControlNet { net: net.clone(), hint, condition }
+                ActiveNetwork::ControlNet { net: net.clone(), hint, condition: Box::new(condition) }
             }
             PreparedNetwork::T2iAdapter(features) => {
                 let strength = prepared.strength as f32;

@@ -34,5 +34,5 @@ pub(super) fn grid(
         Ok(drawn) => drawn,
         Err(error) => return report.ended(Err(error)),
     };
-    report.write_image((&drawn.image, None), &drawn.texts, Some(drawn.seed))
+    report.write_image((&drawn.image, None), &drawn.texts, &[drawn.seed])
 }

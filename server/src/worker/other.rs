@@ -50,7 +50,7 @@ pub(super) fn upscale(
     let file = TemporaryImage::new(image, &report.options.temporary)?;
     let mut options = UpscaleOptions::new(file.path.clone());
     (options.model, options.scale) = (model, scale);
-    options.output = Some(report.path(None));
+    options.output = Some(report.path(&[]));
     let (cancel, choice, threads) =
         (report.cancel.clone(), report.options.device.clone(), report.options.threads);
     let drawn = in_threads(threads, || {
@@ -107,7 +107,7 @@ pub(super) fn replay(
         Ok(drawn) => drawn,
         Err(error) => return report.ended(Err(error)),
     };
-    report.write_image((&drawn.image, drawn.rgba.as_deref()), &drawn.texts, Some(drawn.seed))?;
+    report.write_image((&drawn.image, drawn.rgba.as_deref()), &drawn.texts, &[drawn.seed])?;
     if let Some(error) = drawn.incomplete {
         report.warn(&error.to_string());
     }

@@ -78,11 +78,10 @@ impl<'a> JobReport<'a> {
         job.preview = (interval > 0).then(|| PreviewOptions::every(interval));
     }
 
-    /// Where an image of a seed is written.
-    pub(super) fn path(&self, seed: Option<u64>) -> PathBuf {
-        let stem = &self.record.stem;
-        let name = seed.map_or_else(|| format!("{stem}.png"), |seed| format!("{stem}-{seed}.png"));
-        self.options.gallery.folder().join(name)
+    /// Where an image of these seeds, its own and that of its variation, is written.
+    pub(super) fn path(&self, seeds: &[u64]) -> PathBuf {
+        let seeds: String = seeds.iter().map(|seed| format!("-{seed}")).collect();
+        self.options.gallery.folder().join(format!("{}{seeds}.png", self.record.stem))
     }
 
     /// The end of a job: an error of its reports goes before one of its run, which follows from it.
@@ -117,24 +116,25 @@ impl<'a> JobReport<'a> {
 
     fn write(&mut self, drawn: &JobImage) -> Result<(), ApiError> {
         let pixels = (&drawn.image, drawn.rgba.as_deref());
-        self.write_image(pixels, &drawn.texts, Some(drawn.seed))?;
+        let seeds: Vec<u64> = [drawn.seed].into_iter().chain(drawn.variation).collect();
+        self.write_image(pixels, &drawn.texts, &seeds)?;
         self.done += 1;
         Ok(())
     }
 
-    /// Writes an image under its fixed name, with its opacity where it has any.
+    /// Writes an image under the fixed name of its seeds, with its opacity where it has any.
     pub(super) fn write_image(
         &mut self,
         (image, rgba): (&Image, Option<&[u8]>),
         texts: &[(&str, String)],
-        seed: Option<u64>,
+        seeds: &[u64],
     ) -> Result<(), ApiError> {
-        let path = self.path(seed);
+        let path = self.path(seeds);
         let written = self.output.write_with_opacity(&path, image, rgba, texts)?;
         if let Some(line) = written.warning() {
             self.warn(line);
         }
-        self.written(&path, seed, image);
+        self.written(&path, seeds.first().copied(), image);
         Ok(())
     }
 
