@@ -77,7 +77,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 13] = [
+const EXPECTED: [(&str, Expected); 30] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -92,7 +92,27 @@ const EXPECTED: [(&str, Expected); 13] = [
     ("taesd", [Some("taesd"), None, None, None]),
     // Its 3 vectors are 128 wide, as those of no published text encoder are.
     ("ti-sd15", [Some("embedding"), None, None, None]),
+    ("bksdm-small", model("sd1", "BK-SDM", "epsilon")),
+    ("bksdm-tiny", model("sd1", "BK-SDM", "epsilon")),
+    ("bksdm-v2-small", model("sd2", "BK-SDM", "epsilon")),
+    ("sdxs", model("sd1", "SDXS", "epsilon")),
+    ("sdxs-ds", model("sd1", "SDXS", "epsilon")),
+    ("sdxs-09", model("sd2", "SDXS", "epsilon")),
+    ("controlnet-union-sdxl", [Some("controlnet"), Some("sdxl"), None, None]),
+    ("image-encoder", [Some("image-encoder"), None, None, None]),
+    ("image-encoder-openclip", [Some("image-encoder"), None, None, None]),
+    ("ip-adapter-full-sd15", [Some("ip-adapter"), None, None, None]),
+    ("ip-adapter-plain-sd15", [Some("ip-adapter"), None, None, None]),
+    ("ip-adapter-plain-sdxl", [Some("ip-adapter"), None, None, None]),
+    ("ip-adapter-plus-sd15", [Some("ip-adapter"), None, None, None]),
+    ("ip-adapter-plus-sdxl", [Some("ip-adapter"), None, None, None]),
+    ("t2i-full-adapter-sd15", [Some("t2i-adapter"), None, None, None]),
+    ("t2i-full-adapter-xl-sdxl", [Some("t2i-adapter"), None, None, None]),
+    ("t2i-light-adapter-sd15", [Some("t2i-adapter"), None, None, None]),
 ];
+
+/// Those whose manifests have no text encoder.
+const WITHOUT_TEXT: [&str; 5] = ["bksdm-small", "bksdm-tiny", "bksdm-v2-small", "sdxs-ds", "sdxs-09"];
 
 fn expected(manifest: &Value) -> Expected {
     let name = manifest["family"].as_str().unwrap();
@@ -118,7 +138,9 @@ fn every_manifest_is_told_by_family_variant_and_prediction() {
         let told = inspect(&room, &name);
         let found = ["kind", "base", "variant", "prediction"].map(|key| told[key].as_str());
         assert_eq!(found, expected(&manifest), "{}: {told}", path.display());
-        assert_eq!(told["lacks"], json!([]), "{}", path.display());
+        let lacks_text = WITHOUT_TEXT.iter().any(|name| manifest["family"] == *name);
+        let lacks = if lacks_text { json!(["text encoder"]) } else { json!([]) };
+        assert_eq!(told["lacks"], lacks, "{}", path.display());
     }
 }
 
