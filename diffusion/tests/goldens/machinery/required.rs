@@ -40,6 +40,7 @@ pub(crate) fn missing(spec: &Value, cases: &[Case]) -> Vec<String> {
     checker.addons();
     checker.schedulers();
     checker.pipelines();
+    checker.other_scripts();
     checker.problems
 }
 
@@ -77,6 +78,15 @@ impl<'a> Checker<'a> {
                     .problems
                     .push(format!("index.json: {id}/{name} has shape {got:?}, spec.json asks for {shape:?}")),
                 Some(_) => {}
+            }
+        }
+    }
+
+    /// The cases that scripts of this folder have added, which are listed one by one.
+    fn other_scripts(&mut self) {
+        for script in ["make_adapters.py", "small_families.py"] {
+            for id in texts(self.list(&format!("/other_scripts/{script}"))) {
+                self.case(id);
             }
         }
     }
