@@ -74,9 +74,9 @@ class Draws(unittest.TestCase):
 
     def test_refusals_are_said(self):
         with self.assertRaises(RuntimeError) as raised:
-            self.api.txt2img(prompt="a", tiling=True, **SMALL)
+            self.api.txt2img(prompt="a", styles=["ink"], **SMALL)
         self.assertEqual(raised.exception.args[0], 422)
-        self.assertIn("tiling", raised.exception.args[1])
+        self.assertIn("styles", raised.exception.args[1])
 
 
 class Answers(unittest.TestCase):
