@@ -22,7 +22,7 @@
 //!     }
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert_eq!((steps, images.len(), images[0].image.width), (2, 1, 64));
+//! assert_eq!((steps, images.len(), images[0].image.width), (2, 1, 256));
 //! // The texts of its file hold all that is needed to draw it again.
 //! assert!(images[0].texts[0].1.starts_with("a red apple\nSteps: 2"));
 //! # Ok::<(), latent_app::AppError>(())
