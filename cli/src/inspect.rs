@@ -139,10 +139,12 @@ fn shapes(tensor: &MisshapedTensor) -> String {
 }
 
 fn sizes(model: &ReportedSizes, lines: &mut Lines) {
-    let ((width, height), unet, vae) = (model.resolution, &model.unet, &model.vae);
+    let ((width, height), vae) = (model.resolution, &model.vae);
     lines.add("images", &format!("{width}x{height}, sides in multiples of {}", vae.factor()));
-    let unet_widths = &unet.block_out_channels;
-    lines.add("UNet widths", &format!("{unet_widths:?}, text width {}", unet.cross_attention_dim));
+    if let Some(unet) = model.network.unet() {
+        let widths = &unet.block_out_channels;
+        lines.add("UNet widths", &format!("{widths:?}, text width {}", unet.cross_attention_dim));
+    }
     lines.add("VAE widths", &format!("{:?}, factor {}", vae.block_out_channels, vae.factor()));
     for config in &model.text {
         lines.add("text layers", &format!("{} of width {}", config.layers, config.width));

@@ -130,7 +130,7 @@ fn normal(dims: &[usize], seed: u64) -> Tensor {
 fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
     for family in ["sd15", "sd15-inpaint", "sd21", "sdxl", "sdxl-refiner"] {
         let model = model(family);
-        let config = &model.unet;
+        let config = model.network.unet().unwrap();
         let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), config).unwrap();
         let (x, timesteps) = (normal(&[2, 8, 12, config.in_channels], 1), [400.0, 400.0]);
         let text = normal(&[2, 77, config.cross_attention_dim], 2);
@@ -181,9 +181,12 @@ fn a_shallow_step_after_nothing_changed_is_the_deep_one() {
 #[test]
 fn features_of_another_batch_are_refused() {
     let model = model("sd15");
-    let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
-    let condition =
-        |batch| unet.condition(&normal(&[batch, 77, model.unet.cross_attention_dim], 2), None).unwrap();
+    let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), model.network.unet().unwrap())
+        .unwrap();
+    let condition = |batch| {
+        unet.condition(&normal(&[batch, 77, model.network.unet().unwrap().cross_attention_dim], 2), None)
+            .unwrap()
+    };
     let mut deep = None;
     unet.forward_with(
         &normal(&[2, 8, 8, 4], 1),

@@ -174,7 +174,8 @@ struct ModelJson<'a> {
     width: usize,
     height: usize,
     size_multiple: usize,
-    unet: UNetJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unet: Option<UNetJson<'a>>,
     vae: VaeJson<'a>,
     text: Vec<TextEncoderJson>,
 }
@@ -205,7 +206,7 @@ struct TextEncoderJson {
 
 impl ModelJson<'_> {
     fn of(model: &ReportedSizes) -> ModelJson<'_> {
-        let (unet, vae) = (&model.unet, &model.vae);
+        let vae = &model.vae;
         let text = model.text.iter().map(|config| TextEncoderJson {
             vocabulary: config.vocabulary,
             width: config.width,
@@ -215,13 +216,13 @@ impl ModelJson<'_> {
             width: model.resolution.0,
             height: model.resolution.1,
             size_multiple: vae.factor(),
-            unet: UNetJson {
+            unet: model.network.unet().map(|unet| UNetJson {
                 in_channels: unet.in_channels,
                 block_out_channels: &unet.block_out_channels,
                 layers_per_block: unet.layers_per_block,
                 transformer_depth: &unet.transformer_depth,
                 cross_attention_dim: unet.cross_attention_dim,
-            },
+            }),
             vae: VaeJson {
                 block_out_channels: &vae.block_out_channels,
                 layers_per_block: vae.layers_per_block,

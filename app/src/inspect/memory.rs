@@ -2,6 +2,7 @@
 
 use super::ReportedSizes;
 use latent_diffusion::families::{Component, ComponentSummary, Identity, PublishedModel, published};
+use latent_diffusion::network::NetworkConfig;
 
 /// Memory that drawing one square image takes on the CPU, estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -21,7 +22,7 @@ const CFG_BATCH: usize = 2;
 const MAX_CHANNELS: usize = 1 << 16;
 
 /// The maximum over the stages, each of which has its own weights in memory and works on what
-/// [`UNetConfig::sampling_bytes`](latent_diffusion::unet::UNetConfig::sampling_bytes) and
+/// [`NetworkConfig::sampling_bytes`] and
 /// [`VaeConfig::decoding_bytes`](latent_diffusion::vae::VaeConfig::decoding_bytes) count. Parts that a file lacks are
 /// taken to have the sizes of the published model of its family; `model_channels` are the UNet's at its first level.
 pub(super) fn estimate(
@@ -36,20 +37,20 @@ pub(super) fn estimate(
     let known = identity.family.and_then(|family| PublishedModel::find(family.id).ok());
     let Some(known) = known.or(published().next()) else { return Vec::new() };
     let sizes = known.sizes();
-    let (mut unet, vae) = match model {
-        Some(model) => (model.unet.clone(), &model.vae),
-        None => (sizes.unet, &sizes.vae),
+    let (mut network, vae) = match model {
+        Some(model) => (model.network.clone(), &model.vae),
+        None => (NetworkConfig::UNet(sizes.unet), &sizes.vae),
     };
-    if let (None, Some(channels)) = (model, model_channels) {
+    if let (NetworkConfig::UNet(unet), None, Some(channels)) = (&mut network, model, model_channels) {
         unet.block_out_channels[0] = channels;
     }
-    if unet.block_out_channels.iter().chain(&vae.block_out_channels).any(|channels| *channels > MAX_CHANNELS)
-    {
+    let widths = network.unet().map_or(&[][..], |unet| &unet.block_out_channels);
+    if widths.iter().chain(&vae.block_out_channels).any(|channels| *channels > MAX_CHANNELS) {
         return Vec::new();
     }
     let bytes = |side: usize| {
         let latent = side / vae.factor();
-        let sampling = weights(Component::UNet) + unet.sampling_bytes((latent, latent), CFG_BATCH);
+        let sampling = weights(Component::UNet) + network.sampling_bytes((latent, latent), CFG_BATCH);
         let decoding = weights(Component::Vae) + vae.decoding_bytes((side, side), false);
         weights(Component::TextEncoder).max(sampling).max(decoding)
     };

@@ -10,8 +10,8 @@ use latent_diffusion::families::{
     Component, ComponentCheck, ComponentSummary, Identity, Model, ModelKind, Probe,
 };
 use latent_diffusion::lora::Summary;
+use latent_diffusion::network::NetworkConfig;
 use latent_diffusion::text::TextConfig;
-use latent_diffusion::unet::UNetConfig;
 use latent_diffusion::upscaler::{UpscalerConfig, UpscalerFile};
 use latent_diffusion::vae::VaeConfig;
 use latent_loader::{Checkpoint, CheckpointLayout, TensorInfo};
@@ -65,8 +65,8 @@ pub struct ModelReport {
 pub struct ReportedSizes {
     /// Width and height in pixels of its images when none is asked for.
     pub resolution: (usize, usize),
-    /// Those of its UNet.
-    pub unet: UNetConfig,
+    /// Those of its denoiser network.
+    pub network: NetworkConfig,
     /// Those of its VAE.
     pub vae: VaeConfig,
     /// Those of its text encoders.
@@ -77,7 +77,7 @@ impl ReportedSizes {
     fn of(model: &Model) -> ReportedSizes {
         ReportedSizes {
             resolution: model.resolution,
-            unet: model.unet.clone(),
+            network: model.network.clone(),
             vae: model.vae.clone(),
             text: model.text.iter().map(|part| part.config.clone()).collect(),
         }

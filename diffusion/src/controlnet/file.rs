@@ -127,17 +127,18 @@ impl ControlFile {
             };
             return refuse(format!("is a {what} for {own}, and the model is {label}; give one for {label}"));
         }
+        let unet = model.require_unet("ControlNets for it are not supported")?;
         let config = match &self.kind {
             ControlKind::ControlNet(config) => config,
-            ControlKind::T2iAdapter(config) if config.fits(&model.unet) => return Ok(()),
+            ControlKind::T2iAdapter(config) if config.fits(unet) => return Ok(()),
             ControlKind::T2iAdapter(config) => {
-                let (own, model) = (&config.channels, &model.unet.block_out_channels);
+                let (own, model) = (&config.channels, &unet.block_out_channels);
                 return refuse(format!(
                     "is a T2I-Adapter of widths {own:?}, and the model's UNet has {model:?}"
                 ));
             }
         };
-        let (own, unet) = (&config.unet, &model.unet);
+        let own = &config.unet;
         let attends = own.cross_attention_dim != 0;
         let same = own.block_out_channels == unet.block_out_channels
             && own.layers_per_block == unet.layers_per_block

@@ -1,5 +1,6 @@
 //! The configurations of a diffusers folder: what diffusers and transformers cannot read from shapes.
 
+use super::NOT_CONVERTED;
 use crate::Error;
 use crate::families::{Distillation, Model, NetworkInput};
 use crate::samplers::Prediction;
@@ -19,7 +20,7 @@ const HEAD_WIDTH: usize = 64;
 /// # Errors
 /// A UNet whose depths that class cannot express.
 pub(super) fn unet(model: &Model) -> Result<Config, Error> {
-    let unet = &model.unet;
+    let unet = model.require_unet(NOT_CONVERTED)?;
     let levels = unet.block_out_channels.len();
     let up_depths: Vec<Vec<usize>> = (0..levels)
         .rev()
@@ -98,8 +99,9 @@ fn mid_block_class(unet: &UNetConfig) -> ConfigValue {
 
 /// Transformer blocks of each level. The last entry is that of the mid block where the last level has no attention.
 fn depths(model: &Model) -> Result<Vec<usize>, Error> {
-    let mut depths = model.unet.transformer_depth.clone();
-    let middle = model.unet.mid_depth;
+    let unet = model.require_unet(NOT_CONVERTED)?;
+    let mut depths = unet.transformer_depth.clone();
+    let middle = unet.mid_depth;
     if let Some(last) = depths.last_mut() {
         if *last == 0 {
             *last = middle;
@@ -124,7 +126,7 @@ pub(super) fn vae(model: &Model) -> Config {
         ("block_out_channels", (&vae.block_out_channels).into()),
         ("down_block_types", vec!["DownEncoderBlock2D"; levels].into()),
         // SDXL's overflows half precision.
-        ("force_upcast", model.unet.added_dim.is_some().into()),
+        ("force_upcast", model.takes_sizes().into()),
         ("in_channels", 3.into()),
         ("latent_channels", vae.latent_channels.into()),
         ("layers_per_block", vae.layers_per_block.into()),
@@ -208,7 +210,7 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
         return (class, config);
     }
     let is_zero = model.training.is_zero_terminal_snr();
-    let is_xl = model.unet.added_dim.is_some();
+    let is_xl = model.takes_sizes();
     let (class, spacing) = match model.distillation {
         Some(Distillation::Lcm | Distillation::Dmd2) => ("LCMScheduler", "leading"),
         Some(Distillation::Tcd) => ("TCDScheduler", "leading"),
@@ -241,7 +243,7 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
 
 /// `model_index.json`: the pipeline, and the class of each part.
 pub(super) fn index(model: &Model, scheduler: &str) -> Config {
-    let is_xl = model.unet.added_dim.is_some();
+    let is_xl = model.takes_sizes();
     let class = match (is_xl, model.input) {
         (true, NetworkInput::Latent) if model.takes_score => "StableDiffusionXLImg2ImgPipeline",
         (true, NetworkInput::Latent) => "StableDiffusionXLPipeline",

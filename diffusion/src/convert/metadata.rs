@@ -40,7 +40,7 @@ pub(super) fn of_unet(model: &Model, probe: &Probe, options: &ConvertOptions) ->
     match texts.get_mut(IMPLEMENTATION) {
         Some(text) if is_folder => "diffusers".clone_into(text),
         Some(text) if text.as_str() == "diffusers" => {
-            let project = if model.unet.added_dim.is_some() {
+            let project = if model.takes_sizes() {
                 "Stability-AI/generative-models"
             } else {
                 "CompVis/stable-diffusion"

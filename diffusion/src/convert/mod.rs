@@ -45,6 +45,9 @@ use planned::PlannedTensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What is said of models without a UNet.
+const NOT_CONVERTED: &str = "such models are not converted yet";
+
 /// The layout of the new model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputLayout {
@@ -152,6 +155,7 @@ impl Conversion {
         let probe = Probe::of(&Arc::new(checkpoint));
         let mut model = Model::of(&probe)?;
         model.check_complete()?;
+        model.require_unet(NOT_CONVERTED)?;
         if model.has_tiny_vae {
             let reason = "has a tiny VAE in place of its VAE, which is not converted; give a VAE with it";
             return Err(probe.refuse(reason.to_owned()));

@@ -21,7 +21,7 @@ pub(super) const ZERO_SNR: &str = "ztsnr";
 pub(super) fn encoder(model: &Model, index: usize) -> (String, EncoderNaming) {
     let naming = EncoderNaming::of(&model.text[index]);
     let below = if naming == EncoderNaming::OpenClip { "model" } else { "transformer" };
-    if model.unet.added_dim.is_some() {
+    if model.takes_sizes() {
         (format!("conditioner.embedders.{index}.{below}."), naming)
     } else {
         (format!("cond_stage_model.{below}."), naming)
@@ -70,7 +70,7 @@ pub(super) fn tensors(
 
 fn unet(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let weights = model.weights.scope("unet");
-    let layers = model.unet.layers_per_block;
+    let layers = model.network.unet().map_or(0, |unet| unet.layers_per_block);
     let attends =
         |level: usize| weights.contains(&format!("up_blocks.{level}.attentions.{layers}.norm.weight"));
     let tensor = |name: &str| {
@@ -115,7 +115,7 @@ fn is_consistent(model: &Model, name: &str) -> bool {
 fn markers(model: &Model, probe: &Probe, options: &ConvertOptions) -> Vec<PlannedTensor> {
     let needs_marker = model.prediction == Prediction::V
         && super::metadata::is_unstated(model, probe)
-        && model.unet.added_dim.is_some();
+        && model.takes_sizes();
     let markers = [(needs_marker, V_PREDICTION), (model.training.is_zero_terminal_snr(), ZERO_SNR)];
     markers
         .into_iter()
@@ -130,7 +130,7 @@ fn markers(model: &Model, probe: &Probe, options: &ConvertOptions) -> Vec<Planne
 
 /// Tensors that original files contain and folders do not.
 fn usual(model: &Model, options: &ConvertOptions) -> Vec<PlannedTensor> {
-    let mut out = if model.unet.added_dim.is_none() { buffers::schedule() } else { Vec::new() };
+    let mut out = if !model.takes_sizes() { buffers::schedule() } else { Vec::new() };
     for index in 0..model.text.len() {
         let (prefix, naming) = encoder(model, index);
         match naming {

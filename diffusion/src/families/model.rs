@@ -4,10 +4,10 @@ use super::family::{AddedVector, Family};
 use super::model_parts::ModelParts;
 use super::network_input::NetworkInput;
 use super::probe::{self, Distillation, ModelVariant, Probe};
+use crate::network::NetworkConfig;
 use crate::samplers::Prediction;
 use crate::schedule::{EdmTraining, Training, ZERO_SNR_DIFFUSERS};
 use crate::text::TextPart;
-use crate::unet::UNetConfig;
 use crate::vae::VaeConfig;
 use crate::{Error, MAX_SIDE};
 use latent_loader::{Checkpoint, Weights};
@@ -22,15 +22,15 @@ pub struct Model {
     pub resolution: (usize, usize),
     /// Its text encoders; their hidden states are concatenated.
     pub text: Vec<TextPart>,
-    /// Sizes of the UNet.
-    pub unet: UNetConfig,
-    /// What the UNet takes besides the latents.
+    /// Sizes of the denoiser network.
+    pub network: NetworkConfig,
+    /// What the network takes besides the latents.
     pub input: NetworkInput,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
     /// Whether a tiny VAE (TAESD) takes the place of the VAE, as in SDXS.
     pub has_tiny_vae: bool,
-    /// What the UNet predicts.
+    /// What the network predicts.
     pub prediction: Prediction,
     /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
     pub zero_negative: bool,
@@ -66,13 +66,14 @@ impl Model {
     pub fn of(probe: &Probe) -> Result<Model, Error> {
         let family = probe.require_family()?;
         let checkpoint = probe.checkpoint();
-        let ModelParts { text, unet, vae, has_tiny_vae, weights, .. } =
+        let ModelParts { text, network, vae, has_tiny_vae, weights, .. } =
             ModelParts::of(probe)?.require_text()?;
-        let Some(input) = NetworkInput::of(unet.in_channels, vae.latent_channels) else {
+        let Some(input) = NetworkInput::of(network.in_channels(), vae.latent_channels) else {
             return Err(probe.refuse(format!(
                 "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
                  (InstructPix2Pix) are",
-                family.label, unet.in_channels
+                family.label,
+                network.in_channels()
             )));
         };
         let identity = probe.identity();
@@ -83,7 +84,7 @@ impl Model {
             input,
             resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
             text,
-            unet,
+            network,
             vae,
             has_tiny_vae,
             prediction: identity

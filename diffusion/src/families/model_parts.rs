@@ -5,8 +5,8 @@ use super::family::Family;
 use super::probe::{Probe, edm};
 use super::{published, text_encoders};
 use crate::Error;
+use crate::network::NetworkConfig;
 use crate::text::TextPart;
-use crate::unet::UNetConfig;
 use crate::vae::{LatentStatistics, VaeConfig};
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub struct ModelParts {
     pub family: &'static Family,
     /// Its text encoders, as far as they are there.
     pub text: Vec<TextPart>,
-    /// Sizes of the UNet.
-    pub unet: UNetConfig,
+    /// Sizes of the denoiser network.
+    pub network: NetworkConfig,
     /// Sizes of the VAE.
     pub vae: VaeConfig,
     /// Whether a tiny VAE (TAESD) takes the place of the VAE, as in SDXS.
@@ -61,7 +61,7 @@ impl ModelParts {
         Ok(ModelParts {
             family,
             text: text_encoders::parts(family.text_encoders, &weights)?,
-            unet: UNetConfig::from_weights(&weights.scope("unet"), family.heads())?,
+            network: NetworkConfig::from_weights(&weights, family.network)?,
             vae,
             has_tiny_vae,
             weights,

@@ -67,7 +67,8 @@ impl IpAdapterFile {
     /// [`Error::Unsupported`], which names both families.
     pub fn check_fits(&self, model: &Model) -> Result<(), Error> {
         let refuse = |reason: String| Err(Error::Unsupported { file: self.label().to_owned(), reason });
-        let (own, unet) = (self.config.cross_attention_dim, model.unet.cross_attention_dim);
+        let unet = model.require_unet("IP-Adapters for it are not supported")?.cross_attention_dim;
+        let own = self.config.cross_attention_dim;
         let label = model.family.label;
         if own != unet {
             let made_for = of_context_width(own).map_or_else(

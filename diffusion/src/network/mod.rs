@@ -8,7 +8,7 @@
 mod model;
 mod unet;
 
-pub(crate) use model::load;
+pub use model::NetworkConfig;
 
 use crate::Error;
 use crate::blocks::BlockCount;

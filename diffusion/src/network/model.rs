@@ -2,21 +2,81 @@
 
 use super::DiffusionNetwork;
 use crate::Error;
-use crate::families::Model;
+use crate::families::{DenoiserNetwork, Model};
 use crate::latents::LatentShape;
 use crate::params::Params;
 use crate::schedule::NoiseModel;
 use crate::stage::LoadedNetwork;
-use crate::unet::UNet;
+use crate::unet::{UNet, UNetConfig};
 use latent_loader::Weights;
 use std::sync::Arc;
 
-/// Where the network's weights are, below those of the model.
-const SCOPE: &str = "unet";
+/// Where the weights of a UNet are, below those of the model.
+const UNET: &str = "unet";
 
-/// Loads the network of a model from its weights ([`Model::network_weights`]).
-pub(crate) fn load(params: &Params<'_>, model: &Model) -> Result<Arc<dyn DiffusionNetwork>, Error> {
-    Ok(Arc::new(UNet::load(params, &model.unet)?))
+/// Sizes of a denoiser network.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum NetworkConfig {
+    /// Those of a UNet.
+    UNet(UNetConfig),
+}
+
+impl NetworkConfig {
+    /// Reads the sizes of a model's network from the shapes of its weights.
+    ///
+    /// # Errors
+    /// A tensor from which a size is read is missing, or sizes of which no network can be built.
+    pub(crate) fn from_weights(weights: &Weights, network: DenoiserNetwork) -> Result<NetworkConfig, Error> {
+        Ok(match network {
+            DenoiserNetwork::UNet { heads } => {
+                NetworkConfig::UNet(UNetConfig::from_weights(&weights.scope(UNET), heads)?)
+            }
+        })
+    }
+
+    /// Where its weights are, below those of the model.
+    #[must_use]
+    pub fn scope(&self) -> &'static str {
+        match self {
+            NetworkConfig::UNet(_) => UNET,
+        }
+    }
+
+    /// Channels of its input.
+    #[must_use]
+    pub fn in_channels(&self) -> usize {
+        match self {
+            NetworkConfig::UNet(unet) => unet.in_channels,
+        }
+    }
+
+    /// The sizes of a UNet, if it is one.
+    #[must_use]
+    pub fn unet(&self) -> Option<&UNetConfig> {
+        match self {
+            NetworkConfig::UNet(unet) => Some(unet),
+        }
+    }
+
+    /// Bytes of the activations that sampling takes, estimated, for latents of this width and height and that many of them
+    /// at once.
+    #[must_use]
+    pub fn sampling_bytes(&self, latent: (usize, usize), batch: usize) -> u64 {
+        match self {
+            NetworkConfig::UNet(unet) => unet.sampling_bytes(latent, batch),
+        }
+    }
+
+    /// Loads the network.
+    ///
+    /// # Errors
+    /// A tensor that is missing, mis-shaped or unreadable.
+    pub(crate) fn load(&self, params: &Params<'_>) -> Result<Arc<dyn DiffusionNetwork>, Error> {
+        Ok(match self {
+            NetworkConfig::UNet(unet) => Arc::new(UNet::load(params, unet)?),
+        })
+    }
 }
 
 impl Model {
@@ -34,17 +94,28 @@ impl Model {
 
     /// The weights of the network that it is sampled with, and what that network is called.
     pub(crate) fn network_weights(&self) -> (LoadedNetwork, Weights) {
-        (LoadedNetwork::UNet, self.weights.scope(SCOPE))
+        (LoadedNetwork::UNet, self.weights.scope(self.network.scope()))
     }
 
     /// Whether it is conditioned on the size of the image (SDXL).
     pub(crate) fn takes_sizes(&self) -> bool {
-        self.unet.added_dim.is_some()
+        self.network.unet().is_some_and(|unet| unet.added_dim.is_some())
+    }
+
+    /// The sizes of its UNet, for what is made for UNets alone.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`]: another network, which this `addition` does not fit.
+    pub(crate) fn require_unet(&self, addition: &str) -> Result<&UNetConfig, Error> {
+        self.network.unet().ok_or_else(|| Error::Unsupported {
+            file: self.weights.label().to_owned(),
+            reason: format!("is a {} model, which has no UNet; {addition}", self.family.label),
+        })
     }
 
     /// Bytes that the network works on for latents of this shape, estimated.
     pub(crate) fn activation_bytes(&self, latents: LatentShape) -> u64 {
         let LatentShape { images, height, width, .. } = latents;
-        self.unet.sampling_bytes((width, height), images)
+        self.network.sampling_bytes((width, height), images)
     }
 }

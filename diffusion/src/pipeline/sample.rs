@@ -6,7 +6,6 @@ use super::step_state::StepState;
 use super::{AestheticScores, Conditioning, Pipeline, PreparedTask, Settings, Task};
 use crate::event::notify;
 use crate::latents::Latents;
-use crate::network;
 use crate::params::Params;
 use crate::rng::{Noise, PerImage};
 use crate::samplers::{SamplerStep, SamplingRun};
@@ -143,7 +142,7 @@ impl Pipeline {
         let network = match &self.network {
             Some(network) => network.clone(),
             None => {
-                let load = |params: &Params<'_>| network::load(params, &self.model);
+                let load = |params: &Params<'_>| self.model.network.load(params);
                 self.load_network(self.model.network_weights(), &self.device, load, listener)?
             }
         };
@@ -170,7 +169,8 @@ impl Pipeline {
 
     /// Refuses to perturb attentions of a network that has none in its mid block.
     fn check_perturbed(&self, settings: &Settings) -> Result<(), Error> {
-        if settings.pag_scale == 0.0 || self.model.unet.mid_depth > 0 {
+        let has_attention = self.model.network.unet().is_some_and(|unet| unet.mid_depth > 0);
+        if settings.pag_scale == 0.0 || has_attention {
             return Ok(());
         }
         let reason = "this model has no attention in its mid block; set it to 0".to_owned();

@@ -105,7 +105,7 @@ fn assert_same_sizes(a: &Checkpoint, b: &Checkpoint) {
     };
     let (a, b) = (model(a), model(b));
     assert_eq!((a.family.id, a.resolution, a.input), (b.family.id, b.resolution, b.input));
-    assert_eq!((&a.unet, &a.vae), (&b.unet, &b.vae));
+    assert_eq!((&a.network, &a.vae), (&b.network, &b.vae));
     assert_eq!((a.prediction, a.training), (b.prediction, b.training));
     assert_eq!((a.zero_negative, a.takes_score), (b.zero_negative, b.takes_score));
     assert_eq!((a.distillation, a.named_steps), (b.distillation, b.named_steps));

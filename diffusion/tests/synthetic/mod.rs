@@ -50,7 +50,7 @@ fn published_sizes_are_those_of_the_file() {
         let checkpoint = Arc::new(zeros(&format!("{}-full-single.json", published.id)));
         let (parts, sizes) = (ModelParts::detect(&checkpoint).unwrap(), published.sizes());
         assert_eq!(published.resolution, parts.family.resolution, "{}", published.id);
-        assert_eq!((sizes.unet, sizes.vae), (parts.unet, parts.vae), "{}", published.id);
+        assert_eq!((Some(&sizes.unet), sizes.vae), (parts.network.unet(), parts.vae), "{}", published.id);
         let model = Model::detect(&checkpoint).unwrap();
         let text: Vec<_> = model.text.into_iter().map(|part| part.config).collect();
         assert_eq!(sizes.text, text, "{}", published.id);
@@ -133,8 +133,9 @@ fn a_model_without_a_file_has_the_tensors_of_a_file() {
     for name in ["sd15-tiny-single.json", "sd21-tiny-single.json", "sdxl-tiny-single.json"] {
         let bytes = synth::bytes(manifest(name).files().values().next().unwrap(), 1, DType::F16);
         let checkpoint = Arc::new(Checkpoint::from_bytes(name, bytes).unwrap());
-        let ModelParts { unet, vae, weights, text, .. } = ModelParts::detect(&checkpoint).unwrap();
-        load(&weights, "unet", &|params| UNet::load(params, &unet).map(drop));
+        let ModelParts { network, vae, weights, text, .. } = ModelParts::detect(&checkpoint).unwrap();
+        let unet = network.unet().unwrap();
+        load(&weights, "unet", &|params| UNet::load(params, unet).map(drop));
         load(&weights, "vae", &|params| VaeDecoder::load(params, &vae).map(drop));
         if name.starts_with("sd15") || name.starts_with("sdxl") {
             // A file's queries, keys and values may lie in one tensor.

@@ -61,8 +61,8 @@ fn load(weights: &Weights, config: &UNetConfig) -> UNet {
 
 fn parts(entries: Vec<Value>) -> (UNetConfig, UNet) {
     let parts = ModelParts::detect(&checkpoint(entries)).unwrap();
-    let unet = load(&parts.weights.scope("unet"), &parts.unet);
-    (parts.unet, unet)
+    let unet = load(&parts.weights.scope("unet"), parts.network.unet().unwrap());
+    (parts.network.unet().unwrap().clone(), unet)
 }
 
 fn output(unet: &UNet) -> Tensor {
@@ -84,7 +84,8 @@ fn fewer_blocks_are_as_blocks_that_do_nothing() {
 
 #[test]
 fn depths_of_each_attention_are_those_of_the_level() {
-    let ModelParts { unet: config, weights, .. } = ModelParts::detect(&checkpoint(entries("sdxl"))).unwrap();
+    let ModelParts { network, weights, .. } = ModelParts::detect(&checkpoint(entries("sdxl"))).unwrap();
+    let config = network.unet().unwrap().clone();
     let each =
         config.transformer_depth.iter().map(|depth| vec![*depth; config.layers_per_block + 1]).collect();
     let told = UNetConfig { up_depth: Some(each), ..config.clone() };
@@ -106,8 +107,11 @@ fn small_models_are_recognised_and_draw() {
         let probe = Probe::of(&checkpoint(entries.clone()));
         assert_eq!(probe.identity().variant, Some(variant));
         let model = Model::detect(&checkpoint(entries.clone())).unwrap();
-        assert_eq!((model.family.id, model.unet.up_depth.is_some()), ("sdxl", up));
-        assert_eq!((model.unet.mid_depth, model.unet.mid_resnets), (0, middle));
+        assert_eq!((model.family.id, model.network.unet().unwrap().up_depth.is_some()), ("sdxl", up));
+        assert_eq!(
+            (model.network.unet().unwrap().mid_depth, model.network.unet().unwrap().mid_resnets),
+            (0, middle)
+        );
         let file = Checkpoint::from_bytes("small", bytes(entries)).unwrap();
         let settings = Settings::default().with_width(Some(64)).with_height(Some(64)).with_steps(1);
         let images = Pipeline::open(file).unwrap().text_to_image("a cat", "", &settings, &mut *quiet());

@@ -38,7 +38,7 @@ fn overwrite(file: &mut [u8], name: &str, values: &[f32]) {
 
 fn unet(file: Vec<u8>) -> UNet {
     let parts = ModelParts::detect(&Arc::new(Checkpoint::from_bytes("lcm", file).unwrap())).unwrap();
-    UNet::load(&Params::new(parts.weights.scope("unet"), &|_| ()), &parts.unet).unwrap()
+    UNet::load(&Params::new(parts.weights.scope("unet"), &|_| ()), parts.network.unet().unwrap()).unwrap()
 }
 
 fn output(unet: &UNet, timestep: f32, guidance: Option<f32>) -> Tensor {
@@ -73,7 +73,10 @@ fn the_guidance_is_added_to_the_sinusoids_of_the_time() {
 fn an_lcm_is_recognised_and_needs_no_second_evaluation() {
     let open = || Checkpoint::from_bytes("lcm.safetensors", lcm()).unwrap();
     let model = Model::detect(&Arc::new(open())).unwrap();
-    assert_eq!((model.unet.time_cond_proj_dim, model.distillation), (Some(DIM), Some(Distillation::Lcm)));
+    assert_eq!(
+        (model.network.unet().unwrap().time_cond_proj_dim, model.distillation),
+        (Some(DIM), Some(Distillation::Lcm))
+    );
     let own = model.recommended();
     assert_eq!((own.steps, own.guidance), (4, 8.0));
     let mut pipeline = Pipeline::open(open()).unwrap();

@@ -85,7 +85,8 @@ fn the_refiner_takes_over_where_the_time_step_falls_below() {
     // The last step by hand: Euler's method to 0 is what the network takes for the image.
     let refiner = open("sdxl-refiner");
     let model = refiner.model();
-    let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), &model.unet).unwrap();
+    let unet = UNet::load(&Params::new(model.weights.scope("unet"), &|_| ()), model.network.unet().unwrap())
+        .unwrap();
     let own = conditioning.refiner.unwrap();
     let (prompt, _) = own.at_step(0, 3).unwrap();
     let added = added_vector(prompt[0].pooled.as_ref().unwrap(), &[64.0, 64.0, 0.0, 0.0, 6.0]).unwrap();

@@ -15,7 +15,6 @@ use super::model::Model;
 use crate::Error;
 use crate::params::{Checklist, Params, RequestedTensors};
 use crate::text::PartEncoder;
-use crate::unet::UNet;
 use crate::vae::VaeDecoder;
 use latent_loader::{LoadError, Weights};
 use missing::{ComponentCheck, MissingTensors};
@@ -36,8 +35,8 @@ impl Model {
             let is_spare = |name: &str| name.starts_with(&last);
             checks.push(check(&of(part.scope), Component::TextEncoder, load, is_spare)?);
         }
-        let load = |params: &Params<'_>| UNet::load(params, &self.unet).map(drop);
-        checks.push(check(&of("unet"), Component::UNet, load, |_| false)?);
+        let load = |params: &Params<'_>| self.network.load(params).map(drop);
+        checks.push(check(&of(self.network.scope()), Component::UNet, load, |_| false)?);
         if self.has_tiny_vae {
             return incomplete(&self.weights, self.family.label, checks);
         }

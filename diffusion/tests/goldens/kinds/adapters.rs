@@ -72,7 +72,8 @@ fn t2i_adapter(
         comparison.tensor(&format!("feature{i}"), &nchw(feature)?);
     }
     let parts = super::parts(case, context)?;
-    let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet).map_err(text)?;
+    let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
+        .map_err(text)?;
     let (x, timesteps) = (nhwc(case, context, "x")?, context.f32s(case, "t")?);
     let states = super::tensor(case, context, "context")?;
     let condition = unet.condition(&states, added(case, context)?.as_ref()).map_err(text)?;
@@ -132,7 +133,8 @@ fn ip_adapter(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -
     };
     let tokens = adapter.tokens(&seen).map_err(text)?;
     comparison.tensor("tokens", &values(&tokens)?);
-    let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet).map_err(text)?;
+    let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
+        .map_err(text)?;
     let (x, timesteps) = (nhwc(case, context, "x")?, context.f32s(case, "t")?);
     let added = added(case, context)?;
     let states = super::tensor(case, context, "context")?;

@@ -55,7 +55,7 @@ fn with_lora(case: &Case, context: &Context, comparison: &mut Comparison<'_>) ->
     }
 
     let params = super::params(&parts.weights, "unet", context).merged(merge);
-    let unet = UNet::load(&params, &parts.unet).map_err(text)?;
+    let unet = UNet::load(&params, parts.network.unet().unwrap()).map_err(text)?;
     let added = if case.tensors.contains_key("pooled") {
         let pooled = super::tensor(case, context, "pooled")?;
         let added = added_vector(&pooled, &context.f32s(case, "time_ids")?).map_err(text)?;

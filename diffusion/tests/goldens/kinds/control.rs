@@ -36,7 +36,8 @@ fn compare(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> R
         comparison.tensor(&format!("down{i}"), &nchw(state)?);
     }
     comparison.tensor("mid", &nchw(&residuals.mid_block)?);
-    let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet).map_err(text)?;
+    let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
+        .map_err(text)?;
     let condition = unet.condition(&states, None).map_err(text)?;
     comparison.tensor("out_without", &nchw(&unet.forward(&x, &timesteps, &condition).map_err(text)?)?);
     let out = unet.forward_with(&x, &timesteps, &condition, Some(residuals), DeepCache::Off).map_err(text)?;

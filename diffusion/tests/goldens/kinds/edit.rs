@@ -29,7 +29,8 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
         let latent = nhwc(case, context, "latent")?;
         let input = ops::concat_channels(&latent, &beside).map_err(|e| e.to_string())?;
         comparison.tensor("unet_input", &nchw(&input)?);
-        let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet).map_err(text)?;
+        let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
+            .map_err(text)?;
         let condition = unet.condition(&super::tensor(case, context, "context")?, None).map_err(text)?;
         let out = unet.forward(&input, &context.f32s(case, "t")?, &condition).map_err(text)?;
         comparison.tensor("out", &nchw(&out)?);

@@ -10,12 +10,12 @@ use crate::machinery::context::Context;
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     super::attempt(case, context, |comparison| {
         let parts = super::parts(case, context)?;
-        let unet = UNet::load(&super::params(&parts.weights, "unet", context), &parts.unet)
+        let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
             .map_err(|e| e.to_string())?;
         let x = nhwc(case, context, "x")?;
         let text = super::tensor(case, context, "context")?;
         let timesteps = context.f32s(case, "t")?;
-        let added = if parts.unet.added_dim.is_some() {
+        let added = if parts.network.unet().unwrap().added_dim.is_some() {
             let pooled = super::tensor(case, context, "pooled")?;
             let added = added_vector(&pooled, &context.f32s(case, "time_ids")?).map_err(|e| e.to_string())?;
             comparison.tensor("y", added.f32s().map_err(|e| e.to_string())?);
