@@ -256,7 +256,7 @@ fn images_may_differ_by_one() {
 
 #[test]
 fn report_counts_and_names_the_worst() {
-    let mut report = Report::new(["unet", "vae"]);
+    let mut report = Report::new("the CPU".into(), ["unet", "vae"]);
     let case = case(json!({}));
     report.add(&case, outcome(json!({}), &[1.0], &[1.00001]));
     report.add(&case, outcome(json!({}), &[1.0], &[1.0]));

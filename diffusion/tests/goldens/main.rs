@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::thread;
 
 use kinds::{KINDS, Kind};
 use latent_diffusion::tensor::Device;
@@ -27,6 +28,7 @@ use machinery::compare::Outcome;
 use machinery::context::Context;
 use machinery::folder::{Folder, VARIABLE, read_json};
 use machinery::report::Report;
+use machinery::target::Target;
 use machinery::{index, required, target};
 
 fn main() -> ExitCode {
@@ -51,39 +53,54 @@ fn main() -> ExitCode {
 fn run(filters: &[&str]) -> Result<usize, String> {
     let folder = Folder::find(env::var_os(VARIABLE).as_deref())?;
     println!("goldens of {}", folder.goldens.display());
-    let spec = read_json(&folder.spec)?;
-    let cases = index::read(&folder)?;
-    let mut context = Context::new(folder);
+    let mut targets = target::all()?.into_iter();
     let mut failed = 0;
-    for target in target::all()? {
-        // What runs no model is the same on every device.
-        let is_cpu = target.device == Device::Cpu;
-        let kinds = KINDS.iter().filter(|kind| kind.has_model || is_cpu);
-        println!("on {}", target.name);
-        context = context.on(target);
-        let mut report = Report::new(kinds.clone().map(|kind| kind.name));
-        let mut drawn = BTreeSet::new();
-        required::missing(&spec, &cases).into_iter().for_each(|what| report.add_missing(what));
-        for case in &cases {
-            context.missing(case).into_iter().for_each(|what| report.add_missing(what));
-            let id = case.id();
-            let kind = kinds.clone().find(|kind| kind.name == case.kind());
-            let is_repeated = case.kind() == "pipelines" && !drawn.insert(case.all_checkpoints()?);
-            if is_repeated && !context.target.has_all_pipelines {
-                continue;
-            }
-            if filters.is_empty() || filters.iter().any(|filter| id.contains(filter)) {
-                match kind {
-                    Some(kind) => report.add(case, outcome(kind, case, &context)),
-                    None if KINDS.iter().any(|kind| kind.name == case.kind()) => (),
-                    None => report.add(case, Outcome::Failed("the harness knows no such kind".into())),
-                }
-            }
-        }
+    let run = |target: Target| run_on(target, &folder, filters);
+    let mut count = |report: Result<Report, String>| -> Result<(), String> {
+        let report = report?;
         println!("{report}");
         failed += report.failed();
-    }
+        Ok(())
+    };
+    // The CPU's kernels take all cores.
+    targets.next().map_or(Ok(()), |cpu| count(run(cpu)))?;
+    // A software adapter compiles its shaders on one.
+    thread::scope(|scope| {
+        let runs: Vec<_> = targets.map(|target| scope.spawn(|| run(target))).collect();
+        let reports = runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("panicked".into())));
+        reports.into_iter().try_for_each(&mut count)
+    })?;
     Ok(failed)
+}
+
+/// Runs the cases on one device.
+fn run_on(target: Target, folder: &Folder, filters: &[&str]) -> Result<Report, String> {
+    let spec = read_json(&folder.spec)?;
+    let cases = index::read(folder)?;
+    // What runs no model is the same on every device.
+    let is_cpu = target.device == Device::Cpu;
+    let kinds = KINDS.iter().filter(|kind| kind.has_model || is_cpu);
+    let mut report = Report::new(target.name.clone(), kinds.clone().map(|kind| kind.name));
+    let context = Context::new(folder.clone()).on(target);
+    let mut drawn = BTreeSet::new();
+    required::missing(&spec, &cases).into_iter().for_each(|what| report.add_missing(what));
+    for case in &cases {
+        context.missing(case).into_iter().for_each(|what| report.add_missing(what));
+        let id = case.id();
+        let kind = kinds.clone().find(|kind| kind.name == case.kind());
+        let is_repeated = case.kind() == "pipelines" && !drawn.insert(case.all_checkpoints()?);
+        if is_repeated && !context.target.has_all_pipelines {
+            continue;
+        }
+        if filters.is_empty() || filters.iter().any(|filter| id.contains(filter)) {
+            match kind {
+                Some(kind) => report.add(case, outcome(kind, case, &context)),
+                None if KINDS.iter().any(|kind| kind.name == case.kind()) => (),
+                None => report.add(case, Outcome::Failed("the harness knows no such kind".into())),
+            }
+        }
+    }
+    Ok(report)
 }
 
 /// Runs one case; a panic of the engine is a failure of that case alone.

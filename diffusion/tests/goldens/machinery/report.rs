@@ -18,6 +18,8 @@ struct Row {
 /// The outcomes of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// The device.
+    name: String,
     rows: Vec<Row>,
     failures: Vec<String>,
     /// Failures that belong to no case: something is missing.
@@ -25,10 +27,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report with a row for each of `kinds`, in this order, also where it has no cases.
-    pub(crate) fn new<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Self {
+    /// A report of a device with a row for each of `kinds`, in this order, also where it has no cases.
+    pub(crate) fn new<'a>(name: String, kinds: impl IntoIterator<Item = &'a str>) -> Self {
         let rows = kinds.into_iter().map(|kind| Row { kind: kind.to_owned(), ..Row::default() }).collect();
-        Self { rows, ..Self::default() }
+        Self { name, rows, ..Self::default() }
     }
 
     /// Adds the outcome of a case.
@@ -75,6 +77,7 @@ impl Report {
 /// The table, then the failures one a line, then `N passed, N failed`.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "on {}", self.name)?;
         writeln!(f, "{:<16}{:>6}{:>8}{:>15}  largest errors", "kind", "ran", "failed", "not supported")?;
         for row in &self.rows {
             let ran = row.passed + row.failed;
