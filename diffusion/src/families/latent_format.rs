@@ -22,6 +22,12 @@ impl LatentFormat {
     /// Latents of SDXL and its refiner.
     pub const SDXL: LatentFormat =
         LatentFormat { channels: 4, scale: 0.13025, shift: 0.0, rgb: preview::SDXL };
+    /// Latents of SD 3 and 3.5.
+    pub const SD3: LatentFormat =
+        LatentFormat { channels: 16, scale: 1.5305, shift: 0.0609, rgb: preview::SD3 };
+    /// Latents of Flux.1, Chroma and Z-Image.
+    pub const FLUX: LatentFormat =
+        LatentFormat { channels: 16, scale: 0.3611, shift: 0.1159, rgb: preview::FLUX };
 
     /// Whether latents of that scale are of this format.
     pub(crate) fn has_scale(&self, scale: f32) -> bool {

@@ -54,6 +54,7 @@ impl ModelParts {
         } else {
             VaeConfig::from_weights(&weights.scope("vae"), scale)?
         };
+        vae.shift_factor = named_shift(probe.checkpoint()).unwrap_or(family.latent_format.shift);
         vae.statistics = named_statistics(probe.checkpoint(), vae.latent_channels);
         if let Some((statistics, scale)) = edm::statistics(probe.checkpoint(), vae.latent_channels) {
             (vae.statistics, vae.scaling_factor) = (Some(statistics), scale);
@@ -96,6 +97,12 @@ fn missing_components(family: &Family, weights: &Weights) -> Error {
 pub(super) fn named_scale(checkpoint: &Checkpoint) -> Option<f32> {
     let scale = checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get_f64("scaling_factor")?;
     (scale.is_finite() && scale > 0.0).then_some(scale as f32)
+}
+
+/// The mean of latents in the VAE's configuration, in a model's folder or its own.
+fn named_shift(checkpoint: &Checkpoint) -> Option<f32> {
+    let shift = checkpoint.config("vae").or_else(|| checkpoint.config(""))?.get_f64("shift_factor")?;
+    shift.is_finite().then_some(shift as f32)
 }
 
 /// Mean and deviation of latents in the VAE's configuration, in a model's folder or its own.

@@ -39,6 +39,8 @@ pub(super) fn vae(latents: &LatentFormat) -> VaeConfig {
         layers_per_block: 2,
         latent_channels: latents.channels,
         scaling_factor: latents.scale,
+        shift_factor: latents.shift,
+        has_quant_conv: true,
         statistics: None,
     }
 }

@@ -7,7 +7,7 @@ use latent_loader::Weights;
 /// Bytes of all bands together: of the input, of the hidden tensor and of the convolutions' scratch memory.
 const BANDS_BYTES: usize = 4 * BAND_BYTES;
 
-/// Sizes of an `AutoencoderKL`. The scale of the latents cannot be read from shapes; the family knows it.
+/// Sizes of an `AutoencoderKL`. The scale and shift of the latents cannot be read from shapes; the family knows them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VaeConfig {
     /// Channels of each level, finest first.
@@ -16,8 +16,12 @@ pub struct VaeConfig {
     pub layers_per_block: usize,
     /// Channels of a latent.
     pub latent_channels: usize,
-    /// The VAE's latents times this have unit variance.
+    /// The VAE's latents, less the shift, times this have unit variance.
     pub scaling_factor: f32,
+    /// The mean of the VAE's latents, where it is not 0 (Stable Diffusion 3, Flux).
+    pub shift_factor: f32,
+    /// Whether 1x1 convolutions stand between the latents and the two networks (`use_quant_conv`).
+    pub has_quant_conv: bool,
     /// Mean and deviation of the VAE's latents, for models that were trained on latents without them (Playground 2.5): those
     /// less the mean, over the deviation, are then multiplied by the factor.
     pub statistics: Option<LatentStatistics>,
@@ -59,6 +63,8 @@ impl VaeConfig {
             layers_per_block: layers.saturating_sub(1),
             latent_channels: weights.dim("decoder.conv_in.weight", 1)?,
             scaling_factor,
+            shift_factor: 0.0,
+            has_quant_conv: weights.contains("post_quant_conv.weight"),
             statistics: None,
         };
         if config.block_out_channels.is_empty() || config.block_out_channels.contains(&0) {
@@ -76,7 +82,7 @@ impl VaeConfig {
             Some(LatentStatistics { mean, deviation }) => {
                 (value - mean[channel]) * self.scaling_factor / deviation[channel]
             }
-            None => value * self.scaling_factor,
+            None => (value - self.shift_factor) * self.scaling_factor,
         }
     }
 
@@ -86,7 +92,7 @@ impl VaeConfig {
             Some(LatentStatistics { mean, deviation }) => {
                 (deviation[channel] / self.scaling_factor, mean[channel])
             }
-            None => (1.0 / self.scaling_factor, 0.0),
+            None => (1.0 / self.scaling_factor, self.shift_factor),
         };
         (0..self.latent_channels).map(scale).collect()
     }

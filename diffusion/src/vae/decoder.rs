@@ -12,7 +12,7 @@ use std::fmt;
 /// The decoder of an `AutoencoderKL`.
 pub struct VaeDecoder {
     device: Device,
-    post_quant_conv: Linear,
+    post_quant_conv: Option<Linear>,
     conv_in: Conv2d,
     mid_block: VaeMidBlock,
     up_blocks: Vec<UpDecoderBlock>,
@@ -52,7 +52,10 @@ impl VaeDecoder {
         }
         Ok(VaeDecoder {
             device: params.device().clone(),
-            post_quant_conv: params.exact().linear("post_quant_conv", latent, latent)?,
+            post_quant_conv: config
+                .has_quant_conv
+                .then(|| params.exact().linear("post_quant_conv", latent, latent))
+                .transpose()?,
             conv_in: decoder.exact().conv3x3("conv_in", last, latent)?,
             mid_block: VaeMidBlock::load(&decoder.scope("mid_block"), last)?,
             up_blocks,
@@ -169,11 +172,15 @@ impl VaeDecoder {
 
     /// The input of the first level.
     fn coarsest(&self, latent: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
-        let x = match &self.config.statistics {
-            Some(_) => latents::unscaled(latent, &self.config)?.to(&self.device)?,
-            None => ops::scale(latent.to(&self.device)?, 1.0 / self.config.scaling_factor)?,
+        let VaeConfig { statistics, shift_factor, scaling_factor, .. } = &self.config;
+        let mut x = if statistics.is_some() || *shift_factor != 0.0 {
+            latents::unscaled(latent, &self.config)?.to(&self.device)?
+        } else {
+            ops::scale(latent.to(&self.device)?, 1.0 / scaling_factor)?
         };
-        let x = ops::linear(&x, &self.post_quant_conv)?;
+        if let Some(layer) = &self.post_quant_conv {
+            x = ops::linear(&x, layer)?;
+        }
         let x = self.mid_block.forward(ops::conv2d(&x, &self.conv_in)?)?;
         count.add()?;
         Ok(x)

@@ -20,7 +20,7 @@ pub struct VaeEncoder {
     mid_block: VaeMidBlock,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    quant_conv: Linear,
+    quant_conv: Option<Linear>,
     config: VaeConfig,
 }
 
@@ -52,7 +52,10 @@ impl VaeEncoder {
             mid_block: VaeMidBlock::load(&encoder.scope("mid_block"), last)?,
             conv_norm_out: encoder.group_norm("conv_norm_out", last, EPS)?,
             conv_out: encoder.conv3x3("conv_out", moments, last)?,
-            quant_conv: params.exact().linear("quant_conv", moments, moments)?,
+            quant_conv: config
+                .has_quant_conv
+                .then(|| params.exact().linear("quant_conv", moments, moments))
+                .transpose()?,
             config: config.clone(),
         })
     }
@@ -157,8 +160,11 @@ impl VaeEncoder {
 
     fn moments(&self, x: Tensor) -> Result<Moments, Error> {
         let norm = Prologue::norm_silu(&self.conv_norm_out);
-        let x = ops::conv2d_fused(&x, &self.conv_out, norm, Epilogue::none())?;
-        let values = ops::linear(&x, &self.quant_conv)?.to(&Device::Cpu)?;
+        let mut x = ops::conv2d_fused(&x, &self.conv_out, norm, Epilogue::none())?;
+        if let Some(layer) = &self.quant_conv {
+            x = ops::linear(&x, layer)?;
+        }
+        let values = x.to(&Device::Cpu)?;
         Ok(Moments { values, scale: Some(self.config.clone()) })
     }
 }

@@ -13,7 +13,31 @@ fn config(channels: &[usize]) -> VaeConfig {
         layers_per_block: 1,
         latent_channels: 4,
         scaling_factor: 0.18215,
+        shift_factor: 0.0,
+        has_quant_conv: true,
         statistics: None,
+    }
+}
+
+/// Latents with a shift, of a VAE whose networks meet them without convolutions in between.
+#[test]
+fn a_shift_is_added_before_decoding_and_taken_away_after_encoding() {
+    let plain = VaeConfig { scaling_factor: 1.0, has_quant_conv: false, ..config(&[32, 64]) };
+    let shifted = VaeConfig { scaling_factor: 2.0, shift_factor: 0.5, ..plain.clone() };
+    let params = Params::synthetic(1, &|_| ());
+    let scaled = latent([1, 4, 4]);
+    let raw: Vec<f32> = scaled.f32s().unwrap().iter().map(|value| value / 2.0 + 0.5).collect();
+    let raw = Tensor::from_f32(scaled.dims(), &raw).unwrap();
+    let decode = |config: &VaeConfig, latent| VaeDecoder::load(&params, config).unwrap().decode(latent);
+    let [a, b] = [decode(&plain, &raw).unwrap(), decode(&shifted, &scaled).unwrap()];
+    assert_eq!(a.f32s().unwrap(), b.f32s().unwrap());
+    let encode = |config: &VaeConfig| {
+        let moments = VaeEncoder::load(&params, config).unwrap().encode(&image([1, 8, 8])).unwrap();
+        moments.mode().unwrap()
+    };
+    let [a, b] = [encode(&plain), encode(&shifted)];
+    for (a, b) in a.f32s().unwrap().iter().zip(b.f32s().unwrap()) {
+        assert!(((a - 0.5) * 2.0 - b).abs() < 1e-6);
     }
 }
 
