@@ -47,6 +47,8 @@ pub enum Setting {
     NoiseStrength,
     /// [`Settings::rho`](crate::Settings::rho)
     Rho,
+    /// [`Settings::shift`](crate::Settings::shift)
+    Shift,
     /// [`Settings::sizes`](crate::Settings::sizes)
     Sizes,
     /// A prompt.
@@ -134,6 +136,7 @@ impl Setting {
             Setting::Churn => "s_churn",
             Setting::NoiseStrength => "s_noise",
             Setting::Rho => "rho",
+            Setting::Shift => "shift",
             Setting::Sizes => "sizes",
             Setting::Prompt => "prompt",
             Setting::NegativePrompt => "negative prompt",

@@ -25,7 +25,15 @@ fn part(width: usize) -> TextPart {
         mlp_width: 4 * width,
         activation: TextActivation::QuickGelu,
     };
-    TextPart { scope: "text_encoder", config, padding: END, skip: 1, final_norm: true, pooled: false }
+    TextPart {
+        scope: "text_encoder",
+        config,
+        padding: END,
+        skip: 1,
+        final_norm: true,
+        pooled: false,
+        projected: false,
+    }
 }
 
 /// LearnedEmbeddings of this many vectors each, for a text encoder of width 4.

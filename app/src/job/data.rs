@@ -141,6 +141,8 @@ pub struct SamplingOptions {
     pub s_noise: Option<f64>,
     /// Exponent of the karras and the polyexponential schedule.
     pub rho: Option<f64>,
+    /// How far a flow matching model's noise levels are moved towards noise.
+    pub shift: Option<f64>,
     /// Noise levels from high to low, in place of steps, scheduler, compat and rho.
     pub sigmas: Vec<f64>,
     /// Layers of the text encoder to leave out from the end, plus 1.

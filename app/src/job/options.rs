@@ -301,6 +301,7 @@ pub static OPTIONS: &[JobOption] = &[
     recorded("s-churn", Value, |job| field(&mut job.sampling.s_churn)),
     recorded("s-noise", Value, |job| field(&mut job.sampling.s_noise)),
     recorded("rho", Value, |job| field(&mut job.sampling.rho)),
+    recorded("shift", Value, |job| field(&mut job.sampling.shift)),
     recorded("sigmas", Values, |job| field(&mut job.sampling.sigmas)),
     recorded("clip-skip", Value, |job| field(&mut job.sampling.clip_skip)),
     recorded("rng", Value, |job| field(&mut job.sampling.rng)),

@@ -234,6 +234,7 @@ fn sampler_parameters(settings: &Settings) -> String {
         ("Sigma churn", Some(amount).filter(|amount| *amount != 0.0)),
         ("Sigma noise", Some(noise).filter(|noise| *noise != 1.0)),
         ("Schedule rho", settings.rho),
+        ("Shift", settings.shift),
     ];
     for (name, value) in changed {
         if let Some(value) = value {
@@ -250,6 +251,7 @@ fn sampler_json(settings: &Settings) -> Value {
         "s_churn": settings.churn.amount,
         "s_noise": settings.churn.noise,
         "rho": settings.rho,
+        "shift": settings.shift,
         "sigmas": settings.sigmas,
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
     settings.eta = given.eta;
     settings.churn = Churn { amount: given.s_churn.unwrap_or(0.0), noise: given.s_noise.unwrap_or(1.0) };
     settings.rho = given.rho;
+    settings.shift = given.shift;
     if !given.sigmas.is_empty() {
         settings.steps = given.sigmas.iter().filter(|sigma| **sigma != 0.0).count();
         settings.convention = Some(Convention::KDiffusion);

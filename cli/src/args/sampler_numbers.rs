@@ -15,6 +15,10 @@ pub(crate) struct SamplerNumbers {
     /// Exponent of the karras and the polyexponential schedule [default: 7 and 1]
     #[arg(long, value_name = "EXPONENT")]
     rho: Option<f64>,
+    /// How far the noise levels of flow matching models (Stable Diffusion 3, Flux) are moved towards noise [default: the
+    /// model's own]
+    #[arg(long, value_name = "FACTOR")]
+    shift: Option<f64>,
     /// Noise levels, from high to low, in place of steps and schedule: 14.6,7,2.9,0.8,0
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', conflicts_with_all = ["steps", "scheduler", "compat", "rho"])]
     sigmas: Option<Vec<f64>>,

@@ -45,6 +45,8 @@ pub struct Family {
     pub(crate) prediction: Prediction,
     /// Which of its networks predict the velocity, where one small tensor shows it.
     pub(crate) velocity_by_spread: Option<SpreadRule>,
+    /// The shift of its noise levels, if it was trained by flow matching.
+    pub(crate) flow: Option<FlowShift>,
     /// The noise schedule that it was trained with, where the checkpoint contains no other.
     pub(crate) training: fn() -> Training,
     /// Words by which other files name it.
@@ -62,6 +64,35 @@ pub enum DenoiserNetwork {
         /// Heads of its attentions.
         heads: Heads,
     },
+}
+
+/// How far the noise levels of a flow matching model are moved towards noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FlowShift {
+    /// For images of any size.
+    Fixed(f64),
+    /// Farther for larger images: the logarithm rises with the tokens of an image as a straight line does, from `base` at 256
+    /// tokens to `max` at 4096 (`calculate_shift` in diffusers' pipelines of Flux).
+    ByTokens {
+        /// At 256 tokens.
+        base: f64,
+        /// At 4096 tokens.
+        max: f64,
+    },
+}
+
+impl FlowShift {
+    /// The shift for an image of that many tokens.
+    pub(crate) fn at(self, tokens: usize) -> f64 {
+        const TOKENS: [f64; 2] = [256.0, 4096.0];
+        match self {
+            FlowShift::Fixed(shift) => shift,
+            FlowShift::ByTokens { base, max } => {
+                let slope = (max - base) / (TOKENS[1] - TOKENS[0]);
+                (base + slope * (tokens as f64 - TOKENS[0])).exp()
+            }
+        }
+    }
 }
 
 /// A vector that a network takes besides the time step and the text.

@@ -36,6 +36,7 @@ pub(super) static FAMILY: Family = Family {
         tensor: "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias",
         max_of_epsilon: 0.09,
     }),
+    flow: None,
     training: Training::scaled_linear,
     words: FamilyWords {
         lora_versions: &["sd_v2"],

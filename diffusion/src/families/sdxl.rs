@@ -33,6 +33,7 @@ pub(super) static FAMILY: Family = Family {
     zero_negative: true,
     prediction: Prediction::Epsilon,
     velocity_by_spread: None,
+    flow: None,
     training: Training::scaled_linear,
     words: FamilyWords {
         lora_versions: &["sdxl"],

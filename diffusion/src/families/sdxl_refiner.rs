@@ -24,6 +24,7 @@ pub(super) static FAMILY: Family = Family {
     zero_negative: false,
     prediction: Prediction::Epsilon,
     velocity_by_spread: None,
+    flow: None,
     training: Training::scaled_linear,
     words: FamilyWords::NONE,
     published: &[],

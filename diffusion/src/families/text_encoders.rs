@@ -59,6 +59,8 @@ pub(crate) struct TextEncoderRole {
     pub(super) final_norm: bool,
     /// As [`TextPart::pooled`].
     pub(super) pooled: bool,
+    /// Whether a file without the projection of the pooled text is incomplete. Elsewhere the pooled text is then taken as it is.
+    pub(super) needs_projection: bool,
     /// Whether files exist without the layers that `skip` leaves out.
     pub(super) may_be_cut: bool,
 }
@@ -73,6 +75,7 @@ pub(super) const CLIP_L: TextEncoderRole = TextEncoderRole {
     skip: 1,
     final_norm: true,
     pooled: false,
+    needs_projection: false,
     may_be_cut: false,
 };
 
@@ -86,6 +89,7 @@ pub(super) const OPEN_CLIP_H: TextEncoderRole = TextEncoderRole {
     skip: 2,
     final_norm: true,
     pooled: false,
+    needs_projection: false,
     may_be_cut: true,
 };
 
@@ -99,6 +103,7 @@ pub(super) const OPEN_CLIP_BIG_G: TextEncoderRole = TextEncoderRole {
     skip: 2,
     final_norm: false,
     pooled: true,
+    needs_projection: true,
     may_be_cut: false,
 };
 
@@ -125,6 +130,8 @@ impl TextEncoderRole {
             padding: self.padding,
             final_norm: self.final_norm,
             pooled: self.pooled,
+            projected: self.needs_projection
+                || weights.contains(&format!("{}text_projection.weight", self.scope_with_dot)),
         }))
     }
 

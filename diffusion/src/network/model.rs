@@ -5,9 +5,11 @@ use crate::Error;
 use crate::families::{DenoiserNetwork, Model};
 use crate::latents::LatentShape;
 use crate::params::Params;
-use crate::schedule::NoiseModel;
+use crate::schedule::{FlowMatching, NoiseModel};
+use crate::setting::Setting;
 use crate::stage::LoadedNetwork;
 use crate::unet::{UNet, UNetConfig};
+use crate::vae::VaeConfig;
 use latent_loader::Weights;
 use std::sync::Arc;
 
@@ -68,6 +70,13 @@ impl NetworkConfig {
         }
     }
 
+    /// Pixels of an image that are one token of the network, whose number a shift may depend on.
+    fn pixels_per_token(&self, vae: &VaeConfig) -> usize {
+        match self {
+            NetworkConfig::UNet(_) => vae.factor() * vae.factor(),
+        }
+    }
+
     /// Loads the network.
     ///
     /// # Errors
@@ -80,16 +89,35 @@ impl NetworkConfig {
 }
 
 impl Model {
-    /// How it was trained to see noise, and what it predicts.
+    /// How it was trained to see noise, and what it predicts, for images of the size that it draws when none is asked for.
     #[must_use]
     pub fn noise_model(&self) -> NoiseModel {
-        match &self.edm {
+        self.noise_model_at(self.resolution, None).expect("the shifts of families are above 0")
+    }
+
+    /// The same for images of a width and height in pixels, and with another shift of flow matching than the model's own.
+    ///
+    /// # Errors
+    /// A shift that is not above 0 and finite.
+    pub(crate) fn noise_model_at(
+        &self,
+        (width, height): (usize, usize),
+        shift: Option<f64>,
+    ) -> Result<NoiseModel, Error> {
+        if let Some(own) = self.family.flow {
+            let tokens = width * height / self.network.pixels_per_token(&self.vae);
+            let flow = FlowMatching::new(shift.unwrap_or_else(|| own.at(tokens)));
+            return Ok(NoiseModel::FlowMatching(
+                flow.map_err(|error| Error::setting(Setting::Shift, error))?,
+            ));
+        }
+        Ok(match &self.edm {
             Some(training) => NoiseModel::Edm { training: training.clone(), prediction: self.prediction },
             None => NoiseModel::VariancePreserving {
                 training: self.training.clone(),
                 prediction: self.prediction,
             },
-        }
+        })
     }
 
     /// The weights of the network that it is sampled with, and what that network is called.

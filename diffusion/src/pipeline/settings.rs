@@ -26,6 +26,8 @@ const PAG: Bounds = Bounds::new(0.0, 100.0);
 const CHURN: Bounds = Bounds::new(0.0, 1000.0);
 /// Strengths of added noise.
 const NOISE_STRENGTH: Bounds = Bounds::new(0.0, 2.0);
+/// Shifts of flow matching.
+const SHIFT: Bounds = Bounds::new(0.01, 100.0);
 /// Exponents of spacings.
 const RHO: Bounds = Bounds::new(0.1, 100.0);
 
@@ -137,6 +139,11 @@ settings! {
     churn, with_churn: Churn = Churn::default();
     /// Exponent of the spacings that have one (karras, polyexponential), 0.1 to 100; `None` is their usual.
     rho, with_rho: Option<f64> = None;
+    /// How far the noise levels of a flow matching model are moved towards noise ([`FlowMatching::new`]), 0.01 to 100; `None` is
+    /// the model's own. Other models ignore it.
+    ///
+    /// [`FlowMatching::new`]: crate::schedule::FlowMatching::new
+    shift, with_shift: Option<f64> = None;
     /// Noise levels given one by one, from high to low, in place of `steps`, `schedule` and `convention`.
     sigmas, with_sigmas: Option<Vec<f64>> = None;
     /// How much of the contrast that guidance adds is taken back, from 0 to 1 ([`Settings::guidance`]; Lin et al. 2023,
@@ -255,6 +262,7 @@ impl Settings {
         within(Setting::Churn, self.churn.amount, CHURN, Some("0"))?;
         within(Setting::NoiseStrength, self.churn.noise, NOISE_STRENGTH, Some("1"))?;
         within(Setting::Rho, self.rho.unwrap_or(1.0), RHO, Some("7 for karras, 1 for polyexponential"))?;
+        within(Setting::Shift, self.shift.unwrap_or(1.0), SHIFT, Some("3"))?;
         self.schedule(model)?;
         let factor = model.vae.factor();
         let (images, channels) = (self.seeds.len(), model.vae.latent_channels);
@@ -308,7 +316,8 @@ impl Settings {
     /// # Errors
     /// [`SettingProblem::Schedule`]: no steps or too many, a spacing that the convention lacks.
     pub fn schedule(&self, model: &Model) -> Result<Schedule, Error> {
-        let (noise_model, discretization) = (&model.noise_model(), self.sampler.discretization());
+        let noise_model = &model.noise_model_at(self.size(model)?, self.shift)?;
+        let discretization = self.sampler.discretization();
         let kind = match self.schedule {
             // Models that are conditioned on the image's size are SDXL's.
             ScheduleKind::AlignYourSteps if model.takes_sizes() => ScheduleKind::AlignYourStepsXl,

@@ -21,6 +21,8 @@ pub struct TextPart {
     pub final_norm: bool,
     /// Whether the model takes the pooled text as well.
     pub pooled: bool,
+    /// Whether the pooled text goes through a projection.
+    pub projected: bool,
 }
 
 impl TextPart {
@@ -60,8 +62,7 @@ impl PartEncoder {
         let width = part.config.width;
         Ok(PartEncoder {
             encoder: TextEncoder::load(&params.scope("text_model"), &part.config)?,
-            text_projection: part
-                .pooled
+            text_projection: (part.pooled && part.projected)
                 .then(|| params.projection("text_projection", [width, width]))
                 .transpose()?,
             part: part.clone(),
@@ -101,11 +102,7 @@ impl PartEncoder {
     /// Number of layers that encoding computes, the blocks of a [`BlockCount`].
     pub(crate) fn blocks(&self, clip_skip: usize) -> usize {
         let layers = self.part.config.layers;
-        if self.text_projection.is_some() {
-            layers
-        } else {
-            (layers + 1).saturating_sub(self.skip(clip_skip))
-        }
+        if self.part.pooled { layers } else { (layers + 1).saturating_sub(self.skip(clip_skip)) }
     }
 
     /// As [`PartEncoder::encode`], with each layer reported.
@@ -115,18 +112,16 @@ impl PartEncoder {
         clip_skip: usize,
         count: &mut BlockCount<'_>,
     ) -> Result<Encoded, Error> {
-        let (skip, all) = (self.skip(clip_skip), self.text_projection.is_some());
+        let (skip, all) = (self.skip(clip_skip), self.part.pooled);
         let (states, last) = self.encoder.hidden_and_last(chunks, skip, all, count)?;
         let states = if self.part.final_norm { self.encoder.normalized(&states)? } else { states };
-        let pooled = match &self.text_projection {
-            Some(layer) => Some(self.pooled(layer, &last, chunks)?),
-            None => None,
-        };
+        let pooled = self.part.pooled.then(|| self.pooled(&last, chunks)).transpose()?;
         Ok(Encoded { states: states.to(&Device::Cpu)?, pooled })
     }
 
-    /// The hidden state after all layers at each chunk's first end token, after the final layer norm, times the projection.
-    fn pooled(&self, layer: &Linear, last: &Tensor, chunks: &[[u32; CONTEXT]]) -> Result<Tensor, Error> {
+    /// The hidden state after all layers at each chunk's first end token, after the final layer norm, and times the projection
+    /// where there is one.
+    fn pooled(&self, last: &Tensor, chunks: &[[u32; CONTEXT]]) -> Result<Tensor, Error> {
         let width = self.part.config.width;
         let normalized = self.encoder.normalized(last)?.to(&Device::Cpu)?;
         let mut rows = Vec::with_capacity(chunks.len() * width);
@@ -134,7 +129,8 @@ impl PartEncoder {
             let end = ids.iter().position(|id| *id == END).unwrap_or(CONTEXT - 1);
             rows.extend_from_slice(&states[end * width..][..width]);
         }
-        let rows = Tensor::from_f32(&[chunks.len(), width], &rows)?.to(&last.device())?;
-        Ok(ops::linear(&rows, layer)?.to(&Device::Cpu)?)
+        let rows = Tensor::from_f32(&[chunks.len(), width], &rows)?;
+        let Some(layer) = &self.text_projection else { return Ok(rows) };
+        Ok(ops::linear(&rows.to(&last.device())?, layer)?.to(&Device::Cpu)?)
     }
 }
