@@ -102,7 +102,7 @@ fn what_they_are_is_shown_and_another_base_is_refused() {
         let refused = [&file, kind, "Stable Diffusion XL"];
         room.refuses(&[TEXT, &["-m", "xl.safetensors"], &net].concat(), &refused);
         // The built-in model is of the same family, and of other sizes.
-        room.refuses(&[TEXT, &net].concat(), &[&file, kind, "in the model"]);
+        room.refuses(&[TEXT, &net].concat(), &[&file, kind, "the model"]);
     }
     let shown = room.succeeds(&["models", "--models-dir", "."]);
     assert!(shown.contains("control-lora") && shown.contains("lllite"), "{shown}");

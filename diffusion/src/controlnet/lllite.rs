@@ -34,7 +34,8 @@ struct ModuleSizes {
     inputs: usize,
     /// Width inside (`mlp_dim`).
     width: usize,
-    /// Outputs, inputs and side of each convolution of the image; the side is also its stride. There are as many as `depth` asks for.
+    /// Outputs, inputs and side of each convolution of the image; the side is also its stride. Their number and sides follow from
+    /// what the trainer calls `depth`, the last one's outputs are its `cond_emb_dim`.
     conditioning: Vec<[usize; 3]>,
 }
 
