@@ -178,11 +178,15 @@ pub(crate) fn kinds_of(option: &str) -> &'static [ModelKind] {
         "taesd" => &[ModelKind::TinyVae],
         "lora" => &[ModelKind::Lora],
         "embedding" => &[ModelKind::Embedding],
-        "control-net" => &[ModelKind::ControlNet],
+        "control-net" => &CONTROLS,
         "hires-upscaler" => &[ModelKind::Upscaler],
         _ => &[],
     }
 }
+
+/// Kinds of files that steer a model by a control image.
+const CONTROLS: [ModelKind; 4] =
+    [ModelKind::ControlNet, ModelKind::ControlLora, ModelKind::ControlLllite, ModelKind::T2iAdapter];
 
 /// Kinds of files that can be the model of a job.
 pub(crate) const MODELS: [ModelKind; 2] = [ModelKind::Model, ModelKind::Unet];

@@ -77,7 +77,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 30] = [
+const EXPECTED: [(&str, Expected); 34] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -99,6 +99,12 @@ const EXPECTED: [(&str, Expected); 30] = [
     ("sdxs-ds", model("sd1", "SDXS", "epsilon")),
     ("sdxs-09", model("sd2", "SDXS", "epsilon")),
     ("controlnet-union-sdxl", [Some("controlnet"), Some("sdxl"), None, None]),
+    // Its text is 128 wide, as that of no published model.
+    ("control-lora-sd15", [Some("control-lora"), None, None, None]),
+    ("control-lora-sdxl", [Some("control-lora"), Some("sdxl"), None, None]),
+    // Which of the families with one transformer block each, its modules do not say.
+    ("lllite-sd15", [Some("controlnet-lllite"), None, None, None]),
+    ("lllite-sdxl", [Some("controlnet-lllite"), Some("sdxl"), None, None]),
     ("image-encoder", [Some("image-encoder"), None, None, None]),
     ("image-encoder-openclip", [Some("image-encoder"), None, None, None]),
     ("ip-adapter-full-sd15", [Some("ip-adapter"), None, None, None]),

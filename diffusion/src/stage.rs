@@ -63,6 +63,8 @@ pub enum LoadedNetwork {
     Vae,
     /// A ControlNet.
     ControlNet,
+    /// A ControlNet-LLLite.
+    Lllite,
     /// A T2I-Adapter.
     T2iAdapter,
     /// An IP-Adapter.
@@ -95,6 +97,7 @@ impl LoadedNetwork {
             LoadedNetwork::UNet => "UNet",
             LoadedNetwork::Vae => "VAE",
             LoadedNetwork::ControlNet => "ControlNet",
+            LoadedNetwork::Lllite => "ControlNet-LLLite",
             LoadedNetwork::T2iAdapter => "T2I-Adapter",
             LoadedNetwork::IpAdapter => "IP-Adapter",
             LoadedNetwork::ImageEncoder => "image encoder",

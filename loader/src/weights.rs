@@ -12,17 +12,26 @@ use std::sync::Arc;
 /// between the caller and the file; errors give both names.
 #[derive(Clone, Debug)]
 pub struct Weights {
-    checkpoint: Arc<Checkpoint>,
-    /// Canonical name, name in the file. Only tensors that are there.
-    names: Arc<BTreeMap<String, String>>,
+    /// The first gives the label.
+    checkpoints: Arc<[Arc<Checkpoint>]>,
+    /// Where the tensor of each canonical name is. Only tensors that are there.
+    names: Arc<BTreeMap<String, StoredAt>>,
     /// Empty, or the scope followed by a dot.
     prefix: String,
     run: RunTasks,
 }
 
+/// Which of the checkpoints a tensor is in, and its name there.
+#[derive(Clone, Debug)]
+struct StoredAt {
+    checkpoint: usize,
+    name: String,
+}
+
 /// A tensor with its canonical name.
 struct FoundTensor<'a> {
     canonical: String,
+    checkpoint: &'a Checkpoint,
     info: &'a TensorInfo,
 }
 
@@ -31,7 +40,7 @@ impl Weights {
     #[must_use]
     pub fn new(checkpoint: Arc<Checkpoint>) -> Weights {
         let names = checkpoint.tensors().map(|t| (t.name.clone(), t.name.clone())).collect();
-        Weights { checkpoint, names: Arc::new(names), prefix: String::new(), run: in_order }
+        Weights::named(checkpoint, names)
     }
 
     /// Tensors of a checkpoint under other names: a table from canonical name to name in the file. Tensors that the
@@ -39,7 +48,41 @@ impl Weights {
     #[must_use]
     pub fn renamed(checkpoint: Arc<Checkpoint>, mut names: BTreeMap<String, String>) -> Weights {
         names.retain(|_, in_file| checkpoint.get(in_file).is_some());
-        Weights { checkpoint, names: Arc::new(names), prefix: String::new(), run: in_order }
+        Weights::named(checkpoint, names)
+    }
+
+    fn named(checkpoint: Arc<Checkpoint>, names: BTreeMap<String, String>) -> Weights {
+        let names = names.into_iter().map(|(canonical, name)| (canonical, StoredAt { checkpoint: 0, name }));
+        Weights {
+            checkpoints: [checkpoint].into(),
+            names: Arc::new(names.collect()),
+            prefix: String::new(),
+            run: in_order,
+        }
+    }
+
+    /// The weights below the scopes of two as one: of those that both have, the first's. Error messages call it what they call
+    /// the first, and name the file of the tensor that they are about.
+    #[must_use]
+    pub fn over(&self, base: &Weights) -> Weights {
+        let own = |(name, at): (&String, &StoredAt)| (name[self.prefix.len()..].to_owned(), at.clone());
+        let first = self.checkpoints.len();
+        let below = |(name, at): (&String, &StoredAt)| {
+            let at = StoredAt { checkpoint: first + at.checkpoint, name: at.name.clone() };
+            (name[base.prefix.len()..].to_owned(), at)
+        };
+        let mut names: BTreeMap<_, _> = base.below().map(below).collect();
+        names.extend(self.below().map(own));
+        let checkpoints = self.checkpoints.iter().chain(base.checkpoints.iter()).cloned().collect();
+        Weights { checkpoints, names: Arc::new(names), prefix: String::new(), run: self.run }
+    }
+
+    /// Those below this scope whose names, without its prefix, pass a test.
+    #[must_use]
+    pub fn only(&self, test: impl Fn(&str) -> bool) -> Weights {
+        let kept = self.below().filter(|(name, _)| test(&name[self.prefix.len()..]));
+        let names = kept.map(|(name, at)| (name.clone(), at.clone())).collect();
+        Weights { names: Arc::new(names), ..self.clone() }
     }
 
     /// The weights below a name: `weights.scope("down_blocks").scope(0)` holds those of `down_blocks.0.…`.
@@ -71,7 +114,7 @@ impl Weights {
     /// What error messages call the checkpoint.
     #[must_use]
     pub fn label(&self) -> &str {
-        self.checkpoint.label()
+        self.checkpoints[0].label()
     }
 
     /// The canonical name of a tensor below this scope, with the scope's prefix.
@@ -88,11 +131,11 @@ impl Weights {
     /// Bytes of all weights below this scope, as they are stored in the file.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        let tensors = self.below().filter_map(|(_, in_file)| self.checkpoint.get(in_file));
+        let tensors = self.below().filter_map(|(_, at)| self.checkpoints[at.checkpoint].get(&at.name));
         tensors.map(|tensor| tensor.bytes() as u64).sum()
     }
 
-    fn below(&self) -> impl Iterator<Item = (&String, &String)> {
+    fn below(&self) -> impl Iterator<Item = (&String, &StoredAt)> {
         self.names.range(self.prefix.clone()..).take_while(|(name, _)| name.starts_with(&self.prefix))
     }
 
@@ -145,17 +188,21 @@ impl Weights {
     pub fn get_parts(&self, name: &str, shape: &[usize]) -> Result<(RawTensor, Vec<f32>), LoadError> {
         let found = self.find(name)?;
         self.check(&found, shape)?;
-        let (raw, scales, non_finite) = self.checkpoint.read_parts(found.info, self.run)?;
+        let (raw, scales, non_finite) = found.checkpoint.read_parts(found.info, self.run)?;
         self.finite(&found, non_finite)?;
         Ok((raw, scales))
     }
 
     fn find(&self, name: &str) -> Result<FoundTensor<'_>, LoadError> {
         let canonical = self.canonical(name);
-        match self.names.get(&canonical).and_then(|in_file| self.checkpoint.get(in_file)) {
-            Some(info) => Ok(FoundTensor { canonical, info }),
+        let found = self.names.get(&canonical).and_then(|at| {
+            let checkpoint = &*self.checkpoints[at.checkpoint];
+            Some((checkpoint, checkpoint.get(&at.name)?))
+        });
+        match found {
+            Some((checkpoint, info)) => Ok(FoundTensor { canonical, checkpoint, info }),
             None => Err(LoadError::MissingTensor {
-                file: self.checkpoint.file_for(&canonical).to_owned(),
+                file: self.checkpoints[0].file_for(&canonical).to_owned(),
                 tensor: canonical,
                 name_in_file: None,
             }),
@@ -164,7 +211,7 @@ impl Weights {
 
     fn read(&self, found: &FoundTensor<'_>, expected: &[usize]) -> Result<RawTensor, LoadError> {
         self.check(found, expected)?;
-        let (raw, non_finite) = self.checkpoint.read_with(found.info, self.run)?;
+        let (raw, non_finite) = found.checkpoint.read_with(found.info, self.run)?;
         self.finite(found, non_finite)?;
         Ok(raw)
     }
@@ -209,7 +256,7 @@ impl Weights {
 
     /// The file of a tensor, its canonical name, and its name in the file where that differs.
     fn names_for_error(&self, found: &FoundTensor<'_>) -> (String, String, Option<String>) {
-        let file = self.checkpoint.file_of(found.info).to_owned();
+        let file = found.checkpoint.file_of(found.info).to_owned();
         let in_file = &found.info.name;
         (file, found.canonical.clone(), (*in_file != found.canonical).then(|| in_file.clone()))
     }

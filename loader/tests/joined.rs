@@ -51,6 +51,28 @@ fn an_error_names_the_file_of_the_part() {
 }
 
 #[test]
+fn weights_over_others_are_those_of_both() {
+    let own = checkpoint("own", &[("net.a", 1.0), ("net.b.up", 2.0), ("net.bad", f32::NAN)]);
+    let base = checkpoint("base", &[("unet.a", 10.0), ("unet.b", 11.0), ("vae.c", 12.0)]);
+    let [own, base] = [own, base].map(|checkpoint| Weights::new(Arc::new(checkpoint)));
+    let own = own.scope("net").only(|name| !name.ends_with(".up"));
+    let both = own.over(&base.scope("unet"));
+    assert_eq!(both.names().collect::<Vec<_>>(), ["a", "b", "bad"]);
+    assert_eq!((both.label(), both.total_bytes()), ("own", 12));
+    let value = |name: &str| both.get(name, &[1]).map(|raw| raw.to_f32().unwrap()[0]);
+    assert_eq!([value("a").unwrap(), value("b").unwrap()], [1.0, 11.0]);
+    let file = |error: LoadError| error.to_string().split(':').next().unwrap().to_owned();
+    assert_eq!(file(value("bad").unwrap_err()), "own");
+    assert_eq!(file(both.get("b", &[2]).unwrap_err()), "base");
+    assert_eq!(file(value("c").unwrap_err()), "own");
+    // And those over a third.
+    let third = Weights::new(Arc::new(checkpoint("third", &[("a", 5.0), ("d", 6.0)])));
+    let all = both.over(&third);
+    assert_eq!(all.names().collect::<Vec<_>>(), ["a", "b", "bad", "d"]);
+    assert_eq!(all.get("b", &[1]).unwrap().to_f32().unwrap(), [11.0]);
+}
+
+#[test]
 fn configurations_are_taken_under_other_names() {
     let folder = Folder::new();
     folder.write("vae/config.json", r#"{"scaling_factor": 0.5}"#);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(next_help_heading = "ControlNet")]
 pub(crate) struct ControlArgs {
-    /// A ControlNet or T2I-Adapter, which steers the drawing by an image; may be repeated
+    /// A ControlNet, Control-LoRA, ControlNet-LLLite or T2I-Adapter, which steers the drawing by an image; may be repeated
     #[arg(long, value_name = "FILE", requires = "control_image")]
     control_net: Vec<PathBuf>,
     /// The image that it sees, of any usual format; brought to the drawn size

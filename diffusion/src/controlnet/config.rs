@@ -22,15 +22,21 @@ impl ControlNetConfig {
     /// # Errors
     /// A tensor from which a size is read is missing, or the sizes do not make a network.
     pub fn from_weights(weights: &Weights, heads: Heads) -> Result<ControlNetConfig, Error> {
-        let hint = weights.scope("controlnet_cond_embedding");
-        let mut hint_channels = vec![hint.dim("conv_in.weight", 1)?, hint.dim("conv_in.weight", 0)?];
-        for i in 0.. {
-            let Some(shape) = hint.shape(&format!("blocks.{i}.weight")) else { break };
-            hint_channels.extend(shape.first());
-        }
+        let hint_channels = ControlNetConfig::hint_channels_of(weights)?;
         let unet = UNetConfig::from_encoder_weights(weights, heads)?;
         let union = UnionConfig::from_weights(weights, unet.block_out_channels[0])?;
         Ok(ControlNetConfig { unet, hint_channels, union })
+    }
+
+    /// The channels of the layers that see the image, from tensors named as diffusers names them.
+    pub(super) fn hint_channels_of(weights: &Weights) -> Result<Vec<usize>, Error> {
+        let hint = weights.scope("controlnet_cond_embedding");
+        let mut channels = vec![hint.dim("conv_in.weight", 1)?, hint.dim("conv_in.weight", 0)?];
+        for i in 0.. {
+            let Some(shape) = hint.shape(&format!("blocks.{i}.weight")) else { break };
+            channels.extend(shape.first());
+        }
+        Ok(channels)
     }
 
     /// Pixels of the image along a side of an element of the latents: every other block halves it.

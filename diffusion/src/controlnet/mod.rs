@@ -9,15 +9,20 @@
 
 mod canny;
 mod config;
+mod control_lora;
 mod file;
 mod hint;
+mod lllite;
 mod t2i;
 mod union;
 
 pub use crate::unet::ControlNetResiduals;
 pub use canny::{Canny, canny};
 pub use config::ControlNetConfig;
+pub use control_lora::{ControlLora, ControlLoraConfig};
+pub(crate) use file::NO_CONTROLS;
 pub use file::{ControlFile, ControlKind};
+pub use lllite::{Lllite, LlliteConfig};
 pub use t2i::{T2iAdapter, T2iAdapterConfig};
 pub use union::{ControlType, UnionConfig};
 

@@ -20,6 +20,8 @@ pub enum Component {
     UNet,
     /// A ControlNet.
     ControlNet,
+    /// A ControlNet-LLLite.
+    Lllite,
     /// A T2I-Adapter.
     T2iAdapter,
     /// An IP-Adapter.
@@ -56,6 +58,7 @@ impl Component {
             Component::OpenClipBigG => "text encoder (OpenCLIP bigG)",
             Component::UNet => "UNet",
             Component::ControlNet => "ControlNet",
+            Component::Lllite => "ControlNet-LLLite",
             Component::T2iAdapter => "T2I-Adapter",
             Component::IpAdapter => "IP-Adapter",
             Component::ImageEncoder => "image encoder",

@@ -6,8 +6,7 @@ use super::probe::{ModelKind, Probe};
 use super::registry;
 use crate::Error;
 use crate::unet::Heads;
-use latent_loader::{Checkpoint, Weights};
-use std::sync::Arc;
+use latent_loader::Weights;
 
 /// The one tensor that every ControlNet has and nothing else.
 const HINT: &str = "controlnet_cond_embedding.conv_in.weight";
@@ -24,21 +23,23 @@ pub(crate) struct ControlNetParts {
 impl ControlNetParts {
     /// Finds a ControlNet by names and shapes; no weight is read. The file may also contain a whole model, as the first ones
     /// did.
-    pub(crate) fn of(checkpoint: Arc<Checkpoint>) -> Result<ControlNetParts, Error> {
-        let probe = Probe::of(&checkpoint);
+    pub(crate) fn of(probe: &Probe) -> Result<ControlNetParts, Error> {
         let has = |start: &str| probe.index().has(&format!("{CONTROLNET}{start}"));
-        // A Control-LoRA has those layers as well.
-        let is_other = matches!(probe.identity().kind, ModelKind::ControlLora | ModelKind::ControlLllite);
-        if is_other || probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
-            return Err(probe.refuse(explain(&probe)));
+        if probe.index().get(&format!("{CONTROLNET}{HINT}")).is_none() {
+            return Err(probe.refuse(explain(probe)));
         }
         // The small ones for SDXL have no transformer to recognise them by.
         let by_vector = || has("add_embedding.").then_some(registry::SDXL);
         let Some(family) = probe.network_family().or_else(by_vector) else {
             return Err(probe.refuse("is a ControlNet for a kind of model that is not known here".into()));
         };
-        let weights = probe.weights().scope(CONTROLNET.trim_end_matches('.'));
+        let weights = ControlNetParts::weights_of(probe);
         Ok(ControlNetParts { weights, family })
+    }
+
+    /// The weights of a ControlNet or a Control-LoRA by the names of diffusers.
+    pub(crate) fn weights_of(probe: &Probe) -> Weights {
+        probe.weights().scope(CONTROLNET.trim_end_matches('.'))
     }
 
     /// Heads of its attentions.
@@ -50,8 +51,6 @@ impl ControlNetParts {
 /// What a file without a ControlNet is.
 fn explain(probe: &Probe) -> String {
     let what = match probe.identity().kind {
-        ModelKind::ControlLora => "is a Control-LoRA, which cannot be used here".to_owned(),
-        ModelKind::ControlLllite => "is a ControlNet-LLLite, which cannot be used here".to_owned(),
         // Without the layers that see the image.
         ModelKind::ControlNet => {
             "is a part of a ControlNet, without the layers that see the image".to_owned()

@@ -9,7 +9,7 @@ use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
 
 /// Maximum rank: beyond it, intermediate results would take more memory than the weight itself.
-const MAX_RANK: usize = 4096;
+pub(crate) const MAX_RANK: usize = 4096;
 
 /// A matrix in the file, or a product of matrices there.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ fn matrix(shape: &[usize]) -> [usize; 2] {
 
 /// `[n, rank]` times `[rank, columns]`, of which the first `used` terms are added up, in an order of sums that does not depend on
 /// the threads.
-fn product(left: &[f32], right: &[f32], [rank, used]: [usize; 2], columns: usize) -> Vec<f32> {
+pub(crate) fn product(left: &[f32], right: &[f32], [rank, used]: [usize; 2], columns: usize) -> Vec<f32> {
     let mut out = vec![0.0; left.len() / rank * columns];
     parallel::chunks_mut(&mut out, columns, |row, to| {
         for (left, right) in left[row * rank..][..used].iter().zip(right.chunks_exact(columns)) {

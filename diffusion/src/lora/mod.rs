@@ -22,6 +22,7 @@ mod strength;
 mod summary;
 mod tags;
 
+pub(crate) use factor_matrix::{MAX_RANK, product};
 pub use merge::{Applied, Merge};
 pub use strength::Strength;
 pub use summary::Summary;

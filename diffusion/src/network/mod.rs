@@ -12,7 +12,7 @@ pub use model::NetworkConfig;
 
 use crate::Error;
 use crate::blocks::BlockCount;
-use crate::controlnet::{ControlNet, ControlType};
+use crate::controlnet::{ControlNet, ControlType, Lllite};
 use crate::ip_adapter::IpAdapter;
 use latent_tensor::Tensor;
 use std::fmt;
@@ -103,11 +103,13 @@ pub struct BatchInputs<'a> {
 pub(crate) enum PreparedNetwork {
     /// A ControlNet, and its embedded image `[1, height, width, channels]` in main memory.
     ControlNet(Arc<ControlNet>, Tensor),
+    /// A ControlNet-LLLite, and what each of its modules made of its image, in main memory.
+    Lllite(Arc<Lllite>, Vec<Tensor>),
     /// What a T2I-Adapter made of its image, in main memory.
     T2iAdapter(Vec<Tensor>),
 }
 
-/// A ControlNet or T2I-Adapter, the image that it sees, and when it acts.
+/// A ControlNet or what steers as one, the image that it sees, and when it acts.
 #[derive(Clone)]
 pub struct PreparedControl {
     /// The network, with its image.

@@ -34,6 +34,12 @@ impl DiffusionNetwork for UNet {
             ActiveControl::new(control, (text, added.as_ref()), inputs.token_merging, &device)
         };
         let controls = inputs.controls.iter().map(control).collect::<Result<_, Error>>()?;
+        for control in inputs.controls {
+            if let PreparedNetwork::Lllite(net, embeddings) = &control.network {
+                let blocks = net.blocks(embeddings, batch)?;
+                self.add_lllite(&mut condition, blocks, control.strength as f32)?;
+            }
+        }
         Ok(Box::new(ConditionedUNet {
             unet: self,
             condition,
@@ -117,6 +123,9 @@ impl ConditionedNetwork for ConditionedUNet {
     ) -> Result<Tensor, Error> {
         let acting = self.acting(at);
         self.condition.set_acting(&acting[self.controls.len()..]);
+        let controls = self.controls.iter().zip(&acting);
+        let lllites = controls.filter(|(control, _)| matches!(control.network, ActiveNetwork::Lllite));
+        self.condition.set_lllites_acting(lllites.map(|(_, acts)| *acts));
         let input = match &self.extra_channels {
             Some(extra) => ops::concat_channels(x, extra)?,
             None => x.clone(),
@@ -159,7 +168,7 @@ fn added(sum: Vec<Tensor>, more: &[Tensor]) -> Result<Vec<Tensor>, Error> {
     pairs.map(one).collect()
 }
 
-/// A ControlNet or T2I-Adapter with all that is the same in every step.
+/// A ControlNet or what steers as one, with all that is the same in every step.
 struct ActiveControl {
     prepared: PreparedControl,
     network: ActiveNetwork,
@@ -168,6 +177,8 @@ struct ActiveControl {
 enum ActiveNetwork {
     /// With the embedded image, once for each of the batch, on the network's device.
     ControlNet { net: Arc<ControlNet>, hint: Tensor, condition: Box<Condition> },
+    /// It is a part of the UNet's condition.
+    Lllite,
     /// Features once for each of the batch, on the UNet's device.
     T2iAdapter(Vec<Tensor>),
 }
@@ -191,6 +202,7 @@ impl ActiveControl {
                 let hint = net.typed_hint(hint, prepared.control_type)?;
                 ActiveNetwork::ControlNet { net: net.clone(), hint, condition: Box::new(condition) }
             }
+            PreparedNetwork::Lllite(..) => ActiveNetwork::Lllite,
             PreparedNetwork::T2iAdapter(features) => {
                 let strength = prepared.strength as f32;
                 let feature = |feature| Ok(ops::scale(repeated(feature, batch)?, strength)?.to(device)?);
@@ -212,6 +224,7 @@ impl ActiveControl {
                 let residuals = net.forward_counted((x, timesteps), hint, condition, strength, count)?;
                 Ok(UNetAdditions { residuals: Some(residuals), features: Vec::new() })
             }
+            ActiveNetwork::Lllite => Ok(UNetAdditions::default()),
             ActiveNetwork::T2iAdapter(features) => {
                 Ok(UNetAdditions { residuals: None, features: features.clone() })
             }
@@ -222,7 +235,7 @@ impl ActiveControl {
     fn blocks(&self) -> usize {
         match &self.network {
             ActiveNetwork::ControlNet { net, .. } => net.blocks(),
-            ActiveNetwork::T2iAdapter(_) => 0,
+            ActiveNetwork::Lllite | ActiveNetwork::T2iAdapter(_) => 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! ControlNets of a pipeline.
 
 use super::{Pipeline, Settings};
-use crate::controlnet::{ControlFile, ControlKind, ControlNet, ControlNetConfig, ControlType, T2iAdapter};
+use crate::controlnet::{ControlFile, ControlKind, ControlNet, ControlType, Lllite, NO_CONTROLS, T2iAdapter};
 use crate::families::Model;
 use crate::image::Image;
 use crate::latents::{LatentShape, Latents};
@@ -16,6 +16,15 @@ use std::sync::Arc;
 
 /// How strongly a ControlNet may act.
 const STRENGTHS: Bounds = Bounds::new(0.0, 10.0);
+
+/// A network in memory that steers the model's own.
+#[derive(Clone, Debug)]
+pub(super) enum LoadedControl {
+    /// A ControlNet, with all of its weights or as a Control-LoRA.
+    Net(Arc<ControlNet>),
+    /// A ControlNet-LLLite.
+    Lllite(Arc<Lllite>),
+}
 
 /// A ControlNet, the image that it sees, and how it acts.
 #[derive(Clone)]
@@ -143,20 +152,7 @@ impl Pipeline {
                 control.hint(drawn, factor)?
             };
             if control.acts_in_any(steps) {
-                let network = match control.net.kind() {
-                    ControlKind::ControlNet(config) => {
-                        let net = self.control_net(&control.net, config, listener)?;
-                        let hint = net.embed(&hint)?.to(&Device::Cpu)?;
-                        PreparedNetwork::ControlNet(net, hint)
-                    }
-                    ControlKind::T2iAdapter(config) => {
-                        let load = |params: &Params<'_>| T2iAdapter::load(params, config);
-                        let from = (LoadedNetwork::T2iAdapter, control.net.weights().clone());
-                        let cpu = (&Device::Cpu, Precision::F32);
-                        let adapter = loading::load(from.0, from.1, cpu, None, load, listener)?;
-                        PreparedNetwork::T2iAdapter(adapter.forward(&hint)?)
-                    }
-                };
+                let network = self.prepared_network(&control.net, &hint, latents, listener)?;
                 let Control { control_type, strength, start, end, .. } = control;
                 prepared.push(PreparedControl { network, control_type, strength, span: [start, end] });
             }
@@ -164,19 +160,63 @@ impl Pipeline {
         Ok(prepared)
     }
 
-    fn control_net(
+    /// A network with the image that it sees.
+    fn prepared_network(
         &mut self,
         file: &Arc<ControlFile>,
-        config: &ControlNetConfig,
+        hint: &Tensor,
+        latents: LatentShape,
         listener: &mut Listener<'_>,
-    ) -> Result<Arc<ControlNet>, Error> {
+    ) -> Result<PreparedNetwork, Error> {
+        if let ControlKind::T2iAdapter(config) = file.kind() {
+            let load = |params: &Params<'_>| T2iAdapter::load(params, config);
+            let (network, cpu) = (LoadedNetwork::T2iAdapter, (&Device::Cpu, Precision::F32));
+            let adapter = loading::load(network, file.weights().clone(), cpu, None, load, listener)?;
+            return Ok(PreparedNetwork::T2iAdapter(adapter.forward(hint)?));
+        }
+        Ok(match self.loaded_control(file, listener)? {
+            LoadedControl::Net(net) => {
+                let hint = net.embed(hint)?.to(&Device::Cpu)?;
+                PreparedNetwork::ControlNet(net, hint)
+            }
+            LoadedControl::Lllite(net) => {
+                let embeddings = net.embed(hint, [latents.height, latents.width])?;
+                PreparedNetwork::Lllite(net, embeddings)
+            }
+        })
+    }
+
+    /// The network of a file, loaded if it is not in memory.
+    fn loaded_control(
+        &mut self,
+        file: &Arc<ControlFile>,
+        listener: &mut Listener<'_>,
+    ) -> Result<LoadedControl, Error> {
         if let Some((_, net)) = self.control_nets.iter().find(|(from, _)| Arc::ptr_eq(from, file)) {
             return Ok(net.clone());
         }
-        let load = |params: &Params<'_>| ControlNet::load(&params.wrapping(self.wraps()), config);
-        let (part, weights) = (LoadedNetwork::ControlNet, file.weights().clone());
-        let net =
-            Arc::new(loading::load(part, weights, (&self.device, self.precision), None, load, listener)?);
+        let (wraps, place) = (self.wraps(), (&self.device, self.precision));
+        let weights = file.weights().clone();
+        let net = match file.kind() {
+            ControlKind::ControlNet(config) => {
+                let load = |params: &Params<'_>| ControlNet::load(&params.wrapping(wraps), config);
+                let part = LoadedNetwork::ControlNet;
+                LoadedControl::Net(Arc::new(loading::load(part, weights, place, None, load, listener)?))
+            }
+            ControlKind::ControlLora(config) => {
+                let changed = file.control_lora(config, &self.model)?;
+                let load = |params: &Params<'_>| changed.load(&params.wrapping(wraps));
+                let (part, weights) = (LoadedNetwork::ControlNet, changed.weights().clone());
+                LoadedControl::Net(Arc::new(loading::load(part, weights, place, None, load, listener)?))
+            }
+            ControlKind::Lllite(config) => {
+                let unet = self.model.require_unet(NO_CONTROLS)?;
+                let load = |params: &Params<'_>| Lllite::load(params, config, unet);
+                let part = LoadedNetwork::Lllite;
+                LoadedControl::Lllite(Arc::new(loading::load(part, weights, place, None, load, listener)?))
+            }
+            ControlKind::T2iAdapter(_) => unreachable!("it is not kept"),
+        };
         self.control_nets.push((file.clone(), net.clone()));
         Ok(net)
     }

@@ -2,6 +2,7 @@
 
 use super::{Hires, HiresUpscaler, Pipeline, Settings, Task, VaeTiling};
 use crate::Error;
+use crate::controlnet::ControlKind;
 use crate::families::{Model, NetworkInput};
 use crate::latents::LatentShape;
 use crate::stage::Stage;
@@ -44,8 +45,11 @@ impl Pipeline {
         };
         let network =
             model.network_weights().1.total_bytes() + self.control_bytes() + self.image_prompts.bytes();
-        let sampling =
-            |settings, size| network.max(self.refiner_bytes()) + sampling_bytes(model, settings, size);
+        let sampling = |settings, size| {
+            network.max(self.refiner_bytes())
+                + sampling_bytes(model, settings, size)
+                + self.embedded_control_bytes(settings, size)
+        };
         let encodes = task.image().is_some() || model.input == NetworkInput::Inpaint;
         let mut size = settings.size(model)?;
         if encodes {
@@ -75,9 +79,22 @@ impl Pipeline {
         let nets: BTreeMap<_, _> = self
             .controls
             .iter()
-            .map(|control| (std::sync::Arc::as_ptr(&control.net), control.net.weights().total_bytes()))
+            .map(|control| (std::sync::Arc::as_ptr(&control.net), control.net.bytes(&self.model)))
             .collect();
         nets.values().sum()
+    }
+
+    /// The images of ControlNet-LLLites, as each of their modules sees them.
+    fn embedded_control_bytes(&self, settings: &Settings, (width, height): (usize, usize)) -> u64 {
+        let factor = self.model.vae.factor();
+        let (latents, batch) = ((width / factor, height / factor), evaluated(settings));
+        let bytes = |control: &super::Control| match control.net.kind() {
+            ControlKind::Lllite(config) => {
+                self.model.network.unet().map_or(0, |unet| config.embedding_bytes(unet, latents, batch))
+            }
+            _ => 0,
+        };
+        self.controls.iter().map(bytes).sum()
     }
 
     fn refiner_bytes(&self) -> u64 {
@@ -91,9 +108,14 @@ fn taesd_bytes((width, height): (usize, usize)) -> u64 {
     (TAESD_VALUES * width * height * size_of::<f32>()) as u64
 }
 
+/// Latents that are predicted at once: with and without the prompt.
+fn evaluated(settings: &Settings) -> usize {
+    settings.seeds.len() * if settings.guidance > 1.0 { 2 } else { 1 }
+}
+
 /// What the network works on for an image of this width and height, for all images at once, with and without the prompt.
 fn sampling_bytes(model: &Model, settings: &Settings, (width, height): (usize, usize)) -> u64 {
     let (factor, channels) = (model.vae.factor(), model.vae.latent_channels);
-    let images = settings.seeds.len() * if settings.guidance > 1.0 { 2 } else { 1 };
+    let images = evaluated(settings);
     model.activation_bytes(LatentShape { images, channels, height: height / factor, width: width / factor })
 }

@@ -47,7 +47,7 @@ pub use seamless::Seamless;
 pub use settings::{AestheticScores, Settings, SettingsOverrides, SizeConditioning};
 pub use task::{Fill, OwnedTask, Task};
 
-use crate::controlnet::{ControlFile, ControlNet};
+use crate::controlnet::ControlFile;
 use crate::embeddings::{LearnedEmbeddings, TextualInversion};
 use crate::families::{Distillation, Model, Sources};
 use crate::lora::{Applied, Lora, Merge, Strength};
@@ -58,6 +58,7 @@ use crate::stage::LoadedNetwork;
 use crate::taesd::TaesdFile;
 use crate::text::PartEncoder;
 use crate::{Error, Listener, loading};
+use control::LoadedControl;
 use decode::LatentDecoder;
 use image_prompt::ImagePrompts;
 use latent_loader::{Checkpoint, Weights};
@@ -113,7 +114,7 @@ pub struct Pipeline {
     network: Option<Arc<dyn DiffusionNetwork>>,
     controls: Vec<Control>,
     /// Those that are in memory.
-    control_nets: Vec<(Arc<ControlFile>, Arc<ControlNet>)>,
+    control_nets: Vec<(Arc<ControlFile>, LoadedControl)>,
     image_prompts: ImagePrompts,
     decoder: Option<LatentDecoder>,
     /// Decodes in place of the VAE.

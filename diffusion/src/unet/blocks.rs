@@ -108,6 +108,11 @@ impl CrossAttnDownBlock {
         Ok(skips)
     }
 
+    /// Number of transformer blocks.
+    pub(super) fn transformer_blocks(&self) -> usize {
+        transformer_blocks(self.layers.iter().filter_map(|layer| layer.attention.as_ref()))
+    }
+
     fn attends(&self) -> bool {
         self.layers.iter().any(|layer| layer.attention.is_some())
     }
@@ -175,6 +180,11 @@ impl UNetMidBlock {
         keys_values(self.attention.iter(), text)
     }
 
+    /// Number of transformer blocks.
+    pub(super) fn transformer_blocks(&self) -> usize {
+        transformer_blocks(self.attention.iter())
+    }
+
     /// Number of cross-attentions, each of which has keys and values of the text.
     pub(super) fn text_keys(&self) -> usize {
         self.attention.as_ref().map_or(0, SpatialTransformer::readers)
@@ -234,6 +244,11 @@ impl CrossAttnUpBlock {
         self.layers.len()
     }
 
+    /// Number of transformer blocks.
+    pub(super) fn transformer_blocks(&self) -> usize {
+        transformer_blocks(self.layers.iter().filter_map(|layer| layer.attention.as_ref()))
+    }
+
     /// Number of cross-attentions, each of which has keys and values of the text.
     pub(super) fn text_keys(&self) -> usize {
         self.layers.iter().filter_map(|layer| layer.attention.as_ref()).map(SpatialTransformer::readers).sum()
@@ -262,6 +277,11 @@ impl CrossAttnUpBlock {
         }
         Ok(x)
     }
+}
+
+/// Number of transformer blocks of some attentions.
+fn transformer_blocks<'a>(attentions: impl Iterator<Item = &'a SpatialTransformer>) -> usize {
+    attentions.map(SpatialTransformer::blocks).sum()
 }
 
 /// Keys and values of the text for some attentions, in their order.

@@ -51,8 +51,7 @@ impl UNet {
             *skip = ops::add(skip.clone(), more)?;
         }
         // The finest up block has the last keys and values of the text.
-        let first = condition.text.len().saturating_sub(finest.text_keys());
-        let mut text = condition.text_from(first);
+        let mut text = condition.text_of_last(finest.text_keys(), finest.transformer_blocks());
         let x = finest.forward(deep.features.clone(), time, &mut text, &mut skips, count)?;
         self.out(&x)
     }

@@ -3,6 +3,7 @@
 use super::blocks::{CrossAttnDownBlock, UNetMidBlock};
 use super::config::UNetConfig;
 use super::embedding::{TimestepEmbedding, guidance_embedding, timestep_embedding};
+use super::lllite::LlliteInput;
 use super::transformer::{KeysValues, TextKeys};
 use crate::blocks::BlockCount;
 use crate::{Error, params::Params};
@@ -23,6 +24,7 @@ pub struct Condition {
     is_perturbed: bool,
     /// Beside the text.
     image_prompts: Vec<ImagePromptKeys>,
+    lllites: Vec<LlliteInput>,
 }
 
 /// An image prompt (IP-Adapter) for all cross-attentions, in the order of [`Condition::text`].
@@ -56,16 +58,26 @@ impl Condition {
     /// Keys and values of the text for the cross-attentions of the down blocks, then those of the mid block, then those of
     /// the up blocks.
     pub(crate) fn text(&self) -> TextKeys<'_> {
-        self.text_from(0)
+        self.text_from(0, 0)
     }
 
-    /// Those of the cross-attentions from one on, or none.
-    pub(super) fn text_from(&self, first: usize) -> TextKeys<'_> {
+    /// Those of the last cross-attentions, as many as are given, which are in so many transformer blocks.
+    pub(super) fn text_of_last(&self, cross_attentions: usize, blocks: usize) -> TextKeys<'_> {
+        let first_block = |input: &LlliteInput| input.blocks.len().saturating_sub(blocks);
+        let first = self.text.len().saturating_sub(cross_attentions);
+        self.text_from(first, self.lllites.first().map_or(0, first_block))
+    }
+
+    /// Those of the cross-attentions from one on, or none, and of the transformer blocks from one on.
+    fn text_from(&self, first: usize, block: usize) -> TextKeys<'_> {
         let text = self.text.get(first..).unwrap_or_default();
         let mut keys = TextKeys::new(text, self.token_merging, self.is_perturbed);
         for prompt in self.image_prompts.iter().filter(|prompt| prompt.acts) {
             keys =
                 keys.with_image_prompt(prompt.strength, prompt.keys_values.get(first..).unwrap_or_default());
+        }
+        for input in self.lllites.iter().filter(|input| input.acts) {
+            keys = keys.with_lllite(input.strength, input.blocks.get(block..).unwrap_or_default());
         }
         keys
     }
@@ -82,6 +94,16 @@ impl Condition {
     /// Adds an image prompt, which acts.
     pub(super) fn add_image_prompt(&mut self, prompt: ImagePromptKeys) {
         self.image_prompts.push(prompt);
+    }
+
+    /// Adds a ControlNet-LLLite, which acts.
+    pub(super) fn add_lllite(&mut self, input: LlliteInput) {
+        self.lllites.push(input);
+    }
+
+    /// Which of the ControlNet-LLLites act from now on, in the order in which they were added.
+    pub(crate) fn set_lllites_acting(&mut self, acting: impl Iterator<Item = bool>) {
+        self.lllites.iter_mut().zip(acting).for_each(|(input, acts)| input.acts = acts);
     }
 
     /// Which of the image prompts act from now on, in the order in which they were added.
@@ -164,6 +186,7 @@ impl UNetEncoder {
             token_merging: 0.0,
             is_perturbed: false,
             image_prompts: Vec::new(),
+            lllites: Vec::new(),
         })
     }
 
@@ -195,6 +218,12 @@ impl UNetEncoder {
     /// Number of cross-attentions of the mid block.
     pub(super) fn mid_text_keys(&self) -> usize {
         self.mid_block.text_keys()
+    }
+
+    /// Number of transformer blocks.
+    pub(super) fn transformer_blocks(&self) -> usize {
+        let down = self.down_blocks.iter().map(CrossAttnDownBlock::transformer_blocks);
+        down.sum::<usize>() + self.mid_block.transformer_blocks()
     }
 
     /// Number of blocks as [`BlockCount`] counts them: the first convolution, each layer and downsampler, the mid block.

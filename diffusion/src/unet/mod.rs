@@ -6,6 +6,7 @@ mod config;
 mod deep_cache;
 mod embedding;
 mod encoder;
+mod lllite;
 mod residuals;
 mod transformer;
 
@@ -15,6 +16,8 @@ pub(crate) use embedding::TimestepEmbedding;
 pub use embedding::{added_vector, guidance_embedding, timestep_embedding};
 pub use encoder::Condition;
 pub(crate) use encoder::{UNetEncoder, skip_channels};
+pub use lllite::{LlliteBlock, SteeredProjection};
+pub(crate) use lllite::{LlliteLayers, LlliteModule, transformer_places};
 pub use residuals::{ControlNetResiduals, UNetAdditions};
 
 use crate::blocks::BlockCount;
@@ -22,6 +25,7 @@ use crate::{Error, params::Params};
 use blocks::CrossAttnUpBlock;
 use encoder::ImagePromptKeys;
 use latent_tensor::{Conv2d, Device, Epilogue, GroupNorm, Prologue, Tensor, ops};
+use lllite::LlliteInput;
 use std::fmt;
 use transformer::KeysValues;
 
@@ -109,6 +113,27 @@ impl UNet {
         // An adapter's mid block is behind its up blocks.
         keys_values[all - after_down..].rotate_right(mid);
         condition.add_image_prompt(ImagePromptKeys { keys_values, strength, acts: true });
+        Ok(())
+    }
+
+    /// Adds a ControlNet-LLLite to a condition: what it adds in each transformer block, in the order in which they run.
+    ///
+    /// # Errors
+    /// One of another model.
+    pub fn add_lllite(
+        &self,
+        condition: &mut Condition,
+        blocks: Vec<LlliteBlock>,
+        strength: f32,
+    ) -> Result<(), Error> {
+        let own = self.encoder.transformer_blocks()
+            + self.up_blocks.iter().map(CrossAttnUpBlock::transformer_blocks).sum::<usize>();
+        if blocks.len() != own {
+            let reason =
+                format!("{} transformer blocks of a ControlNet-LLLite for a UNet of {own}", blocks.len());
+            return Err(Error::setting(crate::Setting::Condition, reason));
+        }
+        condition.add_lllite(LlliteInput { blocks, strength, acts: true });
         Ok(())
     }
 

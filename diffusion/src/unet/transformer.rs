@@ -2,6 +2,7 @@
 //! Diffusion Models, 2022, section 3.3).
 
 use super::Heads;
+use super::lllite::{BlockLllites, LlliteBlock, SteeredProjection};
 use crate::{Error, params::Params};
 use latent_tensor::ops::TokenMerge;
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Precision, Tensor, ops};
@@ -24,6 +25,8 @@ pub(crate) struct TextKeys<'a> {
     keys_values: std::slice::Iter<'a, KeysValues>,
     /// Those of image prompts, and how strongly each acts.
     image_prompts: Vec<(f32, std::slice::Iter<'a, KeysValues>)>,
+    /// What each ControlNet-LLLite adds in each transformer block, and how strongly.
+    lllites: Vec<(f32, std::slice::Iter<'a, LlliteBlock>)>,
     token_merging: f64,
     is_perturbed: bool,
 }
@@ -38,13 +41,31 @@ impl<'a> TextKeys<'a> {
     /// The keys and values of cross-attentions, in their order, the part of the tokens that the finest self-attentions
     /// merge, and whether those of the mid block are perturbed.
     pub(super) fn new(keys_values: &'a [KeysValues], token_merging: f64, is_perturbed: bool) -> TextKeys<'a> {
-        TextKeys { keys_values: keys_values.iter(), image_prompts: Vec::new(), token_merging, is_perturbed }
+        let (image_prompts, lllites) = (Vec::new(), Vec::new());
+        TextKeys { keys_values: keys_values.iter(), image_prompts, lllites, token_merging, is_perturbed }
     }
 
     /// With the keys and values of an image prompt for the same cross-attentions, and how strongly it acts.
     pub(super) fn with_image_prompt(mut self, strength: f32, keys_values: &'a [KeysValues]) -> TextKeys<'a> {
         self.image_prompts.push((strength, keys_values.iter()));
         self
+    }
+
+    /// With what a ControlNet-LLLite adds in the same transformer blocks, and how strongly.
+    pub(super) fn with_lllite(mut self, strength: f32, blocks: &'a [LlliteBlock]) -> TextKeys<'a> {
+        self.lllites.push((strength, blocks.iter()));
+        self
+    }
+
+    /// What ControlNet-LLLites add in the next transformer block.
+    fn next_block(&mut self) -> BlockLllites<'a> {
+        let mut acting = BlockLllites::default();
+        for (strength, blocks) in &mut self.lllites {
+            if let Some(block) = blocks.next() {
+                acting.push(*strength, block);
+            }
+        }
+        acting
     }
 
     /// Those of the next cross-attention.
@@ -121,6 +142,11 @@ impl SpatialTransformer {
         self.transformer_blocks.iter().map(|block| block.readers().count()).sum()
     }
 
+    /// Number of transformer blocks.
+    pub(super) fn blocks(&self) -> usize {
+        self.transformer_blocks.len()
+    }
+
     /// `x` `[batch, height, width, channels]`; the result as `x`.
     pub(super) fn forward(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
         let &[batch, height, width, channels] = x.dims() else {
@@ -189,10 +215,12 @@ impl BasicTransformerBlock {
 
     /// `x` `[batch, pixels, channels]`; the result as `x`.
     fn forward(&self, x: Tensor, text: &mut TextKeys<'_>, reach: SelfReach) -> Result<Tensor, Error> {
+        let lllites = text.next_block();
         let normed = ops::layer_norm(&x, &self.norm1)?;
         if self.reads_text_alone {
+            let normed = lllites.input(SteeredProjection::SelfQuery, &normed)?;
             let x = self.attn1.forward_to(&text.next()?, &normed, x)?;
-            return self.forward_rest(x, text);
+            return self.forward_rest(x, text, &lllites);
         }
         // As the authors do it, similarities are those of what enters the norm.
         let merge = match reach {
@@ -200,16 +228,26 @@ impl BasicTransformerBlock {
             SelfReach::All | SelfReach::Itself => None,
         };
         let x = match (reach, merge.filter(|merge| merge.kept() < x.dims()[1])) {
-            (SelfReach::Itself, _) => self.attn1.forward_itself(&normed, x)?,
-            (_, Some(merge)) => self.attn1.forward_merged(normed, &merge, x)?,
-            (_, None) => self.attn1.forward_self(&normed, x)?,
+            (SelfReach::Itself, _) => self.attn1.forward_itself(&normed, x, &lllites)?,
+            (_, Some(merge)) => self.attn1.forward_merged(normed, &merge, x, &lllites)?,
+            (_, None) => self.attn1.forward_self(&normed, x, &lllites)?,
         };
-        self.forward_rest(x, text)
+        self.forward_rest(x, text, &lllites)
     }
 
     /// What follows the first attention.
-    fn forward_rest(&self, x: Tensor, text: &mut TextKeys<'_>) -> Result<Tensor, Error> {
-        let x = self.attn2.forward_to(&text.next()?, &ops::layer_norm(&x, &self.norm2)?, x)?;
+    fn forward_rest(
+        &self,
+        x: Tensor,
+        text: &mut TextKeys<'_>,
+        lllites: &BlockLllites<'_>,
+    ) -> Result<Tensor, Error> {
+        let mut normed = ops::layer_norm(&x, &self.norm2)?;
+        if !lllites.is_empty() {
+            normed = lllites.input(SteeredProjection::CrossQuery, &normed)?;
+        }
+        let x = self.attn2.forward_to(&text.next()?, &normed, x)?;
+        drop(normed);
         self.ff.forward(&ops::layer_norm(&x, &self.norm3)?, x)
     }
 }
@@ -248,26 +286,71 @@ impl CrossAttention {
     }
 
     /// Attention of `x` to itself, plus `residual`.
-    fn forward_self(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
-        Ok(ops::linear_add(&self.attend(x)?, &self.to_out, residual)?)
+    fn forward_self(
+        &self,
+        x: &Tensor,
+        residual: Tensor,
+        lllites: &BlockLllites<'_>,
+    ) -> Result<Tensor, Error> {
+        let out = match lllites.is_empty() {
+            true => self.attend(x)?,
+            false => self.attend_steered(x, lllites, None)?,
+        };
+        Ok(ops::linear_add(&out, &self.to_out, residual)?)
     }
 
     /// The same where each position attends to itself alone: its own value.
-    fn forward_itself(&self, x: &Tensor, residual: Tensor) -> Result<Tensor, Error> {
-        Ok(ops::linear_add(&ops::linear(x, &self.to_v)?, &self.to_out, residual)?)
+    fn forward_itself(
+        &self,
+        x: &Tensor,
+        residual: Tensor,
+        lllites: &BlockLllites<'_>,
+    ) -> Result<Tensor, Error> {
+        let values = ops::linear(&lllites.input(SteeredProjection::SelfValue, x)?, &self.to_v)?;
+        Ok(ops::linear_add(&values, &self.to_out, residual)?)
     }
 
     /// The same with some tokens merged into others: they get the same.
-    fn forward_merged(&self, x: Tensor, merge: &TokenMerge, residual: Tensor) -> Result<Tensor, Error> {
-        let merged = ops::merge_tokens(&x, merge)?;
-        drop(x);
-        let out = ops::linear(&self.attend(&merged)?, &self.to_out)?;
-        Ok(ops::unmerge_add(&out, merge, residual)?)
+    fn forward_merged(
+        &self,
+        x: Tensor,
+        merge: &TokenMerge,
+        residual: Tensor,
+        lllites: &BlockLllites<'_>,
+    ) -> Result<Tensor, Error> {
+        let out = if lllites.is_empty() {
+            let merged = ops::merge_tokens(&x, merge)?;
+            drop(x);
+            self.attend(&merged)?
+        } else {
+            self.attend_steered(&x, lllites, Some(merge))?
+        };
+        Ok(ops::unmerge_add(&ops::linear(&out, &self.to_out)?, merge, residual)?)
     }
 
     /// Attention of `x` to itself, before the last layer.
     fn attend(&self, x: &Tensor) -> Result<Tensor, Error> {
         let [q, k, v] = ops::linear_many(x, [&self.to_q, &self.to_k, &self.to_v])?;
+        Ok(ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?)
+    }
+
+    /// The same where each layer has an input of its own. Tokens are merged afterwards: what is added is of pixels.
+    fn attend_steered(
+        &self,
+        x: &Tensor,
+        lllites: &BlockLllites<'_>,
+        merge: Option<&TokenMerge>,
+    ) -> Result<Tensor, Error> {
+        let project = |projection: SteeredProjection, layer: &Linear| -> Result<Tensor, Error> {
+            let mut input = lllites.input(projection, x)?;
+            if let Some(merge) = merge {
+                input = ops::merge_tokens(&input, merge)?;
+            }
+            Ok(ops::linear(&input, layer)?)
+        };
+        let q = project(SteeredProjection::SelfQuery, &self.to_q)?;
+        let k = project(SteeredProjection::SelfKey, &self.to_k)?;
+        let v = project(SteeredProjection::SelfValue, &self.to_v)?;
         Ok(ops::attention_in(self.precision, &q, &k, &v, self.heads, false)?)
     }
 

@@ -2,6 +2,7 @@
 
 mod files;
 mod image_prompts;
+mod light;
 mod pipeline;
 mod taesd;
 

@@ -7,9 +7,9 @@ use latent_diffusion::{Control, Event, Fill, Image, LoadedNetwork, Mask, Pipelin
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 
-const STEPS: usize = 4;
+pub(super) const STEPS: usize = 4;
 
-fn settings(seeds: &[u64]) -> Settings {
+pub(super) fn settings(seeds: &[u64]) -> Settings {
     let (sampler, _) = samplers::parse("euler").unwrap();
     Settings::default()
         .with_width(Some(64))
@@ -25,13 +25,13 @@ fn one(family: &str) -> Control {
 }
 
 /// What a pipeline draws from words.
-fn draw(pipeline: &mut Pipeline, controls: Vec<Control>, seeds: &[u64]) -> Vec<Image> {
+pub(super) fn draw(pipeline: &mut Pipeline, controls: Vec<Control>, seeds: &[u64]) -> Vec<Image> {
     pipeline.set_controls(controls).unwrap();
     pipeline.text_to_image("a bridge", "fog", &settings(seeds), &mut *quiet()).unwrap()
 }
 
 /// The latents after each step.
-fn steps(pipeline: &mut Pipeline, controls: Vec<Control>) -> Vec<Vec<f32>> {
+pub(super) fn steps(pipeline: &mut Pipeline, controls: Vec<Control>) -> Vec<Vec<f32>> {
     pipeline.set_controls(controls).unwrap();
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {

@@ -3,6 +3,8 @@
 
 const DRAWS = ["txt2img", "img2img", "inpaint", "outpaint", "edit", "grid"];
 const FROM_TEXT = ["txt2img", "grid"];
+/** Kinds of model files that steer a model by an image. */
+export const CONTROL_KINDS = ["controlnet", "control-lora", "controlnet-lllite", "t2i-adapter"];
 
 /**
  * @typedef {object} Option
@@ -15,7 +17,7 @@ const FROM_TEXT = ["txt2img", "grid"];
  * @property {number} [min] @property {number} [max] @property {number} [step]
  * @property {string[]} [choices] names; their texts are `choice.NAME`
  * @property {string} [choicesOf] a list in the server's info
- * @property {string} [models] the kind of model file that it names
+ * @property {string|string[]} [models] the kinds of model files that it names
  * @property {string} [only] the family that it is for
  */
 
@@ -57,7 +59,7 @@ export const OPTIONS = [
   option("hires_steps", "hires", "integer", { min: 1, max: 60, verbs: FROM_TEXT }),
   option("hires_upscaler", "hires", "choice", { choices: ["latent", "latent-nearest", "lanczos", "realesr-animevideov3"], models: "upscaler", fallback: "latent", verbs: FROM_TEXT }),
 
-  option("control_net", "control", "model", { models: "controlnet" }),
+  option("control_net", "control", "model", { models: CONTROL_KINDS }),
   option("control_strength", "control", "number", { min: 0, max: 2, step: 0.05, fallback: 1 }),
   option("control_start", "control", "number", { min: 0, max: 1, step: 0.05, fallback: 0 }),
   option("control_end", "control", "number", { min: 0, max: 1, step: 0.05, fallback: 1 }),

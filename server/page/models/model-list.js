@@ -1,12 +1,13 @@
 // The model files of the folders, by kind and family.
 import { html } from "../lib/html.js";
+import { CONTROL_KINDS } from "../lib/options.js";
 import { bytes } from "../lib/format.js";
 import { t, txOr } from "../lib/i18n.js";
 import { useStore } from "../lib/store.js";
 import { Icon } from "../parts/icon.js";
 import { server } from "../state/server.js";
 
-const KINDS = ["model", "lora", "embedding", "vae", "taesd", "controlnet", "upscaler", "unet", "text-encoder"];
+const KINDS = ["model", "lora", "embedding", "vae", "taesd", ...CONTROL_KINDS, "upscaler", "unet", "text-encoder"];
 
 /** Memory for the model's own size, or the nearest known. */
 function memoryOf(model) {

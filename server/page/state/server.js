@@ -76,4 +76,5 @@ export function modelNamed({ info, models }, name) {
   return ofName.find((model) => model.kind === "model") ?? ofName[0] ?? (name ? undefined : info?.default_model ?? undefined);
 }
 
-export const modelsOfKind = (models, kind) => (models ?? []).filter((model) => model.kind === kind);
+/** Those of a kind, or of one of several. */
+export const modelsOfKind = (models, kind) => (models ?? []).filter((model) => [kind].flat().includes(model.kind));

@@ -44,7 +44,8 @@ pub struct ModelInfo {
     pub path_in_folder: String,
     /// Bytes of all its files.
     pub bytes: u64,
-    /// `model`, `unet`, `text-encoder`, `vae`, `tiny-vae`, `lora`, `controlnet`, `embedding`, `upscaler` or `unknown`.
+    /// `model`, `unet`, `text-encoder`, `vae`, `tiny-vae`, `lora`, `controlnet`, `control-lora`, `controlnet-lllite`, `t2i-adapter`,
+    /// `embedding`, `upscaler` or `unknown`.
     pub kind: Option<String>,
     /// Its family.
     pub base: Option<String>,

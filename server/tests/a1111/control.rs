@@ -19,7 +19,7 @@ fn unit(more: Value) -> Value {
 
 #[test]
 fn a_unit_steers_the_image() {
-    let (_folders, served) = served_with(&["sd15", "controlnet-sd15"]);
+    let (_folders, served) = served_with(&["sd15", "controlnet-sd15", "control-lora-sd15"]);
     let draw = |more: Value| post(&served, "/sdapi/v1/txt2img", &with(unit(more)));
     let drawn = draw(
         json!({ "weight": 0.5, "guidance_end": 0.75, "module": "canny", "pixel_perfect": true, "threshold_a": 50 }),
@@ -33,6 +33,8 @@ fn a_unit_steers_the_image() {
         "threshold_a": 64, "threshold_b": 64, "pixel_perfect": false, "hr_option": "Both", "image": png(96, 64, 32),
     });
     assert!(!info(&draw(usual))["infotexts"][0].as_str().unwrap().contains("canny"));
+    let lora = draw(json!({ "model": "control-lora-sd15" }));
+    assert!(info(&lora)["infotexts"][0].as_str().unwrap().contains("net: control-lora-sd15"));
     // The image that is changed is seen where a unit has none.
     let mut body = with(unit(json!({ "image": null })));
     body["init_images"] = json!([png(64, 64, 8)]);
@@ -58,12 +60,12 @@ fn a_unit_steers_the_image() {
 
 #[test]
 fn the_extensions_own_addresses_answer() {
-    let (_folders, served) = served_with(&["controlnet-sd15"]);
+    let names = ["control-lora-sd15", "controlnet-sd15", "lllite-sd15", "t2i-full-adapter-sd15"];
+    let (_folders, served) = served_with(&names);
     assert_eq!(get(&served, "/controlnet/version"), json!({ "version": 2 }));
-    assert_eq!(
-        get(&served, "/controlnet/model_list"),
-        json!({ "model_list": ["controlnet-sd15.safetensors"] })
-    );
+    let mut listed = get(&served, "/controlnet/model_list")["model_list"].as_array().unwrap().clone();
+    listed.sort_by_key(|name| name.as_str().unwrap().to_owned());
+    assert_eq!(listed, names.map(|name| json!(format!("{name}.safetensors"))));
     assert_eq!(get(&served, "/controlnet/module_list")["module_list"], json!(["none", "canny"]));
     assert_eq!(get(&served, "/controlnet/settings")["control_net_unit_count"], 8);
     let detect = |module: &str| json!({ "controlnet_module": module, "controlnet_input_images": [png(32, 64, 16)], "controlnet_processor_res": 64 });

@@ -48,6 +48,20 @@ pub(super) fn of_ip_adapter(checkpoint: &Checkpoint) -> Option<&'static Family> 
     registry::of_context_width(*key.shape.get(1)?)
 }
 
+/// The family that a Control-LoRA was made for: by the vector that only SDXL takes, or the width of the text.
+pub(super) fn of_control_lora(checkpoint: &Checkpoint) -> Option<&'static Family> {
+    if checkpoint.tensors().any(|t| t.name.contains("label_emb.") || t.name.contains("add_embedding.")) {
+        return Some(registry::SDXL);
+    }
+    let key = checkpoint.tensors().find(|t| t.name.ends_with(".attn2.to_k.down"))?;
+    registry::of_context_width(*key.shape.get(1)?)
+}
+
+/// The family that a ControlNet-LLLite was made for, where that can be seen: only SDXL has several transformer blocks in a row.
+pub(super) fn of_lllite(checkpoint: &Checkpoint) -> Option<&'static Family> {
+    checkpoint.tensors().any(|t| t.name.contains("_transformer_blocks_1_")).then_some(registry::SDXL)
+}
+
 /// The family that a text encoder belongs to, by its width.
 pub(super) fn of_text_encoder(checkpoint: &Checkpoint) -> Option<&'static Family> {
     let table = checkpoint.tensors().find(|t| t.name.ends_with("token_embedding.weight"))?;

@@ -190,7 +190,9 @@ impl Numbering {
             };
             match part {
                 TensorPart::UNet | TensorPart::ControlNet => {
-                    let block = number("input_blocks.", |rest| rest.strip_suffix(".0.op.weight"));
+                    // Of a weight, a bias, or the factors of a Control-LoRA.
+                    let block =
+                        number("input_blocks.", |rest| rest.split_once(".0.op.").map(|(block, _)| block));
                     first_downsampler = first_downsampler.into_iter().chain(block).min();
                 }
                 TensorPart::Vae => {

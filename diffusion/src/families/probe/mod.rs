@@ -125,6 +125,8 @@ impl Probe {
             ModelKind::Lora => addon_family::of_lora(checkpoint),
             ModelKind::Embedding => addon_family::of_embedding(checkpoint),
             ModelKind::TextEncoder => addon_family::of_text_encoder(checkpoint),
+            ModelKind::ControlLora => addon_family::of_control_lora(checkpoint),
+            ModelKind::ControlLllite => addon_family::of_lllite(checkpoint),
             ModelKind::IpAdapter => addon_family::of_ip_adapter(checkpoint),
             _ => None,
         };

@@ -1,7 +1,9 @@
-//! Adapters: image encoders, IP-Adapters and the UNet's prediction with them, unions of ControlNets, T2I-Adapters.
+//! Adapters: image encoders, IP-Adapters and the UNet's prediction with them, unions of ControlNets, Control-LoRAs,
+//! ControlNet-LLLites, T2I-Adapters.
 
 use latent_diffusion::controlnet::{
-    ControlFile, ControlKind, ControlNet, ControlType, T2iAdapter, T2iAdapterConfig,
+    ControlFile, ControlKind, ControlLora, ControlNet, ControlType, Lllite, LlliteConfig, T2iAdapter,
+    T2iAdapterConfig,
 };
 use latent_diffusion::image_encoder::{EncodedImage, ImageEncoder, ImageEncoderFile};
 use latent_diffusion::ip_adapter::{IpAdapter, IpAdapterFile};
@@ -95,13 +97,20 @@ fn repeated(x: &Tensor, batch: usize, device: &Device) -> Result<Tensor, String>
 
 fn control(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> Result<(), String> {
     let file = ControlFile::open(file(case, context, "control")?).map_err(text)?;
-    let config = match file.kind() {
-        ControlKind::ControlNet(config) => config,
+    let net = match file.kind() {
+        ControlKind::ControlNet(config) => ControlNet::load(&loaded(file.weights(), context), config),
+        ControlKind::ControlLora(config) => {
+            let parts = super::parts(case, context)?;
+            let unet = (&parts.weights.scope("unet"), parts.network.unet().unwrap());
+            let lora = ControlLora::new(file.weights(), config, unet, parts.family.label).map_err(text)?;
+            lora.load(&loaded(lora.weights(), context))
+        }
+        ControlKind::Lllite(config) => return lllite(&file, config, case, context, comparison),
         ControlKind::T2iAdapter(config) => return t2i_adapter(&file, config, case, context, comparison),
     };
-    let net = ControlNet::load(&loaded(file.weights(), context), config).map_err(text)?;
-    let kind = case.json["control"]["type"].as_str().and_then(ControlType::named);
-    let kind = kind.ok_or("the case has no known type")?;
+    let net = net.map_err(text)?;
+    let kind = case.json["control"]["type"].as_str().map(ControlType::named);
+    let kind = kind.map(|kind| kind.ok_or("the case has an unknown type")).transpose()?;
     let strength = case.json["control"]["scale"].as_f64().ok_or("the case has no scale")? as f32;
     let (x, timesteps) = (nhwc(case, context, "x")?, context.f32s(case, "t")?);
     let hint = net.embed(&nhwc(case, context, "hint")?).map_err(text)?;
@@ -109,13 +118,38 @@ fn control(case: &Case, context: &Context, comparison: &mut Comparison<'_>) -> R
     let mut condition = net
         .condition(&super::tensor(case, context, "context")?, added(case, context)?.as_ref())
         .map_err(text)?;
-    net.set_type(&mut condition, kind, timesteps.len()).map_err(text)?;
-    let hint = net.typed_hint(hint, Some(kind)).map_err(text)?;
+    if let Some(kind) = kind {
+        net.set_type(&mut condition, kind, timesteps.len()).map_err(text)?;
+    }
+    let hint = net.typed_hint(hint, kind).map_err(text)?;
     let residuals = net.forward(&x, &timesteps, &hint, &condition, strength).map_err(text)?;
     for (i, state) in residuals.down_blocks.iter().enumerate() {
         comparison.tensor(&format!("down{i}"), &nchw(state)?);
     }
     comparison.tensor("mid", &nchw(&residuals.mid_block)?);
+    Ok(())
+}
+
+fn lllite(
+    file: &ControlFile,
+    config: &LlliteConfig,
+    case: &Case,
+    context: &Context,
+    comparison: &mut Comparison<'_>,
+) -> Result<(), String> {
+    let strength = case.json["control"]["scale"].as_f64().ok_or("the case has no scale")? as f32;
+    let parts = super::parts(case, context)?;
+    let net = Lllite::load(&loaded(file.weights(), context), config, parts.network.unet().unwrap())
+        .map_err(text)?;
+    let unet = UNet::load(&super::params(&parts.weights, "unet", context), parts.network.unet().unwrap())
+        .map_err(text)?;
+    let (x, timesteps) = (nhwc(case, context, "x")?, context.f32s(case, "t")?);
+    let embeddings = net.embed(&nhwc(case, context, "hint")?, [x.dims()[1], x.dims()[2]]).map_err(text)?;
+    let states = super::tensor(case, context, "context")?;
+    let mut condition = unet.condition(&states, added(case, context)?.as_ref()).map_err(text)?;
+    let blocks = net.blocks(&embeddings, timesteps.len()).map_err(text)?;
+    unet.add_lllite(&mut condition, blocks, strength).map_err(text)?;
+    comparison.tensor("out", &nchw(&unet.forward(&x, &timesteps, &condition).map_err(text)?)?);
     Ok(())
 }
 

@@ -13,6 +13,14 @@ pub(super) const FIELD: &str = "alwayson_scripts";
 /// What can be done with an image before a network sees it.
 pub(super) const MODULES: [&str; 2] = ["none", "canny"];
 
+/// Kinds of models that a unit can name.
+const KINDS: [&str; 4] = ["controlnet", "control-lora", "controlnet-lllite", "t2i-adapter"];
+
+/// Whether a unit can name a model of that kind.
+pub(super) fn is_control(kind: Option<&str>) -> bool {
+    kind.is_some_and(|kind| KINDS.contains(&kind))
+}
+
 /// A unit as options.
 struct ControlUnit {
     net: String,
@@ -63,7 +71,7 @@ fn read(job: &WebuiJob<'_>, unit: &Map<String, Value>) -> Result<ControlUnit, Ap
     let text = |name: &str| unit.get(name).and_then(Value::as_str);
     let net = chosen(text("model")).ok_or_else(|| refuse("model", "give the name of one"))?;
     let net = names::model(job.state, FIELD, net)?;
-    if net.kind.as_deref() != Some("controlnet") {
+    if !is_control(net.kind.as_deref()) {
         return Err(refuse("model", &format!("{} is not a ControlNet", net.name)));
     }
     let module = chosen(text("module")).unwrap_or("none").to_lowercase();

@@ -1,6 +1,6 @@
 //! `/controlnet`, the addresses of the extension of that name.
 
-use super::control::{MODULES, contrasts};
+use super::control::{MODULES, contrasts, is_control};
 use super::error::{WebuiError, refused, renamed};
 use super::lenient::{LenientFloat, LenientInt};
 use super::request;
@@ -39,7 +39,7 @@ pub(super) async fn version() -> Json<Value> {
 pub(super) async fn models(State(state): State<ServerState>) -> Result<Json<Value>, WebuiError> {
     let listed = blocking(move || {
         let models = state.models.list();
-        let nets = models.iter().filter(|model| model.kind.as_deref() == Some("controlnet"));
+        let nets = models.iter().filter(|model| is_control(model.kind.as_deref()));
         Ok(nets.map(names::file_name).collect::<Vec<_>>())
     });
     Ok(Json(json!({ "model_list": listed.await? })))
