@@ -3,13 +3,15 @@
 use crate::gpu::peak;
 use crate::gpu::shader::Shader;
 use crate::{
-    activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, quant, softmax, upsample,
+    activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, modulation, quant, rms_norm,
+    rotary, softmax, upsample,
 };
 
 /// Every shader. Tests compile each of its variants.
 pub static ALL: &[&Shader] = &[
     &activation::gpu::ACTIVATION,
-    &activation::gpu::GEGLU,
+    &activation::gpu::GATED,
+    &activation::gpu::MULTIPLY_ACTIVATED,
     &attention::gpu::ATTENTION,
     &attention::gpu::ATTENTION_MATRICES,
     &attention::gpu::ATTENTION_PART,
@@ -20,13 +22,18 @@ pub static ALL: &[&Shader] = &[
     &elementwise::gpu::CONCAT,
     &elementwise::gpu::CONVERT,
     &elementwise::gpu::GUIDANCE,
+    &elementwise::gpu::SLICE,
     &gemm::gpu::GEMM,
     &gemm::gpu::SUM,
     &group_norm::gpu::APPLY,
     &group_norm::gpu::FINISH,
     &group_norm::gpu::STATISTICS,
     &layer_norm::gpu::LAYER_NORM,
+    &modulation::gpu::MODULATION,
     &quant::gpu::DEQUANTIZE,
+    &rms_norm::gpu::RMS_NORM,
+    &rms_norm::gpu::RMS_NORM_MODULATED,
+    &rotary::gpu::ROTARY,
     &softmax::gpu::SOFTMAX,
     &upsample::gpu::UPSAMPLE,
     &peak::MULTIPLY_ADD,
