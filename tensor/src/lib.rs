@@ -42,7 +42,7 @@ pub use latent_kernels::gpu;
 pub use latent_kernels::rotary::RotaryPairing;
 pub use latent_kernels::{DType, Precision, SharedBytes, Weight, WeightBytes};
 pub use ops::{
-    Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
+    AttentionOptions, Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
     RmsNorm, RotaryTable,
 };
 pub use pool::Pool;

@@ -164,6 +164,13 @@ fn attention_of_heads() {
     for (heads, causal) in [(1, false), (3, false), (3, true)] {
         agrees(&[&q, &k, &v], |x, _| attention(&x[0], &x[1], &x[2], heads, causal));
     }
+    let (k, v, bias) = (tensor(2, &[2, 11, 8]), tensor(3, &[2, 11, 8]), tensor(4, &[3, 9, 11]));
+    agrees(&[&q, &k, &v, &bias], |x, _| {
+        let (scale, key_lengths) = (Some(0.3), Some(&[7, 11][..]));
+        let plain = AttentionOptions { kv_heads: 1, scale, key_lengths, ..AttentionOptions::new(3) };
+        let unbiased = attention_with(&x[0], &x[1], &x[2], &plain)?;
+        add(unbiased, &attention_with(&x[0], &x[1], &x[2], &AttentionOptions { bias: Some(&x[3]), ..plain })?)
+    });
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod upsample;
 mod wrap;
 
 pub use activation::{gated, geglu, gelu, gelu_tanh, leaky_relu, multiply_activated, quick_gelu, relu, silu};
-pub use attention::{attention, attention_in};
+pub use attention::{AttentionOptions, attention, attention_in, attention_with};
 pub use bands::{conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
 pub use elementwise::{

@@ -312,6 +312,32 @@ fn attention_of_two_heads() {
     );
 }
 
+#[test]
+fn attention_of_shared_keys() {
+    // Two heads of queries and one of two keys, of which the first has all of the weight.
+    let q = tensor(&[1, 1, 4], &[1., 0., 0., 1.]);
+    let (k, v) = (tensor(&[1, 2, 2], &[9., 9., 0., 0.]), tensor(&[1, 2, 2], &[1., 2., 3., 4.]));
+    let options = AttentionOptions { kv_heads: 1, scale: Some(10.), ..AttentionOptions::new(2) };
+    shows(attention_with(&q, &k, &v, &options), &[1, 1, 4], &[1., 2., 1., 2.]);
+    let bias = tensor(&[2, 1, 2], &[0., 180., 0., 0.]);
+    let biased = AttentionOptions { bias: Some(&bias), ..options };
+    shows(attention_with(&q, &k, &v, &biased), &[1, 1, 4], &[3., 4., 1., 2.]);
+    let padded = AttentionOptions { key_lengths: Some(&[1]), ..biased };
+    shows(attention_with(&q, &k, &v, &padded), &[1, 1, 4], &[1., 2., 1., 2.]);
+    refuses(
+        attention_with(&q, &k, &v, &AttentionOptions { kv_heads: 3, ..options }),
+        "attention: expected heads of keys that divide 2, got 3",
+    );
+    refuses(
+        attention_with(&q, &k, &v, &AttentionOptions { key_lengths: Some(&[3]), ..options }),
+        "attention: expected 1 lengths from 1 to 2, got [3]",
+    );
+    refuses(
+        attention_with(&q, &k, &v, &AttentionOptions { bias: Some(&zeros(&[2, 2, 2])), ..options }),
+        "attention: expected a bias [2, 1, 2], got [2, 2, 2]",
+    );
+}
+
 /// Values that differ.
 fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919 % 1013) as f32 - 506.0) / 300.0).collect()
