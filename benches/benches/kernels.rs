@@ -210,7 +210,7 @@ fn bench_attention(c: &mut Criterion) {
         (1, 1024, 1024, 24, 128),
     ];
     for (batch, queries, keys, heads, head_dim) in shapes {
-        let shape = Attention { batch, queries, keys, heads, head_dim, causal: false };
+        let shape = Attention { batch, queries, keys, heads, kv_heads: heads, head_dim, causal: false };
         let operations = 4 * batch * queries * keys * heads * head_dim;
         let (q, k) = (values(batch * queries * heads * head_dim), values(batch * keys * heads * head_dim));
         let mut out = vec![0.0; q.len()];

@@ -1,7 +1,8 @@
 //! Kernels for Stable Diffusion on plain slices, for the CPU.
 //!
-//! Products ([`gemm`], [`conv2d`], [`attention`]), norms ([`group_norm`], [`layer_norm`], [`softmax`]), [`activation`]s,
-//! [`elementwise`] arithmetic, nearest-neighbour [`upsample`] and [`token_merging`]. Images are channels-last. Every kernel is written once
+//! Products ([`gemm`], [`conv2d`], [`attention`]), norms ([`group_norm`], [`layer_norm`], [`rms_norm`],
+//! [`softmax`]), [`activation`]s, [`modulation`] and [`rotary`] positions of transformers, [`elementwise`] arithmetic,
+//! nearest-neighbour [`upsample`] and [`token_merging`]. Images are channels-last. Every kernel is written once
 //! against the vector trait of [`simd`] and uses the CPU's best instruction set, detected at run time; each folder holds
 //! the specification (`reference`) too. Work is shared between threads by [`parallel`], and the result never depends on
 //! how many there are. [`arena`] and [`sys`] are the memory and the machine below the kernels.
@@ -32,9 +33,12 @@ pub mod gemm;
 pub mod gpu;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod modulation;
 pub mod parallel;
 mod precision;
 pub mod quant;
+pub mod rms_norm;
+pub mod rotary;
 #[cfg(feature = "gpu")]
 pub mod shaders;
 pub mod simd;

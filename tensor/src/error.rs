@@ -53,6 +53,8 @@ pub enum TensorError {
 pub enum TensorOp {
     /// [`crate::ops::add`]
     Add,
+    /// [`crate::ops::add_gated`]
+    AddGated,
     /// [`crate::ops::add_per_channel`]
     AddPerChannel,
     /// [`crate::ops::attention`]
@@ -75,18 +77,30 @@ pub enum TensorOp {
     Layer,
     /// [`crate::ops::layer_norm`]
     LayerNorm,
+    /// [`crate::ops::layer_norm_modulated`]
+    LayerNormModulated,
     /// [`crate::ops::linear`] and its variants
     Linear,
+    /// [`crate::ops::modulate`]
+    Modulate,
+    /// [`crate::ops::multiply_activated`]
+    MultiplyActivated,
     /// [`crate::ops::parameter_free_attention`]
     ParameterFreeAttention,
     /// [`crate::ops::prelu`]
     Prelu,
     /// [`crate::Tensor::reshape`]
     Reshape,
+    /// [`crate::ops::rms_norm`] and its variants
+    RmsNorm,
+    /// [`crate::ops::rotary`] and its variants
+    Rotary,
     /// [`Shape::new`]
     Shape,
     /// Freeing the end of a tensor
     Shrink,
+    /// [`crate::ops::slice_channels`]
+    SliceChannels,
     /// [`crate::ops::softmax`]
     Softmax,
     /// Making or reading a [`crate::Tensor`]
@@ -105,6 +119,7 @@ impl TensorOp {
     pub fn name(self) -> &'static str {
         match self {
             TensorOp::Add => "add",
+            TensorOp::AddGated => "add_gated",
             TensorOp::AddPerChannel => "add_per_channel",
             TensorOp::Attention => "attention",
             TensorOp::ConcatChannels => "concat_channels",
@@ -116,12 +131,18 @@ impl TensorOp {
             TensorOp::Guidance => "guidance",
             TensorOp::Layer => "layer",
             TensorOp::LayerNorm => "layer_norm",
+            TensorOp::LayerNormModulated => "layer_norm_modulated",
             TensorOp::Linear => "linear",
+            TensorOp::Modulate => "modulate",
+            TensorOp::MultiplyActivated => "multiply_activated",
             TensorOp::ParameterFreeAttention => "parameter_free_attention",
             TensorOp::Prelu => "prelu",
             TensorOp::Reshape => "reshape",
+            TensorOp::RmsNorm => "rms_norm",
+            TensorOp::Rotary => "rotary",
             TensorOp::Shape => "shape",
             TensorOp::Shrink => "shrink",
+            TensorOp::SliceChannels => "slice_channels",
             TensorOp::Softmax => "softmax",
             TensorOp::Tensor => "tensor",
             TensorOp::TokenMerging => "token_merging",

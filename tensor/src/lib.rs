@@ -34,13 +34,16 @@ mod window;
 
 pub use device::Device;
 pub use error::{ShapeFound, ShapeRequirement, TensorError, TensorOp};
+pub use latent_kernels::activation::{Activation, Gate};
 pub use latent_kernels::arena::ArenaUse;
 pub use latent_kernels::conv2d::{BAND_UNIT, Padding};
 #[cfg(feature = "gpu")]
 pub use latent_kernels::gpu;
+pub use latent_kernels::rotary::RotaryPairing;
 pub use latent_kernels::{DType, Precision, SharedBytes, Weight, WeightBytes};
 pub use ops::{
-    Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
+    AttentionOptions, Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
+    RmsNorm, RotaryTable,
 };
 pub use pool::Pool;
 pub use shape::{InvalidShape, Shape};

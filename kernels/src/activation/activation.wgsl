@@ -10,7 +10,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<Elems>;
 
-// 0 SiLU, 1 GELU, 2 quick GELU, 3 a product with the factor, 4 ReLU, 5 leaky ReLU of that slope.
+// 3 is a product with the factor, the others are those of `activated`.
 override KIND: u32 = 0u;
 
 @compute @workgroup_size(256)
@@ -21,17 +21,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let at = params.first + i;
     let v = Floats(x[at]);
-    var y = v * params.factor;
-    if (KIND == 0u) {
-        y = v * sigmoid(v);
-    } else if (KIND == 1u) {
-        y = gelu(v);
-    } else if (KIND == 2u) {
-        y = v * sigmoid(1.702 * v);
-    } else if (KIND == 4u) {
-        y = max(v, Floats(0.0));
-    } else if (KIND == 5u) {
-        y = max(v, y);
+    if (KIND == 3u) {
+        x[at] = Elems(v * params.factor);
+    } else {
+        x[at] = Elems(activated(KIND, v, params.factor));
     }
-    x[at] = Elems(y);
 }

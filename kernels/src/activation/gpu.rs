@@ -1,6 +1,6 @@
 //! The kernel for GPUs.
 
-use super::{Activation, LEAKY_SLOPE};
+use super::{Activation, Gate, LEAKY_SLOPE};
 use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
@@ -21,29 +21,61 @@ pub(crate) static ACTIVATION: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("activation.wgsl")],
     bindings: &[BindingAccess::Write],
     params: size_of::<Params>(),
-    variants: || {
-        ShaderVariant::basic()
-            .into_iter()
-            .flat_map(|v| (0..6).map(move |k| v.clone().with("KIND", k)))
-            .collect()
-    },
+    variants: || of_kinds(0..7),
 };
+
+/// All variants of a shader, of each of these kinds.
+fn of_kinds(kinds: impl Iterator<Item = u32> + Clone) -> Vec<ShaderVariant> {
+    let of = |v: ShaderVariant| kinds.clone().map(move |kind| v.clone().with("KIND", kind));
+    ShaderVariant::basic().into_iter().flat_map(of).collect()
+}
+
+/// The number of an activation in `elements.wgsl`.
+fn number(kind: Activation) -> u32 {
+    match kind {
+        Activation::Silu => 0,
+        Activation::Gelu => 1,
+        Activation::QuickGelu => 2,
+        Activation::Relu => 4,
+        Activation::LeakyRelu => 5,
+        Activation::GeluTanh => 6,
+    }
+}
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct GegluParams {
+struct GatedParams {
     count: u32,
     width: u32,
     x_first: u32,
     out_first: u32,
+    slope: f32,
+    pad: [u32; 3],
 }
 
-pub(crate) static GEGLU: Shader = Shader {
-    name: "geglu",
-    sources: &[prelude::ELEMENTS, include_str!("geglu.wgsl")],
+pub(crate) static GATED: Shader = Shader {
+    name: "gated",
+    sources: &[prelude::ELEMENTS, include_str!("gated.wgsl")],
     bindings: &[BindingAccess::Read, BindingAccess::Write],
-    params: size_of::<GegluParams>(),
-    variants: ShaderVariant::basic,
+    params: size_of::<GatedParams>(),
+    variants: || of_kinds([0, 1, 6].into_iter()),
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct MultiplyParams {
+    count: u32,
+    values_first: u32,
+    gates_first: u32,
+    slope: f32,
+}
+
+pub(crate) static MULTIPLY_ACTIVATED: Shader = Shader {
+    name: "multiply_activated",
+    sources: &[prelude::ELEMENTS, include_str!("multiply_activated.wgsl")],
+    bindings: &[BindingAccess::Write, BindingAccess::Read],
+    params: size_of::<MultiplyParams>(),
+    variants: || of_kinds([0, 1, 6].into_iter()),
 };
 
 /// As [`super::activate`].
@@ -51,14 +83,7 @@ pub(crate) static GEGLU: Shader = Shader {
 /// # Errors
 /// A lost GPU, a command that it refused.
 pub fn activate(kind: Activation, x: &mut Array) -> Result<(), GpuError> {
-    let (kind, factor) = match kind {
-        Activation::Silu => (0, 0.0),
-        Activation::Gelu => (1, 0.0),
-        Activation::QuickGelu => (2, 0.0),
-        Activation::Relu => (4, 0.0),
-        Activation::LeakyRelu => (5, LEAKY_SLOPE),
-    };
-    in_place(kind, factor, x)
+    in_place(number(kind), LEAKY_SLOPE, x)
 }
 
 /// `x *= factor`.
@@ -99,9 +124,22 @@ fn in_place(kind: u32, factor: f32, x: &mut Array) -> Result<(), GpuError> {
 /// # Panics
 /// As [`super::geglu`].
 pub fn geglu(x: &Array, width: usize, out: &mut Array) -> Result<(), GpuError> {
-    super::assert_geglu_lengths(x.len(), width, out.len());
+    gated(Gate::GEGLU, x, width, out)
+}
+
+/// As [`super::gated`].
+///
+/// # Errors
+/// As [`activate`].
+///
+/// # Panics
+/// As [`super::gated`].
+pub fn gated(gate: Gate, x: &Array, width: usize, out: &mut Array) -> Result<(), GpuError> {
+    super::assert_gated_lengths(x.len(), width, out.len());
     let gpu = x.gpu().clone();
-    let variant = ShaderVariant::of_width(x.dtype(), width);
+    let variant = ShaderVariant::of_width(x.dtype(), width)
+        .with("KIND", number(gate.activation))
+        .with("GATE_FIRST", u32::from(gate.gate_first));
     let vector = variant.vector as usize;
     let rows = out.len() / width;
     let piece = gpu.rows_at_once(2 * width * x.dtype().size());
@@ -111,14 +149,52 @@ pub fn geglu(x: &Array, width: usize, out: &mut Array) -> Result<(), GpuError> {
         let (to, out_first) = out.window(row * width, here * width);
         let count = here * width / vector;
         gpu.dispatch(&Dispatch {
-            shader: &GEGLU,
+            shader: &GATED,
             variant: variant.clone(),
             arrays: &[from, to],
-            params: GegluParams {
+            params: GatedParams {
                 count: count as u32,
                 width: (width / vector) as u32,
                 x_first: x_first / variant.vector,
                 out_first: out_first / variant.vector,
+                slope: LEAKY_SLOPE,
+                pad: [0; 3],
+            },
+            groups: in_rows(count.div_ceil(THREADS)),
+            flops: 0,
+        })?;
+    }
+    Ok(())
+}
+
+/// As [`super::multiply_activated`].
+///
+/// # Errors
+/// As [`activate`].
+///
+/// # Panics
+/// As [`super::multiply_activated`], and if the dtypes differ.
+pub fn multiply_activated(kind: Activation, values: &mut Array, gates: &Array) -> Result<(), GpuError> {
+    assert_eq!(values.len(), gates.len(), "values and gates of different lengths");
+    assert_eq!(values.dtype(), gates.dtype(), "values and gates of different dtypes");
+    let gpu = values.gpu().clone();
+    let (len, size) = (values.len(), values.dtype().size());
+    let variant = ShaderVariant::new(values.dtype(), 4).with("KIND", number(kind));
+    let piece = gpu.rows_at_once(4 * size) * 4;
+    for start in (0..len).step_by(piece) {
+        let here = piece.min(len - start);
+        let (to, values_first) = values.window(start, here);
+        let (from, gates_first) = gates.window(start, here);
+        let count = here.div_ceil(4);
+        gpu.dispatch(&Dispatch {
+            shader: &MULTIPLY_ACTIVATED,
+            variant: variant.clone(),
+            arrays: &[to, from],
+            params: MultiplyParams {
+                count: count as u32,
+                values_first: values_first / 4,
+                gates_first: gates_first / 4,
+                slope: LEAKY_SLOPE,
             },
             groups: in_rows(count.div_ceil(THREADS)),
             flops: 0,

@@ -1,6 +1,6 @@
 //! The specification, in `f64`.
 
-use super::{Activation, LEAKY_SLOPE};
+use super::{Activation, Gate, LEAKY_SLOPE};
 
 /// One value of an activation.
 #[must_use]
@@ -10,6 +10,10 @@ pub fn activate(kind: Activation, x: f32) -> f32 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Gelu => x * normal_distribution(x),
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            x * (1.0 + inner.tanh()) / 2.0
+        }
         // NaN stays NaN.
         Activation::Relu if x < 0.0 => 0.0,
         Activation::LeakyRelu if x < 0.0 => f64::from(LEAKY_SLOPE) * x,
@@ -35,12 +39,18 @@ fn normal_distribution(x: f64) -> f64 {
     if x > 0.0 { 1.0 - tail } else { tail }
 }
 
-/// `value * gelu(gate)` for each row of `2 width`.
+/// `value * activation(gate)` for each row of `2 width`.
 #[must_use]
-pub fn geglu(x: &[f32], width: usize) -> Vec<f32> {
+pub fn gated(gate: Gate, x: &[f32], width: usize) -> Vec<f32> {
     let row = |row: &[f32]| -> Vec<f32> {
-        let (value, gate) = row.split_at(width);
-        value.iter().zip(gate).map(|(v, g)| v * activate(Activation::Gelu, *g)).collect()
+        let (value, gates) = gate.halves(row);
+        value.iter().zip(gates).map(|(v, g)| v * activate(gate.activation, *g)).collect()
     };
     x.chunks_exact(2 * width).flat_map(row).collect()
+}
+
+/// [`gated`] with [`Gate::GEGLU`].
+#[must_use]
+pub fn geglu(x: &[f32], width: usize) -> Vec<f32> {
+    gated(Gate::GEGLU, x, width)
 }

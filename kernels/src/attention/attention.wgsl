@@ -74,6 +74,15 @@ fn value(row: u32, column: u32) -> vec4<f32> {
 }
 #endif
 
+#if BIAS
+// The bias of four queries and a key, for powers of two.
+fn biases(queries: vec4<u32>, head: u32, key: u32) -> vec4<f32> {
+    let first = params.bias_first + (head - params.head_first) * params.bias_head + min(key, params.keys - 1u);
+    let at = first + min(queries, vec4<u32>(params.queries - 1u)) * params.bias_row;
+    return vec4<f32>(f32(bias[at.x]), f32(bias[at.y]), f32(bias[at.z]), f32(bias[at.w])) * 1.442695;
+}
+#endif
+
 #if PART
 fn place(query: u32, head: u32, columns: u32) -> u32 {
     return (query * params.heads + head) * (columns + 1u);
@@ -102,14 +111,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let tq = local % QUERY_THREADS;
     let td = local / QUERY_THREADS;
     let tile = group % params.tiles * QUERIES;
-    let head = group / params.tiles % params.heads;
-    let batch = group / params.tiles / params.heads;
+    let head = params.head_first + group / params.tiles % params.heads_here;
+    let kv_head = head / (params.heads / params.kv_heads);
+    let batch = group / params.tiles / params.heads_here;
     // Vectors of a row of a head, and of all heads.
     let head_width = params.head_dim / V;
     let width = params.heads * head_width;
+    let kv_width = params.kv_heads * head_width;
     let q_at = params.q_first + batch * params.queries * width + head * head_width;
-    let k_at = params.k_first + batch * params.keys * width + head * head_width;
-    let v_at = params.v_first + batch * params.keys * width + head * head_width;
+    let k_at = params.k_first + batch * params.keys * kv_width + kv_head * head_width;
+    let v_at = params.v_first + batch * params.keys * kv_width + kv_head * head_width;
     let columns = (params.head_dim + 3u) / 4u;
 
     // The last key that each query sees, and how many keys the tile's last query sees.
@@ -159,7 +170,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             for (var n = 0u; n < KEY_LOADS; n++) {
                 let e = min(local + n * THREADS, KEYS * CHUNK - 1u);
                 let row = min(start + e / CHUNK, params.keys - 1u);
-                keys[n] = key(k_at + row * width, chunk + e % CHUNK);
+                keys[n] = key(k_at + row * kv_width, chunk + e % CHUNK);
             }
             workgroupBarrier();
             for (var n = 0u; n < QUERY_LOADS; n++) {
@@ -194,6 +205,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var now = most;
         for (var j = 0u; j < KEYS_EACH; j++) {
             let at = i32(start + td * KEYS_EACH + j);
+#if BIAS
+            s[j] += biases(own, head, start + td * KEYS_EACH + j);
+#endif
             s[j] = select(vec4<f32>(MIN_SCORE), s[j], vec4<i32>(at) <= last);
             now = max(now, s[j]);
         }
@@ -226,7 +240,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let e = min(local + n * THREADS, STEP * COLUMNS - 1u);
                 // Past the last key weights are 0.
                 let row = min(start + step + e / COLUMNS, params.keys - 1u);
-                values[n] = value(v_at + row * width, params.column + e % COLUMNS);
+                values[n] = value(v_at + row * kv_width, params.column + e % COLUMNS);
             }
             workgroupBarrier();
             for (var n = 0u; n < VALUE_LOADS; n++) {

@@ -89,14 +89,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let subgroup = local / SUBGROUP;
     let lane = local % SUBGROUP;
     let tile = group % params.tiles * QUERIES;
-    let head = group / params.tiles % params.heads;
-    let batch = group / params.tiles / params.heads;
+    let head = params.head_first + group / params.tiles % params.heads_here;
+    let kv_head = head / (params.heads / params.kv_heads);
+    let batch = group / params.tiles / params.heads_here;
     // Vectors of a row of a head, and of all heads.
     let columns = params.head_dim / 4u;
     let width = params.heads * columns;
+    let kv_width = params.kv_heads * columns;
     let q_at = params.q_first + batch * params.queries * width + head * columns;
-    let k_at = params.k_first + batch * params.keys * width + head * columns;
-    let v_at = params.v_first + batch * params.keys * width + head * columns;
+    let k_at = params.k_first + batch * params.keys * kv_width + kv_head * columns;
+    let v_at = params.v_first + batch * params.keys * kv_width + kv_head * columns;
     let out_at = params.out_first + batch * params.queries * width + head * columns;
 
     // How many keys the tile's last query sees.
@@ -122,7 +124,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Loads are under way while scores are computed.
     var loads: array<vec4<f16>, LOADS>;
     for (var n = 0u; n < LOADS; n++) {
-        loads[n] = a_key(k_at, 0u, local + n * THREADS, width);
+        loads[n] = a_key(k_at, 0u, local + n * THREADS, kv_width);
     }
     for (var start = 0u; start < seen; start += KEYS) {
         for (var n = 0u; n < LOADS; n++) {
@@ -130,7 +132,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
         for (var n = 0u; n < LOADS; n++) {
-            loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, width);
+            loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, kv_width);
         }
         compute_scores(local);
         workgroupBarrier();
@@ -177,7 +179,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endif
     let column = subgroup * ACROSS * SIDE;
     for (var n = 0u; n < LOADS; n++) {
-        loads[n] = a_key(k_at, 0u, local + n * THREADS, width);
+        loads[n] = a_key(k_at, 0u, local + n * THREADS, kv_width);
     }
     for (var start = 0u; start < seen; start += KEYS) {
         for (var n = 0u; n < LOADS; n++) {
@@ -185,7 +187,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
         for (var n = 0u; n < LOADS; n++) {
-            loads[n] = a_value(v_at, start, local + n * THREADS, width);
+            loads[n] = a_value(v_at, start, local + n * THREADS, kv_width);
         }
         compute_scores(local);
         workgroupBarrier();
@@ -202,7 +204,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         workgroupBarrier();
         for (var n = 0u; n < LOADS; n++) {
-            loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, width);
+            loads[n] = a_key(k_at, start + KEYS, local + n * THREADS, kv_width);
         }
         for (var key = 0u; key < KEYS; key += SIDE) {
             let l0 = weight_index(0u, key);

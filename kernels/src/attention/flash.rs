@@ -7,7 +7,7 @@
 //! product: `q kᵀ` takes panels of 16 keys, `p v` panels of 16 channels. Every query's result depends on its own row alone,
 //! so it is the same for any batch and any number of threads.
 
-use super::Attention;
+use super::{Attention, ScoreTerms};
 use crate::aligned::AlignedBuffer;
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
@@ -19,6 +19,7 @@ use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{largest, powers};
 use std::cell::RefCell;
+use std::f32::consts::LOG2_E;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -54,25 +55,27 @@ impl AttentionArithmetic for Bf16 {
 pub(super) fn attention<A: AttentionArithmetic>(
     isa: Isa,
     shape: Attention,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
+    terms: &ScoreTerms<'_>,
+    [q, k, v]: [&[f32]; 3],
     out: &mut [f32],
 ) {
     let tiles = shape.queries.div_ceil(QUERY_TILE);
-    let heads: Vec<SharedHead<A>> = (0..shape.batch * shape.heads).map(|_| SharedHead::new(tiles)).collect();
+    // Heads of queries that share keys and values are neighbours.
+    let group = shape.heads / shape.kv_heads;
+    let heads = (0..shape.batch * shape.kv_heads).map(|_| SharedHead::new(group * tiles));
+    let heads: Vec<SharedHead<A>> = heads.collect();
     let kernels = A::kernels(isa);
-    let context = FlashAttention::<A> { isa, kernels, shape, q, out: SharedMut::new(out) };
-    parallel::for_each(heads.len() * tiles, |task| {
-        let index = task / tiles;
-        let run = |head: &PackedHead<A>| context.run(head, index, task % tiles * QUERY_TILE);
+    let context = FlashAttention::<A> { isa, kernels, shape, terms, q, out: SharedMut::new(out) };
+    parallel::for_each(heads.len() * group * tiles, |task| {
+        let index = task / (group * tiles);
+        let run = |head: &PackedHead<A>| context.run(head, task / tiles, task % tiles * QUERY_TILE);
         heads[index].with(|| context.pack(index, k, v), run);
     });
 }
 
 /// The keys and values of one head of one sequence, in panels.
 struct PackedHead<A: Arithmetic> {
-    /// A panel for 16 keys, of `head_dim` terms, already times `log2(e) / sqrt(head_dim)`: the softmax works with powers of 2.
+    /// A panel for 16 keys, of `head_dim` terms, already times the scale and `log2(e)`: the softmax works with powers of 2.
     keys: AlignedBuffer<A::Rhs>,
     /// A panel for 16 channels, of `keys` terms.
     values: AlignedBuffer<A::Rhs>,
@@ -123,16 +126,17 @@ struct FlashAttention<'a, A: Arithmetic> {
     isa: Isa,
     kernels: &'static KernelSetOf<A>,
     shape: Attention,
+    terms: &'a ScoreTerms<'a>,
     q: &'a [f32],
     out: SharedMut,
 }
 
 impl<A: AttentionArithmetic> FlashAttention<'_, A> {
-    /// Packs head `index % heads` of sequence `index / heads`.
+    /// Packs head `index % kv_heads` of sequence `index / kv_heads`.
     fn pack(&self, index: usize, k: &[f32], v: &[f32]) -> PackedHead<A> {
-        let Attention { keys: count, heads, head_dim, .. } = self.shape;
-        let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
-        let row = |j: usize| ((index / heads * count + j) * heads + index % heads) * head_dim;
+        let Attention { keys: count, kv_heads, head_dim, .. } = self.shape;
+        let scale = self.terms.scale_of_powers(&self.shape);
+        let row = |j: usize| ((index / kv_heads * count + j) * kv_heads + index % kv_heads) * head_dim;
         let panels = |terms: usize, outputs: usize| {
             let len = self.kernels.rhs.len(terms);
             (AlignedBuffer::zeros(outputs.div_ceil(PANEL) * len), len)
@@ -161,14 +165,16 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
         PackedHead { keys, values }
     }
 
-    /// Attention of the queries `first..first + QUERY_TILE` of one head of one sequence.
+    /// Attention of the queries `first..first + QUERY_TILE` of head `head_index % heads` of sequence `head_index / heads`.
     fn run(&self, head: &PackedHead<A>, head_index: usize, first: usize) {
-        let Attention { queries, keys, heads, head_dim, causal, .. } = self.shape;
+        let Attention { queries, heads, head_dim, causal, .. } = self.shape;
         let rows = QUERY_TILE.min(queries - first);
         let (sequence, h) = (head_index / heads, head_index % heads);
+        let keys = self.terms.keys(&self.shape, sequence);
+        let bias_first = (h * queries + first) * self.shape.keys;
         let start = ((sequence * queries + first) * heads + h) * head_dim;
         let (stride, sum_width) = (heads * head_dim, head_dim.next_multiple_of(PANEL));
-        let seen = |row: usize| if causal { first + row + 1 } else { keys };
+        let seen = |row: usize| if causal { keys.min(first + row + 1) } else { keys };
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.scores.resize(QUERY_TILE * KEY_TILE, 0.0);
             scratch.sums.clear();
@@ -185,6 +191,8 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
                     state: &mut state[..rows],
                     count,
                     seen: |row| seen(row).saturating_sub(key).min(count),
+                    bias: self.terms.bias.map(|bias| &bias[bias_first + key..]),
+                    bias_stride: self.shape.keys,
                     sum_width,
                 });
                 let weights = self.prepare(&scratch.scores, KEY_TILE, rows, count, &mut weight_buffer);
@@ -326,6 +334,9 @@ struct OnlineSoftmax<'a, F> {
     count: usize,
     /// How many of them a row may see.
     seen: F,
+    /// What is added to the scores, for powers of `e`; the values of a row begin `bias_stride` after those of the row before.
+    bias: Option<&'a [f32]>,
+    bias_stride: usize,
     sum_width: usize,
 }
 
@@ -338,6 +349,11 @@ impl<F: Fn(usize) -> usize> SimdOp for OnlineSoftmax<'_, F> {
             hidden.fill(0.0);
             if scores.is_empty() {
                 continue;
+            }
+            if let Some(bias) = self.bias {
+                for (score, bias) in scores.iter_mut().zip(&bias[row * self.bias_stride..]) {
+                    *score += bias * LOG2_E;
+                }
             }
             let max = state.max.max(largest(s, scores));
             let total = powers(s, scores, max, 1.0);

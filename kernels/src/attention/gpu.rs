@@ -1,23 +1,35 @@
 //! The kernel for GPUs.
 
 mod matrices;
+mod tile;
 
-use super::Attention;
+use super::{Attention, ScoreTerms};
 use crate::DType;
 use crate::gemm::gpu::tile::Method;
-use crate::gpu::{Array, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows, prelude};
+use crate::gpu::{Array, Binding, BindingAccess, Dispatch, Gpu, GpuError, Shader, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 use matrices::MatrixTile;
 use std::f32::consts::LOG2_E;
+use tile::{AttentionTile, MAX_COLUMNS, of_head};
 
 /// Maximum operations of one command: drivers reset a GPU that takes longer than two seconds, and a small GPU may.
 const FLOPS: usize = 150_000_000_000;
 
-/// Maximum columns of the output of one command: wider heads take several.
-const MAX_COLUMNS: usize = 512;
-
 /// What both shaders share.
 const PARAMS: &str = include_str!("params.wgsl");
+
+/// The arrays of an attention.
+const PLAIN: &[BindingAccess] =
+    &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write];
+
+/// The arrays of an attention with a bias.
+const BIASED: &[BindingAccess] = &[
+    BindingAccess::Read,
+    BindingAccess::Read,
+    BindingAccess::Read,
+    BindingAccess::Write,
+    BindingAccess::Read,
+];
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -36,16 +48,30 @@ struct Params {
     out_first: u32,
     column: u32,
     begins: u32,
-    pad: [u32; 2],
+    kv_heads: u32,
+    heads_here: u32,
+    head_first: u32,
+    bias_first: u32,
+    bias_head: u32,
+    bias_row: u32,
 }
 
 /// All keys in one command.
 pub(crate) static ATTENTION: Shader = Shader {
     name: "attention",
     sources: &[PARAMS, include_str!("attention.wgsl")],
-    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
+    bindings: PLAIN,
     params: size_of::<Params>(),
-    variants: || variants(false),
+    variants: || tile::variants([false, false]),
+};
+
+/// As [`ATTENTION`], with a bias of the scores.
+pub(crate) static ATTENTION_BIASED: Shader = Shader {
+    name: "attention_biased",
+    sources: &[PARAMS, include_str!("attention.wgsl")],
+    bindings: BIASED,
+    params: size_of::<Params>(),
+    variants: || tile::variants([false, true]),
 };
 
 /// All keys in one command, by cooperative matrices.
@@ -57,7 +83,7 @@ pub(crate) static ATTENTION_MATRICES: Shader = Shader {
         include_str!("tiles.wgsl"),
         include_str!("attention_matrices.wgsl"),
     ],
-    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
+    bindings: PLAIN,
     params: size_of::<Params>(),
     variants: matrices::variants,
 };
@@ -66,9 +92,18 @@ pub(crate) static ATTENTION_MATRICES: Shader = Shader {
 pub(crate) static ATTENTION_PART: Shader = Shader {
     name: "attention_part",
     sources: &[PARAMS, include_str!("attention.wgsl")],
-    bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
+    bindings: PLAIN,
     params: size_of::<Params>(),
-    variants: || variants(true),
+    variants: || tile::variants([true, false]),
+};
+
+/// As [`ATTENTION_PART`], with a bias of the scores.
+pub(crate) static ATTENTION_PART_BIASED: Shader = Shader {
+    name: "attention_part_biased",
+    sources: &[PARAMS, include_str!("attention.wgsl")],
+    bindings: BIASED,
+    params: size_of::<Params>(),
+    variants: || tile::variants([true, true]),
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -92,118 +127,78 @@ pub(crate) static ATTENTION_END: Shader = Shader {
     },
 };
 
-fn of_head(dtype: DType, head_dim: usize) -> ShaderVariant {
-    ShaderVariant::of_width(dtype, head_dim).flag("SCALAR", !head_dim.is_multiple_of(4))
-}
-
-/// How a workgroup divides its work, as described in `attention.wgsl`; columns are vectors of four.
-#[derive(Clone, Copy, Debug)]
-struct AttentionTile {
-    query_threads: usize,
-    key_threads: usize,
-    keys_each: usize,
-    columns_each: usize,
-    chunk: usize,
-    step: usize,
-}
-
-impl AttentionTile {
-    /// For heads of `head_dim` and workgroup memory of `room` bytes.
-    ///
-    /// Up to 160 columns, 64 queries: a thread has four of them and a share of the columns, at most 64 values. For wider
-    /// heads, 32 queries.
-    fn new(head_dim: usize, room: usize) -> AttentionTile {
-        let columns = head_dim.min(MAX_COLUMNS).div_ceil(4);
-        let [query_threads, key_threads, keys_each] = match columns {
-            // The head sizes of Stable Diffusion that are multiples of 40 fill the columns of ten threads.
-            10 | 20 | 30 | 33..=40 => [16, 10, 4],
-            ..=32 => [16, 8, 4],
-            _ => [8, 32, 2],
-        };
-        let columns_each = columns.div_ceil(key_threads);
-        let all = head_dim.div_ceil(4);
-        let chunk = all.div_ceil(all.div_ceil(8));
-        let keys = key_threads * keys_each;
-        // Wide rows of values need more than 16 KiB, else a step would be short; long steps gain nothing.
-        let room = room.min(if key_threads == 32 { 24 << 10 } else { 16 << 10 }) / 16;
-        let fits = |step: usize| {
-            keys.is_multiple_of(step) && keys * query_threads + step * columns_each * key_threads <= room
-        };
-        let step = (1..=20).rev().find(|step| fits(*step)).expect("a step of one value fits");
-        AttentionTile { query_threads, key_threads, keys_each, columns_each, chunk, step }
-    }
-
-    fn queries(&self) -> usize {
-        4 * self.query_threads
-    }
-
-    fn variant(&self, dtype: DType, head_dim: usize, part: bool) -> ShaderVariant {
-        of_head(dtype, head_dim)
-            .flag("PART", part)
-            .constant("QUERY_THREADS", self.query_threads as u32)
-            .constant("KEY_THREADS", self.key_threads as u32)
-            .constant("KEYS_EACH", self.keys_each as u32)
-            .constant("COLUMNS_EACH", self.columns_each as u32)
-            .constant("CHUNK", self.chunk as u32)
-            .constant("STEP", self.step as u32)
-    }
-}
-
-fn variants(part: bool) -> Vec<ShaderVariant> {
-    let mut all = Vec::new();
-    for dtype in [DType::F32, DType::F16] {
-        for head_dim in [1, 8, 40, 64, 80, 97, 128, 160, 200, 511, 512] {
-            for room in [16352, 32 << 10] {
-                let variant = AttentionTile::new(head_dim, room).variant(dtype, head_dim, part);
-                if !all.contains(&variant) {
-                    all.push(variant);
-                }
-            }
-        }
-    }
-    all
-}
-
 /// As [`super::attention`].
 ///
-/// # Errors A lost GPU, a command that it refused, no memory for the state between parts of the keys, if these are too
-/// many for one binding.
+/// # Errors
+/// A lost GPU, a command that it refused, no memory for the state between parts of the keys, if these are too many for one
+/// binding.
 ///
 /// # Panics
 /// As [`super::attention`], and if a dtype disagrees.
 pub fn attention(shape: Attention, q: &Array, k: &Array, v: &Array, out: &mut Array) -> Result<(), GpuError> {
-    by(Method::best(q.gpu()), shape, q, k, v, out)
+    attention_of_scores(shape, &ScoreTerms::default(), [q, k, v], out)
 }
 
-/// As [`attention`], by a given method where it is suitable.
+/// As [`super::attention_of_scores`]; the bias has the dtype of the queries.
+///
+/// # Errors
+/// As [`attention`].
+///
+/// # Panics
+/// As [`super::attention_of_scores`], and if a dtype disagrees.
+pub fn attention_of_scores(
+    shape: Attention,
+    terms: &ScoreTerms<'_, Array>,
+    qkv: [&Array; 3],
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    by(Method::best(qkv[0].gpu()), shape, terms, qkv, out)
+}
+
+/// As [`attention_of_scores`], by a given method where it is suitable.
 pub(crate) fn by(
     method: Method,
     shape: Attention,
-    q: &Array,
-    k: &Array,
-    v: &Array,
+    terms: &ScoreTerms<'_, Array>,
+    [q, k, v]: [&Array; 3],
     out: &mut Array,
 ) -> Result<(), GpuError> {
     let Attention { batch, queries, keys, heads, head_dim, .. } = shape;
-    let width = heads * head_dim;
+    let (width, size) = (heads * head_dim, q.dtype().size());
     shape.assert_lengths(q.len(), k.len(), v.len(), out.len());
-    for array in [k, v, out] {
+    shape.assert_terms(terms.key_lengths, terms.bias.map(Array::len));
+    for array in [Some(k), Some(v), Some(&*out), terms.bias].into_iter().flatten() {
         assert_eq!(array.dtype(), q.dtype(), "dtypes of {shape:?}");
     }
 
+    if q.is_empty() {
+        return Ok(());
+    }
     let gpu = q.gpu().clone();
     let tile = AttentionTile::new(head_dim, gpu.workgroup_memory() as usize);
-    let fit = gpu.rows_at_once(width * q.dtype().size());
+    let fit = gpu.rows_at_once(width * size);
     let in_parts = keys > fit;
-    let matrices = if in_parts { None } else { MatrixTile::of(method, q.dtype(), head_dim) };
-    let call = AttentionCall { gpu: &gpu, shape, tile, matrices, q, k, v, out };
+    let matrices =
+        if in_parts || terms.bias.is_some() { None } else { MatrixTile::of(method, q.dtype(), head_dim) };
+    // A bias that cannot be bound as a whole is taken head by head, some queries at a time.
+    let is_split = terms.bias.is_some_and(|bias| !gpu.binds(bias.len() * size));
+    let heads_at_once = if is_split { 1 } else { heads };
+    let bias_fit = if is_split { gpu.rows_at_once(keys * size) } else { usize::MAX };
+    let call = AttentionCall { gpu: &gpu, shape, terms, heads_at_once, tile, matrices, q, k, v, out };
     let busy = FLOPS / (4 * keys * width);
-    let all = AttentionRange { batch: 0, batches: batch, queries: [0, queries], keys: [0, keys] };
-    if batch * queries.max(keys) <= fit && batch * queries <= busy {
+    let all = AttentionRange {
+        batch: 0,
+        batches: batch,
+        heads: [0, heads],
+        queries: [0, queries],
+        keys: [0, keys],
+    };
+    if batch * queries.max(keys) <= fit && batch * queries <= busy && !is_split && terms.key_lengths.is_none()
+    {
         return call.run(&all);
     }
     let carry_fit = gpu.rows_at_once(carried(&shape) * size_of::<f32>());
-    let piece = fit.min(busy).min(if in_parts { carry_fit } else { fit });
+    let piece = fit.min(busy).min(bias_fit).min(if in_parts { carry_fit } else { fit });
     // Whole tiles, if at least one fits.
     let of_tile = call.queries();
     let piece = if piece < of_tile { piece.max(1) } else { piece / of_tile * of_tile };
@@ -213,8 +208,8 @@ pub(crate) fn by(
     };
     for b in 0..batch {
         for i in (0..queries).step_by(piece) {
-            let queries = [i, piece.min(queries - i)];
-            let range = AttentionRange { batch: b, batches: 1, queries, keys: [0, keys] };
+            let (queries, keys) = ([i, piece.min(queries - i)], [0, terms.keys(&shape, b)]);
+            let range = AttentionRange { batch: b, batches: 1, queries, keys, ..all };
             match &carry {
                 Some(carry) => call.run_in_parts(&range, fit, carry)?,
                 None => call.run(&range)?,
@@ -230,11 +225,12 @@ fn carried(shape: &Attention) -> usize {
     shape.heads * (4 + shape.head_dim.next_multiple_of(4))
 }
 
-/// The sequences, queries and keys of a command: `queries` and `keys` are `[first, count]`.
+/// The sequences, heads, queries and keys of a command: `heads`, `queries` and `keys` are `[first, count]`.
 #[derive(Clone, Copy)]
 struct AttentionRange {
     batch: usize,
     batches: usize,
+    heads: [usize; 2],
     queries: [usize; 2],
     keys: [usize; 2],
 }
@@ -242,6 +238,8 @@ struct AttentionRange {
 struct AttentionCall<'a> {
     gpu: &'a Gpu,
     shape: Attention,
+    terms: &'a ScoreTerms<'a, Array>,
+    heads_at_once: usize,
     tile: AttentionTile,
     /// Used instead of `tile`, if there is one.
     matrices: Option<MatrixTile>,
@@ -261,7 +259,19 @@ impl AttentionCall<'_> {
     fn run(&self, range: &AttentionRange) -> Result<(), GpuError> {
         (0..self.shape.head_dim)
             .step_by(MAX_COLUMNS)
-            .try_for_each(|column| self.dispatch(range, column, None))
+            .try_for_each(|column| self.dispatch_heads(range, column, None))
+    }
+
+    /// The range's heads, as many at a time as the bias allows.
+    fn dispatch_heads(
+        &self,
+        range: &AttentionRange,
+        column: usize,
+        carry: Option<&Array>,
+    ) -> Result<(), GpuError> {
+        (0..self.shape.heads).step_by(self.heads_at_once).try_for_each(|head| {
+            self.dispatch(&AttentionRange { heads: [head, self.heads_at_once], ..*range }, column, carry)
+        })
     }
 
     /// The range's keys, `piece` at a time.
@@ -271,11 +281,8 @@ impl AttentionCall<'_> {
         // Columns are the outer loop: each pass computes the sums again.
         for column in (0..head_dim).step_by(MAX_COLUMNS) {
             for j in (0..keys).step_by(piece) {
-                self.dispatch(
-                    &AttentionRange { keys: [j, piece.min(keys - j)], ..*range },
-                    column,
-                    Some(carry),
-                )?;
+                let part = AttentionRange { keys: [j, piece.min(keys - j)], ..*range };
+                self.dispatch_heads(&part, column, Some(carry))?;
             }
         }
         let (from, _) = carry.window(0, queries * carried(&self.shape));
@@ -301,53 +308,75 @@ impl AttentionCall<'_> {
         ((range.batch * self.shape.queries + query) * width, range.batches * queries * width)
     }
 
+    /// The values of the bias that the range needs, and where they begin.
+    fn bias(&self, range: &AttentionRange) -> Option<(Binding, u32)> {
+        let Attention { queries, keys, .. } = self.shape;
+        let ([head, heads], [query, count], [key, key_count]) = (range.heads, range.queries, range.keys);
+        let last = ((head + heads - 1) * queries + query + count - 1) * keys + key + key_count;
+        let first = (head * queries + query) * keys + key;
+        self.terms.bias.map(|bias| bias.window(first, last - first))
+    }
+
     /// One command: at most [`MAX_COLUMNS`] columns of the output, from `column` on. A carry is started by the range
     /// whose keys begin at 0, and continued by the others.
     fn dispatch(&self, range: &AttentionRange, column: usize, carry: Option<&Array>) -> Result<(), GpuError> {
-        let Attention { heads, head_dim, causal, .. } = self.shape;
-        let width = heads * head_dim;
-        let ([query, queries], [key, keys]) = (range.queries, range.keys);
+        let Attention { kv_heads, head_dim, .. } = self.shape;
+        let kv_width = kv_heads * head_dim;
+        let ([_, queries], [key, keys]) = (range.queries, range.keys);
         let key_row = range.batch * self.shape.keys + key;
         let (first, len) = self.output(range);
         let (q, q_first) = self.q.window(first, len);
-        let (k, k_first) = self.k.window(key_row * width, range.batches * keys * width);
-        let (v, v_first) = self.v.window(key_row * width, range.batches * keys * width);
+        let (k, k_first) = self.k.window(key_row * kv_width, range.batches * keys * kv_width);
+        let (v, v_first) = self.v.window(key_row * kv_width, range.batches * keys * kv_width);
         let (to, out_first) = match carry {
             Some(carry) => carry.window(0, queries * carried(&self.shape)),
             None => self.out.window(first, len),
         };
-
+        let (dtype, has_bias) = (self.q.dtype(), self.terms.bias.is_some());
+        let tiled = |part| self.tile.variant(dtype, head_dim, [part, has_bias]);
         let (shader, variant) = match (self.matrices, carry) {
             (Some(tile), _) => (&ATTENTION_MATRICES, tile.variant()),
-            (None, Some(_)) => (&ATTENTION_PART, self.tile.variant(self.q.dtype(), head_dim, true)),
-            (None, None) => (&ATTENTION, self.tile.variant(self.q.dtype(), head_dim, false)),
+            (None, Some(_)) => (if has_bias { &ATTENTION_PART_BIASED } else { &ATTENTION_PART }, tiled(true)),
+            (None, None) => (if has_bias { &ATTENTION_BIASED } else { &ATTENTION }, tiled(false)),
         };
-        let vector = variant.vector;
-        let tiles = queries.div_ceil(self.queries());
-        let groups = range.batches * heads * tiles;
-        // Without a mask each query sees every key.
-        let shift = if causal { query as i32 - key as i32 } else { 1 << 30 };
+        let mut arrays = vec![q, k, v, to];
+        let mut params = self.params(range, column);
+        let firsts = [q_first, k_first, v_first, out_first].map(|first| first / variant.vector);
+        [params.q_first, params.k_first, params.v_first, params.out_first] = firsts;
+        if let Some((bias, first)) = self.bias(range) {
+            arrays.push(bias);
+            params.bias_first = first;
+        }
         // As on the CPU, masked scores count. Scores that are computed again for further columns count once.
-        let pairs = (queries * keys) as u64;
-        let flops = if column == 0 { 4 * (range.batches * width) as u64 * pairs } else { 0 };
-        let params = Params {
+        let columns = (range.batches * range.heads[1] * head_dim) as u64;
+        let flops = if column == 0 { 4 * columns * (queries * keys) as u64 } else { 0 };
+        let groups = in_rows(params.groups as usize);
+        self.gpu.dispatch(&Dispatch { shader, variant, arrays: &arrays, params, groups, flops })
+    }
+
+    /// The parameters of a command, without where its arrays begin.
+    fn params(&self, range: &AttentionRange, column: usize) -> Params {
+        let Attention { heads, kv_heads, head_dim, causal, .. } = self.shape;
+        let ([query, queries], [key, keys]) = (range.queries, range.keys);
+        let tiles = queries.div_ceil(self.queries());
+        Params {
             queries: queries as u32,
             keys: keys as u32,
             heads: heads as u32,
             head_dim: head_dim as u32,
             tiles: tiles as u32,
-            groups: groups as u32,
-            shift,
-            scale: LOG2_E / (head_dim as f32).sqrt(),
-            q_first: q_first / vector,
-            k_first: k_first / vector,
-            v_first: v_first / vector,
-            out_first: out_first / vector,
+            groups: (range.batches * range.heads[1] * tiles) as u32,
+            // Without a mask each query sees every key.
+            shift: if causal { query as i32 - key as i32 } else { 1 << 30 },
+            scale: self.terms.scale.map_or_else(|| LOG2_E / (head_dim as f32).sqrt(), |scale| LOG2_E * scale),
             column: (column / 4) as u32,
             begins: u32::from(key == 0),
-            pad: [0; 2],
-        };
-        let (arrays, groups) = (&[q, k, v, to], in_rows(groups));
-        self.gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })
+            kv_heads: kv_heads as u32,
+            heads_here: range.heads[1] as u32,
+            head_first: range.heads[0] as u32,
+            bias_head: (self.shape.queries * self.shape.keys) as u32,
+            bias_row: self.shape.keys as u32,
+            ..Params::zeroed()
+        }
     }
 }

@@ -18,8 +18,12 @@ struct Params {
     out_first: u32,
     column: u32,    // first vector of four columns of the output; 0 with cooperative matrices
     begins: u32,    // whether nothing is carried from a command over earlier keys
-    pad0: u32,
-    pad1: u32,
+    kv_heads: u32,  // of keys and values, a divisor of the heads
+    heads_here: u32, // in this command
+    head_first: u32,
+    bias_first: u32, // element: of the command's first head, query and key
+    bias_head: u32,  // elements of a head
+    bias_row: u32,   // elements of a query
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,5 +35,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> carried: array<vec4<f32>>;
 #else
 @group(0) @binding(4) var<storage, read_write> out: array<Elems>;
+#endif
+#if BIAS
+@group(0) @binding(5) var<storage, read> bias: array<Elem>;
 #endif
 

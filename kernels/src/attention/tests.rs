@@ -1,5 +1,7 @@
 //! Every instruction set against the specification in `f64`.
 
+mod terms;
+
 use super::*;
 use crate::parallel;
 use crate::testing::{assert_close, random};
@@ -35,7 +37,7 @@ fn shape(
     head_dim: usize,
     causal: bool,
 ) -> Attention {
-    Attention { batch, queries, keys, heads, head_dim, causal }
+    Attention { batch, queries, keys, heads, kv_heads: heads, head_dim, causal }
 }
 
 #[test]
@@ -145,7 +147,8 @@ mod gpus {
             &format!("{name} {shape:?}"),
             |arrays| {
                 let mut out = Array::scratch(gpu, arrays[0].dtype(), q.len())?;
-                gpu::by(method, shape, &arrays[0], &arrays[1], &arrays[2], &mut out)?;
+                let qkv = [&arrays[0], &arrays[1], &arrays[2]];
+                gpu::by(method, shape, &ScoreTerms::default(), qkv, &mut out)?;
                 Ok(out)
             },
         );

@@ -3,7 +3,7 @@
 use super::{ConvWeight, Convolution, RowRange};
 use crate::Precision;
 use crate::elementwise::add_per_channel;
-use crate::gemm::blocking::Factor;
+use crate::gemm::factor::{Factor, FactorEnd};
 use crate::gemm::lhs::LhsRows;
 use crate::gemm::product_in;
 use crate::group_norm;
@@ -33,7 +33,8 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
     let &Convolution { residual, accumulate, .. } = conv;
-    let factor = Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, gated: false, out };
+    let factor =
+        Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, end: FactorEnd::Sums, out };
     let precision = match conv.precision {
         // Blocks of 8-bit values are along the channels of one tap.
         Precision::Int8 if weight.geometry.kernel > 1 => Precision::F32,

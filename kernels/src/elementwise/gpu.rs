@@ -3,10 +3,10 @@
 mod channels;
 mod flat;
 
-pub use channels::{add_per_channel, concat_channels, prelu};
+pub use channels::{add_per_channel, concat_channels, prelu, slice_channels};
 pub use flat::{add_assign, convert, guidance, parameter_free_attention, repeat, scale};
 
-pub(crate) use channels::{ADD_PER_CHANNEL, CONCAT};
+pub(crate) use channels::{ADD_PER_CHANNEL, CONCAT, SLICE};
 pub(crate) use flat::{ADD, CONVERT, GUIDANCE};
 
 /// Threads of a workgroup.

@@ -10,6 +10,7 @@ mod tests;
 
 use crate::parallel;
 use crate::simd::Isa;
+use std::ops::Range;
 
 /// `a += b`.
 ///
@@ -101,6 +102,22 @@ pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usiz
     });
 }
 
+/// Some channels of `x` `[positions, channels]`.
+///
+/// # Panics
+/// If the lengths disagree, or there are no such channels.
+pub fn slice_channels(x: &[f32], channels: usize, part: Range<usize>, out: &mut [f32]) {
+    assert_slice_lengths(x.len(), channels, &part, out.len());
+    let width = part.len();
+    let piece = parallel::grain(width);
+    parallel::chunks_mut(out, piece, |i, out| {
+        let first = i * piece / width;
+        for (out, x) in out.chunks_exact_mut(width).zip(x[first * channels..].chunks_exact(channels)) {
+            out.copy_from_slice(&x[part.clone()]);
+        }
+    });
+}
+
 /// Classifier-free guidance (Ho and Salimans 2022): `out = without + k (with - without)`.
 ///
 /// # Panics
@@ -122,6 +139,13 @@ fn assert_vector_lengths(x: usize, vector: usize, batch: usize, channels: usize)
     assert_eq!(vector, batch * channels, "a vector [{batch}, {channels}]");
     let fits = channels > 0 && x.is_multiple_of((batch * channels).max(1));
     assert!(fits, "{x} values for {batch} x {channels}");
+}
+
+/// Checks the lengths of an array and of some of its channels, on either device.
+fn assert_slice_lengths(x: usize, channels: usize, part: &Range<usize>, out: usize) {
+    assert!(part.start < part.end && part.end <= channels, "channels {part:?} of {channels}");
+    assert!(x.is_multiple_of(channels), "{x} values are not pixels of {channels}");
+    assert_eq!(out, x / channels * part.len(), "output");
 }
 
 /// Checks the lengths of two arrays with so many channels that are joined, on either device.

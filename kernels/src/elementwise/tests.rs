@@ -39,7 +39,13 @@ proptest! {
         prop_assert_eq!(shifted, reference::add_per_channel(&x, &v, batch, a));
         let mut joined = vec![f32::NAN; x.len() + y.len()];
         concat_channels(&x, a, &y, b, &mut joined);
-        prop_assert_eq!(joined, reference::concat_channels(&x, a, &y, b));
+        prop_assert_eq!(&joined, &reference::concat_channels(&x, a, &y, b));
+        // Slices are the inverse of a join.
+        for (part, want) in [(0..a, &x), (a..a + b, &y)] {
+            let mut got = vec![f32::NAN; want.len()];
+            slice_channels(&joined, a + b, part, &mut got);
+            prop_assert_eq!(&got, want);
+        }
     }
 
     #[test]
@@ -245,6 +251,37 @@ mod gpus {
                     gpu::concat_channels(&arrays[0], a, &arrays[1], b, &mut out)?;
                     Ok(out)
                 });
+            }
+        }
+    }
+
+    /// Also pixels that are larger than a binding of the second GPU.
+    #[test]
+    fn slices() {
+        for (name, gpu) in gpus() {
+            for (positions, channels, part) in [
+                (3, 8, 4..8),
+                (100, 37, 5..9),
+                (0, 4, 0..4),
+                (2, 9000, 100..8900),
+                (3, 7001, 1..6000),
+                (1, 1, 0..1),
+            ] {
+                let x: Vec<f32> = (0..positions * channels).map(|i| (i % 2048) as f32).collect();
+                let of = |pixel: &[f32]| pixel[part.clone()].to_vec();
+                let want: Vec<f32> = x.chunks_exact(channels).flat_map(of).collect();
+                check(
+                    &gpu,
+                    &[&x],
+                    &want,
+                    0.0,
+                    &format!("{name} {positions} {channels} {part:?}"),
+                    |arrays| {
+                        let mut out = Array::scratch(&gpu, arrays[0].dtype(), want.len())?;
+                        gpu::slice_channels(&arrays[0], channels, part.clone(), &mut out)?;
+                        Ok(out)
+                    },
+                );
             }
         }
     }

@@ -7,24 +7,35 @@
 
 use super::lhs::LeftSide;
 use super::micro::{Element, KernelSet};
-use crate::activation::geglu_rows;
+use crate::activation::{Activation, activate_rows, gate_rows};
 use crate::aligned::AlignedBuffer;
 use crate::simd::Isa;
 use std::fmt;
 
 /// The element of an output.
 pub(crate) trait OutputElement: Element {
-    /// `out = value * gelu(gate)` for each row of `x`: `width` values before `width` gates.
+    /// `out = value * activation(gate)` for each row of `x`: `width` values before `width` gates.
     ///
     /// # Safety
     /// - `out` is valid for writes of a row of `width` values for each row of `x`, `stride` apart.
-    unsafe fn gate(isa: Isa, x: &[Self], width: usize, out: *mut Self, stride: usize);
+    unsafe fn gate(isa: Isa, kind: Activation, x: &[Self], width: usize, out: *mut Self, stride: usize);
+
+    /// Applies an activation to `[rows, width, stride]`: rows of `width` values, `stride` apart.
+    ///
+    /// # Safety
+    /// - `x` is valid for reads and writes of these rows, and nothing else accesses them meanwhile.
+    unsafe fn activate(isa: Isa, kind: Activation, x: *mut Self, rows: [usize; 3]);
 }
 
 impl OutputElement for f32 {
-    unsafe fn gate(isa: Isa, x: &[f32], width: usize, out: *mut f32, stride: usize) {
+    unsafe fn gate(isa: Isa, kind: Activation, x: &[f32], width: usize, out: *mut f32, stride: usize) {
         // SAFETY: the caller's promise is the one needed.
-        unsafe { geglu_rows(isa, x, width, out, stride) }
+        unsafe { gate_rows(isa, kind, x, width, out, stride) }
+    }
+
+    unsafe fn activate(isa: Isa, kind: Activation, x: *mut f32, rows: [usize; 3]) {
+        // SAFETY: the caller's promise is the one needed.
+        unsafe { activate_rows(isa, kind, x, rows) }
     }
 }
 

@@ -11,9 +11,9 @@
 //! number of threads and for a row alone or among others.
 
 use super::arithmetic::{Arithmetic, KernelSetOf, OutputElement, Scratch};
+use super::factor::{Factor, FactorEnd, PanelSource};
 use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
-use super::weight::WeightMatrix;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, vendor};
 use std::ops::Range;
@@ -30,21 +30,6 @@ const MAX_TASK_ROWS: usize = 16 * BLOCK_ROWS;
 const MAX_KEPT_ROWS: usize = 4 * BLOCK_ROWS;
 /// Tasks to aim at for each thread, so that none waits long at the end.
 const TASKS_PER_THREAD: usize = 8;
-
-/// A weight to multiply the rows by, and what happens to the sums.
-pub(crate) struct Factor<'a, Out> {
-    pub(crate) weight: &'a WeightMatrix,
-    /// One value an output, added.
-    pub(crate) bias: Option<&'a [Out]>,
-    /// A value for each output of each row, added.
-    pub(crate) residual: Option<&'a [Out]>,
-    /// Add to what the output holds; not with a gate.
-    pub(crate) accumulate: bool,
-    /// The first half of the outputs are values and the second half their gates: the result is `value * gelu(gate)`, half as
-    /// wide. Half of the outputs must be whole panels.
-    pub(crate) gated: bool,
-    pub(crate) out: &'a mut [Out],
-}
 
 /// The terms of a sum that a part holds at most.
 fn max_terms<Rhs>(panels: &PanelLayout<Rhs>) -> usize {
@@ -134,22 +119,18 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
     let wanted = (TASKS_PER_THREAD * parallel::threads()).div_ceil(factors.len().max(1));
     let mut tasks = Vec::new();
     for (index, factor) in factors.iter().enumerate() {
-        let n = factor.weight.outputs();
-        let halves = if factor.gated { 2 } else { 1 };
+        let gated = factor.gate().is_some();
+        let halves = if gated { 2 } else { 1 };
         assert_eq!((factor.weight.inputs(), factor.weight.taps()), (inputs, taps), "length of the sum");
-        assert!(n.is_multiple_of(halves) && factor.out.len() == m * n / halves, "output of {m} x {n}");
-        assert!(factor.bias.is_none_or(|b| b.len() == n), "bias of {n}");
-        assert!(factor.residual.is_none_or(|r| r.len() == m * n && !factor.gated), "residual of {m} x {n}");
-        let can_gate = n.is_multiple_of(2 * width) && !factor.accumulate;
-        assert!(!factor.gated || can_gate, "gated outputs in whole panels, without accumulation");
+        factor.assert_lengths(m, width);
         if m > 0 {
-            let is_kept = parts.len() > 1 || factor.gated && !gates_blocks::<A>(&parts);
+            let is_kept = parts.len() > 1 || gated && !gates_blocks::<A>(&parts);
             let max_rows = if is_kept { MAX_KEPT_ROWS } else { MAX_TASK_ROWS };
             let panels = if is_kept { kernels.max_panels } else { max_panels_of(kernels, inputs * taps) };
             let max_panels = (panels / halves).max(1);
             let (row_step, rows_first) = (kernels.row_step, A::Lhs::IS_PACKED);
             let limits = Cut { max_rows, max_panels, row_step, rows_first, wanted };
-            cut(&mut tasks, index, m, (n / halves).div_ceil(width), &limits);
+            cut(&mut tasks, index, m, factor.columns().div_ceil(width), &limits);
         }
     }
     let outs: Vec<SharedMut<A::Out>> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
@@ -184,14 +165,12 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
     fn run(&self, task: &OutputTask, scratch: &mut Scratch<A>) {
         let factor = &self.factors[task.factor];
         let layout = &self.kernels.rhs;
-        let (n, width) = (factor.weight.outputs(), layout.width);
-        let mut panels: Vec<usize> = task.panels.clone().collect();
-        if factor.gated {
-            panels.extend(task.panels.clone().map(|panel| panel + n / 2 / width));
-        }
+        let (n, width) = (factor.columns(), layout.width);
+        let panels = self.panels(task);
         let columns = panels.len() * width;
-        let by_block = factor.gated && gates_blocks::<A>(self.parts);
-        let place = if factor.gated {
+        let gated = factor.gate().is_some();
+        let by_block = gated && gates_blocks::<A>(self.parts);
+        let place = if gated {
             let rows = if by_block { BLOCK_ROWS } else { MAX_KEPT_ROWS };
             if scratch.sums.len() < rows * columns {
                 scratch.sums.resize(rows * columns, A::Out::default());
@@ -206,8 +185,8 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         for (index, part) in self.parts.iter().enumerate() {
             let panel_len = layout.len(self.rows.segments() * part.len);
             scratch.panels.grow(panels.len() * panel_len);
-            for (panel, packed) in panels.iter().zip(scratch.panels.chunks_exact_mut(panel_len)) {
-                (layout.pack)(self.isa, factor.weight, *panel, *part, packed);
+            for (&(source, panel), packed) in panels.iter().zip(scratch.panels.chunks_exact_mut(panel_len)) {
+                (layout.pack)(self.isa, factor.layer(source).0, panel, *part, packed);
             }
             for first in task.rows.clone().step_by(BLOCK_ROWS) {
                 let rows = first..task.rows.end.min(first + BLOCK_ROWS);
@@ -220,19 +199,32 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 }
             }
         }
-        if factor.gated && !by_block {
+        if gated && !by_block {
             self.gate(task, task.rows.clone(), &scratch.sums, columns);
+        }
+    }
+
+    /// The panels of a task: of a gated factor, those of the gates follow those of the values.
+    fn panels(&self, task: &OutputTask) -> Vec<(PanelSource, usize)> {
+        let width = self.kernels.rhs.width;
+        let of = |source, first: usize| task.panels.clone().map(move |panel| (source, first / width + panel));
+        match self.factors[task.factor].gate() {
+            Some(gate) => {
+                of(PanelSource::Values, gate.values).chain(of(PanelSource::Gates, gate.gates)).collect()
+            }
+            None => of(PanelSource::Values, 0).collect(),
         }
     }
 
     /// Writes the gated values of some rows of a task, from sums that begin with these.
     fn gate(&self, task: &OutputTask, rows: Range<usize>, sums: &[A::Out], columns: usize) {
-        let n = self.factors[task.factor].weight.outputs();
-        let at = rows.start * n / 2 + task.panels.start * self.kernels.rhs.width;
+        let Some(gate) = self.factors[task.factor].gate() else { return };
+        let n = gate.outputs;
+        let at = rows.start * n + task.panels.start * self.kernels.rhs.width;
         // SAFETY: the task's rows and panels are in the output, half as wide as the sums; tasks have disjoint ones.
         unsafe {
             let out = self.outs[task.factor].get().add(at);
-            A::Out::gate(self.isa, &sums[..rows.len() * columns], columns / 2, out, n / 2);
+            A::Out::gate(self.isa, gate.activation, &sums[..rows.len() * columns], columns / 2, out, n);
         }
     }
 
@@ -244,12 +236,12 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         index: usize,
         rows: Range<usize>,
         lhs: A::Lhs,
-        panels: &[usize],
+        panels: &[(PanelSource, usize)],
         packed: &[A::Rhs],
         place: &SumsPlace<A::Out>,
     ) {
         let factor = &self.factors[task.factor];
-        let (n, width) = (factor.weight.outputs(), self.kernels.rhs.width);
+        let (n, width) = (factor.columns(), self.kernels.rhs.width);
         let panel_len = self.kernels.rhs.len(self.rows.segments() * self.parts[index].len);
         let is_last = index + 1 == self.parts.len();
         let residual = if is_last { factor.residual } else { None };
@@ -258,15 +250,19 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             let kernel = self.kernels.for_panels(panels.len() - done);
             let count = kernel.columns / width;
             let mut bias = [A::Out::default(); MAX_COLUMNS];
-            let mut columns = 0;
-            for (panel, bias) in panels[done..done + count].iter().zip(bias.chunks_exact_mut(width)) {
-                let real = width.min(n - panel * width);
+            let (mut columns, mut has_bias) = (0, false);
+            for (&(source, panel), bias) in
+                panels[done..done + count].iter().zip(bias.chunks_exact_mut(width))
+            {
+                let (weight, values) = factor.layer(source);
+                let real = width.min(weight.outputs() - panel * width);
                 columns += real;
-                if let Some(values) = factor.bias {
+                has_bias |= values.is_some();
+                if let Some(values) = values {
                     bias[..real].copy_from_slice(&values[panel * width..][..real]);
                 }
             }
-            let at = rows.start * n + panels[done] * width;
+            let at = rows.start * n + panels[done].1 * width;
             let block = ProductBlock {
                 lhs,
                 row_count: rows.len(),
@@ -276,7 +272,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 c: unsafe { place.c.add((rows.start - place.row) * place.stride + done * width) },
                 c_stride: place.stride,
                 accumulate: index > 0 || factor.accumulate,
-                bias: if is_last && factor.bias.is_some() { bias.as_ptr() } else { std::ptr::null() },
+                bias: if is_last && has_bias { bias.as_ptr() } else { std::ptr::null() },
                 residual: residual.map_or(std::ptr::null(), |r| r[at..].as_ptr()),
                 columns,
                 // Later panels find the rows in L2.
@@ -285,6 +281,10 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             // SAFETY: the kernel is one that the CPU has; the left side was prepared for these rows and this part; each panel
             // holds as many terms; tasks have disjoint blocks of the output.
             unsafe { kernel.run(&block) };
+            if let (true, FactorEnd::Activated(kind)) = (is_last, &factor.end) {
+                // SAFETY: the block was just written, and is this task's alone.
+                unsafe { A::Out::activate(self.isa, *kind, block.c, [rows.len(), columns, place.stride]) };
+            }
             done += count;
         }
     }

@@ -3,7 +3,7 @@
 //! `x` is `[m, k]`, the weight `[n, k]` as `torch.nn.Linear` keeps it, `out` `[m, n]`, all row-major. The weight stays in the
 //! file's dtype and order ([`WeightMatrix`]); sums are in `f32`.
 //!
-//! `blocking` has the loops, `arithmetic` the types that they are generic over, `lhs` and `packed` the two kinds of left
+//! `feed_forward` has the products that end in an activation or a gate. `blocking` has the loops, `arithmetic` the types that they are generic over, `lhs` and `packed` the two kinds of left
 //! side, `micro` the micro-kernel and how one is selected. `single_precision`, `bf16` and `int8` are the arithmetics, each with
 //! its kernels and their list; [`Precision`] chooses between them.
 
@@ -11,6 +11,8 @@ pub(crate) mod arithmetic;
 pub(crate) mod bf16;
 pub(crate) mod blocking;
 mod epilogue;
+pub(crate) mod factor;
+mod feed_forward;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod int8;
@@ -25,14 +27,18 @@ pub(crate) mod single_precision;
 mod tests;
 pub(crate) mod weight;
 
+pub use feed_forward::{
+    GatedWeights, LayerWeights, gemm_activated, gemm_activated_with, gemm_gated, gemm_gated_with, gemm_geglu,
+    gemm_geglu_with,
+};
 pub use weight::{PANEL, SharedBytes, Weight, WeightMatrix};
 
 use crate::Precision;
-use crate::activation::geglu_with;
 use crate::simd::Isa;
 use arithmetic::Arithmetic;
 use bf16::Bf16;
-use blocking::{Factor, product};
+use blocking::product;
+use factor::{Factor, FactorEnd};
 use int8::Int8;
 use lhs::{LhsRows, MatrixRows};
 use single_precision::SinglePrecision;
@@ -110,7 +116,7 @@ pub fn gemm_many_with(isa: Isa, x: &[f32], products: &mut [Product<'_>]) {
                 bias: *bias,
                 residual: *residual,
                 accumulate: *accumulate,
-                gated: false,
+                end: FactorEnd::Sums,
                 out,
             })
             .collect();
@@ -142,41 +148,4 @@ fn panel_width(precision: Precision, isa: Isa) -> usize {
         Precision::Bf16 => Bf16::kernels(isa).rhs.width,
         Precision::Int8 => Int8::kernels(isa).rhs.width,
     }
-}
-
-/// The first layer of a gated feed-forward (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020): of
-/// `x · weightᵀ + bias` `[m, 2 width]`, the first half times the GELU of the second, `[m, width]`. Where `width` is whole
-/// panels the product itself is never stored.
-///
-/// # Panics
-/// If the length of a slice disagrees with the weight, or its outputs are odd.
-pub fn gemm_geglu(x: &[f32], weight: &WeightMatrix, bias: Option<&[f32]>, out: &mut [f32]) {
-    gemm_geglu_with(Isa::best(), Precision::F32, x, weight, bias, out);
-}
-
-/// As [`gemm_geglu`], on a given instruction set and in a given precision.
-///
-/// # Panics
-/// As [`gemm_geglu`], and if the CPU lacks the instruction set.
-pub fn gemm_geglu_with(
-    isa: Isa,
-    precision: Precision,
-    x: &[f32],
-    weight: &WeightMatrix,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let (n, k) = (weight.outputs(), weight.inputs());
-    let rows = MatrixRows::new(x, k);
-    let (residual, accumulate) = (None, false);
-    if n.is_multiple_of(2 * panel_width(precision, isa)) {
-        let factor = Factor { weight, bias, residual, accumulate, gated: true, out };
-        product_in(precision, isa, &rows, x.len() / k, &mut [factor]);
-        return;
-    }
-    assert!(n.is_multiple_of(2), "{n} outputs are not two halves");
-    let mut both = vec![0.0; x.len() / k * n];
-    let product = Product { weight, bias, residual, accumulate, precision, out: &mut both };
-    gemm_many_with(isa, x, &mut [product]);
-    geglu_with(isa, &both, n / 2, out);
 }

@@ -1,6 +1,7 @@
 //! Every instruction set against the three loops.
 
 use super::*;
+use crate::activation::geglu_with;
 use crate::dtype::{DType, WeightBytes};
 use crate::gemm::micro::MAX_COLUMNS;
 use crate::parallel;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 mod bf16;
 mod bfdot;
+mod feed_forward;
 #[cfg(feature = "gpu")]
 mod gpus;
 mod int8;

@@ -19,3 +19,21 @@ fn erf(x: Floats) -> Floats {
 fn gelu(x: Floats) -> Floats {
     return 0.5 * x * (1.0 + erf(x * 0.70710678));
 }
+
+// SiLU (0), GELU (1), quick GELU (2), ReLU (4), leaky ReLU of a slope (5), GELU by tanh (6).
+fn activated(kind: u32, v: Floats, slope: f32) -> Floats {
+    if (kind == 0u) {
+        return v * sigmoid(v);
+    } else if (kind == 1u) {
+        return gelu(v);
+    } else if (kind == 2u) {
+        return v * sigmoid(1.702 * v);
+    } else if (kind == 4u) {
+        return max(v, Floats(0.0));
+    } else if (kind == 5u) {
+        return max(v, slope * v);
+    }
+    // Beyond 10 it is the value itself, and cubes may be infinite.
+    let inner = clamp(v, Floats(-10.0), Floats(10.0));
+    return v * sigmoid(inner * (1.5957691 + 0.07135482 * inner * inner));
+}

@@ -6,6 +6,10 @@ struct Params {
     x_first: u32,   // vector
     out_first: u32,
     eps: f32,
+    tokens: u32,       // rows of a sequence, which share their vectors
+    skipped: u32,      // rows of the first sequence before the binding
+    vector_first: u32, // vector
+    shift_first: u32,
     pad0: u32,
     pad1: u32,
     pad2: u32,
@@ -13,8 +17,14 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Elems>;
+#if MODULATED
+// Scales, which are added to 1, and shifts of each sequence.
+@group(0) @binding(2) var<storage, read> weight: array<Elems>;
+@group(0) @binding(3) var<storage, read> bias: array<Elems>;
+#else
 @group(0) @binding(2) var<storage, read> weight: array<Floats>;
 @group(0) @binding(3) var<storage, read> bias: array<Floats>;
+#endif
 @group(0) @binding(4) var<storage, read_write> out: array<Elems>;
 
 fn normalise(workgroup: vec3<u32>, thread: u32) {
@@ -42,7 +52,16 @@ fn normalise(workgroup: vec3<u32>, thread: u32) {
 
     let factor = inverseSqrt(variance + params.eps);
     let to = params.out_first + row * params.width;
+#if MODULATED
+    let own = (params.skipped + row) / params.tokens * params.width;
+#endif
     for (var i = lane; i < params.width; i += LANES) {
-        out[to + i] = Elems((Floats(x[first + i]) - mean) * factor * weight[i] + bias[i]);
+        let y = (Floats(x[first + i]) - mean) * factor;
+#if MODULATED
+        let scale = Floats(weight[params.vector_first + own + i]);
+        out[to + i] = Elems(y * (1.0 + scale) + Floats(bias[params.shift_first + own + i]));
+#else
+        out[to + i] = Elems(y * weight[i] + bias[i]);
+#endif
     }
 }

@@ -15,3 +15,16 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32>
     }
     out
 }
+
+/// `(x - mean) / sqrt(variance + eps) * (1 + scale) + shift` for each row, with the vectors of its sequence.
+#[must_use]
+pub fn layer_norm_modulated(x: &[f32], scale: &[f32], shift: &[f32], batch: usize, eps: f32) -> Vec<f32> {
+    let width = scale.len() / batch;
+    let sequences = x.chunks(if x.is_empty() { 1 } else { x.len() / batch });
+    let vectors = scale.chunks_exact(width).zip(shift.chunks_exact(width));
+    let normalised = |(x, (scale, shift)): (&[f32], (&[f32], &[f32]))| {
+        let weight: Vec<f32> = scale.iter().map(|scale| 1.0 + scale).collect();
+        layer_norm(x, &weight, shift, eps)
+    };
+    sequences.zip(vectors).flat_map(normalised).collect()
+}

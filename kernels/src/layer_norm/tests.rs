@@ -23,6 +23,23 @@ fn real_shapes() {
     check(100, 640, 100.0, 1e-5, 1e-4);
 }
 
+fn check_modulated(batch: usize, tokens: usize, width: usize, eps: f32, tolerance: f32) {
+    let x = random(1, batch * tokens * width);
+    let (scale, shift) = (random(2, batch * width), random(3, batch * width));
+    let want = reference::layer_norm_modulated(&x, &scale, &shift, batch, eps);
+    for isa in Isa::available() {
+        let mut out = vec![f32::NAN; x.len()];
+        layer_norm_modulated_with(isa, &x, &scale, &shift, batch, eps, &mut out);
+        assert_close(&out, &want, tolerance, &format!("{isa} {batch}x{tokens}x{width}"));
+    }
+}
+
+#[test]
+fn modulated_real_shapes() {
+    check_modulated(2, 100, 1536, 1e-6, 8e-6); // Stable Diffusion 3.5 medium
+    check_modulated(1, 100, 3072, 1e-6, 8e-6); // Flux
+}
+
 #[test]
 fn same_bytes_for_any_threads() {
     let x = random(1, 777 * 50);
@@ -41,6 +58,11 @@ proptest! {
     #[test]
     fn any_shape(rows in 0usize..20, width in 1usize..200) {
         check(rows, width, 0.5, 1e-2, 1e-5);
+    }
+
+    #[test]
+    fn any_modulated_shape(batch in 1usize..4, tokens in 0usize..9, width in 1usize..100) {
+        check_modulated(batch, tokens, width, 1e-2, 1e-5);
     }
 }
 
@@ -78,6 +100,28 @@ mod gpus {
                 check(&gpu, &[&x], &want, 1e-5 + mean.abs() * 1e-6, &what, |arrays| {
                     let mut out = Array::scratch(&gpu, arrays[0].dtype(), x.len())?;
                     gpu::layer_norm(&arrays[0], &weight, &bias, 1e-2, &mut out)?;
+                    Ok(out)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn modulated_rows() {
+        for (name, gpu) in gpus() {
+            for (batch, tokens, width) in
+                [(2, 40, 128), (1, 20, 1536), (3, 7, 37), (2, 0, 4), (1, 1, 1), (5, 1, 500)]
+            {
+                let values = |seed, n| -> Vec<f32> {
+                    random(seed, n).iter().map(|v| (v * 32.0).round() / 16.0).collect()
+                };
+                let x = values(1, batch * tokens * width);
+                let (scale, shift) = (values(2, batch * width), values(3, batch * width));
+                let want = reference::layer_norm_modulated(&x, &scale, &shift, batch, 1e-2);
+                let what = format!("{name} {batch}x{tokens}x{width}");
+                check(&gpu, &[&x, &scale, &shift], &want, 2e-5, &what, |arrays| {
+                    let mut out = Array::scratch(&gpu, arrays[0].dtype(), x.len())?;
+                    gpu::layer_norm_modulated(&arrays[0], &arrays[1], &arrays[2], batch, 1e-2, &mut out)?;
                     Ok(out)
                 });
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::gpu::{Adapter, Gpu, GpuOptions, adapters};
-use crate::{DType, Device, Padding, WeightBytes};
+use crate::{Activation, DType, Device, Gate, Padding, RotaryPairing, WeightBytes};
 
 /// A GPU with each dtype. Without a GPU the tests say so and pass, or fail if `LATENT_GPU_REQUIRED` is set.
 fn devices() -> Vec<(Device, f32)> {
@@ -123,11 +123,54 @@ fn norms() {
 }
 
 #[test]
+fn blocks_of_transformers() {
+    let (x, y) = (tensor(1, &[2, 5, 24]), tensor(2, &[2, 5, 24]));
+    let (scale, shift) = (tensor(3, &[2, 24]), tensor(4, &[2, 24]));
+    agrees(&[&x], |x, device| rms_norm(&x[0], &RmsNorm::new(values(7, 8), 1e-5)?.to(device)?));
+    agrees(&[&x, &scale], |x, device| {
+        rms_norm_modulated(&x[0], &RmsNorm::new(values(7, 24), 1e-5)?.to(device)?, &x[1])
+    });
+    agrees(&[&x, &scale, &shift], |x, _| layer_norm_modulated(&x[0], &x[1], &x[2], 1e-5));
+    agrees(&[&x, &scale, &shift], |x, _| modulate(x[0].clone(), &x[1], &x[2]));
+    agrees(&[&x, &y, &scale], |x, _| add_gated(x[0].clone(), &x[1], &x[2]));
+    agrees(&[&x], |x, _| slice_channels(&x[0], 4..20));
+    for pairing in [RotaryPairing::Interleaved, RotaryPairing::Halves] {
+        let positions: Vec<[f64; 2]> = (0..5).map(|i| [f64::from(i), f64::from(2 * i)]).collect();
+        agrees(&[&x], |x, device| {
+            rotary(x[0].clone(), &RotaryTable::new([4, 8], 100.0, &positions, pairing)?.to(device)?)
+        });
+    }
+}
+
+#[test]
+fn feed_forwards_of_transformers() {
+    let x = tensor(1, &[2, 5, 24]);
+    let bytes = weight(36 * 24);
+    let layer = |device: &Device| {
+        let weight = WeightBytes::new(DType::F16, &bytes);
+        Linear::new(weight, [36, 24], Some(values(3, 36))).unwrap().to(device).unwrap()
+    };
+    agrees(&[&x], |x, _| gelu_tanh(x[0].clone()));
+    agrees(&[&x], |x, _| gated(&x[0], Gate::SWIGLU));
+    agrees(&[&x], |x, _| multiply_activated(x[0].clone(), &x[0], Activation::Silu));
+    agrees(&[&x], |x, device| linear_activated(&x[0], &layer(device), Activation::GeluTanh));
+    agrees(&[&x], |x, device| linear_gated(&x[0], &layer(device), Gate::SWIGLU));
+    agrees(&[&x], |x, device| linear_gated_by(&x[0], &layer(device), &layer(device), Activation::GeluTanh));
+}
+
+#[test]
 fn attention_of_heads() {
     let (q, k, v) = (tensor(1, &[2, 9, 24]), tensor(2, &[2, 11, 24]), tensor(3, &[2, 11, 24]));
     for (heads, causal) in [(1, false), (3, false), (3, true)] {
         agrees(&[&q, &k, &v], |x, _| attention(&x[0], &x[1], &x[2], heads, causal));
     }
+    let (k, v, bias) = (tensor(2, &[2, 11, 8]), tensor(3, &[2, 11, 8]), tensor(4, &[3, 9, 11]));
+    agrees(&[&q, &k, &v, &bias], |x, _| {
+        let (scale, key_lengths) = (Some(0.3), Some(&[7, 11][..]));
+        let plain = AttentionOptions { kv_heads: 1, scale, key_lengths, ..AttentionOptions::new(3) };
+        let unbiased = attention_with(&x[0], &x[1], &x[2], &plain)?;
+        add(unbiased, &attention_with(&x[0], &x[1], &x[2], &AttentionOptions { bias: Some(&x[3]), ..plain })?)
+    });
 }
 
 #[test]

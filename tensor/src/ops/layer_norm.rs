@@ -1,6 +1,7 @@
 //! Layer norm.
 
 use super::check_len;
+use super::modulation::check_vectors;
 use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
@@ -57,5 +58,30 @@ pub fn layer_norm(x: &Tensor, norm: &LayerNorm) -> Result<Tensor, TensorError> {
         return Ok(out);
     }
     kernel::layer_norm(x.f32s()?, norm.weight.values()?, norm.bias.values()?, norm.eps, out.f32s_mut()?);
+    Ok(out)
+}
+
+/// The layer norm without parameters of each token of `x` `[batch, tokens, channels]`, times `1 + scale` and plus `shift`, both
+/// `[batch, channels]` (adaLN; Peebles and Xie, Scalable Diffusion Models with Transformers, 2022).
+///
+/// # Errors
+/// Shapes that do not agree.
+pub fn layer_norm_modulated(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    eps: f32,
+) -> Result<Tensor, TensorError> {
+    let batch = check_vectors(TensorOp::LayerNormModulated, x, [scale, shift])?;
+    let mut out = Tensor::scratch_like(x, x.dims())?;
+    let _timer = profile::timer(OpClass::Norm);
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(scale), Some(shift), Some(to)) =
+        (x.array(), scale.array(), shift.array(), out.array_mut()?)
+    {
+        kernel::gpu::layer_norm_modulated(x, scale, shift, batch, eps, to)?;
+        return Ok(out);
+    }
+    kernel::layer_norm_modulated(x.f32s()?, scale.f32s()?, shift.f32s()?, batch, eps, out.f32s_mut()?);
     Ok(out)
 }

@@ -5,7 +5,6 @@ use super::parameter::Vector;
 use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
 use crate::{Device, Precision, Shape, Tensor, TensorError, Weight};
-use latent_kernels::Isa;
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
@@ -15,7 +14,7 @@ use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 pub struct Linear {
     weight: LinearWeight,
     bias: Option<Vector>,
-    precision: Precision,
+    pub(super) precision: Precision,
 }
 
 /// A weight in the memory of the device that uses it.
@@ -200,27 +199,8 @@ pub fn linear_many<const N: usize>(x: &Tensor, layers: [&Linear; N]) -> Result<[
     Ok(outs.map(|out| out.expect("a tensor for each layer")))
 }
 
-/// The first half of `x Wᵀ + b` times the GELU of the second (GEGLU; Shazeer, GLU Variants Improve Transformer, 2020):
-/// `[.., inputs]` to `[.., outputs / 2]`.
-///
-/// # Errors
-/// Another last dimension, an odd number of outputs.
-pub fn linear_geglu(x: &Tensor, layer: &Linear) -> Result<Tensor, TensorError> {
-    if !layer.outputs().is_multiple_of(2) {
-        return Err(TensorError::shape(TensorOp::Linear, "an even number of outputs", layer.outputs()));
-    }
-    if x.device() != Device::Cpu {
-        return super::geglu(&linear(x, layer)?);
-    }
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
-    let (weight, bias) = layer.on_cpu()?;
-    let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
-    kernel::gemm_geglu_with(Isa::best(), layer.precision, x.f32s()?, weight, bias, out.f32s_mut()?);
-    Ok(out)
-}
-
 /// The dimensions of `x` with another last one.
-fn dims(x: &Tensor, layer: &Linear, outputs: usize) -> Result<Vec<usize>, TensorError> {
+pub(super) fn dims(x: &Tensor, layer: &Linear, outputs: usize) -> Result<Vec<usize>, TensorError> {
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
         Some(last) if *last == layer.inputs() => *last = outputs,

@@ -12,7 +12,12 @@ mod gpu_tests;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod linear_gated;
+mod modulation;
 mod parameter;
+mod rms_norm;
+mod rotary;
+mod slice;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -20,8 +25,8 @@ mod token_merging;
 mod upsample;
 mod wrap;
 
-pub use activation::{geglu, gelu, leaky_relu, quick_gelu, relu, silu};
-pub use attention::{attention, attention_in};
+pub use activation::{gated, geglu, gelu, gelu_tanh, leaky_relu, multiply_activated, quick_gelu, relu, silu};
+pub use attention::{AttentionOptions, attention, attention_in, attention_with};
 pub use bands::{conv2d_add, conv2d_append, linear_append};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
 pub use elementwise::{
@@ -30,8 +35,13 @@ pub use elementwise::{
 pub use embedding::{Embedding, embedding};
 pub use fusion::{Epilogue, Prologue};
 pub use group_norm::{GroupNorm, NormSums, PrecomputedNorm, group_norm, group_norm_silu};
-pub use layer_norm::{LayerNorm, layer_norm};
-pub use linear::{Linear, linear, linear_add, linear_geglu, linear_in_place, linear_many};
+pub use layer_norm::{LayerNorm, layer_norm, layer_norm_modulated};
+pub use linear::{Linear, linear, linear_add, linear_in_place, linear_many};
+pub use linear_gated::{linear_activated, linear_gated, linear_gated_by, linear_geglu};
+pub use modulation::{add_gated, modulate};
+pub use rms_norm::{RmsNorm, rms_norm, rms_norm_modulated};
+pub use rotary::{RotaryTable, rotary};
+pub use slice::slice_channels;
 pub use softmax::softmax;
 pub use token_merging::{TokenMerge, match_tokens, merge_tokens, unmerge_add};
 pub use upsample::upsample_nearest;

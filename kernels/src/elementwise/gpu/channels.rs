@@ -1,10 +1,11 @@
 //! Operations on the channels of images.
 
-use super::super::{assert_concat_lengths, assert_vector_lengths};
+use super::super::{assert_concat_lengths, assert_slice_lengths, assert_vector_lengths};
 use super::THREADS;
 use crate::DType;
 use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -55,6 +56,25 @@ pub(crate) static CONCAT: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("../concat.wgsl")],
     bindings: &[BindingAccess::Read, BindingAccess::Read, BindingAccess::Write],
     params: size_of::<ConcatParams>(),
+    variants: ShaderVariant::basic,
+};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct SliceParams {
+    count: u32,
+    width: u32,
+    stride: u32,
+    x_first: u32,
+    out_first: u32,
+    pad: [u32; 3],
+}
+
+pub(crate) static SLICE: Shader = Shader {
+    name: "slice",
+    sources: &[prelude::ELEMENTS, include_str!("../slice.wgsl")],
+    bindings: &[BindingAccess::Read, BindingAccess::Write],
+    params: size_of::<SliceParams>(),
     variants: ShaderVariant::basic,
 };
 
@@ -170,6 +190,57 @@ pub fn concat_channels(
             groups: in_rows(count.div_ceil(THREADS)),
             flops: 0,
         })?;
+    }
+    Ok(())
+}
+
+/// As [`super::super::slice_channels`].
+///
+/// # Errors
+/// As [`add_per_channel`].
+///
+/// # Panics
+/// As [`super::super::slice_channels`], or if the dtypes disagree.
+pub fn slice_channels(
+    x: &Array,
+    channels: usize,
+    part: Range<usize>,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    assert_slice_lengths(x.len(), channels, &part, out.len());
+    assert_eq!(x.dtype(), out.dtype(), "a slice of another dtype");
+    let gpu = x.gpu().clone();
+    let whole = [channels, part.start, part.len()].iter().all(|n| n.is_multiple_of(4));
+    let variant = ShaderVariant::new(x.dtype(), if whole { 4 } else { 1 });
+    let vector = variant.vector as usize;
+    let (positions, width, size) = (x.len() / channels, part.len(), x.dtype().size());
+    // Pixels at once, or a part of one at once.
+    let pixels = gpu.rows_at_once(channels * size);
+    let columns = if gpu.binds(channels * size) { width } else { gpu.rows_at_once(4 * size) * 4 };
+    for pixel in (0..positions).step_by(pixels) {
+        let here = pixels.min(positions - pixel);
+        for column in (0..width).step_by(columns) {
+            let wide = columns.min(width - column);
+            let span = (here - 1) * channels + wide;
+            let (from, x_first) = x.window(pixel * channels + part.start + column, span);
+            let (to, out_first) = out.window(pixel * width + column, here * wide);
+            let count = here * wide / vector;
+            gpu.dispatch(&Dispatch {
+                shader: &SLICE,
+                variant: variant.clone(),
+                arrays: &[from, to],
+                params: SliceParams {
+                    count: count as u32,
+                    width: (wide / vector) as u32,
+                    stride: (channels / vector) as u32,
+                    x_first: x_first / variant.vector,
+                    out_first: out_first / variant.vector,
+                    pad: [0; 3],
+                },
+                groups: in_rows(count.div_ceil(THREADS)),
+                flops: 0,
+            })?;
+        }
     }
     Ok(())
 }

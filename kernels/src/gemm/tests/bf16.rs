@@ -183,8 +183,8 @@ pub(super) fn check_bf16<A: Arithmetic<Out = f32>>(m: usize, n: usize, inputs: u
         for threads in [1, 2, 3] {
             let mut out = before.clone();
             let (bias, residual) = (Some(&bias[..]), Some(&residual[..]));
-            let (accumulate, gated, out_slice) = (true, false, &mut out[..]);
-            let factor = Factor { weight: &matrix, bias, residual, accumulate, gated, out: out_slice };
+            let (accumulate, end, out_slice) = (true, FactorEnd::Sums, &mut out[..]);
+            let factor = Factor { weight: &matrix, bias, residual, accumulate, end, out: out_slice };
             let rows = Taps { x: &x, taps, inputs };
             parallel::with_threads(threads, || product::<A, _>(isa, &rows, m, &mut [factor])).unwrap();
             let what = format!("{isa} {m}x{n}x{inputs}x{taps}, {threads} threads");

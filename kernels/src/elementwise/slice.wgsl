@@ -1,10 +1,14 @@
-// Rows of a value half and a gate half to `value * gelu(gate)`.
+// Some channels of each pixel.
 
 struct Params {
     count: u32,   // of vectors of the result
-    width: u32,   // vectors of half a row
+    width: u32,   // vectors of a pixel of the result
+    stride: u32,  // vectors of a pixel
     x_first: u32, // vector
     out_first: u32,
+    pad_0: u32,
+    pad_1: u32,
+    pad_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -17,7 +21,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (i >= params.count) {
         return;
     }
-    let value = params.x_first + i + i / params.width * params.width;
-    let gate = Floats(x[value + params.width]);
-    out[params.out_first + i] = Elems(Floats(x[value]) * gelu(gate));
+    let pixel = i / params.width;
+    out[params.out_first + i] = x[params.x_first + pixel * params.stride + i - pixel * params.width];
 }
