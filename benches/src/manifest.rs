@@ -6,7 +6,8 @@
 //!
 //! - `src`, `src_shape`: the values of this other tensor, so that a renamed tensor holds the same weights;
 //! - `rows: [a, b]`: only rows `a .. b` of it;
-//! - `op: "t"`: its transpose; `op: "squeeze"`: the same elements in a shape without the trailing ones;
+//! - `op: "t"`: its transpose; `op: "squeeze"`: the same elements in a shape without the trailing ones; `op: "swap"`: its halves,
+//!   the second one first;
 //! - `fixed`: not random: `arange`, `w:X` / `f32:X` / `i32:X` (the constant X) or `schedule:NAME`.
 //!
 //! Other keys are ignored. Everything is checked while parsing, so that writing cannot fail half way.
@@ -62,6 +63,8 @@ pub(crate) enum Order {
     From(usize),
     /// Transposed from a source of this many rows and columns.
     Transposed { rows: usize, columns: usize },
+    /// The second half of that many elements, then the first.
+    Swapped { elements: usize },
 }
 
 #[derive(Deserialize)]
@@ -186,7 +189,8 @@ impl RawEntry {
                 }
                 _ => return Err(format!("op \"t\" cannot make {:?} of {shape:?}", self.shape)),
             },
-            (None, Some(op)) => return Err(format!("unknown op {op:?}: use t or squeeze")),
+            (None, Some("swap")) if total.is_multiple_of(2) => (Order::Swapped { elements: total }, total),
+            (None, Some(op)) => return Err(format!("unknown op {op:?}: use t, squeeze or swap (of halves)")),
             (Some(_), Some(_)) => return Err("rows and op cannot be combined".to_owned()),
         };
         if got != wanted {

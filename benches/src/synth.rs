@@ -260,6 +260,7 @@ impl Order {
         match self {
             Self::From(start) => start + index,
             Self::Transposed { rows, columns } => (index % rows) * columns + index / rows,
+            Self::Swapped { elements } => (index + elements / 2) % elements,
         }
     }
 }

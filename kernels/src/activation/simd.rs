@@ -27,7 +27,7 @@ fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
 #[inline(always)]
 fn gelu_tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     /// `2 sqrt(2 / π)`
-    const K: f32 = 1.595_769_1;
+    const K: f32 = 1.595_769_2;
     let slope = s.mul_add(s.mul(x, x), s.splat(0.044_715 * K), s.splat(K));
     s.mul(x, sigmoid(s, s.mul(x, slope)))
 }

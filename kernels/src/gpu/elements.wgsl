@@ -35,5 +35,5 @@ fn activated(kind: u32, v: Floats, slope: f32) -> Floats {
     }
     // Beyond 10 it is the value itself, and cubes may be infinite.
     let inner = clamp(v, Floats(-10.0), Floats(10.0));
-    return v * sigmoid(inner * (1.5957691 + 0.07135482 * inner * inner));
+    return v * sigmoid(inner * (1.5957692 + 0.07135482 * inner * inner));
 }

@@ -36,8 +36,9 @@ fn check_modulated(batch: usize, tokens: usize, width: usize, eps: f32, toleranc
 
 #[test]
 fn modulated_real_shapes() {
-    check_modulated(2, 100, 1536, 1e-6, 8e-6); // Stable Diffusion 3.5 medium
-    check_modulated(1, 100, 3072, 1e-6, 8e-6); // Flux
+    // Values up to 3.5; a scalar adds all squares of a row one after the other.
+    check_modulated(2, 100, 1536, 1e-6, 2e-5); // Stable Diffusion 3.5 medium
+    check_modulated(1, 100, 3072, 1e-6, 2e-5); // Flux
 }
 
 #[test]
