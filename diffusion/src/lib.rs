@@ -55,6 +55,7 @@ pub mod taesd;
 mod tensor_names;
 pub mod text;
 pub mod tokenizer;
+pub mod transformer;
 pub mod unet;
 pub mod upscaler;
 pub mod vae;

@@ -21,6 +21,8 @@ mod lora_merge;
 mod masks;
 mod prompts;
 mod synthetic;
+mod text_encoders;
 mod token_merging;
+mod transformers;
 mod upscalers;
 mod variants;

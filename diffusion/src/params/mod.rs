@@ -2,9 +2,13 @@
 
 mod checklist;
 pub(crate) mod layout;
+mod stored;
 mod synthetic;
+mod transformer;
 
 pub(crate) use checklist::{Checklist, RequestedTensors};
+pub(crate) use stored::StoredParams;
+pub(crate) use transformer::PatchShape;
 
 use crate::Error;
 use latent_kernels::parallel;
@@ -41,6 +45,8 @@ pub struct Params<'a> {
     /// Whether convolutions continue images by what is on their other side: vertically, horizontally.
     wraps: [bool; 2],
     edit: Option<Arc<dyn WeightEdit>>,
+    /// Whether the blocks of a transformer are read when it is their turn.
+    streams_blocks: bool,
     on_read: &'a OnRead<'a>,
 }
 
@@ -87,6 +93,7 @@ impl<'a> Params<'a> {
             precision: Precision::F32,
             wraps: [false; 2],
             edit: None,
+            streams_blocks: false,
             on_read,
         }
     }
@@ -119,6 +126,15 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// An error about the file.
+    pub(crate) fn refuse(&self, reason: String) -> Error {
+        let file = match &self.source {
+            ParamSource::Checkpoint(weights) => weights.label().to_owned(),
+            ParamSource::Synthetic(_) | ParamSource::Checklist(_) => "the model".to_owned(),
+        };
+        Error::Unsupported { file, reason }
     }
 
     /// The same layers with weights changed as they are read.
@@ -168,18 +184,24 @@ impl<'a> Params<'a> {
 
     /// A weight of a matrix or a filter. Values of 8 bits keep their bytes where nothing changes them, whatever their scale.
     fn matrix(&self, name: &str, shape: &[usize]) -> Result<Weight, Error> {
+        let (raw, scales) = self.matrix_parts(name, shape)?;
+        Ok(weight(raw).scaled(scales))
+    }
+
+    /// The values of such a weight, and what they are multiplied by: nothing, one scale, or one for each row.
+    fn matrix_parts(&self, name: &str, shape: &[usize]) -> Result<(RawTensor, Vec<f32>), Error> {
         let scaled = match &self.source {
             ParamSource::Checkpoint(weights) if weights.info(name).is_some_and(TensorInfo::is_scaled) => {
                 weights
             }
-            _ => return Ok(weight(self.read(name, shape)?)),
+            _ => return Ok((self.read(name, shape)?, Vec::new())),
         };
         if self.edit.as_ref().is_some_and(|edit| edit.changes(&scaled.canonical(name))) {
-            return Ok(weight(self.read(name, shape)?));
+            return Ok((self.read(name, shape)?, Vec::new()));
         }
         let (raw, scales) = scaled.get_parts(name, shape)?;
         (self.on_read)(raw.data.len() as u64);
-        Ok(weight(raw).scaled(scales))
+        Ok((raw, scales))
     }
 
     /// A vector, in main memory on every device.
@@ -337,6 +359,7 @@ impl Debug for Params<'_> {
             .field("precision", &self.precision)
             .field("wraps", &self.wraps)
             .field("edit", &self.edit)
+            .field("streams_blocks", &self.streams_blocks)
             .finish_non_exhaustive()
     }
 }

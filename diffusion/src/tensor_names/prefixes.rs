@@ -8,7 +8,13 @@
 pub(crate) enum TensorPart {
     /// A text encoder.
     Text(TextSlot),
+    /// T5, a large text encoder.
+    T5,
+    /// Qwen3, a large text encoder.
+    Qwen3,
     UNet,
+    /// A diffusion transformer.
+    Transformer,
     ControlNet,
     Vae,
     /// A second copy of weights that trainers keep.

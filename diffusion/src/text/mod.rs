@@ -1,8 +1,18 @@
-//! The CLIP text encoder (`CLIPTextModel`; Radford et al., Learning Transferable Visual Models From Natural Language
-//! Supervision, 2021).
+//! Text encoders: CLIP's (`CLIPTextModel`; Radford et al., Learning Transferable Visual Models From Natural Language
+//! Supervision, 2021), and the larger ones of [`t5`] and [`qwen3`].
 
+mod batch;
+mod language_model;
+mod layers;
+mod layout;
 mod part;
+pub mod qwen3;
+pub mod t5;
 
+pub(crate) use language_model::LanguageStates;
+pub use language_model::{LanguageEncoder, LanguageModel, LanguageModelConfig, LanguageModelRole};
+pub use layers::LayerLoading;
+pub use layout::TextLayout;
 pub use part::{Encoded, PartEncoder, TextPart};
 
 use crate::blocks::BlockCount;

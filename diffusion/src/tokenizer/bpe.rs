@@ -1,22 +1,23 @@
 //! Byte-pair encoding: the bytes of a word, merged pair by pair.
 //!
-//! The vocabulary is 256 bytes within a word, the same 256 at its end, and one piece for each merge, in order. So the rank of
-//! a merge gives the id of its piece, and no table of names is needed.
+//! The vocabulary is 256 bytes, in CLIP's the same 256 at the end of a word, and one piece for each merge, in order. So the rank
+//! of a merge gives the id of its piece, and no table of names is needed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
 
 /// Number of pieces that are a single byte.
 const BYTES: u32 = 256;
-/// Id of the first merged piece.
-const FIRST_MERGED: u32 = 2 * BYTES;
 /// Suffix in the file of a piece that ends a word.
 pub(super) const END_OF_WORD: &str = "</w>";
 
 #[derive(Debug)]
 pub(super) struct Bpe {
-    /// Id of each byte within a word; at the end of a word it is [`BYTES`] more.
+    /// Id of each byte within a word; at the end of a word it is [`BYTES`] more, where that makes a difference.
     byte_ids: [u32; 256],
+    /// Id of the first merged piece.
+    first_merged: u32,
     /// The two pieces of each merge, by rank.
     pairs: Vec<[u32; 2]>,
     /// Rank of each pair of pieces that is merged; the lowest rank is merged first.
@@ -24,35 +25,53 @@ pub(super) struct Bpe {
 }
 
 impl Bpe {
-    /// Reads the merges, a pair of pieces on each line, the first to be merged first.
+    /// Reads the merges of a vocabulary that knows ends of words, a pair of pieces on each line, the first to be merged first.
     ///
     /// # Panics
     /// If the text is not a list of merges. It is part of the program.
     pub(super) fn new(merges: &str) -> Bpe {
-        let letters = byte_letters();
-        let mut byte_ids = [0; 256];
         let mut names: HashMap<String, u32> = HashMap::with_capacity(50_000);
-        for (id, (byte, letter)) in (0..).zip(letters) {
-            byte_ids[usize::from(byte)] = id;
+        for (id, (_, letter)) in (0..).zip(byte_letters()) {
             names.insert(letter.to_string(), id);
             names.insert(format!("{letter}{END_OF_WORD}"), id + BYTES);
         }
         let mut pairs = Vec::with_capacity(names.capacity());
-        let mut ranks = HashMap::with_capacity(names.capacity());
         for (rank, line) in (0..).zip(merges.lines()) {
             let (left, right) = line.split_once(' ').expect("a line of merges.txt has two pieces");
-            let pair = [names[left], names[right]];
-            names.insert(format!("{left}{right}"), FIRST_MERGED + rank);
-            ranks.insert(pair, rank);
-            pairs.push(pair);
+            pairs.push([names[left], names[right]]);
+            names.insert(format!("{left}{right}"), 2 * BYTES + rank);
         }
-        Bpe { byte_ids, pairs, ranks }
+        Bpe::with_first_merged(2 * BYTES, pairs)
     }
 
-    /// Appends the ids of a word, in O(n log n), so that a word of a megabyte takes no longer than many short ones.
+    /// A vocabulary that knows no ends of words, with the ids of both pieces of each merge, the first to be merged first.
+    pub(super) fn of_pairs(pairs: Vec<[u32; 2]>) -> Bpe {
+        Bpe::with_first_merged(BYTES, pairs)
+    }
+
+    fn with_first_merged(first_merged: u32, pairs: Vec<[u32; 2]>) -> Bpe {
+        let mut byte_ids = [0; 256];
+        for (id, (byte, _)) in (0..).zip(byte_letters()) {
+            byte_ids[usize::from(byte)] = id;
+        }
+        let ranks = pairs.iter().copied().zip(0..).collect();
+        Bpe { byte_ids, first_merged, pairs, ranks }
+    }
+
+    /// Whether the last byte of a word has another id.
+    fn has_word_ends(&self) -> bool {
+        self.first_merged > BYTES
+    }
+
+    /// Appends the ids of a word.
     pub(super) fn encode(&self, word: &[u8], ids: &mut Vec<u32>) {
+        ids.extend(self.pieces(word).map(|(id, _)| id));
+    }
+
+    /// The ids of a word, each with its bytes, in O(n log n), so that a word of a megabyte takes no longer than many short ones.
+    pub(super) fn pieces(&self, word: &[u8]) -> impl Iterator<Item = (u32, Range<usize>)> {
         let mut chain = Chain::new(word.iter().map(|byte| self.byte_ids[usize::from(*byte)]));
-        if let Some(last) = chain.pieces.last_mut() {
+        if let Some(last) = chain.pieces.last_mut().filter(|_| self.has_word_ends()) {
             last.id += BYTES;
         }
         // The pair of lowest rank is merged first; of equal ones, the leftmost.
@@ -70,13 +89,13 @@ impl Bpe {
             if chain.pair(left) != Some(self.pairs[rank as usize]) {
                 continue;
             }
-            chain.merge(left, FIRST_MERGED + rank);
+            chain.merge(left, self.first_merged + rank);
             propose(&mut queue, &chain, left);
             if let Some(before) = chain.pieces[left].previous {
                 propose(&mut queue, &chain, before);
             }
         }
-        ids.extend(chain.ids());
+        chain.into_pieces()
     }
 
     /// Id of a byte within a word.
@@ -94,12 +113,12 @@ impl Bpe {
     /// Appends the bytes of a piece, and a space if it ends a word.
     pub(super) fn decode(&self, id: u32, bytes: &mut Vec<u8>) {
         if let Some([left, right]) =
-            id.checked_sub(FIRST_MERGED).and_then(|rank| self.pairs.get(rank as usize))
+            id.checked_sub(self.first_merged).and_then(|rank| self.pairs.get(rank as usize))
         {
             self.decode(*left, bytes);
             self.decode(*right, bytes);
         } else if let Some(byte) = self.byte_ids.iter().position(|known| *known == id % BYTES)
-            && id < FIRST_MERGED
+            && id < self.first_merged
         {
             bytes.push(byte as u8);
             if id >= BYTES {
@@ -160,7 +179,10 @@ impl Chain {
         }
     }
 
-    fn ids(&self) -> impl Iterator<Item = u32> {
-        self.pieces.iter().filter(|piece| piece.alive).map(|piece| piece.id)
+    /// The ids of the pieces and what each covers.
+    fn into_pieces(self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let len = self.pieces.len();
+        let alive = self.pieces.into_iter().enumerate().filter(|(_, piece)| piece.alive);
+        alive.map(move |(at, piece)| (piece.id, at..piece.next.unwrap_or(len)))
     }
 }

@@ -1,14 +1,21 @@
-//! CLIP's tokenizer: text to ids of a vocabulary of 49,408 pieces of words.
+//! Tokenizers: CLIP's, and those of T5 ([`t5`]) and Qwen3 ([`qwen3`]).
 //!
-//! The ids are those of transformers' `CLIPTokenizer`: the text is normalised (Unicode NFC), runs of white space become one
+//! CLIP's gives ids of a vocabulary of 49,408 pieces of words. The ids are those of transformers' `CLIPTokenizer`: the text is normalised (Unicode NFC), runs of white space become one
 //! space, letters lower-case; it is split into words (`words.rs`), and the bytes of each word are merged by byte-pair
 //! encoding (`bpe.rs`; Sennrich et al. 2016).
 
 mod bpe;
 mod files;
+mod mapped;
+pub mod qwen3;
+pub mod t5;
 #[cfg(test)]
 mod tests;
+mod token;
+mod unpack;
 mod words;
+
+pub use token::{PaddedTokens, Token};
 
 use bpe::Bpe;
 use std::sync::OnceLock;

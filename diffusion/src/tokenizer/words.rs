@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
 /// English contractions, which are words of their own.
-const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+pub(super) const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
 /// Normalises to NFC, replaces runs of white space by one space and makes each letter lower-case.
 pub(super) fn normalize(text: &str) -> String {
@@ -39,7 +39,7 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum CharClass {
+pub(super) enum CharClass {
     Letter,
     Number,
     Space,
@@ -47,7 +47,7 @@ enum CharClass {
 }
 
 impl CharClass {
-    fn of(c: char) -> CharClass {
+    pub(super) fn of(c: char) -> CharClass {
         match c.general_category_group() {
             GeneralCategoryGroup::Letter => CharClass::Letter,
             GeneralCategoryGroup::Number => CharClass::Number,

@@ -63,7 +63,9 @@ def control_lora(family, rank, is_flat):
         layer, r = name.removesuffix(".weight"), min(rank, shape[0], shape[1])
         down = [r, numel(shape[1:])] if is_flat or len(shape) == 2 else [r, *shape[1:]]
         up = [shape[0], r] if is_flat or len(shape) == 2 else [shape[0], r, 1, 1]
-        o += [T(layer + ".up", *up), T(layer + ".down", *down)]
+        # A quarter of the weights' own size: a sum of two networks' weights would have attentions too sharp to compare.
+        small = lambda end, shape: T(layer + end, *shape, src=layer.replace(".", "_") + ".lora_up" + end, src_shape=shape)
+        o += [small(".up", up), small(".down", down)]
     return o
 
 

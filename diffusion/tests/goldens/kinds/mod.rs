@@ -4,6 +4,7 @@ mod adapters;
 mod addons;
 mod control;
 mod edit;
+mod large_text;
 mod pipelines;
 mod prompt_weights;
 mod rng;
@@ -11,6 +12,7 @@ mod schedulers;
 mod text;
 mod time;
 mod tokenizer;
+mod transformer;
 mod unet;
 mod vae;
 
@@ -37,13 +39,15 @@ pub(crate) struct Kind {
 }
 
 /// All kinds, in the order of the table.
-pub(crate) const KINDS: [Kind; 12] = [
+pub(crate) const KINDS: [Kind; 13] = [
     Kind { name: "tokenizer", has_model: false, run: Some(tokenizer::run) },
     Kind { name: "prompt_weights", has_model: false, run: Some(prompt_weights::run) },
     Kind { name: "rng", has_model: false, run: Some(rng::run) },
     Kind { name: "time", has_model: false, run: Some(time::run) },
     Kind { name: "text", has_model: true, run: Some(text::run) },
+    Kind { name: "large_text", has_model: true, run: Some(large_text::run) },
     Kind { name: "unet", has_model: true, run: Some(unet::run) },
+    Kind { name: "transformer", has_model: true, run: Some(transformer::run) },
     Kind { name: "vae", has_model: true, run: Some(vae::run) },
     Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
     Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },

@@ -87,5 +87,7 @@ fn with_marks(json: &str, family: &str) -> Result<String, String> {
 fn manifest_path(key: &CheckpointKey) -> PathBuf {
     let is_xl = ["sdxl-turbo", "playground", "cosxl"].contains(&key.family.as_str());
     let family = if is_xl { "sdxl" } else { &key.family };
-    reference().join("manifests").join(format!("{family}-{}-single.json", key.scale))
+    let name = format!("{family}-{}-single.json", key.scale);
+    let path = reference().join("transformer_manifests").join(&name);
+    if path.is_file() { path } else { reference().join("manifests").join(name) }
 }

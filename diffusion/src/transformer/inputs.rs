@@ -1,0 +1,60 @@
+//! What the sizes of a transformer say about its inputs.
+
+use super::{FluxConditioning, TransformerConfig};
+use crate::Error;
+use crate::tensor_names::network_names::NetworkKind;
+use latent_loader::Weights;
+
+impl TransformerConfig {
+    /// The network of weights with canonical names, and its sizes.
+    ///
+    /// # Errors
+    /// A tensor from which a size is read is missing; sizes of which no network can be built.
+    pub(crate) fn of_weights(weights: &Weights) -> Result<TransformerConfig, Error> {
+        let kind = if weights.contains("pos_embed.pos_embed") {
+            NetworkKind::Sd3
+        } else if weights.contains("double_stream_modulation_img.linear.weight") {
+            NetworkKind::Flux2
+        } else if weights.contains("all_x_embedder.2-1.weight") {
+            NetworkKind::ZImage
+        } else {
+            NetworkKind::Flux
+        };
+        TransformerConfig::of(kind, weights)
+    }
+
+    /// Channels of the latents that it takes, with those of further images beside them.
+    #[must_use]
+    pub fn in_channels(&self) -> usize {
+        match self {
+            TransformerConfig::Sd3(config) => config.in_channels,
+            TransformerConfig::Flux(config) => config.in_channels,
+            TransformerConfig::Flux2(config) => config.in_channels,
+            TransformerConfig::ZImage(config) => config.in_channels,
+        }
+    }
+
+    /// Width of the hidden states of texts.
+    #[must_use]
+    pub fn text_width(&self) -> usize {
+        match self {
+            TransformerConfig::Sd3(config) => config.text_width,
+            TransformerConfig::Flux(config) => config.text_width,
+            TransformerConfig::Flux2(config) => config.text_width,
+            TransformerConfig::ZImage(config) => config.text_width,
+        }
+    }
+
+    /// Width of the pooled texts, of networks that take them.
+    #[must_use]
+    pub fn pooled_width(&self) -> Option<usize> {
+        match self {
+            TransformerConfig::Sd3(config) => Some(config.pooled_width),
+            TransformerConfig::Flux(config) => match config.conditioning {
+                FluxConditioning::Embedded { pooled_width, .. } => Some(pooled_width),
+                FluxConditioning::Approximated(_) => None,
+            },
+            TransformerConfig::Flux2(_) | TransformerConfig::ZImage(_) => None,
+        }
+    }
+}
