@@ -140,7 +140,7 @@ fn shapes(tensor: &MisshapedTensor) -> String {
 
 fn sizes(model: &ReportedSizes, lines: &mut Lines) {
     let ((width, height), vae) = (model.resolution, &model.vae);
-    lines.add("images", &format!("{width}x{height}, sides in multiples of {}", vae.factor()));
+    lines.add("images", &format!("{width}x{height}, sides in multiples of {}", model.size_multiple));
     if let Some(unet) = model.network.unet() {
         let widths = &unet.block_out_channels;
         lines.add("UNet widths", &format!("{widths:?}, text width {}", unet.cross_attention_dim));

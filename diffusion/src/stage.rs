@@ -59,6 +59,8 @@ pub enum LoadedNetwork {
     TextEncoder,
     /// The network that is sampled with: the UNet.
     UNet,
+    /// The network that is sampled with: a diffusion transformer.
+    Transformer,
     /// The VAE, or half of it.
     Vae,
     /// A ControlNet.
@@ -95,6 +97,7 @@ impl LoadedNetwork {
         match self {
             LoadedNetwork::TextEncoder => "text encoder",
             LoadedNetwork::UNet => "UNet",
+            LoadedNetwork::Transformer => "transformer",
             LoadedNetwork::Vae => "VAE",
             LoadedNetwork::ControlNet => "ControlNet",
             LoadedNetwork::Lllite => "ControlNet-LLLite",

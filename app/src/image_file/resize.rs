@@ -53,7 +53,7 @@ pub(crate) fn size_for(
     model: &Model,
 ) -> (usize, usize) {
     let shape = image.width as f64 / image.height as f64;
-    let factor = model.vae.factor();
+    let factor = model.size_multiple();
     let side = |side: f64| {
         let elements = (side / factor as f64).round() as usize;
         elements.clamp(MIN_ELEMENTS, MAX_SIDE / factor) * factor

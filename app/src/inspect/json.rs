@@ -215,7 +215,7 @@ impl ModelJson<'_> {
         ModelJson {
             width: model.resolution.0,
             height: model.resolution.1,
-            size_multiple: vae.factor(),
+            size_multiple: model.size_multiple,
             unet: model.network.unet().map(|unet| UNetJson {
                 in_channels: unet.in_channels,
                 block_out_channels: &unet.block_out_channels,

@@ -50,9 +50,12 @@ pub(super) fn estimate(
     }
     let bytes = |side: usize| {
         let latent = side / vae.factor();
-        let sampling = weights(Component::UNet) + network.sampling_bytes((latent, latent), CFG_BATCH);
+        let sampling = weights(Component::UNet)
+            + weights(Component::Transformer)
+            + network.sampling_bytes((latent, latent), CFG_BATCH);
         let decoding = weights(Component::Vae) + vae.decoding_bytes((side, side), false);
-        weights(Component::TextEncoder).max(sampling).max(decoding)
+        let text = [Component::TextEncoder, Component::T5, Component::Qwen3].map(weights);
+        text.iter().sum::<u64>().max(sampling).max(decoding)
     };
     SIDES.map(|side| MemoryAtSize { side, bytes: bytes(side) }).to_vec()
 }

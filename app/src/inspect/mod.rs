@@ -65,6 +65,8 @@ pub struct ModelReport {
 pub struct ReportedSizes {
     /// Width and height in pixels of its images when none is asked for.
     pub resolution: (usize, usize),
+    /// What sides are multiples of.
+    pub size_multiple: usize,
     /// Those of its denoiser network.
     pub network: NetworkConfig,
     /// Those of its VAE.
@@ -77,6 +79,7 @@ impl ReportedSizes {
     fn of(model: &Model) -> ReportedSizes {
         ReportedSizes {
             resolution: model.resolution,
+            size_multiple: model.size_multiple(),
             network: model.network.clone(),
             vae: model.vae.clone(),
             text: model.text.iter().map(|part| part.config.clone()).collect(),

@@ -90,7 +90,9 @@ impl OpenedModel {
             monitor.notify(JobEvent::PartDoubtful(line));
         })?;
         let tiling = if in_bands { VaeTiling::Bands } else { VaeTiling::Off };
-        let mut pipeline = Pipeline::open(model.checkpoint)?.with_vae_tiling(tiling);
+        let mut pipeline = Pipeline::open(model.checkpoint)?
+            .with_vae_tiling(tiling)
+            .with_streamed_weights(job.memory.low_memory);
         if let Some(prediction) = selection.prediction {
             pipeline = pipeline.with_prediction(prediction);
         }

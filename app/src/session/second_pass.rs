@@ -69,7 +69,7 @@ impl SecondPass {
         let HiresOptions { scale, steps, strength, upscaler, .. } = hires;
         let scale = scale.unwrap_or(DEFAULT_SCALE);
         let (width, height) = scaled("hires scale", first.size(model)?, scale)?;
-        let factor = model.vae.factor();
+        let factor = model.size_multiple();
         let second = SecondPass {
             size: (width / factor * factor, height / factor * factor),
             steps: *steps,

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 /// Files for the parts of a model. Each may be a file, a folder with a configuration, or a whole model that has the part.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PartArgs {
-    /// UNet to draw with, in place of the model's
-    #[arg(long, value_name = "FILE")]
+    /// UNet or transformer to draw with, in place of the model's
+    #[arg(long, value_name = "FILE", visible_aliases = ["transformer", "diffusion-model"])]
     unet: Option<PathBuf>,
     /// VAE to decode with, in place of the model's
     #[arg(long, value_name = "FILE")]
     vae: Option<PathBuf>,
-    /// Text encoder, in place of the model's; SDXL has two: repeat the flag, in any order
-    #[arg(long, value_name = "FILE")]
+    /// Text encoder, in place of the model's; where a model has several, repeat the flag, in any order: what each is, its
+    /// contents say
+    #[arg(long, value_name = "FILE", visible_aliases = ["clip-l", "clip-g", "t5", "llm"])]
     text_encoder: Vec<PathBuf>,
     /// Another model to take what is still lacking from
     #[arg(long, value_name = "MODEL")]

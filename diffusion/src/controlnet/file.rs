@@ -74,7 +74,7 @@ impl ControlFile {
             _ => {}
         }
         let parts = ControlNetParts::of(&probe)?;
-        let config = ControlNetConfig::from_weights(&parts.weights, parts.heads())?;
+        let config = ControlNetConfig::from_weights(&parts.weights, parts.heads)?;
         let (weights, family) = (parts.weights, parts.family.label);
         let load = |params: &Params<'_>| ControlNet::load(params, &config).map(drop);
         check_component(&weights, (Component::ControlNet, family), load, |_| false)?;

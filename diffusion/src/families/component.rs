@@ -16,8 +16,14 @@ pub enum Component {
     OpenClipH,
     /// OpenCLIP bigG.
     OpenClipBigG,
+    /// T5, the large text encoder of Stable Diffusion 3 and Flux.
+    T5,
+    /// Qwen3, the large text encoder of Z-Image.
+    Qwen3,
     /// The denoiser network.
     UNet,
+    /// The denoiser network of models without a UNet.
+    Transformer,
     /// A ControlNet.
     ControlNet,
     /// A ControlNet-LLLite.
@@ -56,7 +62,10 @@ impl Component {
             Component::ClipL => "text encoder (CLIP-L)",
             Component::OpenClipH => "text encoder (OpenCLIP H)",
             Component::OpenClipBigG => "text encoder (OpenCLIP bigG)",
+            Component::T5 => "text encoder (T5)",
+            Component::Qwen3 => "text encoder (Qwen3)",
             Component::UNet => "UNet",
+            Component::Transformer => "transformer",
             Component::ControlNet => "ControlNet",
             Component::Lllite => "ControlNet-LLLite",
             Component::T2iAdapter => "T2I-Adapter",
@@ -76,8 +85,8 @@ impl Component {
     /// Whether it is a text encoder.
     #[must_use]
     pub fn is_text_encoder(self) -> bool {
-        use Component::{ClipL, OpenClipBigG, OpenClipH, SecondTextEncoder, TextEncoder};
-        matches!(self, TextEncoder | SecondTextEncoder | ClipL | OpenClipH | OpenClipBigG)
+        use Component::{ClipL, OpenClipBigG, OpenClipH, Qwen3, SecondTextEncoder, T5, TextEncoder};
+        matches!(self, TextEncoder | SecondTextEncoder | ClipL | OpenClipH | OpenClipBigG | T5 | Qwen3)
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct ControlNetParts {
     pub(crate) weights: Weights,
     /// The family of the UNets that it steers.
     pub(crate) family: &'static Family,
+    /// Heads of its attentions.
+    pub(crate) heads: Heads,
 }
 
 impl ControlNetParts {
@@ -30,21 +32,17 @@ impl ControlNetParts {
         }
         // The small ones for SDXL have no transformer to recognise them by.
         let by_vector = || has("add_embedding.").then_some(registry::SDXL);
-        let Some(family) = probe.network_family().or_else(by_vector) else {
+        let found = probe.network_family().or_else(by_vector);
+        let Some((family, heads)) = found.and_then(|family| Some((family, family.heads()?))) else {
             return Err(probe.refuse("is a ControlNet for a kind of model that is not known here".into()));
         };
         let weights = ControlNetParts::weights_of(probe);
-        Ok(ControlNetParts { weights, family })
+        Ok(ControlNetParts { weights, family, heads })
     }
 
     /// The weights of a ControlNet or a Control-LoRA by the names of diffusers.
     pub(crate) fn weights_of(probe: &Probe) -> Weights {
         probe.weights().scope(CONTROLNET.trim_end_matches('.'))
-    }
-
-    /// Heads of its attentions.
-    pub(crate) fn heads(&self) -> Heads {
-        self.family.heads()
     }
 }
 

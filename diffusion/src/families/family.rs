@@ -8,6 +8,7 @@ use super::published::PublishedModel;
 use super::text_encoders::TextEncoderRole;
 use crate::samplers::Prediction;
 use crate::schedule::Training;
+use crate::text::LanguageModelRole;
 use crate::unet::Heads;
 
 /// A family of models: what its checkpoints have in common, and how to recognise one. Families differ in data alone, with a
@@ -37,6 +38,10 @@ pub struct Family {
     pub(crate) variant_by_depth: fn(&UNetShape) -> ModelVariant,
     /// Its text encoders, in the order in which their hidden states are concatenated.
     pub(crate) text_encoders: &'static [TextEncoderRole],
+    /// Its large text encoder.
+    pub(crate) language_model: Option<LanguageModelRole>,
+    /// How it uses them.
+    pub(crate) text_use: TextUse,
     /// What the network takes besides the time step and the text.
     pub(crate) added_vector: AddedVector,
     /// Whether zeros take the place of a negative prompt that is not given, and not an empty prompt.
@@ -45,8 +50,8 @@ pub struct Family {
     pub(crate) prediction: Prediction,
     /// Which of its networks predict the velocity, where one small tensor shows it.
     pub(crate) velocity_by_spread: Option<SpreadRule>,
-    /// The shift of its noise levels, if it was trained by flow matching.
-    pub(crate) flow: Option<FlowShift>,
+    /// How it was trained, if that was by flow matching.
+    pub(crate) flow: Option<FlowTraining>,
     /// The noise schedule that it was trained with, where the checkpoint contains no other.
     pub(crate) training: fn() -> Training,
     /// Words by which other files name it.
@@ -64,6 +69,32 @@ pub enum DenoiserNetwork {
         /// Heads of its attentions.
         heads: Heads,
     },
+    /// A diffusion transformer ([`crate::transformer`]), whose names and shapes show all of it.
+    Transformer,
+}
+
+/// How a family uses its text encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextUse {
+    /// All of CLIP, and only those ([`TextLayout::SideBySide`](crate::text::TextLayout::SideBySide)).
+    SideBySide,
+    /// Any of CLIP and of the large one ([`TextLayout::Sequence`](crate::text::TextLayout::Sequence)).
+    AnyInSequence,
+    /// The large one, and all of CLIP for the pooled text ([`TextLayout::Language`](crate::text::TextLayout::Language)).
+    Language,
+}
+
+/// Training by flow matching, and the settings that go with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FlowTraining {
+    /// The shift of the noise levels.
+    pub(crate) shift: FlowShift,
+    /// Steps of a model that is not distilled.
+    pub(crate) steps: usize,
+    /// Its guidance scale.
+    pub(crate) guidance: f64,
+    /// Steps of a distilled one, which draws without guidance.
+    pub(crate) few_steps: usize,
 }
 
 /// How far the noise levels of a flow matching model are moved towards noise.
@@ -133,10 +164,12 @@ impl FamilyWords {
 }
 
 impl Family {
-    /// Heads of the attentions of its UNet.
-    pub(crate) fn heads(&self) -> Heads {
-        let DenoiserNetwork::UNet { heads } = self.network;
-        heads
+    /// Heads of the attentions of its UNet, if it has one.
+    pub(crate) fn heads(&self) -> Option<Heads> {
+        match self.network {
+            DenoiserNetwork::UNet { heads } => Some(heads),
+            DenoiserNetwork::Transformer => None,
+        }
     }
 
     /// Width of the text that its published networks read: the hidden states of all its text encoders side by side.

@@ -7,7 +7,7 @@ use super::probe::{self, Distillation, ModelVariant, Probe};
 use crate::network::NetworkConfig;
 use crate::samplers::Prediction;
 use crate::schedule::{EdmTraining, Training, ZERO_SNR_DIFFUSERS};
-use crate::text::TextPart;
+use crate::text::{LanguageModel, TextLayout, TextPart};
 use crate::vae::VaeConfig;
 use crate::{Error, MAX_SIDE};
 use latent_loader::{Checkpoint, Weights};
@@ -20,8 +20,12 @@ pub struct Model {
     pub family: &'static Family,
     /// Width and height of its images when none is asked for.
     pub resolution: (usize, usize),
-    /// Its text encoders; their hidden states are concatenated.
+    /// Its text encoders of CLIP.
     pub text: Vec<TextPart>,
+    /// Its large text encoder.
+    pub language: Option<LanguageModel>,
+    /// How the network reads their hidden states.
+    pub text_layout: TextLayout,
     /// Sizes of the denoiser network.
     pub network: NetworkConfig,
     /// What the network takes besides the latents.
@@ -66,8 +70,8 @@ impl Model {
     pub fn of(probe: &Probe) -> Result<Model, Error> {
         let family = probe.require_family()?;
         let checkpoint = probe.checkpoint();
-        let ModelParts { text, network, vae, has_tiny_vae, weights, .. } =
-            ModelParts::of(probe)?.require_text()?;
+        let parts = ModelParts::of(probe)?.require_text()?;
+        let ModelParts { text, language, text_layout, network, vae, has_tiny_vae, weights, .. } = parts;
         let Some(input) = NetworkInput::of(network.in_channels(), vae.latent_channels) else {
             return Err(probe.refuse(format!(
                 "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
@@ -82,8 +86,10 @@ impl Model {
         Ok(Model {
             family,
             input,
-            resolution: named_resolution(checkpoint, vae.factor()).unwrap_or((side, side)),
+            resolution: named_resolution(checkpoint, vae.factor() * network.patch()).unwrap_or((side, side)),
             text,
+            language,
+            text_layout,
             network,
             vae,
             has_tiny_vae,

@@ -1,12 +1,12 @@
 //! The parts of a checkpoint of any family: text encoders, UNet and VAE.
 
 use super::component::Component;
-use super::family::Family;
+use super::family::{Family, TextUse};
 use super::probe::{Probe, edm};
 use super::{published, text_encoders};
 use crate::Error;
 use crate::network::NetworkConfig;
-use crate::text::TextPart;
+use crate::text::{LanguageModel, TextLayout, TextPart};
 use crate::vae::{LatentStatistics, VaeConfig};
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
@@ -16,8 +16,12 @@ use std::sync::Arc;
 pub struct ModelParts {
     /// Its family.
     pub family: &'static Family,
-    /// Its text encoders, as far as they are there.
+    /// Its text encoders of CLIP, as far as they are there.
     pub text: Vec<TextPart>,
+    /// Its large text encoder, if it is there.
+    pub language: Option<LanguageModel>,
+    /// How the network reads their hidden states.
+    pub text_layout: TextLayout,
     /// Sizes of the denoiser network.
     pub network: NetworkConfig,
     /// Sizes of the VAE.
@@ -59,10 +63,15 @@ impl ModelParts {
         if let Some((statistics, scale)) = edm::statistics(probe.checkpoint(), vae.latent_channels) {
             (vae.statistics, vae.scaling_factor) = (Some(statistics), scale);
         }
+        let network = NetworkConfig::from_weights(&weights, family.network)?;
+        let text = text_encoders::parts(family.text_encoders, &weights)?;
+        let language = text_encoders::language(family, &weights)?;
         Ok(ModelParts {
             family,
-            text: text_encoders::parts(family.text_encoders, &weights)?,
-            network: NetworkConfig::from_weights(&weights, family.network)?,
+            text_layout: network.text_layout(family.text_use),
+            text,
+            language,
+            network,
             vae,
             has_tiny_vae,
             weights,
@@ -72,7 +81,14 @@ impl ModelParts {
     /// Refuses a checkpoint that lacks a text encoder of its family. Layers that are never used are left out (SD 2.x: the
     /// last one), so that they are not read.
     pub(super) fn require_text(mut self) -> Result<ModelParts, Error> {
-        if self.text.len() == self.family.text_encoders.len() {
+        let has_language = self.language.is_some() || self.family.language_model.is_none();
+        let is_whole = match self.family.text_use {
+            TextUse::AnyInSequence => !self.text.is_empty() || has_language,
+            TextUse::SideBySide | TextUse::Language => {
+                self.text.len() == self.family.text_encoders.len() && has_language
+            }
+        };
+        if is_whole {
             self.text.iter_mut().for_each(TextPart::leave_out_unused);
             return Ok(self);
         }
@@ -86,7 +102,7 @@ fn has_vae(weights: &Weights) -> bool {
 
 /// The error with all components that a family has and these weights lack.
 fn missing_components(family: &Family, weights: &Weights) -> Error {
-    let mut components = text_encoders::missing(family.text_encoders, weights);
+    let mut components = text_encoders::missing(family, weights);
     if !has_vae(weights) {
         components.push(Component::Vae);
     }

@@ -59,6 +59,16 @@ impl Model {
                 convention,
             };
         }
+        if let Some(flow) = self.family.flow {
+            let is_distilled = self.distillation.is_some();
+            return RecommendedSettings {
+                steps: if is_distilled { self.named_steps.unwrap_or(flow.few_steps) } else { flow.steps },
+                guidance: if is_distilled { 1.0 } else { flow.guidance },
+                sampler: &Euler,
+                schedule: ScheduleKind::Simple,
+                convention: None,
+            };
+        }
         let Some(distillation) = self.distillation else {
             // Playground 2.5 was tuned for little guidance.
             let guidance = if self.vae.statistics.is_some() { PLAYGROUND_GUIDANCE } else { USUAL.guidance };

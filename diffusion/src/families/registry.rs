@@ -4,7 +4,7 @@ use super::family::Family;
 use super::probe::index::TensorIndex;
 use super::published::PublishedModel;
 use super::text_encoders::TextEncoderRole;
-use super::{sd1, sd2, sdxl, sdxl_refiner};
+use super::{flux, sd1, sd2, sd3, sdxl, sdxl_refiner, z_image};
 use crate::names::{self, UnknownName};
 
 /// Every family; where two match a checkpoint, the first counts.
@@ -13,6 +13,11 @@ pub static ALL: &[&Family] = &[
     &sd2::FAMILY,
     &sdxl::FAMILY,
     &sdxl_refiner::FAMILY,
+    &sd3::FAMILY,
+    &flux::DEV,
+    &flux::SCHNELL,
+    &flux::CHROMA,
+    &z_image::FAMILY,
 ];
 
 /// Families that additions to models mean by other marks than a width.
@@ -35,7 +40,7 @@ pub(crate) fn text_roles() -> impl Iterator<Item = &'static TextEncoderRole> {
     families().flat_map(|family| family.text_encoders)
 }
 
-/// The family of a UNet or ControlNet.
+/// The family of a denoiser network or ControlNet.
 pub(crate) fn of_network(index: &TensorIndex) -> Option<&'static Family> {
     families().find(|family| (family.matches)(index))
 }

@@ -1,6 +1,6 @@
 //! Stable Diffusion 1.x: CLIP-L, 8 heads everywhere, projections as 1x1 convolutions.
 
-use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords};
+use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, TextUse};
 use super::latent_format::LatentFormat;
 use super::probe::unet_shape::UNetShape;
 use super::published::{self, ModelSizes, PublishedModel};
@@ -25,6 +25,8 @@ pub(super) static FAMILY: Family = Family {
     variant_by_depth: UNetShape::pruned_variant,
     // All layers and the final norm.
     text_encoders: &[CLIP_L],
+    language_model: None,
+    text_use: TextUse::SideBySide,
     added_vector: AddedVector::None,
     zero_negative: false,
     prediction: Prediction::Epsilon,

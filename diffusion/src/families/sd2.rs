@@ -1,6 +1,6 @@
 //! Stable Diffusion 2.x: OpenCLIP H, heads of 64 channels, linear projections.
 
-use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, SpreadRule};
+use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, SpreadRule, TextUse};
 use super::latent_format::LatentFormat;
 use super::probe::unet_shape::UNetShape;
 use super::published::{self, ModelSizes, PublishedModel};
@@ -28,6 +28,8 @@ pub(super) static FAMILY: Family = Family {
     },
     variant_by_depth: UNetShape::pruned_variant,
     text_encoders: &[OPEN_CLIP_H],
+    language_model: None,
+    text_use: TextUse::SideBySide,
     added_vector: AddedVector::None,
     zero_negative: false,
     prediction: Prediction::Epsilon,

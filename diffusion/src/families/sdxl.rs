@@ -1,6 +1,6 @@
 //! Stable Diffusion XL, its Turbo, and smaller models of its kind: two text encoders, and a vector of sizes.
 
-use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords};
+use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, TextUse};
 use super::latent_format::LatentFormat;
 use super::probe::unet_shape::UNetShape;
 use super::probe::variant::ModelVariant;
@@ -29,6 +29,8 @@ pub(super) static FAMILY: Family = Family {
     },
     // The layer before the last of both, without the final norm; the pooled text of the second.
     text_encoders: &[TextEncoderRole { skip: 2, final_norm: false, ..CLIP_L }, OPEN_CLIP_BIG_G],
+    language_model: None,
+    text_use: TextUse::SideBySide,
     added_vector: AddedVector::Sizes,
     zero_negative: true,
     prediction: Prediction::Epsilon,

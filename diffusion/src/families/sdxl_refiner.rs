@@ -1,7 +1,7 @@
 //! The refiner of Stable Diffusion XL: four levels, OpenCLIP bigG alone, and a vector with an aesthetic score in place of the
 //! size to draw.
 
-use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords};
+use super::family::{AddedVector, DenoiserNetwork, Family, FamilyWords, TextUse};
 use super::latent_format::LatentFormat;
 use super::probe::unet_shape::UNetShape;
 use super::probe::variant::ModelVariant;
@@ -19,6 +19,8 @@ pub(super) static FAMILY: Family = Family {
     matches: |index| sdxl::is_xl(&UNetShape::of(index), true),
     variant_by_depth: |_| ModelVariant::Base,
     text_encoders: &[OPEN_CLIP_BIG_G],
+    language_model: None,
+    text_use: TextUse::SideBySide,
     added_vector: AddedVector::AestheticScore,
     // A negative prompt that is not given is an empty one, as in its training.
     zero_negative: false,

@@ -2,11 +2,12 @@
 
 use super::family::Family;
 use super::model_parts::named_scale;
-use super::probe::index::{TEXT, TEXT_2, UNET, VAE};
+use super::probe::index::{QWEN3, T5, TEXT, TEXT_2, UNET, VAE};
 use super::probe::{Evidence, Probe, file_name};
 use super::{registry, text_encoders};
 use crate::Error;
 use crate::tensor_names::prefixes::TensorPart;
+use crate::text::LanguageModelRole;
 use latent_loader::{Checkpoint, CheckpointPart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +20,11 @@ const TOKEN_TABLE: &str = "text_model.embeddings.token_embedding.weight";
 pub struct Sources {
     /// The model: whole, or with parts that are lacking or replaced.
     pub model: Option<Checkpoint>,
-    /// Contains the UNet, in place of the model's.
+    /// Contains the UNet or transformer, in place of the model's.
     pub unet: Option<Checkpoint>,
     /// Contains the VAE, in place of the model's.
     pub vae: Option<Checkpoint>,
-    /// Contain text encoders, in place of the model's. Their widths decide which is which.
+    /// Contain text encoders, in place of the model's. Their names and widths decide which is which.
     pub text_encoders: Vec<Checkpoint>,
     /// Another model, which gives what is still lacking.
     pub parts_from: Option<Checkpoint>,
@@ -90,8 +91,8 @@ type NameMap = BTreeMap<String, String>;
 /// Pieces on their way to one checkpoint.
 struct PartsJoin {
     family: &'static Family,
-    /// Scopes of the family's text encoders, and the width that each must have.
-    texts: Vec<(&'static str, usize)>,
+    /// Scopes of the family's text encoders, and the width that each must have where the network shows it.
+    texts: Vec<(&'static str, Option<usize>)>,
     latent_channels: Option<usize>,
     pieces: Vec<CheckpointPart>,
     /// Scopes that a piece gives.
@@ -101,16 +102,15 @@ struct PartsJoin {
 
 impl PartsJoin {
     /// Scopes that files besides the UNet's can give.
-    const SCOPES: [&'static str; 3] = [TEXT, TEXT_2, VAE];
+    const SCOPES: [&'static str; 5] = [TEXT, TEXT_2, T5, QWEN3, VAE];
 
     fn of(unet: &Probe) -> Result<PartsJoin, Error> {
         let family = unet.require_family()?;
-        let shape = unet.unet_shape();
-        let context_dim = shape.context_dim.unwrap_or(0);
+        let by_unet = unet.index().dim(&format!("{UNET}conv_out.weight"), 0);
         Ok(PartsJoin {
             family,
-            texts: text_encoders::widths(family.text_encoders, context_dim, shape.added_dim),
-            latent_channels: unet.index().dim(&format!("{UNET}conv_out.weight"), 0),
+            texts: texts(family, unet),
+            latent_channels: by_unet.or(Some(family.latent_format.channels)),
             pieces: Vec::new(),
             taken: Vec::new(),
             doubts: Vec::new(),
@@ -210,8 +210,17 @@ impl PartsJoin {
             [TEXT, TEXT_2].into_iter().filter_map(|scope| Some((scope, width(scope)?))).collect();
         let mut tensors = NameMap::new();
         let mut taken = Vec::new();
+        // What a large one is, its names show.
+        for scope in [T5, QWEN3] {
+            if probe.index().has(scope) && self.texts.iter().any(|(wanted, _)| *wanted == scope) {
+                tensors.extend(tensors_of(&probe, scope, scope));
+                taken.push(scope);
+            }
+        }
         for (scope, width) in &found {
-            let fits = |(_, wanted): &&(&str, usize)| wanted == width;
+            let fits = |(scope, wanted): &&(&'static str, Option<usize>)| {
+                ![T5, QWEN3].contains(scope) && wanted.is_none_or(|wanted| wanted == *width)
+            };
             // Where both encoders have the same width, the name decides.
             let same_name = self.texts.iter().filter(fits).find(|(wanted, _)| wanted == scope);
             let Some((wanted, _)) = same_name.or_else(|| self.texts.iter().find(fits)) else { continue };
@@ -223,8 +232,13 @@ impl PartsJoin {
             return Err(self.wrong_width(probe.checkpoint().label(), width));
         }
         if let Some(twice) = taken.iter().find(|scope| self.taken.contains(scope)) {
-            let which = if *twice == TEXT { "first" } else { "second" };
-            let reason = format!("is the {which} text encoder, which another file gives already");
+            let which = match *twice {
+                TEXT => "the first text encoder",
+                TEXT_2 => "the second text encoder",
+                T5 => "a T5",
+                _ => "a Qwen3",
+            };
+            let reason = format!("is {which}, which another file gives already");
             return Err(probe.refuse(reason));
         }
         self.taken.extend(taken);
@@ -233,12 +247,16 @@ impl PartsJoin {
     }
 
     fn wrong_width(&self, file: &str, width: usize) -> Error {
-        let widths: Vec<_> = self.texts.iter().map(|(_, width)| width.to_string()).collect();
-        let reason = format!(
-            "holds a text encoder of width {width}, and the UNet of {} needs {}",
-            self.family.label,
-            widths.join(" and ")
-        );
+        let widths: Vec<_> =
+            self.texts.iter().filter_map(|(_, width)| Some(width.as_ref()?.to_string())).collect();
+        let label = self.family.label;
+        let reason = match &widths[..] {
+            [] => format!("holds a text encoder that {label} does not have"),
+            widths => {
+                let widths = widths.join(" and ");
+                format!("holds a text encoder of width {width}, and the UNet of {label} needs {widths}")
+            }
+        };
         Error::Unsupported { file: file.to_owned(), reason }
     }
 
@@ -267,13 +285,29 @@ impl PartsJoin {
                 let table = piece.tensors.get(&format!("{scope}{TOKEN_TABLE}"));
                 let shape = table.and_then(|name| piece.checkpoint.get(name)).map(|tensor| &tensor.shape);
                 let width = shape.and_then(|shape| shape.get(1).copied());
-                if let Some(width) = width.filter(|width| width != wanted) {
+                if let Some(width) = width.filter(|width| wanted.is_some_and(|wanted| *width != wanted)) {
                     return Err(self.wrong_width(piece.checkpoint.label(), width));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The scopes of a family's text encoders, and the width that each must have where the network shows it.
+fn texts(family: &Family, network: &Probe) -> Vec<(&'static str, Option<usize>)> {
+    let shape = network.unet_shape();
+    if network.index().has_unet() {
+        let widths =
+            text_encoders::widths(family.text_encoders, shape.context_dim.unwrap_or(0), shape.added_dim);
+        return widths.into_iter().map(|(scope, width)| (scope, Some(width))).collect();
+    }
+    let clip = family.text_encoders.iter().map(|role| role.scope_with_dot);
+    let language = family.language_model.map(|role| match role {
+        LanguageModelRole::T5 { .. } => T5,
+        LanguageModelRole::Qwen3(_) => QWEN3,
+    });
+    clip.chain(language).map(|scope| (scope, None)).collect()
 }
 
 /// Names in the file of a scope's tensors, by canonical names of another scope.

@@ -1,8 +1,13 @@
 //! The text encoders of the families: where they are in a checkpoint, and how their hidden states are used.
 
 use super::component::Component;
+use super::family::Family;
 use crate::Error;
-use crate::text::{TextActivation, TextConfig, TextPart};
+use crate::text::qwen3::Qwen3Config;
+use crate::text::t5::T5Config;
+use crate::text::{
+    LanguageModel, LanguageModelConfig, LanguageModelRole, TextActivation, TextConfig, TextPart,
+};
 use crate::tokenizer::END;
 use latent_loader::Weights;
 
@@ -59,10 +64,21 @@ pub(crate) struct TextEncoderRole {
     pub(super) final_norm: bool,
     /// As [`TextPart::pooled`].
     pub(super) pooled: bool,
-    /// Whether a file without the projection of the pooled text is incomplete. Elsewhere the pooled text is then taken as it is.
-    pub(super) needs_projection: bool,
+    /// Whether the pooled text goes through a projection.
+    pub(super) projection: PooledProjection,
     /// Whether files exist without the layers that `skip` leaves out.
     pub(super) may_be_cut: bool,
+}
+
+/// Whether a pooled text goes through a projection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PooledProjection {
+    /// A file without one is incomplete.
+    Always,
+    /// Where the file has one.
+    IfThere,
+    /// Never.
+    Never,
 }
 
 /// CLIP-L, with all layers and the final norm (SD 1.x).
@@ -75,7 +91,7 @@ pub(super) const CLIP_L: TextEncoderRole = TextEncoderRole {
     skip: 1,
     final_norm: true,
     pooled: false,
-    needs_projection: false,
+    projection: PooledProjection::IfThere,
     may_be_cut: false,
 };
 
@@ -89,7 +105,7 @@ pub(super) const OPEN_CLIP_H: TextEncoderRole = TextEncoderRole {
     skip: 2,
     final_norm: true,
     pooled: false,
-    needs_projection: false,
+    projection: PooledProjection::IfThere,
     may_be_cut: true,
 };
 
@@ -103,7 +119,7 @@ pub(super) const OPEN_CLIP_BIG_G: TextEncoderRole = TextEncoderRole {
     skip: 2,
     final_norm: false,
     pooled: true,
-    needs_projection: true,
+    projection: PooledProjection::Always,
     may_be_cut: false,
 };
 
@@ -130,8 +146,13 @@ impl TextEncoderRole {
             padding: self.padding,
             final_norm: self.final_norm,
             pooled: self.pooled,
-            projected: self.needs_projection
-                || weights.contains(&format!("{}text_projection.weight", self.scope_with_dot)),
+            projected: match self.projection {
+                PooledProjection::Always => true,
+                PooledProjection::IfThere => {
+                    weights.contains(&format!("{}text_projection.weight", self.scope_with_dot))
+                }
+                PooledProjection::Never => false,
+            },
         }))
     }
 
@@ -146,9 +167,36 @@ pub(super) fn parts(roles: &[TextEncoderRole], weights: &Weights) -> Result<Vec<
     Ok(parts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
+/// The large text encoder of a family, if it is there.
+pub(super) fn language(family: &Family, weights: &Weights) -> Result<Option<LanguageModel>, Error> {
+    let Some(role) = family.language_model else { return Ok(None) };
+    let below = weights.scope(role.scope());
+    let config = match role {
+        LanguageModelRole::T5 { .. } if below.contains("shared.weight") => {
+            LanguageModelConfig::T5(T5Config::from_weights(&below)?)
+        }
+        LanguageModelRole::Qwen3(_) if below.contains("model.embed_tokens.weight") => {
+            LanguageModelConfig::Qwen3(Qwen3Config::from_weights(&below)?)
+        }
+        LanguageModelRole::T5 { .. } | LanguageModelRole::Qwen3(_) => return Ok(None),
+    };
+    Ok(Some(LanguageModel { role, config }))
+}
+
 /// The text encoders that a family has and these weights lack.
-pub(super) fn missing(roles: &[TextEncoderRole], weights: &Weights) -> Vec<Component> {
-    roles.iter().filter(|role| !role.is_in(weights)).map(|role| role.component).collect()
+pub(super) fn missing(family: &Family, weights: &Weights) -> Vec<Component> {
+    let lacks = |role: &&TextEncoderRole| !role.is_in(weights);
+    let mut missing: Vec<_> = family.text_encoders.iter().filter(lacks).map(|role| role.component).collect();
+    match family.language_model {
+        Some(LanguageModelRole::T5 { .. }) if !weights.contains("t5.shared.weight") => {
+            missing.push(Component::T5);
+        }
+        Some(LanguageModelRole::Qwen3(_)) if !weights.contains("qwen3.model.embed_tokens.weight") => {
+            missing.push(Component::Qwen3);
+        }
+        _ => (),
+    }
+    missing
 }
 
 /// Length of the embeddings of sizes in SDXL's added vector, all six together.

@@ -3,9 +3,11 @@
 //! A pipeline knows a [`DiffusionNetwork`]: it prepares a batch once ([`DiffusionNetwork::condition`]), and the
 //! [`ConditionedNetwork`] then predicts in every step. What the network is made of, what it caches from step to step and how
 //! ControlNets act on it stay behind these traits. A new kind of network is a file here with both, and its lines in
-//! `model.rs`; [`UNet`](crate::unet::UNet) is the first.
+//! `model.rs`. There are [`UNet`](crate::unet::UNet), and all that is a
+//! [`DiffusionTransformer`](crate::transformer::DiffusionTransformer).
 
 mod model;
+mod transformer;
 mod unet;
 
 pub use model::NetworkConfig;
@@ -76,6 +78,8 @@ pub struct StepPosition {
 pub struct BatchInputs<'a> {
     /// Hidden states of the texts, `[batch, tokens, width]`.
     pub text: Tensor,
+    /// How many tokens of each text count, where a network does not attend to padding; none where all count.
+    pub text_lengths: &'a [usize],
     /// The pooled texts, `[batch, width]`, of models that take them.
     pub pooled: Option<Tensor>,
     /// The sizes that SDXL is conditioned on, the same number for each of the batch.
@@ -84,6 +88,10 @@ pub struct BatchInputs<'a> {
     pub guidance: f32,
     /// Channels that are concatenated to the latents, `[batch, height, width, channels]`.
     pub extra_channels: Option<Tensor>,
+    /// Latents of images that the prediction refers to, each `[batch, height, width, channels]`.
+    pub references: &'a [Tensor],
+    /// Numbers of blocks that are left out (skip-layer guidance).
+    pub skipped_blocks: &'a [usize],
     /// ControlNets with the images that they see.
     pub controls: &'a [PreparedControl],
     /// Image prompts.

@@ -2,12 +2,14 @@
 
 use super::DiffusionNetwork;
 use crate::Error;
-use crate::families::{DenoiserNetwork, Model};
+use crate::families::{Component, DenoiserNetwork, Model, TextUse};
 use crate::latents::LatentShape;
 use crate::params::Params;
 use crate::schedule::{FlowMatching, NoiseModel};
 use crate::setting::Setting;
 use crate::stage::LoadedNetwork;
+use crate::text::TextLayout;
+use crate::transformer::TransformerConfig;
 use crate::unet::{UNet, UNetConfig};
 use crate::vae::VaeConfig;
 use latent_loader::Weights;
@@ -15,6 +17,12 @@ use std::sync::Arc;
 
 /// Where the weights of a UNet are, below those of the model.
 const UNET: &str = "unet";
+/// Where those of a diffusion transformer are.
+const TRANSFORMER: &str = "transformer";
+/// Elements of a latent along the side of a token of a transformer.
+const PATCH: usize = 2;
+/// Tokens of a text that an estimate of memory counts on.
+const TEXT_TOKENS: usize = 512;
 
 /// Sizes of a denoiser network.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +30,8 @@ const UNET: &str = "unet";
 pub enum NetworkConfig {
     /// Those of a UNet.
     UNet(UNetConfig),
+    /// Those of a diffusion transformer.
+    Transformer(TransformerConfig),
 }
 
 impl NetworkConfig {
@@ -34,6 +44,10 @@ impl NetworkConfig {
             DenoiserNetwork::UNet { heads } => {
                 NetworkConfig::UNet(UNetConfig::from_weights(&weights.scope(UNET), heads)?)
             }
+            DenoiserNetwork::Transformer => {
+                let config = TransformerConfig::of_weights(&weights.scope(TRANSFORMER))?;
+                NetworkConfig::Transformer(config)
+            }
         })
     }
 
@@ -42,6 +56,7 @@ impl NetworkConfig {
     pub fn scope(&self) -> &'static str {
         match self {
             NetworkConfig::UNet(_) => UNET,
+            NetworkConfig::Transformer(_) => TRANSFORMER,
         }
     }
 
@@ -50,6 +65,7 @@ impl NetworkConfig {
     pub fn in_channels(&self) -> usize {
         match self {
             NetworkConfig::UNet(unet) => unet.in_channels,
+            NetworkConfig::Transformer(config) => config.in_channels(),
         }
     }
 
@@ -58,6 +74,7 @@ impl NetworkConfig {
     pub fn unet(&self) -> Option<&UNetConfig> {
         match self {
             NetworkConfig::UNet(unet) => Some(unet),
+            NetworkConfig::Transformer(_) => None,
         }
     }
 
@@ -67,6 +84,7 @@ impl NetworkConfig {
     pub fn sampling_bytes(&self, latent: (usize, usize), batch: usize) -> u64 {
         match self {
             NetworkConfig::UNet(unet) => unet.sampling_bytes(latent, batch),
+            NetworkConfig::Transformer(config) => config.sampling_bytes(latent, TEXT_TOKENS, batch),
         }
     }
 
@@ -74,6 +92,37 @@ impl NetworkConfig {
     fn pixels_per_token(&self, vae: &VaeConfig) -> usize {
         match self {
             NetworkConfig::UNet(_) => vae.factor() * vae.factor(),
+            NetworkConfig::Transformer(_) => (PATCH * vae.factor()).pow(2),
+        }
+    }
+
+    /// Elements of a latent that a side must be a multiple of.
+    pub(crate) fn patch(&self) -> usize {
+        match self {
+            NetworkConfig::UNet(_) => 1,
+            NetworkConfig::Transformer(_) => PATCH,
+        }
+    }
+
+    /// What it is called among the parts of a model.
+    pub(crate) fn component(&self) -> Component {
+        match self {
+            NetworkConfig::UNet(_) => Component::UNet,
+            NetworkConfig::Transformer(_) => Component::Transformer,
+        }
+    }
+
+    /// How it reads the hidden states of text encoders that a family uses in this way.
+    pub(crate) fn text_layout(&self, text_use: TextUse) -> TextLayout {
+        match (self, text_use) {
+            (NetworkConfig::Transformer(config), TextUse::AnyInSequence) => TextLayout::Sequence {
+                width: config.text_width(),
+                pooled: config.pooled_width().unwrap_or(0),
+            },
+            (NetworkConfig::Transformer(config), TextUse::SideBySide | TextUse::Language) => {
+                TextLayout::Language { width: config.text_width() }
+            }
+            (NetworkConfig::UNet(_), _) => TextLayout::SideBySide,
         }
     }
 
@@ -84,6 +133,7 @@ impl NetworkConfig {
     pub(crate) fn load(&self, params: &Params<'_>) -> Result<Arc<dyn DiffusionNetwork>, Error> {
         Ok(match self {
             NetworkConfig::UNet(unet) => Arc::new(UNet::load(params, unet)?),
+            NetworkConfig::Transformer(config) => config.load_network(params)?,
         })
     }
 }
@@ -106,7 +156,7 @@ impl Model {
     ) -> Result<NoiseModel, Error> {
         if let Some(own) = self.family.flow {
             let tokens = width * height / self.network.pixels_per_token(&self.vae);
-            let flow = FlowMatching::new(shift.unwrap_or_else(|| own.at(tokens)));
+            let flow = FlowMatching::new(shift.unwrap_or_else(|| own.shift.at(tokens)));
             return Ok(NoiseModel::FlowMatching(
                 flow.map_err(|error| Error::setting(Setting::Shift, error))?,
             ));
@@ -122,7 +172,11 @@ impl Model {
 
     /// The weights of the network that it is sampled with, and what that network is called.
     pub(crate) fn network_weights(&self) -> (LoadedNetwork, Weights) {
-        (LoadedNetwork::UNet, self.weights.scope(self.network.scope()))
+        let network = match self.network {
+            NetworkConfig::UNet(_) => LoadedNetwork::UNet,
+            NetworkConfig::Transformer(_) => LoadedNetwork::Transformer,
+        };
+        (network, self.weights.scope(self.network.scope()))
     }
 
     /// Whether it is conditioned on the size of the image (SDXL).
@@ -139,6 +193,12 @@ impl Model {
             file: self.weights.label().to_owned(),
             reason: format!("is a {} model, which has no UNet; {addition}", self.family.label),
         })
+    }
+
+    /// What the sides of its images, in pixels, are multiples of.
+    #[must_use]
+    pub fn size_multiple(&self) -> usize {
+        self.vae.factor() * self.network.patch()
     }
 
     /// Bytes that the network works on for latents of this shape, estimated.

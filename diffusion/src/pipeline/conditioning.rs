@@ -1,10 +1,10 @@
 //! What a run is conditioned on: which texts, in which steps.
 
-use super::encoded_text::{EncodedTextRef, EncodedTexts};
+use super::encoded_text::{EncodedText, EncodedTextRef, EncodedTexts, TextEncoders};
 use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, PromptSchedule, subprompts};
 use crate::setting::{Setting, SettingProblem};
-use crate::text::PartEncoder;
+use crate::text::TextLayout;
 use crate::{Error, Listener};
 use latent_tensor::Tensor;
 use std::collections::HashMap;
@@ -76,7 +76,7 @@ impl Conditioning {
     /// Encodes each different text once. Without negative prompts, the hidden states of an empty one or zeros take their
     /// place.
     pub(super) fn encode(
-        encoders: &[PartEncoder],
+        (encoders, layout): (&TextEncoders, TextLayout),
         request: &EncodeRequest<'_>,
         zero_negative: bool,
         words: &LearnedEmbeddings,
@@ -99,7 +99,8 @@ impl Conditioning {
             false => known.track(prompt, request.steps).map(Some),
         };
         let tracks = prompts.iter().map(track).collect::<Result<Vec<_>, Error>>()?;
-        let mut texts = EncodedTexts::encode(encoders, &known.texts, request.clip_skip, words, listener)?;
+        let texts = (&known.texts[..], layout);
+        let mut texts = EncodedTexts::encode(encoders, texts, request.clip_skip, words, listener)?;
         let zeros = PromptTrack { schedule: PromptSchedule::new("", 1)?, places: vec![texts.all.len()] };
         texts.add_zeros();
         let zeros = Arc::new(zeros);
@@ -154,7 +155,7 @@ impl Conditioning {
     /// # Errors
     /// [`Error::Setting`]: prompts of different lengths in tokens; encoded together they would be padded.
     pub fn with_negative_of(self, other: &Conditioning) -> Result<Conditioning, Error> {
-        let tokens = |texts: &EncodedTexts| texts.all.iter().map(|text| text.tokens).max();
+        let tokens = |texts: &EncodedTexts| texts.all.iter().map(EncodedText::tokens).max();
         let is_full = |texts: &EncodedTexts| !texts.empty.is_empty();
         let (own, others) = (&*self.texts, &*other.negative_texts);
         if tokens(own) != tokens(others) && !(is_full(own) && is_full(others)) {
@@ -204,8 +205,8 @@ impl Conditioning {
         let positive: Vec<(usize, f64)> =
             positive.iter().map(|sub| (sub.track.at(step), sub.weight)).collect();
         let negative = negative.at(step);
-        let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].tokens);
-        let tokens = lengths.max().unwrap_or(0).max(self.negative_texts.all[negative].tokens);
+        let lengths = positive.iter().map(|(text, _)| self.texts.all[*text].tokens());
+        let tokens = lengths.max().unwrap_or(0).max(self.negative_texts.all[negative].tokens());
         PromptSelection { positive, negative, tokens }
     }
 

@@ -1,13 +1,14 @@
 //! The first stage: prompts to conditioning.
 
 use super::conditioning::{EncodeRequest, PassSteps};
+use super::encoded_text::TextEncoders;
 use super::refine::Refiner;
 use super::{Conditioning, Pipeline, Settings};
 use crate::params::Params;
 use crate::prompt::check_bytes;
 use crate::setting::Setting;
 use crate::stage::LoadedNetwork;
-use crate::text::{PartEncoder, TextPart};
+use crate::text::{LanguageEncoder, LayerLoading, PartEncoder, TextPart};
 use crate::{Error, Listener};
 
 impl Pipeline {
@@ -81,14 +82,15 @@ impl Pipeline {
                 let weights = self.model.weights.scope(part.scope);
                 self.load_network((LoadedNetwork::TextEncoder, weights), &self.device, load, listener)
             };
-            self.text_encoders = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
-            for (index, encoder) in self.text_encoders.iter_mut().enumerate() {
+            self.text_encoders.clip = self.model.text.iter().map(load).collect::<Result<_, _>>()?;
+            self.text_encoders.language = self.load_language(listener)?;
+            for (index, encoder) in self.text_encoders.clip.iter_mut().enumerate() {
                 encoder.learn(self.words.table(index));
             }
         }
         let zero_negative = self.model.zero_negative;
-        let mut conditioning =
-            Conditioning::encode(&self.text_encoders, request, zero_negative, &self.words, listener)?;
+        let encoders = (&self.text_encoders, self.model.text_layout);
+        let mut conditioning = Conditioning::encode(encoders, request, zero_negative, &self.words, listener)?;
         if self.refiner.is_some() {
             self.unload_text_encoder();
         }
@@ -100,9 +102,18 @@ impl Pipeline {
         Ok(conditioning)
     }
 
+    /// The large text encoder of a model that has one.
+    fn load_language(&self, listener: &mut Listener<'_>) -> Result<Option<LanguageEncoder>, Error> {
+        let Some(language) = &self.model.language else { return Ok(None) };
+        let loading = if self.streams_weights { LayerLoading::OneByOne } else { LayerLoading::AllAtOnce };
+        let load = |params: &Params<'_>| LanguageEncoder::load(params, language, loading);
+        let weights = self.model.weights.scope(language.role.scope());
+        self.load_network((LoadedNetwork::TextEncoder, weights), &self.device, load, listener).map(Some)
+    }
+
     /// Drops the text encoders and the memory of its stage.
     pub fn unload_text_encoder(&mut self) {
-        self.text_encoders.clear();
+        self.text_encoders = TextEncoders::default();
         self.device.trim();
     }
 }

@@ -177,6 +177,7 @@ impl GuidedDenoiser {
         prompts: &[PromptSelection],
     ) -> Result<Evaluation, Error> {
         let (mut states, mut pooled, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut text_lengths = Vec::new();
         let mut extra =
             self.extra_channels.as_ref().map(|all| LatentShape { images: 0, ..all.shape() }.zeros());
         let mut tokens = 0;
@@ -185,6 +186,7 @@ impl GuidedDenoiser {
             let (text, _) = self.conditioning.text(prompt, row.copy.sub);
             tokens = prompt.tokens;
             states.extend(text.hidden_states(tokens));
+            text_lengths.push(text.length());
             pooled.extend(text.pooled().into_iter().flatten());
             sizes.extend_from_slice(&self.sizes[usize::from(row.copy.sub.is_some())]);
             if let (Some(extra), Some(all)) = (&mut extra, &self.extra_channels) {
@@ -205,10 +207,13 @@ impl GuidedDenoiser {
         };
         let inputs = BatchInputs {
             text: Tensor::from_f32(&[count, tokens, self.conditioning.width()], &states)?,
+            text_lengths: &[],
             pooled,
             sizes: &sizes,
             guidance: self.scale,
             extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
+            references: &[],
+            skipped_blocks: &[],
             controls: &self.controls,
             image_prompts: &self.image_prompts,
             sees_image_prompts: &is_prompt,

@@ -35,7 +35,8 @@ impl Pipeline {
         let model = &self.model;
         let weights = |scope: &str| model.weights.scope(scope).total_bytes();
         let text: u64 = model.text.iter().map(|part: &TextPart| weights(part.scope)).sum();
-        let mut estimates = vec![MemoryEstimate { stage: Stage::TextEncoding, bytes: text }];
+        let language = model.language.as_ref().map_or(0, |model| weights(model.role.scope()));
+        let mut estimates = vec![MemoryEstimate { stage: Stage::TextEncoding, bytes: text + language }];
         let mut push = |stage, bytes| estimates.push(MemoryEstimate { stage, bytes });
         let (vae, in_bands) = (weights("vae"), self.vae_tiling() == VaeTiling::Bands);
         let encoding = |size| vae + model.vae.encoding_bytes(size, in_bands);

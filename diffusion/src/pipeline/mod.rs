@@ -56,10 +56,10 @@ use crate::params::Params;
 use crate::schedule::{Prediction, Training, ZERO_SNR_DIFFUSERS};
 use crate::stage::LoadedNetwork;
 use crate::taesd::TaesdFile;
-use crate::text::PartEncoder;
 use crate::{Error, Listener, loading};
 use control::LoadedControl;
 use decode::LatentDecoder;
+use encoded_text::TextEncoders;
 use image_prompt::ImagePrompts;
 use latent_loader::{Checkpoint, Weights};
 use latent_tensor::{Device, Precision};
@@ -103,6 +103,8 @@ pub struct Pipeline {
     device: Device,
     precision: Precision,
     vae_tiling: VaeTiling,
+    /// Whether blocks of large networks are read when it is their turn.
+    streams_weights: bool,
     seamless: Seamless,
     threads: Option<usize>,
     merge: Option<Arc<Merge>>,
@@ -110,7 +112,7 @@ pub struct Pipeline {
     own_distillation: (Option<Distillation>, Option<usize>),
     words: LearnedEmbeddings,
     /// Empty, or all.
-    text_encoders: Vec<PartEncoder>,
+    text_encoders: TextEncoders,
     network: Option<Arc<dyn DiffusionNetwork>>,
     controls: Vec<Control>,
     /// Those that are in memory.
@@ -158,7 +160,8 @@ impl Pipeline {
             threads: None,
             merge: None,
             words: LearnedEmbeddings::default(),
-            text_encoders: Vec::new(),
+            text_encoders: TextEncoders::default(),
+            streams_weights: false,
             network: None,
             controls: Vec::new(),
             control_nets: Vec::new(),
@@ -190,6 +193,16 @@ impl Pipeline {
     #[must_use]
     pub fn with_vae_tiling(mut self, vae_tiling: VaeTiling) -> Pipeline {
         self.vae_tiling = vae_tiling;
+        self
+    }
+
+    /// This pipeline with transformers and large text encoders that are read block by block whenever they compute, so that memory
+    /// contains one block of them and not all. The bytes of images stay the same. Files should be opened by mapping
+    /// ([`Access::Map`](latent_loader::Access::Map)), so that the system keeps what it has room for.
+    #[must_use]
+    pub fn with_streamed_weights(mut self, is_streamed: bool) -> Pipeline {
+        self.unload();
+        self.streams_weights = is_streamed;
         self
     }
 
@@ -271,7 +284,7 @@ impl Pipeline {
 
     /// Drops all networks and their memory.
     pub fn unload(&mut self) {
-        self.text_encoders.clear();
+        self.text_encoders = TextEncoders::default();
         (self.network, self.decoder) = (None, None);
         self.control_nets.clear();
         self.image_prompts.unload();
@@ -307,7 +320,8 @@ impl Pipeline {
         load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
         listener: &mut Listener<'_>,
     ) -> Result<T, Error> {
-        let load = |params: &Params<'_>| load(&params.wrapping(self.wraps()));
+        let streams = self.streams_weights;
+        let load = |params: &Params<'_>| load(&params.wrapping(self.wraps()).streaming_blocks(streams));
         loading::load(network, weights, (device, self.precision), self.merge.clone(), load, listener)
     }
 }

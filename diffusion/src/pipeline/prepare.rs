@@ -110,11 +110,12 @@ impl Pipeline {
         let (factor, convention, input) = (self.model.vae.factor(), settings.convention(), self.model.input);
         let (width, height) = settings.size(&self.model)?;
         let mut prepared = PreparedTask { finish: Finish::of(task)?, ..PreparedTask::default() };
-        let image = init_image(task)?.map(|image| image.padded_to(factor).to_tensor()).transpose()?;
+        let multiple = self.model.size_multiple();
+        let image = init_image(task)?.map(|image| image.padded_to(multiple).to_tensor()).transpose()?;
         // All is drawn unless the task has a mask.
         let mut mask = Mask::filled(width, height, 255);
         if let Task::Inpaint { mask: part, fill, .. } = task {
-            mask = part.padded_to(factor);
+            mask = part.padded_to(multiple);
             (prepared.mask, prepared.fill) = (Some(mask.of_latent(factor, convention)), *fill);
         }
         let mut pixels = Vec::new();

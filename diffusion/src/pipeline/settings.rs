@@ -220,9 +220,9 @@ impl Settings {
     /// Width and height in pixels for a model.
     ///
     /// # Errors
-    /// [`SettingProblem::NotMultiple`]: a side of 0, over [`MAX_SIDE`], or not a multiple of the VAE's factor.
+    /// [`SettingProblem::NotMultiple`]: a side of 0, over [`MAX_SIDE`], or not a multiple of [`Model::size_multiple`].
     pub fn size(&self, model: &Model) -> Result<(usize, usize), Error> {
-        let of = model.vae.factor();
+        let of = model.size_multiple();
         let max = MAX_SIDE / of * of;
         let check = |setting: Setting, value: usize| {
             if value > 0 && value <= MAX_SIDE && value.is_multiple_of(of) {
@@ -292,7 +292,7 @@ impl Settings {
     /// [`Error::Setting`]: a clip skip of 0 or beyond the layers.
     pub fn check_texts(&self, model: &Model) -> Result<(), Error> {
         let max = |part: &TextPart| (part.config.layers + 1).saturating_sub(part.skip);
-        let layers = model.text.iter().map(max).min().unwrap_or(0);
+        let layers = model.text.iter().map(max).min().unwrap_or(1);
         SettingProblem::check_range(self.clip_skip as f64, Bounds::new(1.0, layers as f64), Some("1"))
             .map_err(|problem| Error::setting(Setting::ClipSkip, problem))
     }

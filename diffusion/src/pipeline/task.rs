@@ -101,7 +101,7 @@ impl<'a> Task<'a> {
     #[must_use]
     pub fn sized(&self, mut settings: Settings, model: &Model) -> Settings {
         if let Some(image) = self.image() {
-            let side = |side: usize| Some(side.max(1).next_multiple_of(model.vae.factor()));
+            let side = |side: usize| Some(side.max(1).next_multiple_of(model.size_multiple()));
             (settings.width, settings.height) = (side(image.width), side(image.height));
         }
         settings
@@ -121,7 +121,9 @@ impl<'a> Task<'a> {
             let factor = model.vae.factor();
             let expected = [latents.width, latents.height].map(|side| side * factor);
             let given = [*width, *height];
-            if given.map(|side| side.next_multiple_of(factor)) != expected || rgb.len() != 3 * width * height
+            let multiple = model.size_multiple();
+            if given.map(|side| side.next_multiple_of(multiple)) != expected
+                || rgb.len() != 3 * width * height
             {
                 return Err(Error::setting(Setting::Image, SettingProblem::SizeMismatch { given, expected }));
             }

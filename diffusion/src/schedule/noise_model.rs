@@ -181,6 +181,16 @@ impl NoiseModel {
         (self.sigmas().len() - 1) as f64
     }
 
+    /// The index at which even steps in time end, which [`NoiseModel::sigma_at_index`] takes. ComfyUI and diffusers begin with the
+    /// shifted levels of a flow matching model as time steps, and shift those again.
+    #[must_use]
+    pub(super) fn first_index(&self) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => 0.0,
+            NoiseModel::FlowMatching(flow) => flow.sigmas[0] * FLOW_TIMESTEPS as f64 - 1.0,
+        }
+    }
+
     /// The noise level at an index of [`NoiseModel::sigmas`], with fractions.
     #[must_use]
     pub fn sigma_at_index(&self, index: f64) -> f64 {

@@ -7,12 +7,13 @@ use crate::families::component::Component;
 use crate::families::family::Family;
 use crate::families::latent_format::LatentFormat;
 use crate::families::probe::Probe;
-use crate::families::probe::index::{TEXT, TEXT_2, UNET, VAE};
+use crate::families::probe::index::{QWEN3, T5, TEXT, TEXT_2, TRANSFORMER, UNET, VAE};
 use crate::families::probe::variant::ModelVariant;
-use crate::families::{published, registry};
+use crate::families::{published, registry, text_encoders};
 use crate::params::Params;
 use crate::tensor_names::prefixes::{TensorPart, is_byproduct};
-use crate::text::{PartEncoder, TextConfig};
+use crate::text::{LanguageEncoder, LanguageModelRole, LayerLoading, PartEncoder, TextConfig};
+use crate::transformer::TransformerConfig;
 use crate::unet::{Heads, UNet, UNetConfig};
 use crate::vae::{VaeConfig, VaeDecoder, VaeEncoder};
 use latent_loader::{LoadError, Weights};
@@ -31,7 +32,14 @@ impl ComponentCheck {
             return Vec::new();
         }
         let inspection = Inspection { probe, family: probe.supported_family(), weights: probe.weights() };
-        let checks = [inspection.text(TEXT), inspection.text(TEXT_2), inspection.unet(), inspection.vae()];
+        let checks = [
+            inspection.text(TEXT),
+            inspection.text(TEXT_2),
+            inspection.language(),
+            inspection.unet(),
+            inspection.transformer(),
+            inspection.vae(),
+        ];
         checks.into_iter().flatten().collect()
     }
 }
@@ -69,8 +77,30 @@ impl Inspection<'_> {
         Some(check)
     }
 
+    fn language(&self) -> Option<ComponentCheck> {
+        let language = text_encoders::language(self.family?, self.weights).ok()??;
+        let load =
+            |params: &Params<'_>| LanguageEncoder::load(params, &language, LayerLoading::AllAtOnce).map(drop);
+        let (component, scope) = match language.role {
+            LanguageModelRole::T5 { .. } => (Component::T5, T5),
+            LanguageModelRole::Qwen3(_) => (Component::Qwen3, QWEN3),
+        };
+        let mut check = self.check(component, scope, load)?;
+        // Layers after the last that is asked for.
+        self.tolerate(&mut check, |name| name.starts_with(QWEN3));
+        Some(check)
+    }
+
+    fn transformer(&self) -> Option<ComponentCheck> {
+        let load = |params: &Params<'_>| {
+            let weights = self.weights.scope(TRANSFORMER.trim_end_matches('.'));
+            TransformerConfig::of_weights(&weights)?.load(params).map(drop)
+        };
+        self.check(Component::Transformer, TRANSFORMER, load)
+    }
+
     fn unet(&self) -> Option<ComponentCheck> {
-        let heads = self.family.map_or(USUAL_HEADS, Family::heads);
+        let heads = self.family.and_then(Family::heads).unwrap_or(USUAL_HEADS);
         self.check(Component::UNet, UNET, |params| UNet::load(params, &self.unet_config(heads)?).map(drop))
     }
 
@@ -139,7 +169,10 @@ impl Inspection<'_> {
         let has_first_text = self.probe.index().has(TEXT);
         let unplaced = self.probe.index().unplaced().iter().filter(|(part, tensor)| {
             let scope_of_part = match part {
-                TensorPart::UNet => UNET,
+                TensorPart::UNet if self.probe.index().has_unet() => UNET,
+                TensorPart::UNet | TensorPart::Transformer => TRANSFORMER,
+                TensorPart::T5 => T5,
+                TensorPart::Qwen3 => QWEN3,
                 TensorPart::Vae => VAE,
                 TensorPart::Text(_) if has_first_text => TEXT,
                 TensorPart::Text(_) => TEXT_2,

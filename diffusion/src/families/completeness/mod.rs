@@ -9,12 +9,13 @@
 
 mod inspect;
 pub(crate) mod missing;
+mod transformer;
 
 use super::component::Component;
 use super::model::Model;
 use crate::Error;
 use crate::params::{Checklist, Params, RequestedTensors};
-use crate::text::PartEncoder;
+use crate::text::{LanguageEncoder, LanguageModelRole, LayerLoading, PartEncoder};
 use crate::vae::VaeDecoder;
 use latent_loader::{LoadError, Weights};
 use missing::{ComponentCheck, MissingTensors};
@@ -35,8 +36,19 @@ impl Model {
             let is_spare = |name: &str| name.starts_with(&last);
             checks.push(check(&of(part.scope), Component::TextEncoder, load, is_spare)?);
         }
+        if let Some(language) = &self.language {
+            let load = |params: &Params<'_>| {
+                LanguageEncoder::load(params, language, LayerLoading::AllAtOnce).map(drop)
+            };
+            let component = match language.role {
+                LanguageModelRole::T5 { .. } => Component::T5,
+                LanguageModelRole::Qwen3(_) => Component::Qwen3,
+            };
+            // Layers past the last that is asked for, and what predicts the next token.
+            checks.push(check(&of(language.role.scope()), component, load, |_| true)?);
+        }
         let load = |params: &Params<'_>| self.network.load(params).map(drop);
-        checks.push(check(&of(self.network.scope()), Component::UNet, load, |_| false)?);
+        checks.push(check(&of(self.network.scope()), self.network.component(), load, |_| false)?);
         if self.has_tiny_vae {
             return incomplete(&self.weights, self.family.label, checks);
         }
@@ -130,6 +142,6 @@ fn compare(
 
 /// Whether a tensor is a weight of one of many blocks in a row.
 fn is_weight_of_block(name: &str) -> bool {
-    const BLOCKS: [&str; 3] = [".layers.", "down_blocks.", "up_blocks."];
+    const BLOCKS: [&str; 4] = [".layers.", "down_blocks.", "up_blocks.", "transformer_blocks."];
     name.ends_with(".weight") && BLOCKS.iter().any(|block| name.contains(block))
 }

@@ -1,16 +1,21 @@
 //! All tensors of a checkpoint under canonical names, whatever its origin.
 
+use crate::tensor_names::network_names::NetworkKind;
 use crate::tensor_names::prefixes::{TensorPart, TextSlot, is_byproduct, locate};
-use crate::tensor_names::{controlnet, diffusers, ldm, text_encoder};
+use crate::tensor_names::{controlnet, diffusers, ldm, qwen3, t5, text_encoder, transformer};
 use latent_loader::{Checkpoint, TensorInfo};
 use std::collections::BTreeMap;
 
 /// Scopes of the canonical names.
 pub(crate) const UNET: &str = "unet.";
 pub(crate) const CONTROLNET: &str = "controlnet.";
+/// Of diffusion transformers.
+pub(crate) const TRANSFORMER: &str = "transformer.";
 pub(crate) const VAE: &str = "vae.";
 pub(crate) const TEXT: &str = "text_encoder.";
 pub(crate) const TEXT_2: &str = "text_encoder_2.";
+pub(crate) const T5: &str = "t5.";
+pub(crate) const QWEN3: &str = "qwen3.";
 
 /// Names and shapes of all tensors of a checkpoint, sorted by the part that they belong to.
 #[derive(Debug, Default)]
@@ -19,6 +24,8 @@ pub(crate) struct TensorIndex {
     tensors: BTreeMap<String, TensorInfo>,
     /// Tensors without a canonical name: of a part that does not know them, or of no part.
     unplaced: Vec<(TensorPart, TensorInfo)>,
+    /// Which diffusion transformer there is.
+    transformer: Option<NetworkKind>,
 }
 
 /// Where text encoders belong whose prefix does not say it.
@@ -39,12 +46,18 @@ impl TensorIndex {
     pub(crate) fn of(checkpoint: &Checkpoint, text_scopes: &TextScopes) -> TensorIndex {
         #[cfg(test)]
         counter::count();
-        let mut index = TensorIndex::default();
+        let names = || checkpoint.tensors().map(|tensor| tensor.name.as_str());
+        let mut large = LargeNetworks::of(names);
+        let mut index = TensorIndex { transformer: large.transformer, ..TensorIndex::default() };
         let mut texts = TextTensors::new();
         let located: Vec<_> = checkpoint.tensors().map(|tensor| (tensor, locate(&tensor.name))).collect();
         let numbering = Numbering::of(located.iter().map(|(_, located)| *located));
         let is_control = located.iter().any(|(tensor, _)| controlnet::is_control(&tensor.name));
         for (tensor, (mut part, below)) in located {
+            if let Some((canonical, part)) = large.place(&tensor.name) {
+                index.insert(Some(canonical), part, tensor.clone());
+                continue;
+            }
             // In a ControlNet without a prefix, the layers that it shares with a UNet are its own.
             if is_control
                 && below == tensor.name
@@ -152,7 +165,17 @@ impl TensorIndex {
 
     /// Whether there is a text encoder.
     pub(crate) fn has_text(&self) -> bool {
-        self.has(TEXT) || self.has(TEXT_2)
+        [TEXT, TEXT_2, T5, QWEN3].iter().any(|scope| self.has(scope))
+    }
+
+    /// Which diffusion transformer there is.
+    pub(crate) fn transformer(&self) -> Option<NetworkKind> {
+        self.transformer
+    }
+
+    /// Whether there is a denoiser network: a UNet or a transformer.
+    pub(crate) fn has_network(&self) -> bool {
+        self.has_unet() || self.transformer.is_some()
     }
 
     /// Whether there is a whole UNet's beginning, without which no other tensor counts as one of a UNet.
@@ -164,6 +187,50 @@ impl TensorIndex {
     /// Names in the file by canonical name.
     pub(crate) fn names_in_file(&self) -> BTreeMap<String, String> {
         self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.name.clone())).collect()
+    }
+}
+
+/// The names of diffusion transformers and of large text encoders, which a file's names show together only.
+#[derive(Default)]
+struct LargeNetworks {
+    transformer: Option<NetworkKind>,
+    /// Names in the file, and the canonical ones.
+    names: BTreeMap<String, String>,
+    has_t5: bool,
+    has_qwen3: bool,
+}
+
+impl LargeNetworks {
+    fn of<'a, N: Iterator<Item = &'a str>>(names: impl Fn() -> N) -> LargeNetworks {
+        const T5_MARKS: [&str; 2] = ["encoder.block.0.layer.0.SelfAttention.q.", "enc.blk.0.attn_q."];
+        const QWEN3_MARKS: [&str; 2] = ["layers.0.self_attn.q_norm.", "blk.0.attn_q_norm."];
+        let has = |marks: [&str; 2]| names().any(|name| marks.iter().any(|mark| name.contains(mark)));
+        let (has_t5, has_qwen3) = (has(T5_MARKS), has(QWEN3_MARKS));
+        let Some((kind, canonical)) = transformer::find(names()) else {
+            return LargeNetworks { has_t5, has_qwen3, ..LargeNetworks::default() };
+        };
+        let names = canonical.into_iter().map(|(canonical, name)| (name, canonical)).collect();
+        LargeNetworks { transformer: Some(kind), names, has_t5, has_qwen3 }
+    }
+
+    /// The canonical name of a tensor, with its scope, if it is one of theirs.
+    fn place(&mut self, name: &str) -> Option<(String, TensorPart)> {
+        if let Some(canonical) = self.names.remove(name) {
+            return Some((canonical, TensorPart::Transformer));
+        }
+        const FOLDERS: [&str; 3] = ["text_encoder_3.", "text_encoder_2.", "text_encoder."];
+        let below = FOLDERS.iter().find_map(|folder| name.strip_prefix(folder)).unwrap_or(name);
+        if self.has_t5
+            && let Some(canonical) = t5::to_canonical(below)
+        {
+            return Some((format!("{T5}{canonical}"), TensorPart::T5));
+        }
+        if self.has_qwen3
+            && let Some(canonical) = qwen3::to_canonical(below)
+        {
+            return Some((format!("{QWEN3}{canonical}"), TensorPart::Qwen3));
+        }
+        None
     }
 }
 

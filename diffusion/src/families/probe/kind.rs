@@ -132,7 +132,7 @@ impl ModelKind {
             Some(ModelKind::ControlLllite)
         } else if any(|n| n.starts_with("ip_adapter.")) && any(|n| n.starts_with("image_proj.")) {
             Some(ModelKind::IpAdapter)
-        } else if !index.has_unet() && any(t2i_adapter::is_adapter) {
+        } else if !index.has_network() && any(t2i_adapter::is_adapter) {
             Some(ModelKind::T2iAdapter)
         } else {
             None
@@ -164,7 +164,7 @@ impl ModelKind {
             && any(|n| matches!(n, "emb_params" | "clip_l" | "clip_g") || n.starts_with('<'))
         {
             ModelKind::Embedding
-        } else if index.has_unet() {
+        } else if index.has_network() {
             if index.has_text() || index.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
         } else if any(clip_vision::is_image_encoder) && !any(|n| n.ends_with("token_embedding.weight")) {
             ModelKind::ImageEncoder

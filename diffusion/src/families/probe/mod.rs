@@ -36,11 +36,17 @@ use super::component::Component;
 use super::family::{AddedVector, Family};
 use super::registry;
 use crate::Error;
-use index::{TensorIndex, TextScopes, VAE};
+use crate::tensor_names::network_names::NetworkKind;
+use index::{TRANSFORMER, TensorIndex, TextScopes, VAE};
 use latent_loader::{Checkpoint, Weights};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use unet_shape::UNetShape;
+
+/// Values of a patch of Flux.1 Fill: the latents, those of the masked image, and 8 x 8 of the mask for each element.
+const FILL_VALUES: usize = 384;
+/// Values of a patch of Flux.1 with a control image.
+const CONTROL_VALUES: usize = 128;
 
 /// Where the families' text encoders belong.
 const TEXT_SCOPES: TextScopes = TextScopes {
@@ -102,6 +108,10 @@ impl Identity {
         let family = self.family?.label;
         Some(match self.variant {
             None | Some(ModelVariant::Base) => family.to_owned(),
+            // Its number is part of the name.
+            Some(variant @ (ModelVariant::Sd35Medium | ModelVariant::Sd35Large)) => {
+                format!("Stable Diffusion {variant}")
+            }
             Some(variant) => format!("{family} {variant}"),
         })
     }
@@ -138,7 +148,7 @@ impl Probe {
             family,
             variant: network_variant.filter(|_| has_unet),
             distillation: is_distillable.then(|| DetectedDistillation::of(checkpoint, &index)).flatten(),
-            prediction: has_unet
+            prediction: (has_unet && family.is_none_or(|family| family.flow.is_none()))
                 .then(|| DetectedPrediction::of(checkpoint, &index, family, network_variant))
                 .flatten(),
             zero_terminal_snr: has_unet && prediction::zero_terminal_snr(checkpoint),
@@ -171,7 +181,7 @@ impl Probe {
     #[must_use]
     pub fn supported_family(&self) -> Option<&'static Family> {
         let is_usable = |family: &&Family| family.takes_input_of(&self.unet);
-        self.network_family.filter(|_| self.index.has_unet() && !self.is_foreign()).filter(is_usable)
+        self.network_family.filter(|_| self.index.has_network() && !self.is_foreign()).filter(is_usable)
     }
 
     /// Whether the UNet takes something else than text, noise and an image of the same size.
@@ -290,6 +300,9 @@ fn network_variant(
     if index.any_name_in_file(|name| name.starts_with("cc_projection.")) {
         return Some(ModelVariant::Zero123);
     }
+    if let Some(kind) = index.transformer() {
+        return Some(transformer_variant(index, kind));
+    }
     Some(match unet.in_channels? {
         9 => ModelVariant::Inpainting,
         8 => ModelVariant::Pix2Pix,
@@ -304,4 +317,20 @@ fn network_variant(
         },
         _ => ModelVariant::UnknownInput,
     })
+}
+
+/// The variant of a diffusion transformer.
+fn transformer_variant(index: &TensorIndex, kind: NetworkKind) -> ModelVariant {
+    let has = |start: &str| index.has(&format!("{TRANSFORMER}{start}"));
+    match kind {
+        NetworkKind::Sd3 if has("transformer_blocks.0.attn2.") => ModelVariant::Sd35Medium,
+        NetworkKind::Sd3 if has("transformer_blocks.0.attn.norm_q.") => ModelVariant::Sd35Large,
+        NetworkKind::Sd3 => ModelVariant::Sd3Medium,
+        NetworkKind::Flux => match index.dim(&format!("{TRANSFORMER}x_embedder.weight"), 1) {
+            Some(FILL_VALUES) => ModelVariant::FluxFill,
+            Some(CONTROL_VALUES) => ModelVariant::FluxControl,
+            _ => ModelVariant::Base,
+        },
+        NetworkKind::Flux2 | NetworkKind::ZImage => ModelVariant::Base,
+    }
 }

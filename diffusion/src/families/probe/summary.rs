@@ -23,9 +23,12 @@ pub struct ComponentSummary {
 }
 
 /// The components in the order in which they are listed.
-const LISTED: [Component; 7] = [
+const LISTED: [Component; 10] = [
     Component::TextEncoder,
+    Component::T5,
+    Component::Qwen3,
     Component::UNet,
+    Component::Transformer,
     Component::ControlNet,
     Component::Vae,
     Component::EmaCopy,
@@ -39,6 +42,9 @@ impl ComponentSummary {
         let placed = index.tensors().map(|(name, tensor)| {
             let component = match name.split('.').next() {
                 Some("unet") => Component::UNet,
+                Some("transformer") => Component::Transformer,
+                Some("t5") => Component::T5,
+                Some("qwen3") => Component::Qwen3,
                 Some("controlnet") => Component::ControlNet,
                 Some("vae") => Component::Vae,
                 _ => Component::TextEncoder,
@@ -49,6 +55,9 @@ impl ComponentSummary {
             let component = match part {
                 TensorPart::Text(_) if index.has_text() => Component::TextEncoder,
                 TensorPart::UNet => Component::UNet,
+                TensorPart::Transformer => Component::Transformer,
+                TensorPart::T5 => Component::T5,
+                TensorPart::Qwen3 => Component::Qwen3,
                 TensorPart::ControlNet => Component::ControlNet,
                 TensorPart::Vae => Component::Vae,
                 TensorPart::Ema => Component::EmaCopy,

@@ -34,6 +34,16 @@ pub enum ModelVariant {
     Sdxs,
     /// SDXL trained with the noise levels of EDM (Karras et al. 2022): CosXL, Playground 2.5.
     Edm,
+    /// Stable Diffusion 3 medium.
+    Sd3Medium,
+    /// Stable Diffusion 3.5 medium, whose first blocks have a second attention.
+    Sd35Medium,
+    /// Stable Diffusion 3.5 large, of 38 blocks.
+    Sd35Large,
+    /// Flux.1 Fill, which also takes the latents of the masked image and its mask.
+    FluxFill,
+    /// Flux.1 that also takes the latents of a control image (Canny, Depth).
+    FluxControl,
     /// A UNet with an unknown number of input channels.
     UnknownInput,
 }
@@ -57,6 +67,11 @@ impl ModelVariant {
             ModelVariant::BkSdm => "BK-SDM",
             ModelVariant::Sdxs => "SDXS",
             ModelVariant::Edm => "EDM",
+            ModelVariant::Sd3Medium => "medium",
+            ModelVariant::Sd35Medium => "3.5 medium",
+            ModelVariant::Sd35Large => "3.5 large",
+            ModelVariant::FluxFill => "Fill",
+            ModelVariant::FluxControl => "Control",
             ModelVariant::UnknownInput => "of an unknown number of input channels",
         }
     }
