@@ -63,7 +63,7 @@ pub(crate) struct LanguageStates {
     pub(crate) values: Vec<f32>,
     /// Tokens, with padding.
     pub(crate) tokens: usize,
-    /// Tokens that are not padding.
+    /// Tokens that the network sees: all, or those that are not padding.
     pub(crate) count: usize,
 }
 
@@ -130,10 +130,13 @@ impl LanguageEncoder {
         let states = states.iter().zip(&texts).map(|(states, text)| {
             let mut values = states.f32s()?.to_vec();
             prompt::emphasize(&mut values, &text.weights);
-            let (tokens, count) = (text.tokens.ids.len(), text.tokens.count);
-            // Chroma's network sees one token of padding.
-            let masked = matches!(self.role, LanguageModelRole::T5 { masks_padding: true, .. });
-            Ok(LanguageStates { values, tokens, count: tokens.min(count + usize::from(masked)) })
+            let tokens = text.tokens.ids.len();
+            let count = match self.role {
+                // Chroma's network sees one token of padding.
+                LanguageModelRole::T5 { masks_padding: true, .. } => tokens.min(text.tokens.count + 1),
+                LanguageModelRole::T5 { .. } | LanguageModelRole::Qwen3(_) => tokens,
+            };
+            Ok(LanguageStates { values, tokens, count })
         });
         states.collect()
     }

@@ -39,7 +39,7 @@ pub(crate) struct Kind {
 }
 
 /// All kinds, in the order of the table.
-pub(crate) const KINDS: [Kind; 13] = [
+pub(crate) const KINDS: [Kind; 14] = [
     Kind { name: "tokenizer", has_model: false, run: Some(tokenizer::run) },
     Kind { name: "prompt_weights", has_model: false, run: Some(prompt_weights::run) },
     Kind { name: "rng", has_model: false, run: Some(rng::run) },
