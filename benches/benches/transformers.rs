@@ -5,6 +5,7 @@
 //!     cargo bench -p latent-benches --bench transformers -- --test      each of it once
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use latent_kernels::Precision;
 use latent_kernels::activation::{Activation, Gate, activate_with, gated_with};
 use latent_kernels::attention::{Attention, ScoreTerms, attention_of_scores_with};
 use latent_kernels::layer_norm::layer_norm_modulated_with;
@@ -12,7 +13,6 @@ use latent_kernels::modulation::add_gated_with;
 use latent_kernels::rms_norm::rms_norm_with;
 use latent_kernels::rotary::{Rotary, RotaryPairing, rotary_with, table};
 use latent_kernels::simd::Isa;
-use latent_kernels::Precision;
 
 /// Tokens of an image of 1024x1024 pixels and 512 of its text.
 const TOKENS: usize = 4096 + 512;

@@ -42,8 +42,8 @@ pub use latent_kernels::gpu;
 pub use latent_kernels::rotary::RotaryPairing;
 pub use latent_kernels::{DType, Precision, SharedBytes, Weight, WeightBytes};
 pub use ops::{
-    AttentionOptions, Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm, Prelu, Prologue,
-    RmsNorm, RotaryTable,
+    AttentionOptions, Conv2d, Embedding, Epilogue, GroupNorm, LayerNorm, Linear, NormSums, PrecomputedNorm,
+    Prelu, Prologue, RmsNorm, RotaryTable,
 };
 pub use pool::Pool;
 pub use shape::{InvalidShape, Shape};

@@ -28,6 +28,8 @@ mod text_encoders;
 pub use completeness::missing::{ComponentCheck, MisshapedTensor, MissingTensors};
 pub use component::Component;
 pub(crate) use controlnet::ControlNetParts;
+#[cfg(test)]
+pub(crate) use family::FlowShift;
 pub use family::{DenoiserNetwork, Family};
 pub use latent_format::LatentFormat;
 pub use model::Model;

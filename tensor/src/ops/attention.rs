@@ -132,7 +132,11 @@ fn shape(
         return Err(TensorError::shape(OP, expected, lengths));
     }
     if let Some(bias) = options.bias.filter(|bias| bias.dims() != [heads, queries, keys]) {
-        return Err(TensorError::shape(OP, format_args!("a bias [{heads}, {queries}, {keys}]"), bias.shape()));
+        return Err(TensorError::shape(
+            OP,
+            format_args!("a bias [{heads}, {queries}, {keys}]"),
+            bias.shape(),
+        ));
     }
     Ok(Attention { batch, queries, keys, heads, kv_heads, head_dim: width / heads, causal })
 }

@@ -84,7 +84,7 @@ impl<'a> Checker<'a> {
 
     /// The cases that scripts of this folder have added, which are listed one by one.
     fn other_scripts(&mut self) {
-        for script in ["light_controls.py", "make_adapters.py", "small_families.py"] {
+        for script in ["flow_samplers.py", "light_controls.py", "make_adapters.py", "small_families.py"] {
             for id in texts(self.list(&format!("/other_scripts/{script}"))) {
                 self.case(id);
             }

@@ -167,7 +167,13 @@ mod gpus {
             check(method, name, &gpu, shared(2, shape(2, 70, 75, 4, 64, true)), lengths);
             check(method, name, &gpu, shared(1, shape(1, 33, 40, 3, 37, true)), none);
             check(method, name, &gpu, shape(2, 40, 40, 3, 64, false), t5);
-            check(method, name, &gpu, shared(1, shape(2, 33, 41, 2, 13, true)), Extra { lengths: true, ..t5 });
+            check(
+                method,
+                name,
+                &gpu,
+                shared(1, shape(2, 33, 41, 2, 13, true)),
+                Extra { lengths: true, ..t5 },
+            );
         }
     }
 
@@ -178,7 +184,13 @@ mod gpus {
         for (name, gpu) in gpus() {
             let method = Method::best(&gpu);
             check(method, name, &gpu, shape(2, 10, 250, 2, 40, false), t5);
-            check(method, name, &gpu, shared(1, shape(2, 5, 4500, 2, 4, false)), Extra { lengths: true, ..t5 });
+            check(
+                method,
+                name,
+                &gpu,
+                shared(1, shape(2, 5, 4500, 2, 4, false)),
+                Extra { lengths: true, ..t5 },
+            );
             check(method, name, &gpu, shared(2, shape(1, 70, 300, 4, 20, true)), Extra::default());
         }
     }
