@@ -81,7 +81,7 @@ fn a_flow_starts_with_noise_or_with_an_image_in_it() {
     let power = |x: &[f32]| x.iter().map(|x| f64::from(x * x)).sum::<f64>();
     assert!(varied != noise && (power(&varied) / power(&noise) - 1.0).abs() < 0.25);
     let image = image();
-    for strength in [0.1, 0.5, 0.9] {
+    for strength in [0.1, 0.5, 0.8] {
         let task = prepared(&mut pipeline, &Task::ImageToImage { image: &image, strength });
         let begun = start(&pipeline, &task, &settings("euler"));
         let sigma = begun.schedule.levels()[0].sigma;

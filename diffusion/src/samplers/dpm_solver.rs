@@ -114,7 +114,8 @@ impl Sampler for DpmSolver {
 }
 
 impl DpmSolver {
-    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    /// In the latents of the run, whatever they are.
+    pub(super) fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = if self.stochastic { run.eta.unwrap_or(DEFAULT_ETA) } else { 0.0 };
         let of_noise = self.extrapolated == Extrapolated::Noise;
         let total = run.schedule.steps();

@@ -67,24 +67,25 @@ struct NoiseRatios<'a> {
 impl NoiseRatios<'_> {
     fn new<'a>(original: &'a Schedule, flow: &FlowMatching) -> NoiseRatios<'a> {
         let noise_model = original.noise_model();
-        let below = original.levels().iter().map(|level| level.sigma).find(|sigma| *sigma < 1.0);
-        let first = flow.shifted(FIRST).max(below.map_or(0.0, |below| (1.0 + below) / 2.0));
-        let first = noise_model.noise_ratio(first);
-        let ratio = |sigma: f64| if sigma >= 1.0 { first } else { noise_model.noise_ratio(sigma) };
+        // Between it and the next, should someone have given a level that is nearer.
+        let mut levels = original.levels().iter().map(|level| level.sigma);
+        let highest = levels.next().unwrap_or(0.0);
+        let next = levels.find(|sigma| *sigma < highest).unwrap_or(0.0);
+        let first = flow.shifted(FIRST).max((1.0 + next) / 2.0);
+        let ratio = |sigma: f64| noise_model.noise_ratio(sigma.min(first));
         // Its latents are x0 + s n; time steps come from the flow.
         NoiseRatios { schedule: original.mapped(NoiseModel::scaled_linear(), ratio), original }
     }
 
     /// The level of the flow for a ratio: where it is one of the schedule's, that of the original.
     fn level(&self, ratio: f64) -> NoiseLevel {
-        let own = self.schedule.levels().iter().position(|level| level.sigma == ratio);
-        match own {
-            Some(index) => self.original.levels()[index],
-            None => {
-                let noise_model = self.original.noise_model();
-                noise_model.level_at(noise_model.sigma_of_ratio(ratio))
-            }
+        let levels = self.schedule.levels();
+        let index = levels.partition_point(|level| level.sigma > ratio);
+        if levels.get(index).is_some_and(|level| level.sigma == ratio) {
+            return self.original.levels()[index];
         }
+        let noise_model = self.original.noise_model();
+        noise_model.level_at(noise_model.sigma_of_ratio(ratio))
     }
 }
 

@@ -130,6 +130,7 @@ def dpm2(run, s, shift, eta):
 
 
 def lms(run, s, shift, eta):
+    """As k-diffusion has it: the last step is as the others (ComfyUI takes the estimate)."""
     slopes = []
     for i, (a, b) in enumerate(zip(s[:-1], s[1:])):
         denoised = run.model(run.x, a)
@@ -143,7 +144,7 @@ def lms(run, s, shift, eta):
                     basis = basis * np.poly1d([1.0, -node]) / (nodes[j] - node)
             integral = basis.integ()
             x = x + (integral(b) - integral(a)) * slope
-        run.step(denoised if b == 0 else x)
+        run.step(x)
 
 
 def ipndm(run, s, shift, eta):
