@@ -1,7 +1,7 @@
 //! The samplers and schedules that there are, as plain data.
 
 use latent_diffusion::names::Named;
-use latent_diffusion::samplers::ALL;
+use latent_diffusion::samplers::{ALL, FlowMatchingSupport};
 use latent_diffusion::schedule::ScheduleKind;
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ pub struct SamplerEntry {
     pub compat: &'static str,
     /// Evaluations of the UNet in a step.
     pub evaluations: usize,
+    /// Whether it works with flow matching models: `full`, `without_eta` (with an eta of 0 alone) or `none`.
+    pub flow_matching: &'static str,
 }
 
 /// A schedule.
@@ -60,6 +62,11 @@ pub fn list() -> SamplerList {
         scheduler: sampler.default_kind().name(),
         compat: sampler.default_convention().name(),
         evaluations: sampler.evaluations(),
+        flow_matching: match sampler.flow_matching() {
+            FlowMatchingSupport::Full => "full",
+            FlowMatchingSupport::WithoutEta => "without_eta",
+            FlowMatchingSupport::None => "none",
+        },
     });
     let schedules = ScheduleKind::ALL.iter().map(|kind| ScheduleEntry {
         name: kind.name(),

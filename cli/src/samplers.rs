@@ -23,6 +23,15 @@ fn text(list: &SamplerList) -> String {
     for schedule in &list.schedules {
         let _ = writeln!(out, "  {:<21}{}", schedule.name, schedule.about);
     }
+    let names = |support: &str| {
+        let fits = list.samplers.iter().filter(|sampler| sampler.flow_matching == support);
+        fits.map(|sampler| sampler.name).collect::<Vec<_>>().join(", ")
+    };
+    let (partly, not) = (names("without_eta"), names("none"));
+    let _ = write!(
+        out,
+        "\nWith flow matching models (Stable Diffusion 3, Flux): all but {not};\n{partly} with an eta of 0 alone.\n"
+    );
     out.push_str("\nBoth at once, as the webui writes them: --sampler \"DPM++ 2M Karras\".\n");
     out
 }

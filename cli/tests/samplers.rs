@@ -20,6 +20,8 @@ fn samplers_and_schedules_are_listed_with_a_line_each() {
     let room = Room::new();
     let text = room.succeeds(&["samplers"]);
     let json = list(&room);
+    assert!(text.contains("all but ddpm, plms, tcd;\nddim, dpm_fast, dpm_adaptive with an eta of 0 alone"));
+    assert!(json["samplers"].as_array().unwrap().iter().all(|sampler| sampler["flow_matching"].is_string()));
     for (part, least) in [("samplers", 20), ("schedules", 10)] {
         let entries = json[part].as_array().unwrap();
         assert!(entries.len() >= least);

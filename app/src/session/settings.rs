@@ -3,7 +3,7 @@
 use crate::job::Job;
 use latent_diffusion::Settings;
 use latent_diffusion::families::Model;
-use latent_diffusion::schedule::{Churn, Convention};
+use latent_diffusion::schedule::{Churn, Convention, NoiseModel};
 
 /// The settings of a job, without seeds. What is not given is what the model was made for.
 pub(super) fn settings(job: &Job, model: &Model) -> Settings {
@@ -13,7 +13,9 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
         given.sampler.map_or((own.sampler, None), |choice| (choice.sampler, choice.schedule));
     // The model's own spacing belongs to its own sampler and convention.
     let is_own = given.sampler.is_none() && (given.compat.is_none() || given.compat == own.convention);
-    let usual = if is_own { own.schedule } else { sampler.default_kind() };
+    // The samplers' own are for Stable Diffusion's levels: karras has most of a flow's steps where nothing is left to draw.
+    let is_flow = matches!(model.noise_model(), NoiseModel::FlowMatching(_));
+    let usual = if is_own || is_flow { own.schedule } else { sampler.default_kind() };
     let is_spaced = given.scheduler.is_some() || named_schedule.is_some();
     let convention = given.compat.or(own.convention.filter(|_| is_own && !is_spaced));
     let mut settings = own;

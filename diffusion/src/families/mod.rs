@@ -33,6 +33,8 @@ pub use component::Component;
 pub(crate) use controlnet::ControlNetParts;
 pub(crate) use family::TextUse;
 pub use family::{DenoiserNetwork, Family};
+#[cfg(test)]
+pub(crate) use family::{FlowShift, FlowTraining};
 pub use latent_format::LatentFormat;
 pub use model::Model;
 pub use model_parts::ModelParts;

@@ -16,6 +16,8 @@ mod control;
 mod decode;
 mod encode;
 mod encoded_text;
+#[cfg(test)]
+mod flow_tests;
 mod guidance;
 mod guided_denoiser;
 mod hires;

@@ -5,8 +5,8 @@ use crate::families::{Model, RecommendedSettings};
 use crate::image::MAX_SIDE;
 use crate::latents::LatentShape;
 use crate::rng::RngKind;
-use crate::samplers::{self, Sampler};
-use crate::schedule::{Churn, Convention, Schedule, ScheduleKind};
+use crate::samplers::{self, FlowMatchingSupport, Sampler};
+use crate::schedule::{Churn, Convention, NoiseModel, Schedule, ScheduleKind};
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::text::TextPart;
 
@@ -263,10 +263,33 @@ impl Settings {
         within(Setting::NoiseStrength, self.churn.noise, NOISE_STRENGTH, Some("1"))?;
         within(Setting::Rho, self.rho.unwrap_or(1.0), RHO, Some("7 for karras, 1 for polyexponential"))?;
         within(Setting::Shift, self.shift.unwrap_or(1.0), SHIFT, Some("3"))?;
-        self.schedule(model)?;
+        self.check_flow(self.schedule(model)?.noise_model())?;
         let factor = model.vae.factor();
         let (images, channels) = (self.seeds.len(), model.vae.latent_channels);
         Ok(LatentShape { images, channels, height: height / factor, width: width / factor })
+    }
+
+    /// Refuses a sampler that does not work with a flow matching model.
+    fn check_flow(&self, noise_model: &NoiseModel) -> Result<(), Error> {
+        if !matches!(noise_model, NoiseModel::FlowMatching(_)) {
+            return Ok(());
+        }
+        let name = self.sampler.name();
+        let reason = match self.sampler.flow_matching() {
+            FlowMatchingSupport::Full => return Ok(()),
+            FlowMatchingSupport::WithoutEta if self.eta.unwrap_or(0.0) == 0.0 => return Ok(()),
+            FlowMatchingSupport::WithoutEta => {
+                format!(
+                    "{name} adds no noise in a flow matching model; set eta to 0, or choose euler_a, dpm++2m_sde or er_sde"
+                )
+            }
+            FlowMatchingSupport::None => {
+                format!(
+                    "{name} does not work with flow matching models; choose euler, dpm++2m, unipc or euler_a"
+                )
+            }
+        };
+        Err(Error::setting(Setting::Sampler, SettingProblem::Unsupported(reason)))
     }
 
     /// Checks what depends on the number of images.

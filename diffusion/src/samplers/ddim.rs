@@ -5,7 +5,7 @@
 //! Euler's method, and the sigma of equation 16 is the ancestral noise of Euler a, times eta. What remains of
 //! DDIM's own is where its steps begin and end, and that is the schedule's: [`crate::schedule::Discretization::Ddim`].
 
-use super::{SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Convention, Discretization};
 
@@ -29,6 +29,10 @@ impl Sampler for Ddim {
 
     fn about(&self) -> &'static str {
         "sure and plain; 30 to 50 steps"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::WithoutEta
     }
 
     fn discretization(&self) -> Discretization {

@@ -4,7 +4,7 @@
 //! Its mean and variance (equations 6 and 7) are, divided by sqrt(alpha-bar), the ancestral step of [`super::EulerA`] with all the noise of
 //! the forward process. What is its own are the levels in diffusers' convention: [`Discretization::Ddpm`].
 
-use super::{SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
 
@@ -28,6 +28,10 @@ impl Sampler for Ddpm {
 
     fn about(&self) -> &'static str {
         "the original; needs a hundred steps or more"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::None
     }
 
     fn discretization(&self) -> Discretization {

@@ -6,6 +6,7 @@
 //! polynomials come out right. A step to 0 takes the estimate alone.
 
 use super::history::{History, order_at_end};
+use super::noise_ratios::in_noise_ratios;
 use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
@@ -43,6 +44,12 @@ impl Sampler for Deis {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl Deis {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         let mut noises = History::new(self.order);
         for i in 0..total {

@@ -3,7 +3,6 @@
 //! [`super::Dpm2`]'s step goes to a level below the target, and noise makes up for the rest, as in [`super::EulerA`].
 
 use super::dpm2::midpoint_step;
-use super::run::ancestral;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
@@ -49,11 +48,10 @@ impl Sampler for Dpm2A {
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
-            let (from, to) = run.span(i);
+            let (from, step) = (run.span(i).0, run.ancestral(i, eta));
             let denoised = run.denoise(i)?;
-            let (down, up) = ancestral(from, to, eta);
-            midpoint_step(run, i, &denoised, from, down)?;
-            run.add_noise(up);
+            midpoint_step(run, i, &denoised, from, step.down)?;
+            run.finish_ancestral(step);
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! The error is one of the whole image, so images are drawn one by one.
 
 use super::exponential_steps::{ExponentialStep, PART_OF_THIRD, jump, sigma, time};
-use super::{SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
 
@@ -42,6 +42,10 @@ impl Sampler for DpmAdaptive {
 
     fn about(&self) -> &'static str {
         "chooses its own steps, some 40 to 100 evaluations; one image at a time"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::WithoutEta
     }
 
     fn discretization(&self) -> Discretization {

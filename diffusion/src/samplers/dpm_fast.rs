@@ -5,7 +5,7 @@
 //! one or two shorter ones at the end. Of the schedule only the first and the last level count; the last is where it ends.
 
 use super::exponential_steps::{ExponentialStep, PART_OF_SECOND, PART_OF_THIRD, jump, sigma, time};
-use super::{SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
 
@@ -26,6 +26,10 @@ impl Sampler for DpmFast {
 
     fn about(&self) -> &'static str {
         "third order on levels of its own; 15 steps or more"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::WithoutEta
     }
 
     fn discretization(&self) -> Discretization {

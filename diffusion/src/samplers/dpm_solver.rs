@@ -14,6 +14,7 @@
 //! e^-H x.
 
 use super::history::{History, order_at_end};
+use super::noise_ratios::in_noise_ratios;
 use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
@@ -108,6 +109,13 @@ impl Sampler for DpmSolver {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl DpmSolver {
+    /// In the latents of the run, whatever they are.
+    pub(super) fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = if self.stochastic { run.eta.unwrap_or(DEFAULT_ETA) } else { 0.0 };
         let of_noise = self.extrapolated == Extrapolated::Noise;
         let total = run.schedule.steps();

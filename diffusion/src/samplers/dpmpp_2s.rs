@@ -4,6 +4,7 @@
 //! pair began to its end. So a level is one evaluation, and what the caller sees in the middle of a pair is of the first order. The
 //! last level, and the one before it if their number is even, is of the first order.
 
+use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
@@ -36,6 +37,12 @@ impl Sampler for Dpmpp2s {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl Dpmpp2s {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         // Where the pair began: latents, estimate and sigma.
         let mut begun: Option<(Vec<f32>, Vec<f32>, f64)> = None;

@@ -1,9 +1,9 @@
 //! DPM-Solver++(2S) with ancestral noise: Lu et al., "DPM-Solver++", 2022, algorithm 1. k-diffusion's `sample_dpmpp_2s_ancestral`.
 //!
 //! A step of the first order goes half of the way in log sigma; the estimate there is taken for the whole step, to a level below the
-//! target, and noise makes up for the rest, as in [`super::EulerA`].
+//! target, and noise makes up for the rest, as in [`super::EulerA`]. For flow matching half of the way is in log(sigma / (1 - sigma)).
 
-use super::run::{ancestral, sum};
+use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
@@ -49,18 +49,18 @@ impl Sampler for Dpmpp2sA {
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
-            let (from, to) = run.span(i);
+            let (from, step) = (run.span(i).0, run.ancestral(i, eta));
+            let (down, noise_model) = (step.down, run.schedule.noise_model());
             let denoised = run.denoise(i)?;
-            let (down, up) = ancestral(from, to, eta);
             let mut second = None;
             if down > 0.0 {
-                let middle = run.schedule.noise_model().level_at((from * down).sqrt());
+                let middle = noise_model.level_at(noise_model.middle(from, down));
                 let part = middle.sigma / from;
                 let there = sum(&[(part, &*run.x), (1.0 - part, &denoised)]);
                 second = Some(run.denoise_at(i, &there, middle)?);
             }
             run.blend(down / from, 1.0 - down / from, second.as_ref().unwrap_or(&denoised));
-            run.add_noise(up);
+            run.finish_ancestral(step);
             run.end_step(i, &denoised)?;
         }
         Ok(())

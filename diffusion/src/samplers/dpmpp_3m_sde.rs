@@ -1,9 +1,9 @@
 //! DPM-Solver++(3M) with noise: the third order of Lu et al., "DPM-Solver++", 2022, appendix B, with the noise of appendix C.
 //! k-diffusion's `sample_dpmpp_3m_sde`.
 
-use super::{DpmSolver, SampleError, Sampler, SamplingRun};
+use super::{DpmSolver, SampleError, Sampler, SamplingRun, SlopeRule};
 use crate::names::Named;
-use crate::schedule::{Discretization, ScheduleKind};
+use crate::schedule::{Discretization, NoiseModel, ScheduleKind};
 
 /// DPM-Solver++(3M) SDE. Third order, one evaluation a step, noise in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,10 @@ impl Sampler for Dpmpp3mSde {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
-        DpmSolver { order: 3, stochastic: true, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+        // k-diffusion integrates the slope in the second step, too; images of Stable Diffusion keep the rule that they had.
+        let is_flow = matches!(run.schedule.noise_model(), NoiseModel::FlowMatching(_));
+        let rule = if is_flow { SlopeRule::Integral } else { SlopeRule::Midpoint };
+        DpmSolver { order: 3, rule, stochastic: true, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }
+            .sample(run)
     }
 }

@@ -5,7 +5,9 @@
 //! noise of its own. Both draw fresh noise. (k-diffusion takes both from one Brownian path, in which the noise of the half step is a
 //! part of the whole step's. Each alone has the same distribution.)
 
-use super::run::{ancestral, sum};
+use super::added_noise::ancestral;
+use super::noise_ratios::in_noise_ratios;
+use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
@@ -45,6 +47,12 @@ impl Sampler for DpmppSde {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl DpmppSde {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);

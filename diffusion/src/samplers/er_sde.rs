@@ -11,6 +11,7 @@
 //! whose second factor has the power eta here: 0 leaves phi(s) = s, the equation without noise.
 
 use super::history::History;
+use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
@@ -46,6 +47,12 @@ impl Sampler for ErSde {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl ErSde {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         let phi = |s: f64| s * (s.powf(0.3).exp() + 10.0).powf(eta);
         let mut history = History::new(STAGES);

@@ -1,6 +1,7 @@
 //! CFG++ (Chung et al. 2024) with ancestral noise. ComfyUI's `euler_ancestral_cfg_pp`.
 
-use super::run::ancestral;
+use super::added_noise::ancestral;
+use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun, euler_cfg_pp};
 use crate::names::Named;
 use crate::schedule::Discretization;
@@ -40,6 +41,12 @@ impl Sampler for EulerACfgPp {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl EulerACfgPp {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);

@@ -4,6 +4,7 @@
 //! The image is estimated under guidance, but the noise that is put back is that of the negative prompt alone. So guidance does not
 //! push the latents away from those that the model knows, and scales between 1 and 2 do what 7 does otherwise.
 
+use super::noise_ratios::in_noise_ratios;
 use super::run::GuidedEstimate;
 use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
@@ -38,6 +39,12 @@ impl Sampler for EulerCfgPp {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl EulerCfgPp {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let denoised = step(run, i, to)?;

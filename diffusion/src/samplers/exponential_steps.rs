@@ -105,7 +105,7 @@ impl ExponentialStep {
         if eta <= 0.0 {
             return (self, 0.0);
         }
-        let (down, _) = super::run::ancestral(sigma(self.from), sigma(self.to), eta);
+        let (down, _) = super::added_noise::ancestral(sigma(self.from), sigma(self.to), eta);
         let to = last.min(time(down));
         let noise = (sigma(self.to).powi(2) - sigma(to).powi(2)).max(0.0).sqrt();
         (ExponentialStep { to, ..self }, noise)

@@ -4,10 +4,13 @@
 //! Such a model goes to the image in one step. Each step after that adds fresh noise to the image and goes again from a lower level.
 //! The model's function is c_skip z + c_out D, with z the variance-preserving latents; both factors follow from the time step t (appendix
 //! B): c_skip is 1 at t = 0, where nothing is left to do, and next to nothing everywhere else.
+//!
+//! For flow matching the function is D alone, as in diffusers' `FlowMatchLCMScheduler`, and as its `FlowMatchEulerDiscreteScheduler`
+//! with `stochastic_sampling` has it.
 
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Convention, Discretization};
+use crate::schedule::{Convention, Discretization, NoiseModel};
 
 /// What time steps are multiplied by in the boundary condition.
 const TIMESTEP_SCALING: f64 = 10.0;
@@ -48,6 +51,13 @@ impl Sampler for Lcm {
         for i in 0..run.schedule.steps() {
             let (level, to) = (run.schedule.levels()[i], run.span(i).1);
             let denoised = run.denoise(i)?;
+            if matches!(run.schedule.noise_model(), NoiseModel::FlowMatching(_)) {
+                // Of a flow it is the estimate: nothing of the latents is left at any level.
+                run.set(&[(1.0, &denoised)]);
+                run.add_noise_up(0.0, to);
+                run.end_step(i, &denoised)?;
+                continue;
+            }
             let time = TIMESTEP_SCALING * level.timestep.max(MIN_TIMESTEP);
             let skip = DATA_VARIANCE / (time * time + DATA_VARIANCE);
             let out = time / (time * time + DATA_VARIANCE).sqrt();
@@ -64,7 +74,7 @@ mod tests {
     use super::*;
     use crate::rng::Noise;
     use crate::samplers::Denoiser;
-    use crate::schedule::{NoiseLevel, NoiseModel, Schedule, ScheduleKind};
+    use crate::schedule::{NoiseLevel, Schedule, ScheduleKind};
     use std::ops::ControlFlow;
 
     /// The estimate of a model of normal values with mean 0.3 and deviation 1.5.

@@ -1,7 +1,7 @@
 //! Samplers: from noise to an image by repeatedly asking the model what the image might be.
 //!
 //! All work on noisy latents as the [`NoiseModel`](crate::schedule::NoiseModel) defines them (for Stable Diffusion
-//! "variance exploding": x = x0 + sigma n), and see the model as a [`Denoiser`], the estimate of x0 given x: D(x, sigma) in Karras et al., "Elucidating the design space of diffusion-based
+//! "variance exploding": x = x0 + sigma n; how they work for flow matching is in `noise_ratios.rs`), and see the model as a [`Denoiser`], the estimate of x0 given x: D(x, sigma) in Karras et al., "Elucidating the design space of diffusion-based
 //! generative models", 2022. The direction in which x changes with sigma is (x - D) / sigma. What sets
 //! programs apart is mostly the choice of levels, and that is [`crate::schedule`]'s; a sampler is only the
 //! rule for one step.
@@ -11,6 +11,7 @@
 //!
 //! A new sampler is a file with an implementation of [`Sampler`] and two lines here: its module and its place in [`ALL`].
 
+mod added_noise;
 mod ddim;
 mod ddpm;
 mod deis;
@@ -40,6 +41,7 @@ mod ipndm;
 mod ipndm_v;
 mod lcm;
 mod lms;
+mod noise_ratios;
 mod plms;
 mod res_multistep;
 mod restart;
@@ -87,6 +89,17 @@ use crate::names::{self, Named, UnknownName};
 use crate::schedule::{Convention, Discretization, ScheduleKind};
 use std::fmt;
 
+/// How far a sampler works with flow matching models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowMatchingSupport {
+    /// In all it does.
+    Full,
+    /// Only without noise: with an eta of 0.
+    WithoutEta,
+    /// Not at all: it is made for the time steps of variance preserving models.
+    None,
+}
+
 /// A rule for getting from one noise level to the next.
 ///
 /// Samplers are compared by their names.
@@ -115,6 +128,11 @@ pub trait Sampler: Named + fmt::Debug + Sync {
     /// Whether its steps follow from all images of a batch together, so that each must be drawn alone.
     fn draws_alone(&self) -> bool {
         false
+    }
+
+    /// How far it works with flow matching models ([`NoiseModel::FlowMatching`](crate::schedule::NoiseModel)).
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::Full
     }
 
     /// How the scheduler class of this name in diffusers discretizes its time steps.
@@ -203,6 +221,8 @@ pub fn parse(name: &str) -> Result<(&'static dyn Sampler, Option<ScheduleKind>),
     Err(UnknownName { nearest: nearest.or(unknown.nearest), ..unknown })
 }
 
+#[cfg(test)]
+mod flow_tests;
 #[cfg(test)]
 mod names_tests;
 #[cfg(test)]

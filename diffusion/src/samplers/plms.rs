@@ -9,7 +9,7 @@
 use super::history::History;
 use super::ipndm::adams_bashforth;
 use super::run::sum;
-use super::{Prediction, SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, Prediction, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Convention, Discretization, NoiseLevel};
 
@@ -110,6 +110,10 @@ impl Sampler for Plms {
 
     fn about(&self) -> &'static str {
         "the first Stable Diffusion's own; 30 to 50 steps"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::None
     }
 
     fn discretization(&self) -> Discretization {

@@ -40,6 +40,6 @@ impl Sampler for ResMultistep {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
-        DpmSolver { rule: SlopeRule::Integral, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+        DpmSolver { rule: SlopeRule::Integral, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.solve(run)
     }
 }

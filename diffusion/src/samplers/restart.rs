@@ -3,13 +3,16 @@
 //! Heun's method, and near the end, where little noise is left, back up to a level with much more and down again: fresh noise
 //! contracts the errors that the steps so far have gathered. Of the steps a part goes to the way down again, once or twice; runs
 //! of fewer than 20 steps have none to spare and are Heun's alone.
+//!
+//! The levels of the way down follow Karras' spacing, as in the webui. A flow's are those of its own schedule, of which every
+//! few are left out, as its shift is in them; the way down again is even.
 
 use super::heun::heun_step;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
-use crate::schedule::{Discretization, NoiseLevel, Schedule, ScheduleKind};
+use crate::schedule::{Discretization, NoiseLevel, NoiseModel, Schedule, ScheduleKind};
 
-/// The level from which the way goes back up, and the level up to which it goes.
+/// The level from which the way goes back up, and the level up to which it goes, in ratios of noise to signal.
 const RESTART_AT: f64 = 0.1;
 const RESTART_FROM: f64 = 2.0;
 /// Steps of a run from which on there is a restart, and from which on there are two.
@@ -55,7 +58,7 @@ impl Sampler for Restart {
         let mut left = f64::INFINITY;
         for (i, (level, to)) in steps(run.schedule).into_iter().enumerate() {
             if level.sigma > left {
-                run.add_noise((level.sigma.powi(2) - left.powi(2)).sqrt());
+                run.add_noise_up(left, level.sigma);
             }
             let denoised = run.denoise_level(i, level)?;
             heun_step(run, i, &denoised, (level.sigma, to))?;
@@ -76,35 +79,52 @@ fn steps(schedule: &Schedule) -> Vec<(NoiseLevel, NoiseLevel)> {
         return levels.iter().copied().zip(ends).collect();
     }
     let (each, times) = if total >= MIN_STEPS_FOR_TWO { (total / 4, 2) } else { (RESTART_STEPS, 1) };
-    let mut sigmas = karras(levels[total - 1].sigma, levels[0].sigma, total - each * times);
+    let count = total - each * times;
+    let is_flow = matches!(model, NoiseModel::FlowMatching(_));
+    let mut sigmas = if is_flow {
+        thinned(levels, count)
+    } else {
+        falling(levels[total - 1].sigma, levels[0].sigma, count, RHO)
+    };
     sigmas.push(0.0);
     let nearest = |to: f64| {
         let off = |i: &usize| (sigmas[*i] - to).abs();
         (0..sigmas.len()).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap_or(0)
     };
-    let (low, high) = (nearest(RESTART_AT), nearest(RESTART_FROM));
+    let [low, high] = [RESTART_AT, RESTART_FROM].map(|ratio| nearest(model.sigma_of_ratio(ratio)));
     let mut steps = Vec::new();
     let mut down = |sigmas: &[f64]| steps.extend(sigmas.windows(2).map(|pair| (end(pair[0]), end(pair[1]))));
     down(&sigmas[..=low]);
     if high < low {
-        let again = karras(sigmas[low], sigmas[high], each + 1);
+        let again = falling(sigmas[low], sigmas[high], each + 1, if is_flow { 1.0 } else { RHO });
         (0..times).for_each(|_| down(&again));
     }
     down(&sigmas[low..]);
     steps
 }
 
-/// Levels evenly in sigma^(1/rho), both ends included.
-fn karras(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let [low, high] = [low, high].map(|sigma| sigma.powf(RHO.recip()));
+/// So many levels, spaced as those of a schedule are.
+fn thinned(levels: &[NoiseLevel], count: usize) -> Vec<f64> {
+    let last = levels.len() - 1;
+    let at = |i: usize| {
+        let place = (last * i) as f64 / count.saturating_sub(1).max(1) as f64;
+        let (whole, part) = ((place as usize).min(last), place.fract());
+        (1.0 - part) * levels[whole].sigma + part * levels[(whole + 1).min(last)].sigma
+    };
+    (0..count).map(at).collect()
+}
+
+/// Levels evenly in sigma^(1/rho) from high to low, both ends included.
+fn falling(low: f64, high: f64, count: usize, rho: f64) -> Vec<f64> {
+    let [low, high] = [low, high].map(|sigma| sigma.powf(rho.recip()));
     let intervals = count.saturating_sub(1).max(1) as f64;
-    (0..count).map(|i| (high + (low - high) * (i as f64 / intervals)).powf(RHO)).collect()
+    (0..count).map(|i| (high + (low - high) * (i as f64 / intervals)).powf(rho)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Convention, NoiseModel};
+    use crate::schedule::Convention;
 
     /// As many steps as were asked for, on levels that the webui's sampler has too.
     #[test]

@@ -6,9 +6,6 @@ use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 
-/// Maximum fraction of a level that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
-const MAX_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
-
 /// The model, seen as an estimate of the clean latents behind the noise.
 pub trait Denoiser {
     /// The estimate of x0 for noisy latents `x` of a level, of the same length.
@@ -116,23 +113,7 @@ impl SamplingRun<'_> {
         self.checked(index, level, denoised)
     }
 
-    /// The estimate that step `index` begins with. Noise may be added first, to go up by a fraction of the level:
-    /// Karras et al. 2022, algorithm 2, lines 4 to 6. The sigma it was made at comes with it.
-    pub(super) fn denoise_churned(&mut self, index: usize) -> Result<(Vec<f32>, f64), SampleError> {
-        let sigma = self.schedule.levels()[index].sigma;
-        let part = self.schedule.churn().amount / self.schedule.steps() as f64;
-        let part = part.min(MAX_CHURN);
-        if part <= 0.0 {
-            return Ok((self.denoise(index)?, sigma));
-        }
-        let up = sigma * (1.0 + part);
-        self.add_noise((up * up - sigma * sigma).sqrt());
-        let level = self.schedule.noise_model().level_at(up);
-        let denoised = self.model.denoise(self.x, level);
-        Ok((self.checked(index, level, denoised)?, up))
-    }
-
-    fn checked(
+    pub(super) fn checked(
         &self,
         index: usize,
         level: NoiseLevel,
@@ -182,28 +163,11 @@ impl SamplingRun<'_> {
         self.x.copy_from_slice(&sum);
     }
 
-    /// x = x + `amount` times noise, times the strength of all noise. Nothing is drawn for an amount of 0.
-    pub(super) fn add_noise(&mut self, amount: f64) {
-        if amount > 0.0 {
-            let noise = self.draw();
-            self.blend(1.0, amount * self.schedule.churn().noise, &noise);
-        }
-    }
-
     /// As many normals as x has values.
     pub(super) fn draw(&mut self) -> Vec<f32> {
         let mut noise = vec![0.0; self.x.len()];
         self.noise.normal(&mut noise);
         noise
-    }
-
-    /// A step of Euler's method along (x - denoised) / sigma, to a level below the target, and noise to make
-    /// up for the difference. `eta` says how much: 0 none, 1 as much as the forward process has between the two levels.
-    pub(super) fn ancestral_step(&mut self, index: usize, denoised: &[f32], eta: f64) {
-        let (from, to) = self.span(index);
-        let (down, up) = ancestral(from, to, eta);
-        self.blend(down / from, 1.0 - down / from, denoised);
-        self.add_noise(up);
     }
 
     /// Passes the latents on to the next step, after the caller has seen them.
@@ -231,12 +195,6 @@ impl SamplingRun<'_> {
             ControlFlow::Break(()) => Err(SampleError::Cancelled),
         }
     }
-}
-
-/// For a step between two levels: the level to go down to, and the amount of noise that then makes up for the rest.
-pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
-    let up = to.min(eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt());
-    ((to * to - up * up).sqrt(), up)
 }
 
 /// The sum of the terms, each a factor and as many values as the first has.

@@ -4,7 +4,7 @@
 //! Each step goes down to a time step below the next one, (1 - eta) of it, and noise leads back up. eta, the paper's gamma, is 0 for no
 //! noise and 1 for what LCM does; the fewer errors a model makes, the less is needed.
 
-use super::{SampleError, Sampler, SamplingRun};
+use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Convention, Discretization};
 
@@ -28,6 +28,10 @@ impl Sampler for Tcd {
 
     fn about(&self) -> &'static str {
         "only for TCD and Hyper-SD models and LoRAs: 4 to 8 steps, eta 0.3"
+    }
+
+    fn flow_matching(&self) -> FlowMatchingSupport {
+        FlowMatchingSupport::None
     }
 
     fn discretization(&self) -> Discretization {

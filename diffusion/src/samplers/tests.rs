@@ -1,6 +1,6 @@
 use super::*;
 use crate::rng::{Noise, PerImage, RngKind};
-use crate::schedule::{Churn, FlowMatching, NoiseLevel, NoiseModel, Schedule};
+use crate::schedule::{Churn, NoiseLevel, NoiseModel, Schedule};
 use std::ops::ControlFlow;
 
 /// The exact model of images whose every value is normal with that mean and deviation.
@@ -79,23 +79,6 @@ fn a_single_possible_image_is_found_by_all() {
             let is_free = sampler.draws_alone();
             assert!(is_free || (7..=most).contains(&model.calls), "{} {}", sampler.name(), model.calls);
         }
-    }
-}
-
-/// Samplers without noise work in the coordinates of flow matching, too.
-#[test]
-fn a_single_possible_image_is_found_in_a_flow() {
-    let flow = NoiseModel::FlowMatching(FlowMatching::new(3.0).unwrap());
-    for name in
-        ["euler", "heun", "lms", "dpm2", "dpm++2m", "dpm++2s", "unipc", "deis", "ipndm", "res_multistep"]
-    {
-        let (sampler, _) = parse(name).unwrap();
-        let convention = Convention::KDiffusion;
-        let discretization = sampler.discretization();
-        let schedule = Schedule::new(&flow, convention, ScheduleKind::Normal, discretization, 6).unwrap();
-        let mut model = Gaussian::new(0.75, 0.0);
-        let got = run(sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0, -2.0]).unwrap();
-        assert!(got.iter().all(|x| (f64::from(*x) - 0.75).abs() < 1e-5), "{name} {got:?}");
     }
 }
 

@@ -11,6 +11,7 @@
 //! the D_k, with r = 1, which makes it an order better than the predictor. B(h) is -h ("bh1") or e^-h - 1 ("bh2").
 
 use super::history::{History, order_at_end};
+use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
@@ -124,6 +125,12 @@ impl Sampler for UniPc {
     }
 
     fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        in_noise_ratios(run, |run| self.solve(run))
+    }
+}
+
+impl UniPc {
+    fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         let mut history = History::new(self.order);
         // Where the step before began, and its order.

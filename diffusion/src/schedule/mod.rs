@@ -169,6 +169,18 @@ impl Schedule {
         self
     }
 
+    /// This schedule with other sigmas for its levels, those of a noise model.
+    pub(crate) fn mapped(&self, noise_model: NoiseModel, map: impl Fn(f64) -> f64) -> Schedule {
+        let level = |level: &NoiseLevel| NoiseLevel { sigma: map(level.sigma), ..*level };
+        Schedule {
+            levels: self.levels.iter().map(level).collect(),
+            targets: self.targets.iter().map(|sigma| map(*sigma)).collect(),
+            initial_scale: map(self.initial_scale),
+            noise_model,
+            churn: self.churn,
+        }
+    }
+
     /// This schedule with that much noise added in each step.
     #[must_use]
     pub fn with_churn(mut self, churn: Churn) -> Self {

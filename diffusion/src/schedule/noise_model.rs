@@ -10,8 +10,8 @@
 //! | flow matching | (1 - sigma) x0 + sigma n | x | x - sigma out |
 //!
 //! In all, x - x0 is proportional to sigma, so one formula of a solver serves both: with D the estimate of x0, the
-//! direction in which x changes with sigma is (x - D) / sigma. Samplers that add noise on the way are written for variance
-//! preserving models.
+//! direction in which x changes with sigma is (x - D) / sigma. Where a formula counts in signal and noise (in log-SNR, or as it
+//! adds noise), a noise model says what part of x is signal: all of x0, or for flow matching (1 - sigma) of it.
 
 use super::{EdmTraining, NoiseLevel, Prediction, ScheduleError, Training};
 use std::sync::Arc;
@@ -68,6 +68,12 @@ impl FlowMatching {
     #[must_use]
     pub fn shift(&self) -> f64 {
         self.shift
+    }
+
+    /// A noise level, moved by the shift.
+    #[must_use]
+    pub fn shifted(&self, sigma: f64) -> f64 {
+        shifted(sigma, self.shift)
     }
 }
 
@@ -144,6 +150,49 @@ impl NoiseModel {
                 pairs.map(|(x, n)| ((1.0 - sigma) * f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
             }
         }
+    }
+
+    /// The ratio of noise to signal of a level, infinite where there is no signal.
+    #[must_use]
+    pub fn noise_ratio(&self, sigma: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => sigma,
+            NoiseModel::FlowMatching(_) => sigma / (1.0 - sigma),
+        }
+    }
+
+    /// The level with a ratio of noise to signal.
+    #[must_use]
+    pub fn sigma_of_ratio(&self, ratio: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => ratio,
+            NoiseModel::FlowMatching(_) => ratio / (1.0 + ratio),
+        }
+    }
+
+    /// The level half of the way between two in log-SNR.
+    #[must_use]
+    pub fn middle(&self, from: f64, to: f64) -> f64 {
+        match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => (from * to).sqrt(),
+            // From pure noise every level is infinitely far: ComfyUI's choice.
+            NoiseModel::FlowMatching(_) if from >= 1.0 => 0.9999_f64.max((1.0 + to) / 2.0),
+            NoiseModel::FlowMatching(_) => {
+                self.sigma_of_ratio((self.noise_ratio(from) * self.noise_ratio(to)).sqrt())
+            }
+        }
+    }
+
+    /// How latents of the level `from` become those of a level `to` above it: what they are multiplied by, and how much
+    /// noise is added then.
+    #[must_use]
+    pub fn noise_up(&self, from: f64, to: f64) -> (f64, f64) {
+        let keep = match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => 1.0,
+            NoiseModel::FlowMatching(_) if to <= from => 1.0,
+            NoiseModel::FlowMatching(_) => (1.0 - to) / (1.0 - from),
+        };
+        (keep, (to * to - (keep * from) * (keep * from)).max(0.0).sqrt())
     }
 
     /// What latents that a step left at the level `from` are multiplied by where the next step begins at another level

@@ -1,5 +1,6 @@
 //! Samplers on an analytic stand-in for the network, and the tables of the noise schedule.
 
+mod flow;
 mod mapping;
 mod stand_in;
 
@@ -23,6 +24,12 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
         "schedulers/tables" => return super::attempt(case, context, |comparison| tables(case, comparison)),
         "schedulers/add_noise" => {
             return super::attempt(case, context, |comparison| noised(case, context, comparison));
+        }
+        "schedulers/flow" => {
+            let Some(setup) = flow::setup(case) else { return Outcome::Unsupported };
+            return super::attempt(case, context, |comparison| {
+                flow::trajectory(case, context, &setup, comparison)
+            });
         }
         _ => {}
     }

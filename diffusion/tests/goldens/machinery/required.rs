@@ -84,7 +84,14 @@ impl<'a> Checker<'a> {
 
     /// The cases that scripts of this folder have added, which are listed one by one.
     fn other_scripts(&mut self) {
-        for script in ["make_adapters.py", "small_families.py", "make_transformers.py"] {
+        for script in [
+            "flow_samplers.py",
+            "large_text.py",
+            "light_controls.py",
+            "make_adapters.py",
+            "make_transformers.py",
+            "small_families.py",
+        ] {
             for id in texts(self.list(&format!("/other_scripts/{script}"))) {
                 self.case(id);
             }

@@ -164,7 +164,7 @@ fn sampler(
 }
 
 /// A sampler with switches of its own, for the rest of the tests.
-fn kept(sampler: impl Sampler + 'static) -> &'static dyn Sampler {
+pub(super) fn kept(sampler: impl Sampler + 'static) -> &'static dyn Sampler {
     Box::leak(Box::new(sampler))
 }
 
