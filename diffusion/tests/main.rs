@@ -23,6 +23,7 @@ mod prompts;
 mod synthetic;
 mod text_encoders;
 mod token_merging;
+mod tokenizers;
 mod transformers;
 mod upscalers;
 mod variants;

@@ -5,6 +5,9 @@ use crate::Error;
 use crate::unet::{Heads, UNetConfig};
 use latent_loader::Weights;
 
+/// What is said of a model without a UNet.
+pub(crate) const NO_CONTROLS: &str = "ControlNets for it are not supported";
+
 /// Sizes of a `ControlNetModel`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlNetConfig {

@@ -1,5 +1,6 @@
 //! Files of ControlNets, and of what steers a UNet by an image as they do.
 
+use super::config::NO_CONTROLS;
 use super::{ControlLora, ControlLoraConfig, LlliteConfig};
 use super::{ControlNet, ControlNetConfig, ControlType, T2iAdapter, T2iAdapterConfig};
 use crate::families::completeness::check_component;
@@ -11,8 +12,6 @@ use latent_loader::{Checkpoint, Weights};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is said of a model without a UNet.
-pub(crate) const NO_CONTROLS: &str = "ControlNets for it are not supported";
 /// Channels of an image.
 const RGB: usize = 3;
 

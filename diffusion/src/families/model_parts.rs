@@ -65,7 +65,7 @@ impl ModelParts {
         }
         let network = NetworkConfig::from_weights(&weights, family.network)?;
         let text = text_encoders::parts(family.text_encoders, &weights)?;
-        let language = text_encoders::language(family, &weights)?;
+        let language = text_encoders::language(family.language_model, &weights)?;
         Ok(ModelParts {
             family,
             text_layout: network.text_layout(family.text_use),
@@ -102,7 +102,7 @@ fn has_vae(weights: &Weights) -> bool {
 
 /// The error with all components that a family has and these weights lack.
 fn missing_components(family: &Family, weights: &Weights) -> Error {
-    let mut components = text_encoders::missing(family, weights);
+    let mut components = text_encoders::missing(family.text_encoders, family.language_model, weights);
     if !has_vae(weights) {
         components.push(Component::Vae);
     }

@@ -1,7 +1,6 @@
 //! The text encoders of the families: where they are in a checkpoint, and how their hidden states are used.
 
 use super::component::Component;
-use super::family::Family;
 use crate::Error;
 use crate::text::qwen3::Qwen3Config;
 use crate::text::t5::T5Config;
@@ -168,8 +167,11 @@ pub(super) fn parts(roles: &[TextEncoderRole], weights: &Weights) -> Result<Vec<
 }
 
 /// The large text encoder of a family, if it is there.
-pub(super) fn language(family: &Family, weights: &Weights) -> Result<Option<LanguageModel>, Error> {
-    let Some(role) = family.language_model else { return Ok(None) };
+pub(super) fn language(
+    role: Option<LanguageModelRole>,
+    weights: &Weights,
+) -> Result<Option<LanguageModel>, Error> {
+    let Some(role) = role else { return Ok(None) };
     let below = weights.scope(role.scope());
     let config = match role {
         LanguageModelRole::T5 { .. } if below.contains("shared.weight") => {
@@ -184,10 +186,14 @@ pub(super) fn language(family: &Family, weights: &Weights) -> Result<Option<Lang
 }
 
 /// The text encoders that a family has and these weights lack.
-pub(super) fn missing(family: &Family, weights: &Weights) -> Vec<Component> {
+pub(super) fn missing(
+    roles: &[TextEncoderRole],
+    language: Option<LanguageModelRole>,
+    weights: &Weights,
+) -> Vec<Component> {
     let lacks = |role: &&TextEncoderRole| !role.is_in(weights);
-    let mut missing: Vec<_> = family.text_encoders.iter().filter(lacks).map(|role| role.component).collect();
-    match family.language_model {
+    let mut missing: Vec<_> = roles.iter().filter(lacks).map(|role| role.component).collect();
+    match language {
         Some(LanguageModelRole::T5 { .. }) if !weights.contains("t5.shared.weight") => {
             missing.push(Component::T5);
         }

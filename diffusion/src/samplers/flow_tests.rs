@@ -71,7 +71,10 @@ fn is_any(sampler: &dyn Sampler, names: &[&str]) -> bool {
     names.contains(&sampler.name())
 }
 
-/// Runs from unit noise `x` to the end, and gives sigma and latents after each step.
+/// Latents at the end of a run; sigma and latents after each step.
+type FlowRun = (Vec<f32>, Vec<(f64, Vec<f32>)>);
+
+/// Runs from unit noise `x` to the end, and gives sigma and latents after each step ([`FlowRun`]).
 fn run(
     sampler: &dyn Sampler,
     schedule: &Schedule,
@@ -79,7 +82,7 @@ fn run(
     noise: &mut dyn Noise,
     eta: Option<f64>,
     mut x: Vec<f32>,
-) -> Result<(Vec<f32>, Vec<(f64, Vec<f32>)>), SampleError> {
+) -> Result<FlowRun, SampleError> {
     schedule.scale_noise(&mut x);
     let mut seen = Vec::new();
     let mut on_step = |step: SamplerStep<'_>| {

@@ -78,7 +78,7 @@ impl Inspection<'_> {
     }
 
     fn language(&self) -> Option<ComponentCheck> {
-        let language = text_encoders::language(self.family?, self.weights).ok()??;
+        let language = text_encoders::language(self.family?.language_model, self.weights).ok()??;
         let load =
             |params: &Params<'_>| LanguageEncoder::load(params, &language, LayerLoading::AllAtOnce).map(drop);
         let (component, scope) = match language.role {
