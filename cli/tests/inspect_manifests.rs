@@ -77,7 +77,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 34] = [
+const EXPECTED: [(&str, Expected); 40] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -115,6 +115,12 @@ const EXPECTED: [(&str, Expected); 34] = [
     ("t2i-full-adapter-sd15", [Some("t2i-adapter"), None, None, None]),
     ("t2i-full-adapter-xl-sdxl", [Some("t2i-adapter"), None, None, None]),
     ("t2i-light-adapter-sd15", [Some("t2i-adapter"), None, None, None]),
+    ("t5", [Some("text-encoder"), None, None, None]),
+    ("qwen3", [Some("text-encoder"), None, None, None]),
+    ("sd35-pipeline", [Some("model"), Some("sd3"), Some("3.5 medium"), None]),
+    ("sd35-pipeline-clip", [Some("model"), Some("sd3"), Some("3.5 medium"), None]),
+    ("flux-pipeline", [Some("model"), Some("flux"), Some("base"), None]),
+    ("flux-schnell-pipeline", [Some("model"), Some("flux-schnell"), Some("base"), None]),
 ];
 
 /// Those whose manifests have no text encoder.

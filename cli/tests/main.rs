@@ -48,6 +48,7 @@ mod serve;
 mod streams;
 mod sweep;
 mod threads;
+mod transformers;
 mod upscale;
 mod variation;
 mod words;

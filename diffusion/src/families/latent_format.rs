@@ -12,22 +12,30 @@ pub struct LatentFormat {
     pub scale: f32,
     /// The mean of the VAE's latents.
     pub shift: f32,
+    /// Whether their VAEs have 1x1 convolutions next to the latents (`use_quant_conv`).
+    pub has_quant_conv: bool,
     /// What they look like, roughly: the matrix of the preview.
     pub rgb: LatentRgb,
 }
 
 impl LatentFormat {
     /// Latents of SD 1.x and 2.x, which share a VAE.
-    pub const SD: LatentFormat = LatentFormat { channels: 4, scale: 0.18215, shift: 0.0, rgb: preview::SD };
+    pub const SD: LatentFormat =
+        LatentFormat { channels: 4, scale: 0.18215, shift: 0.0, has_quant_conv: true, rgb: preview::SD };
     /// Latents of SDXL and its refiner.
     pub const SDXL: LatentFormat =
-        LatentFormat { channels: 4, scale: 0.13025, shift: 0.0, rgb: preview::SDXL };
+        LatentFormat { channels: 4, scale: 0.13025, shift: 0.0, has_quant_conv: true, rgb: preview::SDXL };
     /// Latents of SD 3 and 3.5.
     pub const SD3: LatentFormat =
-        LatentFormat { channels: 16, scale: 1.5305, shift: 0.0609, rgb: preview::SD3 };
+        LatentFormat { channels: 16, scale: 1.5305, shift: 0.0609, has_quant_conv: false, rgb: preview::SD3 };
     /// Latents of Flux.1, Chroma and Z-Image.
-    pub const FLUX: LatentFormat =
-        LatentFormat { channels: 16, scale: 0.3611, shift: 0.1159, rgb: preview::FLUX };
+    pub const FLUX: LatentFormat = LatentFormat {
+        channels: 16,
+        scale: 0.3611,
+        shift: 0.1159,
+        has_quant_conv: false,
+        rgb: preview::FLUX,
+    };
 
     /// Whether latents of that scale are of this format.
     pub(crate) fn has_scale(&self, scale: f32) -> bool {

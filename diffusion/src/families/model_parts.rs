@@ -58,6 +58,8 @@ impl ModelParts {
         } else {
             VaeConfig::from_weights(&weights.scope("vae"), scale)?
         };
+        // A VAE of these latents without its convolutions is not complete.
+        vae.has_quant_conv |= family.latent_format.has_quant_conv;
         vae.shift_factor = named_shift(probe.checkpoint()).unwrap_or(family.latent_format.shift);
         vae.statistics = named_statistics(probe.checkpoint(), vae.latent_channels);
         if let Some((statistics, scale)) = edm::statistics(probe.checkpoint(), vae.latent_channels) {

@@ -40,7 +40,7 @@ pub(super) fn vae(latents: &LatentFormat) -> VaeConfig {
         latent_channels: latents.channels,
         scaling_factor: latents.scale,
         shift_factor: latents.shift,
-        has_quant_conv: true,
+        has_quant_conv: latents.has_quant_conv,
         statistics: None,
     }
 }

@@ -81,6 +81,8 @@ fn scheduler(name: &str) -> Option<(&'static dyn Sampler, ScheduleKind)> {
         "heun" => ("heun", ScheduleKind::Linspace),
         "lcm" => ("lcm", ScheduleKind::Normal),
         "edm-euler" => ("euler", ScheduleKind::Karras),
+        "flow-euler" => ("euler", ScheduleKind::Normal),
+        "flow-simple" => ("euler", ScheduleKind::Simple),
         "edm-dpmpp-2m" => ("dpm++2m", ScheduleKind::Karras),
         _ => return None,
     };
