@@ -1,7 +1,7 @@
 //! A pickle of PyTorch: a file in any of its forms, or opcodes to which the rest of such a file is added.
 
 use super::assert_one_line;
-use latent_loader::Checkpoint;
+use latent_loader::{Checkpoint, LoadError, PickleProblem};
 
 /// Tensors up to this size are read.
 const MAX_READ: usize = 1 << 20;
@@ -32,7 +32,13 @@ pub fn check(checkpoint: &Checkpoint) {
         last = Some(&tensor.name);
         assert_eq!(tensor.dtype.checked_bytes(tensor.elements()), Some(tensor.bytes()));
         if tensor.bytes() <= MAX_READ {
-            let raw = checkpoint.read(&tensor.name).unwrap();
+            let raw = match checkpoint.read(&tensor.name) {
+                Err(error @ LoadError::Pickle { problem: PickleProblem::WrongSum { .. }, .. }) => {
+                    assert_one_line(&error);
+                    continue;
+                }
+                raw => raw.unwrap(),
+            };
             let bytes = if tensor.is_scaled() { 4 * tensor.elements() } else { tensor.bytes() };
             assert_eq!((raw.data.len(), raw.dtype, &raw.shape), (bytes, tensor.read_dtype(), &tensor.shape));
         }

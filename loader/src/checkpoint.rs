@@ -4,7 +4,8 @@ use crate::adapter;
 use crate::byte_source::{ByteSource, cannot};
 use crate::files::CheckpointFiles;
 use crate::finite::find_non_finite;
-use crate::pieces::{self, RunTasks, in_order};
+use crate::pickle::PickleProblem;
+use crate::pieces::{self, ReadPieces, RunTasks, in_order};
 use crate::sandbox::Links;
 use crate::scaled;
 use crate::tensor_form::TensorForm;
@@ -160,7 +161,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`], [`LoadError::Shrunk`] if the file has become shorter since it was opened,
-    /// [`LoadError::OutOfMemory`], [`LoadError::Io`].
+    /// [`LoadError::OutOfMemory`], [`LoadError::Io`], [`PickleProblem::WrongSum`].
     pub fn read(&self, name: &str) -> Result<RawTensor, LoadError> {
         let info = self.get(name).ok_or_else(|| LoadError::MissingTensor {
             file: self.label.clone(),
@@ -192,15 +193,14 @@ impl Checkpoint {
     ) -> Result<(RawTensor, Vec<f32>, Option<usize>), LoadError> {
         let source = &self.files.sources[info.source];
         let read = match &info.form {
-            TensorForm::Strided(strides) => {
-                let span = pieces::read(source, info.start, strides.span, info.dtype, run);
-                let data = span.and_then(|(span, _)| strides.gather(&span, &info.shape, info.dtype.size()));
-                data.map(|data| (find_non_finite(info.dtype, &data), data))
-                    .map(|(at, data)| (data.into(), at))
-            }
-            _ => pieces::read(source, info.start, info.len, info.dtype, run),
+            TensorForm::Strided(strides) => pieces::read(source, info.start, strides.span, info, run)
+                .and_then(|span| {
+                    let bytes: Bytes = strides.gather(&span.bytes, &info.shape, info.dtype.size())?.into();
+                    Ok(ReadPieces { non_finite: find_non_finite(info.dtype, &bytes), bytes, ..span })
+                }),
+            _ => pieces::read(source, info.start, info.len, info, run),
         };
-        let (data, non_finite): (Bytes, _) = read.map_err(|error| {
+        let ReadPieces { bytes: data, non_finite, crc32 } = read.map_err(|error| {
             let (file, tensor) = (source.label.clone(), info.name.clone());
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => LoadError::Shrunk { file, tensor },
@@ -208,6 +208,10 @@ impl Checkpoint {
                 _ => LoadError::Io { file, action: "read", error },
             }
         })?;
+        if crc32 != info.crc32 {
+            let problem = PickleProblem::WrongSum { name: info.name.clone() };
+            return Err(LoadError::Pickle { file: source.label.clone(), problem });
+        }
         let raw = RawTensor { dtype: info.dtype, shape: info.shape.clone(), data };
         let TensorForm::Scaled(scale) = &info.form else { return Ok((raw, Vec::new(), non_finite)) };
         let scales = scale.read(&self.files.sources).map_err(|error| LoadError::Io {

@@ -56,6 +56,8 @@ pub struct TensorInfo {
     pub(crate) len: usize,
     /// How its values follow from these bytes.
     pub(crate) form: TensorForm,
+    /// The CRC-32 that the file has of all that is read of it.
+    pub(crate) crc32: Option<u32>,
 }
 
 impl TensorInfo {
@@ -137,6 +139,7 @@ impl CheckpointFiles {
                 // Not longer than the file, and `check_size` counted its bits in a `usize`.
                 len: (entry.end - entry.start) as usize,
                 form: TensorForm::Plain,
+                crc32: None,
             });
         }
         for (key, value) in metadata {
@@ -157,6 +160,7 @@ impl CheckpointFiles {
                 start: tensor.start,
                 len: tensor.len,
                 form: tensor.form,
+                crc32: tensor.crc32,
             });
         }
         for (key, value) in pickled.metadata {

@@ -2,11 +2,13 @@
 //!
 //! Each piece is searched for NaN right after it was read, while it is in the cache. Tensors are read one after the
 //! other: a large one gives work to every thread, and which error comes first does not depend on how many there are.
+//! Where the file has a sum of a tensor, that of each piece is taken at the same time.
 
 use crate::byte_source::ByteSource;
 use crate::finite::find_non_finite;
 use crate::read_buffer::ReadBuffer;
-use crate::{Bytes, DType};
+use crate::{Bytes, DType, TensorInfo};
+use crc32fast::Hasher as Crc32;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,28 +29,52 @@ pub(crate) fn in_order(count: usize, task: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(task);
 }
 
-/// Index of the first value of a piece that is NaN or infinite.
-type Outcome = io::Result<Option<usize>>;
+/// What was found in a piece: the index of the first value that is NaN or infinite, and the sum, where one is wanted.
+type Outcome = io::Result<(Option<usize>, Option<Crc32>)>;
 
-/// The `len` bytes at `offset` of a source, and the index of the first value that is NaN or infinite.
+/// The bytes of a tensor.
+#[derive(Debug)]
+pub(crate) struct ReadPieces {
+    pub(crate) bytes: Bytes,
+    /// Index of the first value that is NaN or infinite.
+    pub(crate) non_finite: Option<usize>,
+    /// Their CRC-32, if the file has one of them.
+    pub(crate) crc32: Option<u32>,
+}
+
+/// The `len` bytes at `offset` of a source, which a tensor's values are or lie in.
 pub(crate) fn read(
     source: &ByteSource,
     offset: u64,
     len: usize,
-    dtype: DType,
+    tensor: &TensorInfo,
     run: RunTasks,
-) -> io::Result<(Bytes, Option<usize>)> {
-    let size = piece_bytes(dtype);
-    if let Some(bytes) = source.in_place(offset, len)? {
-        let found = for_each(bytes.chunks(size), run, |_, piece| Ok(find_non_finite(dtype, piece)))?;
-        return Ok((bytes, found.map(|found| found.value_index(dtype))));
-    }
-    let mut buffer = ReadBuffer::new(len)?;
-    let found = for_each(buffer.as_mut().chunks_mut(size), run, |i, piece| {
-        source.read_at(offset + (i * size) as u64, piece)?;
-        Ok(find_non_finite(dtype, piece))
-    })?;
-    Ok((Bytes::new(buffer), found.map(|found| found.value_index(dtype))))
+) -> io::Result<ReadPieces> {
+    let (dtype, size) = (tensor.dtype, piece_bytes(tensor.dtype));
+    let look = |piece: &[u8]| {
+        let sum = tensor.crc32.map(|_| {
+            let mut sum = Crc32::new();
+            sum.update(piece);
+            sum
+        });
+        Ok((find_non_finite(dtype, piece), sum))
+    };
+    let (bytes, (found, sum)) = match source.in_place(offset, len)? {
+        Some(bytes) => {
+            let found = for_each(bytes.chunks(size), run, |_, piece| look(piece))?;
+            (bytes, found)
+        }
+        None => {
+            let mut buffer = ReadBuffer::new(len)?;
+            let found = for_each(buffer.as_mut().chunks_mut(size), run, |i, piece| {
+                source.read_at(offset + (i * size) as u64, piece)?;
+                look(piece)
+            })?;
+            (Bytes::new(buffer), found)
+        }
+    };
+    let non_finite = found.map(|found| found.value_index(dtype));
+    Ok(ReadPieces { bytes, non_finite, crc32: tensor.crc32.map(|_| sum.finalize()) })
 }
 
 /// The place of a value that is NaN or infinite.
@@ -65,12 +91,12 @@ impl NonFiniteAt {
 }
 
 /// Calls `f` for each piece. An error of any piece comes before all values that are NaN or infinite, and what comes
-/// first in the tensor before what comes later.
+/// first in the tensor before what comes later. With it comes the sum of all pieces.
 fn for_each<T: Send>(
     pieces: impl Iterator<Item = T>,
     run: RunTasks,
     f: impl Fn(usize, T) -> Outcome + Sync,
-) -> io::Result<Option<NonFiniteAt>> {
+) -> io::Result<(Option<NonFiniteAt>, Crc32)> {
     let slots: Vec<Mutex<(Option<T>, Option<Outcome>)>> =
         pieces.map(|piece| Mutex::new((Some(piece), None))).collect();
     run(slots.len(), &|i| {
@@ -79,19 +105,23 @@ fn for_each<T: Send>(
             *outcome = Some(f(i, piece));
         }
     });
-    let mut first = None;
+    let (mut first, mut whole) = (None, Crc32::new());
     for (piece, slot) in slots.into_iter().enumerate() {
         let (_, outcome) = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
         let left_out = || Err(io::Error::other("a piece of the tensor was left out"));
-        let found = outcome.unwrap_or_else(left_out)?.map(|index| NonFiniteAt { piece, index });
-        first = first.or(found);
+        let (found, sum) = outcome.unwrap_or_else(left_out)?;
+        first = first.or(found.map(|index| NonFiniteAt { piece, index }));
+        if let Some(sum) = sum {
+            whole.combine(&sum);
+        }
     }
-    Ok(first)
+    Ok((first, whole))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor_form::TensorForm;
 
     /// The last first, each on a thread of its own.
     fn backwards(count: usize, task: &(dyn Fn(usize) + Sync)) {
@@ -104,6 +134,25 @@ mod tests {
         ByteSource::embedded("memory".to_owned(), data.into())
     }
 
+    /// A tensor whose bytes are all of its file.
+    fn tensor(dtype: DType, len: usize, crc32: Option<u32>) -> TensorInfo {
+        let form = TensorForm::Plain;
+        TensorInfo { name: "a".to_owned(), dtype, shape: Vec::new(), source: 0, start: 0, len, form, crc32 }
+    }
+
+    #[test]
+    fn the_sum_of_the_pieces_is_that_of_the_whole_in_any_order() {
+        for len in [0, 1, MAX_PIECE, 2 * MAX_PIECE + 5] {
+            let data: Vec<u8> = (0..len).map(|i| (i * i >> 5) as u8).collect();
+            let whole = crc32fast::hash(&data);
+            for run in [in_order as RunTasks, backwards] {
+                let of = |sum| read(&source(data.clone()), 0, len, &tensor(DType::U8, len, sum), run);
+                assert_eq!(of(Some(1)).unwrap().crc32, Some(whole));
+                assert_eq!(of(None).unwrap().crc32, None);
+            }
+        }
+    }
+
     #[test]
     fn the_first_bad_value_is_found_in_any_order_of_the_pieces() {
         let values = 3 * MAX_PIECE / 4 + 7;
@@ -113,8 +162,9 @@ mod tests {
             singles[values - 1] = f32::INFINITY;
             let source = source(singles.iter().flat_map(|x| x.to_le_bytes()).collect());
             for run in [in_order as RunTasks, backwards] {
-                let (bytes, bad) = read(&source, 0, 4 * values, DType::F32, run).unwrap();
-                assert_eq!((bytes.len(), bad), (4 * values, Some(index)));
+                let len = 4 * values;
+                let found = read(&source, 0, len, &tensor(DType::F32, len, None), run).unwrap();
+                assert_eq!((found.bytes.len(), found.non_finite), (len, Some(index)));
             }
         }
     }
@@ -123,7 +173,7 @@ mod tests {
     fn an_error_comes_before_what_is_not_finite() {
         for run in [in_order as RunTasks, backwards] {
             let outcome = for_each(0..3, run, |_, piece| match piece {
-                0 => Ok(Some(5)),
+                0 => Ok((Some(5), None)),
                 1 => Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => Err(io::ErrorKind::OutOfMemory.into()),
             });
@@ -134,7 +184,7 @@ mod tests {
     #[test]
     fn a_runner_that_leaves_pieces_out_is_noticed() {
         let lazy: RunTasks = |count, task| (1..count).for_each(task);
-        let error = read(&source(vec![0; 16]), 0, 16, DType::F32, lazy).err().unwrap();
+        let error = read(&source(vec![0; 16]), 0, 16, &tensor(DType::F32, 16, None), lazy).err().unwrap();
         assert_eq!(error.to_string(), "a piece of the tensor was left out");
     }
 
@@ -158,8 +208,8 @@ mod tests {
             data.chunks_mut(34).for_each(|block| block[..2].fill(0));
             data[34 * block..][..2].copy_from_slice(&0x7C00u16.to_le_bytes());
             let len = data.len();
-            let (bytes, bad) = read(&source(data), 0, len, DType::Q8_0, backwards).unwrap();
-            assert_eq!((bytes.len(), bad), (len, Some(32 * block)));
+            let found = read(&source(data), 0, len, &tensor(DType::Q8_0, len, None), backwards).unwrap();
+            assert_eq!((found.bytes.len(), found.non_finite), (len, Some(32 * block)));
         }
     }
 }

@@ -16,6 +16,16 @@ pub(crate) enum TensorForm {
     Strided(Strides),
 }
 
+impl TensorForm {
+    /// Bytes of the file that the values lie in, where these are not the values themselves.
+    pub(crate) fn span(&self) -> Option<usize> {
+        match self {
+            TensorForm::Strided(strides) => Some(strides.span),
+            TensorForm::Plain | TensorForm::Scaled(_) => None,
+        }
+    }
+}
+
 /// Where the scale of a weight is.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorScale {

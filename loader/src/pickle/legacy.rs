@@ -6,7 +6,7 @@
 use super::machine::PickleMachine;
 use super::problem::PickleProblem;
 use super::state::PickleState;
-use super::tensors::{self, PickledTensors};
+use super::tensors::{self, PickledTensors, StoragePlace};
 use super::value::{PickleRange, StorageRef, Value};
 use super::{MAX_PICKLE_BYTES, PickleFailure, broken};
 use crate::DType;
@@ -72,7 +72,7 @@ fn storages(
     let text = |key: PickleRange| &state.data[key.range()];
     let known: HashMap<&[u8], &StorageRef> =
         state.heap.storages.iter().map(|storage| (text(storage.key), storage)).collect();
-    let mut places: HashMap<&[u8], (u64, u64)> = HashMap::new();
+    let mut places: HashMap<&[u8], StoragePlace> = HashMap::new();
     let mut at = state.at as u64;
     for key in keys {
         let Value::Text(key) = key else { return Err(state.malformed("a key that is not a text").into()) };
@@ -89,7 +89,7 @@ fn storages(
         let bytes = u64::from_le_bytes(count).checked_mul(unit);
         let end = bytes.and_then(|bytes| (at + 8).checked_add(bytes)).filter(|end| *end <= source.len);
         let (Some(bytes), Some(end)) = (bytes, end) else { return Err(PickleProblem::Truncated.into()) };
-        if places.insert(key, (at + 8, bytes)).is_some() {
+        if places.insert(key, StoragePlace { start: at + 8, len: bytes, crc32: None }).is_some() {
             return Err(state.malformed("a storage twice").into());
         }
         at = end;

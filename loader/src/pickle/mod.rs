@@ -28,6 +28,7 @@ use crate::LoadError;
 use crate::byte_source::ByteSource;
 use machine::PickleMachine;
 use std::io;
+use tensors::StoragePlace;
 use zip::ZipArchive;
 
 /// Maximum length of a pickle without its storages, in bytes.
@@ -91,23 +92,30 @@ fn read_zip(source: &ByteSource) -> Result<PickledTensors, PickleFailure> {
     if archive.contains(&format!("{folder}constants.pkl")) {
         return Err(broken("it is a TorchScript program, which is code and not read"));
     }
-    let text = |name: &str| -> Result<Option<Vec<u8>>, PickleFailure> {
-        let Some((at, len)) = archive.locate(source, &format!("{folder}{name}"))? else { return Ok(None) };
+    // The bytes of a file, and whether they are those that were saved.
+    let text = |name: &str| -> Result<Option<(Vec<u8>, bool)>, PickleFailure> {
+        let place = archive.locate(source, &format!("{folder}{name}"))?;
+        let Some(StoragePlace { start, len, crc32 }) = place else { return Ok(None) };
         if len > MAX_PICKLE_BYTES {
             return Err(PickleProblem::TooMany { what: "bytes of a pickle", limit: MAX_PICKLE_BYTES }.into());
         }
         let mut bytes = vec![0; len as usize];
-        source.read_at(at, &mut bytes)?;
-        Ok(Some(bytes))
+        source.read_at(start, &mut bytes)?;
+        let is_whole = crc32.is_none_or(|sum| sum == crc32fast::hash(&bytes));
+        Ok(Some((bytes, is_whole)))
     };
-    if text("byteorder")?.is_some_and(|order| order.trim_ascii() != b"little") {
+    if text("byteorder")?.is_some_and(|(order, _)| order.trim_ascii() != b"little") {
         return Err(broken("its values are big-endian, which are not read"));
     }
-    let data = text("data.pkl")?.unwrap_or_default();
+    let (data, is_whole) = text("data.pkl")?.unwrap_or_default();
     let mut machine = PickleMachine::new(&data);
     let root = machine.run();
     machine.state.refuse()?;
     let root = root?;
+    // What it asks for and where it is damaged is said first: that names more.
+    if !is_whole {
+        return Err(broken("its zip archive is damaged: its pickle is not what was saved, by its CRC-32"));
+    }
     let locate = |key: &str| archive.locate(source, &format!("{folder}data/{key}"));
     tensors::resolve(&machine.state, root, data.len() as u64, locate)
 }

@@ -65,6 +65,11 @@ pub enum PickleProblem {
         /// What is wrong.
         what: &'static str,
     },
+    /// A tensor whose bytes are not those that were saved, by the CRC-32 that the file has of them. It is found when the tensor is read.
+    WrongSum {
+        /// Its name.
+        name: String,
+    },
     /// A zip or tar archive that is damaged, or that PyTorch did not write.
     Archive {
         /// What is wrong with it.
@@ -121,6 +126,11 @@ impl fmt::Display for PickleProblem {
             Self::BadTensor { name, what } => {
                 write!(f, "has a tensor {} {what}; get it again from its source", Quoted(name))
             }
+            Self::WrongSum { name } => write!(
+                f,
+                "is damaged: the values of {} are not those that were saved (their CRC-32 differs); download it again",
+                Quoted(name)
+            ),
             Self::Archive { what } => write!(f, "cannot be read: {what}; get it again from its source"),
         }
     }

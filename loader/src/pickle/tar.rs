@@ -7,7 +7,7 @@
 use super::globals::KnownGlobal;
 use super::machine::PickleMachine;
 use super::problem::PickleProblem;
-use super::tensors::{self, PickledTensors};
+use super::tensors::{self, PickledTensors, StoragePlace};
 use super::value::{PickleRange, StorageRef, TensorView, Value};
 use super::{MAX_PICKLE_BYTES, PickleFailure, broken};
 use crate::DType;
@@ -72,7 +72,8 @@ pub(super) fn read(source: &ByteSource) -> Result<PickledTensors, PickleFailure>
     let root = root?;
     tensors::resolve(&machine.state, root, end - start, |key| {
         let storage = key.parse().ok().and_then(|id: i64| storages.get(&id));
-        Ok(storage.map(|of| (of.start, of.values * of.dtype.size() as u64)))
+        let len = |of: &TarStorage| of.values * of.dtype.size() as u64;
+        Ok(storage.map(|of| StoragePlace { start: of.start, len: len(of), crc32: None }))
     })
 }
 

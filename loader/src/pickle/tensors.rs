@@ -30,9 +30,20 @@ pub(crate) struct PickledTensor {
     pub(crate) start: u64,
     pub(crate) len: usize,
     pub(crate) form: TensorForm,
+    /// The CRC-32 that the file has of these bytes.
+    pub(crate) crc32: Option<u32>,
 }
 
-/// Names the tensors below `root` and finds their values. `locate` gives where the storage of a key is, and its bytes.
+/// Where a storage is in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoragePlace {
+    pub(super) start: u64,
+    pub(super) len: u64,
+    /// The CRC-32 that the file has of it.
+    pub(super) crc32: Option<u32>,
+}
+
+/// Names the tensors below `root` and finds their values. `locate` gives where the storage of a key is.
 ///
 /// # Errors
 /// Those of the names and of `locate`; tensors that are not in their storage.
@@ -40,10 +51,10 @@ pub(super) fn resolve(
     state: &PickleState<'_>,
     root: Value,
     pickle_bytes: u64,
-    locate: impl Fn(&str) -> Result<Option<(u64, u64)>, PickleFailure>,
+    locate: impl Fn(&str) -> Result<Option<StoragePlace>, PickleFailure>,
 ) -> Result<PickledTensors, PickleFailure> {
     let named = names::named(state, root)?;
-    let mut places: HashMap<&str, Option<(u64, u64)>> = HashMap::new();
+    let mut places: HashMap<&str, Option<StoragePlace>> = HashMap::new();
     let mut tensors = Vec::with_capacity(named.tensors.len());
     for (name, index) in named.tensors {
         let view = &state.heap.tensors[index as usize];
@@ -54,10 +65,13 @@ pub(super) fn resolve(
             None => *places.entry(key).or_insert(locate(key)?),
         };
         let place = place.ok_or("whose values are not in the file");
-        match place.and_then(|place| tensor(view, storage, place)) {
-            Ok((start, len, form)) => {
+        match place.and_then(|place| Ok((tensor(view, storage, (place.start, place.len))?, place))) {
+            Ok(((start, len, form), place)) => {
                 let shape = view.shape.clone();
-                tensors.push(PickledTensor { name, dtype: view.dtype, shape, start, len, form });
+                // There is a sum of a storage as a whole, and not of the parts that views are.
+                let read = form.span().unwrap_or(len) as u64;
+                let crc32 = place.crc32.filter(|_| (start, read) == (place.start, place.len));
+                tensors.push(PickledTensor { name, dtype: view.dtype, shape, start, len, form, crc32 });
             }
             Err(what) => return Err(PickleProblem::BadTensor { name, what }.into()),
         }

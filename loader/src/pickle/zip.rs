@@ -1,5 +1,8 @@
 //! The zip archives that `torch.save` writes: files are stored, not compressed, and found by the directory at the end.
+//!
+//! The directory has a CRC-32 of each file. PyTorch writes 0 where it was asked not to sum (`set_crc32_options`), so 0 is not compared.
 
+use super::tensors::StoragePlace;
 use super::{PickleFailure, broken};
 use crate::byte_source::ByteSource;
 use std::collections::HashMap;
@@ -32,6 +35,7 @@ struct ZipEntry {
     offset: u64,
     len: u64,
     is_stored: bool,
+    crc32: Option<u32>,
 }
 
 /// A little-endian number of up to 8 bytes at an offset.
@@ -84,7 +88,7 @@ impl ZipArchive {
         self.entries.contains_key(name)
     }
 
-    /// Where the bytes of a file are and how many; `None` if there is no such file.
+    /// Where the bytes of a file are; `None` if there is no such file.
     ///
     /// # Errors
     /// A compressed file, a damaged archive.
@@ -92,7 +96,7 @@ impl ZipArchive {
         &self,
         source: &ByteSource,
         name: &str,
-    ) -> Result<Option<(u64, u64)>, PickleFailure> {
+    ) -> Result<Option<StoragePlace>, PickleFailure> {
         let Some(entry) = self.entries.get(name) else { return Ok(None) };
         if !entry.is_stored {
             return Err(broken("its zip archive is compressed, which those of PyTorch are not"));
@@ -105,7 +109,7 @@ impl ZipArchive {
         if !local.starts_with(b"PK\x03\x04") || own_name != name.as_bytes() || !fits {
             return Err(broken("its zip archive is damaged: a file is not where the directory says"));
         }
-        Ok(Some((start, entry.len)))
+        Ok(Some(StoragePlace { start, len: entry.len, crc32: entry.crc32 }))
     }
 }
 
@@ -170,5 +174,6 @@ fn parse_entry(bytes: &[u8], at: usize) -> Result<(String, ZipEntry, usize), Pic
     }
     let next = extra_at + extra_len + field(32, 2)? as usize;
     let is_stored = method == 0 && flags & 1 == 0 && packed == len;
-    Ok((name.to_owned(), ZipEntry { offset, len, is_stored }, next))
+    let crc32 = Some(field(16, 4)? as u32).filter(|sum| *sum != 0);
+    Ok((name.to_owned(), ZipEntry { offset, len, is_stored, crc32 }, next))
 }

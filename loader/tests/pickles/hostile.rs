@@ -141,8 +141,11 @@ fn exhaust(bytes: &[u8]) -> bool {
         Ok(checkpoint) => {
             for info in checkpoint.tensors() {
                 if info.bytes() <= 1 << 20 {
-                    let raw = checkpoint.read(&info.name).unwrap();
-                    assert_eq!(raw.data.len(), info.bytes());
+                    match checkpoint.read(&info.name) {
+                        // A sum that is not 0 any more.
+                        Err(error) => assert!(error.to_string().contains("their CRC-32 differs"), "{error}"),
+                        Ok(raw) => assert_eq!(raw.data.len(), info.bytes()),
+                    }
                 }
             }
             true

@@ -10,15 +10,21 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pickles").join(name)
 }
 
-/// Asserts that a file has tensors of another, and nothing else: all but those of `without`.
+/// Asserts that a file has tensors of `expected.safetensors`, and nothing else: all but those of `without`.
 fn assert_same(name: &str, without: impl Fn(&str) -> bool) {
-    let expected = Checkpoint::open(&golden("expected.safetensors")).unwrap();
+    assert_same_as(&golden(name), &golden("expected.safetensors"), without);
+}
+
+/// Asserts that a file has tensors of another, and nothing else: all but those of `without`.
+fn assert_same_as(path: &Path, expected: &Path, without: impl Fn(&str) -> bool) {
+    let name = path.display();
+    let expected = Checkpoint::open(expected).unwrap();
     for access in [Access::Read, Access::Map] {
-        let found = Checkpoint::open_with(&golden(name), access).unwrap();
+        let found = Checkpoint::open_with(path, access).unwrap_or_else(|error| panic!("{error}"));
         for info in expected.tensors().filter(|info| !without(&info.name)) {
             let (want, got) = (expected.read(&info.name).unwrap(), found.read(&info.name).unwrap());
             assert_eq!((want.dtype, want.shape), (got.dtype, got.shape), "{name}: {}", info.name);
-            assert_eq!(&*want.data, &*got.data, "{name}: {}", info.name);
+            assert!(*want.data == *got.data, "{name}: {}", info.name);
             assert_eq!(found.get(&info.name).unwrap().bytes(), got.data.len());
         }
         let count = expected.tensors().filter(|info| !without(&info.name)).count();
@@ -34,6 +40,60 @@ fn files_of_every_protocol_have_the_same_tensors() {
     for protocol in 2..=5 {
         assert_same(&format!("legacy-{protocol}.pt"), |name| name == "f8");
     }
+}
+
+/// The files of versions.py: a folder for each version, and more of them where `LATENT_PICKLES` names a folder.
+#[test]
+fn versions_of_pytorch_have_the_same_tensors() {
+    let mut count = 0;
+    let more = std::env::var_os("LATENT_PICKLES").map(PathBuf::from);
+    for folder in std::iter::once(golden("versions")).chain(more) {
+        for version in std::fs::read_dir(folder).unwrap() {
+            for file in std::fs::read_dir(version.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                if path.extension().is_some_and(|ending| ending == "pt") {
+                    // `views.zip2.pt` has the tensors of `views.safetensors`.
+                    let stem = path.with_extension("");
+                    assert_same_as(&path, &stem.with_extension("safetensors"), |_| false);
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count >= 7, "{count} files");
+    println!("{count} files");
+}
+
+/// A bit is changed in each file of an archive, at one place after the other.
+#[test]
+fn archives_whose_bytes_are_not_those_that_were_saved_are_refused() {
+    let whole = std::fs::read(golden("zip-4.pt")).unwrap();
+    let read_all = |bytes: Vec<u8>| {
+        let checkpoint = Checkpoint::from_bytes("archive", bytes)?;
+        checkpoint.tensors().try_for_each(|info| checkpoint.read(&info.name).map(drop))
+    };
+    read_all(whole.clone()).unwrap();
+    let number = |at: usize| usize::from(u16::from_le_bytes([whole[at], whole[at + 1]]));
+    let mut checked = 0;
+    for entry in (0..whole.len()).filter(|at| whole[*at..].starts_with(b"PK\x01\x02")) {
+        // The directory's entry, and behind its place the file: each is shorter than 64 KiB.
+        let (len, at) = (number(entry + 24), number(entry + 42));
+        let name = String::from_utf8_lossy(&whole[entry + 46..][..number(entry + 28)]).into_owned();
+        let start = at + 30 + number(at + 26) + number(at + 28);
+        for at in (start..start + len).step_by(7) {
+            let mut mutant = whole.clone();
+            mutant[at] ^= 1;
+            let read = read_all(mutant);
+            if name.contains("/data/") {
+                let error = read.expect_err(&name).to_string();
+                assert!(error.contains("their CRC-32 differs); download it again"), "{name}: {error}");
+            } else if name.ends_with("data.pkl") {
+                assert!(read.is_err(), "{name} at {at}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked}");
 }
 
 #[test]

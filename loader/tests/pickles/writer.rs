@@ -72,7 +72,7 @@ pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     for (name, bytes) in files {
         let offset = out.len() as u32;
         let (len, name_len) = ((bytes.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
-        // Version, flags, method, time, date and the sum, which is not checked.
+        // Version, flags, method, time, date and a sum of 0, which is none.
         let middle = [&[0; 12][..], &len, &len, &name_len, &[0, 0]].concat();
         out.extend([&b"PK\x03\x04\x0a\0"[..], &middle, name.as_bytes(), bytes].concat());
         directory.extend([&b"PK\x01\x02\x0a\0\x0a\0"[..], &middle].concat());
