@@ -1,6 +1,7 @@
 //! LoRA files of the forms that programs write, and tags as the webui reads them, on the built-in model.
 
 use crate::common::{Room, demo, read_png};
+use crate::pickles::pickled;
 use serde_json::{Value, json};
 
 /// A layer of the demo model, 64x128, and one of its text encoder, 128x128.
@@ -96,22 +97,26 @@ fn the_same_lora_in_every_form_draws_the_same() {
         assert!(told.contains("1 of 1 applied"), "{told}");
         assert_eq!(pixels, want, "{name}");
     }
-    // A folder of PEFT, by its path, by its file and by its name.
-    std::fs::create_dir_all(room.path("loras/adapter")).unwrap();
-    room.file(
-        "loras/adapter/adapter_model.safetensors",
-        &file(&factors(&format!("base_model.model.{LAYER}"), PEFT, 64), &[]),
-    );
+    // A folder of PEFT, by its path, by its file and by its name; and of PEFT before 0.7, which pickled weights.
+    let weights = file(&factors(&format!("base_model.model.{LAYER}"), PEFT, 64), &[]);
     let config = br#"{"peft_type": "LORA", "r": 4, "lora_alpha": 2, "alpha_pattern": {"attn2.to_v": 8}}"#;
-    room.file("loras/adapter/adapter_config.json", config);
-    for (prompt, lora) in [
-        ("a red apple", &["--lora", "loras/adapter"][..]),
-        ("a red apple", &["--lora", "loras/adapter/adapter_model.safetensors"]),
-        ("a red apple", &["--lora", "adapter", "--lora-dir", "loras"]),
-        ("a red apple<lora:adapter:1>", &["--lora-dir", "loras"]),
+    for (name, model, weights) in [
+        ("adapter", "adapter_model.safetensors", &weights),
+        ("older", "adapter_model.bin", &pickled(&weights, None)),
     ] {
-        assert_eq!(draw(&room, prompt, lora).0, want, "{prompt} {lora:?}");
-        replays(&room, &["--from", "loras", "--from", "loras/adapter"]);
+        let folder = format!("loras/{name}");
+        std::fs::create_dir_all(room.path(&folder)).unwrap();
+        room.file(&format!("{folder}/{model}"), weights);
+        room.file(&format!("{folder}/adapter_config.json"), config);
+        for (prompt, lora) in [
+            ("a red apple", &["--lora", &folder][..]),
+            ("a red apple", &["--lora", &format!("{folder}/{model}")]),
+            ("a red apple", &["--lora", name, "--lora-dir", "loras"]),
+            (&format!("a red apple<lora:{name}:1>"), &["--lora-dir", "loras"]),
+        ] {
+            assert_eq!(draw(&room, prompt, lora).0, want, "{prompt} {lora:?}");
+            replays(&room, &["--from", "loras", "--from", &folder]);
+        }
     }
 }
 

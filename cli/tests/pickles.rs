@@ -1,6 +1,7 @@
 //! Files that PyTorch pickled: drawn from, listed and converted as safetensors are, and never run.
 
-use crate::common::{Room, demo, read_png};
+use crate::common::{Room, demo, read_png, synthetic};
+use crate::upscale::esrgan;
 use latent_loader::{Checkpoint, DType, NewTensor, Writer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ fn numbers(numbers: &[usize]) -> Vec<u8> {
 }
 
 /// The tensors of a safetensors file as `torch.save` pickles them, below `key` if one is given.
-fn pickled(file: &[u8], key: Option<&str>) -> Vec<u8> {
+pub(crate) fn pickled(file: &[u8], key: Option<&str>) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
     let (mut pickle, mut files) = (b"\x80\x02}".to_vec(), Vec::new());
@@ -138,6 +139,39 @@ fn a_pickled_word_is_used() {
     let draw = |folder| pixels(&room, &["--embd-dir", folder, "-n", "cat"]);
     assert!(draw("plain") == draw("old"));
     assert!(draw("old") != pixels(&room, &["-n", "cat"]));
+}
+
+/// What of the same shapes is in a safetensors file and in a pickle is one thing to every option that names it.
+#[test]
+fn pickled_vaes_control_nets_and_upscalers_are_used() {
+    let room = Room::new();
+    room.file("model.safetensors", &synthetic("sd15"));
+    room.file("inpaint.safetensors", &synthetic("sd15-inpaint"));
+    room.succeeds(&["convert", "inpaint.safetensors", "parts"]);
+    let vae = std::fs::read(room.path("parts/vae/diffusion_pytorch_model.safetensors")).unwrap();
+    let net = synthetic("controlnet-sd15");
+    room.succeeds(&["txt2img", "a square", "--steps", "1", "-s", "3", "-o", "square.png"]);
+    let draw = |args: &[&str]| pixels(&room, &[&["-m", "model.safetensors"], args].concat());
+    let plain = draw(&[]);
+    for (option, file, key) in [("--vae", vae, Some("state_dict")), ("--control-net", net, None)] {
+        room.file("part.safetensors", &file);
+        room.file("part.pth", &pickled(&file, key));
+        let image: &[&str] = if option == "--vae" { &[] } else { &["--control-image", "square.png"] };
+        let with = |part| draw(&[&[option, part], image].concat());
+        let want = with("part.safetensors");
+        assert!(want != plain, "{option}");
+        assert!(want == with("part.pth"), "{option}");
+    }
+    // Trainers of upscalers save a copy of the weights beside them, which is the better one.
+    room.file("4x.pth", &pickled(&esrgan(1), Some("params_ema")));
+    room.file("4x.safetensors", &esrgan(1));
+    let larger = |model| {
+        room.succeeds(&["upscale", "square.png", "--upscale-model", model, "-o", "large.png"]);
+        let (pixels, _) = read_png(&room.path("large.png"));
+        std::fs::remove_file(room.path("large.png")).unwrap();
+        pixels
+    };
+    assert!(larger("4x.pth") == larger("4x.safetensors"));
 }
 
 /// The width of the demo model's token table.

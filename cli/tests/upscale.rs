@@ -5,7 +5,7 @@ use latent_loader::{DType, NewTensor, Writer};
 use std::collections::BTreeMap;
 
 /// An ESRGAN of so many blocks, four times as large, that only repeats pixels: its blocks add nothing.
-fn esrgan(blocks: usize) -> Vec<u8> {
+pub(crate) fn esrgan(blocks: usize) -> Vec<u8> {
     let (features, growth) = (8, 4);
     let mut layers =
         vec![("conv_first".to_owned(), features, 3), ("conv_body".to_owned(), features, features)];
