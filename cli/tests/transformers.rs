@@ -32,7 +32,7 @@ fn what_acts_on_a_unet_is_refused() {
     let room = room();
     let model = ["-m", "sd35-pipeline.safetensors"];
     for (flags, part) in [
-        (&["--pag-scale", "3"][..], "mid block"),
+        (&["--pag-scale", "3"][..], "UNet"),
         (&["--tome", "0.3"], "UNet"),
         (&["--cache", "2"], "UNet"),
         (&["-W", "72"], "16"),

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn the_sum_of_the_pieces_is_that_of_the_whole_in_any_order() {
         for len in [0, 1, MAX_PIECE, 2 * MAX_PIECE + 5] {
-            let data: Vec<u8> = (0..len).map(|i| (i * i >> 5) as u8).collect();
+            let data: Vec<u8> = (0..len).map(|i| ((i * i) >> 5) as u8).collect();
             let whole = crc32fast::hash(&data);
             for run in [in_order as RunTasks, backwards] {
                 let of = |sum| read(&source(data.clone()), 0, len, &tensor(DType::U8, len, sum), run);

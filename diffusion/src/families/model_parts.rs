@@ -70,7 +70,7 @@ impl ModelParts {
         let language = text_encoders::language(family.language_model, &weights)?;
         Ok(ModelParts {
             family,
-            text_layout: network.text_layout(family.text_use),
+            text_layout: network.text_layout(family.text_use, family.language_model),
             text,
             language,
             network,

@@ -8,7 +8,7 @@ use crate::params::Params;
 use crate::schedule::{FlowMatching, NoiseModel};
 use crate::setting::Setting;
 use crate::stage::LoadedNetwork;
-use crate::text::TextLayout;
+use crate::text::{LanguageModelRole, TextLayout};
 use crate::transformer::TransformerConfig;
 use crate::unet::{UNet, UNetConfig};
 use crate::vae::VaeConfig;
@@ -113,11 +113,15 @@ impl NetworkConfig {
     }
 
     /// How it reads the hidden states of text encoders that a family uses in this way.
-    pub(crate) fn text_layout(&self, text_use: TextUse) -> TextLayout {
+    pub(crate) fn text_layout(&self, text_use: TextUse, language: Option<LanguageModelRole>) -> TextLayout {
         match (self, text_use) {
             (NetworkConfig::Transformer(config), TextUse::AnyInSequence) => TextLayout::Sequence {
                 width: config.text_width(),
                 pooled: config.pooled_width().unwrap_or(0),
+                tokens: match language {
+                    Some(LanguageModelRole::T5 { tokens, .. }) => tokens,
+                    Some(LanguageModelRole::Qwen3(_)) | None => 0,
+                },
             },
             (NetworkConfig::Transformer(config), TextUse::SideBySide | TextUse::Language) => {
                 TextLayout::Language { width: config.text_width() }

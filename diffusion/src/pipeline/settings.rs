@@ -254,6 +254,7 @@ impl Settings {
         within(Setting::PagScale, self.pag_scale, PAG, Some("3"))?;
         within(Setting::VariationStrength, self.variation_strength, FRACTION, Some("0.1"))?;
         self.check_images()?;
+        self.check_network(model)?;
         within(Setting::CacheInterval, self.cache_interval as f64, CACHE_INTERVAL, Some("3"))?;
         within(Setting::TokenMerging, self.token_merging, TOKEN_MERGING, Some("0.3"))?;
         within(Setting::BatchSize, self.seeds.len() as f64, BATCH, None)?;
@@ -290,6 +291,26 @@ impl Settings {
             }
         };
         Err(Error::setting(Setting::Sampler, SettingProblem::Unsupported(reason)))
+    }
+
+    /// Refuses what acts on the blocks of a UNet where there is none.
+    fn check_network(&self, model: &Model) -> Result<(), Error> {
+        if model.network.unet().is_some() {
+            return Ok(());
+        }
+        let given = [
+            (self.pag_scale != 0.0, Setting::PagScale, "0"),
+            (self.cache_interval > 1, Setting::CacheInterval, "1"),
+            (self.token_merging != 0.0, Setting::TokenMerging, "0"),
+        ];
+        match given.iter().find(|(is_given, ..)| *is_given) {
+            Some((_, setting, usual)) => {
+                let reason =
+                    format!("works with a UNet, and this model has a transformer; set it to {usual}");
+                Err(Error::setting(*setting, SettingProblem::Unsupported(reason)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks what depends on the number of images.

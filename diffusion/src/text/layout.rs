@@ -1,7 +1,6 @@
 //! How the hidden states of several text encoders become what a network reads.
 
 use super::{LanguageStates, TextPart};
-use crate::tokenizer::CONTEXT;
 
 /// How the hidden states of a model's text encoders become what its network reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +14,8 @@ pub enum TextLayout {
         width: usize,
         /// Width of the pooled texts of CLIP-L and OpenCLIP bigG together.
         pooled: usize,
+        /// Tokens of the large encoder's texts.
+        tokens: usize,
     },
     /// Those of the large encoder alone; of CLIP, if there is one, the pooled text.
     Language {
@@ -56,11 +57,11 @@ impl TextLayout {
         }
     }
 
-    /// What stands for the states of a large encoder that a model lacks: as many zeros as CLIP has tokens, as in diffusers.
+    /// What stands for the states of a large encoder that a model lacks: zeros.
     pub(crate) fn missing_language(self) -> LanguageStates {
         match self {
-            TextLayout::Sequence { width, .. } => {
-                LanguageStates { values: vec![0.0; CONTEXT * width], tokens: CONTEXT, count: CONTEXT }
+            TextLayout::Sequence { width, tokens, .. } => {
+                LanguageStates { values: vec![0.0; tokens * width], tokens, count: tokens }
             }
             TextLayout::SideBySide | TextLayout::Language { .. } => LanguageStates::default(),
         }

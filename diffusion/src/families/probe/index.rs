@@ -218,8 +218,9 @@ impl LargeNetworks {
         if let Some(canonical) = self.names.remove(name) {
             return Some((canonical, TensorPart::Transformer));
         }
-        const FOLDERS: [&str; 3] = ["text_encoder_3.", "text_encoder_2.", "text_encoder."];
-        let below = FOLDERS.iter().find_map(|folder| name.strip_prefix(folder)).unwrap_or(name);
+        // Those of folders, and of parts that were joined.
+        const SCOPES: [&str; 5] = ["text_encoder_3.", "text_encoder_2.", "text_encoder.", T5, QWEN3];
+        let below = SCOPES.iter().find_map(|scope| name.strip_prefix(scope)).unwrap_or(name);
         if self.has_t5
             && let Some(canonical) = t5::to_canonical(below)
         {
