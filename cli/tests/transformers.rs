@@ -35,11 +35,12 @@ fn what_acts_on_a_unet_is_refused() {
         (&["--pag-scale", "3"][..], "UNet"),
         (&["--tome", "0.3"], "UNet"),
         (&["--cache", "2"], "UNet"),
-        (&["-W", "72"], "16"),
         (&["--sampler", "plms"], "euler"),
     ] {
         room.refuses(&[&DRAW[..], &model, flags].concat(), &[part]);
     }
+    let odd = ["txt2img", "a red fox", "-m", "sd35-pipeline.safetensors", "-W", "72", "-H", "48"];
+    room.refuses(&odd, &["16"]);
 }
 
 #[test]

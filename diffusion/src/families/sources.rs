@@ -221,9 +221,13 @@ impl PartsJoin {
             let fits = |(scope, wanted): &&(&'static str, Option<usize>)| {
                 ![T5, QWEN3].contains(scope) && wanted.is_none_or(|wanted| wanted == *width)
             };
-            // Where both encoders have the same width, the name decides.
+            // Where both encoders have the same width, or the network does not show it, the name decides.
             let same_name = self.texts.iter().filter(fits).find(|(wanted, _)| wanted == scope);
-            let Some((wanted, _)) = same_name.or_else(|| self.texts.iter().find(fits)) else { continue };
+            let Some((wanted, _)) =
+                same_name.or_else(|| self.texts.iter().filter(|(_, wanted)| wanted.is_some()).find(fits))
+            else {
+                continue;
+            };
             tensors.extend(tensors_of(&probe, scope, wanted));
             taken.push(*wanted);
         }

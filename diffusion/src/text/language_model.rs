@@ -163,7 +163,8 @@ impl WeightedTokens {
             }
         };
         let weight = |token: &Token| {
-            let at = token.bytes.start.checked_sub(start)?;
+            // A token of T5 begins with the space before its word.
+            let at = token.bytes.end.checked_sub(1 + start)?;
             spans.iter().find(|(span, _)| span.contains(&at)).map(|(_, weight)| *weight as f32)
         };
         let mut weights: Vec<f32> = found.iter().map(|token| weight(token).unwrap_or(1.0)).collect();
