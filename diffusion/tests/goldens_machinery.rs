@@ -8,6 +8,7 @@ mod machinery;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use machinery::case::{Case, Limit};
 use machinery::compare::{Comparison, Outcome, difference};
@@ -258,16 +259,20 @@ fn images_may_differ_by_one() {
 fn report_counts_and_names_the_worst() {
     let mut report = Report::new("the CPU".into(), ["unet", "vae"]);
     let case = case(json!({}));
-    report.add(&case, outcome(json!({}), &[1.0], &[1.00001]));
-    report.add(&case, outcome(json!({}), &[1.0], &[1.0]));
-    report.add(&case, Outcome::Failed("no".into()));
-    report.add(&case, Outcome::Unsupported);
+    report.add(&case, outcome(json!({}), &[1.0], &[1.00001]), Duration::from_secs(2));
+    report.add(&case, outcome(json!({}), &[1.0], &[1.0]), Duration::from_secs(1));
+    report.add(&case, Outcome::Failed("no".into()), Duration::ZERO);
+    report.add(&case, Outcome::Unsupported, Duration::ZERO);
     report.add_missing("golden missing: ghost".into());
     report.add_missing("golden missing: ghost".into());
     let text = report.to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((report.passed(), report.failed()), (2, 2));
-    assert!(lines[1].starts_with("unet") && lines[1].contains("1.0e-5 at unet/sd15/case0/out"), "{text}");
+    assert_eq!(lines[0], "on the CPU");
+    assert!(
+        lines[2].starts_with("unet") && lines[2].contains(" 3.0  1.0e-5 at unet/sd15/case0/out"),
+        "{text}"
+    );
     assert!(lines.contains(&"FAILED unet/sd15/case0: no") && lines.contains(&"FAILED golden missing: ghost"));
     assert!(lines.contains(&"1 not supported yet"));
     assert_eq!(lines.last(), Some(&"2 passed, 2 failed"));

@@ -20,6 +20,7 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use kinds::{KINDS, Kind};
 use latent_diffusion::tensor::Device;
@@ -88,15 +89,22 @@ fn run_on(target: Target, folder: &Folder, filters: &[&str]) -> Result<Report, S
         context.missing(case).into_iter().for_each(|what| report.add_missing(what));
         let id = case.id();
         let kind = kinds.clone().find(|kind| kind.name == case.kind());
-        let is_repeated = case.kind() == "pipelines" && !drawn.insert(case.all_checkpoints()?);
-        if is_repeated && !context.target.has_all_pipelines {
+        let group = context.target.pipelines.group(case)?;
+        if group.is_some_and(|group| !drawn.insert(group)) {
             continue;
         }
         if filters.is_empty() || filters.iter().any(|filter| id.contains(filter)) {
             match kind {
-                Some(kind) => report.add(case, outcome(kind, case, &context)),
+                Some(kind) => {
+                    let start = Instant::now();
+                    let outcome = outcome(kind, case, &context);
+                    report.add(case, outcome, start.elapsed());
+                }
                 None if KINDS.iter().any(|kind| kind.name == case.kind()) => (),
-                None => report.add(case, Outcome::Failed("the harness knows no such kind".into())),
+                None => {
+                    let outcome = Outcome::Failed("the harness knows no such kind".into());
+                    report.add(case, outcome, Duration::ZERO);
+                }
             }
         }
     }

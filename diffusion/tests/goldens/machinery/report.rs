@@ -1,6 +1,7 @@
 //! Counts outcomes and prints the table.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::case::Case;
 use super::compare::{Errors, Outcome};
@@ -12,6 +13,7 @@ struct Row {
     passed: usize,
     failed: usize,
     unsupported: usize,
+    time: Duration,
     errors: Errors,
 }
 
@@ -33,13 +35,14 @@ impl Report {
         Self { name, rows, ..Self::default() }
     }
 
-    /// Adds the outcome of a case.
-    pub(crate) fn add(&mut self, case: &Case, outcome: Outcome) {
+    /// Adds the outcome of a case that took so long.
+    pub(crate) fn add(&mut self, case: &Case, outcome: Outcome, time: Duration) {
         let at = self.rows.iter().position(|row| row.kind == case.kind()).unwrap_or_else(|| {
             self.rows.push(Row { kind: case.kind().to_owned(), ..Row::default() });
             self.rows.len() - 1
         });
         let row = &mut self.rows[at];
+        row.time += time;
         match outcome {
             Outcome::Unsupported => row.unsupported += 1,
             Outcome::Passed(errors) => {
@@ -78,10 +81,15 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "on {}", self.name)?;
-        writeln!(f, "{:<16}{:>6}{:>8}{:>15}  largest errors", "kind", "ran", "failed", "not supported")?;
+        writeln!(
+            f,
+            "{:<16}{:>6}{:>8}{:>15}{:>9}  largest errors",
+            "kind", "ran", "failed", "not supported", "seconds"
+        )?;
         for row in &self.rows {
             let ran = row.passed + row.failed;
-            write!(f, "{:<16}{ran:>6}{:>8}{:>15}", row.kind, row.failed, row.unsupported)?;
+            let seconds = row.time.as_secs_f64();
+            write!(f, "{:<16}{ran:>6}{:>8}{:>15}{seconds:>9.1}", row.kind, row.failed, row.unsupported)?;
             let Errors { largest, l2, pixel } = &row.errors;
             if let Some(error) = largest.error {
                 write!(f, "  {error:.1e} at {}", largest.place)?;

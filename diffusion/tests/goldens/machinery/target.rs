@@ -1,5 +1,6 @@
 //! The devices that the cases run on, and how exact each is.
 
+use super::case::Case;
 use latent_diffusion::tensor::Device;
 
 /// A device, and what its results may differ by.
@@ -11,20 +12,49 @@ pub(crate) struct Target {
     pub(crate) device: Device,
     /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit images.
     pub(crate) limits: Option<(f64, u8)>,
-    /// Whether it runs every pipeline: what these have in common with each other has run on another device before, and the
-    /// parts that differ from device to device have cases of their own.
-    pub(crate) has_all_pipelines: bool,
+    /// Which of the pipelines it runs.
+    pub(crate) pipelines: Pipelines,
+}
+
+/// Some of the pipelines. What these have in common with each other has run on another device before, and the parts that
+/// differ from device to device have cases of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Pipelines {
+    /// Every one.
+    All,
+    /// One of each checkpoint.
+    OfEachCheckpoint,
+    /// One of each family: checkpoints whose names begin with the same word are of one.
+    OfEachFamily,
+}
+
+impl Pipelines {
+    /// What a case has in common with those in place of which it runs; `None` if it stands for itself alone.
+    pub(crate) fn group(self, case: &Case) -> Result<Option<String>, String> {
+        let checkpoints = || -> Result<Vec<String>, String> {
+            Ok(case.all_checkpoints()?.into_iter().map(|checkpoint| checkpoint.family).collect())
+        };
+        Ok(match self {
+            _ if case.kind() != "pipelines" => None,
+            Pipelines::All => None,
+            Pipelines::OfEachCheckpoint => Some(checkpoints()?.join(" ")),
+            Pipelines::OfEachFamily => {
+                checkpoints()?.first().and_then(|family| family.split('-').next()).map(str::to_owned)
+            }
+        })
+    }
 }
 
 impl Target {
     /// The CPU, which keeps the limits of the cases.
     pub(crate) fn cpu() -> Self {
-        Self { name: "the CPU".into(), device: Device::Cpu, limits: None, has_all_pipelines: true }
+        Self { name: "the CPU".into(), device: Device::Cpu, limits: None, pipelines: Pipelines::All }
     }
 }
 
 /// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has. The
-/// last two run one pipeline of each checkpoint, or all if the variable `LATENT_GOLDENS_ALL` is set.
+/// first of these runs one pipeline of each checkpoint and the others one of each family, or all if the variable
+/// `LATENT_GOLDENS_ALL` is set.
 ///
 /// Without a GPU that is told, and is a failure where the variable `LATENT_GPU_REQUIRED` is set.
 #[cfg(feature = "gpu")]
@@ -38,6 +68,7 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         println!("SKIPPED on GPUs: there is none; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
         return Ok(targets);
     };
+    let is_all = std::env::var_os("LATENT_GOLDENS_ALL").is_some();
     let mut add = |what: &str, options: &gpu::GpuOptions, dtype, limits| -> Result<(), String> {
         let gpu = gpu::Gpu::open(&adapter, options).map_err(|e| e.to_string())?;
         if dtype == DType::F16 && !gpu.has_f16() {
@@ -46,9 +77,12 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         }
         let device = Device::gpu(&gpu, dtype).map_err(|e| e.to_string())?;
         let name = format!("{}, {what}", adapter.name());
-        // The CPU and the first GPU run all.
-        let has_all_pipelines = targets.len() < 2 || std::env::var_os("LATENT_GOLDENS_ALL").is_some();
-        targets.push(Target { name, device, limits: Some(limits), has_all_pipelines });
+        let pipelines = match targets.len() {
+            _ if is_all => Pipelines::All,
+            1 => Pipelines::OfEachCheckpoint,
+            _ => Pipelines::OfEachFamily,
+        };
+        targets.push(Target { name, device, limits: Some(limits), pipelines });
         Ok(())
     };
     // Pixels in `f16` are decoded from latents that may differ by 2e-2 after several steps.
