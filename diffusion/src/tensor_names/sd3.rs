@@ -6,7 +6,11 @@ use super::network_names::{BlockNames, NetworkKind, NetworkNames};
 pub(crate) const NAMES: NetworkNames = NetworkNames {
     kind: NetworkKind::Sd3,
     marks: &["joint_blocks.0.context_block.attn.qkv.weight", "pos_embed"],
-    canonical_marks: &["pos_embed.pos_embed", "transformer_blocks.0.attn.add_q_proj.weight"],
+    canonical_marks: &[
+        "pos_embed.pos_embed",
+        "context_embedder.weight",
+        "transformer_blocks.0.attn.to_out.0.weight",
+    ],
     tensors: &[("pos_embed", "pos_embed.pos_embed")],
     layers: &[
         ("x_embedder.proj", "pos_embed.proj"),

@@ -1,8 +1,9 @@
 //! Names and shapes: what a file of full size is told by, and what it lacks.
 
-use super::{manifest, tiny};
+use super::{manifest, tiny, tiny_checkpoint};
 use latent_benches::Manifest;
 use latent_diffusion::Error;
+use latent_diffusion::families::Sources;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::transformer::{FluxConditioning, TransformerConfig, TransformerFile};
 use std::fs::File;
@@ -98,6 +99,21 @@ fn check_sizes(family: &str, config: &TransformerConfig) {
             assert_eq!(sizes, (30, 2, 2, 30, 3840, 10240, 2560), "{family}");
         }
         other => panic!("{family}: {other:?}"),
+    }
+}
+
+/// A model that is joined from files of its parts has canonical names.
+#[test]
+fn a_network_is_told_by_its_canonical_names() {
+    for family in ["sd3-medium", "sd35-medium", "sd35-large", "flux-schnell", "flux-dev", "chroma", "z-image"]
+    {
+        for layout in ["single", "diffusers"] {
+            let unet = Some(tiny_checkpoint(family, layout));
+            let joined = Sources { unet, ..Sources::default() }.join().unwrap();
+            let joined =
+                TransformerFile::open(joined.checkpoint).unwrap_or_else(|error| panic!("{family}: {error}"));
+            assert_eq!(joined.config(), tiny(family, layout).config(), "{family}");
+        }
     }
 }
 

@@ -36,10 +36,14 @@ fn manifest(family: &str, scale: &str, layout: &str) -> Manifest {
 
 /// A tiny model in memory.
 fn tiny(family: &str, layout: &str) -> TransformerFile {
+    TransformerFile::open(tiny_checkpoint(family, layout)).unwrap()
+}
+
+fn tiny_checkpoint(family: &str, layout: &str) -> Checkpoint {
     let manifest = manifest(family, "tiny", layout);
     let entries = manifest.files().values().next().unwrap();
     let bytes = synth::bytes(entries, 7, DType::F16);
-    TransformerFile::open(Checkpoint::from_bytes(family, bytes).unwrap()).unwrap()
+    Checkpoint::from_bytes(family, bytes).unwrap()
 }
 
 fn params(file: &TransformerFile) -> Params<'static> {
