@@ -32,8 +32,14 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
 
 /// One line for parts that are lacking, with the flags that give them.
 fn missing_components(file: &str, components: &[Component]) -> String {
-    let texts = components.iter().filter(|component| component.is_text_encoder()).count();
-    let mut flags = vec!["--text-encoder FILE"; texts];
+    let texts = components.iter().filter(|component| component.is_text_encoder());
+    let mut flags: Vec<_> = texts
+        .map(|component| match component {
+            Component::T5 => "--t5 FILE",
+            Component::Qwen3 => "--llm FILE",
+            _ => "--text-encoder FILE",
+        })
+        .collect();
     if components.contains(&Component::Vae) || components.contains(&Component::VaeEncoder) {
         flags.push("--vae FILE");
     }

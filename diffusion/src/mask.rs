@@ -97,6 +97,19 @@ impl Mask {
         (0..width * height).map(|i| f32::from(u8::from(is_drawn(i % width, i / width)))).collect()
     }
 
+    /// The mask of each pixel of a latent's elements, `[factor * factor, height, width]`: 1 where it is hidden. Sides must be
+    /// multiples of `factor`.
+    pub(crate) fn pixels_of_latent(&self, factor: usize, convention: Convention) -> Vec<f32> {
+        let (width, height) = (self.width / factor, self.height / factor);
+        let value = |i: usize| {
+            let (channel, element) = (i / (width * height), i % (width * height));
+            let (y, x) =
+                (element / width * factor + channel / factor, element % width * factor + channel % factor);
+            f32::from(u8::from(Mask::hides(self.values[y * self.width + x], convention)))
+        };
+        (0..factor * factor * width * height).map(value).collect()
+    }
+
     /// `drawn` where the mask is 255, `under` byte for byte where it is 0, and a mixture for values between.
     ///
     /// # Errors

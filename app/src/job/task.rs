@@ -118,7 +118,7 @@ pub struct OutpaintTask {
 pub struct EditTask {
     /// The image.
     pub image: ImageSource,
-    /// How closely to keep to the image; 1.5 when `None`.
+    /// How closely to keep to the image; 1.5 when `None`. Flux.1 Kontext has no such scale.
     pub img_cfg_scale: Option<f64>,
     /// What to do with an image of another shape than the drawn size; [`Resize::Crop`] when `None`.
     #[serde(with = "as_text")]

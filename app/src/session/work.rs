@@ -123,7 +123,14 @@ fn redraw(task: &Img2imgTask, settings: &mut Settings, model: &Model) -> Result<
 fn edit(task: &EditTask, settings: &mut Settings, model: &Model) -> Result<TaskWork, AppError> {
     let image = sized(&task.image, task.resize, settings, model)?;
     let guidance = task.img_cfg_scale.unwrap_or(1.5);
-    let recorded = vec![RecordedSetting::new("Image CFG scale", "img_cfg_scale", guidance)];
+    // A model that sees the image as further tokens has no scale for it.
+    let takes_guidance = !model.refers_to_images();
+    if !takes_guidance && task.img_cfg_scale.is_some() {
+        let reason = "this model keeps to the image by itself; leave it out";
+        return Err(AppError::BadInput(format!("img cfg scale: {reason}")));
+    }
+    let recorded = RecordedSetting::new("Image CFG scale", "img_cfg_scale", guidance);
+    let recorded = if takes_guidance { vec![recorded] } else { Vec::new() };
     Ok(TaskWork { start: WorkStart::Instruction { image, guidance }, region: None, opacity: None, recorded })
 }
 

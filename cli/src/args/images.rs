@@ -42,7 +42,7 @@ pub(crate) struct Img2imgArgs {
 /// `latent edit`
 #[derive(clap::Args)]
 #[command(
-    after_help = "The model must be one of InstructPix2Pix, such as instruct-pix2pix-00-22000.safetensors."
+    after_help = "The model must be one of InstructPix2Pix, such as instruct-pix2pix-00-22000.safetensors, or Flux.1 Kontext."
 )]
 pub(crate) struct EditArgs {
     /// Image to change, of any usual format
@@ -54,7 +54,7 @@ pub(crate) struct EditArgs {
     /// What to change, as a flag
     #[arg(short = 'p', long = "prompt", value_name = "INSTRUCTION", conflicts_with = "prompt")]
     pub(super) prompt_flag: Option<String>,
-    /// How closely to keep to the image
+    /// How closely to keep to the image, with InstructPix2Pix
     #[arg(long, value_name = "SCALE", default_value_t = 1.5, allow_negative_numbers = true)]
     img_cfg_scale: f64,
     #[command(flatten)]

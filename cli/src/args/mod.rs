@@ -253,7 +253,7 @@ pub(crate) enum Command {
     Inpaint(Box<InpaintArgs>),
     /// Grow an image past its edges
     Outpaint(Box<OutpaintArgs>),
-    /// Change an image by an instruction, with a model of InstructPix2Pix
+    /// Change an image by an instruction, with a model of InstructPix2Pix or Flux.1 Kontext
     Edit(Box<EditArgs>),
     /// Draw images whose settings differ, as one labelled image
     Grid(Box<GridArgs>),

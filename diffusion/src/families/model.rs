@@ -72,15 +72,12 @@ impl Model {
         let checkpoint = probe.checkpoint();
         let parts = ModelParts::of(probe)?.require_text()?;
         let ModelParts { text, language, text_layout, network, vae, has_tiny_vae, weights, .. } = parts;
-        let Some(input) = NetworkInput::of(network.in_channels(), vae.latent_channels) else {
-            return Err(probe.refuse(format!(
-                "is a {} checkpoint whose UNet takes {} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
-                 (InstructPix2Pix) are",
-                family.label,
-                network.in_channels()
-            )));
-        };
         let identity = probe.identity();
+        let input = NetworkInput::of(network.in_channels(), vae.latent_channels, vae.factor());
+        // A control image looks like an image to be edited.
+        let Some(input) = input.filter(|_| identity.variant != Some(ModelVariant::FluxControl)) else {
+            return Err(probe.refuse(unknown_input(family, &network)));
+        };
         let training = (family.training)();
         let side = family.resolution;
         Ok(Model {
@@ -110,6 +107,23 @@ impl Model {
             named_steps: probe::named_steps(checkpoint),
             weights,
         })
+    }
+}
+
+/// What is said of a model whose network takes other channels than those that are known.
+fn unknown_input(family: &Family, network: &NetworkConfig) -> String {
+    let channels = network.in_channels();
+    match network {
+        NetworkConfig::UNet(_) => format!(
+            "is a {} checkpoint whose UNet takes {channels} channels, which is not supported; 4 (latents), 9 (inpainting) and 8 \
+             (InstructPix2Pix) are",
+            family.label
+        ),
+        NetworkConfig::Transformer(_) => format!(
+            "is a {} checkpoint whose transformer takes {channels} channels, which is not supported (a model of a control image, \
+             such as Canny or Depth?); those that take the latents alone, and Fill, are",
+            family.label
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Settings that a model was made for, where a user gives none.
 
 use super::model::Model;
+use super::network_input::NetworkInput;
 use super::probe::Distillation;
 use crate::samplers::{Ddim, Dpmpp2m, Euler, EulerA, Lcm, Sampler, Tcd};
 use crate::schedule::{Convention, ScheduleKind};
@@ -30,6 +31,13 @@ const USUAL: RecommendedSettings = RecommendedSettings {
     convention: None,
 };
 
+/// The levels of a flow matching model, which has its own steps and guidance.
+const FLOW: RecommendedSettings =
+    RecommendedSettings { sampler: &Euler, schedule: ScheduleKind::Simple, ..USUAL };
+
+/// Steps and guidance scale of Flux.1 Fill's authors.
+const FILL_STEPS: usize = 50;
+const FILL_GUIDANCE: f64 = 30.0;
 /// Steps of a distilled model whose name contains none.
 const FEW_STEPS: usize = 4;
 /// Guidance scale that Playground 2.5's authors use.
@@ -61,12 +69,13 @@ impl Model {
         }
         if let Some(flow) = self.family.flow {
             let is_distilled = self.distillation.is_some();
+            if self.input == NetworkInput::Inpaint && !is_distilled {
+                return RecommendedSettings { steps: FILL_STEPS, guidance: FILL_GUIDANCE, ..FLOW };
+            }
             return RecommendedSettings {
                 steps: if is_distilled { self.named_steps.unwrap_or(flow.few_steps) } else { flow.steps },
                 guidance: if is_distilled { 1.0 } else { flow.guidance },
-                sampler: &Euler,
-                schedule: ScheduleKind::Simple,
-                convention: None,
+                ..FLOW
             };
         }
         let Some(distillation) = self.distillation else {

@@ -232,8 +232,10 @@ impl PartsJoin {
             taken.push(*wanted);
         }
         if taken.is_empty() {
-            let width = found.first().map_or(0, |(_, width)| *width);
-            return Err(self.wrong_width(probe.checkpoint().label(), width));
+            return Err(match found.first() {
+                Some((_, width)) => self.wrong_width(probe.checkpoint().label(), *width),
+                None => self.unknown_encoder(&probe),
+            });
         }
         if let Some(twice) = taken.iter().find(|scope| self.taken.contains(scope)) {
             let which = match *twice {
@@ -248,6 +250,15 @@ impl PartsJoin {
         self.taken.extend(taken);
         self.add(probe, tensors, NameMap::new());
         Ok(())
+    }
+
+    /// The error of a file with a large text encoder that the family does not have.
+    fn unknown_encoder(&self, probe: &Probe) -> Error {
+        let what = if probe.index().has(T5) { "a T5" } else { "a Qwen3" };
+        probe.refuse(format!(
+            "holds {what}, a text encoder that {} does not have; leave it out",
+            self.family.label
+        ))
     }
 
     fn wrong_width(&self, file: &str, width: usize) -> Error {

@@ -2,7 +2,7 @@
 
 use super::DiffusionNetwork;
 use crate::Error;
-use crate::families::{Component, DenoiserNetwork, Model, TextUse};
+use crate::families::{Component, DenoiserNetwork, Model, NetworkInput, TextUse};
 use crate::latents::LatentShape;
 use crate::params::Params;
 use crate::schedule::{FlowMatching, NoiseModel};
@@ -101,6 +101,14 @@ impl NetworkConfig {
         match self {
             NetworkConfig::UNet(_) => 1,
             NetworkConfig::Transformer(_) => PATCH,
+        }
+    }
+
+    /// Whether it was trained to see other images as further tokens: Flux.1 Kontext, which has the tensors of dev.
+    pub(crate) fn takes_references(&self) -> bool {
+        match self {
+            NetworkConfig::UNet(_) => false,
+            NetworkConfig::Transformer(config) => config.takes_references(),
         }
     }
 
@@ -203,6 +211,18 @@ impl Model {
     #[must_use]
     pub fn size_multiple(&self) -> usize {
         self.vae.factor() * self.network.patch()
+    }
+
+    /// Whether it follows instructions about an image ([`Task::Edit`](crate::Task::Edit)): InstructPix2Pix, Flux.1 Kontext.
+    #[must_use]
+    pub fn follows_instructions(&self) -> bool {
+        self.input == NetworkInput::Edit || self.refers_to_images()
+    }
+
+    /// Whether it sees the image of an instruction as further tokens (Flux.1 Kontext), so that no scale says how closely to keep to it.
+    #[must_use]
+    pub fn refers_to_images(&self) -> bool {
+        self.input == NetworkInput::Latent && self.network.takes_references()
     }
 
     /// Bytes that the network works on for latents of this shape, estimated.

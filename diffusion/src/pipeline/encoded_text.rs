@@ -145,6 +145,7 @@ impl EncodedTexts {
         if self.all.is_empty() {
             // No encoder of CLIP: zeros stand for one chunk where the network reads those.
             let clip_tokens = if layout.has_clip_states() { CONTEXT } else { 0 };
+            self.chunk_tokens = clip_tokens;
             let text = || EncodedText {
                 hidden_states: vec![0.0; clip_tokens * self.width],
                 clip_tokens,

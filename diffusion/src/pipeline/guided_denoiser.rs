@@ -40,6 +40,8 @@ pub(super) struct GuidedDenoiser {
     /// The sizes that SDXL is conditioned on, with the negative prompt and with the prompt.
     sizes: [Vec<f32>; 2],
     extra_channels: Option<Latents>,
+    /// Latents of images that the prediction refers to.
+    references: Vec<Tensor>,
     controls: Vec<PreparedControl>,
     image_prompts: Vec<PreparedImagePrompt>,
     state: Rc<StepState>,
@@ -75,6 +77,8 @@ struct Evaluation {
 pub(super) struct DenoiserInputs<'a> {
     pub(super) shape: LatentShape,
     pub(super) extra_channels: Option<&'a ExtraChannels>,
+    /// Latents of images that the network sees as further tokens, each `[1, height, width, channels]`.
+    pub(super) references: &'a [Tensor],
     pub(super) conditioning: &'a Conditioning,
     pub(super) settings: &'a Settings,
     pub(super) state: &'a Rc<StepState>,
@@ -87,7 +91,7 @@ impl GuidedDenoiser {
         inputs: &DenoiserInputs<'_>,
         sizes: [Vec<f32>; 2],
     ) -> Result<GuidedDenoiser, Error> {
-        let DenoiserInputs { shape, extra_channels, conditioning, settings, state } = *inputs;
+        let DenoiserInputs { shape, extra_channels, references, conditioning, settings, state } = *inputs;
         conditioning.check(shape.images)?;
         let image_guidance = extra_channels.and_then(|extra| extra.guidance);
         Ok(GuidedDenoiser {
@@ -102,6 +106,7 @@ impl GuidedDenoiser {
             conditioning: conditioning.clone(),
             sizes,
             extra_channels: extra_channels.map(|extra| extra.latents.clone()),
+            references: references.to_vec(),
             controls: Vec::new(),
             image_prompts: Vec::new(),
             state: state.clone(),
@@ -207,12 +212,12 @@ impl GuidedDenoiser {
         };
         let inputs = BatchInputs {
             text: Tensor::from_f32(&[count, tokens, self.conditioning.width()], &states)?,
-            text_lengths: &[],
+            text_lengths: &text_lengths,
             pooled,
             sizes: &sizes,
             guidance: self.scale,
             extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
-            references: &[],
+            references: &self.references,
             skipped_blocks: &[],
             controls: &self.controls,
             image_prompts: &self.image_prompts,

@@ -46,9 +46,12 @@ impl Pipeline {
         };
         let network =
             model.network_weights().1.total_bytes() + self.control_bytes() + self.image_prompts.bytes();
+        // An image that is referred to has as many tokens as the drawn one.
+        let refers = matches!(task, Task::Edit { .. }) && model.refers_to_images();
+        let with_references = |(width, height)| (width, if refers { 2 * height } else { height });
         let sampling = |settings, size| {
             network.max(self.refiner_bytes())
-                + sampling_bytes(model, settings, size)
+                + sampling_bytes(model, settings, with_references(size))
                 + self.embedded_control_bytes(settings, size)
         };
         let encodes = task.image().is_some() || model.input == NetworkInput::Inpaint;

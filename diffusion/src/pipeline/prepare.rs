@@ -3,7 +3,7 @@
 use super::{Fill, Pipeline, Settings, Task, VaeTiling};
 use crate::blocks::BlockCount;
 use crate::event::notify;
-use crate::families::{Component, NetworkInput};
+use crate::families::{Component, Model, NetworkInput};
 use crate::image::Image;
 use crate::latents::Latents;
 use crate::mask::Mask;
@@ -27,6 +27,8 @@ pub struct PreparedTask {
     pub(super) fill: Fill,
     /// The image that the network sees in extra channels.
     pub(super) extra: ExtraImage,
+    /// Images that the network sees as further tokens.
+    pub(super) references: Vec<Moments>,
     finish: Option<Finish>,
 }
 
@@ -69,10 +71,46 @@ pub(super) enum StepRange {
 pub(super) enum ExtraImage {
     #[default]
     None,
-    /// A mask `[height, width]`, and the image without what it covers.
-    Masked { mask: Vec<f32>, masked: Moments },
+    /// A mask, and the image without what it covers.
+    Masked { mask: MaskChannels, masked: Moments },
     /// The image to be edited, and how closely to keep to it; or none.
     Edit(Option<(Moments, f64)>),
+}
+
+/// A mask as channels of a network's input.
+pub(super) enum MaskChannels {
+    /// One, `[height, width]`, before those of the masked image.
+    First(Vec<f32>),
+    /// One for each pixel of an element, `[pixels, height, width]`, after those of the masked image (Flux.1 Fill).
+    Last(Vec<f32>),
+}
+
+impl MaskChannels {
+    /// Those of the network of a model.
+    fn of(mask: &Mask, model: &Model, convention: Convention) -> MaskChannels {
+        let factor = model.vae.factor();
+        if model.network.in_channels() == 2 * model.vae.latent_channels + 1 {
+            MaskChannels::First(mask.of_latent(factor, convention))
+        } else {
+            MaskChannels::Last(mask.pixels_of_latent(factor, convention))
+        }
+    }
+
+    /// The channels of the mask and those of masked images.
+    pub(super) fn beside(&self, masked: &Latents) -> Latents {
+        let area = (masked.height * masked.width).max(1);
+        let each = masked.values.chunks_exact((masked.channels * area).max(1));
+        let (MaskChannels::First(mask) | MaskChannels::Last(mask)) = self;
+        let joined = |latent: &[f32]| match self {
+            MaskChannels::First(mask) => [&mask[..], latent].concat(),
+            MaskChannels::Last(mask) => [latent, &mask[..]].concat(),
+        };
+        Latents {
+            values: each.flat_map(joined).collect(),
+            channels: masked.channels + mask.len() / area,
+            ..*masked
+        }
+    }
 }
 
 /// What becomes of a decoded image.
@@ -131,12 +169,15 @@ impl Pipeline {
             NetworkInput::Latent => ExtraImage::None,
             NetworkInput::Edit => ExtraImage::Edit(None),
             NetworkInput::Inpaint => match moments.next() {
-                Some(masked) => ExtraImage::Masked { mask: mask.of_latent(factor, convention), masked },
+                Some(masked) => {
+                    ExtraImage::Masked { mask: MaskChannels::of(&mask, &self.model, convention), masked }
+                }
                 None => unreachable!("it was encoded before the image"),
             },
         };
         if let Some(image) = moments.next() {
             match *task {
+                Task::Edit { .. } if input == NetworkInput::Latent => prepared.references.push(image),
                 Task::Edit { guidance, .. } => prepared.extra = ExtraImage::Edit(Some((image, guidance))),
                 Task::ImageToImage { strength, .. } | Task::Inpaint { strength, .. } => {
                     let (latents, steps) = (InitLatents::Encoded(image), StepRange::Strength(strength));

@@ -107,8 +107,15 @@ impl Pipeline {
             model.next = Some(Box::new(move || {
                 device.trim();
                 let mut notify = |event: Event<'_>| (*listener.borrow_mut())(event);
-                let inputs =
-                    DenoiserInputs { shape, extra_channels: None, conditioning, settings, state: &state };
+                let (extra_channels, references) = (None, &[][..]);
+                let inputs = DenoiserInputs {
+                    shape,
+                    extra_channels,
+                    references,
+                    conditioning,
+                    settings,
+                    state: &state,
+                };
                 let next = pipeline.denoiser(&inputs, &mut notify);
                 pipeline.network = None;
                 next

@@ -87,12 +87,14 @@ impl Pipeline {
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let SamplingStart { schedule, latents, extra_channels, keep, is_second_pass } = &mut start;
+        let SamplingStart { schedule, latents, extra_channels, references, keep, is_second_pass } =
+            &mut start;
         let (total, shape, sigma) = (schedule.steps(), latents.shape(), schedule.levels()[0].sigma);
         let state = Rc::new(StepState { steps: total, ..StepState::default() });
         let inputs = DenoiserInputs {
             shape,
             extra_channels: extra_channels.as_ref(),
+            references,
             conditioning,
             settings,
             state: &state,

@@ -14,6 +14,7 @@ use crate::rng::Noise;
 use crate::schedule::{Convention, NoiseModel, Schedule};
 use crate::setting::Setting;
 use crate::vae::Moments;
+use latent_tensor::Tensor;
 
 /// What the sampling starts from.
 pub(super) struct SamplingStart {
@@ -21,6 +22,8 @@ pub(super) struct SamplingStart {
     /// Latents at its first level.
     pub(super) latents: Latents,
     pub(super) extra_channels: Option<ExtraChannels>,
+    /// Latents of images that the network sees as further tokens.
+    pub(super) references: Vec<Tensor>,
     pub(super) keep: Option<KeepMask>,
     /// Whether it is a second pass, larger than the images of ControlNets.
     pub(super) is_second_pass: bool,
@@ -30,7 +33,13 @@ impl SamplingStart {
     /// Nothing but noise, for unit normals.
     pub(super) fn noise(mut latents: Latents, schedule: Schedule) -> SamplingStart {
         schedule.scale_noise(&mut latents.values);
-        SamplingStart { schedule, latents, extra_channels: None, keep: None, is_second_pass: false }
+        SamplingStart::of(latents, schedule)
+    }
+
+    /// Latents at the first level of a schedule, and nothing else.
+    fn of(latents: Latents, schedule: Schedule) -> SamplingStart {
+        let (extra_channels, references) = (None, Vec::new());
+        SamplingStart { schedule, latents, extra_channels, references, keep: None, is_second_pass: false }
     }
 }
 
@@ -76,8 +85,12 @@ impl Pipeline {
         let keeps = task.mask.is_some() && (self.model.input != NetworkInput::Inpaint || !is_diffusers);
         let init = task.init.as_ref();
         let is_visible = init.is_some_and(|init| task.mask.is_none() || !init.steps.is_all());
+        let schedule = settings.schedule(&self.model)?;
+        let is_flow = matches!(schedule.noise_model(), NoiseModel::FlowMatching(_));
+        // In diffusers' pipelines of flow matching models it is drawn whether it is needed or not.
+        let is_drawn = keeps || is_visible || (is_diffusers && is_flow);
         let image = match init.map(|init| &init.latents) {
-            Some(InitLatents::Encoded(moments)) if keeps || is_visible => {
+            Some(InitLatents::Encoded(moments)) if is_drawn => {
                 Some(drawn_latents(moments, shape, is_diffusers, noise)?)
             }
             Some(InitLatents::FirstPass(latents)) => Some(fitting(latents, shape)?),
@@ -89,10 +102,12 @@ impl Pipeline {
             variation::mix(&mut unit, settings);
         }
         let extra_channels = extra_channels(task, shape, (is_diffusers, keeps), noise)?;
-        let schedule = settings.schedule(&self.model)?;
         let mut start = match (init, &image) {
             (Some(InitImage { steps, .. }), Some(image)) if is_visible => {
                 let skipped = match *steps {
+                    StepRange::Strength(strength) if is_flow => {
+                        settings.convention().skipped_flow_steps(settings.steps, strength)
+                    }
                     StepRange::Strength(strength) => {
                         settings.convention().skipped_steps(settings.steps, strength)
                     }
@@ -102,7 +117,7 @@ impl Pipeline {
                     schedule.after(skipped).map_err(|error| Error::setting(Setting::Strength, error))?;
                 let values = schedule.add_noise(&filled(task, image, &unit), &unit.values);
                 let latents = shape.with_values(values);
-                SamplingStart { schedule, latents, extra_channels: None, keep: None, is_second_pass: false }
+                SamplingStart::of(latents, schedule)
             }
             _ => SamplingStart::noise(unit.clone(), schedule),
         };
@@ -110,7 +125,8 @@ impl Pipeline {
             start.keep = Some(KeepMask { image: image.values, noise: unit.values, mask: mask.clone() });
         }
         let is_second_pass = matches!(init, Some(InitImage { latents: InitLatents::FirstPass(_), .. }));
-        Ok(SamplingStart { extra_channels, is_second_pass, ..start })
+        let references = task.references.iter().map(Moments::mode).collect::<Result<_, _>>()?;
+        Ok(SamplingStart { extra_channels, references, is_second_pass, ..start })
     }
 }
 
@@ -131,7 +147,7 @@ fn extra_channels(
     let init = task.init.as_ref().map(|init| &init.latents);
     let (latents, guidance) = match (&task.extra, init) {
         (ExtraImage::Masked { mask, masked }, _) => {
-            (under_mask(mask, &drawn_latents(masked, shape, is_diffusers, noise)?), None)
+            (mask.beside(&drawn_latents(masked, shape, is_diffusers, noise)?), None)
         }
         (ExtraImage::Edit(Some((moments, guidance))), _) => {
             (repeated(&moments.mean()?, shape.images)?, Some(*guidance))
@@ -180,7 +196,7 @@ fn sampled(moments: &Moments, shape: LatentShape, noise: &mut dyn Noise) -> Resu
 }
 
 /// The same latent for each image.
-fn repeated(latent: &latent_tensor::Tensor, images: usize) -> Result<Latents, Error> {
+fn repeated(latent: &Tensor, images: usize) -> Result<Latents, Error> {
     let one = Latents::from_channels_last(latent)?;
     Ok(Latents { values: one.values.repeat(images), images, ..one })
 }
@@ -197,11 +213,4 @@ fn filled(task: &PreparedTask, image: &Latents, noise: &Latents) -> Vec<f32> {
         }
     }
     values
-}
-
-/// A mask as a channel before those of the masked image.
-fn under_mask(mask: &[f32], masked: &Latents) -> Latents {
-    let each = masked.values.chunks_exact((masked.channels * mask.len()).max(1));
-    let values = each.flat_map(|latent| mask.iter().chain(latent)).copied().collect();
-    Latents { values, channels: masked.channels + 1, ..*masked }
 }

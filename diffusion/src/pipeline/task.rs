@@ -3,7 +3,7 @@
 use super::Settings;
 use super::settings::GUIDANCE;
 use crate::Error;
-use crate::families::{Model, NetworkInput};
+use crate::families::Model;
 use crate::image::Image;
 use crate::mask::Mask;
 use crate::names::{self, Named, UnknownName};
@@ -35,11 +35,13 @@ pub enum Task<'a> {
         /// Softness of the part's edge in pixels, 0 to 64, inside of the part ([`Mask::feathered`]).
         feather: f64,
     },
-    /// An image changed by an instruction, by a model that was trained for that (Brooks et al., InstructPix2Pix, 2023).
+    /// An image changed by an instruction, by a model that was trained for that: InstructPix2Pix (Brooks et al. 2023), Flux.1
+    /// Kontext.
     Edit {
         /// The image.
         image: &'a Image,
-        /// How closely to keep to the image; 1.5 is usual.
+        /// How closely to keep to the image; 1.5 is usual. Flux.1 Kontext has no use for it
+        /// ([`Model::refers_to_images`]).
         guidance: f64,
     },
 }
@@ -138,10 +140,10 @@ impl<'a> Task<'a> {
                 within(Setting::MaskBlur, feather, FEATHER, Some("4"))?;
                 mask.expect_size_of(image)
             }
-            Task::Edit { .. } if model.input != NetworkInput::Edit => {
+            Task::Edit { .. } if !model.follows_instructions() => {
                 let reason = format!(
                     "this is a {} model of {}, which follows no instructions; give one of InstructPix2Pix (8 input \
-                     channels, such as instruct-pix2pix-00-22000), or redraw the image by a prompt: img2img",
+                     channels, such as instruct-pix2pix-00-22000) or Flux.1 Kontext, or redraw the image by a prompt: img2img",
                     model.family.label,
                     model.input.label()
                 );

@@ -37,6 +37,16 @@ impl Convention {
         };
         steps.saturating_sub(run)
     }
+
+    /// As [`Convention::skipped_steps`], for a model that was trained by flow matching: there diffusers rounds down what is skipped
+    /// and not what is run.
+    #[must_use]
+    pub fn skipped_flow_steps(self, steps: usize, strength: f64) -> usize {
+        match self {
+            Self::Diffusers => (steps as f64 - steps as f64 * strength).clamp(0.0, steps as f64) as usize,
+            Self::KDiffusion => self.skipped_steps(steps, strength),
+        }
+    }
 }
 
 impl Named for Convention {

@@ -144,6 +144,11 @@ fn strength_leaves_out_the_first_steps() {
     assert_eq!(Convention::Diffusers.skipped_steps(8, 0.6), 4);
     assert_eq!(Convention::Diffusers.skipped_steps(5, 1.0), 0);
     assert_eq!(Convention::Diffusers.skipped_steps(5, 0.1), 5);
+    // Stable Diffusion 3 and Flux run the step that is begun.
+    assert_eq!(Convention::Diffusers.skipped_flow_steps(8, 0.6), 3);
+    assert_eq!(Convention::Diffusers.skipped_flow_steps(5, 1.0), 0);
+    assert_eq!(Convention::Diffusers.skipped_flow_steps(5, 0.1), 4);
+    assert_eq!(Convention::KDiffusion.skipped_flow_steps(20, 0.75), 4);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.75), 4);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 1.0), 0);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.0), 19);

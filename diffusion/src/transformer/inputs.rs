@@ -34,6 +34,19 @@ impl TransformerConfig {
         }
     }
 
+    /// Whether there are weights of these sizes that were trained to see other images as further tokens: Flux.1 Kontext, which has the
+    /// sizes of dev, and Flux.2.
+    #[must_use]
+    pub fn takes_references(&self) -> bool {
+        match self {
+            TransformerConfig::Flux(config) => {
+                matches!(config.conditioning, FluxConditioning::Embedded { takes_guidance: true, .. })
+            }
+            TransformerConfig::Flux2(_) => true,
+            TransformerConfig::Sd3(_) | TransformerConfig::ZImage(_) => false,
+        }
+    }
+
     /// Width of the hidden states of texts.
     #[must_use]
     pub fn text_width(&self) -> usize {

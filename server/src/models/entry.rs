@@ -163,7 +163,7 @@ fn info(checkpoint: &Arc<Checkpoint>) -> ModelInfo {
         variant: identity.variant.map(|variant| ModelVariant::name(variant).to_owned()),
         problem: report.problem.clone().filter(|_| can_fail),
         draws,
-        verbs: usable_verbs(identity.kind, model.as_ref().map(|model| model.input)),
+        verbs: usable_verbs(identity.kind, model.as_ref()),
         defaults: model.as_ref().map(defaults),
         memory: (!memory.is_empty()).then_some(memory),
         loaded: false,
@@ -171,10 +171,13 @@ fn info(checkpoint: &Arc<Checkpoint>) -> ModelInfo {
     }
 }
 
-/// What a file of a kind can be used for; `input` is what its UNet takes, if it is one.
+/// What a file of a kind can be used for; `model` is what it draws with, if it does.
 #[must_use]
-pub fn usable_verbs(kind: ModelKind, input: Option<NetworkInput>) -> Vec<String> {
-    let verbs: &[&str] = match (kind, input) {
+pub fn usable_verbs(kind: ModelKind, model: Option<&Model>) -> Vec<String> {
+    let verbs: &[&str] = match (kind, model.map(|model| model.input)) {
+        (_, Some(NetworkInput::Latent)) if model.is_some_and(Model::refers_to_images) => {
+            &["txt2img", "img2img", "inpaint", "outpaint", "edit"]
+        }
         (ModelKind::Upscaler, _) => &["upscale"],
         (_, Some(NetworkInput::Edit)) => &["edit"],
         (_, Some(NetworkInput::Inpaint)) => &["inpaint", "outpaint", "txt2img", "img2img"],

@@ -48,7 +48,7 @@ const KNOWN: [&str; 26] = [
     "negative_aesthetic_score",
 ];
 /// The kinds of pipeline that the engine has.
-const PIPELINES: [&str; 5] = ["txt2img", "img2img", "inpaint", "pix2pix", "control"];
+const PIPELINES: [&str; 6] = ["txt2img", "img2img", "inpaint", "edit", "pix2pix", "control"];
 
 pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
     let params = &case.json["params"];
@@ -250,6 +250,8 @@ impl Images {
                 Task::Inpaint { image, mask, strength, fill, feather }
             }
             Some("pix2pix") => Task::Edit { image, guidance: number("image_guidance_scale")? },
+            // The network sees the image as further tokens, with no scale for it.
+            Some("edit") => Task::Edit { image, guidance: 1.0 },
             _ => Task::TextToImage,
         })
     }

@@ -22,7 +22,9 @@ pub(super) fn apply(job: &mut WebuiJob<'_>) -> Result<&'static str, ApiError> {
     };
     let resize = resize(job)?;
     let mask = request.mask.as_deref().filter(|mask| !mask.is_empty());
-    if job.model.verbs.iter().any(|verb| verb == "edit") {
+    let can = |verb: &str| job.model.verbs.iter().any(|own| own == verb);
+    // A model that does nothing else.
+    if can("edit") && !can("img2img") {
         return edit(job, image, mask, resize);
     }
     job.set("strength", request.denoising_strength.map_or(DENOISING_STRENGTH, |strength| strength.0));

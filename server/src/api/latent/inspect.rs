@@ -62,12 +62,11 @@ pub(super) fn with_advice(checkpoint: &Arc<Checkpoint>, lists_tensors: bool) -> 
     let mut report = ModelReport::of(checkpoint);
     report.lists_tensors = lists_tensors;
     let kind = report.identity.kind;
-    let input =
-        report.model.is_some().then(|| Model::detect(checkpoint).ok().map(|model| model.input)).flatten();
+    let model = report.model.is_some().then(|| Model::detect(checkpoint).ok()).flatten();
     let draws = kind == ModelKind::Model && report.model.is_some();
     let mut value = json!(report);
     value["draws"] = draws.into();
-    value["verbs"] = json!(usable_verbs(kind, input));
+    value["verbs"] = json!(usable_verbs(kind, model.as_ref()));
     value["advice"] = json!(advice(&report, draws));
     value
 }
