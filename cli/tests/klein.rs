@@ -67,9 +67,8 @@ fn klein_draws_from_parts_and_with_little_memory_and_on_images() {
     assert!(json(&texts)["sampling"]["shift"].is_null());
     assert_ne!(draw(&room, KLEIN, "shift.png", &["--shift", "3"]).0, plain);
     assert!(room.succeeds(&["replay", "plain.png"]).ends_with("has the same pixels\n"));
-    let again =
-        ["img2img", "a red fox", "-i", "plain.png", "-m", KLEIN, "--strength", "0.5", "-o", "image.png"];
-    room.succeeds(&[&again[..], &SIZE[4..]].concat());
+    let again = ["img2img", "plain.png", "a red fox", "-m", KLEIN, "--strength", "0.5", "-o", "image.png"];
+    room.succeeds(&[&again[..], &SIZE].concat());
     assert_ne!(read_png(&room.path("image.png")).0, plain);
     room.refuses(&["txt2img", "x", "-m", KLEIN, "-W", "40", "-H", "48"], &["16"]);
 }
