@@ -49,6 +49,8 @@ pub enum Remedy {
     Replace,
     /// Accept a drawing that takes long.
     AcceptCost,
+    /// Read weights block by block.
+    StreamWeights,
 }
 
 impl fmt::Display for Remedy {
@@ -62,6 +64,7 @@ impl fmt::Display for Remedy {
             Remedy::LoraFolder => "name the folder of LoRAs",
             Remedy::Replace => "replacing it must be allowed",
             Remedy::AcceptCost => "it must be accepted first",
+            Remedy::StreamWeights => "weights can be read block by block",
         })
     }
 }

@@ -26,6 +26,7 @@ fn flags(remedy: Remedy) -> Option<&'static str> {
         Remedy::LoraFolder => "name one by --lora-dir",
         Remedy::Replace => "--force replaces it",
         Remedy::AcceptCost => "--yes draws it",
+        Remedy::StreamWeights => "--low-memory reads them so",
         _ => return None,
     })
 }

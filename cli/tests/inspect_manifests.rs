@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 const MARK: &str = "output_blocks.11.1.transformer_blocks.0.norm1.bias";
 
 fn manifests() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/manifests");
+    manifests_in("manifests")
+}
+
+fn manifests_in(folder: &str) -> Vec<PathBuf> {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference");
+    let folder = reference.join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
@@ -77,7 +82,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 40] = [
+const EXPECTED: [(&str, Expected); 41] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -121,6 +126,7 @@ const EXPECTED: [(&str, Expected); 40] = [
     ("sd35-pipeline-clip", [Some("model"), Some("sd3"), Some("3.5 medium"), None]),
     ("flux-pipeline", [Some("model"), Some("flux"), Some("base"), None]),
     ("flux-schnell-pipeline", [Some("model"), Some("flux-schnell"), Some("base"), None]),
+    ("flux2-klein-pipeline", [Some("model"), Some("flux2-klein"), Some("base"), None]),
 ];
 
 /// Those whose manifests have no text encoder.
@@ -154,6 +160,52 @@ fn every_manifest_is_told_by_family_variant_and_prediction() {
         let lacks = if lacks_text { json!(["text encoder"]) } else { json!([]) };
         assert_eq!(told["lacks"], lacks, "{}", path.display());
     }
+}
+
+/// Transformers without the other parts, of full size, in both layouts: what they are, and that only a header is read.
+#[test]
+fn transformers_of_full_size_are_told_from_their_headers() {
+    let families = [
+        ("sd3-medium", "sd3", "medium"),
+        ("sd35-medium", "sd3", "3.5 medium"),
+        ("sd35-large", "sd3", "3.5 large"),
+        ("flux-dev", "flux", "base"),
+        ("flux-schnell", "flux-schnell", "base"),
+        ("chroma", "chroma", "base"),
+        ("z-image", "z-image", "base"),
+        ("flux2-klein", "flux2-klein", "base"),
+    ];
+    let room = Room::new();
+    let mut told = 0;
+    for path in manifests_in("transformer_manifests") {
+        let manifest: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        if manifest["scale"] != "full" {
+            continue;
+        }
+        let (_, base, variant) = families.iter().find(|(name, ..)| manifest["family"] == *name).unwrap();
+        for (name, entries) in manifest["files"].as_object().unwrap() {
+            write_sparse(&room.path(name), entries.as_array().unwrap(), false);
+            let found = inspect(&room, name);
+            let keys = ["kind", "base", "variant"].map(|key| found[key].as_str());
+            assert_eq!(keys, [Some("unet"), Some(*base), Some(*variant)], "{}: {found}", path.display());
+            assert_eq!(found["lacks"], json!(["text encoder", "VAE"]), "{}", path.display());
+            let checked = &found["tensors_checked"][0];
+            assert_eq!(
+                (&checked["part"], &checked["missing"]),
+                (&json!("transformer"), &json!([])),
+                "{found}"
+            );
+            // The weights, and what an image of a megapixel takes beside them.
+            let needed = found["memory_estimate"][2]["bytes"].as_u64().unwrap();
+            let beside = needed - found["components"][0]["bytes"].as_u64().unwrap();
+            assert!((200 << 20..4 << 30).contains(&beside), "{}: {beside}", path.display());
+            #[cfg(target_os = "linux")]
+            assert!(bytes_read(&room, &["inspect", name]) < 16 << 20, "{}", path.display());
+            std::fs::remove_file(room.path(name)).unwrap();
+            told += 1;
+        }
+    }
+    assert_eq!(told, 2 * families.len());
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod images;
 mod inspect;
 mod inspect_manifests;
 mod killed;
+mod klein;
 mod light_controls;
 mod lora;
 mod lora_forms;

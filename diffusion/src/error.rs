@@ -87,6 +87,16 @@ impl Error {
         false
     }
 
+    /// Whether a GPU has less memory, or may use less, than was needed.
+    #[must_use]
+    pub fn is_out_of_gpu_memory(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        if let Error::Tensor(TensorError::Gpu(error)) = self {
+            return matches!(error, latent_tensor::gpu::GpuError::OutOfMemory { .. });
+        }
+        false
+    }
+
     /// Whether a stage computed infinities or NaN. Where that was in the half precision of a GPU, `f32` may hold its values.
     #[must_use]
     pub fn is_not_finite(&self) -> bool {

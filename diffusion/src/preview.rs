@@ -12,6 +12,8 @@ pub struct LatentRgb {
     pub factors: &'static [[f32; 3]],
     /// Added to the sum.
     pub bias: [f32; 3],
+    /// Pixels along the side of an element, whose channels contain those of each pixel side by side: 1 but for Flux.2.
+    pub packing: usize,
 }
 
 /// Latents of SD 1.x and 2.x, whose VAEs share an encoder: the factors that the user keturn found by comparing images, in
@@ -25,6 +27,7 @@ pub(crate) const SD: LatentRgb = LatentRgb {
         [-0.184, -0.271, -0.473],
     ],
     bias: [0.0; 3],
+    packing: 1,
 };
 
 /// Latents of SDXL: the factors of Timothy Alexis Vass, "Explaining the SDXL latent space", 2023
@@ -37,6 +40,7 @@ pub(crate) const SDXL: LatentRgb = LatentRgb {
         byte([-70.0, -50.0, -35.0]),
     ],
     bias: [150.0 / 127.5 - 1.0, 140.0 / 127.5 - 1.0, 130.0 / 127.5 - 1.0],
+    packing: 1,
 };
 
 /// Latents of Stable Diffusion 3 and 3.5: the factors that ComfyUI uses (`latent_formats.py`, 2025), found by regression.
@@ -60,6 +64,7 @@ pub(crate) const SD3: LatentRgb = LatentRgb {
         [-0.1448, -0.1463, -0.1189],
     ],
     bias: [0.2394, 0.2135, 0.1925],
+    packing: 1,
 };
 
 /// Latents of Flux.1, Chroma and Z-Image, which share a VAE: the factors that ComfyUI uses (`latent_formats.py`, 2024), found
@@ -84,6 +89,47 @@ pub(crate) const FLUX: LatentRgb = LatentRgb {
         [-0.1273, -0.0932, -0.0680],
     ],
     bias: [0.0; 3],
+    packing: 1,
+};
+
+/// Latents of Flux.2, of four pixels each: the factors that ComfyUI uses (`latent_formats.py`, 2025), found by regression.
+pub(crate) const FLUX2: LatentRgb = LatentRgb {
+    factors: &[
+        [0.0058, 0.0113, 0.0073],
+        [0.0495, 0.0443, 0.0836],
+        [-0.0099, 0.0096, 0.0644],
+        [0.2144, 0.3009, 0.3652],
+        [0.0166, -0.0039, -0.0054],
+        [0.0157, 0.0103, -0.0160],
+        [-0.0398, 0.0902, -0.0235],
+        [-0.0052, 0.0095, 0.0109],
+        [-0.3527, -0.2712, -0.1666],
+        [-0.0301, -0.0356, -0.0180],
+        [-0.0107, 0.0078, 0.0013],
+        [0.0746, 0.0090, -0.0941],
+        [0.0156, 0.0169, 0.0070],
+        [-0.0034, -0.0040, -0.0114],
+        [0.0032, 0.0181, 0.0080],
+        [-0.0939, -0.0008, 0.0186],
+        [0.0018, 0.0043, 0.0104],
+        [0.0284, 0.0056, -0.0127],
+        [-0.0024, -0.0022, -0.0030],
+        [0.1207, -0.0026, 0.0065],
+        [0.0128, 0.0101, 0.0142],
+        [0.0137, -0.0072, -0.0007],
+        [0.0095, 0.0092, -0.0059],
+        [0.0000, -0.0077, -0.0049],
+        [-0.0465, -0.0204, -0.0312],
+        [0.0095, 0.0012, -0.0066],
+        [0.0290, -0.0034, 0.0025],
+        [0.0220, 0.0169, -0.0048],
+        [-0.0332, -0.0457, -0.0468],
+        [-0.0085, 0.0389, 0.0609],
+        [-0.0076, 0.0003, -0.0043],
+        [-0.0111, -0.0460, -0.0614],
+    ],
+    bias: [-0.0329, -0.0718, -0.0851],
+    packing: 2,
 };
 
 /// Factors for 0..255 as those for -1..1.
@@ -92,7 +138,7 @@ const fn byte(rgb: [f32; 3]) -> [f32; 3] {
 }
 
 impl LatentRgb {
-    /// One of the latents as an image with a pixel for each element.
+    /// One of the latents as an image with a pixel for each element, or a square of pixels.
     ///
     /// # Errors
     /// [`Error::Setting`]: latents of another number of channels, an image that does not exist.
@@ -106,18 +152,25 @@ impl LatentRgb {
     /// ```
     pub fn image(&self, latents: &Latents, index: usize) -> Result<Image, Error> {
         let &Latents { images, channels, height, width, .. } = latents;
-        let each = channels * height * width;
+        let (each, side) = (channels * height * width, self.packing);
         let values = latents.values.get(index * each..(index + 1) * each);
-        let Some(values) = values.filter(|_| channels == self.factors.len() && index < images) else {
+        let Some(values) = values.filter(|_| channels == self.factors.len() * side * side && index < images)
+        else {
             let reason = format!("{images} images of {channels} channels have no preview {index}");
             return Err(Error::setting(Setting::Latents, reason));
         };
+        let (height, width) = (height * side, width * side);
         let area = height * width;
         let mut rgb = Vec::with_capacity(3 * area);
         for pixel in 0..area {
+            let (row, column) = (pixel / width, pixel % width);
+            // The element, and which of its pixels.
+            let (element, part) =
+                (row / side * (width / side) + column / side, row % side * side + column % side);
+            let at = |channel: usize| (channel * side * side + part) * (area / (side * side)) + element;
             for (colour, bias) in self.bias.iter().enumerate() {
                 let terms = self.factors.iter().enumerate();
-                let sum: f32 = terms.map(|(channel, f)| f[colour] * values[channel * area + pixel]).sum();
+                let sum: f32 = terms.map(|(channel, f)| f[colour] * values[at(channel)]).sum();
                 rgb.push((((sum + bias) / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8);
             }
         }
@@ -143,6 +196,13 @@ mod tests {
         assert_eq!(SDXL.image(&one(1, 1.0), 1).unwrap().rgb, [90, 135, 140]);
         assert_eq!(SDXL.image(&one(1, 0.0), 1).unwrap().rgb, [150, 140, 130]);
         assert!(SD.image(&one(0, 1.0), 2).is_err());
+        // The pixel below the first one, in channel 3 of the VAE.
+        let mut packed = Latents::zeros(1, 128, 1, 2);
+        packed.values[2 * (4 * 3 + 2)] = 1.0;
+        let image = FLUX2.image(&packed, 0).unwrap();
+        assert_eq!((image.width, image.height), (4, 2));
+        let lit: Vec<usize> = (0..8).filter(|pixel| image.rgb[3 * pixel] > 130).collect();
+        assert_eq!((lit, &image.rgb[12..15]), (vec![4], &[151, 157, 163][..]));
         assert!(SD.image(&Latents::zeros(1, 16, 1, 1), 0).is_err());
     }
 }

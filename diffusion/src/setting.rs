@@ -17,8 +17,16 @@ pub enum Setting {
     GuidanceRescale,
     /// [`Settings::guidance_end`](crate::Settings::guidance_end)
     GuidanceEnd,
+    /// [`Settings::distilled_guidance`](crate::Settings::distilled_guidance)
+    DistilledGuidance,
     /// [`Settings::pag_scale`](crate::Settings::pag_scale)
     PagScale,
+    /// [`Settings::slg_scale`](crate::Settings::slg_scale)
+    SlgScale,
+    /// [`Settings::slg_layers`](crate::Settings::slg_layers)
+    SlgLayers,
+    /// [`Settings::slg_start`](crate::Settings::slg_start) and [`Settings::slg_end`](crate::Settings::slg_end).
+    SlgSpan,
     /// [`Settings::variation_seeds`](crate::Settings::variation_seeds)
     VariationSeeds,
     /// [`Settings::variation_strength`](crate::Settings::variation_strength)
@@ -121,7 +129,11 @@ impl Setting {
             Setting::Guidance => "cfg scale",
             Setting::GuidanceRescale => "cfg rescale",
             Setting::GuidanceEnd => "cfg end",
+            Setting::DistilledGuidance => "guidance",
             Setting::PagScale => "pag scale",
+            Setting::SlgScale => "slg scale",
+            Setting::SlgLayers => "slg layers",
+            Setting::SlgSpan => "slg start and end",
             Setting::VariationSeeds => "variation seeds",
             Setting::VariationStrength => "variation strength",
             Setting::Seamless => "seamless",

@@ -14,6 +14,7 @@ mod embeddings;
 mod few_steps;
 mod goldens_machinery;
 mod gpu_faults;
+mod gpu_memory;
 mod loading;
 mod lora;
 mod lora_kinds;

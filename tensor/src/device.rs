@@ -36,6 +36,28 @@ impl Device {
         }
     }
 
+    /// Waits for what was begun, so that weights which are dropped leave memory. On the CPU they do at once.
+    ///
+    /// # Errors
+    /// What the GPU reports.
+    pub fn settle(&self) -> Result<(), crate::TensorError> {
+        #[cfg(feature = "gpu")]
+        if let Device::Gpu { gpu, .. } = self {
+            gpu.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that may be used, where that is limited.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        match self {
+            Device::Cpu => None,
+            #[cfg(feature = "gpu")]
+            Device::Gpu { gpu, .. } => gpu.memory_limit(),
+        }
+    }
+
     /// The same GPU with tensors of `F32`, if they are now of `F16`.
     #[must_use]
     pub fn more_exact(&self) -> Option<Device> {

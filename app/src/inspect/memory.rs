@@ -3,6 +3,7 @@
 use super::ReportedSizes;
 use latent_diffusion::families::{Component, ComponentSummary, Identity, PublishedModel, published};
 use latent_diffusion::network::NetworkConfig;
+use latent_diffusion::transformer::TransformerConfig;
 
 /// Memory that drawing one square image takes on the CPU, estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -24,12 +25,14 @@ const MAX_CHANNELS: usize = 1 << 16;
 /// The maximum over the stages, each of which has its own weights in memory and works on what
 /// [`NetworkConfig::sampling_bytes`] and
 /// [`VaeConfig::decoding_bytes`](latent_diffusion::vae::VaeConfig::decoding_bytes) count. Parts that a file lacks are
-/// taken to have the sizes of the published model of its family; `model_channels` are the UNet's at its first level.
+/// taken to have the sizes of the published model of its family; `model_channels` are the UNet's at its first level, and `alone` is
+/// a transformer without the other parts.
 pub(super) fn estimate(
     components: &[ComponentSummary],
     identity: &Identity,
     model: Option<&ReportedSizes>,
     model_channels: Option<usize>,
+    alone: Option<TransformerConfig>,
 ) -> Vec<MemoryAtSize> {
     let weights = |part: Component| -> u64 {
         components.iter().filter(|summary| summary.component == part).map(|summary| summary.bytes).sum()
@@ -39,8 +42,11 @@ pub(super) fn estimate(
     let sizes = known.sizes();
     let (mut network, vae) = match model {
         Some(model) => (model.network.clone(), &model.vae),
-        None => (NetworkConfig::UNet(sizes.unet), &sizes.vae),
+        None => (alone.map_or(NetworkConfig::UNet(sizes.unet), NetworkConfig::Transformer), &sizes.vae),
     };
+    // Of a VAE that is not there.
+    let packing =
+        identity.family.filter(|_| model.is_none()).map_or(1, |family| family.latent_format.packing);
     if let (NetworkConfig::UNet(unet), None, Some(channels)) = (&mut network, model, model_channels) {
         unet.block_out_channels[0] = channels;
     }
@@ -49,7 +55,7 @@ pub(super) fn estimate(
         return Vec::new();
     }
     let bytes = |side: usize| {
-        let latent = side / vae.factor();
+        let latent = side / vae.factor() / packing;
         let sampling = weights(Component::UNet)
             + weights(Component::Transformer)
             + network.sampling_bytes((latent, latent), CFG_BATCH);

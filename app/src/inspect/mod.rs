@@ -12,6 +12,7 @@ use latent_diffusion::families::{
 use latent_diffusion::lora::Summary;
 use latent_diffusion::network::NetworkConfig;
 use latent_diffusion::text::TextConfig;
+use latent_diffusion::transformer::TransformerFile;
 use latent_diffusion::upscaler::{UpscalerConfig, UpscalerFile};
 use latent_diffusion::vae::VaeConfig;
 use latent_loader::{Checkpoint, CheckpointLayout, TensorInfo};
@@ -109,7 +110,11 @@ impl ModelReport {
         let components = probe.components();
         let memory = match kind {
             ModelKind::Model | ModelKind::Unet => {
-                memory::estimate(&components, &identity, model.as_ref(), probe.model_channels())
+                let has_transformer = components.iter().any(|part| part.component == Component::Transformer);
+                let open = || TransformerFile::open(checkpoint.clone()).ok();
+                let alone = (model.is_none() && has_transformer).then(open).flatten();
+                let alone = alone.map(|file| file.config().clone());
+                memory::estimate(&components, &identity, model.as_ref(), probe.model_channels(), alone)
             }
             _ => Vec::new(),
         };

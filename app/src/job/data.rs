@@ -108,8 +108,18 @@ pub struct SamplingOptions {
     pub cfg_rescale: Option<f64>,
     /// The fraction of the steps, 0 to 1, after which there is no guidance.
     pub cfg_end: Option<f64>,
+    /// The guidance scale that a distilled network takes as an input, beside which the cfg scale guides; the cfg scale when `None`.
+    pub guidance: Option<f64>,
     /// Scale of perturbed-attention guidance; none when `None`.
     pub pag_scale: Option<f64>,
+    /// Scale of skip-layer guidance; none when `None`.
+    pub slg_scale: Option<f64>,
+    /// The blocks that are left out for it; those for Stable Diffusion 3.5 medium when there are none.
+    pub slg_layers: Vec<usize>,
+    /// The fraction of the steps, 0 to 1, after which it acts.
+    pub slg_start: Option<f64>,
+    /// The fraction of the steps, 0 to 1, after which it acts no longer.
+    pub slg_end: Option<f64>,
     /// Every how many steps the coarse levels of the UNet are computed (DeepCache).
     pub cache: Option<usize>,
     /// The part of the tokens, 0 to 0.5, that are merged in the finest self-attentions (ToMe).

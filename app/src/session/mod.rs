@@ -12,6 +12,7 @@ mod preview;
 mod record;
 mod recorded_files;
 mod region;
+mod room;
 mod run;
 mod second_pass;
 mod settings;

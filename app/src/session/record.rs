@@ -118,9 +118,7 @@ impl ImageRecord<'_> {
             let axes = if self.seamless == Seamless::Both { "True" } else { self.seamless.name() };
             let _ = write!(text, ", Tiling: {axes}");
         }
-        if self.settings.pag_scale != 0.0 {
-            let _ = write!(text, ", PAG scale: {}", self.settings.pag_scale);
-        }
+        text.push_str(&guidance_parameters(self.settings));
         if self.settings.guidance_end < 1.0 {
             let _ = write!(text, ", CFG end: {}", self.settings.guidance_end);
         }
@@ -194,9 +192,7 @@ impl ImageRecord<'_> {
         if self.seamless != Seamless::Off {
             json["seamless"] = self.seamless.name().into();
         }
-        if settings.pag_scale != 0.0 {
-            json["pag_scale"] = settings.pag_scale.into();
-        }
+        record_guidance(settings, &mut json);
         if let Some(hash) = self.hash.and_then(ContentHash::of_folder) {
             json["model_folder_sha256"] = hash.into();
         }
@@ -204,6 +200,43 @@ impl ImageRecord<'_> {
             json[setting.key] = setting.value.clone();
         }
         json
+    }
+}
+
+/// Guidance beside the cfg scale, as the webui writes it: Forge has a name for the scale that a distilled network takes.
+fn guidance_parameters(settings: &Settings) -> String {
+    let mut text = String::new();
+    if let Some(scale) = settings.distilled_guidance {
+        let _ = write!(text, ", Distilled CFG Scale: {scale}");
+    }
+    if settings.pag_scale != 0.0 {
+        let _ = write!(text, ", PAG scale: {}", settings.pag_scale);
+    }
+    if settings.slg_scale != 0.0 {
+        let Settings { slg_scale, slg_start, slg_end, .. } = settings;
+        let _ = write!(text, ", SLG scale: {slg_scale}, SLG start: {slg_start}, SLG end: {slg_end}");
+        if !settings.slg_layers.is_empty() {
+            let layers: Vec<_> = settings.slg_layers.iter().map(usize::to_string).collect();
+            // A comma ends a setting.
+            let _ = write!(text, ", SLG layers: {}", layers.join(" "));
+        }
+    }
+    text
+}
+
+/// The same for our own text.
+fn record_guidance(settings: &Settings, json: &mut Value) {
+    if let Some(scale) = settings.distilled_guidance {
+        json["guidance"] = scale.into();
+    }
+    if settings.pag_scale != 0.0 {
+        json["pag_scale"] = settings.pag_scale.into();
+    }
+    if settings.slg_scale != 0.0 {
+        json["slg_scale"] = settings.slg_scale.into();
+        json["slg_layers"] = settings.slg_layers.clone().into();
+        json["slg_start"] = settings.slg_start.into();
+        json["slg_end"] = settings.slg_end.into();
     }
 }
 

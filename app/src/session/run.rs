@@ -10,6 +10,7 @@ use super::open::{OpenedModel, access};
 use super::preview::PreviewDecoder;
 use super::record::{ImageRecord, RecordedSetting};
 use super::recorded_files::RecordedOptions;
+use super::room::NeededRoom;
 use super::second_pass::SecondPass;
 use super::settings::settings;
 use super::work::TaskWork;
@@ -20,7 +21,8 @@ use crate::threads::in_threads;
 use crate::{AppError, memory};
 use latent_diffusion::tensor::Device;
 use latent_diffusion::{
-    Conditioning, Error, Event, Image, Latents, Listener, Pipeline, PreparedTask, Settings, Stage,
+    Conditioning, Error, Event, Hires, Image, Latents, Listener, MemoryEstimate, Pipeline, PreparedTask,
+    Settings, Stage,
 };
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -221,6 +223,7 @@ impl JobPlan {
         if let Some((stage, bytes)) = self.memory(&opened.pipeline)? {
             monitor.notify(JobEvent::MemoryEstimated { stage, bytes, available: memory::available() });
         }
+        self.check_room(opened)?;
         for line in self.prompts.other_tags() {
             monitor.notify(JobEvent::PartDoubtful(line));
         }
@@ -254,16 +257,37 @@ impl JobPlan {
         Ok(cost)
     }
 
+    /// Refuses a model that this machine has no memory for.
+    fn check_room(&self, opened: &OpenedModel) -> Result<(), AppError> {
+        let pipeline = &opened.pipeline;
+        if *pipeline.device() != Device::Cpu {
+            return Ok(());
+        }
+        let stages = self.estimates(pipeline, pipeline.streams_weights())?;
+        let can_stream = !pipeline.streams_weights() && pipeline.can_stream();
+        let streamed = can_stream.then(|| self.estimates(pipeline, true)).transpose()?;
+        let (model, family) = (opened.name.as_str(), pipeline.model().family.id);
+        NeededRoom { model, family, stages: &stages, streamed: streamed.as_deref() }.check(memory::limit())
+    }
+
     /// The stage that takes the most memory, and its bytes. On a GPU nothing is known.
     fn memory(&self, pipeline: &Pipeline) -> Result<Option<(Stage, u64)>, AppError> {
         if *pipeline.device() != Device::Cpu {
             return Ok(None);
         }
+        let estimates = self.estimates(pipeline, pipeline.streams_weights())?;
+        let most = estimates.iter().max_by_key(|estimate| estimate.bytes);
+        Ok(most.map(|most| (most.stage, most.bytes)))
+    }
+
+    /// What the stages take, with weights that are read block by block or not.
+    fn estimates(&self, pipeline: &Pipeline, streams: bool) -> Result<Vec<MemoryEstimate>, AppError> {
         let task = self.work.task();
+        let of =
+            |hires: Option<&Hires<'_>>| pipeline.memory_estimates_with(&task, &self.settings, hires, streams);
         let mut estimates = match &self.second {
-            None => pipeline.memory_estimates(&task, &self.settings, None)?,
-            Some(second) => second
-                .with(&Device::Cpu, |hires| pipeline.memory_estimates(&task, &self.settings, Some(hires)))?,
+            None => of(None)?,
+            Some(second) => second.with(&Device::Cpu, |hires| of(Some(hires)))?,
         };
         if let Some(second) = &self.second {
             let size = self.settings.size(pipeline.model())?;
@@ -271,8 +295,7 @@ impl JobPlan {
                 estimate.bytes += second.memory(size);
             }
         }
-        let most = estimates.iter().max_by_key(|estimate| estimate.bytes);
-        Ok(most.map(|most| (most.stage, most.bytes)))
+        Ok(estimates)
     }
 
     /// The previews of the first and the second pass, if the job asks for any.

@@ -21,10 +21,17 @@ pub(super) fn settings(job: &Job, model: &Model) -> Settings {
     let mut settings = own;
     (settings.width, settings.height) = (given.width, given.height);
     settings.steps = given.steps.unwrap_or(settings.steps);
-    settings.guidance = given.cfg_scale.unwrap_or(settings.guidance);
+    // Nothing guides beside a scale that is an input, unless that is asked for.
+    let own_guidance = if given.guidance.is_some() { 1.0 } else { settings.guidance };
+    settings.guidance = given.cfg_scale.unwrap_or(own_guidance);
+    settings.distilled_guidance = given.guidance;
     settings.guidance_rescale = given.cfg_rescale.unwrap_or(0.0);
     settings.guidance_end = given.cfg_end.unwrap_or(1.0);
     settings.pag_scale = given.pag_scale.unwrap_or(0.0);
+    settings.slg_scale = given.slg_scale.unwrap_or(0.0);
+    settings.slg_layers.clone_from(&given.slg_layers);
+    settings.slg_start = given.slg_start.unwrap_or(settings.slg_start);
+    settings.slg_end = given.slg_end.unwrap_or(settings.slg_end);
     settings.variation_strength = given.variation_strength.unwrap_or(0.0);
     settings.cache_interval = given.cache.unwrap_or(1);
     settings.token_merging = given.tome.unwrap_or(0.0);

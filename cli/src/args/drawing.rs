@@ -2,6 +2,7 @@
 
 use super::control::{ControlArgs, PreviewArgs};
 use super::device::DeviceArgs;
+use super::guidance::GuidanceArgs;
 use super::image_prompt::ImagePromptArgs;
 use super::parts::{PartArgs, PromptFileArgs};
 use super::sampler_numbers::SamplerNumbers;
@@ -127,10 +128,8 @@ pub(crate) struct SamplingArgs {
     /// Part of the steps, 0 to 1, after which there is no guidance, and a step takes half the time
     #[arg(long, value_name = "PART", default_value_t = 1.0, allow_negative_numbers = true)]
     cfg_end: f64,
-    /// Perturbed-attention guidance: how far to move from what the UNet draws with its mid block perturbed; clearer structures
-    /// for one evaluation more a step; 3 is usual
-    #[arg(long, alias = "pag", value_name = "SCALE", default_value_t = 0.0, allow_negative_numbers = true)]
-    pag_scale: f64,
+    #[command(flatten)]
+    guidance: GuidanceArgs,
     /// Compute the UNet's coarse levels in every Nth step only (DeepCache): 3 is 1.7 times as fast, and changes details
     #[arg(long, value_name = "N", default_value_t = 1)]
     cache: usize,

@@ -5,6 +5,7 @@ mod control;
 mod convert;
 mod device;
 mod drawing;
+mod guidance;
 mod image_prompt;
 mod images;
 mod job;

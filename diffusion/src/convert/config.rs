@@ -216,7 +216,7 @@ pub(super) fn scheduler(model: &Model) -> (&'static str, Config) {
         Some(Distillation::Tcd) => ("TCDScheduler", "leading"),
         Some(Distillation::Turbo) => ("EulerAncestralDiscreteScheduler", "trailing"),
         Some(Distillation::Hyper | Distillation::HyperCfg) => ("DDIMScheduler", "trailing"),
-        Some(Distillation::Lightning) => ("EulerDiscreteScheduler", "trailing"),
+        Some(Distillation::Lightning | Distillation::StepDistilled) => ("EulerDiscreteScheduler", "trailing"),
         None if is_zero => ("EulerDiscreteScheduler", "trailing"),
         None if is_xl => ("EulerDiscreteScheduler", "leading"),
         None => ("DDIMScheduler", "leading"),

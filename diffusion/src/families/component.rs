@@ -18,7 +18,7 @@ pub enum Component {
     OpenClipBigG,
     /// T5, the large text encoder of Stable Diffusion 3 and Flux.
     T5,
-    /// Qwen3, the large text encoder of Z-Image.
+    /// Qwen3, the large text encoder of Z-Image and Flux.2 klein.
     Qwen3,
     /// The denoiser network.
     UNet,

@@ -95,6 +95,8 @@ pub(crate) struct FlowTraining {
     pub(crate) guidance: f64,
     /// Steps of a distilled one, which draws without guidance.
     pub(crate) few_steps: usize,
+    /// Whether its models are distilled unless they are called "base".
+    pub(crate) is_usually_distilled: bool,
 }
 
 /// How far the noise levels of a flow matching model are moved towards noise.
@@ -110,17 +112,32 @@ pub(crate) enum FlowShift {
         /// At 4096 tokens.
         max: f64,
     },
+    /// Farther for larger images and for fewer steps (`compute_empirical_mu` in diffusers' pipelines of Flux.2): the logarithm
+    /// rises with the tokens along one line for 10 steps and another for 200, and is between both for other numbers of steps. Where
+    /// there are more than 4300 tokens, it is on the line for 200.
+    ByTokensAndSteps,
 }
 
 impl FlowShift {
-    /// The shift for an image of that many tokens.
-    pub(crate) fn at(self, tokens: usize) -> f64 {
+    /// The shift for an image of that many tokens, drawn in that many steps.
+    pub(crate) fn at(self, tokens: usize, steps: usize) -> f64 {
         const TOKENS: [f64; 2] = [256.0, 4096.0];
         match self {
             FlowShift::Fixed(shift) => shift,
             FlowShift::ByTokens { base, max } => {
                 let slope = (max - base) / (TOKENS[1] - TOKENS[0]);
                 (base + slope * (tokens as f64 - TOKENS[0])).exp()
+            }
+            FlowShift::ByTokensAndSteps => {
+                const MAX_TOKENS_BY_STEPS: usize = 4300;
+                const STEPS: [f64; 2] = [10.0, 200.0];
+                let few = 8.738_095_24e-5 * tokens as f64 + 1.898_333_33;
+                let many = 0.000_169_27 * tokens as f64 + 0.456_666_66;
+                if tokens > MAX_TOKENS_BY_STEPS {
+                    return many.exp();
+                }
+                let slope = (many - few) / (STEPS[1] - STEPS[0]);
+                (many + slope * (steps as f64 - STEPS[1])).exp()
             }
         }
     }
@@ -199,3 +216,27 @@ impl PartialEq for Family {
 }
 
 impl Eq for Family {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `calculate_shift` and `compute_empirical_mu` in diffusers.
+    #[test]
+    fn shifts_grow_with_the_size_and_fall_with_the_steps() {
+        let near =
+            |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 1e-9, "{found} {expected}");
+        let flux = FlowShift::ByTokens { base: 0.5, max: 1.15 };
+        near(flux.at(256, 4), 0.5_f64.exp());
+        near(flux.at(4096, 50), 1.15_f64.exp());
+        for (tokens, steps, shift) in [
+            (24, 4, 6.999892035764498),
+            (1024, 4, 7.619339666088855),
+            (4096, 4, 9.886595938436898),
+            (4096, 50, 7.563629420981297),
+            (5000, 50, 3.6803824006413746),
+        ] {
+            near(FlowShift::ByTokensAndSteps.at(tokens, steps), shift);
+        }
+    }
+}

@@ -26,7 +26,13 @@ pub(super) static DEV: Family = Family {
     matches: |index| {
         index.transformer() == Some(NetworkKind::Flux) && !index.has(APPROXIMATOR) && index.has(GUIDANCE)
     },
-    flow: Some(FlowTraining { shift: SHIFT, steps: 20, guidance: 3.5, few_steps: 8 }),
+    flow: Some(FlowTraining {
+        shift: SHIFT,
+        steps: 20,
+        guidance: 3.5,
+        few_steps: 8,
+        is_usually_distilled: false,
+    }),
     ..FLUX
 };
 
@@ -37,7 +43,13 @@ pub(super) static SCHNELL: Family = Family {
     matches: |index| {
         index.transformer() == Some(NetworkKind::Flux) && !index.has(APPROXIMATOR) && !index.has(GUIDANCE)
     },
-    flow: Some(FlowTraining { shift: FlowShift::Fixed(1.0), steps: 4, guidance: 1.0, few_steps: 4 }),
+    flow: Some(FlowTraining {
+        shift: FlowShift::Fixed(1.0),
+        steps: 4,
+        guidance: 1.0,
+        few_steps: 4,
+        is_usually_distilled: false,
+    }),
     words: FamilyWords { lora_versions: &["flux1-schnell"], ..FamilyWords::NONE },
     ..FLUX
 };
@@ -50,7 +62,7 @@ const FLUX: Family = Family {
     words: FamilyWords {
         lora_versions: &["flux"],
         architectures: &["flux-1", "flux.1"],
-        is_vae_word: |word| word.contains("flux") || word == "ae",
+        is_vae_word: |word| (word.contains("flux") && !word.contains("flux2")) || word == "ae",
     },
     ..SHARED
 };
@@ -61,7 +73,13 @@ pub(super) static CHROMA: Family = Family {
     label: "Chroma",
     matches: |index| index.transformer() == Some(NetworkKind::Flux) && index.has(APPROXIMATOR),
     language_model: Some(LanguageModelRole::T5 { tokens: T5_TOKENS, masks_padding: true }),
-    flow: Some(FlowTraining { shift: SHIFT, steps: 26, guidance: 4.0, few_steps: 8 }),
+    flow: Some(FlowTraining {
+        shift: SHIFT,
+        steps: 26,
+        guidance: 4.0,
+        few_steps: 8,
+        is_usually_distilled: false,
+    }),
     words: FamilyWords { lora_versions: &["chroma"], architectures: &["chroma"], ..FamilyWords::NONE },
     ..SHARED
 };

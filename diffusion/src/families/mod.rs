@@ -11,6 +11,7 @@ mod component;
 mod controlnet;
 mod family;
 mod flux;
+mod flux2;
 mod latent_format;
 mod model;
 mod model_parts;

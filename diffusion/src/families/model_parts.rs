@@ -6,7 +6,7 @@ use super::probe::{Probe, edm};
 use super::{published, text_encoders};
 use crate::Error;
 use crate::network::NetworkConfig;
-use crate::text::{LanguageModel, TextLayout, TextPart};
+use crate::text::{LanguageModel, LanguageModelRole, TextLayout, TextPart};
 use crate::vae::{LatentStatistics, VaeConfig};
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
@@ -91,10 +91,34 @@ impl ModelParts {
             }
         };
         if is_whole {
+            self.check_language()?;
             self.text.iter_mut().for_each(TextPart::leave_out_unused);
             return Ok(self);
         }
         Err(missing_components(self.family, &self.weights))
+    }
+}
+
+impl ModelParts {
+    /// Refuses a large text encoder of another size than the network reads.
+    fn check_language(&self) -> Result<(), Error> {
+        let (Some(language), Some(wanted)) = (&self.language, self.text_layout.language_width()) else {
+            return Ok(());
+        };
+        let found = language.width();
+        if found == wanted {
+            return Ok(());
+        }
+        let (file, label) = (self.weights.label().to_owned(), self.family.label);
+        let name = match language.role {
+            LanguageModelRole::T5 { .. } => Component::T5,
+            LanguageModelRole::Qwen3(_) => Component::Qwen3,
+        };
+        let reason = format!(
+            "its {name} gives texts of width {found}, and this {label} reads {wanted}; give the size of \
+             encoder that the transformer was trained with"
+        );
+        Err(Error::Unsupported { file, reason })
     }
 }
 

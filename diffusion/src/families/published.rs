@@ -38,6 +38,7 @@ pub(super) fn vae(latents: &LatentFormat) -> VaeConfig {
         block_out_channels: vec![128, 256, 512, 512],
         layers_per_block: 2,
         latent_channels: latents.channels,
+        packing: latents.packing,
         scaling_factor: latents.scale,
         shift_factor: latents.shift,
         has_quant_conv: latents.has_quant_conv,

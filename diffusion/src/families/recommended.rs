@@ -48,11 +48,6 @@ const LCM_GUIDANCE: f64 = 8.0;
 const HYPER_GUIDANCE: f64 = 5.0;
 
 impl Model {
-    /// Whether the guidance scale is an input of its UNet (LCM).
-    fn takes_guidance(&self) -> bool {
-        self.network.unet().is_some_and(|unet| unet.time_cond_proj_dim.is_some())
-    }
-
     /// What it was made for. Models for few steps were trained at the time steps of the "trailing" spacing, an LCM and TCD at their
     /// samplers' own; and without guidance, but for an LCM with an embedding of the guidance scale and Hyper-SD with guidance.
     #[must_use]
@@ -88,7 +83,7 @@ impl Model {
             Distillation::Lcm | Distillation::Dmd2 => &Lcm,
             Distillation::Hyper | Distillation::HyperCfg => &Ddim,
             Distillation::Tcd => &Tcd,
-            Distillation::Lightning => &Euler,
+            Distillation::Lightning | Distillation::StepDistilled => &Euler,
         };
         let (schedule, convention) = match distillation {
             Distillation::Lcm | Distillation::Tcd => (ScheduleKind::Normal, None),
@@ -100,7 +95,7 @@ impl Model {
             steps: self.named_steps.unwrap_or(FEW_STEPS),
             guidance: match distillation {
                 Distillation::HyperCfg => HYPER_GUIDANCE,
-                _ if self.takes_guidance() => LCM_GUIDANCE,
+                _ if self.network.takes_guidance() => LCM_GUIDANCE,
                 _ => 1.0,
             },
             sampler,

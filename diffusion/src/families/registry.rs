@@ -4,7 +4,7 @@ use super::family::Family;
 use super::probe::index::TensorIndex;
 use super::published::PublishedModel;
 use super::text_encoders::TextEncoderRole;
-use super::{flux, sd1, sd2, sd3, sdxl, sdxl_refiner, z_image};
+use super::{flux, flux2, sd1, sd2, sd3, sdxl, sdxl_refiner, z_image};
 use crate::names::{self, UnknownName};
 
 /// Every family; where two match a checkpoint, the first counts.
@@ -14,6 +14,7 @@ pub static ALL: &[&Family] = &[
     &sdxl::FAMILY,
     &sdxl_refiner::FAMILY,
     &sd3::FAMILY,
+    &flux2::KLEIN,
     &flux::DEV,
     &flux::SCHNELL,
     &flux::CHROMA,

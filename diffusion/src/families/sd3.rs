@@ -29,7 +29,13 @@ pub(super) static FAMILY: Family = Family {
     zero_negative: false,
     prediction: Prediction::Epsilon,
     velocity_by_spread: None,
-    flow: Some(FlowTraining { shift: FlowShift::Fixed(3.0), steps: 28, guidance: 4.5, few_steps: 4 }),
+    flow: Some(FlowTraining {
+        shift: FlowShift::Fixed(3.0),
+        steps: 28,
+        guidance: 4.5,
+        few_steps: 4,
+        is_usually_distilled: false,
+    }),
     training: Training::scaled_linear,
     words: FamilyWords {
         lora_versions: &["sd3"],

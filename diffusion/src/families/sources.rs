@@ -168,7 +168,9 @@ impl PartsJoin {
     /// Refuses a VAE of other latents than the UNet's, as far as its file shows.
     fn check_vae(&mut self, probe: &Probe) -> Result<(), Error> {
         let needed = self.family.label;
-        let channels = probe.index().dim("vae.decoder.conv_in.weight", 1);
+        // Those of packed latents, or else of the decoder.
+        let channels = probe.index().dim("vae.bn.running_mean", 0);
+        let channels = channels.or_else(|| probe.index().dim("vae.decoder.conv_in.weight", 1));
         if let (Some(channels), Some(wanted)) = (channels, self.latent_channels)
             && channels != wanted
         {
@@ -178,8 +180,12 @@ impl PartsJoin {
         }
         let own = self.family.latent_format;
         let is_same = |family: &Family| own.has_scale(family.latent_format.scale);
+        // The channels are the model's, as far as they show.
+        let has_channels = |family: &&Family| family.latent_format.channels == own.channels;
         let config = named_scale(probe.checkpoint());
-        let by_scale = |scale: f32| registry::families().find(|family| family.latent_format.has_scale(scale));
+        let by_scale = |scale: f32| {
+            registry::families().filter(has_channels).find(|family| family.latent_format.has_scale(scale))
+        };
         let has_unet = probe.index().has(UNET);
         let proven = config.and_then(by_scale).or(probe.supported_family().filter(|_| has_unet));
         if let Some(family) = proven.filter(|family| !is_same(family)) {
@@ -190,6 +196,7 @@ impl PartsJoin {
         }
         if proven.is_none()
             && let Some((family, evidence)) = family_by_words(probe.checkpoint())
+            && has_channels(&family)
             && !is_same(family)
         {
             self.doubts.push(format!(

@@ -12,7 +12,13 @@ pub(super) static FAMILY: Family = Family {
     label: "Z-Image",
     matches: |index| index.transformer() == Some(NetworkKind::ZImage),
     language_model: Some(LanguageModelRole::Qwen3(&Z_IMAGE)),
-    flow: Some(FlowTraining { shift: FlowShift::Fixed(3.0), steps: 30, guidance: 4.0, few_steps: 8 }),
+    flow: Some(FlowTraining {
+        shift: FlowShift::Fixed(3.0),
+        steps: 30,
+        guidance: 4.0,
+        few_steps: 8,
+        is_usually_distilled: false,
+    }),
     words: FamilyWords {
         lora_versions: &["zimage", "z-image"],
         architectures: &["z-image", "zimage"],

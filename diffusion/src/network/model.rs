@@ -19,8 +19,6 @@ use std::sync::Arc;
 const UNET: &str = "unet";
 /// Where those of a diffusion transformer are.
 const TRANSFORMER: &str = "transformer";
-/// Elements of a latent along the side of a token of a transformer.
-const PATCH: usize = 2;
 /// Tokens of a text that an estimate of memory counts on.
 const TEXT_TOKENS: usize = 512;
 
@@ -92,7 +90,7 @@ impl NetworkConfig {
     fn pixels_per_token(&self, vae: &VaeConfig) -> usize {
         match self {
             NetworkConfig::UNet(_) => vae.factor() * vae.factor(),
-            NetworkConfig::Transformer(_) => (PATCH * vae.factor()).pow(2),
+            NetworkConfig::Transformer(config) => (config.patch() * vae.factor()).pow(2),
         }
     }
 
@@ -100,7 +98,23 @@ impl NetworkConfig {
     pub(crate) fn patch(&self) -> usize {
         match self {
             NetworkConfig::UNet(_) => 1,
-            NetworkConfig::Transformer(_) => PATCH,
+            NetworkConfig::Transformer(config) => config.patch(),
+        }
+    }
+
+    /// Whether the guidance scale is one of its inputs.
+    pub(crate) fn takes_guidance(&self) -> bool {
+        match self {
+            NetworkConfig::UNet(unet) => unet.time_cond_proj_dim.is_some(),
+            NetworkConfig::Transformer(config) => config.takes_guidance(),
+        }
+    }
+
+    /// The number of blocks of which it can do without some.
+    pub(crate) fn skippable_blocks(&self) -> usize {
+        match self {
+            NetworkConfig::UNet(_) => 0,
+            NetworkConfig::Transformer(config) => config.skippable_blocks(),
         }
     }
 
@@ -151,24 +165,27 @@ impl NetworkConfig {
 }
 
 impl Model {
-    /// How it was trained to see noise, and what it predicts, for images of the size that it draws when none is asked for.
+    /// How it was trained to see noise, and what it predicts, for images of the size and with the steps that it draws with when none are
+    /// asked for.
     #[must_use]
     pub fn noise_model(&self) -> NoiseModel {
-        self.noise_model_at(self.resolution, None).expect("the shifts of families are above 0")
+        let steps = self.recommended().steps;
+        self.noise_model_at((self.resolution, steps), None).expect("the shifts of families are above 0")
     }
 
-    /// The same for images of a width and height in pixels, and with another shift of flow matching than the model's own.
+    /// The same for images of a width and height in pixels and that many steps, and with another shift of flow matching than the
+    /// model's own.
     ///
     /// # Errors
     /// A shift that is not above 0 and finite.
     pub(crate) fn noise_model_at(
         &self,
-        (width, height): (usize, usize),
+        ((width, height), steps): ((usize, usize), usize),
         shift: Option<f64>,
     ) -> Result<NoiseModel, Error> {
         if let Some(own) = self.family.flow {
             let tokens = width * height / self.network.pixels_per_token(&self.vae);
-            let flow = FlowMatching::new(shift.unwrap_or_else(|| own.shift.at(tokens)));
+            let flow = FlowMatching::new(shift.unwrap_or_else(|| own.shift.at(tokens, steps)));
             return Ok(NoiseModel::FlowMatching(
                 flow.map_err(|error| Error::setting(Setting::Shift, error))?,
             ));
@@ -223,6 +240,12 @@ impl Model {
     #[must_use]
     pub fn refers_to_images(&self) -> bool {
         self.input == NetworkInput::Latent && self.network.takes_references()
+    }
+
+    /// Whether diffusers draws the latents of an image from the distribution that the VAE gives, and does not take the most likely
+    /// ones, as for Flux.2.
+    pub(crate) fn draws_image_latents(&self) -> bool {
+        self.vae.packing == 1
     }
 
     /// Bytes that the network works on for latents of this shape, estimated.

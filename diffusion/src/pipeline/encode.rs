@@ -68,7 +68,10 @@ impl Pipeline {
             steps: PassSteps(settings.schedule(&self.model)?.steps(), second),
             clip_skip: settings.clip_skip,
         };
-        self.retry_in_f32(listener, |pipeline, listener| pipeline.encode_request(&request, listener))
+        self.retry_in_f32(listener, |pipeline, listener| {
+            pipeline
+                .retry_streaming(listener, |pipeline, listener| pipeline.encode_request(&request, listener))
+        })
     }
 
     fn encode_request(
@@ -105,9 +108,10 @@ impl Pipeline {
     /// The large text encoder of a model that has one.
     fn load_language(&self, listener: &mut Listener<'_>) -> Result<Option<LanguageEncoder>, Error> {
         let Some(language) = &self.model.language else { return Ok(None) };
-        let loading = if self.streams_weights { LayerLoading::OneByOne } else { LayerLoading::AllAtOnce };
-        let load = |params: &Params<'_>| LanguageEncoder::load(params, language, loading);
         let weights = self.model.weights.scope(language.role.scope());
+        let streams = self.streams(&weights, &self.device);
+        let loading = if streams { LayerLoading::OneByOne } else { LayerLoading::AllAtOnce };
+        let load = |params: &Params<'_>| LanguageEncoder::load(params, language, loading);
         self.load_network((LoadedNetwork::TextEncoder, weights), &self.device, load, listener).map(Some)
     }
 

@@ -22,7 +22,13 @@ const STEPS: usize = 8;
 fn flow_pipeline() -> Pipeline {
     let checkpoint = Checkpoint::from_bytes("demo", latent_demo::DEMO.unwrap()).unwrap();
     let mut pipeline = Pipeline::open(checkpoint).unwrap();
-    let flow = FlowTraining { shift: FlowShift::Fixed(SHIFT), steps: 20, guidance: 4.0, few_steps: 4 };
+    let flow = FlowTraining {
+        shift: FlowShift::Fixed(SHIFT),
+        steps: 20,
+        guidance: 4.0,
+        few_steps: 4,
+        is_usually_distilled: false,
+    };
     let family = Family { flow: Some(flow), ..*pipeline.model.family };
     pipeline.model.family = Box::leak(Box::new(family));
     pipeline

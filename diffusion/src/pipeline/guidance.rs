@@ -11,7 +11,7 @@ pub(super) struct GuidanceCopy {
     pub(super) sub: Option<usize>,
     /// Whether it sees the extra channels.
     pub(super) sees_image: bool,
-    /// Whether the self-attentions of the network's mid block are perturbed.
+    /// Whether the network is perturbed: the self-attentions of its mid block, or it lacks some blocks.
     pub(super) is_perturbed: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Guidance {
 }
 
 impl Guidance {
-    /// `takes_scale`: the guidance scale is an input of the network. `image` is how closely to keep to the image in the
+    /// `takes_scale`: the guidance scale is an input of the network, and no other one is given for that. `image` is how closely to keep to the image in the
     /// extra channels, for a model that follows instructions.
     pub(super) fn new(takes_scale: bool, settings: &Settings, image: Option<f64>) -> Guidance {
         let prompt = settings.guidance;

@@ -8,7 +8,7 @@ use super::{Conditioning, Settings};
 use crate::blocks::BlockCount;
 use crate::latents::{LatentShape, Latents};
 use crate::network::{
-    BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, PreparedImagePrompt,
+    BatchInputs, ConditionedNetwork, DiffusionNetwork, PreparedControl, PreparedImagePrompt, StepPosition,
 };
 use crate::samplers::GuidedEstimate;
 use crate::schedule::{NoiseLevel, NoiseModel};
@@ -28,8 +28,8 @@ pub(super) struct GuidedDenoiser {
     guidance: Guidance,
     /// As [`Settings::guidance_end`].
     guidance_end: f64,
-    /// As [`Settings::pag_scale`].
-    pag_scale: f64,
+    /// How the network is perturbed for another prediction, which steps move away from.
+    perturbation: Perturbation,
     /// As [`Settings::cache_interval`].
     cache_interval: usize,
     /// As [`Settings::token_merging`].
@@ -50,10 +50,58 @@ pub(super) struct GuidedDenoiser {
     plans: Vec<EvaluationPlan>,
 }
 
+/// A perturbation of the network, and how far a step moves away from what it predicts then.
+enum Perturbation {
+    /// None.
+    Off,
+    /// Each position of its mid block attends to itself alone.
+    Attention { scale: f64 },
+    /// It lacks some blocks, in the steps between two fractions of them.
+    SkippedBlocks { scale: f64, blocks: Vec<usize>, span: [f64; 2] },
+}
+
+impl Perturbation {
+    fn of(settings: &Settings) -> Perturbation {
+        if settings.pag_scale != 0.0 {
+            Perturbation::Attention { scale: settings.pag_scale }
+        } else if settings.slg_scale != 0.0 {
+            Perturbation::SkippedBlocks {
+                scale: settings.slg_scale,
+                blocks: settings.skipped_layers().to_vec(),
+                span: [settings.slg_start, settings.slg_end],
+            }
+        } else {
+            Perturbation::Off
+        }
+    }
+
+    /// How far a step moves, if it does.
+    fn scale(&self, at: StepPosition) -> Option<f64> {
+        let (done, steps) = (at.step as f64, at.steps as f64);
+        match *self {
+            Perturbation::Off => None,
+            Perturbation::Attention { scale } => Some(scale),
+            // As diffusers' pipeline counts: neither at the start itself nor at the end.
+            Perturbation::SkippedBlocks { scale, span: [start, end], .. } => {
+                (done > steps * start && done < steps * end).then_some(scale)
+            }
+        }
+    }
+
+    fn skipped(&self) -> &[usize] {
+        match self {
+            Perturbation::Off | Perturbation::Attention { .. } => &[],
+            Perturbation::SkippedBlocks { blocks, .. } => blocks,
+        }
+    }
+}
+
 /// What the images of a batch are conditioned on in some steps, and the evaluations of the network that this takes.
 struct EvaluationPlan {
     prompts: Vec<PromptSelection>,
     guidance: Guidance,
+    /// As [`Perturbation::scale`].
+    perturbation_scale: Option<f64>,
     /// Copies of images, in the order of the predictions.
     rows: Vec<BatchRow>,
     evaluations: Vec<Evaluation>,
@@ -93,16 +141,17 @@ impl GuidedDenoiser {
     ) -> Result<GuidedDenoiser, Error> {
         let DenoiserInputs { shape, extra_channels, references, conditioning, settings, state } = *inputs;
         conditioning.check(shape.images)?;
+        let takes_scale = network.takes_guidance() && settings.distilled_guidance.is_none();
         let image_guidance = extra_channels.and_then(|extra| extra.guidance);
         Ok(GuidedDenoiser {
-            guidance: Guidance::new(network.takes_guidance(), settings, image_guidance),
+            guidance: Guidance::new(takes_scale, settings, image_guidance),
             guidance_end: settings.guidance_end,
-            pag_scale: settings.pag_scale,
+            perturbation: Perturbation::of(settings),
             cache_interval: settings.cache_interval,
             token_merging: settings.token_merging,
             network,
             noise_model,
-            scale: settings.guidance as f32,
+            scale: settings.distilled_guidance.unwrap_or(settings.guidance) as f32,
             conditioning: conditioning.clone(),
             sizes,
             extra_channels: extra_channels.map(|extra| extra.latents.clone()),
@@ -132,11 +181,13 @@ impl GuidedDenoiser {
         let step = self.state.step.get();
         let guidance =
             if self.state.fraction() >= self.guidance_end { Guidance::None } else { self.guidance };
+        let scale = self.perturbation.scale(self.state.position());
         let prompts: Vec<_> =
             (0..self.shape.images).map(|image| self.conditioning.selection(image, step)).collect();
-        if let Some(at) =
-            self.plans.iter().position(|plan| (&plan.prompts, plan.guidance) == (&prompts, guidance))
-        {
+        let is_it = |plan: &EvaluationPlan| {
+            (&plan.prompts, plan.guidance, plan.perturbation_scale) == (&prompts, guidance, scale)
+        };
+        if let Some(at) = self.plans.iter().position(is_it) {
             let plan = self.plans.remove(at);
             self.plans.push(plan);
             return Ok(());
@@ -145,7 +196,7 @@ impl GuidedDenoiser {
         for (image, prompt) in prompts.iter().enumerate() {
             let subs = prompt.positive.len();
             let mut copies = guidance.copies(subs, prompt.is_composed());
-            if self.pag_scale != 0.0 {
+            if scale.is_some() {
                 copies.extend(GuidanceCopy::perturbed(subs));
             }
             rows.extend(copies.into_iter().enumerate().map(|(at, copy)| (at, BatchRow { image, copy })));
@@ -170,7 +221,8 @@ impl GuidedDenoiser {
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
-        self.plans.push(EvaluationPlan { prompts, guidance, rows, evaluations });
+        let perturbation_scale = scale;
+        self.plans.push(EvaluationPlan { prompts, guidance, perturbation_scale, rows, evaluations });
         Ok(())
     }
 
@@ -210,6 +262,8 @@ impl GuidedDenoiser {
             0 => None,
             width => Some(Tensor::from_f32(&[count, width], &pooled)?),
         };
+        let is_perturbed = some.iter().any(|row| rows[*row].copy.is_perturbed);
+        let skipped = if is_perturbed { self.perturbation.skipped() } else { &[] };
         let inputs = BatchInputs {
             text: Tensor::from_f32(&[count, tokens, self.conditioning.width()], &states)?,
             text_lengths: &text_lengths,
@@ -218,13 +272,13 @@ impl GuidedDenoiser {
             guidance: self.scale,
             extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
             references: &self.references,
-            skipped_blocks: &[],
+            skipped_blocks: skipped,
             controls: &self.controls,
             image_prompts: &self.image_prompts,
             sees_image_prompts: &is_prompt,
             cache_interval: self.cache_interval,
             token_merging: self.token_merging,
-            is_perturbed: some.iter().any(|row| rows[*row].copy.is_perturbed),
+            is_perturbed: is_perturbed && skipped.is_empty(),
         };
         Ok(Evaluation { rows: some.to_vec(), network: self.network.clone().condition(&inputs)? })
     }
@@ -284,11 +338,11 @@ impl GuidedDenoiser {
             let copies = LatentShape { images: own.len(), ..self.shape }.with_values(own.concat());
             let copies = plan.guidance.join(&copies.channels_last(0..copies.images)?)?;
             let mut values = Latents::from_channels_last(&copies)?.values;
-            if let (Some(perturbed), Some(positive), true) =
-                (perturbed.last(), own.last(), self.pag_scale != 0.0)
+            if let (Some(perturbed), Some(positive), Some(scale)) =
+                (perturbed.last(), own.last(), plan.perturbation_scale)
             {
                 for ((value, positive), perturbed) in values.iter_mut().zip(positive).zip(perturbed) {
-                    *value += self.pag_scale as f32 * (positive - perturbed);
+                    *value += scale as f32 * (positive - perturbed);
                 }
             }
             negative.extend_from_slice(own.len().checked_sub(2).map_or(&values[..], |last| &own[last]));

@@ -7,6 +7,7 @@ use crate::families::{Model, NetworkInput};
 use crate::latents::LatentShape;
 use crate::stage::Stage;
 use crate::text::TextPart;
+use latent_loader::Weights;
 use std::collections::BTreeMap;
 
 /// What a stage of a run takes at most on the CPU: the weights that are in memory at that time, and the activations.
@@ -16,13 +17,73 @@ pub struct MemoryEstimate {
     pub stage: Stage,
     /// Bytes, estimated.
     pub bytes: u64,
+    /// Those of large networks' weights among them, as they are in the file: of the denoiser and of text encoders.
+    pub weights: u64,
+    /// The number of values of these weights.
+    pub values: u64,
+}
+
+impl MemoryEstimate {
+    /// Bytes of the stage if these weights had so many bits each.
+    #[must_use]
+    pub fn bytes_at(&self, bits: f64) -> u64 {
+        self.bytes.saturating_sub(self.weights) + (self.values as f64 * bits / 8.0) as u64
+    }
+}
+
+/// Texts that are encoded at once: a prompt and a negative one.
+const TEXTS: usize = 2;
+
+/// Weights of large networks.
+#[derive(Clone, Copy, Default)]
+struct LargeWeights {
+    bytes: u64,
+    values: u64,
+}
+
+impl LargeWeights {
+    /// All weights of a network, or of its blocks the largest.
+    fn of(weights: &Weights, streams: bool) -> LargeWeights {
+        let mut blocks: BTreeMap<&str, LargeWeights> = BTreeMap::new();
+        for (name, info) in weights.names().filter_map(|name| Some((name, weights.info(name)?))) {
+            let block = if streams { block_of(name) } else { "" };
+            let one = LargeWeights { bytes: info.bytes() as u64, values: info.elements() as u64 };
+            let sum = blocks.entry(block).or_default();
+            *sum = sum.and(one);
+        }
+        let rest = blocks.remove("").unwrap_or_default();
+        let largest = blocks.into_values().max_by_key(|block| block.bytes).unwrap_or_default();
+        rest.and(largest)
+    }
+
+    fn and(self, other: LargeWeights) -> LargeWeights {
+        LargeWeights { bytes: self.bytes + other.bytes, values: self.values + other.values }
+    }
+
+    fn in_stage(self, stage: Stage, bytes: u64) -> MemoryEstimate {
+        MemoryEstimate { stage, bytes, weights: self.bytes, values: self.values }
+    }
+}
+
+/// The block that a tensor belongs to: its name up to the first number, or nothing.
+fn block_of(name: &str) -> &str {
+    let mut end = 0;
+    for part in name.split('.') {
+        end += part.len();
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return &name[..end];
+        }
+        end += 1;
+    }
+    ""
 }
 
 /// Channels of TAESD times the tensors of an image's size that its last level holds at once.
 const TAESD_VALUES: usize = 64 * 3;
 
 impl Pipeline {
-    /// The stages of a run in their order. Weights in a file's mapping count too, though the system may drop them.
+    /// The stages of a run in their order. Weights in a file's mapping count too, though the system may drop them; of networks that
+    /// are read block by block ([`Pipeline::with_streamed_weights`]) the largest block does.
     ///
     /// # Errors
     /// A size that the model cannot draw.
@@ -32,20 +93,37 @@ impl Pipeline {
         settings: &Settings,
         hires: Option<&Hires<'_>>,
     ) -> Result<Vec<MemoryEstimate>, Error> {
+        self.memory_estimates_with(task, settings, hires, self.streams_weights)
+    }
+
+    /// The same for this pipeline with networks that are read block by block, or not.
+    ///
+    /// # Errors
+    /// As [`Pipeline::memory_estimates`].
+    pub fn memory_estimates_with(
+        &self,
+        task: &Task<'_>,
+        settings: &Settings,
+        hires: Option<&Hires<'_>>,
+        streams_weights: bool,
+    ) -> Result<Vec<MemoryEstimate>, Error> {
         let model = &self.model;
         let weights = |scope: &str| model.weights.scope(scope).total_bytes();
-        let text: u64 = model.text.iter().map(|part: &TextPart| weights(part.scope)).sum();
-        let language = model.language.as_ref().map_or(0, |model| weights(model.role.scope()));
-        let mut estimates = vec![MemoryEstimate { stage: Stage::TextEncoding, bytes: text + language }];
-        let mut push = |stage, bytes| estimates.push(MemoryEstimate { stage, bytes });
+        let text = self.text_weights(streams_weights);
+        let network_weights = self.denoiser_weights(streams_weights);
+        let bytes = text.bytes + model.language.as_ref().map_or(0, |model| model.encoding_bytes(TEXTS));
+        let mut estimates = vec![text.in_stage(Stage::TextEncoding, bytes)];
+        let mut push = |stage, bytes| {
+            let large = if stage == Stage::Sampling { network_weights } else { LargeWeights::default() };
+            estimates.push(large.in_stage(stage, bytes));
+        };
         let (vae, in_bands) = (weights("vae"), self.vae_tiling() == VaeTiling::Bands);
         let encoding = |size| vae + model.vae.encoding_bytes(size, in_bands);
         let decoding = |size| match &self.taesd {
             Some(taesd) => taesd.weights().total_bytes() + taesd_bytes(size),
             None => vae + model.vae.decoding_bytes(size, in_bands),
         };
-        let network =
-            model.network_weights().1.total_bytes() + self.control_bytes() + self.image_prompts.bytes();
+        let network = network_weights.bytes + self.control_bytes() + self.image_prompts.bytes();
         // An image that is referred to has as many tokens as the drawn one.
         let refers = matches!(task, Task::Edit { .. }) && model.refers_to_images();
         let with_references = |(width, height)| (width, if refers { 2 * height } else { height });
@@ -76,6 +154,22 @@ impl Pipeline {
         }
         push(Stage::Decoding, decoding(size));
         Ok(estimates)
+    }
+
+    /// The text encoders' weights.
+    fn text_weights(&self, streams: bool) -> LargeWeights {
+        let of = |scope: &str| LargeWeights::of(&self.model.weights.scope(scope), false);
+        let clip = self.model.text.iter().map(|part: &TextPart| of(part.scope));
+        let language = self.model.language.iter();
+        let language =
+            language.map(|model| LargeWeights::of(&self.model.weights.scope(model.role.scope()), streams));
+        clip.chain(language).fold(LargeWeights::default(), LargeWeights::and)
+    }
+
+    /// The denoiser's. Those of a UNet are not read block by block.
+    fn denoiser_weights(&self, streams: bool) -> LargeWeights {
+        let has_unet = self.model.network.unet().is_some();
+        LargeWeights::of(&self.model.network_weights().1, streams && !has_unet)
     }
 
     fn control_bytes(&self) -> u64 {
@@ -122,4 +216,28 @@ fn sampling_bytes(model: &Model, settings: &Settings, (width, height): (usize, u
     let (factor, channels) = (model.vae.factor(), model.vae.latent_channels);
     let images = evaluated(settings);
     model.activation_bytes(LatentShape { images, channels, height: height / factor, width: width / factor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_belongs_to_the_first_number_in_its_name() {
+        for (name, block) in [
+            ("transformer_blocks.3.attn.to_out.0.weight", "transformer_blocks.3"),
+            ("encoder.block.12.layer.0.SelfAttention.q.weight", "encoder.block.12"),
+            ("model.layers.0.mlp.up_proj.weight", "model.layers.0"),
+            ("time_text_embed.timestep_embedder.linear_1.weight", ""),
+            ("shared.weight", ""),
+        ] {
+            assert_eq!(block_of(name), block, "{name}");
+        }
+    }
+
+    #[test]
+    fn quantised_weights_take_less() {
+        let estimate = MemoryEstimate { stage: Stage::Sampling, bytes: 250, weights: 200, values: 100 };
+        assert_eq!((estimate.bytes_at(16.0), estimate.bytes_at(4.0)), (250, 100));
+    }
 }

@@ -9,7 +9,7 @@
 //! | `prepare.rs` | the second stage: images of the task |
 //! | `sample.rs`, `start.rs`, `variation.rs`, `guided_denoiser.rs`, `guidance.rs`, `control.rs`, `image_prompt.rs`, `refine.rs`, `step_state.rs` | the third stage: sampling |
 //! | `decode.rs` | the last stage: images |
-//! | `memory_estimate.rs` | the memory that the stages take |
+//! | `memory_estimate.rs`, `streaming.rs` | the memory that the stages take, and weights that there is no room for |
 
 mod conditioning;
 mod control;
@@ -34,6 +34,7 @@ mod seamless;
 mod settings;
 mod start;
 mod step_state;
+mod streaming;
 mod task;
 mod variation;
 
@@ -199,7 +200,8 @@ impl Pipeline {
     }
 
     /// This pipeline with transformers and large text encoders that are read block by block whenever they compute, so that memory
-    /// contains one block of them and not all. The bytes of images stay the same. Files should be opened by mapping
+    /// contains one block of them and not all. The bytes of images stay the same. Without this, that is done where they exceed the
+    /// memory of a GPU, or the part of it that may be used. Files should be opened by mapping
     /// ([`Access::Map`](latent_loader::Access::Map)), so that the system keeps what it has room for.
     #[must_use]
     pub fn with_streamed_weights(mut self, is_streamed: bool) -> Pipeline {
@@ -322,7 +324,7 @@ impl Pipeline {
         load: impl FnOnce(&Params<'_>) -> Result<T, Error>,
         listener: &mut Listener<'_>,
     ) -> Result<T, Error> {
-        let streams = self.streams_weights;
+        let streams = self.streams(&weights, device);
         let load = |params: &Params<'_>| load(&params.wrapping(self.wraps()).streaming_blocks(streams));
         loading::load(network, weights, (device, self.precision), self.merge.clone(), load, listener)
     }

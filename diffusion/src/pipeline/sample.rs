@@ -41,8 +41,10 @@ impl Pipeline {
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
         self.retry_in_f32(listener, |pipeline, listener| {
-            let mut noise = PerImage::seeded(settings.rng, settings.seeds.iter().copied());
-            pipeline.sample_prepared_from(task, conditioning, settings, &mut noise, listener)
+            pipeline.retry_streaming(listener, |pipeline, listener| {
+                let mut noise = PerImage::seeded(settings.rng, settings.seeds.iter().copied());
+                pipeline.sample_prepared_from(task, conditioning, settings, &mut noise, listener)
+            })
         })
     }
 

@@ -22,6 +22,10 @@ const CACHE_INTERVAL: Bounds = Bounds::new(1.0, 1000.0);
 const TOKEN_MERGING: Bounds = Bounds::new(0.0, 0.5);
 /// Scales of perturbed-attention guidance.
 const PAG: Bounds = Bounds::new(0.0, 100.0);
+/// Scales of skip-layer guidance.
+const SLG: Bounds = Bounds::new(0.0, 100.0);
+/// Blocks that are left out where none are named: those that its authors found for Stable Diffusion 3.5 medium.
+const SLG_LAYERS: [usize; 3] = [7, 8, 9];
 /// Amounts of churn.
 const CHURN: Bounds = Bounds::new(0.0, 1000.0);
 /// Strengths of added noise.
@@ -157,6 +161,20 @@ settings! {
     /// 100: how far a step moves away from what the network predicts where each position of its mid block attends to itself
     /// alone. It makes structures clearer, also without a guidance scale, and takes one evaluation more. 0 is none; 3 is usual.
     pag_scale, with_pag_scale: f64 = 0.0;
+    /// The scale that a network takes as an input which was distilled with it (Flux.1 dev, LCM), -1000 to 1000. Where it is given,
+    /// [`Settings::guidance`] guides beside it, away from the negative prompt; `None` makes that the input, and nothing guides
+    /// beside it.
+    distilled_guidance, with_distilled_guidance: Option<f64> = None;
+    /// Skip-layer guidance, 0 to 100: how far a step moves away from what a transformer predicts without some of its blocks
+    /// (Stability AI, 2024, for Stable Diffusion 3.5 medium). It makes anatomy better, and takes one evaluation more in the steps
+    /// where it acts. 0 is none; 2.8 is usual.
+    slg_scale, with_slg_scale: f64 = 0.0;
+    /// The blocks that are left out for it, counted from 0; without any, those for Stable Diffusion 3.5 medium: 7, 8 and 9.
+    slg_layers, with_slg_layers: Vec<usize> = Vec::new();
+    /// The fraction of the steps, 0 to 1, after which it acts.
+    slg_start, with_slg_start: f64 = 0.01;
+    /// The fraction of the steps, 0 to 1, after which it acts no longer.
+    slg_end, with_slg_end: f64 = 0.2;
     /// The whole network is computed in every n-th step; the steps between reuse its coarse levels (Ma et al., DeepCache,
     /// 2024). 1 computes it in all steps; 1 to 1000.
     cache_interval, with_cache_interval: usize = 1;
@@ -251,7 +269,11 @@ impl Settings {
         within(Setting::Guidance, self.guidance, GUIDANCE, Some("7"))?;
         within(Setting::GuidanceRescale, self.guidance_rescale, FRACTION, Some("0.7"))?;
         within(Setting::GuidanceEnd, self.guidance_end, FRACTION, Some("1"))?;
+        within(Setting::DistilledGuidance, self.distilled_guidance.unwrap_or(1.0), GUIDANCE, Some("3.5"))?;
         within(Setting::PagScale, self.pag_scale, PAG, Some("3"))?;
+        within(Setting::SlgScale, self.slg_scale, SLG, Some("2.8"))?;
+        within(Setting::SlgSpan, self.slg_start, FRACTION, Some("0.01 and 0.2"))?;
+        within(Setting::SlgSpan, self.slg_end, FRACTION, Some("0.01 and 0.2"))?;
         within(Setting::VariationStrength, self.variation_strength, FRACTION, Some("0.1"))?;
         self.check_images()?;
         self.check_network(model)?;
@@ -293,8 +315,26 @@ impl Settings {
         Err(Error::setting(Setting::Sampler, SettingProblem::Unsupported(reason)))
     }
 
-    /// Refuses what acts on the blocks of a UNet where there is none.
+    /// Refuses what acts on the blocks of a UNet where there is none, on those of a transformer, or on an input that is not there.
     fn check_network(&self, model: &Model) -> Result<(), Error> {
+        let unsupported =
+            |setting, reason: String| Err(Error::setting(setting, SettingProblem::Unsupported(reason)));
+        if self.distilled_guidance.is_some() && !model.network.takes_guidance() {
+            let reason = "this model has no input for a guidance scale; use the cfg scale alone".to_owned();
+            return unsupported(Setting::DistilledGuidance, reason);
+        }
+        if self.slg_scale != 0.0 {
+            let blocks = model.network.skippable_blocks();
+            let asked = self.skipped_layers().iter().max().copied();
+            if blocks == 0 {
+                let reason = "works with the transformer of Stable Diffusion 3, and this model has another network; set it to 0";
+                return unsupported(Setting::SlgScale, reason.to_owned());
+            }
+            if let Some(layer) = asked.filter(|layer| *layer >= blocks) {
+                let reason = format!("there is no block {layer}; give some of 0 to {}", blocks - 1);
+                return unsupported(Setting::SlgLayers, reason);
+            }
+        }
         if model.network.unet().is_some() {
             return Ok(());
         }
@@ -311,6 +351,11 @@ impl Settings {
             }
             None => Ok(()),
         }
+    }
+
+    /// The blocks that skip-layer guidance leaves out.
+    pub(super) fn skipped_layers(&self) -> &[usize] {
+        if self.slg_layers.is_empty() { &SLG_LAYERS } else { &self.slg_layers }
     }
 
     /// Checks what depends on the number of images.
@@ -360,7 +405,7 @@ impl Settings {
     /// # Errors
     /// [`SettingProblem::Schedule`]: no steps or too many, a spacing that the convention lacks.
     pub fn schedule(&self, model: &Model) -> Result<Schedule, Error> {
-        let noise_model = &model.noise_model_at(self.size(model)?, self.shift)?;
+        let noise_model = &model.noise_model_at((self.size(model)?, self.steps), self.shift)?;
         let discretization = self.sampler.discretization();
         let kind = match self.schedule {
             // Models that are conditioned on the image's size are SDXL's.

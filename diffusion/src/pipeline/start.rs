@@ -80,6 +80,7 @@ impl Pipeline {
         noise: &mut dyn Noise,
     ) -> Result<SamplingStart, Error> {
         let is_diffusers = settings.convention() == Convention::Diffusers;
+        let draws = is_diffusers && self.model.draws_image_latents();
         let shape = settings.check(&self.model)?;
         // diffusers leaves it to inpainting models to keep what is not masked.
         let keeps = task.mask.is_some() && (self.model.input != NetworkInput::Inpaint || !is_diffusers);
@@ -91,7 +92,7 @@ impl Pipeline {
         let is_drawn = keeps || is_visible || (is_diffusers && is_flow);
         let image = match init.map(|init| &init.latents) {
             Some(InitLatents::Encoded(moments)) if is_drawn => {
-                Some(drawn_latents(moments, shape, is_diffusers, noise)?)
+                Some(drawn_latents(moments, shape, draws, noise)?)
             }
             Some(InitLatents::FirstPass(latents)) => Some(fitting(latents, shape)?),
             _ => None,
@@ -101,7 +102,7 @@ impl Pipeline {
         if settings.variation_strength > 0.0 {
             variation::mix(&mut unit, settings);
         }
-        let extra_channels = extra_channels(task, shape, (is_diffusers, keeps), noise)?;
+        let extra_channels = extra_channels(task, shape, (draws, keeps), noise)?;
         let mut start = match (init, &image) {
             (Some(InitImage { steps, .. }), Some(image)) if is_visible => {
                 let skipped = match *steps {
@@ -137,25 +138,25 @@ impl StepRange {
     }
 }
 
-/// The extra channels of a task. In diffusers' order, random numbers may be drawn for them.
+/// The extra channels of a task. Where latents of images are drawn, random numbers may be for them.
 fn extra_channels(
     task: &PreparedTask,
     shape: LatentShape,
-    (is_diffusers, keeps): (bool, bool),
+    (draws, keeps): (bool, bool),
     noise: &mut dyn Noise,
 ) -> Result<Option<ExtraChannels>, Error> {
     let init = task.init.as_ref().map(|init| &init.latents);
     let (latents, guidance) = match (&task.extra, init) {
         (ExtraImage::Masked { mask, masked }, _) => {
-            (mask.beside(&drawn_latents(masked, shape, is_diffusers, noise)?), None)
+            (mask.beside(&drawn_latents(masked, shape, draws, noise)?), None)
         }
         (ExtraImage::Edit(Some((moments, guidance))), _) => {
             (repeated(&moments.mean()?, shape.images)?, Some(*guidance))
         }
         (ExtraImage::Edit(None), _) => (shape.zeros(), None),
         // diffusers encodes the masked image for every model: what is drawn later comes after it.
-        (ExtraImage::None, Some(InitLatents::Encoded(moments))) if keeps && is_diffusers => {
-            drop(drawn_latents(moments, shape, is_diffusers, noise)?);
+        (ExtraImage::None, Some(InitLatents::Encoded(moments))) if keeps && draws => {
+            drop(drawn_latents(moments, shape, draws, noise)?);
             return Ok(None);
         }
         (ExtraImage::None, _) => return Ok(None),
@@ -163,14 +164,14 @@ fn extra_channels(
     Ok(Some(ExtraChannels { latents, guidance }))
 }
 
-/// Latents of an image: in diffusers drawn for each image, otherwise the mode for all.
+/// Latents of an image: drawn for each image, or the mode for all.
 fn drawn_latents(
     moments: &Moments,
     shape: LatentShape,
-    is_diffusers: bool,
+    draws: bool,
     noise: &mut dyn Noise,
 ) -> Result<Latents, Error> {
-    if is_diffusers { sampled(moments, shape, noise) } else { repeated(&moments.mode()?, shape.images) }
+    if draws { sampled(moments, shape, noise) } else { repeated(&moments.mode()?, shape.images) }
 }
 
 /// The latents, if they are of this shape.

@@ -134,7 +134,13 @@ fn resnet_from_canonical(part: &str) -> Option<&'static str> {
 pub(crate) fn vae_to_canonical(name: &str, levels: usize) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     match parts[..] {
-        ["quant_conv" | "post_quant_conv", _] => Some(name.to_owned()),
+        ["quant_conv" | "post_quant_conv", _] | ["bn", "running_mean" | "running_var"] => {
+            Some(name.to_owned())
+        }
+        // Flux.2's, which count them to encoder and decoder.
+        ["encoder", layer @ "quant_conv", leaf] | ["decoder", layer @ "post_quant_conv", leaf] => {
+            Some(format!("{layer}.{leaf}"))
+        }
         [side, "conv_in" | "conv_out", _] if side == "encoder" || side == "decoder" => Some(name.to_owned()),
         [side, "norm_out", leaf] => Some(format!("{side}.conv_norm_out.{leaf}")),
         [side, "mid", "attn_1", part, leaf] => {
@@ -183,7 +189,9 @@ pub(crate) fn vae_from_canonical(name: &str, levels: usize) -> Option<String> {
         if direction == "up_blocks" { levels.checked_sub(level + 1) } else { Some(level) }
     };
     match parts[..] {
-        ["quant_conv" | "post_quant_conv", _] | [_, "conv_in" | "conv_out", _] => Some(name.to_owned()),
+        ["quant_conv" | "post_quant_conv" | "bn", _] | [_, "conv_in" | "conv_out", _] => {
+            Some(name.to_owned())
+        }
         [side, "conv_norm_out", leaf] => Some(format!("{side}.norm_out.{leaf}")),
         [side, "mid_block", "attentions", "0", "to_out", "0", leaf] => {
             Some(format!("{side}.mid.attn_1.proj_out.{leaf}"))

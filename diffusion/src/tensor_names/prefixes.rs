@@ -99,6 +99,9 @@ const BARE: &[(&str, TensorPart)] = &[
     ("logit_scale", Text(Unknown)),
     ("quant_conv.", Vae),
     ("post_quant_conv.", Vae),
+    // Statistics of the latents of Flux.2.
+    ("bn.running_", Vae),
+    ("bn.num_batches_tracked", Vae),
 ];
 
 /// What follows `encoder.` and `decoder.` in a VAE. (TAESD numbers its layers.)
@@ -113,6 +116,8 @@ const VAE_SIDES: &[&str] = &[
     "down_blocks.",
     "up_blocks.",
     "mid_block.",
+    "quant_conv.",
+    "post_quant_conv.",
 ];
 
 /// Beginnings of the names of schedule tables and markers.
@@ -150,10 +155,10 @@ pub(crate) fn locate(name: &str) -> (TensorPart, &str) {
     }
 }
 
-/// Whether a tensor is one that other programs save with a text encoder and nothing reads: position ids, and the logit scale
-/// that CLIP was trained with.
+/// Whether a tensor is one that other programs save with a text encoder or VAE and nothing reads: position ids, the logit scale
+/// that CLIP was trained with, and how many batches statistics are of.
 pub(crate) fn is_byproduct(below: &str) -> bool {
-    below.ends_with("position_ids") || below.ends_with("logit_scale")
+    ["position_ids", "logit_scale", "num_batches_tracked"].iter().any(|end| below.ends_with(end))
 }
 
 #[cfg(test)]
@@ -173,6 +178,9 @@ mod tests {
             ("vae.quant_conv.bias", Vae, "quant_conv.bias"),
             ("decoder.up.0.block.0.norm1.bias", Vae, "decoder.up.0.block.0.norm1.bias"),
             ("encoder.mid_block.resnets.0.conv1.bias", Vae, "encoder.mid_block.resnets.0.conv1.bias"),
+            ("encoder.quant_conv.bias", Vae, "encoder.quant_conv.bias"),
+            ("bn.running_mean", Vae, "bn.running_mean"),
+            ("vae.bn.running_var", Vae, "bn.running_var"),
             ("cond_stage_model.transformer.text_model.x", Text(First), "transformer.text_model.x"),
             ("cond_stage_model.model.ln_final.bias", Text(First), "model.ln_final.bias"),
             ("conditioner.embedders.0.model.ln_final.bias", Text(Unknown), "model.ln_final.bias"),

@@ -56,6 +56,36 @@ impl LanguageModelRole {
     }
 }
 
+impl LanguageModel {
+    /// Width of what it gives for each token.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        match (&self.config, self.role) {
+            (LanguageModelConfig::T5(config), _) => config.width,
+            (LanguageModelConfig::Qwen3(config), LanguageModelRole::Qwen3(prompting)) => {
+                config.width * prompting.states.len()
+            }
+            (LanguageModelConfig::Qwen3(config), LanguageModelRole::T5 { .. }) => config.width,
+        }
+    }
+
+    /// Bytes that encoding so many texts at once takes besides the weights, estimated.
+    #[must_use]
+    pub fn encoding_bytes(&self, texts: usize) -> u64 {
+        let tokens = match self.role {
+            LanguageModelRole::T5 { tokens, .. } => tokens,
+            LanguageModelRole::Qwen3(prompting) => prompting.max_tokens,
+        };
+        let (width, hidden) = match &self.config {
+            LanguageModelConfig::T5(config) => (config.width, config.mlp_width),
+            LanguageModelConfig::Qwen3(config) => (config.width, config.mlp_width),
+        };
+        // Hidden states with their norm, queries, keys and values, or both halves of a gated MLP; and the states that are kept.
+        let values = 6 * width + 2 * hidden + self.width();
+        (texts * tokens * values * size_of::<f32>()) as u64
+    }
+}
+
 /// What a large text encoder makes of a text.
 #[derive(Debug, Default)]
 pub(crate) struct LanguageStates {

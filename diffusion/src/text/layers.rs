@@ -62,7 +62,12 @@ impl<L: TextLayer> LayerStack<L> {
         for i in 0..self.count {
             match self.loaded.get(i) {
                 Some(layer) => visit(i + 1, layer)?,
-                None => visit(i + 1, &L::load(&self.params.params().scope(i), &self.sizes)?)?,
+                None => {
+                    let params = self.params.params().scope(i);
+                    // The layer before leaves a GPU's memory.
+                    params.device().settle()?;
+                    visit(i + 1, &L::load(&params, &self.sizes)?)?;
+                }
             }
         }
         Ok(())

@@ -33,6 +33,14 @@ impl TextLayout {
         }
     }
 
+    /// Width of the large encoder's states, where the network reads those.
+    pub(crate) fn language_width(self) -> Option<usize> {
+        match self {
+            TextLayout::SideBySide => None,
+            TextLayout::Sequence { width, .. } | TextLayout::Language { width } => Some(width),
+        }
+    }
+
     /// Whether the network reads the hidden states of CLIP.
     pub(crate) fn has_clip_states(self) -> bool {
         !matches!(self, TextLayout::Language { .. })

@@ -47,6 +47,16 @@ impl TransformerConfig {
         }
     }
 
+    /// Elements of a latent along the side of a token.
+    #[must_use]
+    pub fn patch(&self) -> usize {
+        match self {
+            TransformerConfig::Sd3(_) | TransformerConfig::Flux(_) | TransformerConfig::ZImage(_) => 2,
+            // Its latents are packed already.
+            TransformerConfig::Flux2(_) => 1,
+        }
+    }
+
     /// Width of the hidden states of texts.
     #[must_use]
     pub fn text_width(&self) -> usize {
@@ -55,6 +65,25 @@ impl TransformerConfig {
             TransformerConfig::Flux(config) => config.text_width,
             TransformerConfig::Flux2(config) => config.text_width,
             TransformerConfig::ZImage(config) => config.text_width,
+        }
+    }
+
+    /// Whether the guidance scale is one of its inputs.
+    pub(crate) fn takes_guidance(&self) -> bool {
+        match self {
+            TransformerConfig::Sd3(_) | TransformerConfig::ZImage(_) => false,
+            TransformerConfig::Flux(config) => {
+                matches!(config.conditioning, FluxConditioning::Embedded { takes_guidance: true, .. })
+            }
+            TransformerConfig::Flux2(config) => config.takes_guidance,
+        }
+    }
+
+    /// The number of blocks of which it can do without some (`TransformerInputs::skipped_blocks`).
+    pub(crate) fn skippable_blocks(&self) -> usize {
+        match self {
+            TransformerConfig::Sd3(config) => config.layers,
+            TransformerConfig::Flux(_) | TransformerConfig::Flux2(_) | TransformerConfig::ZImage(_) => 0,
         }
     }
 

@@ -2,10 +2,14 @@
 
 use super::bands::BAND_BYTES;
 use crate::Error;
+use crate::params::Params;
 use latent_loader::Weights;
 
 /// Bytes of all bands together: of the input, of the hidden tensor and of the convolutions' scratch memory.
 const BANDS_BYTES: usize = 4 * BAND_BYTES;
+
+/// Epsilon of the batch norm of packed latents.
+const BATCH_NORM_EPS: f32 = 1e-4;
 
 /// Sizes of an `AutoencoderKL`. The scale and shift of the latents cannot be read from shapes; the family knows them.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +18,11 @@ pub struct VaeConfig {
     pub block_out_channels: Vec<usize>,
     /// Residual blocks of a level of the encoder; the decoder has one more.
     pub layers_per_block: usize,
-    /// Channels of a latent.
+    /// Channels of a latent, as the model's network sees it.
     pub latent_channels: usize,
+    /// Elements of the autoencoder's own latents along the side of one of the model's, whose channels contain them: 2 in Flux.2, and 1
+    /// where there is no difference.
+    pub packing: usize,
     /// The VAE's latents, less the shift, times this have unit variance.
     pub scaling_factor: f32,
     /// The mean of the VAE's latents, where it is not 0 (Stable Diffusion 3, Flux).
@@ -58,10 +65,13 @@ impl VaeConfig {
         let levels = count(&|i| format!("decoder.up_blocks.{i}.resnets.0.conv1.weight"));
         let layers = count(&|j| format!("decoder.up_blocks.0.resnets.{j}.conv1.weight"));
         let channels = |i| weights.dim(&format!("decoder.up_blocks.{i}.resnets.0.conv1.weight"), 0);
+        let own_channels = weights.dim("decoder.conv_in.weight", 1)?;
+        let packing = packing(weights, own_channels)?;
         let config = VaeConfig {
             block_out_channels: (0..levels).rev().map(channels).collect::<Result<_, _>>()?,
             layers_per_block: layers.saturating_sub(1),
-            latent_channels: weights.dim("decoder.conv_in.weight", 1)?,
+            latent_channels: own_channels * packing * packing,
+            packing,
             scaling_factor,
             shift_factor: 0.0,
             has_quant_conv: weights.contains("post_quant_conv.weight"),
@@ -74,6 +84,31 @@ impl VaeConfig {
             });
         }
         Ok(config)
+    }
+
+    /// Channels of the latents of encoder and decoder.
+    #[must_use]
+    pub fn own_channels(&self) -> usize {
+        self.latent_channels / (self.packing * self.packing)
+    }
+
+    /// This configuration with the statistics that the weights of a VAE with packed latents contain (the batch norm of
+    /// `AutoencoderKLFlux2`).
+    ///
+    /// # Errors
+    /// Statistics that are missing, or not those of latents.
+    pub(super) fn with_batch_norm(&self, params: &Params<'_>) -> Result<VaeConfig, Error> {
+        if self.packing == 1 {
+            return Ok(self.clone());
+        }
+        let norm = params.scope("bn");
+        let mean = norm.vector("running_mean", self.latent_channels)?;
+        let variance = norm.vector("running_var", self.latent_channels)?;
+        let deviation = variance.iter().map(|variance| (variance + BATCH_NORM_EPS).sqrt()).collect();
+        let statistics = LatentStatistics::checked(mean, deviation, self.latent_channels);
+        let refused =
+            || params.refuse("has a VAE whose batch norm is not that of latents; the file is damaged".into());
+        Ok(VaeConfig { statistics: Some(statistics.ok_or_else(refused)?), ..self.clone() })
     }
 
     /// A value of a channel of the VAE's latents as one of unit variance.
@@ -121,6 +156,19 @@ impl VaeConfig {
     /// Pixels along the side of one element of the latents (`vae_scale_factor`).
     #[must_use]
     pub fn factor(&self) -> usize {
-        1 << (self.block_out_channels.len() - 1)
+        self.packing << (self.block_out_channels.len() - 1)
     }
+}
+
+/// Elements of a VAE's own latents along the side of one of the model's: what its batch norm shows.
+fn packing(weights: &Weights, own_channels: usize) -> Result<usize, Error> {
+    let Some(&[channels]) = weights.shape("bn.running_mean") else { return Ok(1) };
+    let packing = (channels / own_channels.max(1)).isqrt();
+    if packing > 0 && own_channels * packing * packing == channels {
+        return Ok(packing);
+    }
+    Err(Error::Unsupported {
+        file: weights.label().to_owned(),
+        reason: format!("a VAE of {own_channels} channels with a batch norm of {channels} cannot be built"),
+    })
 }

@@ -33,7 +33,8 @@ impl VaeDecoder {
     /// # Errors
     /// A tensor that is missing, mis-shaped or unreadable.
     pub fn load(params: &Params<'_>, config: &VaeConfig) -> Result<VaeDecoder, Error> {
-        let latent = config.latent_channels;
+        let config = config.with_batch_norm(params)?;
+        let latent = config.own_channels();
         let (first, last) =
             (config.block_out_channels[0], config.block_out_channels[config.block_out_channels.len() - 1]);
         let decoder = params.scope("decoder");
@@ -61,7 +62,7 @@ impl VaeDecoder {
             up_blocks,
             conv_norm_out: decoder.group_norm("conv_norm_out", first, EPS)?,
             conv_out: decoder.exact().conv3x3("conv_out", 3, first)?,
-            config: config.clone(),
+            config,
         })
     }
 
@@ -119,6 +120,7 @@ impl VaeDecoder {
         let scale = 1 << self.up_blocks.len().saturating_sub(2);
         let inputs = finest.resnets.first().map_or(0, ResnetBlock::inputs);
         let entry = (self.up_blocks.len() > 1).then_some(2);
+        let scale = scale * self.config.packing;
         let dims = [scale * height, scale * width, inputs];
         let bands = bands::blocks(dims, entry.unwrap_or(1), finest.resnets.len(), BAND_BYTES);
         batch * (self.blocks() - finest.resnets.len() + bands)
@@ -172,8 +174,11 @@ impl VaeDecoder {
 
     /// The input of the first level.
     fn coarsest(&self, latent: &Tensor, count: &mut BlockCount<'_>) -> Result<Tensor, Error> {
-        let VaeConfig { statistics, shift_factor, scaling_factor, .. } = &self.config;
-        let mut x = if statistics.is_some() || *shift_factor != 0.0 {
+        let VaeConfig { statistics, shift_factor, scaling_factor, packing, .. } = &self.config;
+        let mut x = if *packing > 1 {
+            let unscaled = latents::unscaled(latent, &self.config)?;
+            latents::unpacked(&unscaled, *packing)?.to(&self.device)?
+        } else if statistics.is_some() || *shift_factor != 0.0 {
             latents::unscaled(latent, &self.config)?.to(&self.device)?
         } else {
             ops::scale(latent.to(&self.device)?, 1.0 / scaling_factor)?

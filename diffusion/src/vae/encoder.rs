@@ -2,7 +2,7 @@
 
 use super::bands::{self, BAND_BYTES, BandInput};
 use super::mid_block::VaeMidBlock;
-use super::{EPS, VaeConfig};
+use super::{EPS, VaeConfig, latents};
 use crate::blocks::BlockCount;
 use crate::resnet::ResnetBlock;
 use crate::{Error, params::Params};
@@ -36,7 +36,8 @@ impl VaeEncoder {
     /// # Errors
     /// A tensor that is missing, mis-shaped or unreadable.
     pub fn load(params: &Params<'_>, config: &VaeConfig) -> Result<VaeEncoder, Error> {
-        let moments = 2 * config.latent_channels;
+        let config = config.with_batch_norm(params)?;
+        let moments = 2 * config.own_channels();
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let encoder = params.scope("encoder");
@@ -56,7 +57,7 @@ impl VaeEncoder {
                 .has_quant_conv
                 .then(|| params.exact().linear("quant_conv", moments, moments))
                 .transpose()?,
-            config: config.clone(),
+            config,
         })
     }
 
@@ -164,7 +165,11 @@ impl VaeEncoder {
         if let Some(layer) = &self.quant_conv {
             x = ops::linear(&x, layer)?;
         }
-        let values = x.to(&Device::Cpu)?;
+        let mut values = x.to(&Device::Cpu)?;
+        if self.config.packing > 1 {
+            // Means and log-variances stay in their halves.
+            values = latents::packed(&values, self.config.packing)?;
+        }
         Ok(Moments { values, scale: Some(self.config.clone()) })
     }
 }

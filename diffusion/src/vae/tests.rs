@@ -9,6 +9,7 @@ use latent_tensor::Tensor;
 
 fn config(channels: &[usize]) -> VaeConfig {
     VaeConfig {
+        packing: 1,
         block_out_channels: channels.to_vec(),
         layers_per_block: 1,
         latent_channels: 4,

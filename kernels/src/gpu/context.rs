@@ -142,6 +142,12 @@ impl Gpu {
         self.state().pool.usage
     }
 
+    /// Bytes that may be used, where that was limited.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        Some(self.0.memory_limit).filter(|limit| *limit < u64::MAX)
+    }
+
     /// How many rows can be bound at once, if a row of the widest array takes `row_bytes`.
     pub(crate) fn rows_at_once(&self, row_bytes: usize) -> usize {
         let room = self.0.binding_limit.saturating_sub(2 * super::array::ALIGNMENT) as usize;
@@ -170,6 +176,18 @@ impl Gpu {
         self.submit()?;
         self.poll();
         self.check()
+    }
+
+    /// Waits for all recorded commands, so that weights which they alone still use are given back to the driver. Free memory stays in
+    /// the pool.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`].
+    pub fn settle(&self) -> Result<(), GpuError> {
+        let waited = self.wait();
+        self.state().recorder.forget_bindings();
+        self.poll();
+        waited
     }
 
     /// Waits for all recorded commands and gives all free memory back to the driver.
@@ -215,10 +233,6 @@ impl Gpu {
 
     pub(super) fn queue(&self) -> &wgpu::Queue {
         &self.0.queue
-    }
-
-    pub(super) fn memory_limit(&self) -> u64 {
-        self.0.memory_limit
     }
 
     /// Whether shaders are compiled with checks of each access.

@@ -97,7 +97,8 @@ impl Gpu {
     fn try_create(&self, size: u64) -> Result<wgpu::Buffer, GpuError> {
         let used = self.memory().now;
         let full = GpuError::OutOfMemory { bytes: Some(size), used: Some(used) };
-        if used + size > self.memory_limit() || size > self.device().limits().max_buffer_size {
+        let is_over = self.memory_limit().is_some_and(|limit| used + size > limit);
+        if is_over || size > self.device().limits().max_buffer_size {
             return Err(full);
         }
         let scope = self.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);

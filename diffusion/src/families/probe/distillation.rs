@@ -24,6 +24,8 @@ pub enum Distillation {
     Tcd,
     /// Improved distribution matching distillation (Yin et al. 2024).
     Dmd2,
+    /// What the published models of a family are but for its base (Flux.2 klein).
+    StepDistilled,
 }
 
 /// How a model was distilled, and by what that was found out.
@@ -35,12 +37,15 @@ pub struct DetectedDistillation {
     pub evidence: Evidence,
 }
 
+/// Entries of the metadata that name a model.
+const NAMING_KEYS: [&str; 2] = ["modelspec.architecture", "modelspec.title"];
+
 /// Highest number of steps that a name is believed.
 const MAX_NAMED_STEPS: usize = 16;
 
 impl Distillation {
     /// Every kind, in the order in which names are searched for them.
-    pub const ALL: [Distillation; 7] = [
+    pub const ALL: [Distillation; 8] = [
         Distillation::Turbo,
         Distillation::Lightning,
         Distillation::Lcm,
@@ -48,6 +53,7 @@ impl Distillation {
         Distillation::Hyper,
         Distillation::Tcd,
         Distillation::Dmd2,
+        Distillation::StepDistilled,
     ];
 
     /// Its name, as it stands in names of files: "turbo".
@@ -61,6 +67,7 @@ impl Distillation {
             Distillation::HyperCfg => "hyper-cfg",
             Distillation::Tcd => "tcd",
             Distillation::Dmd2 => "dmd2",
+            Distillation::StepDistilled => "step-distilled",
         }
     }
 
@@ -71,6 +78,9 @@ impl Distillation {
             Distillation::Hyper => any(&|word| word == "hyper" || word.starts_with("hypersd")),
             Distillation::HyperCfg => any(&|word| word == "cfg") && Distillation::Hyper.is_meant_by(words),
             Distillation::Tcd => any(&|word| word == "tcd"),
+            Distillation::StepDistilled => {
+                words.windows(2).any(|pair| pair[0] == "step" && pair[1] == "distilled")
+            }
             _ => any(&|word| word.contains(self.name())),
         }
     }
@@ -98,7 +108,7 @@ impl Distillation {
                 let is_sd = || words.iter().any(|word| word.starts_with("hypersd")) || stands_beside("hyper");
                 self.is_meant_by(words) && (steps_in(words).is_some() || is_sd())
             }
-            Distillation::Tcd | Distillation::Dmd2 => self.is_meant_by(words),
+            Distillation::Tcd | Distillation::Dmd2 | Distillation::StepDistilled => self.is_meant_by(words),
         }
     }
 
@@ -124,13 +134,27 @@ impl fmt::Display for Distillation {
 }
 
 impl DetectedDistillation {
+    /// That of a model of a family whose models are distilled unless they are called "base", by a folder's configuration or else by
+    /// that word.
+    pub(super) fn unless_base(checkpoint: &Checkpoint) -> Option<DetectedDistillation> {
+        let detected =
+            |evidence| DetectedDistillation { distillation: Distillation::StepDistilled, evidence };
+        if let Some(is_distilled) = checkpoint.config("model_index").and_then(|c| c.get_bool("is_distilled"))
+        {
+            return is_distilled.then(|| detected(Evidence::ModelConfig));
+        }
+        let texts = NAMING_KEYS.iter().filter_map(|key| file_words::metadata(checkpoint, key));
+        let mut words =
+            texts.flat_map(|text| file_words::split(text)).chain(file_words::file_name(checkpoint));
+        (!words.any(|word| word == "base")).then(|| detected(Evidence::FamilyDefault))
+    }
+
     pub(super) fn of(checkpoint: &Checkpoint, index: &TensorIndex) -> Option<DetectedDistillation> {
         let detected = |evidence| move |distillation| DetectedDistillation { distillation, evidence };
         if index.any_name_in_file(|name| name.ends_with("cond_proj.weight")) {
             return Some(detected(Evidence::GuidanceEmbedding)(Distillation::Lcm));
         }
-        let keys = ["modelspec.architecture", "modelspec.title"];
-        let texts = keys.iter().filter_map(|key| file_words::metadata(checkpoint, key));
+        let texts = NAMING_KEYS.iter().filter_map(|key| file_words::metadata(checkpoint, key));
         let words: Vec<String> = texts.flat_map(|text| file_words::split(text)).collect();
         let by_metadata = Distillation::in_words(&words).map(detected(Evidence::Metadata));
         by_metadata.or_else(|| {

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Evidence {
     /// The configuration of a folder's scheduler.
     SchedulerConfig,
+    /// The configuration of a folder's pipeline.
+    ModelConfig,
     /// The metadata in the file's header.
     Metadata,
     /// The presence of a marker tensor.
@@ -28,6 +30,7 @@ impl Evidence {
     pub fn label(self) -> &'static str {
         match self {
             Evidence::SchedulerConfig => "the scheduler's configuration",
+            Evidence::ModelConfig => "the pipeline's configuration",
             Evidence::Metadata => "the metadata",
             Evidence::MarkerTensor => "a mark among the tensors",
             Evidence::NormSpread => "the spread of the last attention's norm",
@@ -39,7 +42,7 @@ impl Evidence {
 
     /// Whether the evidence is in the tensors and metadata of the file, and not in its name or in files next to it.
     pub(crate) fn is_in_file(self) -> bool {
-        !matches!(self, Evidence::FileName | Evidence::SchedulerConfig)
+        !matches!(self, Evidence::FileName | Evidence::SchedulerConfig | Evidence::ModelConfig)
     }
 }
 

@@ -7,7 +7,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("joint_blocks.0.", "a Stable Diffusion 3 model"),
     ("double_blocks.0.img_mod", "a Flux model"),
     ("single_transformer_blocks.0.", "a Flux model"),
-    ("double_stream_modulation", "a Flux 2 model"),
+    ("double_stream_modulation", "a Flux.2 dev model"),
     ("txt_norm.weight", "a Qwen-Image model"),
     ("llm_adapter.", "an Anima model"),
     ("individual_token_refiner", "a HunyuanVideo model"),

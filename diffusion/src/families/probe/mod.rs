@@ -112,6 +112,7 @@ impl Identity {
             Some(variant @ (ModelVariant::Sd35Medium | ModelVariant::Sd35Large)) => {
                 format!("Stable Diffusion {variant}")
             }
+            Some(variant @ ModelVariant::Flux2KleinBase) => format!("Flux.2 {variant}"),
             Some(variant) => format!("{family} {variant}"),
         })
     }
@@ -143,11 +144,18 @@ impl Probe {
         let parts = [(Component::TextEncoder, index.has_text()), (Component::Vae, index.has(VAE))];
         let lacks = parts.into_iter().filter(|(_, is_there)| has_unet && !is_there);
         let is_distillable = has_unet || kind == ModelKind::Lora;
+        let mut distillation = is_distillable.then(|| DetectedDistillation::of(checkpoint, &index)).flatten();
+        let mut variant = network_variant.filter(|_| has_unet);
+        let flow = family.filter(|_| has_unet).and_then(|family| family.flow);
+        if flow.is_some_and(|flow| flow.is_usually_distilled) && distillation.is_none() {
+            distillation = DetectedDistillation::unless_base(checkpoint);
+            variant = variant.filter(|_| distillation.is_some()).or(Some(ModelVariant::Flux2KleinBase));
+        }
         let identity = Identity {
             kind,
             family,
-            variant: network_variant.filter(|_| has_unet),
-            distillation: is_distillable.then(|| DetectedDistillation::of(checkpoint, &index)).flatten(),
+            variant,
+            distillation,
             prediction: (has_unet && family.is_none_or(|family| family.flow.is_none()))
                 .then(|| DetectedPrediction::of(checkpoint, &index, family, network_variant))
                 .flatten(),
@@ -258,6 +266,9 @@ impl Probe {
             ModelKind::Model | ModelKind::Unet if self.is_foreign() => {
                 let variant = self.network_variant.map_or("", ModelVariant::name);
                 return format!("is a model of the kind \"{variant}\", which is not supported");
+            }
+            ModelKind::Model | ModelKind::Unet if self.index.transformer().is_some() => {
+                return self.unknown("holds a transformer of an unknown kind, which is not supported");
             }
             ModelKind::Model | ModelKind::Unet => {
                 return format!(

@@ -44,6 +44,8 @@ pub enum ModelVariant {
     FluxFill,
     /// Flux.1 that also takes the latents of a control image (Canny, Depth).
     FluxControl,
+    /// Flux.2 klein before its distillation.
+    Flux2KleinBase,
     /// A UNet with an unknown number of input channels.
     UnknownInput,
 }
@@ -72,6 +74,7 @@ impl ModelVariant {
             ModelVariant::Sd35Large => "3.5 large",
             ModelVariant::FluxFill => "Fill",
             ModelVariant::FluxControl => "Control",
+            ModelVariant::Flux2KleinBase => "klein base",
             ModelVariant::UnknownInput => "of an unknown number of input channels",
         }
     }

@@ -44,7 +44,10 @@ impl<B> BlockList<B> {
         Ok(match self {
             BlockList::Kept(blocks) => ListedBlock::Kept(&blocks[index]),
             BlockList::Streamed { params, load, .. } => {
-                ListedBlock::Streamed(Box::new(load(&params.params(), index)?))
+                let params = params.params();
+                // The block before leaves a GPU's memory.
+                params.device().settle()?;
+                ListedBlock::Streamed(Box::new(load(&params, index)?))
             }
         })
     }

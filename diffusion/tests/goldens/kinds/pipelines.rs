@@ -19,7 +19,7 @@ use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
 
 /// The keys of `params` that the engine follows; a case with another one is not supported yet.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 31] = [
     "kind",
     "family",
     "scheduler",
@@ -46,6 +46,11 @@ const KNOWN: [&str; 26] = [
     "guidance_rescale",
     "aesthetic_score",
     "negative_aesthetic_score",
+    "distilled_guidance",
+    "slg_scale",
+    "slg_layers",
+    "slg_start",
+    "slg_end",
 ];
 /// The kinds of pipeline that the engine has.
 const PIPELINES: [&str; 6] = ["txt2img", "img2img", "inpaint", "edit", "pix2pix", "control"];
@@ -118,7 +123,9 @@ fn draw(
         .with_sizes(sizes(params, "").unwrap_or_default())
         .with_negative_sizes(sizes(params, "negative_"))
         .with_guidance_rescale(params["guidance_rescale"].as_f64().unwrap_or(0.0))
-        .with_aesthetic_scores(scores(params));
+        .with_aesthetic_scores(scores(params))
+        .with_distilled_guidance(params["distilled_guidance"].as_f64());
+    let settings = with_skipped_layers(settings, params);
     let text = |e: latent_diffusion::Error| e.to_string();
     let mut pipeline = Pipeline::open(Checkpoint::open(path).map_err(|e| e.to_string())?).map_err(text)?;
     // Random weights do not show what they predict.
@@ -205,6 +212,19 @@ fn draw(
     let bytes: Vec<u8> = images.into_iter().flat_map(|image| image.rgb).collect();
     comparison.image("output_u8", &bytes);
     Ok(())
+}
+
+/// The settings with a case's skip-layer guidance.
+fn with_skipped_layers(settings: Settings, params: &Value) -> Settings {
+    let number = |name: &str, usual: f64| params[name].as_f64().unwrap_or(usual);
+    let layers = params["slg_layers"].as_array().into_iter().flatten();
+    let layers = layers.filter_map(|layer| usize::try_from(layer.as_u64()?).ok());
+    let (start, end) = (settings.slg_start, settings.slg_end);
+    settings
+        .with_slg_layers(layers.collect())
+        .with_slg_scale(number("slg_scale", 0.0))
+        .with_slg_start(number("slg_start", start))
+        .with_slg_end(number("slg_end", end))
 }
 
 /// The sizes that an SDXL case names, all or none.

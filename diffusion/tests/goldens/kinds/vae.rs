@@ -24,6 +24,9 @@ pub(crate) fn run(case: &Case, context: &Context) -> Outcome {
         let encoder = VaeEncoder::load(&params, config).map_err(|e| e.to_string())?;
         let moments = encoder.encode(&nhwc(case, context, "image")?).map_err(|e| e.to_string())?;
         comparison.tensor("moments", &nchw(moments.values())?);
+        if case.tensors.contains_key("mode") {
+            comparison.tensor("mode", &nchw(&moments.mode().map_err(|e| e.to_string())?)?);
+        }
         let decoder = VaeDecoder::load(&params, config).map_err(|e| e.to_string())?;
         let decoded = decoder.decode(&nhwc(case, context, "latent")?);
         let decoded = decoded.and_then(|x| Ok(x.to(&Device::Cpu)?)).map_err(|e| e.to_string())?;

@@ -86,6 +86,7 @@ impl<'a> Checker<'a> {
     fn other_scripts(&mut self) {
         for script in [
             "flow_samplers.py",
+            "klein_pipelines.py",
             "large_text.py",
             "light_controls.py",
             "make_adapters.py",
