@@ -3,6 +3,7 @@
 
 mod files;
 mod networks;
+mod quantised;
 
 use latent_benches::{Manifest, synth};
 use latent_diffusion::loader::{Checkpoint, DType};
