@@ -28,6 +28,7 @@ mod sources;
 mod text_encoders;
 mod z_image;
 
+pub(crate) use completeness::check_language_models;
 pub use completeness::missing::{ComponentCheck, MisshapedTensor, MissingTensors};
 pub use component::Component;
 pub(crate) use controlnet::ControlNetParts;

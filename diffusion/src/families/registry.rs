@@ -24,6 +24,8 @@ pub static ALL: &[&Family] = &[
 pub(crate) static SD1: &Family = &sd1::FAMILY;
 pub(crate) static SDXL: &Family = &sdxl::FAMILY;
 pub(crate) static SDXL_REFINER: &Family = &sdxl_refiner::FAMILY;
+pub(crate) static FLUX: &Family = &flux::DEV;
+pub(crate) static Z_IMAGE: &Family = &z_image::FAMILY;
 
 /// Every family.
 pub(crate) fn families() -> impl DoubleEndedIterator<Item = &'static Family> {
