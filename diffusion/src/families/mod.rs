@@ -41,6 +41,7 @@ pub use model::Model;
 pub use model_parts::ModelParts;
 pub use network_input::NetworkInput;
 pub(crate) use probe::Leftovers;
+pub(crate) use probe::of_transformer_lora;
 pub use probe::{
     ComponentSummary, DetectedDistillation, DetectedPrediction, Distillation, Evidence, Identity, ModelKind,
     ModelVariant, Probe,

@@ -2,6 +2,7 @@
 
 use super::model::Model;
 use super::probe::Distillation;
+use crate::network::NetworkConfig;
 use crate::samplers::{Ddim, Dpmpp2m, Euler, EulerA, Lcm, Sampler, Tcd};
 use crate::schedule::{Convention, ScheduleKind};
 
@@ -39,7 +40,24 @@ const LCM_GUIDANCE: f64 = 8.0;
 /// Guidance scale of Hyper-SD that was distilled with guidance: its authors name 5 to 8.
 const HYPER_GUIDANCE: f64 = 5.0;
 
+/// Guidance scale of Hyper-SD3 with guidance, by the number of steps: as its authors name it.
+fn hyper_guidance(steps: Option<usize>) -> f64 {
+    match steps {
+        Some(..=4) => 3.0,
+        Some(9..) => 7.0,
+        _ => HYPER_GUIDANCE,
+    }
+}
+
 impl Model {
+    /// Whether the guidance scale is an input of its transformer (Flux.1 dev).
+    fn embeds_guidance(&self) -> bool {
+        match &self.network {
+            NetworkConfig::Transformer(config) => config.embeds_guidance(),
+            NetworkConfig::UNet(_) => false,
+        }
+    }
+
     /// Whether the guidance scale is an input of its UNet (LCM).
     fn takes_guidance(&self) -> bool {
         self.network.unet().is_some_and(|unet| unet.time_cond_proj_dim.is_some())
@@ -63,7 +81,13 @@ impl Model {
             let is_distilled = self.distillation.is_some();
             return RecommendedSettings {
                 steps: if is_distilled { self.named_steps.unwrap_or(flow.few_steps) } else { flow.steps },
-                guidance: if is_distilled { 1.0 } else { flow.guidance },
+                guidance: match self.distillation {
+                    None => flow.guidance,
+                    // An input of the network does not go away, whatever else the model was made for.
+                    Some(_) if self.embeds_guidance() => flow.guidance,
+                    Some(Distillation::HyperCfg) => hyper_guidance(self.named_steps),
+                    Some(_) => 1.0,
+                },
                 sampler: &Euler,
                 schedule: ScheduleKind::Simple,
                 convention: None,

@@ -2,6 +2,7 @@
 //! refused. `goldens` compares their values with diffusers.
 
 mod files;
+mod loras;
 mod networks;
 mod quantised;
 
