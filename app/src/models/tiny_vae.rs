@@ -9,10 +9,8 @@ use latent_loader::Checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a family's TAESD has in its name: all have the same shapes, and another's gives other colours.
-const NAMES: [(&str, &str); 3] = [("sd1", "taesd"), ("sd2", "taesd"), ("sdxl", "taesdxl")];
-
-/// The TAESD for a model, which is a file, a folder or a name, in a folder of models or in the usual ones.
+/// The TAESD for a model, which is a file, a folder or a name, in a folder of models or in the usual ones. It is told by its name
+/// (`LatentFormat::tiny_vae`): all have the same shapes, and another's gives other colours.
 ///
 /// # Errors
 /// Bad input: a model that none is known for, or no such file.
@@ -22,9 +20,8 @@ pub fn tiny_vae(model: Option<&Path>, models_dir: Option<&Path>) -> Result<PathB
         return Err(none("no TAESD is known for the built-in model, which decodes at once"));
     };
     let path = model_file::locate(model, models_dir)?;
-    let family = Probe::of(&Arc::new(Checkpoint::open(&path)?)).identity().family.map(|family| family.id);
-    let Some((_, name)) = NAMES.iter().find(|(known, _)| family.is_some_and(|id| id.starts_with(known)))
-    else {
+    let family = Probe::of(&Arc::new(Checkpoint::open(&path)?)).identity().family;
+    let Some(name) = family.map(|family| family.latent_format.tiny_vae) else {
         return Err(none(&format!("no TAESD is known for {}", path.display())));
     };
     let is_named = |path: &PathBuf| is_of(&stem(path), name);
@@ -58,6 +55,7 @@ mod tests {
             ("taesdxl", false, true),
             ("taesdxl-decoder", false, true),
             ("taesd3", false, false),
+            ("taef1", false, false),
             ("vae", false, false),
         ] {
             assert_eq!((is_of(stem, "taesd"), is_of(stem, "taesdxl")), (is_sd, is_xl), "{stem}");

@@ -29,7 +29,8 @@ pub(super) fn job(task: JobTask, command: &Command, matches: &ArgMatches) -> Res
     }
     if let Ok(Some(true)) = matches.try_get_one("fast_vae") {
         let selection = &job.model;
-        job.taesd = Some(models::tiny_vae(selection.model.as_deref(), selection.models_dir.as_deref())?);
+        let network = selection.parts.unet.as_deref().or(selection.model.as_deref());
+        job.taesd = Some(models::tiny_vae(network, selection.models_dir.as_deref())?);
     }
     Ok(job)
 }

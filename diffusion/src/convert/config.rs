@@ -1,6 +1,6 @@
 //! The configurations of a diffusers folder: what diffusers and transformers cannot read from shapes.
 
-use super::NOT_CONVERTED;
+use super::NO_FOLDER;
 use crate::Error;
 use crate::families::{Distillation, Model, NetworkInput};
 use crate::samplers::Prediction;
@@ -20,7 +20,7 @@ const HEAD_WIDTH: usize = 64;
 /// # Errors
 /// A UNet whose depths that class cannot express.
 pub(super) fn unet(model: &Model) -> Result<Config, Error> {
-    let unet = model.require_unet(NOT_CONVERTED)?;
+    let unet = model.require_unet(NO_FOLDER)?;
     let levels = unet.block_out_channels.len();
     let up_depths: Vec<Vec<usize>> = (0..levels)
         .rev()
@@ -99,7 +99,7 @@ fn mid_block_class(unet: &UNetConfig) -> ConfigValue {
 
 /// Transformer blocks of each level. The last entry is that of the mid block where the last level has no attention.
 fn depths(model: &Model) -> Result<Vec<usize>, Error> {
-    let unet = model.require_unet(NOT_CONVERTED)?;
+    let unet = model.require_unet(NO_FOLDER)?;
     let mut depths = unet.transformer_depth.clone();
     let middle = unet.mid_depth;
     if let Some(last) = depths.last_mut() {

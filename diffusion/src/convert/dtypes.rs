@@ -50,8 +50,10 @@ impl TargetDType {
     /// That a weight of this canonical name and shape, which was `old`, is written in.
     pub(super) fn of(self, name: &str, old: DType, shape: &[usize]) -> DType {
         let dtype = match self.dtype {
+            Some(target) if is_table(name) && (target.is_block_format() || target.is_f8()) => old,
             Some(target) if !target.is_block_format() && (shape.len() > 1 || !target.is_f8()) => target,
             Some(target) if self.is_quantized(target, name, shape) => {
+                let target = if is_word_table(name) { DType::Q8_0 } else { target };
                 let mut formats = std::iter::successors(Some(target), |format| smaller_blocks(*format));
                 formats.find(|format| self.has_blocks(*format, shape)).unwrap_or(old)
             }
@@ -59,6 +61,9 @@ impl TargetDType {
         };
         // What is in blocks and cannot stay so: a half is far finer than they are.
         if self.is_gguf && dtype.is_block_format() && !self.has_blocks(dtype, shape) {
+            DType::F16
+        } else if self.is_gguf && dtype.is_f8() && self.dtype != Some(dtype) {
+            // GGUF has no floats of 8 bits; all of them are halves.
             DType::F16
         } else {
             dtype
@@ -77,9 +82,45 @@ impl TargetDType {
     /// the first and the last convolution, and a VAE.
     fn is_quantized(self, target: DType, name: &str, shape: &[usize]) -> bool {
         const KEPT: [&str; 4] = ["embedding", "unet.conv_in.", "unet.conv_out.", "positional"];
-        let is_kept = name.starts_with("vae.") || KEPT.iter().any(|part| name.contains(part));
+        let is_kept = name.starts_with("vae.")
+            || KEPT.iter().any(|part| name.contains(part))
+            || name.strip_prefix("transformer.").is_some_and(is_kept_of_transformer);
         shape.len() > 1 && (!is_kept || (target == DType::Q8_0 && !self.is_gguf))
     }
+}
+
+/// Whether a layer of a diffusion transformer is one whose errors all others inherit: the first, the last, and what embeds texts, time
+/// and guidance, as ComfyUI-GGUF and stable-diffusion.cpp leave them.
+fn is_kept_of_transformer(below: &str) -> bool {
+    const KEPT: [&str; 14] = [
+        "x_embedder.",
+        "context_embedder.",
+        "time_text_embed.",
+        "time_guidance_embed.",
+        "distilled_guidance_layer.",
+        "pos_embed.",
+        "norm_out.",
+        "proj_out.",
+        "t_embedder.",
+        "cap_embedder.",
+        "all_x_embedder.",
+        "all_final_layer.",
+        "noise_refiner.",
+        "context_refiner.",
+    ];
+    KEPT.iter().any(|start| below.starts_with(start))
+}
+
+/// Whether a tensor is of places, of padding or of distances, and not a weight of a product.
+fn is_table(name: &str) -> bool {
+    (name.starts_with("transformer.") && !name.ends_with("weight"))
+        || name.contains("relative_attention_bias")
+}
+
+/// Whether it is the table of words of a large text encoder, which has a tenth of its weights: it is not quantized to fewer than
+/// eight bits.
+fn is_word_table(name: &str) -> bool {
+    matches!(name, "t5.shared.weight" | "qwen3.model.embed_tokens.weight")
 }
 
 /// The format of blocks of 32 that takes the place of one of 256 where rows are not whole blocks of these, as in ggml.
@@ -218,5 +259,20 @@ mod tests {
         assert_eq!(of(DType::Q4_0, "vae.decoder.conv_in.weight"), DType::F16);
         assert_eq!(of(DType::Q4_0, "unet.conv_out.weight"), DType::F16);
         assert_eq!(of(DType::Q4_0, "unet.mid_block.attentions.0.proj_in.weight"), DType::Q4_0);
+        for (name, kept) in [
+            ("transformer.proj_out.weight", true),
+            ("transformer.single_transformer_blocks.0.proj_out.weight", false),
+            ("transformer.time_text_embed.text_embedder.linear_1.weight", true),
+            ("transformer.layers.0.attention.to_qkv.weight", false),
+            ("transformer.noise_refiner.0.attention.to_qkv.weight", true),
+            ("transformer.pos_embed.pos_embed", true),
+            ("transformer.x_pad_token", true),
+            ("t5.encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", true),
+            ("t5.encoder.block.0.layer.0.SelfAttention.q.weight", false),
+        ] {
+            assert_eq!(of(DType::Q4_0, name), if kept { DType::F16 } else { DType::Q4_0 }, "{name}");
+        }
+        assert_eq!(of(DType::Q4_0, "t5.shared.weight"), DType::Q8_0);
+        assert_eq!(of(DType::F8E4M3, "transformer.pos_embed.pos_embed"), DType::F16);
     }
 }

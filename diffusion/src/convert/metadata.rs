@@ -49,29 +49,57 @@ pub(super) fn of_unet(model: &Model, probe: &Probe, options: &ConvertOptions) ->
         }
         _ => {}
     }
-    if !options.loras.is_empty() {
-        let files = options
-            .loras
-            .iter()
-            .map(|(lora, strength)| format!("{} ({})", stem(lora.label()), strength.unet));
-        let before = texts.get(MERGED).cloned();
-        let all: Vec<String> = before.into_iter().chain(files).collect();
-        texts.insert(MERGED.to_owned(), all.join(", "));
-    }
+    add_merged(&mut texts, options);
     if !is_folder && is_unstated(model, probe) {
         let name = if model.prediction == Prediction::V { "v" } else { "epsilon" };
         texts.insert(PREDICTION.to_owned(), name.to_owned());
     }
     let distillation = &probe.identity().distillation;
     if distillation.is_some_and(|it| it.evidence == Evidence::FileName || model.named_steps.is_some()) {
-        let name = stem(checkpoint.label());
-        match texts.get_mut(TITLE) {
-            Some(title) if !title.contains(&name) => *title = format!("{title} ({name})"),
-            Some(_) => {}
-            None => drop(texts.insert(TITLE.to_owned(), name)),
-        }
+        add_name(&mut texts, checkpoint);
     }
     texts
+}
+
+/// The metadata of a file whose tensors keep their names.
+pub(super) fn of_kept_names(probe: &Probe, options: &ConvertOptions) -> MetadataMap {
+    let checkpoint = probe.checkpoint();
+    let mut texts = checkpoint.metadata().clone();
+    texts.retain(|key, _| !key.starts_with("general.") && !key.starts_with("comfy.gguf."));
+    texts.remove(HASH);
+    if options.layout == OutputLayout::Gguf {
+        texts.remove(FORMAT.0);
+    } else {
+        texts.entry(FORMAT.0.to_owned()).or_insert_with(|| FORMAT.1.to_owned());
+    }
+    add_merged(&mut texts, options);
+    let distillation = &probe.identity().distillation;
+    if distillation.is_some_and(|it| it.evidence == Evidence::FileName) {
+        add_name(&mut texts, checkpoint);
+    }
+    texts
+}
+
+/// Writes down which LoRAs were merged in.
+fn add_merged(texts: &mut MetadataMap, options: &ConvertOptions) {
+    if options.loras.is_empty() {
+        return;
+    }
+    let files =
+        options.loras.iter().map(|(lora, strength)| format!("{} ({})", stem(lora.label()), strength.unet));
+    let before = texts.get(MERGED).cloned();
+    let all: Vec<String> = before.into_iter().chain(files).collect();
+    texts.insert(MERGED.to_owned(), all.join(", "));
+}
+
+/// Writes down the name of the file, which said what the model is.
+fn add_name(texts: &mut MetadataMap, checkpoint: &Checkpoint) {
+    let name = stem(checkpoint.label());
+    match texts.get_mut(TITLE) {
+        Some(title) if !title.contains(&name) => *title = format!("{title} ({name})"),
+        Some(_) => {}
+        None => drop(texts.insert(TITLE.to_owned(), name)),
+    }
 }
 
 /// The metadata of a file of a folder that contains another part.

@@ -4,6 +4,8 @@
 //! of each come from. [`Conversion::write`] then reads, changes and writes one tensor after the other, so that memory holds the
 //! largest tensor and never the model.
 //!
+//! Models with a diffusion transformer and text encoders alone keep the names that they have ([`kept_names`]).
+//!
 //! Canonical names, which are those of diffusers, connect all layouts: [`crate::families`] maps the names of any file to them,
 //! `tensor_names` maps them back. Besides names, four things differ between an original file and a folder: the VAE's attention
 //! consists of 1x1 convolutions or linear layers; OpenCLIP fuses queries, keys and values and transposes its text projection;
@@ -26,6 +28,7 @@ mod buffers;
 mod config;
 mod dtypes;
 mod folder;
+mod kept_names;
 mod metadata;
 mod planned;
 mod single;
@@ -45,8 +48,8 @@ use planned::PlannedTensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is said of models without a UNet.
-const NOT_CONVERTED: &str = "such models are not converted yet";
+/// What is said of models without a UNet, of which no folder is written.
+const NO_FOLDER: &str = "no diffusers folder of it is written";
 
 /// The layout of the new model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,8 @@ pub enum OutputLayout {
     Single,
     /// A diffusers folder.
     Folder,
-    /// One GGUF file with the names of the original single files, in the dialect of stable-diffusion.cpp.
+    /// One GGUF file with the names of the original single files, in the dialect of stable-diffusion.cpp; a diffusion transformer
+    /// alone in that of ComfyUI-GGUF.
     Gguf,
 }
 
@@ -153,9 +157,11 @@ impl Conversion {
             return Err(Error::setting(crate::Setting::Dtype, reason));
         }
         let probe = Probe::of(&Arc::new(checkpoint));
+        if kept_names::is_meant(&probe) {
+            return kept_names::plan(probe, options);
+        }
         let mut model = Model::of(&probe)?;
         model.check_complete()?;
-        model.require_unet(NOT_CONVERTED)?;
         if model.has_tiny_vae {
             let reason = "has a tiny VAE in place of its VAE, which is not converted; give a VAE with it";
             return Err(probe.refuse(reason.to_owned()));

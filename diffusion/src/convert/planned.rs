@@ -3,7 +3,7 @@
 use super::dtypes::TargetDType;
 use crate::params::layout::QkvPart;
 use latent_loader::block_storage::stored_shape;
-use latent_loader::{DType, NewTensor, TensorInfo, Weights};
+use latent_loader::{DType, LoadError, NewTensor, RawTensor, TensorInfo, Weights};
 
 /// The weight that is transposed in the other layout.
 const PROJECTION: &str = ".text_projection";
@@ -36,13 +36,43 @@ pub(super) struct WeightPiece {
     pub(super) canonical: String,
     /// Which part of a fused attention projection.
     pub(super) part: Option<QkvPart>,
+    /// Which half of its rows.
+    pub(super) half: Option<usize>,
     /// Whether it is transposed.
     pub(super) is_transposed: bool,
 }
 
 impl WeightPiece {
     pub(super) fn whole(canonical: &str) -> WeightPiece {
-        WeightPiece { canonical: canonical.to_owned(), part: None, is_transposed: false }
+        WeightPiece { canonical: canonical.to_owned(), part: None, half: None, is_transposed: false }
+    }
+}
+
+impl WeightPiece {
+    /// The number of its rows; `None` if it is not there.
+    fn rows(&self, weights: &Weights) -> Option<usize> {
+        let rows = weights.shape(&self.canonical)?.first()?;
+        Some(rows / if self.part.is_some() { 3 } else { 1 } / if self.half.is_some() { 2 } else { 1 })
+    }
+
+    /// Its half of a tensor, where it is one. Where a block goes on from one half to the other, it becomes `f32`.
+    pub(super) fn half_of(&self, raw: RawTensor) -> Result<RawTensor, LoadError> {
+        let Some(half) = self.half else { return Ok(raw) };
+        let values: usize = raw.shape.iter().product();
+        let raw = match (values / 2).is_multiple_of(raw.dtype.block_len()) {
+            true => raw,
+            false => {
+                let data: Vec<u8> = raw.to_f32()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+                RawTensor { dtype: DType::F32, shape: raw.shape, data: data.into() }
+            }
+        };
+        let len = raw.data.len() / 2;
+        let data = raw.data.slice((half * len) as u64, len).expect("a half of it");
+        let mut shape = raw.shape;
+        if let Some(rows) = shape.first_mut() {
+            *rows /= 2;
+        }
+        Ok(RawTensor { dtype: raw.dtype, shape, data })
     }
 }
 
@@ -58,7 +88,7 @@ impl PlannedTensor {
         let info = weights.info(&first.canonical)?;
         let mut shape = info.shape.clone();
         if let Some(rows) = shape.first_mut() {
-            *rows = if first.part.is_some() { *rows / 3 } else { *rows * pieces.len() };
+            *rows = pieces.iter().map(|piece| piece.rows(weights)).sum::<Option<usize>>()?;
         }
         // Blocks are parts of rows, which are columns of a projection in the other layout: its dtype is kept.
         let is_projection = first.canonical.contains(PROJECTION);

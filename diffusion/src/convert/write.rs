@@ -109,6 +109,7 @@ impl Conversion {
             }
             raw = part.of(raw)?;
         }
+        let raw = piece.half_of(raw)?;
         if piece.is_transposed { transposed(raw) } else { Ok(raw) }
     }
 

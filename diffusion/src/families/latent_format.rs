@@ -18,6 +18,8 @@ pub struct LatentFormat {
     pub has_quant_conv: bool,
     /// What they look like, roughly: the matrix of the preview.
     pub rgb: LatentRgb,
+    /// The name of the TAESD that decodes them. All of the same channels have the same shapes.
+    pub tiny_vae: &'static str,
 }
 
 impl LatentFormat {
@@ -29,6 +31,7 @@ impl LatentFormat {
         shift: 0.0,
         has_quant_conv: true,
         rgb: preview::SD,
+        tiny_vae: "taesd",
     };
     /// Latents of SDXL and its refiner.
     pub const SDXL: LatentFormat = LatentFormat {
@@ -38,6 +41,7 @@ impl LatentFormat {
         shift: 0.0,
         has_quant_conv: true,
         rgb: preview::SDXL,
+        tiny_vae: "taesdxl",
     };
     /// Latents of SD 3 and 3.5.
     pub const SD3: LatentFormat = LatentFormat {
@@ -47,6 +51,7 @@ impl LatentFormat {
         shift: 0.0609,
         has_quant_conv: false,
         rgb: preview::SD3,
+        tiny_vae: "taesd3",
     };
     /// Latents of Flux.1, Chroma and Z-Image.
     pub const FLUX: LatentFormat = LatentFormat {
@@ -56,6 +61,7 @@ impl LatentFormat {
         shift: 0.1159,
         has_quant_conv: false,
         rgb: preview::FLUX,
+        tiny_vae: "taef1",
     };
     /// Latents of Flux.2, which are 2x2 elements of 32 channels each, and have statistics of their own in place of a scale.
     pub const FLUX2: LatentFormat = LatentFormat {
@@ -65,7 +71,18 @@ impl LatentFormat {
         shift: 0.0,
         has_quant_conv: true,
         rgb: preview::FLUX2,
+        tiny_vae: "taef2",
     };
+
+    /// The format of latents that a TAESD of that path decodes, by the nearest name of one in it: of its file, or of a folder that it
+    /// is in.
+    pub(crate) fn of_tiny_vae(path: &str) -> Option<LatentFormat> {
+        const ALL: [LatentFormat; 4] =
+            [LatentFormat::SD, LatentFormat::SDXL, LatentFormat::SD3, LatentFormat::FLUX];
+        let path = path.to_lowercase();
+        let words = path.rsplit(|c: char| !c.is_alphanumeric());
+        words.into_iter().find_map(|word| ALL.into_iter().find(|format| format.tiny_vae == word))
+    }
 
     /// Whether latents of that scale are of this format.
     pub(crate) fn has_scale(&self, scale: f32) -> bool {

@@ -29,6 +29,7 @@ mod sources;
 mod text_encoders;
 mod z_image;
 
+pub(crate) use completeness::check_language_models;
 pub use completeness::missing::{ComponentCheck, MisshapedTensor, MissingTensors};
 pub use component::Component;
 pub(crate) use controlnet::ControlNetParts;
@@ -41,6 +42,7 @@ pub use model::Model;
 pub use model_parts::ModelParts;
 pub use network_input::NetworkInput;
 pub(crate) use probe::Leftovers;
+pub(crate) use probe::of_transformer_lora;
 pub use probe::{
     ComponentSummary, DetectedDistillation, DetectedPrediction, Distillation, Evidence, Identity, ModelKind,
     ModelVariant, Probe,

@@ -47,6 +47,15 @@ const LCM_GUIDANCE: f64 = 8.0;
 /// Guidance scale of Hyper-SD that was distilled with guidance: its authors name 5 to 8.
 const HYPER_GUIDANCE: f64 = 5.0;
 
+/// Guidance scale of Hyper-SD3 with guidance, by the number of steps: as its authors name it.
+fn hyper_guidance(steps: Option<usize>) -> f64 {
+    match steps {
+        Some(..=4) => 3.0,
+        Some(9..) => 7.0,
+        _ => HYPER_GUIDANCE,
+    }
+}
+
 impl Model {
     /// What it was made for. Models for few steps were trained at the time steps of the "trailing" spacing, an LCM and TCD at their
     /// samplers' own; and without guidance, but for an LCM with an embedding of the guidance scale and Hyper-SD with guidance.
@@ -69,7 +78,13 @@ impl Model {
             }
             return RecommendedSettings {
                 steps: if is_distilled { self.named_steps.unwrap_or(flow.few_steps) } else { flow.steps },
-                guidance: if is_distilled { 1.0 } else { flow.guidance },
+                guidance: match self.distillation {
+                    None => flow.guidance,
+                    // An input of the network does not go away, whatever else the model was made for.
+                    Some(_) if self.network.takes_guidance() => flow.guidance,
+                    Some(Distillation::HyperCfg) => hyper_guidance(self.named_steps),
+                    Some(_) => 1.0,
+                },
                 ..FLOW
             };
         }

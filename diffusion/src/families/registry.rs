@@ -25,6 +25,10 @@ pub static ALL: &[&Family] = &[
 pub(crate) static SD1: &Family = &sd1::FAMILY;
 pub(crate) static SDXL: &Family = &sdxl::FAMILY;
 pub(crate) static SDXL_REFINER: &Family = &sdxl_refiner::FAMILY;
+pub(crate) static SD3: &Family = &sd3::FAMILY;
+pub(crate) static FLUX: &Family = &flux::DEV;
+pub(crate) static CHROMA: &Family = &flux::CHROMA;
+pub(crate) static Z_IMAGE: &Family = &z_image::FAMILY;
 
 /// Every family.
 pub(crate) fn families() -> impl DoubleEndedIterator<Item = &'static Family> {

@@ -8,7 +8,7 @@ const MAX_ALPHA: f64 = 65536.0;
 /// Maximum number of patterns that are no plain names: each is tried on every layer.
 const MAX_PATTERNS: usize = 64;
 /// The components that have a table of their own in the metadata that diffusers writes.
-const COMPONENTS: [&str; 3] = ["unet", "text_encoder", "text_encoder_2"];
+const COMPONENTS: [&str; 5] = ["unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3"];
 
 /// The alpha in a tensor beside the factors of a layer.
 pub(super) fn in_tensor(checkpoint: &Checkpoint, tensor: &str) -> Result<f32, String> {

@@ -9,6 +9,7 @@ use super::wrong;
 use crate::Error;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A change of a tensor. Tensors are treated as matrices `[outputs, rest]`.
 #[derive(Debug)]
@@ -111,38 +112,48 @@ impl WeightChange {
         }
     }
 
-    /// Changes a tensor of a shape that it [fits](WeightChange::fits), `weight` times; of a plain product the first `max_rank`
-    /// terms.
+    /// Whether some rows of a tensor can be changed without the others.
+    pub(super) fn is_by_rows(&self) -> bool {
+        match self {
+            WeightChange::Added { dora, .. } => dora.as_ref().is_none_or(|lengths| !lengths.of_inputs),
+            WeightChange::Stretched(_) => true,
+            WeightChange::Rotated(_) => false,
+        }
+    }
+
+    /// Changes rows of a tensor of a shape that it [fits](WeightChange::fits), `weight` times; of a plain product the first
+    /// `max_rank` terms. All rows, unless it [is by rows](WeightChange::is_by_rows).
     pub(super) fn apply(
         &self,
         checkpoint: &Checkpoint,
         weight: f32,
         max_rank: Option<usize>,
-        rows: usize,
+        rows: &Range<usize>,
         to: &mut [f32],
     ) -> Result<(), Error> {
         match self {
             WeightChange::Added { factors, scale, dora: None } => {
-                factors.add(checkpoint, weight * scale, max_rank, to)
+                factors.add(checkpoint, weight * scale, max_rank, rows, to)
             }
             WeightChange::Rotated(rotation) => rotation.apply(checkpoint, weight, to),
             WeightChange::Added { factors, scale, dora: Some(lengths) } => {
                 let mut sum = to.to_vec();
-                factors.add(checkpoint, *scale, max_rank, &mut sum)?;
+                factors.add(checkpoint, *scale, max_rank, rows, &mut sum)?;
                 let wanted = read(checkpoint, &lengths.tensor)?;
-                let found = lengths.lengths(rows, &sum);
-                let factors: Vec<f32> = wanted
+                let found = lengths.lengths(rows.len(), &sum);
+                let factors: Vec<f32> = wanted[lengths.first(rows)..]
                     .iter()
                     .zip(found)
                     .map(|(wanted, found)| wanted / (found as f32).max(f32::MIN_POSITIVE))
                     .collect();
-                lengths.each(rows, &mut sum, |channel, v| *v *= factors[channel]);
+                lengths.each(rows.len(), &mut sum, |channel, v| *v *= factors[channel]);
                 to.iter_mut().zip(&sum).for_each(|(to, sum)| *to += weight * (sum - *to));
                 Ok(())
             }
             WeightChange::Stretched(values) => {
                 let factors = read(checkpoint, &values.tensor)?;
-                values.each(rows, to, |channel, v| *v += weight * factors[channel] * *v);
+                let first = values.first(rows);
+                values.each(rows.len(), to, |channel, v| *v += weight * factors[first + channel] * *v);
                 Ok(())
             }
         }
@@ -163,6 +174,11 @@ impl ChannelFactors {
 
     fn fits(&self, shape: &[usize]) -> bool {
         shape.get(usize::from(self.of_inputs)) == Some(&self.len)
+    }
+
+    /// The channel of the first value of some rows.
+    fn first(&self, rows: &Range<usize>) -> usize {
+        if self.of_inputs { 0 } else { rows.start }
     }
 
     /// Calls `f` with the channel of each value of a matrix of so many rows.

@@ -7,6 +7,7 @@ use crate::params::layout::transpose;
 use latent_kernels::parallel;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Maximum rank: beyond it, intermediate results would take more memory than the weight itself.
 pub(crate) const MAX_RANK: usize = 4096;
@@ -111,13 +112,22 @@ impl FactorMatrix {
         }
     }
 
-    /// The matrix, row by row; of a product without a core, that of the first `max_rank` rows and columns.
-    pub(super) fn values(&self, checkpoint: &Checkpoint, max_rank: Option<usize>) -> Result<Vec<f32>, Error> {
+    /// Rows of the matrix, row by row; of a product without a core, that of the first `max_rank` rows and columns.
+    pub(super) fn values(
+        &self,
+        checkpoint: &Checkpoint,
+        max_rank: Option<usize>,
+        rows: &Range<usize>,
+    ) -> Result<Vec<f32>, Error> {
         let [outputs, columns] = self.dims;
+        let of_rows = |values: Vec<f32>, columns: usize| match rows.len() == outputs {
+            true => values,
+            false => values[rows.start * columns..rows.end * columns].to_vec(),
+        };
         match &self.kind {
-            MatrixSource::Whole(name) => read(checkpoint, name),
+            MatrixSource::Whole(name) => Ok(of_rows(read(checkpoint, name)?, columns)),
             MatrixSource::Product { left, core: None, right, rank } => {
-                let (left, right) = (read(checkpoint, left)?, read(checkpoint, right)?);
+                let (left, right) = (of_rows(read(checkpoint, left)?, *rank), read(checkpoint, right)?);
                 Ok(product(&left, &right, [*rank, max_rank.map_or(*rank, |max| max.min(*rank))], columns))
             }
             MatrixSource::Product { left: left_name, core: Some(core), right, rank } => {
@@ -129,6 +139,7 @@ impl FactorMatrix {
                 } else {
                     transpose(&left, [left_rank, outputs], 1)
                 };
+                let left = of_rows(left, left_rank);
                 let inputs = right.len() / rank;
                 let kernel = columns / inputs;
                 // [left rank, rank, kernel] and [rank, inputs] to [left rank, inputs, kernel]

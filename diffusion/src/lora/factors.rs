@@ -6,6 +6,7 @@ use super::roles::FactorRole;
 use crate::Error;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// How the change of a weight is made. Weights are treated as matrices `[outputs, rest]`.
 #[derive(Debug)]
@@ -110,30 +111,32 @@ impl LoraFactors {
         matches!(self, LoraFactors::One(part) if part.has_kernel(checkpoint))
     }
 
-    /// Adds the change times `scale` to a weight of these [`dims`](LoraFactors::dims): of a plain product that of the first
+    /// Adds the change times `scale` to rows of a weight of these [`dims`](LoraFactors::dims): of a plain product that of the first
     /// `max_rank` rows and columns.
     pub(super) fn add(
         &self,
         checkpoint: &Checkpoint,
         scale: f32,
         max_rank: Option<usize>,
+        rows: &Range<usize>,
         to: &mut [f32],
     ) -> Result<(), Error> {
         let columns = self.dims()[1];
         match self {
-            LoraFactors::Generalized(glora) => glora.add(checkpoint, scale, to)?,
+            LoraFactors::Generalized(glora) => glora.add(checkpoint, scale, rows, to)?,
             LoraFactors::One(part) => {
-                let a = part.values(checkpoint, max_rank)?;
+                let a = part.values(checkpoint, max_rank, rows)?;
                 to.iter_mut().zip(&a).for_each(|(to, a)| *to += scale * a);
             }
             LoraFactors::Hadamard(a, b) => {
-                let (a, b) = (a.values(checkpoint, None)?, b.values(checkpoint, None)?);
+                let (a, b) = (a.values(checkpoint, None, rows)?, b.values(checkpoint, None, rows)?);
                 to.iter_mut().zip(a.iter().zip(&b)).for_each(|(to, (a, b))| *to += scale * (a * b));
             }
             LoraFactors::Kronecker(a, b) => {
-                let ([b_rows, b_columns], a_columns) = (b.dims(), a.dims()[1]);
-                let (a, b) = (a.values(checkpoint, None)?, b.values(checkpoint, None)?);
-                for (row, to) in to.chunks_exact_mut(columns).enumerate() {
+                let ([b_rows, b_columns], [a_rows, a_columns]) = (b.dims(), a.dims());
+                let a = a.values(checkpoint, None, &(0..a_rows))?;
+                let b = b.values(checkpoint, None, &(0..b_rows))?;
+                for (row, to) in rows.clone().zip(to.chunks_exact_mut(columns)) {
                     let a = &a[row / b_rows * a_columns..][..a_columns];
                     let b = &b[row % b_rows * b_columns..][..b_columns];
                     for (a, to) in a.iter().zip(to.chunks_exact_mut(b_columns)) {

@@ -6,6 +6,7 @@ use crate::Error;
 use latent_kernels::parallel;
 use latent_loader::Checkpoint;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The two products.
 #[derive(Debug)]
@@ -80,10 +81,16 @@ impl GeneralizedLora {
         self.rank
     }
 
-    /// Adds `scale * (W A + B)` to the weight W.
-    pub(super) fn add(&self, checkpoint: &Checkpoint, scale: f32, to: &mut [f32]) -> Result<(), Error> {
+    /// Adds `scale * (W A + B)` to rows of the weight W.
+    pub(super) fn add(
+        &self,
+        checkpoint: &Checkpoint,
+        scale: f32,
+        rows: &Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), Error> {
         let (left, right) = (read(checkpoint, &self.left)?, read(checkpoint, &self.right)?);
-        let added = self.added.values(checkpoint, None)?;
+        let added = self.added.values(checkpoint, None, rows)?;
         let [_, columns] = self.dims();
         let (inputs, rank) = (self.inputs, self.rank);
         let kernel = columns / inputs;

@@ -21,6 +21,7 @@ mod rotation;
 mod strength;
 mod summary;
 mod tags;
+mod transformer_layers;
 
 pub(crate) use factor_matrix::{MAX_RANK, product};
 pub use merge::{Applied, Merge};
@@ -30,6 +31,7 @@ pub use tags::{Tag, other_tags, take_tags, update_tags};
 
 use crate::embeddings::{BUNDLED, TextualInversion};
 use crate::families::{Distillation, ModelKind};
+use crate::tensor_names::lora_layers::{self, LoraNetwork};
 use crate::{Error, families};
 use alphas::DeclaredAlphas;
 use change::WeightChange;
@@ -131,10 +133,15 @@ impl Lora {
         self.modules.is_empty()
     }
 
-    /// The kind of model that it seems to be for, by the width of the text that its cross-attentions read.
+    /// The kind of model that it seems to be for, by its layers and by the width of the text that its cross-attentions read.
     #[must_use]
     pub fn family_label(&self) -> Option<&'static str> {
         let is_key = |name: &str| name.ends_with("attn2_to_k") || name.ends_with("attn2.to_k");
+        let layers: Vec<_> =
+            self.modules.iter().map(|module| (module.name.as_str(), module.change.dims()[1])).collect();
+        if let Some(family) = families::of_transformer_lora(&layers) {
+            return Some(family.label);
+        }
         let width = self.modules.iter().find(|m| is_key(&m.name)).and_then(|m| m.change.dims()[1]);
         match width {
             Some(width) => families::of_context_width(width).map(|family| family.label),
@@ -145,9 +152,9 @@ impl Lora {
         }
     }
 
-    /// The kind of model that it is for, if that is none of this program's.
-    fn foreign_label(&self) -> Option<&'static str> {
-        refusal::foreign(|part| self.modules.iter().any(|module| module.name.contains(part)))
+    /// The network that its layers are of, as far as their names show it.
+    fn network(&self) -> Option<LoraNetwork> {
+        lora_layers::network(self.modules.iter().map(|module| module.name.as_str()))
     }
 }
 

@@ -101,6 +101,16 @@ const ENDINGS: &[(&str, FactorRole)] = &[
 /// What PEFT puts the name of the adapter behind: `lora_A.default.weight`.
 const NAMED: [&str; 3] = [".lora_A.", ".lora_B.", ".lora_magnitude_vector."];
 
+/// What the modules of XLabs' trainer end in, whose factors are `down.weight` and `up.weight` below them.
+const XLABS: [&str; 2] = ["_lora1", "_lora2"];
+
+/// The module and the role of a tensor of XLabs' trainer.
+fn split_xlabs(name: &str) -> Option<(&str, FactorRole)> {
+    let ends = [(".down.weight", FactorRole::Down), (".up.weight", FactorRole::Up)];
+    let (module, role) = ends.iter().find_map(|(end, role)| Some((name.strip_suffix(end)?, *role)))?;
+    XLABS.iter().any(|end| module.ends_with(end)).then_some((module, role))
+}
+
 /// A name of PEFT without that of the adapter, if it has one.
 fn without_adapter(name: &str) -> Option<String> {
     let (rest, leaf) = name.rsplit_once('.')?;
@@ -122,5 +132,5 @@ pub(super) fn split<'a>(checkpoint: &Checkpoint, name: &'a str) -> Option<(&'a s
         let module = name.strip_suffix(".weight")?;
         checkpoint.get(&format!("{module}{ON_INPUT}")).map(|_| (module, FactorRole::Ia3))
     };
-    known.or_else(ia3).filter(|(module, _)| !module.is_empty())
+    known.or_else(|| split_xlabs(name)).or_else(ia3).filter(|(module, _)| !module.is_empty())
 }

@@ -1,9 +1,9 @@
 //! How strongly a LoRA is added.
 
-/// How strongly a LoRA is added to the UNet and to the text encoders. A number is both.
+/// How strongly a LoRA is added to the UNet or transformer and to the text encoders. A number is both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Strength {
-    /// To the UNet.
+    /// To the UNet or transformer.
     pub unet: f32,
     /// To the text encoders.
     pub text: f32,
@@ -14,7 +14,8 @@ pub struct Strength {
 impl Strength {
     /// For a tensor of this canonical name.
     pub(super) fn of(self, tensor: &str) -> f32 {
-        if tensor.starts_with("text_encoder") { self.text } else { self.unet }
+        const TEXTS: [&str; 3] = ["text_encoder", "t5.", "qwen3."];
+        if TEXTS.iter().any(|start| tensor.starts_with(start)) { self.text } else { self.unet }
     }
 }
 

@@ -3,18 +3,21 @@
 use super::{FACTOR, TaesdDecoder, TaesdEncoder};
 use crate::Error;
 use crate::families::completeness::check_component;
-use crate::families::{Component, Model, ModelKind, Probe};
+use crate::families::{Component, LatentFormat, Model, ModelKind, Probe};
 use crate::params::Params;
 use crate::tensor_names::taesd;
 use latent_loader::{Checkpoint, Weights};
 use std::sync::Arc;
+
+/// Channels of the latents of Stable Diffusion 1.x to SDXL.
+const SD_CHANNELS: usize = LatentFormat::SD.channels;
 
 /// Sizes of a TAESD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaesdConfig {
     /// Channels of its convolutions: 64.
     pub channels: usize,
-    /// Channels of a latent: 4.
+    /// Channels of a latent: 4, or 16 of those for transformers (TAESD3, TAEF1).
     pub latent_channels: usize,
 }
 
@@ -120,6 +123,17 @@ impl TaesdFile {
             let label = model.family.label;
             return refuse(format!(
                 "is a TAESD for latents of {own} channels, and those of {label} have {latents}"
+            ));
+        }
+        let format = model.family.latent_format;
+        // Those of 4 channels may have any name: SD and SDXL are told apart by it alone, too, and are not refused for it.
+        let named = LatentFormat::of_tiny_vae(self.label())
+            .filter(|named| named.channels == own && own != SD_CHANNELS);
+        if let Some(named) = named.filter(|named| named.tiny_vae != format.tiny_vae) {
+            let (label, wanted) = (model.family.label, format.tiny_vae);
+            return refuse(format!(
+                "is a {}, whose latents are not those of {label}; give {wanted}",
+                named.tiny_vae
             ));
         }
         if model.vae.statistics.is_some() {

@@ -1,4 +1,5 @@
-//! TAESD, the tiny autoencoder (Ollin Boer Bohan, <https://github.com/madebyollin/taesd>; `AutoencoderTiny` of diffusers):
+//! TAESD, the tiny autoencoder (Ollin Boer Bohan, <https://github.com/madebyollin/taesd>; `AutoencoderTiny` of diffusers), with TAESD3
+//! and TAEF1, its like for latents of 16 channels:
 //! a stack of 3x3 convolutions trained to do what the VAE does. It is some twenty times as fast and a little less exact: for
 //! previews, and for images in a hurry.
 //!

@@ -13,6 +13,7 @@ pub(crate) mod esrgan;
 mod flux;
 mod flux2;
 pub(crate) mod ldm;
+pub(crate) mod lora_layers;
 pub(crate) mod network_names;
 pub(crate) mod open_clip;
 pub(crate) mod prefixes;

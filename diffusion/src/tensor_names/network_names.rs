@@ -10,6 +10,21 @@ pub(crate) enum NetworkKind {
     ZImage,
 }
 
+impl NetworkKind {
+    /// That of canonical names. `has` says whether there is a tensor of a name, below the scope.
+    pub(crate) fn of_canonical(has: impl Fn(&str) -> bool) -> NetworkKind {
+        if has("pos_embed.pos_embed") {
+            NetworkKind::Sd3
+        } else if has("double_stream_modulation_img.linear.weight") {
+            NetworkKind::Flux2
+        } else if has("all_x_embedder.2-1.weight") {
+            NetworkKind::ZImage
+        } else {
+            NetworkKind::Flux
+        }
+    }
+}
+
 /// How an original file calls the layers of a network.
 pub(crate) struct NetworkNames {
     pub(crate) kind: NetworkKind,
@@ -60,6 +75,26 @@ impl NetworkNames {
             Some(match canonical(block.layers, layer)? {
                 "" => format!("{}.{number}.{leaf}", block.canonical),
                 layer => format!("{}.{number}.{layer}.{leaf}", block.canonical),
+            })
+        })
+    }
+
+    /// The original name of a layer, or of a tensor that is not one of a layer, from its canonical one. `None` for layers that original
+    /// files have fused into others, or in another order.
+    pub(crate) fn from_canonical(&self, layer: &str) -> Option<String> {
+        let original = |layers: &[(&'static str, &str)], layer: &str| {
+            layers.iter().find(|(_, canonical)| *canonical == layer).map(|(original, _)| *original)
+        };
+        if let Some(layer) = original(self.layers, layer).or_else(|| original(self.tensors, layer)) {
+            return Some(layer.to_owned());
+        }
+        self.blocks.iter().find_map(|block| {
+            let below = layer.strip_prefix(block.canonical)?.strip_prefix('.')?;
+            let (number, layer) = below.split_once('.').unwrap_or((below, ""));
+            let number: usize = number.parse().ok()?;
+            Some(match original(block.layers, layer)? {
+                "" => format!("{}.{number}", block.original),
+                layer => format!("{}.{number}.{layer}", block.original),
             })
         })
     }

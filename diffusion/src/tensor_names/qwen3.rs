@@ -43,6 +43,21 @@ pub(crate) fn to_canonical(name: &str) -> Option<String> {
     is_known.then(|| format!("model.{below}"))
 }
 
+/// The name of a tensor in files of llama.cpp, from its canonical one.
+pub(crate) fn to_llama(canonical: &str) -> Option<String> {
+    if let Some(block) = canonical.strip_prefix("model.layers.") {
+        let (number, below) = block.split_once('.')?;
+        let (layer, kind) = below.rsplit_once('.')?;
+        let (known, _) = BLOCK.iter().find(|(_, canonical)| *canonical == layer)?;
+        return Some(format!("blk.{number}.{known}.{kind}"));
+    }
+    match canonical {
+        "model.embed_tokens.weight" => Some("token_embd.weight".to_owned()),
+        "model.norm.weight" => Some("output_norm.weight".to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,21 @@ pub(crate) fn to_canonical(name: &str) -> Option<String> {
     }
 }
 
+/// The name of a tensor in files of llama.cpp, from its canonical one.
+pub(crate) fn to_llama(canonical: &str) -> Option<String> {
+    if let Some(block) = canonical.strip_prefix("encoder.block.") {
+        let (number, below) = block.split_once('.')?;
+        let (layer, kind) = below.rsplit_once('.')?;
+        let (known, _) = BLOCK.iter().find(|(_, canonical)| *canonical == layer)?;
+        return Some(format!("enc.blk.{number}.{known}.{kind}"));
+    }
+    match canonical {
+        "shared.weight" => Some("token_embd.weight".to_owned()),
+        "encoder.final_layer_norm.weight" => Some("enc.output_norm.weight".to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +80,9 @@ mod tests {
             ("token_embd.weight", "shared.weight"),
         ] {
             assert_eq!(to_canonical(name).as_deref(), Some(canonical), "{name}");
+        }
+        for name in ["enc.blk.3.attn_rel_b.weight", "enc.blk.11.ffn_gate.weight", "token_embd.weight"] {
+            assert_eq!(to_llama(&to_canonical(name).unwrap()).as_deref(), Some(name));
         }
         for other in [
             "",

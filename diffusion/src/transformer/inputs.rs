@@ -11,16 +11,7 @@ impl TransformerConfig {
     /// # Errors
     /// A tensor from which a size is read is missing; sizes of which no network can be built.
     pub(crate) fn of_weights(weights: &Weights) -> Result<TransformerConfig, Error> {
-        let kind = if weights.contains("pos_embed.pos_embed") {
-            NetworkKind::Sd3
-        } else if weights.contains("double_stream_modulation_img.linear.weight") {
-            NetworkKind::Flux2
-        } else if weights.contains("all_x_embedder.2-1.weight") {
-            NetworkKind::ZImage
-        } else {
-            NetworkKind::Flux
-        };
-        TransformerConfig::of(kind, weights)
+        TransformerConfig::of(NetworkKind::of_canonical(|name| weights.contains(name)), weights)
     }
 
     /// Channels of the latents that it takes, with those of further images beside them.

@@ -94,3 +94,36 @@ fn it_decodes_in_place_of_the_vae() {
     pipeline.set_taesd(None).unwrap();
     assert!(pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap() == plain);
 }
+
+#[test]
+fn those_of_16_channels_are_recognised_by_their_names() {
+    let tiny = |label: &str| {
+        let entries = match label.ends_with("taesd") {
+            true => entries("taesd"),
+            false => entries("taesd3"),
+        };
+        Arc::new(TaesdFile::open(file(label, entries)).unwrap())
+    };
+    assert_eq!(tiny("taef1").config().latent_channels, 16);
+    let settings = Settings::default().with_width(Some(64)).with_height(Some(48)).with_steps(1);
+    for (model, own, other) in [
+        ("sd35-pipeline", "models/taesd3_decoder.safetensors", "taef1"),
+        ("flux-schnell-pipeline", "TAEF1/diffusion_pytorch_model.safetensors", "taesd3"),
+    ] {
+        let mut pipeline = open(model);
+        let draw = |pipeline: &mut latent_diffusion::Pipeline| {
+            pipeline.text_to_image("a", "", &settings, &mut *quiet()).unwrap()
+        };
+        let plain = draw(&mut pipeline);
+        pipeline.set_taesd(Some(tiny(own))).unwrap();
+        let fast = draw(&mut pipeline);
+        assert!(fast != plain && (fast[0].width, fast[0].height) == (64, 48), "{model}");
+        // One of any other name is believed.
+        pipeline.set_taesd(Some(tiny("tiny"))).unwrap();
+        assert!(draw(&mut pipeline) == fast, "{model}");
+        let line = pipeline.set_taesd(Some(tiny(other))).unwrap_err().to_string();
+        assert!(line.contains(&format!("is a {other}, whose latents are not those of")), "{line}");
+        let line = pipeline.set_taesd(Some(tiny("taesd"))).unwrap_err().to_string();
+        assert!(line.contains("is a TAESD for latents of 4 channels"), "{line}");
+    }
+}

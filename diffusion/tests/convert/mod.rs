@@ -5,6 +5,7 @@ mod layouts;
 mod marks;
 mod models;
 mod q8_0;
+mod transformers;
 
 use latent_diffusion::convert::{Conversion, ConvertOptions, OutputLayout};
 use latent_diffusion::families::Model;

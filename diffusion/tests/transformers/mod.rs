@@ -2,7 +2,9 @@
 //! refused. `goldens` compares their values with diffusers.
 
 mod files;
+mod loras;
 mod networks;
+mod quantised;
 
 use latent_benches::{Manifest, synth};
 use latent_diffusion::loader::{Checkpoint, DType};

@@ -11,6 +11,8 @@ mod inspect;
 pub(crate) mod missing;
 mod transformer;
 
+pub(crate) use transformer::check_language_models;
+
 use super::component::Component;
 use super::model::Model;
 use crate::Error;

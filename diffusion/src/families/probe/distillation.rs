@@ -40,6 +40,8 @@ pub struct DetectedDistillation {
 /// Entries of the metadata that name a model.
 const NAMING_KEYS: [&str; 2] = ["modelspec.architecture", "modelspec.title"];
 
+/// Steps that Flux.1 schnell was made for.
+const SCHNELL_STEPS: usize = 4;
 /// Highest number of steps that a name is believed.
 const MAX_NAMED_STEPS: usize = 16;
 
@@ -92,12 +94,15 @@ impl Distillation {
     /// As [`Distillation::is_meant_by`], for the name of a LoRA: one named "lightning" may as well draw a storm, so that a number of
     /// steps or the name of a family must stand beside it.
     fn is_meant_by_lora(self, words: &[String]) -> bool {
-        let is_family = |word: &str| word.starts_with("sd") || word == "xl";
+        let is_family =
+            |word: &str| ["sd", "flux"].iter().any(|start| word.starts_with(start)) || word == "xl";
+        // Of "FLUX.1-dev-Turbo", the number and the variant stand between.
+        let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| !is_variant(word)).collect();
         let stands_beside = |name: &str| {
-            let pair = |pair: &[String]| {
-                (pair[0] == name && is_family(&pair[1])) || (pair[1] == name && is_family(&pair[0]))
+            let pair = |pair: &[&str]| {
+                (pair[0] == name && is_family(pair[1])) || (pair[1] == name && is_family(pair[0]))
             };
-            words.windows(2).any(pair)
+            named.windows(2).any(pair)
         };
         match self {
             Distillation::Lcm => words.iter().any(|word| word.starts_with("lcm")),
@@ -119,12 +124,26 @@ impl Distillation {
             ["ss_output_name", "modelspec.title"].iter().filter_map(|key| file_words::metadata(lora, key));
         let names =
             [file_words::file_name(lora)].into_iter().chain(texts.map(|text| file_words::split(text)));
-        let meant = |words: Vec<String>| {
-            let kind = Distillation::ALL.into_iter().find(|kind| kind.is_meant_by_lora(&words))?;
-            Some((kind, steps_in(&words)))
-        };
-        names.into_iter().find_map(meant)
+        names.into_iter().find_map(|words| few_steps_of_lora(&words))
     }
+}
+
+/// What a LoRA whose name has these words makes of a model.
+fn few_steps_of_lora(words: &[String]) -> Option<(Distillation, Option<usize>)> {
+    if let Some(kind) = Distillation::ALL.into_iter().find(|kind| kind.is_meant_by_lora(words)) {
+        return Some((kind, steps_in(words)));
+    }
+    // Of Flux.1 dev it makes a schnell.
+    let has = |part: &str| words.iter().any(|word| word == part);
+    let is_schnell =
+        words.iter().any(|word| word.contains("2schnell")) || (has("schnell") && (has("dev") || has("to")));
+    is_schnell.then(|| (Distillation::Turbo, steps_in(words).or(Some(SCHNELL_STEPS))))
+}
+
+/// Whether a word of a name says which model of a family is meant: a number, or a size.
+fn is_variant(word: &str) -> bool {
+    let is_size = matches!(word, "dev" | "large" | "medium" | "base" | "model" | "i" | "image");
+    is_size || word.starts_with(|c: char| c.is_ascii_digit())
 }
 
 impl fmt::Display for Distillation {
@@ -188,9 +207,7 @@ mod tests {
     #[test]
     fn loras_for_few_steps_are_known_by_their_names() {
         let of = |name: &str| {
-            let words = file_words::split(name);
-            let kind = Distillation::ALL.into_iter().find(|kind| kind.is_meant_by_lora(&words));
-            kind.map(|kind| (kind.name(), steps_in(&words)))
+            few_steps_of_lora(&file_words::split(name)).map(|(kind, steps)| (kind.name(), steps))
         };
         for (name, expected) in [
             ("lcm-lora-sdv1-5", Some(("lcm", None))),
@@ -203,6 +220,16 @@ mod tests {
             ("dmd2_sdxl_4step_lora_fp16", Some(("dmd2", Some(4)))),
             ("tcd-sd15-lora", Some(("tcd", None))),
             ("sd_xl_turbo_lora_v1", Some(("turbo", None))),
+            ("Hyper-FLUX.1-dev-8steps-lora", Some(("hyper", Some(8)))),
+            ("Hyper-SD3-4steps-CFG-lora", Some(("hyper-cfg", Some(4)))),
+            ("FLUX.1-Turbo-Alpha", Some(("turbo", None))),
+            ("flux.1-dev-turbo", Some(("turbo", None))),
+            ("sd3.5_large_turbo_lora", Some(("turbo", None))),
+            ("TensorArt_TurboX_SD3.5Large_8steps", Some(("turbo", Some(8)))),
+            ("flux-dev2schnell-lora", Some(("turbo", Some(4)))),
+            ("flux-dev-to-schnell-4step", Some(("turbo", Some(4)))),
+            ("schnell_style", None),
+            ("turbo_car_flux_style", None),
             ("lightning_storm_style", None),
             ("hyper_detailer", None),
             ("turbocharger", None),

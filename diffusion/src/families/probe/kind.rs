@@ -148,9 +148,20 @@ impl ModelKind {
             // Those that begin with `lora_weights.` are of PhotoMaker.
             (n.starts_with("lora_") && !n.starts_with("lora_weights."))
                 || ["oft_unet_", "lycoris_"].iter().any(|start| n.starts_with(start))
-                || [".lora_", ".lora.", "_lora.", "hada_w1_", "lokr_w", ".dora_scale", ".oft_", ".diff_b"]
-                    .iter()
-                    .any(|part| n.contains(part))
+                || [
+                    ".lora_",
+                    ".lora.",
+                    "_lora.",
+                    "_lora1.",
+                    "_lora2.",
+                    "hada_w1_",
+                    "lokr_w",
+                    ".dora_scale",
+                    ".oft_",
+                    ".diff_b",
+                ]
+                .iter()
+                .any(|part| n.contains(part))
                 || n.ends_with(".diff")
         }) {
             ModelKind::Lora

@@ -22,6 +22,7 @@ mod tests;
 pub(crate) mod unet_shape;
 pub(crate) mod variant;
 
+pub(crate) use addon_family::of_transformer_lora;
 pub(crate) use distillation::named_steps;
 pub use distillation::{DetectedDistillation, Distillation};
 pub use evidence::Evidence;

@@ -92,6 +92,7 @@ impl<'a> Checker<'a> {
             "make_adapters.py",
             "make_transformers.py",
             "small_families.py",
+            "tiny_autoencoders.py",
             "transformer_pipelines.py",
         ] {
             for id in texts(self.list(&format!("/other_scripts/{script}"))) {
