@@ -7,8 +7,8 @@ pub(crate) const NAMES: NetworkNames = NetworkNames {
     kind: NetworkKind::Flux,
     marks: &["double_blocks.0.img_attn.qkv.weight", "single_blocks.0.linear1.weight"],
     canonical_marks: &[
-        "transformer_blocks.0.attn.add_q_proj.weight",
-        "single_transformer_blocks.0.proj_mlp.weight",
+        "transformer_blocks.0.attn.norm_added_q.weight",
+        "single_transformer_blocks.0.attn.norm_q.weight",
     ],
     tensors: &[],
     layers: &[

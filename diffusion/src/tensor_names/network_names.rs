@@ -15,7 +15,8 @@ pub(crate) struct NetworkNames {
     pub(crate) kind: NetworkKind,
     /// Names that all of these files have, below the prefix.
     pub(crate) marks: &'static [&'static str],
-    /// Names that all files of diffusers' layout have.
+    /// Names that all files of diffusers' layout have, and canonical ones of files of the original layout, too: so a model that was
+    /// joined of several files is recognised again.
     pub(crate) canonical_marks: &'static [&'static str],
     /// Whole tensors, original name and canonical one.
     pub(crate) tensors: &'static [(&'static str, &'static str)],

@@ -6,7 +6,7 @@ use super::network_names::{BlockNames, NetworkKind, NetworkNames};
 pub(crate) const NAMES: NetworkNames = NetworkNames {
     kind: NetworkKind::Sd3,
     marks: &["joint_blocks.0.context_block.attn.qkv.weight", "pos_embed"],
-    canonical_marks: &["pos_embed.pos_embed", "transformer_blocks.0.attn.add_q_proj.weight"],
+    canonical_marks: &["pos_embed.pos_embed", "transformer_blocks.0.attn.to_add_out.weight"],
     tensors: &[("pos_embed", "pos_embed.pos_embed")],
     layers: &[
         ("x_embedder.proj", "pos_embed.proj"),
