@@ -82,7 +82,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 41] = [
+const EXPECTED: [(&str, Expected); 45] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -127,6 +127,11 @@ const EXPECTED: [(&str, Expected); 41] = [
     ("flux-pipeline", [Some("model"), Some("flux"), Some("base"), None]),
     ("flux-schnell-pipeline", [Some("model"), Some("flux-schnell"), Some("base"), None]),
     ("flux2-klein-pipeline", [Some("model"), Some("flux2-klein"), Some("base"), None]),
+    // With the names of original files, below the prefixes of ComfyUI.
+    ("sd35-pipeline-t5", [Some("model"), Some("sd3"), Some("3.5 medium"), None]),
+    ("flux-fill-pipeline", [Some("model"), Some("flux"), Some("Fill"), None]),
+    ("chroma-pipeline", [Some("model"), Some("chroma"), Some("base"), None]),
+    ("z-image-pipeline", [Some("model"), Some("z-image"), Some("base"), None]),
 ];
 
 /// Those whose manifests have no text encoder.
@@ -232,6 +237,34 @@ fn a_unet_alone_is_told_from_its_shapes_with_and_without_prefix() {
             let told = inspect(&room, "unet.safetensors");
             assert_eq!((&told["kind"], &told["base"]), (&json!("unet"), &json!(base)), "{prefix:?}: {told}");
             assert_eq!(told["lacks"], json!(["text encoder", "VAE"]), "{prefix:?}");
+        }
+    }
+}
+
+#[test]
+fn a_transformer_alone_is_told_in_the_original_layout_and_in_that_of_diffusers() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/transformer_manifests");
+    for (name, base, variant) in [
+        ("sd3-medium-full", "sd3", "medium"),
+        ("sd35-medium-full", "sd3", "3.5 medium"),
+        ("sd35-large-full", "sd3", "3.5 large"),
+        ("flux-dev-full", "flux", "base"),
+        ("flux-schnell-full", "flux-schnell", "base"),
+        ("flux-fill-tiny", "flux", "Fill"),
+        ("chroma-full", "chroma", "base"),
+        ("z-image-full", "z-image", "base"),
+    ] {
+        for layout in ["single", "diffusers"] {
+            let json = std::fs::read_to_string(folder.join(format!("{name}-{layout}.json"))).unwrap();
+            let manifest: Value = serde_json::from_str(&json).unwrap();
+            let entries = manifest["files"].as_object().unwrap().values().next().unwrap();
+            let room = Room::new();
+            write_sparse(&room.path("model.safetensors"), entries.as_array().unwrap(), false);
+            let told = inspect(&room, "model.safetensors");
+            let found = ["base", "variant"].map(|key| told[key].as_str());
+            assert_eq!(found, [Some(base), Some(variant)], "{name}-{layout}: {told}");
+            assert_eq!(told["lacks"], json!(["text encoder", "VAE"]), "{name}-{layout}");
         }
     }
 }

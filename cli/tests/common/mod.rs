@@ -110,6 +110,18 @@ pub(crate) fn synthetic(family: &str) -> Vec<u8> {
     synth::bytes(manifest(&format!("{family}-tiny-single")).files().values().next().unwrap(), 1, DType::F16)
 }
 
+/// The tensors of such a checkpoint below a prefix, without it, as a file of their own.
+pub(crate) fn synthetic_part(family: &str, prefix: &str) -> Vec<u8> {
+    let manifest = manifest(&format!("{family}-tiny-single"));
+    let entries = manifest.files().values().next().unwrap().iter();
+    let below = entries.filter_map(|entry| {
+        let mut entry = entry.clone();
+        entry.name = entry.name.strip_prefix(prefix)?.to_owned();
+        Some(entry)
+    });
+    synth::bytes(&below.collect::<Vec<_>>(), 1, DType::F16)
+}
+
 /// The same as a diffusers folder.
 pub(crate) fn synthetic_folder(family: &str, folder: &Path) {
     let manifest = manifest(&format!("{family}-tiny-diffusers"));

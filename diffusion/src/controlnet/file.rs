@@ -189,11 +189,12 @@ impl ControlFile {
     /// [`Error::Unsupported`], which names both families.
     pub fn check_fits(&self, model: &Model) -> Result<(), Error> {
         let (label, what) = (model.family.label, self.kind.name());
+        // Before its family: there is none that would fit.
+        let unet = model.require_unet(NO_CONTROLS)?;
         if let Some(own) = self.family.filter(|own| *own != label) {
             return self
                 .refuse(format!("is a {what} for {own}, and the model is {label}; give one for {label}"));
         }
-        let unet = model.require_unet(NO_CONTROLS)?;
         match &self.kind {
             ControlKind::ControlNet(config) => self.check_sizes(config, model),
             ControlKind::ControlLora(config) => self.control_lora(config, model).map(drop),

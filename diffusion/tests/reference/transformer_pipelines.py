@@ -69,9 +69,9 @@ def vae(scale, shift):
                          use_post_quant_conv=False).eval()
 
 
-def sd3_network():
+def sd3_network(text=256):
     return SD3Transformer2DModel(sample_size=32, patch_size=2, in_channels=16, num_layers=3, attention_head_dim=32,
-                                 num_attention_heads=2, joint_attention_dim=256, caption_projection_dim=64, pooled_projection_dim=192,
+                                 num_attention_heads=2, joint_attention_dim=text, caption_projection_dim=64, pooled_projection_dim=192,
                                  out_channels=16, pos_embed_max_size=24, dual_attention_layers=(0, 1), qk_norm="rms_norm").eval()
 
 
@@ -235,10 +235,10 @@ def sd3(first, second, large):
             from_image(name, made(StableDiffusion3InpaintPipeline), params | {"kind": "inpaint", "strength": 1.0}, SQUARE, "inpaint",
                        **arguments)
     # T5 alone: the pipeline asks for its other encoders, so it is given texts, with zeros where those would be.
-    name, network, decoder, third = "sd35-pipeline-t5", sd3_network(), vae(1.5305, 0.0609), t5(256)
+    name, network, decoder, third = "sd35-pipeline-t5", sd3_network(64), vae(1.5305, 0.0609), t5(64)
     comfy(name, network, Sd3, decoder, "first_stage_model.", {T5: third})
     pipe = StableDiffusion3Pipeline(network, FlowMatchEulerDiscreteScheduler(shift=3.0), decoder, None, first, None, second, third, large)
-    text = lambda prompt: torch.cat([torch.zeros(1, 77, 256), pipe._get_t5_prompt_embeds(prompt, dtype=torch.float32)], dim=1)
+    text = lambda prompt: torch.cat([torch.zeros(1, 77, 64), pipe._get_t5_prompt_embeds(prompt, dtype=torch.float32)], dim=1)
     from_text(name, pipe, params, guidance_scale=4.5, prompt_embeds=text(PROMPT), negative_prompt_embeds=text(NEGATIVE),
               pooled_prompt_embeds=torch.zeros(1, 192), negative_pooled_prompt_embeds=torch.zeros(1, 192))
 
@@ -299,9 +299,9 @@ def chroma(large):
 
 
 def z_image(tokens):
-    name, decoder, text = "z-image-pipeline", vae(0.3611, 0.1159), qwen3(48)
+    name, decoder, text = "z-image-pipeline", vae(0.3611, 0.1159), qwen3(32)
     network = ZImageTransformer2DModel(in_channels=16, dim=96, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3,
-                                       cap_feat_dim=48, axes_dims=[8, 12, 12], axes_lens=[512, 64, 64]).eval()
+                                       cap_feat_dim=32, axes_dims=[8, 12, 12], axes_lens=[512, 64, 64]).eval()
     comfy(name, network, ZImage, decoder, "vae.", {QWEN3: text})
     pipe = ZImagePipeline(FlowMatchEulerDiscreteScheduler(shift=3.0), decoder, text, tokens, network)
     # Longer than the prompt by more than one filling.
