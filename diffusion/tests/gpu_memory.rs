@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// Single blocks of the model, so many that their weights are most of what it takes.
-const BLOCKS: usize = 60;
+/// Single blocks of the model, so many that sampling takes more than encoding the text.
+const BLOCKS: usize = 90;
 
 /// The tiny Flux.1 schnell with more blocks.
 fn model() -> Vec<u8> {
@@ -55,11 +55,9 @@ fn weights_beyond_a_gpus_memory_are_read_block_by_block() {
     let bytes = model();
     let open = || Pipeline::open(Checkpoint::from_bytes("flux", bytes.clone()).unwrap()).unwrap();
     let (want, peak) = draw(&mut open(), &adapter, None);
-    // Less than the weights alone take, and less than these with what they work on.
-    for share in [60, 90] {
-        let limit = peak / 100 * share;
-        let (image, used) = draw(&mut open(), &adapter, Some(limit));
-        assert!(image == want, "{share} % of {peak}: another image");
-        assert!(used <= limit, "{share} %: {used} of {limit}");
-    }
+    // Room for the weights, but not for what they work on as well: they leave again, and one block at a time comes back.
+    let limit = peak / 10 * 9;
+    let (image, used) = draw(&mut open(), &adapter, Some(limit));
+    assert!(image == want, "another image with {limit} of {peak} bytes");
+    assert!(used <= limit, "{used} of {limit}");
 }
