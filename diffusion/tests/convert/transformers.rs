@@ -68,7 +68,7 @@ fn a_transformer_alone_keeps_its_names_in_every_dtype() {
                     let error = error(&before, &after, &tensor.name);
                     assert!(error <= bound, "{name}: {} {error}", tensor.name);
                 }
-                assert!(changed > 20, "{name}: {changed}");
+                assert!(changed >= 12, "{name}: {changed}");
                 TransformerFile::open(after).unwrap().check_complete().unwrap();
             }
         }
