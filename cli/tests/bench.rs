@@ -63,7 +63,7 @@ fn one_evaluation_of_the_unet_is_measured() {
 fn decoding_in_bands_is_measured() {
     let room = Room::new();
     let gflop = |more: &[&str]| {
-        let args = [&["bench", "--size", "128", "--stage", "vae", "--runs", "1", "--json"], more].concat();
+        let args = [&["bench", "--size", "192", "--stage", "vae", "--runs", "1", "--json"], more].concat();
         let json: Value = serde_json::from_str(&room.succeeds(&args)).unwrap();
         assert_eq!(json["low_memory"], !more.is_empty());
         json["stages"][0]["direct_gflop"].as_f64().unwrap()

@@ -118,7 +118,7 @@ impl TransformerLayers<'_> {
 
     /// A part of a fused layer under the names of OneTrainer, which numbers the parts.
     fn register_part(&mut self, block: &str, layers: &FusedLayers, part: usize, targets: Vec<LoraTarget>) {
-        if let Some(fused) = self.names.from_canonical(&format!("{block}{}", layers.fused)) {
+        if let Some(fused) = self.names.original_of(&format!("{block}{}", layers.fused)) {
             self.insert(&format!("{fused}.{part}"), targets);
         }
     }
@@ -131,7 +131,7 @@ impl TransformerLayers<'_> {
         } else if layer.ends_with("to_out") {
             self.insert(&format!("{layer}.0"), targets.clone());
         }
-        if let Some(original) = self.names.from_canonical(layer) {
+        if let Some(original) = self.names.original_of(layer) {
             self.insert(&original, targets.clone());
             // ComfyUI's whole differences have the name of the tensor.
             if original.contains("norm") {

@@ -39,12 +39,16 @@ impl Convention {
     }
 
     /// As [`Convention::skipped_steps`], for a model that was trained by flow matching: there diffusers rounds down what is skipped
-    /// and not what is run.
+    /// and not what is run. The first level of such a model is noise alone, which begins a redrawing at full strength only: the
+    /// webui's formula skips nothing in 2 steps from a strength of 0.5 on, and the image would be lost.
     #[must_use]
     pub fn skipped_flow_steps(self, steps: usize, strength: f64) -> usize {
         match self {
             Self::Diffusers => (steps as f64 - steps as f64 * strength).clamp(0.0, steps as f64) as usize,
-            Self::KDiffusion => self.skipped_steps(steps, strength),
+            Self::KDiffusion => {
+                let keeps_image = strength < 1.0 && steps > 1;
+                self.skipped_steps(steps, strength).max(usize::from(keeps_image))
+            }
         }
     }
 }

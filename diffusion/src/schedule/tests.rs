@@ -149,6 +149,10 @@ fn strength_leaves_out_the_first_steps() {
     assert_eq!(Convention::Diffusers.skipped_flow_steps(5, 1.0), 0);
     assert_eq!(Convention::Diffusers.skipped_flow_steps(5, 0.1), 4);
     assert_eq!(Convention::KDiffusion.skipped_flow_steps(20, 0.75), 4);
+    // Not noise alone, unless that is asked for.
+    assert_eq!(Convention::KDiffusion.skipped_flow_steps(2, 0.5), 1);
+    assert_eq!(Convention::KDiffusion.skipped_flow_steps(4, 1.0), 0);
+    assert_eq!(Convention::KDiffusion.skipped_flow_steps(1, 0.5), 0);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.75), 4);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 1.0), 0);
     assert_eq!(Convention::KDiffusion.skipped_steps(20, 0.0), 19);

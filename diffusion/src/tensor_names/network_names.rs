@@ -81,7 +81,7 @@ impl NetworkNames {
 
     /// The original name of a layer, or of a tensor that is not one of a layer, from its canonical one. `None` for layers that original
     /// files have fused into others, or in another order.
-    pub(crate) fn from_canonical(&self, layer: &str) -> Option<String> {
+    pub(crate) fn original_of(&self, layer: &str) -> Option<String> {
         let original = |layers: &[(&'static str, &str)], layer: &str| {
             layers.iter().find(|(_, canonical)| *canonical == layer).map(|(original, _)| *original)
         };

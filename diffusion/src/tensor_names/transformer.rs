@@ -75,7 +75,7 @@ pub(crate) fn other_modulation(layer: &str) -> Option<String> {
 /// The original name of a tensor: of that leaf ("weight", "bias") of a layer with a canonical name, or of a tensor that is not one of
 /// a layer.
 pub(crate) fn original_name(kind: NetworkKind, layer: &str, leaf: Option<&str>) -> Option<String> {
-    let original = names_of(kind).from_canonical(layer)?;
+    let original = names_of(kind).original_of(layer)?;
     let has_scales = matches!(kind, NetworkKind::Flux | NetworkKind::Flux2);
     Some(match leaf {
         Some("weight") if has_scales && original.contains("norm") => format!("{original}.scale"),

@@ -146,8 +146,11 @@ fn every_form_is_merged_as_in_double_precision() {
     }
 }
 
+/// Names and shapes of the tensors of a layer.
+type LayerShapes<'a> = (&'a str, &'a [(&'a str, &'a [usize])]);
+
 /// A file with a factor or more for each module: ends of names and shapes.
-fn lora(modules: &[(&str, &[(&str, &[usize])])]) -> Checkpoint {
+fn lora(modules: &[LayerShapes<'_>]) -> Checkpoint {
     let mut tensors = Vec::new();
     for (module, parts) in modules {
         for (end, shape) in *parts {
