@@ -42,6 +42,7 @@ impl Weight {
     }
 
     /// Whether its values are multiplied by something.
+    #[cfg(feature = "gpu")]
     pub(crate) fn is_scaled(&self) -> bool {
         !self.scales.is_empty()
     }
@@ -162,6 +163,7 @@ impl WeightMatrix {
     }
 
     /// Whether its values are multiplied by something while they are widened.
+    #[cfg(feature = "gpu")]
     pub(crate) fn is_scaled(&self) -> bool {
         self.weight.is_scaled()
     }
