@@ -82,7 +82,7 @@ const fn model(base: &'static str, variant: &'static str, prediction: &'static s
 }
 
 /// What is to be told of the manifests of each family.
-const EXPECTED: [(&str, Expected); 45] = [
+const EXPECTED: [(&str, Expected); 46] = [
     ("sd15", model("sd1", "base", "epsilon")),
     ("sd15-inpaint", model("sd1", "inpainting", "epsilon")),
     ("sd15-pix2pix", model("sd1", "pix2pix", "epsilon")),
@@ -95,6 +95,7 @@ const EXPECTED: [(&str, Expected); 45] = [
     ("lora-sdxl-kohya", [Some("lora"), Some("sdxl"), None, None]),
     ("controlnet-sd15", [Some("controlnet"), Some("sd1"), None, None]),
     ("taesd", [Some("taesd"), None, None, None]),
+    ("taesd3", [Some("taesd"), None, None, None]),
     // Its 3 vectors are 128 wide, as those of no published text encoder are.
     ("ti-sd15", [Some("embedding"), None, None, None]),
     ("bksdm-small", model("sd1", "BK-SDM", "epsilon")),
