@@ -4,7 +4,7 @@
 //! of each come from. [`Conversion::write`] then reads, changes and writes one tensor after the other, so that memory holds the
 //! largest tensor and never the model.
 //!
-//! Models with a diffusion transformer and text encoders alone keep the names that they have ([`kept_names`]).
+//! Models with a diffusion transformer and text encoders alone keep the names that they have (`kept_names.rs`).
 //!
 //! Canonical names, which are those of diffusers, connect all layouts: [`crate::families`] maps the names of any file to them,
 //! `tensor_names` maps them back. Besides names, four things differ between an original file and a folder: the VAE's attention
