@@ -17,7 +17,12 @@ pub fn run(data: &[u8]) {
         Err(LoadError::Truncated { expected, .. }) if expected <= bytes.len() as u64 + MAX_VALUE_BYTES => {
             let mut whole = bytes;
             whole.resize(expected as usize, 0x3c);
-            check(open(&whole).expect("it was only cut short"), &whole);
+            match open(&whole) {
+                Ok(checkpoint) => check(checkpoint, &whole),
+                // What describes a quantization is read when the file is opened, and these bytes describe none.
+                Err(LoadError::UnsupportedQuantization { .. }) => {}
+                Err(error) => panic!("it was only cut short: {error}"),
+            }
         }
         Err(_) => {}
     }
