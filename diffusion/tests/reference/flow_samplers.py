@@ -15,6 +15,7 @@ latents after each step; the run begins with x0 sigmas[0]. Where the last level 
 """
 import json, math, os, struct
 import numpy as np
+import golden_index
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = "schedulers/flow.safetensors"
@@ -363,14 +364,7 @@ def main():
     text += b" " * (-len(text) % 8)
     with open(os.path.join(HERE, "goldens", FILE), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    old = [case for case in index["cases"] if case["file"] != FILE]
-    place = 1 + max(i for i, case in enumerate(old) if case["group"].startswith("schedulers/"))
-    index["cases"] = old[:place] + cases + old[place:]
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
+    golden_index.put(FILE, cases)
     print(json.dumps(["schedulers/flow/" + case["case"] for case in cases], indent=1))
 
 

@@ -9,6 +9,7 @@ samplers whose steps are not those of the schedule, the latents of each evaluati
 """
 import json, math, os, struct
 import numpy as np
+import golden_index
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = "schedulers/k-epsilon-2.safetensors"
@@ -285,13 +286,7 @@ def main():
     text += b" " * (-len(text) % 8)
     with open(os.path.join(HERE, "goldens", FILE), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    old = [case for case in index["cases"] if case["file"] != FILE]
-    index["cases"] = sorted(old + cases, key=lambda case: (case["group"], case["case"]))
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
+    golden_index.put(FILE, cases)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, PreTrainedTokenizerFast
 from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3Model, T5Config, T5EncoderModel
+import golden_index
 
 FILE = "klein_pipelines.safetensors"
 SEED, SIZE, PROMPT, NEGATIVE = 1234, (64, 96), "a red fox in the snow", "blurry"
@@ -279,16 +280,8 @@ def main(clip_folder, t5_path, qwen3_path):
     skip_layers(first, second, large)
     true_guidance(first, large)
     save_file(values, os.path.join(HERE, "goldens", FILE))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    index["cases"] = [case for case in index["cases"] if case["file"] != FILE] + cases
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
-    path = os.path.join(HERE, "spec.json")
-    spec = open(path).read()
-    names = json.dumps([case["group"] + "/" + case["case"] for case in cases])
-    print("other_scripts of spec.json lists them:" if names not in spec else "spec.json lists all of them:", names)
+    golden_index.put(FILE, cases)
+    golden_index.list_in_spec("klein_pipelines.py", cases)
 
 
 main(*sys.argv[2:])

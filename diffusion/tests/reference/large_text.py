@@ -15,6 +15,7 @@ import torch
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from transformers import Qwen3Config, Qwen3Model, T5Config, T5EncoderModel
+import golden_index
 
 FILE = "large_text.safetensors"
 SEED = 1234
@@ -97,12 +98,7 @@ def main(t5_path, qwen3_path):
                       "checkpoint": {"family": family, "scale": "tiny", "seed": SEED, "dtype": "f16"},
                       "tol": {"abs": 2e-4, "rel": 1e-4}, **info, "about": "see large_text.py"})
     save_file(values, os.path.join(HERE, "goldens", FILE))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    index["cases"] = [case for case in index["cases"] if case["file"] != FILE] + cases
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
+    golden_index.put(FILE, cases)
     print("other_scripts of spec.json lists them:", [case["group"] + "/" + case["case"] for case in cases])
 
 

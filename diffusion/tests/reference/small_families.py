@@ -10,6 +10,7 @@ have the tensors of `sdxl`, and marks without values.
 """
 import json, os, struct, sys
 import numpy as np
+import golden_index
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FILE = "small_families.safetensors"
@@ -166,13 +167,7 @@ def goldens(folder):
     text += b" " * (-len(text) % 8)
     with open(os.path.join(HERE, "goldens", FILE), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    index["cases"] = [case for case in index["cases"] if case["file"] != FILE] + cases
-    index["cases"].sort(key=lambda case: (case["group"], case["case"]))
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
+    golden_index.put(FILE, cases)
 
 
 if __name__ == "__main__":

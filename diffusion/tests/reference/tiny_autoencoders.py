@@ -16,6 +16,7 @@ import torch
 import make_checkpoint as mc
 from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
+import golden_index
 
 torch.set_grad_enabled(False)
 SEED, CHANNELS, SCRIPT, FILE, FAMILY = 1234, 16, "tiny_autoencoders.py", "vae/taesd3.safetensors", "taesd3"
@@ -49,13 +50,5 @@ for case, (height, columns) in {"taesd3-square": (64, 64), "taesd3-wide": (32, 8
     cases.append(dict(group="vae/taesd", case=case, file=FILE, tensors={key: list(value.shape) for key, value in values.items()},
                       checkpoint=dict(family=FAMILY, scale="tiny", seed=SEED, dtype="f16"), tol=dict(abs=2e-4, rel=2e-4)))
 save_file(tensors, os.path.join(HERE, "goldens", FILE))
-path = os.path.join(HERE, "goldens/index.json")
-lines = open(path).read().split("\n")
-kept = [line.rstrip(",") for line in lines if line.startswith('{"group"') and '"case": "taesd3-' not in line]
-with open(path, "w") as f:
-    f.write("\n".join(lines[:2]) + "\n" + ",\n".join(kept + [json.dumps(case) for case in cases]) + "\n]}\n")
-spec_path = os.path.join(HERE, "spec.json")
-spec = json.load(open(spec_path))
-spec["other_scripts"][SCRIPT] = [f"{case['group']}/{case['case']}" for case in cases]
-with open(spec_path, "w") as f:
-    f.write(json.dumps(spec, indent=1) + "\n")
+golden_index.put(FILE, cases)
+golden_index.list_in_spec(SCRIPT, cases)

@@ -27,6 +27,7 @@ from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 from transformer_names import Chroma, Flux, Sd3, ZImage, layouts, swapped
+import golden_index
 
 SCRIPT, FILE = "transformer_pipelines.py", "transformer_pipelines.safetensors"
 SEED, SIZE, SQUARE, PROMPT, NEGATIVE = 1234, (64, 96), (64, 64), "a red fox in the snow", "blurry"
@@ -323,17 +324,8 @@ def main(clip_folder, t5_path, qwen3_path):
     chroma(large)
     z_image(chat)
     save_file(values, os.path.join(HERE, "goldens", FILE))
-    path = os.path.join(HERE, "goldens", "index.json")
-    index = json.load(open(path))
-    index["cases"] = [case for case in index["cases"] if case["file"] != FILE] + cases
-    with open(path, "w") as f:
-        f.write('{"versions": ' + json.dumps(index["versions"]) + ',\n"cases": [\n')
-        f.write(",\n".join(json.dumps(case, ensure_ascii=False) for case in index["cases"]) + "\n]}\n")
-    path = os.path.join(HERE, "spec.json")
-    spec = json.load(open(path))
-    spec["other_scripts"][SCRIPT] = [case["group"] + "/" + case["case"] for case in cases]
-    with open(path, "w") as f:
-        f.write(json.dumps(spec, indent=1) + "\n")
+    golden_index.put(FILE, cases)
+    golden_index.list_in_spec(SCRIPT, cases)
 
 
 main(*sys.argv[2:])
