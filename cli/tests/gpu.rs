@@ -59,17 +59,19 @@ fn other_ways_of_drawing_give_the_image_of_the_cpu() {
     if !has_gpu(&room) {
         return;
     }
-    room.succeeds(&[IMAGE, &["photo.png"]].concat());
-    let words = ["txt2img", "a [red:green:0.5] apple AND a tree :0.5", "--steps", "4"];
+    let small = &["-W", "32", "-H", "32", "--steps", "4"][..];
+    let [apple, words] = ["a red apple", "a [red:green:0.5] apple AND a tree :0.5"]
+        .map(|prompt| [&["txt2img", prompt], small].concat());
+    room.succeeds(&[&apple[..], &["-o", "photo.png"]].concat());
     for args in [
-        &["txt2img", "a red apple", "--steps", "2", "--hires", "--hires-steps", "2"][..],
-        &["txt2img", "a red apple", "--steps", "4", "--cache", "3", "--cfg-end", "0.5"],
+        &[&apple[..], &["--hires", "--hires-steps", "2"]].concat(),
+        &[&apple[..], &["--cache", "3", "--cfg-end", "0.5"]].concat(),
         &words,
-        &["outpaint", "photo.png", "a red apple", "--left", "16", "--steps", "4"],
+        &["outpaint", "photo.png", "a red apple", "--left", "16", "--steps", "4"].to_vec(),
     ] {
         for device in ["cpu", "gpu"] {
             let how = ["-s", "3", "--precision", "f32", "--device", device, "-o", &format!("{device}.png")];
-            room.succeeds(&[args, &how].concat());
+            room.succeeds(&[&args[..], &how].concat());
         }
         assert!(difference(&room, "cpu.png", "gpu.png") <= 2, "{args:?}");
     }

@@ -89,7 +89,7 @@ fn run_on(target: Target, folder: &Folder, filters: &[&str]) -> Result<Report, S
         context.missing(case).into_iter().for_each(|what| report.add_missing(what));
         let id = case.id();
         let kind = kinds.clone().find(|kind| kind.name == case.kind());
-        let group = context.target.pipelines.group(case)?;
+        let group = context.target.share.group(case)?;
         if group.is_some_and(|group| !drawn.insert(group)) {
             continue;
         }

@@ -18,7 +18,7 @@ pub(super) unsafe fn store_rows<S: Simd, Lhs: LeftSide, Rhs: Element>(
     sums: &[f32],
     width: usize,
 ) {
-    debug_assert!(block.columns <= width && width.is_multiple_of(S::LANES));
+    assert!(block.columns <= width && width.is_multiple_of(S::LANES));
     let whole = block.columns / S::LANES * S::LANES;
     for (row, sums) in (row..block.row_count).zip(sums.chunks_exact(width)) {
         let at = row * block.c_stride;

@@ -104,7 +104,7 @@ impl<Lhs, Rhs, Out> MicroKernel<Lhs, Rhs, Out> {
     /// - `c`, and `residual` unless null, are valid for `row_count` rows of `columns` values, `c_stride` apart.
     #[inline]
     pub(crate) unsafe fn run(&self, block: &ProductBlock<Lhs, Rhs, Out>) {
-        debug_assert!(block.columns <= self.columns);
+        assert!(block.columns <= self.columns);
         // SAFETY: the caller's promises are those that the function needs.
         unsafe { (self.compute)(block) }
     }

@@ -34,7 +34,10 @@ pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
             *max = s.max(*max, s.load(x));
         }
     }
-    let mut max = maxima.into_iter().reduce(|a, b| s.max(a, b)).unwrap_or(s.splat(f32::NEG_INFINITY));
+    let [mut max, others @ ..] = maxima;
+    for other in others {
+        max = s.max(max, other);
+    }
     for x in rest.chunks(S::LANES) {
         max = s.max(max, if x.len() == S::LANES { s.load(x) } else { s.load_partial(x, f32::NEG_INFINITY) });
     }

@@ -12,35 +12,35 @@ pub(crate) struct Target {
     pub(crate) device: Device,
     /// Limits in place of those of the cases: the relative error, and the largest difference of 8-bit images.
     pub(crate) limits: Option<(f64, u8)>,
-    /// Which of the pipelines it runs.
-    pub(crate) pipelines: Pipelines,
+    /// Which of the cases it runs.
+    pub(crate) share: Share,
 }
 
-/// Some of the pipelines. What these have in common with each other has run on another device before, and the parts that
-/// differ from device to device have cases of their own.
+/// Which of the cases run that take long. What others have in common with these has run on another device before, and the parts
+/// that differ from device to device have cases of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Pipelines {
+pub(crate) enum Share {
     /// Every one.
     All,
-    /// One of each checkpoint.
-    OfEachCheckpoint,
-    /// One of each family: checkpoints whose names begin with the same word are of one.
-    OfEachFamily,
+    /// One pipeline of each checkpoint.
+    PipelineOfEachCheckpoint,
+    /// One pipeline of each family, that is of checkpoints whose names begin with the same word; one UNet of each checkpoint.
+    PipelineOfEachFamily,
 }
 
-impl Pipelines {
+impl Share {
     /// What a case has in common with those in place of which it runs; `None` if it stands for itself alone.
     pub(crate) fn group(self, case: &Case) -> Result<Option<String>, String> {
         let checkpoints = || -> Result<Vec<String>, String> {
             Ok(case.all_checkpoints()?.into_iter().map(|checkpoint| checkpoint.family).collect())
         };
-        Ok(match self {
-            _ if case.kind() != "pipelines" => None,
-            Pipelines::All => None,
-            Pipelines::OfEachCheckpoint => Some(checkpoints()?.join(" ")),
-            Pipelines::OfEachFamily => {
+        Ok(match (self, case.kind()) {
+            (Share::PipelineOfEachCheckpoint, "pipelines") => Some(checkpoints()?.join(" ")),
+            (Share::PipelineOfEachFamily, "pipelines") => {
                 checkpoints()?.first().and_then(|family| family.split('-').next()).map(str::to_owned)
             }
+            (Share::PipelineOfEachFamily, "unet") => Some(format!("unet {}", checkpoints()?.join(" "))),
+            _ => None,
         })
     }
 }
@@ -48,12 +48,12 @@ impl Pipelines {
 impl Target {
     /// The CPU, which keeps the limits of the cases.
     pub(crate) fn cpu() -> Self {
-        Self { name: "the CPU".into(), device: Device::Cpu, limits: None, pipelines: Pipelines::All }
+        Self { name: "the CPU".into(), device: Device::Cpu, limits: None, share: Share::All }
     }
 }
 
 /// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has. The
-/// first of these runs one pipeline of each checkpoint and the others one of each family, or all if the variable
+/// first of these runs one pipeline of each checkpoint, and the others still fewer cases ([`Share`]), or all if the variable
 /// `LATENT_GOLDENS_ALL` is set.
 ///
 /// Without a GPU that is told, and is a failure where the variable `LATENT_GPU_REQUIRED` is set.
@@ -77,12 +77,12 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         }
         let device = Device::gpu(&gpu, dtype).map_err(|e| e.to_string())?;
         let name = format!("{}, {what}", adapter.name());
-        let pipelines = match targets.len() {
-            _ if is_all => Pipelines::All,
-            1 => Pipelines::OfEachCheckpoint,
-            _ => Pipelines::OfEachFamily,
+        let share = match targets.len() {
+            _ if is_all => Share::All,
+            1 => Share::PipelineOfEachCheckpoint,
+            _ => Share::PipelineOfEachFamily,
         };
-        targets.push(Target { name, device, limits: Some(limits), pipelines });
+        targets.push(Target { name, device, limits: Some(limits), share });
         Ok(())
     };
     // Pixels in `f16` are decoded from latents that may differ by 2e-2 after several steps.
