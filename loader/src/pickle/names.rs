@@ -5,6 +5,7 @@ use super::state::PickleState;
 use super::value::Value;
 use crate::limits::{MAX_METADATA_ENTRIES, MAX_NAME_BYTES, MAX_TENSORS};
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// Entries under which programs put the weights, beside what they need to go on training. The earlier is taken.
 const NESTED: [&str; 6] =
@@ -45,11 +46,18 @@ pub(super) fn named(state: &PickleState<'_>, root: Value) -> Result<NamedTensors
             None => break,
         }
     }
-    let mut walk = NameWalk { state, named: &mut named.tensors, visited: 0, bytes: 0 };
+    let mut walk = NameWalk {
+        state,
+        named: &mut named.tensors,
+        children: HashMap::new(),
+        path: Vec::new(),
+        visited: 0,
+        bytes: 0,
+    };
     match root {
         // A file of a single tensor.
         Value::Tensor(tensor) => walk.add("tensor".to_owned(), tensor)?,
-        root => walk.collection(root, "", 0)?,
+        root => walk.collection(root, "")?,
     }
     if named.tensors.is_empty() {
         return Err(PickleProblem::NoTensors);
@@ -57,73 +65,121 @@ pub(super) fn named(state: &PickleState<'_>, root: Value) -> Result<NamedTensors
     Ok(named)
 }
 
+/// A tensor or a collection in a collection, under its name there.
+type Child = (String, Value);
+
 struct NameWalk<'m, 'd> {
     state: &'m PickleState<'d>,
     named: &'m mut BTreeMap<String, u32>,
+    /// What is in the collections that were met.
+    children: HashMap<CollectionId, Rc<[Child]>>,
+    /// The collections around the one that is looked into.
+    path: Vec<CollectionId>,
     visited: usize,
     /// Of all names so far.
     bytes: usize,
 }
 
+/// Which collection a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum CollectionId {
+    Tuple(u32),
+    List(u32),
+    Dict(u32),
+    Object(u32),
+}
+
+impl CollectionId {
+    fn of(value: Value) -> Option<CollectionId> {
+        Some(match value {
+            Value::Tuple(index) => CollectionId::Tuple(index),
+            Value::List(index) => CollectionId::List(index),
+            Value::Dict(index) => CollectionId::Dict(index),
+            Value::Object(index) => CollectionId::Object(index),
+            _ => return None,
+        })
+    }
+}
+
 impl NameWalk<'_, '_> {
-    fn collection(&mut self, value: Value, prefix: &str, depth: usize) -> Result<(), PickleProblem> {
-        let state = self.state;
-        if depth > MAX_DEPTH {
+    /// Names what is below a collection. One that is within itself is looked into once.
+    fn collection(&mut self, value: Value, prefix: &str) -> Result<(), PickleProblem> {
+        let Some(id) = CollectionId::of(value) else { return Ok(()) };
+        if self.path.len() > MAX_DEPTH || self.path.contains(&id) {
             return Ok(());
         }
-        if let Some(entries) = state.heap.entries(state.data, value) {
-            // As in Python, the last of two entries of one key counts.
-            let last: HashMap<&[u8], usize> = entries
-                .iter()
-                .enumerate()
-                .filter_map(|(index, (key, _))| match key {
-                    Value::Text(span) => Some((&state.data[span.range()], index)),
-                    _ => None,
-                })
-                .collect();
-            for (index, (key, value)) in entries.iter().enumerate() {
-                let name = match key {
-                    Value::Text(span) => {
-                        let key = &state.data[span.range()];
-                        if last.get(key) != Some(&index) {
-                            continue;
-                        }
-                        String::from_utf8_lossy(key).into_owned()
-                    }
-                    Value::Int(number) => number.to_string(),
-                    _ => continue,
-                };
-                self.visit(*value, prefix, &name, depth)?;
+        let children = match self.children.get(&id) {
+            Some(children) => children.clone(),
+            None => {
+                let children: Rc<[Child]> = self.children_of(value)?.into();
+                self.children.insert(id, children.clone());
+                children
             }
-        } else if let Some(items) = state.heap.sequence(value) {
-            for (index, value) in items.iter().enumerate() {
-                self.visit(*value, prefix, &index.to_string(), depth)?;
+        };
+        self.path.push(id);
+        for (name, value) in children.iter() {
+            self.visit(*value, prefix, name)?;
+        }
+        self.path.pop();
+        Ok(())
+    }
+
+    /// The tensors and collections in a collection.
+    fn children_of(&mut self, value: Value) -> Result<Vec<Child>, PickleProblem> {
+        let PickleState { heap, data, .. } = self.state;
+        let counts = |value: &Value| matches!(value, Value::Tensor(_)) || CollectionId::of(*value).is_some();
+        let Some(entries) = heap.entries(data, value) else {
+            let items = heap.sequence(value).unwrap_or_default();
+            self.count(items.len())?;
+            let items = items.iter().enumerate().filter(|(_, value)| counts(value));
+            return Ok(items.map(|(index, value)| (index.to_string(), *value)).collect());
+        };
+        self.count(entries.len())?;
+        let text = |key: &Value| match key {
+            Value::Text(span) => Some(&data[span.range()]),
+            _ => None,
+        };
+        // As in Python, the last of two entries of one key counts.
+        let keys = entries.iter().enumerate().filter_map(|(index, (key, _))| Some((text(key)?, index)));
+        let last: HashMap<&[u8], usize> = keys.collect();
+        let mut children = Vec::new();
+        for (index, (key, value)) in entries.iter().enumerate().filter(|(_, (_, value))| counts(value)) {
+            let name = match (key, text(key)) {
+                (_, Some(key)) if last.get(key) != Some(&index) => continue,
+                (_, Some(key)) => String::from_utf8_lossy(key).into_owned(),
+                (Value::Int(number), None) => number.to_string(),
+                _ => continue,
+            };
+            if name.len() > MAX_NAME_BYTES {
+                return Err(PickleProblem::NameTooLong { name });
             }
+            children.push((name, *value));
+        }
+        Ok(children)
+    }
+
+    /// Counts values that are looked at.
+    fn count(&mut self, values: usize) -> Result<(), PickleProblem> {
+        self.visited += values;
+        if self.visited > MAX_VISITED {
+            return Err(PickleProblem::TooMany { what: "values", limit: MAX_VISITED as u64 });
         }
         Ok(())
     }
 
-    fn visit(&mut self, value: Value, prefix: &str, name: &str, depth: usize) -> Result<(), PickleProblem> {
-        self.visited += 1;
-        if self.visited > MAX_VISITED {
-            return Err(PickleProblem::TooMany { what: "values", limit: MAX_VISITED as u64 });
+    fn visit(&mut self, value: Value, prefix: &str, name: &str) -> Result<(), PickleProblem> {
+        self.count(1)?;
+        let name = format!("{prefix}{name}");
+        if name.len() > MAX_NAME_BYTES {
+            return Err(PickleProblem::NameTooLong { name });
         }
         match value {
-            Value::Tensor(tensor) => self.add(format!("{prefix}{name}"), tensor),
-            Value::Dict(_) | Value::Object(_) | Value::List(_) | Value::Tuple(_) => {
-                if prefix.len() + name.len() > MAX_NAME_BYTES {
-                    return Err(PickleProblem::NameTooLong { name: format!("{prefix}{name}") });
-                }
-                self.collection(value, &format!("{prefix}{name}."), depth + 1)
-            }
-            _ => Ok(()),
+            Value::Tensor(tensor) => self.add(name, tensor),
+            value => self.collection(value, &format!("{name}.")),
         }
     }
 
     fn add(&mut self, name: String, tensor: u32) -> Result<(), PickleProblem> {
-        if name.len() > MAX_NAME_BYTES {
-            return Err(PickleProblem::NameTooLong { name });
-        }
         if self.named.len() == MAX_TENSORS {
             return Err(PickleProblem::TooMany { what: "tensors", limit: MAX_TENSORS as u64 });
         }

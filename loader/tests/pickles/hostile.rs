@@ -221,6 +221,11 @@ fn circles_towers_and_bombs_end() {
         // A list and a dictionary that contain themselves.
         Pickle::new(2).op(b"]q\x00h\x00a"),
         Pickle::new(2).op(b"}q\x00").text("a").op(b"h\x00s"),
+        // One that contains itself under many names, after a long list of names that count once.
+        "abcdefgh".chars().fold(
+            (0..100_000).fold(Pickle::new(2).op(b"}q\x00"), |p, _| p.text("a").op(b"Ns")),
+            |p, name| p.text(&name.to_string()).op(b"h\x00s"),
+        ),
         // A million lists and tuples in each other.
         deep(b"]", 1_000_000).op(&b"a".repeat(1_000_000)),
         deep(b"\x85", 1_000_000),
@@ -281,6 +286,17 @@ fn circles_towers_and_bombs_end() {
         let problem = refused(torch_zip(&bomb.end(), &[("0", &[0; 16])]));
         assert!(!matches!(problem, PickleProblem::Refused { .. }), "{index}: {problem:?}");
     }
+}
+
+/// What a collection that contains itself holds has one name.
+#[test]
+fn a_circle_is_looked_into_once() {
+    let pickle = Pickle::new(2).op(b"}q\x00").text("self").op(b"h\x00s").text("list").op(b"](h\x00h\x00es");
+    let pickle = pickle.text("weight").tensor("FloatStorage", ("0", 4), 0, &[4], &[1]).op(b"s");
+    let bytes = torch_zip(&pickle.end(), &[("0", &[0; 16])]);
+    let checkpoint = Checkpoint::from_bytes("circle", bytes).unwrap();
+    let names: Vec<&str> = checkpoint.tensors().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names, ["weight"]);
 }
 
 /// A dictionary within another under a long name, and a tensor in the memo.
