@@ -1,6 +1,7 @@
 //! What a run is conditioned on: which texts, in which steps.
 
 use super::encoded_text::{EncodedText, EncodedTextRef, EncodedTexts, TextEncoders};
+use super::guidance::Guidance;
 use crate::embeddings::LearnedEmbeddings;
 use crate::prompt::{self, PromptSchedule, subprompts};
 use crate::setting::{Setting, SettingProblem};
@@ -17,6 +18,8 @@ pub struct Conditioning {
     texts: Arc<EncodedTexts>,
     /// Those of the negative prompts.
     negative_texts: Arc<EncodedTexts>,
+    /// Whether the negative prompts were left out, as nothing would look at them.
+    lacks_negative: bool,
     /// One for all images, or one for each.
     positive: Vec<Vec<WeightedPrompt>>,
     negative: Vec<Arc<PromptTrack>>,
@@ -70,6 +73,8 @@ pub(super) struct EncodeRequest<'a> {
     pub(super) negative: &'a [&'a str],
     pub(super) steps: PassSteps,
     pub(super) clip_skip: usize,
+    /// Whether the negative prompts are left out, unless a prompt is composed.
+    pub(super) omits_negative: bool,
 }
 
 impl Conditioning {
@@ -93,7 +98,11 @@ impl Conditioning {
         }
         // Zeros or an empty prompt stand for no negative prompt.
         let prompts = if request.negative.is_empty() { &[""] } else { request.negative };
-        let is_none = |prompt: &str| zero_negative && prompt.is_empty() && request.negative.len() != 1;
+        let is_plain = |subs: &Vec<WeightedPrompt>| matches!(subs[..], [WeightedPrompt { weight: 1.0, .. }]);
+        let lacks_negative = request.omits_negative && positive.iter().all(is_plain);
+        let is_none = |prompt: &str| {
+            lacks_negative || zero_negative && prompt.is_empty() && request.negative.len() != 1
+        };
         let track = |prompt: &&str| match is_none(prompt) {
             true => Ok(None),
             false => known.track(prompt, request.steps).map(Some),
@@ -109,7 +118,16 @@ impl Conditioning {
         let PassSteps(first, second) = request.steps;
         let first = if second == 0 { 0 } else { first };
         let negative_texts = texts.clone();
-        Ok(Conditioning { texts, negative_texts, positive, negative, first, past: 0, refiner: None })
+        Ok(Conditioning {
+            texts,
+            negative_texts,
+            lacks_negative,
+            positive,
+            negative,
+            first,
+            past: 0,
+            refiner: None,
+        })
     }
 
     /// What an image is conditioned on in a step, both counted from 0: the subprompts of its prompt, and the negative
@@ -163,7 +181,7 @@ impl Conditioning {
             return Err(Error::setting(Setting::NegativePrompt, SettingProblem::Conflict(reason)));
         }
         let (negative_texts, negative) = (other.negative_texts.clone(), other.negative.clone());
-        Ok(Conditioning { negative_texts, negative, ..self })
+        Ok(Conditioning { negative_texts, negative, lacks_negative: other.lacks_negative, ..self })
     }
 
     /// The conditioning of some of the images. One prompt for all stays one.
@@ -178,6 +196,7 @@ impl Conditioning {
         Conditioning {
             texts: self.texts.clone(),
             negative_texts: self.negative_texts.clone(),
+            lacks_negative: self.lacks_negative,
             positive: part(&self.positive, &images),
             negative: part(&self.negative, &images),
             first: self.first,
@@ -186,8 +205,13 @@ impl Conditioning {
         }
     }
 
-    /// Refuses prompts that are neither one for all images nor one for each.
-    pub(super) fn check(&self, images: usize) -> Result<(), Error> {
+    /// Refuses prompts that are neither one for all images nor one for each, and guidance away from negative prompts that were
+    /// left out.
+    pub(super) fn check(&self, images: usize, guidance: Guidance) -> Result<(), Error> {
+        if self.lacks_negative && guidance != Guidance::None {
+            let reason = "the prompts were encoded for settings without guidance".to_owned();
+            return Err(Error::setting(Setting::Guidance, SettingProblem::Conflict(reason)));
+        }
         for prompts in [self.positive.len(), self.negative.len()] {
             if prompts != 1 && prompts != images {
                 let problem = SettingProblem::CountMismatch { given: prompts, images };

@@ -2,6 +2,7 @@
 
 use super::conditioning::{EncodeRequest, PassSteps};
 use super::encoded_text::TextEncoders;
+use super::guidance::Guidance;
 use super::refine::Refiner;
 use super::{Conditioning, Pipeline, Settings};
 use crate::params::Params;
@@ -17,8 +18,9 @@ impl Pipeline {
     /// empty one among several.
     ///
     /// Prompts are written in the webui's language ([`crate::prompt`]). Those that change from step to step do so over the
-    /// steps of `settings`; of the other settings only the clip skip is used. Each different text is encoded once. An `AND`
-    /// in a negative prompt is a word.
+    /// steps of `settings`; of the other settings the clip skip is used, and by models with a large text encoder what says whether
+    /// there is guidance: without any, the negative prompts are not encoded, and sampling with guidance fails. Each different text
+    /// is encoded once. An `AND` in a negative prompt is a word.
     ///
     /// # Errors
     /// A prompt that is too long or has too many chunks ([`crate::prompt::MAX_PROMPT_BYTES`]), or is too long for its schedules, a clip skip beyond the layers, steps that the model cannot take,
@@ -62,11 +64,14 @@ impl Pipeline {
     ) -> Result<Conditioning, Error> {
         prompts.iter().try_for_each(|prompt| check_bytes(prompt, Setting::Prompt))?;
         negative_prompts.iter().try_for_each(|prompt| check_bytes(prompt, Setting::NegativePrompt))?;
+        let guidance = Guidance::new(self.model.network.takes_guidance(), settings, None);
         let request = EncodeRequest {
             positive: prompts,
             negative: negative_prompts,
             steps: PassSteps(settings.schedule(&self.model)?.steps(), second),
             clip_skip: settings.clip_skip,
+            // A large text encoder takes many seconds for each text.
+            omits_negative: self.model.language.is_some() && guidance == Guidance::None,
         };
         self.retry_in_f32(listener, |pipeline, listener| {
             pipeline

@@ -44,9 +44,10 @@ pub(super) enum Guidance {
 }
 
 impl Guidance {
-    /// `takes_scale`: the guidance scale is an input of the network, and no other one is given for that. `image` is how closely to keep to the image in the
-    /// extra channels, for a model that follows instructions.
-    pub(super) fn new(takes_scale: bool, settings: &Settings, image: Option<f64>) -> Guidance {
+    /// `takes_guidance`: the guidance scale is an input of the network, unless the settings have another one for that. `image` is how
+    /// closely to keep to the image in the extra channels, for a model that follows instructions.
+    pub(super) fn new(takes_guidance: bool, settings: &Settings, image: Option<f64>) -> Guidance {
+        let takes_scale = takes_guidance && settings.distilled_guidance.is_none();
         let prompt = settings.guidance;
         match image {
             Some(image) if prompt != 1.0 || image != 1.0 => {

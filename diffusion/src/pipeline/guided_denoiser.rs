@@ -140,11 +140,11 @@ impl GuidedDenoiser {
         sizes: [Vec<f32>; 2],
     ) -> Result<GuidedDenoiser, Error> {
         let DenoiserInputs { shape, extra_channels, references, conditioning, settings, state } = *inputs;
-        conditioning.check(shape.images)?;
-        let takes_scale = network.takes_guidance() && settings.distilled_guidance.is_none();
         let image_guidance = extra_channels.and_then(|extra| extra.guidance);
+        let guidance = Guidance::new(network.takes_guidance(), settings, image_guidance);
+        conditioning.check(shape.images, guidance)?;
         Ok(GuidedDenoiser {
-            guidance: Guidance::new(takes_scale, settings, image_guidance),
+            guidance,
             guidance_end: settings.guidance_end,
             perturbation: Perturbation::of(settings),
             cache_interval: settings.cache_interval,

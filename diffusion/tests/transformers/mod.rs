@@ -3,10 +3,12 @@
 
 mod files;
 mod loras;
+mod negative_prompts;
 mod networks;
 mod quantised;
 
 use latent_benches::{Manifest, synth};
+use latent_diffusion::Pipeline;
 use latent_diffusion::loader::{Checkpoint, DType};
 use latent_diffusion::params::Params;
 use latent_diffusion::tensor::Tensor;
@@ -46,6 +48,15 @@ fn tiny_checkpoint(family: &str, layout: &str) -> Checkpoint {
     let entries = manifest.files().values().next().unwrap();
     let bytes = synth::bytes(entries, 7, DType::F16);
     Checkpoint::from_bytes(family, bytes).unwrap()
+}
+
+/// A tiny model with its text encoders.
+fn pipeline(family: &str) -> Pipeline {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference/manifests");
+    let json = std::fs::read_to_string(folder.join(format!("{family}-pipeline-tiny-single.json"))).unwrap();
+    let manifest = Manifest::parse(&json).unwrap();
+    let bytes = synth::bytes(manifest.files().values().next().unwrap(), 1, DType::F16);
+    Pipeline::open(Checkpoint::from_bytes(family, bytes).unwrap()).unwrap()
 }
 
 fn params(file: &TransformerFile) -> Params<'static> {
