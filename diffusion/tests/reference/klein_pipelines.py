@@ -195,6 +195,11 @@ def klein(qwen3_path):
     tensors = run(True, steps, 1.0, at(levels.sigmas[0]), sigmas=sigmas, change=keep)
     pipeline(f"{KLEIN}-inpaint", KLEIN, {"image_u8": picture, "mask_u8": mask, **tensors}, **info, kind="inpaint")
 
+    # An image that the prediction refers to.
+    tensors = run(True, 4, 1.0, start, image=Image.fromarray(picture))
+    pipeline(f"{KLEIN}-edit", KLEIN, {"image_u8": picture, **tensors}, scheduler="flow-simple", steps=4,
+             guidance=1.0, kind="edit")
+
 
 # ------------------------------------------------------------------ guidance
 def clip(kind, width, activation):
