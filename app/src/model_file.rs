@@ -78,26 +78,27 @@ impl PartFiles {
         doubt: &mut dyn FnMut(String),
     ) -> Result<ModelFile, AppError> {
         let PartFiles { unet, vae, text_encoders, parts_from } = self;
-        let part = |path: &Path, kind: ModelKind| -> Result<Checkpoint, AppError> {
-            Ok(Checkpoint::open_with(&locate_kind(path, models_dir, &[kind])?, access)?)
+        let part = |path: &Path, kinds: &[ModelKind]| -> Result<Checkpoint, AppError> {
+            Ok(Checkpoint::open_with(&locate_kind(path, models_dir, kinds)?, access)?)
         };
-        let optional =
-            |path: &Option<PathBuf>, kind| path.as_deref().map(|path| part(path, kind)).transpose();
+        let optional = |path: &Option<PathBuf>, kinds: &[ModelKind]| {
+            path.as_deref().map(|path| part(path, kinds)).transpose()
+        };
         let whole = open(model.or(unet.as_deref()), models_dir, access)?;
         let ModelFile { checkpoint, name, hash } = whole;
         let (model, unet) = match (model, unet) {
             (None, Some(_)) => (None, Some(checkpoint)),
-            (_, unet) => (Some(checkpoint), optional(unet, ModelKind::Unet)?),
+            (_, unet) => (Some(checkpoint), optional(unet, &DENOISERS)?),
         };
         let sources = Sources {
             model,
             unet,
-            vae: optional(vae, ModelKind::Vae)?,
+            vae: optional(vae, &[ModelKind::Vae])?,
             text_encoders: text_encoders
                 .iter()
-                .map(|path| part(path, ModelKind::TextEncoder))
+                .map(|path| part(path, &[ModelKind::TextEncoder]))
                 .collect::<Result<_, _>>()?,
-            parts_from: optional(parts_from, ModelKind::Model)?,
+            parts_from: optional(parts_from, &[ModelKind::Model])?,
         };
         let joined = sources.join()?;
         joined.doubts.iter().for_each(|line| doubt(line.to_string()));
@@ -172,7 +173,7 @@ pub(crate) fn locate_kind(
 pub(crate) fn kinds_of(option: &str) -> &'static [ModelKind] {
     match option {
         "model" | "refiner" | "parts-from" => &MODELS,
-        "unet" => &[ModelKind::Unet],
+        "unet" => &DENOISERS,
         "vae" => &[ModelKind::Vae],
         "text-encoder" => &[ModelKind::TextEncoder],
         "taesd" => &[ModelKind::TinyVae],
@@ -189,7 +190,10 @@ const CONTROLS: [ModelKind; 4] =
     [ModelKind::ControlNet, ModelKind::ControlLora, ModelKind::ControlLllite, ModelKind::T2iAdapter];
 
 /// Kinds of files that can be the model of a job.
-pub(crate) const MODELS: [ModelKind; 2] = [ModelKind::Model, ModelKind::Unet];
+pub(crate) const MODELS: [ModelKind; 3] = [ModelKind::Model, ModelKind::Unet, ModelKind::Transformer];
+
+/// Kinds of files that have the part of a model that denoises, alone.
+const DENOISERS: [ModelKind; 2] = [ModelKind::Unet, ModelKind::Transformer];
 
 /// Whether it can be a name and not only a path to a file: it leads to no folder above.
 pub(crate) fn is_name(path: &Path) -> bool {

@@ -99,8 +99,7 @@ fn what_it_is(report: &ModelReport, lines: &mut Lines) {
             &identity.lacks.iter().map(|component| component.name()).collect::<Vec<_>>().join(", "),
         );
     }
-    if let (Some(problem), ModelKind::Model | ModelKind::Unet | ModelKind::Unknown) = (&report.problem, kind)
-    {
+    if let (Some(problem), true) = (&report.problem, kind.denoises() || kind == ModelKind::Unknown) {
         lines.add("cannot draw", problem);
     }
 }

@@ -193,7 +193,12 @@ fn transformers_of_full_size_are_told_from_their_headers() {
             write_sparse(&room.path(name), entries.as_array().unwrap(), false);
             let found = inspect(&room, name);
             let keys = ["kind", "base", "variant"].map(|key| found[key].as_str());
-            assert_eq!(keys, [Some("unet"), Some(*base), Some(*variant)], "{}: {found}", path.display());
+            assert_eq!(
+                keys,
+                [Some("transformer"), Some(*base), Some(*variant)],
+                "{}: {found}",
+                path.display()
+            );
             assert_eq!(found["lacks"], json!(["text encoder", "VAE"]), "{}", path.display());
             let checked = &found["tensors_checked"][0];
             assert_eq!(

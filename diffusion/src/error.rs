@@ -138,7 +138,10 @@ impl fmt::Display for Error {
             Error::MissingComponent { file, components } => {
                 let names: Vec<_> = components.iter().map(|component| component.name()).collect();
                 let (file, lacking) = (Plain(file), names.join(" and no "));
-                write!(f, "{file}: has no {lacking}; a whole checkpoint holds text encoder, UNet and VAE")
+                write!(
+                    f,
+                    "{file}: has no {lacking}; a whole checkpoint holds text encoder, UNet or transformer, and VAE"
+                )
             }
             Error::Setting { setting, problem } => write!(f, "{setting}: {}", Plain(&problem.to_string())),
             Error::NotFinite { stage } => {

@@ -109,7 +109,7 @@ impl ModelReport {
         };
         let components = probe.components();
         let memory = match kind {
-            ModelKind::Model | ModelKind::Unet => {
+            kind if kind.denoises() => {
                 let has_transformer = components.iter().any(|part| part.component == Component::Transformer);
                 let open = || TransformerFile::open(checkpoint.clone()).ok();
                 let alone = (model.is_none() && has_transformer).then(open).flatten();
@@ -119,9 +119,8 @@ impl ModelReport {
             _ => Vec::new(),
         };
         let checks = match kind {
-            ModelKind::Model | ModelKind::Unet | ModelKind::TextEncoder | ModelKind::Vae => {
-                ComponentCheck::all(&probe)
-            }
+            ModelKind::TextEncoder | ModelKind::Vae => ComponentCheck::all(&probe),
+            kind if kind.denoises() => ComponentCheck::all(&probe),
             _ => Vec::new(),
         };
         let mut upscaler = None;

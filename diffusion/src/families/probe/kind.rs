@@ -9,10 +9,12 @@ const MAX_EMBEDDING_TENSORS: usize = 8;
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ModelKind {
-    /// A UNet with a text encoder or a VAE.
+    /// A UNet or a diffusion transformer with a text encoder or a VAE.
     Model,
     /// A UNet alone.
     Unet,
+    /// A diffusion transformer alone.
+    Transformer,
     /// A text encoder alone.
     TextEncoder,
     /// A VAE alone.
@@ -46,6 +48,7 @@ impl ModelKind {
     pub const ALL: &'static [ModelKind] = &[
         ModelKind::Model,
         ModelKind::Unet,
+        ModelKind::Transformer,
         ModelKind::TextEncoder,
         ModelKind::Vae,
         ModelKind::TinyVae,
@@ -79,6 +82,12 @@ impl ModelKind {
         self.texts().2
     }
 
+    /// Whether it is a model or the part of one that denoises.
+    #[must_use]
+    pub fn denoises(self) -> bool {
+        matches!(self, ModelKind::Model | ModelKind::Unet | ModelKind::Transformer)
+    }
+
     /// What an error says where a file of this kind was given for something else: "is not a TAESD but a model, which draws
     /// images".
     pub(crate) fn instead_of(self, wanted: &str) -> String {
@@ -93,6 +102,9 @@ impl ModelKind {
         match self {
             ModelKind::Model => ("model", "model", "draws images"),
             ModelKind::Unet => ("unet", "UNet alone", "needs text encoder and VAE from another file"),
+            ModelKind::Transformer => {
+                ("transformer", "transformer alone", "needs text encoders and VAE from other files")
+            }
             ModelKind::TextEncoder => {
                 ("text-encoder", "text encoder alone", "replaces the text encoder of a model")
             }
@@ -176,7 +188,11 @@ impl ModelKind {
         {
             ModelKind::Embedding
         } else if index.has_network() {
-            if index.has_text() || index.has(VAE) { ModelKind::Model } else { ModelKind::Unet }
+            match index.transformer() {
+                _ if index.has_text() || index.has(VAE) => ModelKind::Model,
+                Some(_) => ModelKind::Transformer,
+                None => ModelKind::Unet,
+            }
         } else if any(clip_vision::is_image_encoder) && !any(|n| n.ends_with("token_embedding.weight")) {
             ModelKind::ImageEncoder
         } else if any(|n| {

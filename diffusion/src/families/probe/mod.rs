@@ -131,9 +131,10 @@ impl Probe {
             variant => variant,
         };
         let kind = ModelKind::of(&index);
-        let has_unet = matches!(kind, ModelKind::Model | ModelKind::Unet);
+        let has_unet = kind.denoises();
         let family = match kind {
-            ModelKind::Model | ModelKind::Unet | ModelKind::ControlNet => network_family,
+            ModelKind::ControlNet => network_family,
+            kind if kind.denoises() => network_family,
             ModelKind::Lora => addon_family::of_lora(checkpoint),
             ModelKind::Embedding => addon_family::of_embedding(checkpoint),
             ModelKind::TextEncoder => addon_family::of_text_encoder(checkpoint),
@@ -264,14 +265,14 @@ impl Probe {
             ModelKind::IpAdapter => "is an IP-Adapter, an addition to a model",
             ModelKind::ImageEncoder => "is an image encoder (CLIP vision), which IP-Adapters see images with",
             ModelKind::Embedding => "is a textual inversion, a word for a model",
-            ModelKind::Model | ModelKind::Unet if self.is_foreign() => {
+            kind if kind.denoises() && self.is_foreign() => {
                 let variant = self.network_variant.map_or("", ModelVariant::name);
                 return format!("is a model of the kind \"{variant}\", which is not supported");
             }
-            ModelKind::Model | ModelKind::Unet if self.index.transformer().is_some() => {
+            ModelKind::Model | ModelKind::Transformer if self.index.transformer().is_some() => {
                 return self.unknown("holds a transformer of an unknown kind, which is not supported");
             }
-            ModelKind::Model | ModelKind::Unet => {
+            ModelKind::Model | ModelKind::Unet | ModelKind::Transformer => {
                 return format!(
                     "holds a UNet of an unknown kind ({} input channels, text width {}); this Stable \
                      Diffusion model is not supported",
@@ -285,7 +286,7 @@ impl Probe {
             ModelKind::Upscaler => "is an upscaler of images",
             ModelKind::Unknown => &self.unknown("holds no tensor of a Stable Diffusion model"),
         };
-        format!("{what}; give a whole checkpoint, with text encoder, UNet and VAE")
+        format!("{what}; give a whole checkpoint, with text encoder, UNet or transformer, and VAE")
     }
 }
 

@@ -91,7 +91,7 @@ fn advice(report: &ModelReport, draws: bool) -> Vec<String> {
         ModelKind::Unknown => lines.push("It is not of a kind that can be used here.".into()),
         kind => lines.push(format!("Put it into a model folder. Such a file {}.", kind.purpose())),
     }
-    if !identity.lacks.is_empty() && matches!(identity.kind, ModelKind::Model | ModelKind::Unet) {
+    if !identity.lacks.is_empty() && identity.kind.denoises() {
         let lacks: Vec<&str> = identity.lacks.iter().map(|component| component.name()).collect();
         lines.push(format!(
             "It lacks {}; take it from another model or from files of their own.",
