@@ -216,15 +216,16 @@ impl Broker {
 
     /// Notes that a worker gave a job back without having failed.
     pub(super) async fn note_return(&self, key: &PartKey) -> Result<(), ApiError> {
-        let returns = self.returned(key).await + 1;
+        let returns = self.returned(key).await? + 1;
         let put = self.returns.put(key.to_string(), returns.to_string().into()).await;
         put.map(drop).map_err(|error| self.failed("a returned job cannot be noted", &error))
     }
 
     /// How often a job was given back.
-    pub(super) async fn returned(&self, key: &PartKey) -> u64 {
-        let noted = self.returns.get(key.to_string()).await.ok().flatten();
-        noted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or(0)
+    pub(super) async fn returned(&self, key: &PartKey) -> Result<u64, ApiError> {
+        let noted = self.returns.get(key.to_string()).await;
+        let noted = noted.map_err(|error| self.failed("returned jobs cannot be counted", &error))?;
+        Ok(noted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or(0))
     }
 
     /// Stores an object.

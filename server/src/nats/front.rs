@@ -67,6 +67,8 @@ pub(super) struct Front {
     pub(super) inventory: Inventory,
     boxes: Mutex<HashMap<JobId, UnboundedSender<Mail>>>,
     log: LogCell,
+    /// What was logged last of those lines that would come again and again.
+    last: Mutex<String>,
 }
 
 impl Front {
@@ -77,7 +79,15 @@ impl Front {
         inventory: Inventory,
         log: LogCell,
     ) -> Front {
-        Front { broker, name, parts, inventory, boxes: Mutex::new(HashMap::new()), log }
+        Front {
+            broker,
+            name,
+            parts,
+            inventory,
+            boxes: Mutex::new(HashMap::new()),
+            log,
+            last: Mutex::default(),
+        }
     }
 
     pub(super) fn boxes(&self) -> MutexGuard<'_, HashMap<JobId, UnboundedSender<Mail>>> {
@@ -86,6 +96,15 @@ impl Front {
 
     pub(super) fn log(&self, line: &str) {
         self.log.log(line);
+    }
+
+    /// Logs a line, unless it was the last of its kind.
+    pub(super) fn log_new(&self, line: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last != line {
+            line.clone_into(&mut last);
+            self.log(line);
+        }
     }
 
     /// The class of workers that draw its jobs.

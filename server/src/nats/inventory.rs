@@ -6,7 +6,7 @@ use latent_app::hash::ContentHash;
 use latent_app::{model_file, models};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The place of the built-in model, which has no file.
 pub(super) const DEMO: &str = "demo";
@@ -20,11 +20,13 @@ const SUBJECT_DIGITS: usize = 16;
 pub(super) struct Inventory {
     models: Arc<ModelCatalog>,
     hashes: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+    /// The hash of the built-in model, which is computed once; `None` in a program without it.
+    built_in: OnceLock<Option<String>>,
 }
 
 impl Inventory {
     pub(super) fn new(models: Arc<ModelCatalog>) -> Inventory {
-        Inventory { models, hashes: Mutex::new(HashMap::new()) }
+        Inventory { models, hashes: Mutex::new(HashMap::new()), built_in: OnceLock::new() }
     }
 
     /// The SHA-256 of a file or a model folder, which is read whole the first time.
@@ -46,6 +48,10 @@ impl Inventory {
 
     fn hashes(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (FileStamp, String)>> {
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn built_in(&self) -> Option<&str> {
+        self.built_in.get_or_init(|| model_file::demo_sha256().ok()).as_deref()
     }
 
     /// Hashes all files of the folders, those that draw first. Those that are gone are forgotten.
@@ -73,9 +79,7 @@ impl Inventory {
         let hashes = self.hashes();
         let mut names: BTreeMap<String, String> =
             hashes.iter().map(|(path, (_, digits))| (models::stem(path), digits.clone())).collect();
-        if let Ok(digits) = model_file::demo_sha256() {
-            names.insert(BUILT_IN.to_owned(), digits);
-        }
+        names.extend(self.built_in().map(|digits| (BUILT_IN.to_owned(), digits.to_owned())));
         names
     }
 
@@ -87,7 +91,7 @@ impl Inventory {
             let list = if is_loaded { &mut first } else { &mut others };
             list.push(place);
         };
-        if model_file::demo_sha256().is_ok() {
+        if self.built_in().is_some() {
             add(loaded.contains(Path::new("")), DEMO.into());
         }
         let hashes = self.hashes();

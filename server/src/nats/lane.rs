@@ -1,14 +1,14 @@
 //! A worker's loop for one device: takes a part of a job, has it drawn, and sends its images.
 
+use super::answer::{collect, failed, send_result, to_event};
 use super::inventory::REPLAY;
 use super::parcel::{Parcel, Unpacked};
 use super::site::WorkerSite;
 use super::wire::{
-    self, DeadMessage, EventMessage, JobMessage, ObjectRef, PartKey, ResultImage, ResultMessage, SCHEMA,
-    WorkBytes, WorkerEvent,
+    self, DeadMessage, EventMessage, JobMessage, PartKey, ResultMessage, SCHEMA, WorkBytes, WorkerEvent,
 };
 use crate::error::{ApiError, ErrorCode};
-use crate::queue::{ApiName, JobId, JobNotice, JobPhase, JobRecord, NewJob, ServerEvent};
+use crate::queue::{ApiName, JobId, JobPhase, NewJob, ServerEvent};
 use crate::work::Work;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
@@ -24,14 +24,10 @@ use tokio::time::{MissedTickBehavior, sleep, timeout};
 const IDLE: Duration = Duration::from_secs(1);
 /// Time for an answer to a look into the queue.
 const FETCH: Duration = Duration::from_secs(2);
-/// Time between two tries while the broker is away.
-const RETRY: Duration = Duration::from_millis(300);
 /// Time until a job that this worker cannot draw is handed to another.
 const LACKING_DELAY: Duration = Duration::from_secs(1);
 /// How often a job is given back by workers that cannot draw it.
 const MAX_LACKING: u64 = 20;
-/// Characters of a preview in base64 at most.
-const MAX_PREVIEW: usize = 512 << 10;
 
 /// The loop of a device.
 pub(super) struct Lane {
@@ -131,7 +127,12 @@ impl Lane {
         let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
         let max = site.broker.options.max_deliveries;
         if deliveries > max {
-            let lost = (deliveries - 1).saturating_sub(site.broker.returned(&key).await);
+            let Ok(returned) = site.broker.returned(&key).await else {
+                // It comes again when the broker can say how many were lost.
+                let _ = message.ack_with(AckKind::Nak(Some(LACKING_DELAY))).await;
+                return;
+            };
+            let lost = (deliveries - 1).saturating_sub(returned);
             if lost >= max {
                 let reason = format!(
                     "the job was handed to workers {lost} times, and none of them was heard of again: it may have ended \
@@ -184,7 +185,7 @@ impl Lane {
             }
             Drawn::Lacking(what) => {
                 let reason = format!("worker {}: {what}", site.name);
-                let returns = site.broker.returned(key).await;
+                let returns = site.broker.returned(key).await.unwrap_or(0);
                 if returns >= MAX_LACKING {
                     self.park(message, key, deliveries, format!("no worker can draw the job; {reason}"))
                         .await;
@@ -217,42 +218,6 @@ impl Lane {
 async fn stopped(stop: &mut watch::Receiver<u8>) {
     // Without a sender nobody can ask; then the worker has ended.
     let _ = stop.wait_for(|times| *times > 0).await;
-}
-
-/// The result of a part that failed.
-fn failed(site: &WorkerSite, deliveries: u64, error: ApiError) -> ResultMessage {
-    ResultMessage {
-        schema: SCHEMA,
-        worker: site.name.clone(),
-        took_ms: 0,
-        deliveries,
-        images: Vec::new(),
-        warnings: Vec::new(),
-        error: Some(error),
-    }
-}
-
-/// Sends a result until the broker has it. If another worker was first, its own images are removed.
-async fn send_result(site: &WorkerSite, key: &PartKey, result: &ResultMessage) {
-    let bytes = wire::to_bytes(result);
-    let is_first = loop {
-        match site.broker.add_result(key, bytes.clone()).await {
-            Ok(is_first) => break is_first,
-            Err(error) if error.code == ErrorCode::Unavailable => sleep(RETRY).await,
-            Err(error) => {
-                (site.log)(&format!("job {key}: {error}"));
-                let small = failed(site, result.deliveries, error);
-                let _ = site.broker.add_result(key, wire::to_bytes(&small)).await;
-                break false;
-            }
-        }
-    };
-    // What it sent itself, and heard no answer to, stays.
-    let is_others =
-        !is_first && site.broker.result(key).await.is_ok_and(|own| own.is_some_and(|own| own != bytes));
-    if is_others {
-        site.broker.remove_objects(result.objects()).await;
-    }
 }
 
 /// Tells the front something, which may get lost.
@@ -322,7 +287,7 @@ async fn unpack(
         WorkBytes::Object(object) => loop {
             match site.broker.get_object(object).await {
                 Ok(bytes) => break bytes,
-                Err(error) if error.code == ErrorCode::Unavailable => sleep(RETRY).await,
+                Err(error) if error.code == ErrorCode::Unavailable => site.wait(&error).await,
                 Err(error) => return Err(Err(error)),
             }
         },
@@ -349,75 +314,4 @@ async fn unpack(
         device: Some(device.to_owned()),
         preview_interval,
     })
-}
-
-/// What the local queue tells, for a front.
-fn to_event(notice: JobNotice) -> Option<WorkerEvent> {
-    Some(match notice {
-        JobNotice::Loading { component, read, total } => {
-            WorkerEvent::Loading { component: component.to_string(), read, total }
-        }
-        JobNotice::Step(step) => WorkerEvent::Step {
-            stage: step.stage.to_owned(),
-            step: step.step,
-            steps: step.steps,
-            block: step.block,
-            blocks: step.blocks,
-            progress: step.progress,
-        },
-        JobNotice::Preview { image, step } => {
-            let jpeg = image.split_once(";base64,")?.1;
-            // A large one is left out: the next will come.
-            (jpeg.len() <= MAX_PREVIEW).then(|| WorkerEvent::Preview { jpeg: jpeg.to_owned(), step })?
-        }
-        JobNotice::Warning { message } => WorkerEvent::Warning { message: message.to_string() },
-        JobNotice::Image { .. } => return None,
-    })
-}
-
-/// The result of a job of the local queue, whose images are stored and removed here.
-async fn collect(
-    site: &WorkerSite,
-    key: &PartKey,
-    record: JobRecord,
-    deliveries: u64,
-    took_ms: u64,
-) -> ResultMessage {
-    let mut result = ResultMessage { took_ms, ..failed(site, deliveries, ApiError::failed("")) };
-    result.error = record.error;
-    result.warnings = record.warnings.iter().map(|line| wire::line(line)).collect();
-    for (index, name) in record.images.iter().enumerate() {
-        let stored = store(site, key, &record.stem, (index, name), deliveries).await;
-        let _ = std::fs::remove_file(site.gallery.folder().join(name));
-        match stored {
-            Ok(image) => result.images.push(image),
-            Err(error) => {
-                result.error.get_or_insert(error);
-            }
-        }
-    }
-    result
-}
-
-/// Stores an image, under a name that no other worker's has.
-async fn store(
-    site: &WorkerSite,
-    key: &PartKey,
-    stem: &str,
-    (index, name): (usize, &str),
-    deliveries: u64,
-) -> Result<ResultImage, ApiError> {
-    let path = site.gallery.folder().join(name);
-    let bytes = std::fs::read(&path).map_err(|error| ApiError::io(name, &error))?;
-    let (width, height) = latent_app::image_file::size(&path)?;
-    let suffix = name.strip_prefix(stem).unwrap_or(name).to_owned();
-    let seed = suffix.split(['-', '.']).nth(1).and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    let object: ObjectRef = loop {
-        let named = format!("out.{key}.{deliveries}.{}.{index}", site.name);
-        match site.broker.put_object(named, &bytes).await {
-            Err(error) if error.code == ErrorCode::Unavailable => sleep(RETRY).await,
-            stored => break stored?,
-        }
-    };
-    Ok(ResultImage { suffix, seed, width, height, object })
 }

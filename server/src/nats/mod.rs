@@ -5,6 +5,7 @@
 //! devices that a server has, and sends the images back ([`QueueWorker`]). As a job has the same bytes wherever it is
 //! drawn, a worker that dies is followed by another; the front takes the first result and no other.
 
+mod answer;
 mod broker;
 mod dispatch;
 mod front;

@@ -97,7 +97,7 @@ impl SentJob {
             let message = loop {
                 match self.message(index, &parcel).await {
                     Err(error) if error.code == ErrorCode::Unavailable && self.is_wanted() => {
-                        tokio::time::sleep(RETRY).await;
+                        self.wait(&error).await;
                     }
                     message => break message?,
                 }
@@ -107,7 +107,7 @@ impl SentJob {
         for index in 0..self.parts.len() {
             while self.is_wanted() {
                 match self.send_part(index).await {
-                    Err(error) if error.code == ErrorCode::Unavailable => tokio::time::sleep(RETRY).await,
+                    Err(error) if error.code == ErrorCode::Unavailable => self.wait(&error).await,
                     sent => {
                         sent?;
                         break;
@@ -116,6 +116,12 @@ impl SentJob {
             }
         }
         Ok(())
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    async fn wait(&self, error: &ApiError) {
+        self.front.log_new(&format!("{error}; trying again"));
+        tokio::time::sleep(RETRY).await;
     }
 
     /// The message of a part, whose images are an object if they are large.

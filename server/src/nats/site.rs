@@ -4,6 +4,7 @@ use super::broker::{Broker, WORKER_AGE};
 use super::inventory::Inventory;
 use super::parcel::WorkerFolders;
 use super::wire::{self, PartKey, SCHEMA, WorkerInfo};
+use crate::error::ApiError;
 use crate::gallery::Gallery;
 use crate::lifecycle::ServerLog;
 use crate::models::ModelCatalog;
@@ -15,6 +16,8 @@ use tokio::sync::Notify;
 
 /// Time between two looks at the folders.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(20);
+/// Time between two tries while the broker is away.
+const RETRY: Duration = Duration::from_millis(300);
 /// Time between two signs of life at least.
 const NEWS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -34,6 +37,7 @@ pub(super) struct WorkerSite {
     pub(super) devices: Vec<String>,
     drawing: Mutex<Vec<String>>,
     changed: Notify,
+    last_error: Mutex<String>,
 }
 
 impl WorkerSite {
@@ -60,11 +64,24 @@ impl WorkerSite {
             devices,
             drawing: Mutex::new(Vec::new()),
             changed: Notify::new(),
+            last_error: Mutex::new(String::new()),
         }
     }
 
     fn drawing(&self) -> MutexGuard<'_, Vec<String>> {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    pub(super) async fn wait(&self, error: &ApiError) {
+        let is_new = {
+            let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *last, error.message.clone()) != error.message
+        };
+        if is_new {
+            (self.log)(&format!("{error}; trying again"));
+        }
+        tokio::time::sleep(RETRY).await;
     }
 
     /// Notes a part of a job that is drawn from now on.
@@ -113,6 +130,8 @@ impl WorkerSite {
             let looked = tokio::task::spawn_blocking(move || {
                 site.models.forget();
                 site.inventory.refresh();
+                // Those that were sent are not there any more.
+                site.gallery.refresh();
             });
             if looked.await.is_err() {
                 return;
