@@ -66,10 +66,13 @@ impl Inventory {
         }
     }
 
-    /// The file of a hash, if it was hashed by now.
-    pub(super) fn find(&self, sha256: &str) -> Option<PathBuf> {
-        let found =
-            self.hashes().iter().find(|(_, (_, digits))| digits == sha256).map(|(path, _)| path.clone());
+    /// The file of a hash, if it was hashed by now: one of a name, as metadata have it, where there are several.
+    pub(super) fn find(&self, sha256: &str, name: &str) -> Option<PathBuf> {
+        let found = {
+            let hashes = self.hashes();
+            let same = hashes.iter().filter(|(_, (_, digits))| digits == sha256).map(|(path, _)| path);
+            same.min_by_key(|path| (models::stem(path) != name, (*path).clone())).cloned()
+        };
         // It may have been replaced meanwhile.
         found.filter(|path| self.hash(path).is_ok_and(|digits| digits == sha256))
     }

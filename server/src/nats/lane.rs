@@ -22,8 +22,8 @@ use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 /// Time after which an idle worker looks although nobody woke it: for jobs of workers that died.
 const IDLE: Duration = Duration::from_secs(1);
-/// Time for an answer to a look into the queue.
-const FETCH: Duration = Duration::from_secs(2);
+/// Time for an answer to a look into the queue. A broker of version 2.9 gives none, but the next job, where jobs were removed.
+const FETCH: Duration = Duration::from_secs(1);
 /// Time until a job that this worker cannot draw is handed to another.
 const LACKING_DELAY: Duration = Duration::from_secs(1);
 /// How often a job is given back by workers that cannot draw it.
@@ -90,7 +90,7 @@ impl Lane {
         &self,
         consumers: &mut HashMap<(String, String), Consumer<pull::Config>>,
     ) -> Option<Message> {
-        let places = self.site.inventory.places();
+        let (places, mut stop) = (self.site.inventory.places(), self.stop.clone());
         for class in &self.classes {
             for place in &places {
                 if self.is_stopped() {
@@ -106,7 +106,12 @@ impl Lane {
                     let mut batch = consumer.fetch().max_messages(1).messages().await.map_err(drop)?;
                     batch.next().await.transpose().map_err(drop)
                 };
-                match timeout(FETCH, fetch).await {
+                let fetched = tokio::select! {
+                    biased;
+                    fetched = timeout(FETCH, fetch) => fetched,
+                    () = stopped(&mut stop) => return None,
+                };
+                match fetched {
                     Ok(Ok(None)) => {}
                     Ok(Ok(Some(message))) => return Some(message),
                     // It is gone, or the broker is.

@@ -81,14 +81,15 @@ impl Parcel {
     pub(super) fn unpack(self, inventory: &Inventory, own: &WorkerFolders) -> Unpacked {
         let mut found = Vec::new();
         for file in &self.files {
-            match inventory.find(&file.sha256) {
+            match inventory.find(&file.sha256, &file.name) {
                 Some(path) => found.push(path),
                 None => return Unpacked::Lacking(lacking(file)),
             }
         }
         let mut lora_dir: Option<PathBuf> = None;
         for lora in &self.named_loras {
-            let path = inventory.find(&lora.sha256).filter(|path| models::stem(path) == lora.name);
+            let path =
+                inventory.find(&lora.sha256, &lora.name).filter(|path| models::stem(path) == lora.name);
             let Some(path) = path else { return Unpacked::Lacking(lacking(lora)) };
             let folder = path.parent().map(Path::to_owned).unwrap_or_default();
             if lora_dir.as_ref().is_some_and(|other| *other != folder) {

@@ -1,6 +1,7 @@
 //! What is drawn through the queue.
 
-use super::{Worker, alone, broker, files, front, until_workers};
+use super::{Worker, alone, alone_in, broker, files, front, until_workers, worker_options};
+use crate::a1111::{synthetic, vae};
 use crate::common::{Folders, small};
 use serde_json::{Value, json};
 
@@ -78,4 +79,34 @@ fn progress_and_previews_come_as_from_a_device_of_the_server() {
     let progress = events.iter().filter(|(name, _)| name == "progress");
     let parts: Vec<f64> = progress.map(|(_, data)| data["progress"].as_f64().unwrap()).collect();
     assert!(parts.windows(2).all(|pair| pair[0] <= pair[1]) && parts.last() <= Some(&1.0), "{parts:?}");
+}
+
+#[test]
+fn a_worker_draws_with_its_own_files_of_the_same_hashes_and_others_leave_the_job_alone() {
+    let Some(broker) = broker::start(&[]) else { return };
+    let [folders, others] = [(); 2].map(|()| Folders::new());
+    let [own, theirs] = [&folders, &others].map(|folders| folders.options().models_dir.unwrap());
+    let deep = theirs.join("deep");
+    std::fs::create_dir_all(&deep).unwrap();
+    for (name, bytes) in [("sd15.safetensors", synthetic("sd15")), ("vae.safetensors", vae())] {
+        std::fs::write(own.join(name), &bytes).unwrap();
+        std::fs::write(deep.join(name), &bytes).unwrap();
+    }
+    // Of the same name, but another file.
+    std::fs::write(theirs.join("sd15.safetensors"), synthetic("sd15-inpaint")).unwrap();
+    let options = with(small("a sun"), json!({ "model": "sd15", "vae": "vae" }));
+    let served = front(&folders, &broker);
+    let _without = Worker::start(&broker, "without");
+    let id = served.submit("txt2img", options.clone());
+    // It waits for whoever has the model.
+    assert_eq!(served.ended(&served.submit("txt2img", small("a moon")))["state"], "done");
+    assert_eq!(served.get(&format!("/api/v1/jobs/{id}")).json()["state"], "queued");
+    let mut with_files = worker_options(&broker.url(), "with");
+    with_files.models_dir = Some(theirs);
+    let _with = Worker::start_with(with_files);
+    let ended = served.ended(&id);
+    assert_eq!(ended["state"], "done", "{ended}");
+    let drawn = files(&folders, &ended);
+    drop(served);
+    assert!(drawn == alone_in(&folders, "txt2img", &options));
 }

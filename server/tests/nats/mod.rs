@@ -49,8 +49,11 @@ struct Worker(ShutdownHandle, Option<JoinHandle<()>>);
 
 impl Worker {
     fn start(broker: &Broker, name: &str) -> Worker {
-        let worker =
-            QueueWorker::connect(worker_options(&broker.url(), name), Arc::new(|_: &str| {})).unwrap();
+        Worker::start_with(worker_options(&broker.url(), name))
+    }
+
+    fn start_with(options: QueueWorkerOptions) -> Worker {
+        let worker = QueueWorker::connect(options, Arc::new(|_: &str| {})).unwrap();
         let stop = worker.shutdown_handle();
         Worker(stop, Some(std::thread::spawn(move || worker.run().unwrap())))
     }
@@ -111,9 +114,13 @@ fn files(folders: &Folders, ended: &Value) -> Vec<Vec<u8>> {
 
 /// The files of a job on a machine by itself.
 fn alone(verb: &str, options: &Value) -> Vec<Vec<u8>> {
-    let folders = Folders::new();
+    alone_in(&Folders::new(), verb, options)
+}
+
+/// The same on a machine whose models are in these folders.
+fn alone_in(folders: &Folders, verb: &str, options: &Value) -> Vec<Vec<u8>> {
     let served = Served::start(folders.options());
     let ended = served.ended(&served.submit(verb, options.clone()));
     assert_eq!(ended["state"], "done", "{ended}");
-    files(&folders, &ended)
+    files(folders, &ended)
 }
