@@ -68,7 +68,7 @@ impl Broker {
     /// A client that writes the protocol by hand.
     pub(super) fn client(&self) -> RawClient {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         let mut client = RawClient { stream: BufReader::new(stream), messages: VecDeque::new() };
         client.send(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
         client.settle();
