@@ -61,7 +61,7 @@ fn table(workers: &[WorkerInfo]) -> String {
         let (devices, models) = (worker.devices.join(", "), worker.models.len());
         let state = if worker.drawing.is_empty() { "idle".to_owned() } else { worker.drawing.join(", ") };
         let line = format!(
-            "{:width$}  {devices} ({}), {models} files, {} drawn, {state}",
+            "{:width$}  {devices} ({}), files: {models}, drawn: {}, {state}",
             worker.name, worker.isa, worker.done
         );
         let _ = writeln!(text, "{}", Plain(&line));
