@@ -39,6 +39,12 @@ pub fn in_threads<R: Send>(
     parallel::with_threads(threads, work).map_err(AppError::RunTime)?
 }
 
+/// The name of the instruction set that the kernels use.
+#[must_use]
+pub fn isa() -> &'static str {
+    latent_kernels::Isa::best().name()
+}
+
 /// Checks the environment variables of the kernels.
 fn check_environment() -> Result<(), AppError> {
     let isa = latent_kernels::Isa::from_environment().map(drop);

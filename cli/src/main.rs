@@ -20,10 +20,14 @@ mod json_text;
 mod metadata;
 mod models;
 mod progress;
+#[cfg(feature = "nats")]
+mod queue;
 mod replay;
 mod samplers;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod server_options;
 mod shell;
 mod terminal;
 mod tokens;
@@ -66,6 +70,10 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "nats")]
+        Command::Worker(args) => queue::work(&args),
+        #[cfg(feature = "nats")]
+        Command::Workers(args) => queue::list(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
     };

@@ -3,16 +3,15 @@
 use crate::args::ServeArgs;
 use crate::console::{self, print};
 use crate::interrupt;
+#[cfg(feature = "nats")]
+use crate::server_options::queue_options;
+use crate::server_options::{MB, app_error, check_folders, secret};
 use latent_app::AppError;
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_loader::Plain;
-use latent_server::error::{ApiError, ErrorCode};
 use latent_server::{Server, ServerOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Bytes of a megabyte of `--max-memory`.
-const MB: u64 = 1_000_000;
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), AppError> {
     let server = Server::bind(options(args)?).map_err(app_error)?;
@@ -21,13 +20,6 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), AppError> {
     print(&format!("http://{}/\n", server.address()))?;
     let log = |line: &str| console::hint(format_args!("latent: {}", Plain(line)));
     server.run(Arc::new(log)).map_err(app_error)
-}
-
-fn app_error(error: ApiError) -> AppError {
-    match error.code {
-        ErrorCode::BadInput => AppError::BadInput(error.message),
-        _ => AppError::RunTime(error.message),
-    }
 }
 
 fn options(args: &ServeArgs) -> Result<ServerOptions, AppError> {
@@ -63,33 +55,23 @@ fn options(args: &ServeArgs) -> Result<ServerOptions, AppError> {
     options.max_queue = args.max_queue;
     options.max_queue_per_client = args.max_queue_per_client;
     options.log_prompts = args.log_prompts;
-    check_folders(args)?;
-    Ok(options)
-}
-
-/// Refuses folders that do not exist, before the first job would.
-fn check_folders(args: &ServeArgs) -> Result<(), AppError> {
-    let given = [
+    check_folders([
         ("--models-dir", &args.models_dir),
         ("--lora-dir", &args.lora_dir),
         ("--embd-dir", &args.embd_dir),
         ("--wildcards", &args.wildcards),
-    ];
-    for (flag, folder) in given {
-        if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(AppError::BadInput(format!("{flag}: {}: no such folder", folder.display())));
-        }
+    ])?;
+    #[cfg(feature = "nats")]
+    if let Some(url) = &args.queue {
+        let mut queue = queue_options(url, &args.queue_login)?;
+        queue.isa.clone_from(&args.require_isa);
+        options.queue = Some(queue);
     }
-    Ok(())
+    Ok(options)
 }
 
 /// The key, as it was given or in a file.
 fn key(args: &ServeArgs) -> Result<Option<String>, AppError> {
     let Some(path) = &args.api_key_file else { return Ok(args.api_key.clone()) };
-    let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    match text.trim() {
-        "" => Err(refuse("holds no key".into())),
-        key => Ok(Some(key.to_owned())),
-    }
+    secret(path).map(Some)
 }

@@ -12,8 +12,11 @@ pub mod api;
 pub mod auth;
 pub mod error;
 pub mod gallery;
+mod lifecycle;
 pub mod metrics;
 pub mod models;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod options;
 mod page;
 pub mod queue;
@@ -24,5 +27,6 @@ pub mod webui;
 pub mod work;
 pub mod worker;
 
+pub use lifecycle::{ServerLog, ShutdownHandle};
 pub use options::{DEFAULT_PORT, ServerOptions};
-pub use serve::{Server, ServerLog, ShutdownHandle};
+pub use serve::Server;

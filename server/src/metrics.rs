@@ -18,11 +18,33 @@ impl Counter {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }
 
+    /// Sets it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Its value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// What is counted of a queue that several machines share.
+#[derive(Debug, Default)]
+pub struct SharedQueueMetrics {
+    /// Whether there is one: 1.
+    pub is_used: Counter,
+    /// Parts of jobs that wait or are drawn, of all servers.
+    pub depth: Counter,
+    /// Parts that were set aside.
+    pub dead: Counter,
+    /// Parts that were handed out once more.
+    pub redelivered: Counter,
+    /// Milliseconds that jobs waited for a worker.
+    pub waited_ms: Counter,
+    /// Milliseconds that workers drew.
+    pub worker_ms: Counter,
 }
 
 /// What is counted.
@@ -46,6 +68,8 @@ pub struct Metrics {
     pub refused: Counter,
     /// Connections that are open.
     pub connections: Counter,
+    /// What is counted of a queue that several machines share.
+    pub shared_queue: SharedQueueMetrics,
 }
 
 impl Metrics {
@@ -76,6 +100,32 @@ impl Metrics {
         let refused = of(&self.refused);
         metric("http_refused_total", "counter", "Requests refused for key, host or origin", &[("", refused)]);
         metric("http_connections", "gauge", "Connections that are open", &[("", of(&self.connections))]);
+        self.shared_queue.write(&mut metric);
         out
+    }
+}
+
+/// Writes a metric: its name, its kind, what it is, and its values with their labels.
+type MetricWriter<'a> = dyn FnMut(&str, &str, &str, &[(&str, f64)]) + 'a;
+
+impl SharedQueueMetrics {
+    fn write(&self, metric: &mut MetricWriter<'_>) {
+        if self.is_used.get() == 0 {
+            return;
+        }
+        let (of, seconds) = (|own: &Counter| own.get() as f64, |own: &Counter| own.get() as f64 / 1000.0);
+        metric("queue_depth", "gauge", "Parts of jobs in the shared queue", &[("", of(&self.depth))]);
+        metric("queue_dead", "gauge", "Parts of jobs that were set aside", &[("", of(&self.dead))]);
+        let redelivered = of(&self.redelivered);
+        metric("queue_redelivered_total", "counter", "Parts handed out once more", &[("", redelivered)]);
+        let waited = seconds(&self.waited_ms);
+        metric(
+            "queue_wait_seconds_total",
+            "counter",
+            "Time in which jobs waited for a worker",
+            &[("", waited)],
+        );
+        let drew = seconds(&self.worker_ms);
+        metric("worker_seconds_total", "counter", "Time in which workers drew", &[("", drew)]);
     }
 }

@@ -47,6 +47,9 @@ pub struct ServerOptions {
     pub max_queue_per_client: usize,
     /// Whether the log has prompts.
     pub log_prompts: bool,
+    /// The queue that several machines share, whose workers draw in place of the devices; none when `None`.
+    #[cfg(feature = "nats")]
+    pub queue: Option<crate::nats::QueueOptions>,
 }
 
 impl ServerOptions {
@@ -72,6 +75,8 @@ impl ServerOptions {
             max_queue: 4096,
             max_queue_per_client: 2048,
             log_prompts: false,
+            #[cfg(feature = "nats")]
+            queue: None,
         }
     }
 }

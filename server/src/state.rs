@@ -9,8 +9,9 @@ use crate::options::ServerOptions;
 use crate::queue::{JobQueue, JobStore, QueueLimits, ServerEvent};
 use crate::request::RequestReader;
 use crate::webui::WebuiSettings;
-use crate::worker::{self, WorkerOptions};
-use latent_app::device::{DeviceChoice, DeviceOptions};
+pub use crate::worker::device_name;
+use crate::worker::{self, WorkerOptions, share};
+use latent_app::device::DeviceOptions;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +43,11 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// A folder for files that are there for a moment.
     pub temporary: PathBuf,
+    /// The queue that several machines share.
+    #[cfg(feature = "nats")]
+    pub(crate) front: Option<crate::nats::QueueFront>,
+    #[cfg(feature = "nats")]
+    salt: Vec<u8>,
     /// Headers of models that are looked at, at once.
     pub inspecting: Semaphore,
     watches: Mutex<Vec<FolderWatch>>,
@@ -55,18 +61,24 @@ impl std::ops::Deref for ServerState {
     }
 }
 
-/// The name of a device in the API.
-#[must_use]
-pub fn device_name(device: &DeviceOptions) -> String {
-    device.device.unwrap_or(DeviceChoice::Auto).to_string()
-}
-
 impl ServerState {
     /// Opens the queue and the folders. Nothing is drawn yet.
     ///
     /// # Errors
     /// Folders that cannot be made, or a queue that another server uses.
     pub fn open(options: ServerOptions) -> Result<ServerState, ApiError> {
+        ServerState::open_with(
+            options,
+            #[cfg(feature = "nats")]
+            None,
+        )
+    }
+
+    /// The same with the connection to a queue that several machines share.
+    pub(crate) fn open_with(
+        options: ServerOptions,
+        #[cfg(feature = "nats")] front: Option<crate::nats::QueueFront>,
+    ) -> Result<ServerState, ApiError> {
         let make = |folder: &Path| {
             make_private(folder).map_err(|error| ApiError::io(&folder.display().to_string(), &error))
         };
@@ -108,17 +120,32 @@ impl ServerState {
             webui,
             metrics,
             temporary,
+            #[cfg(feature = "nats")]
+            front,
+            #[cfg(feature = "nats")]
+            salt,
             inspecting,
             watches,
         };
         Ok(ServerState(Arc::new(shared)))
     }
 
-    /// Starts a thread for each device.
+    /// Starts a thread for each device, or one that sends jobs to other machines.
     ///
     /// # Errors
     /// A thread that cannot be started.
     pub fn start_workers(&self) -> Result<Vec<JoinHandle<()>>, ApiError> {
+        #[cfg(feature = "nats")]
+        if let Some(front) = &self.front {
+            let parts = crate::nats::FrontParts {
+                queue: self.queue.clone(),
+                gallery: self.gallery.clone(),
+                models: self.models.clone(),
+                metrics: self.metrics.clone(),
+                salt: self.salt.clone(),
+            };
+            return Ok(vec![front.start(parts)?]);
+        }
         let start = |device: &DeviceOptions| {
             worker::start(WorkerOptions {
                 queue: self.queue.clone(),
@@ -161,12 +188,6 @@ impl ServerState {
     }
 }
 
-/// What each device may take of the memory for all: its part, so that they need not wait for each other and whether there is
-/// room for a job does not depend on what the others draw.
-fn share(max_memory: Option<u64>, devices: usize) -> Option<u64> {
-    max_memory.map(|bytes| bytes / devices.max(1) as u64)
-}
-
 /// Makes a folder that others on this machine cannot look into: requests hold prompts and images.
 fn make_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -187,18 +208,4 @@ fn salt(folder: &Path) -> Result<Vec<u8>, ApiError> {
     let salt: Vec<u8> = (0..4u64).flat_map(|i| RandomState::new().hash_one(i).to_le_bytes()).collect();
     std::fs::write(&path, &salt).map_err(|error| ApiError::io(&path.display().to_string(), &error))?;
     Ok(salt)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_of_all_devices_are_the_maximum_together() {
-        for devices in 1..5 {
-            let part = share(Some(8000), devices).unwrap();
-            assert!(part * devices as u64 <= 8000 && part >= 8000 / devices as u64);
-        }
-        assert_eq!((share(Some(8000), 0), share(None, 2)), (Some(8000), None));
-    }
 }

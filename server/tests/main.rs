@@ -16,6 +16,8 @@ mod inspect;
 mod jobs;
 #[cfg(unix)]
 mod killed;
+#[cfg(feature = "nats")]
+mod nats;
 mod openai;
 mod openai_edits;
 mod restart;

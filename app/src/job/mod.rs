@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod each;
 mod field;
+mod files;
 mod image_prompt;
 mod options;
 mod source;
@@ -21,6 +22,7 @@ pub use data::{
     random_seed,
 };
 pub use field::JobOptionKind;
+pub use files::JobFiles;
 pub use image_prompt::ImagePromptOptions;
 pub(crate) use options::LATENT_UPSCALERS;
 pub use options::built_in_upscalers;

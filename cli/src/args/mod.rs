@@ -12,6 +12,8 @@ mod job;
 mod metadata;
 mod parts;
 pub(crate) mod prompt_file;
+#[cfg(feature = "nats")]
+mod queue;
 mod replay;
 mod sampler_numbers;
 mod sdxl;
@@ -25,6 +27,8 @@ pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::DrawingArgs;
 pub(crate) use images::{EditArgs, Img2imgArgs, InpaintArgs, OutpaintArgs};
 pub(crate) use metadata::{CompletionsArgs, ManArgs, MetadataArgs};
+#[cfg(feature = "nats")]
+pub(crate) use queue::{QueueLoginArgs, WorkerArgs, WorkersArgs};
 pub(crate) use replay::ReplayArgs;
 #[cfg(feature = "server")]
 pub(crate) use serve::ServeArgs;
@@ -281,6 +285,12 @@ pub(crate) enum Command {
     /// Draw for other programs and for the page in a browser, over HTTP
     #[cfg(feature = "server")]
     Serve(Box<ServeArgs>),
+    /// Draw jobs of a queue that several machines share
+    #[cfg(feature = "nats")]
+    Worker(Box<WorkerArgs>),
+    /// List the workers of a queue that several machines share
+    #[cfg(feature = "nats")]
+    Workers(Box<WorkersArgs>),
     /// Measure how fast this machine draws, stage by stage, without a model file
     Bench(BenchArgs),
     /// Write the completions of a shell: bash, zsh, fish, powershell or elvish

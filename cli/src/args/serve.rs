@@ -75,6 +75,17 @@ pub(crate) struct ServeArgs {
     /// Write prompts into the log
     #[arg(long)]
     pub(crate) log_prompts: bool,
+    /// NATS server with JetStream whose workers draw in place of this machine: nats://HOST:4222 or tls://HOST:4222
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", env = "LATENT_QUEUE", hide_env_values = true)]
+    pub(crate) queue: Option<String>,
+    /// Instruction set of the workers, so that images have the same bytes whoever draws them: scalar, avx2, avx512 or neon [default: any]
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "NAME", value_parser = ["scalar", "avx2", "avx512", "neon"], requires = "queue")]
+    pub(crate) require_isa: Option<String>,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    pub(crate) queue_login: super::queue::QueueLoginArgs,
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {

@@ -118,6 +118,23 @@ impl Gallery {
         change
     }
 
+    /// Writes an image that another machine drew, in place of one of that name.
+    ///
+    /// # Errors
+    /// A name that is not plain, or a failure of the disk.
+    #[cfg(feature = "nats")]
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ApiError> {
+        if !is_plain(name) || !has_extension(name) {
+            return Err(ApiError::bad_input("an image has a name that is not one of the gallery's"));
+        }
+        // Somebody may have tidied up.
+        let written = std::fs::create_dir_all(&self.folder)
+            .and_then(|()| write_whole(&self.folder, &self.folder.join(name), bytes));
+        written.map_err(|error| ApiError::io(name, &error))?;
+        self.added(name);
+        Ok(())
+    }
+
     /// Notes an image that was written.
     pub fn added(&self, name: &str) {
         if let Some(file) = listed(&self.folder.join(name)) {

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 pub const BUILT_IN: &str = "demo";
 
 /// A file is looked at again when its length or time changes.
-type FileStamp = (u64, Option<SystemTime>);
+pub(crate) type FileStamp = (u64, Option<SystemTime>);
 
 #[derive(Debug, Default)]
 struct Catalog {
@@ -106,6 +106,18 @@ impl ModelCatalog {
         entries
     }
 
+    /// Every file with what is known of it, the built-in model without a path first. This reads the headers of new files.
+    #[cfg(feature = "nats")]
+    pub(crate) fn files(&self) -> Vec<(Option<PathBuf>, ModelInfo)> {
+        self.entries().iter().map(|entry| (entry.path.clone(), entry.info.clone())).collect()
+    }
+
+    /// The models that a device has in memory. The built-in one has an empty path.
+    #[cfg(feature = "nats")]
+    pub(crate) fn loaded(&self) -> HashSet<PathBuf> {
+        self.catalog().loaded.clone()
+    }
+
     /// What is known of every model, the built-in one first. This reads the headers of new files.
     #[must_use]
     pub fn list(&self) -> Vec<ModelInfo> {
@@ -165,6 +177,7 @@ impl ModelCatalog {
     }
 }
 
-fn stamp(path: &Path) -> FileStamp {
+/// The stamp of a file.
+pub(crate) fn stamp(path: &Path) -> FileStamp {
     std::fs::metadata(path).map_or((0, None), |metadata| (metadata.len(), metadata.modified().ok()))
 }

@@ -52,6 +52,8 @@ pub(super) struct ActiveJob {
     pub(super) live: LiveProgress,
     /// Whether a client cancelled it, and not the end of the server.
     pub(super) is_cancelled: bool,
+    /// Whether it was sent to other machines, which begin it and end it.
+    pub(super) is_sent: bool,
     /// Bytes of what it does.
     bytes: usize,
 }
@@ -73,7 +75,8 @@ pub(super) struct ActiveJobs {
 impl ActiveJobs {
     pub(super) fn add(&mut self, record: JobRecord, bytes: usize) {
         let (cancel, live) = (CancelToken::new(), LiveProgress::default());
-        self.jobs.insert(record.id, ActiveJob { record, cancel, live, is_cancelled: false, bytes });
+        let (is_cancelled, is_sent) = (false, false);
+        self.jobs.insert(record.id, ActiveJob { record, cancel, live, is_cancelled, is_sent, bytes });
     }
 
     pub(super) fn get_mut(&mut self, id: JobId) -> Option<&mut ActiveJob> {
@@ -104,6 +107,12 @@ impl ActiveJobs {
             let fits = active.record.device.as_deref().is_none_or(|own| own == device);
             fits && active.record.phase == JobPhase::Queued
         })
+    }
+
+    /// The first that waits and was not sent to other machines.
+    #[cfg(feature = "nats")]
+    pub(super) fn next_to_send(&mut self) -> Option<&mut ActiveJob> {
+        self.jobs.values_mut().find(|active| !active.is_sent && active.record.phase == JobPhase::Queued)
     }
 
     /// Refuses a job for which there is no room.

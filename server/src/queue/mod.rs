@@ -1,11 +1,13 @@
 //! The queue of jobs: accepted jobs are on disk, and each device draws them in their order, one at a time.
 //!
 //! Every change of a job's phase is made in this file: queued -> running -> done, failed or cancelled, and queued ->
-//! cancelled. A job that runs when the server is stopped at once, or crashes, is queued again in its old place.
+//! cancelled; but that a job which other machines draw begins, in `sent.rs`. A job that runs when the server is stopped at once, or crashes, is queued again in its old place.
 
 mod active;
 mod event;
 mod record;
+#[cfg(feature = "nats")]
+mod sent;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -267,6 +269,13 @@ impl JobQueue {
                 active.record.phase = JobPhase::Queued;
                 return;
             }
+            if active.record.phase.is_final() {
+                // It was cancelled at this moment.
+                return;
+            }
+            // From here on it is not cancelled as one that waits, or ended once more.
+            active.record.phase = JobPhase::Running;
+            active.is_sent = false;
             active.record.clone()
         };
         (record.phase, record.error) = match outcome {
@@ -312,12 +321,13 @@ impl JobQueue {
         let waiting = {
             let mut jobs = self.jobs();
             match jobs.get_mut(id) {
-                Some(active) if active.record.phase == JobPhase::Running => {
+                Some(active) if active.record.phase == JobPhase::Running && !active.is_sent => {
                     active.is_cancelled = true;
                     active.cancel.cancel();
                     None
                 }
-                Some(active) if active.record.phase == JobPhase::Queued => {
+                // One that other machines draw ends here at once; they are told.
+                Some(active) if !active.record.phase.is_final() => {
                     active.record.phase = JobPhase::Cancelled;
                     Some(active.record.clone())
                 }

@@ -41,12 +41,31 @@ impl JobStore {
     /// A file that cannot be opened, or that another server uses.
     pub fn open(folder: &Path) -> Result<JobStore, ApiError> {
         let store = JobStore { path: folder.join("queue.redb"), db: Mutex::new(None) };
-        store.write(|transaction| {
+        store.create_tables()?;
+        Ok(store)
+    }
+
+    fn create_tables(&self) -> Result<(), ApiError> {
+        self.write(|transaction| {
             transaction.open_table(RECORDS)?;
             transaction.open_table(WORK)?;
             transaction.open_table(NUMBERS)?;
             Ok(())
-        })?;
+        })
+    }
+
+    /// A store in memory, for a process that keeps no job.
+    ///
+    /// # Errors
+    /// Those of [`JobStore::open`].
+    #[cfg(feature = "nats")]
+    pub fn in_memory() -> Result<JobStore, ApiError> {
+        let mut store = JobStore { path: PathBuf::from("queue"), db: Mutex::new(None) };
+        let memory = redb::backends::InMemoryBackend::new();
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(memory);
+        let db = opened.map_err(|error| store.failed(&error.into()))?;
+        store.db = Mutex::new(Some(db));
+        store.create_tables()?;
         Ok(store)
     }
 

@@ -32,6 +32,18 @@ pub(super) fn resolve(option: &JobOption, value: &mut String, models: &ModelCata
 /// The same for the values of a side of a grid.
 pub(super) fn resolve_axis(axis: &mut GridAxis, models: &ModelCatalog) -> Result<(), ApiError> {
     let option = find_option(&axis.option)?;
+    check_axis(option)?;
+    for value in &mut axis.values {
+        resolve(option, value, models)?;
+        if value.is_empty() {
+            return Err(ApiError::bad_input("the built-in model cannot be in a grid with others"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an option that is not drawn in a grid: those of folders and images, and of the device.
+pub(crate) fn check_axis(option: &JobOption) -> Result<(), ApiError> {
     if matches!(
         option.name(),
         "models-dir"
@@ -47,12 +59,6 @@ pub(super) fn resolve_axis(axis: &mut GridAxis, models: &ModelCatalog) -> Result
             | "max-vram"
     ) {
         return Err(ApiError::bad_input(format!("{}: cannot be the side of a grid", option.name())));
-    }
-    for value in &mut axis.values {
-        resolve(option, value, models)?;
-        if value.is_empty() {
-            return Err(ApiError::bad_input("the built-in model cannot be in a grid with others"));
-        }
     }
     Ok(())
 }

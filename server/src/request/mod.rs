@@ -10,6 +10,8 @@ use crate::gallery::Gallery;
 use crate::models::{BUILT_IN, ModelCatalog};
 use crate::queue::{ApiName, NewJob};
 use crate::work::Work;
+#[cfg(feature = "nats")]
+pub(crate) use files::check_axis;
 use images::Images;
 pub(crate) use images::inline as inline_image;
 use latent_app::grid::{GridAxis, JobGrid};

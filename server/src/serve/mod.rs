@@ -5,6 +5,7 @@ mod stream;
 
 use crate::api;
 use crate::error::ApiError;
+use crate::lifecycle::{ServerLog, ShutdownHandle};
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
 use crate::queue::{JobPhase, ServerEvent};
@@ -43,9 +44,6 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// Time for jobs that are interrupted to end.
 const INTERRUPTED: Duration = Duration::from_secs(20);
 
-/// Where lines of the log go.
-pub type ServerLog = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// A server that is ready to run.
 pub struct Server {
     state: ServerState,
@@ -57,18 +55,6 @@ pub struct Server {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("address", &self.address()).finish_non_exhaustive()
-    }
-}
-
-/// Asks a server to stop, from any thread.
-#[derive(Clone, Debug)]
-pub struct ShutdownHandle(Arc<watch::Sender<u8>>);
-
-impl ShutdownHandle {
-    /// The first time, the server accepts no job any more and ends when those that run have ended. The second time, those
-    /// are interrupted, and run again after the next start.
-    pub fn request(&self) {
-        self.0.send_modify(|times| *times = times.saturating_add(1));
     }
 }
 
@@ -101,8 +87,15 @@ impl Server {
             .enable_time()
             .build()
             .map_err(failed)?;
-        let state = ServerState::open(options)?;
-        Ok(Server { state, listener, runtime, stop: ShutdownHandle(Arc::new(watch::channel(0).0)) })
+        #[cfg(feature = "nats")]
+        let front =
+            options.queue.clone().map(|queue| runtime.block_on(crate::nats::QueueFront::connect(queue)));
+        let state = ServerState::open_with(
+            options,
+            #[cfg(feature = "nats")]
+            front.transpose()?,
+        )?;
+        Ok(Server { state, listener, runtime, stop: ShutdownHandle::new() })
     }
 
     /// The address that it listens at.
@@ -130,6 +123,10 @@ impl Server {
     pub fn run(self, log: ServerLog) -> Result<(), ApiError> {
         let Server { state, listener, runtime, stop } = self;
         state.watch();
+        #[cfg(feature = "nats")]
+        if let Some(front) = &state.front {
+            front.set_log(log.clone());
+        }
         let workers = state.start_workers()?;
         let drained = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)
@@ -140,7 +137,7 @@ impl Server {
             let accepting = accept(listener, app, state.metrics.clone(), &graceful);
             tokio::select! {
                 () = accepting => {}
-                () = ended(&state, workers, stop.0.subscribe(), log) => {}
+                () = ended(&state, workers, stop.requests(), log) => {}
             }
             // Readers of events do not end by themselves.
             let _ = tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await;

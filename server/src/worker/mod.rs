@@ -12,7 +12,7 @@ use crate::gallery::Gallery;
 use crate::models::ModelCatalog;
 use crate::queue::{DeviceTurn, JobOutcome, JobQueue, TakenJob};
 use crate::work::Work;
-use latent_app::device::DeviceOptions;
+use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_app::threads::spawn;
 use pool::SessionPool;
 use report::JobReport;
@@ -112,4 +112,30 @@ fn sync(folder: &Path) {
     let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     #[cfg(not(unix))]
     let _ = folder;
+}
+
+/// The name of a device in the API.
+#[must_use]
+pub fn device_name(device: &DeviceOptions) -> String {
+    device.device.unwrap_or(DeviceChoice::Auto).to_string()
+}
+
+/// What each device may take of the memory for all: its part, so that they need not wait for each other and whether there is
+/// room for a job does not depend on what the others draw.
+pub(crate) fn share(max_memory: Option<u64>, devices: usize) -> Option<u64> {
+    max_memory.map(|bytes| bytes / devices.max(1) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_all_devices_are_the_maximum_together() {
+        for devices in 1..5 {
+            let part = share(Some(8000), devices).unwrap();
+            assert!(part * devices as u64 <= 8000 && part >= 8000 / devices as u64);
+        }
+        assert_eq!((share(Some(8000), 0), share(None, 2)), (Some(8000), None));
+    }
 }

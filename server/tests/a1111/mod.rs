@@ -42,7 +42,7 @@ fn served_with(families: &[&str]) -> (Folders, Served) {
 }
 
 /// A narrow synthetic checkpoint of a family.
-fn synthetic(family: &str) -> Vec<u8> {
+pub(crate) fn synthetic(family: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diffusion/tests/reference/manifests");
     let text = std::fs::read_to_string(folder.join(format!("{family}-tiny-single.json"))).unwrap();
     let manifest = Manifest::parse(&text).unwrap();
@@ -50,7 +50,7 @@ fn synthetic(family: &str) -> Vec<u8> {
 }
 
 /// The VAE of a synthetic model, as a file of its own.
-fn vae() -> Vec<u8> {
+pub(crate) fn vae() -> Vec<u8> {
     let model = Checkpoint::from_bytes("sd15", synthetic("sd15")).unwrap();
     let parts: Vec<&str> = model.tensors().map(|tensor| tensor.name.as_str()).collect();
     let parts = parts.into_iter().filter(|name| name.starts_with("first_stage_model."));

@@ -11,6 +11,7 @@ mod models;
 mod status;
 mod tokens;
 mod view;
+mod workers;
 
 pub use view::JobView;
 
@@ -41,4 +42,5 @@ pub fn router() -> OpenApiRouter<ServerState> {
         .routes(routes!(inspect::inspect))
         .routes(routes!(metadata::read))
         .routes(routes!(tokens::tokens))
+        .routes(routes!(workers::list))
 }

@@ -1,0 +1,349 @@
+//! A job of a front, from its sending to its end.
+
+use super::front::{Front, Mail};
+use super::parcel::Parcel;
+use super::parts::split;
+use super::wire::{
+    self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, MAX_RESULT_IMAGES, ResultImage, ResultMessage,
+    SCHEMA, WorkBytes, WorkerEvent,
+};
+use crate::error::{ApiError, ErrorCode};
+use crate::queue::{JobNotice, JobOutcome, JobRecord, ServerEvent, StepProgress};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use latent_app::image_file;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// Time between two tries while the broker is away.
+const RETRY: Duration = Duration::from_millis(300);
+/// Letters of a name's end at most: two seeds.
+const MAX_SUFFIX: usize = 48;
+/// Bytes of a preview.
+const MAX_PREVIEW_BYTES: usize = 1 << 20;
+/// Warnings of a job that are kept.
+const MAX_WARNINGS: usize = 100;
+/// What a job that runs does, as events name it.
+const STAGES: [&str; 4] = ["encoding", "sampling", "upscaling", "decoding"];
+
+/// Sends a job, follows it and ends it.
+pub(super) async fn run_job(front: Arc<Front>, record: JobRecord) {
+    let id = record.id;
+    let (sender, mut mail) = unbounded_channel();
+    front.boxes().insert(id, sender);
+    let mut job = SentJob::new(front.clone(), record);
+    let outcome = match job.send().await {
+        Ok(()) => job.follow(&mut mail).await,
+        Err(error) => Some(JobOutcome::Failed(error)),
+    };
+    let is_done = matches!(outcome, Some(JobOutcome::Done));
+    if let Some(outcome) = outcome {
+        if let JobOutcome::Failed(error) = &outcome {
+            front.log(&format!("job {id}: {:?}", error.code));
+        }
+        let queue = front.parts.queue.clone();
+        // This waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || queue.finish(id, outcome)).await;
+    }
+    front.boxes().remove(&id);
+    job.clean_up(is_done).await;
+}
+
+/// A part of a job.
+#[derive(Debug, Default)]
+struct SentPart {
+    message: Vec<u8>,
+    /// Names of its images, once it is done.
+    images: Option<Vec<String>>,
+    /// The part of it that is done, 0 to 1.
+    progress: f64,
+}
+
+/// A job that other machines draw.
+struct SentJob {
+    front: Arc<Front>,
+    record: JobRecord,
+    /// Where in the queue its parts are.
+    place: String,
+    parts: Vec<SentPart>,
+    /// Objects that go with the job.
+    objects: Vec<String>,
+    began: Option<Instant>,
+}
+
+impl SentJob {
+    fn new(front: Arc<Front>, record: JobRecord) -> SentJob {
+        let (place, parts, objects) = (String::new(), Vec::new(), Vec::new());
+        SentJob { front, record, place, parts, objects, began: None }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.front.parts.queue.is_active(self.record.id)
+    }
+
+    /// Puts the parts into the queue, those that are not there and have no result.
+    async fn send(&mut self) -> Result<(), ApiError> {
+        let (front, id) = (self.front.clone(), self.record.id);
+        // This reads models the first time.
+        let packed = tokio::task::spawn_blocking(move || {
+            let works = split(front.parts.queue.work(id)?);
+            let pack = |work| Parcel::pack(work, &front.parts.models, &front.inventory);
+            works.into_iter().map(pack).collect::<Result<Vec<_>, _>>()
+        });
+        let parcels = packed.await.map_err(|error| ApiError::failed(error.to_string()))??;
+        for (index, parcel) in parcels.into_iter().enumerate() {
+            self.place.clone_from(&parcel.place);
+            let message = loop {
+                match self.message(index, &parcel).await {
+                    Err(error) if error.code == ErrorCode::Unavailable && self.is_wanted() => {
+                        self.wait(&error).await;
+                    }
+                    message => break message?,
+                }
+            };
+            self.parts.push(SentPart { message, ..SentPart::default() });
+        }
+        for index in 0..self.parts.len() {
+            while self.is_wanted() {
+                match self.send_part(index).await {
+                    Err(error) if error.code == ErrorCode::Unavailable => self.wait(&error).await,
+                    sent => {
+                        sent?;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    async fn wait(&self, error: &ApiError) {
+        self.front.log_new(&format!("{error}; trying again"));
+        tokio::time::sleep(RETRY).await;
+    }
+
+    /// The message of a part, whose images are an object if they are large.
+    async fn message(&mut self, index: usize, parcel: &Parcel) -> Result<Vec<u8>, ApiError> {
+        let work = wire::to_bytes(&parcel.work);
+        if work.len() > MAX_OBJECT_BYTES {
+            let line = format!("the job has {} bytes, more than {MAX_OBJECT_BYTES}", work.len());
+            return Err(ApiError::new(ErrorCode::TooLarge, line));
+        }
+        let work = if work.len() <= MAX_INLINE_BYTES {
+            WorkBytes::Inline(String::from_utf8(work).expect("JSON is UTF-8"))
+        } else {
+            let name = format!("in.{}", self.front.key(self.record.id, index));
+            let object = self.front.broker.put_object(name, &work).await?;
+            self.objects.push(object.name.clone());
+            WorkBytes::Object(object)
+        };
+        let message = JobMessage {
+            schema: SCHEMA,
+            verb: self.record.verb.clone(),
+            seed: self.record.seed,
+            preview_interval: self.record.preview_interval,
+            work,
+            files: parcel.files.clone(),
+            named_loras: parcel.named_loras.clone(),
+            folders: parcel.folders,
+        };
+        Ok(wire::to_bytes(&message))
+    }
+
+    async fn send_part(&self, index: usize) -> Result<(), ApiError> {
+        let (front, key) = (&self.front, self.front.key(self.record.id, index));
+        if front.broker.result(&key).await?.is_some() {
+            // It came before this front was started.
+            if let Some(sender) = front.boxes().get(&self.record.id) {
+                let _ = sender.send(Mail::Result(index));
+            }
+            return Ok(());
+        }
+        let message = self.parts[index].message.clone();
+        front.broker.add_job((front.class(), &self.place), &key, message).await
+    }
+
+    /// Waits for the results. `None` if the job was cancelled.
+    async fn follow(&mut self, mail: &mut UnboundedReceiver<Mail>) -> Option<JobOutcome> {
+        loop {
+            match mail.recv().await? {
+                Mail::Ended => return None,
+                Mail::Event(part, event) => self.note(part, event),
+                Mail::Result(part) => match self.take(part).await {
+                    Ok(()) if self.parts.iter().all(|part| part.images.is_some()) => {
+                        return Some(JobOutcome::Done);
+                    }
+                    Ok(()) => {}
+                    // The broker is away: the next sweep finds it.
+                    Err(error) if error.code == ErrorCode::Unavailable => {}
+                    Err(error) => return Some(JobOutcome::Failed(error)),
+                },
+            }
+            if !self.is_wanted() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes the result of a part, the first time.
+    async fn take(&mut self, index: usize) -> Result<(), ApiError> {
+        if self.parts.get(index).is_none_or(|part| part.images.is_some()) {
+            return Ok(());
+        }
+        let key = self.front.key(self.record.id, index);
+        let Some(bytes) = self.front.broker.result(&key).await? else { return Ok(()) };
+        let message: ResultMessage = wire::read("the result of a worker", &bytes)?;
+        self.objects.extend(message.objects());
+        let metrics = &self.front.parts.metrics.shared_queue;
+        metrics.worker_ms.add(message.took_ms);
+        metrics.redelivered.add(message.deliveries.saturating_sub(1));
+        self.begin();
+        message.warnings.iter().take(MAX_WARNINGS).for_each(|line| self.warn(line));
+        if let Some(mut error) = message.error {
+            error.message = wire::line(&error.message);
+            return Err(error);
+        }
+        if message.images.len() > MAX_RESULT_IMAGES {
+            return Err(ApiError::failed("the result of a worker has too many images"));
+        }
+        let mut names = Vec::new();
+        for image in &message.images {
+            names.push(self.take_image(image).await?);
+        }
+        self.parts[index].images = Some(names);
+        self.list_images(index, &message.images);
+        Ok(())
+    }
+
+    /// Writes an image; its name.
+    async fn take_image(&self, image: &ResultImage) -> Result<String, ApiError> {
+        let seeds = image.suffix.strip_suffix(".png").unwrap_or("?");
+        let is_plain = seeds.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        if !is_plain || image.suffix.len() > MAX_SUFFIX {
+            return Err(ApiError::failed(
+                "the result of a worker names an image by something else than seeds",
+            ));
+        }
+        let name = format!("{}{}", self.record.stem, image.suffix);
+        let bytes = self.front.broker.get_object(&image.object).await?;
+        let (gallery, own) = (self.front.parts.gallery.clone(), name.clone());
+        let written = tokio::task::spawn_blocking(move || gallery.put(&own, &bytes)).await;
+        written.map_err(|error| ApiError::failed(error.to_string()))??;
+        Ok(name)
+    }
+
+    /// Tells of a part's images. Those of all parts are listed in their order, whichever comes first.
+    fn list_images(&self, index: usize, images: &[ResultImage]) {
+        let queue = &self.front.parts.queue;
+        let listed: Vec<String> =
+            self.parts.iter().filter_map(|part| part.images.clone()).flatten().collect();
+        let names = self.parts[index].images.iter().flatten();
+        for (name, image) in names.zip(images) {
+            let notice = JobNotice::Image {
+                name: name.as_str().into(),
+                url: format!("/api/v1/images/{name}").into(),
+                seed: image.seed,
+                width: image.width,
+                height: image.height,
+            };
+            let kept = listed.clone();
+            queue.progress(self.record.id, |record, _| {
+                record.images = kept;
+                notice
+            });
+            queue.publish(ServerEvent::Gallery { added: [name.clone()].into(), removed: [].into() });
+        }
+    }
+
+    fn warn(&self, line: &str) {
+        let line = wire::line(line);
+        let message: Arc<str> = line.as_str().into();
+        self.front.parts.queue.progress(self.record.id, |record, _| {
+            if record.warnings.len() < MAX_WARNINGS && !record.warnings.contains(&line) {
+                record.warnings.push(line);
+            }
+            JobNotice::Warning { message }
+        });
+    }
+
+    fn begin(&mut self) {
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            let waited = crate::queue::now().saturating_sub(self.record.created);
+            self.front.parts.metrics.shared_queue.waited_ms.add(waited);
+            self.front.parts.queue.begin(self.record.id);
+        }
+    }
+
+    /// Notes what a worker reports.
+    fn note(&mut self, index: usize, event: WorkerEvent) {
+        if self.parts.get(index).is_none_or(|part| part.images.is_some()) {
+            return;
+        }
+        self.begin();
+        let queue = self.front.parts.queue.clone();
+        let id = self.record.id;
+        match event {
+            WorkerEvent::Started { .. } => {}
+            WorkerEvent::Loading { component, read, total } => {
+                let component: Arc<str> = wire::line(&component).into();
+                queue.progress(id, |_, live| {
+                    live.step = Some(StepProgress { stage: "loading", ..live.step.unwrap_or_default() });
+                    JobNotice::Loading { component, read, total }
+                });
+            }
+            WorkerEvent::Step { stage, step, steps, block, blocks, progress } => {
+                let stage = STAGES.into_iter().find(|known| *known == stage).unwrap_or("sampling");
+                let (progress, eta_seconds) = self.progress(index, progress);
+                let step = StepProgress { stage, step, steps, block, blocks, progress, eta_seconds };
+                queue.progress(id, |_, live| {
+                    live.step = Some(step);
+                    JobNotice::Step(step)
+                });
+            }
+            WorkerEvent::Preview { jpeg, step } => {
+                // What it shows is decoded, as clients of the webui ask for it in another form.
+                let bytes = STANDARD.decode(&jpeg).ok().filter(|bytes| bytes.len() <= MAX_PREVIEW_BYTES);
+                let image = bytes.and_then(|bytes| image_file::decode_bytes("preview.jpg", &bytes).ok());
+                let Some(image) = image else { return };
+                let kept = Arc::new(image.over(image_file::BACKGROUND));
+                let image: Arc<str> = format!("data:image/jpeg;base64,{jpeg}").into();
+                queue.progress(id, |_, live| {
+                    live.preview = Some(kept);
+                    JobNotice::Preview { image, step }
+                });
+            }
+            WorkerEvent::Warning { message } => self.warn(&message),
+        }
+    }
+
+    /// The part of the whole job that is done, and the seconds that are left.
+    fn progress(&mut self, index: usize, progress: f64) -> (f64, Option<f64>) {
+        self.parts[index].progress = if progress.is_finite() { progress.clamp(0.0, 1.0) } else { 0.0 };
+        let of = |part: &SentPart| if part.images.is_some() { 1.0 } else { part.progress };
+        let done = self.parts.iter().map(of).sum::<f64>() / self.parts.len() as f64;
+        let elapsed = self.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        (done, (done > 0.0).then(|| elapsed / done * (1.0 - done)))
+    }
+
+    /// Removes what the job left at the broker, and tells its workers if nobody wants it any more.
+    async fn clean_up(&self, is_done: bool) {
+        let (front, id) = (&self.front, self.record.id);
+        if !is_done {
+            for index in 0..self.parts.len() {
+                let cancel = front.key(id, index).subject("cancel");
+                let _ = front.broker.client.publish(cancel, Vec::new().into()).await;
+            }
+        }
+        // What cannot be removed now is removed by a later sweep, or ends with its age.
+        let place = (front.class(), self.place.as_str());
+        let _ = if is_done || self.place.is_empty() {
+            front.broker.remove_results(&front.name, id).await
+        } else {
+            front.broker.remove_job(place, &front.name, id).await
+        };
+        front.broker.remove_objects(self.objects.iter().cloned()).await;
+    }
+}

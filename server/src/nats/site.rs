@@ -1,0 +1,141 @@
+//! What the loops of a worker share.
+
+use super::broker::{Broker, WORKER_AGE};
+use super::inventory::Inventory;
+use super::parcel::WorkerFolders;
+use super::wire::{self, PartKey, SCHEMA, WorkerInfo};
+use crate::error::ApiError;
+use crate::gallery::Gallery;
+use crate::lifecycle::ServerLog;
+use crate::models::ModelCatalog;
+use crate::queue::JobQueue;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Time between two looks at the folders.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(20);
+/// Time between two tries while the broker is away.
+const RETRY: Duration = Duration::from_millis(300);
+/// Time between two signs of life at least.
+const NEWS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the loops of a worker share.
+pub(super) struct WorkerSite {
+    pub(super) broker: Broker,
+    pub(super) name: String,
+    pub(super) isa: String,
+    pub(super) inventory: Inventory,
+    pub(super) folders: WorkerFolders,
+    /// The local queue, which is empty but for what is drawn.
+    pub(super) queue: Arc<JobQueue>,
+    pub(super) gallery: Arc<Gallery>,
+    done: AtomicU64,
+    pub(super) log: ServerLog,
+    pub(super) models: Arc<ModelCatalog>,
+    pub(super) devices: Vec<String>,
+    drawing: Mutex<Vec<String>>,
+    changed: Notify,
+    last_error: Mutex<String>,
+}
+
+impl WorkerSite {
+    /// A worker with its name and devices, and its queue and gallery.
+    pub(super) fn new(
+        broker: Broker,
+        (name, devices): (String, Vec<String>),
+        folders: WorkerFolders,
+        models: Arc<ModelCatalog>,
+        (queue, gallery): (JobQueue, Gallery),
+        log: ServerLog,
+    ) -> WorkerSite {
+        WorkerSite {
+            broker,
+            name,
+            isa: latent_app::threads::isa().to_owned(),
+            inventory: Inventory::new(models.clone()),
+            folders,
+            queue: Arc::new(queue),
+            gallery: Arc::new(gallery),
+            done: AtomicU64::new(0),
+            log,
+            models,
+            devices,
+            drawing: Mutex::new(Vec::new()),
+            changed: Notify::new(),
+            last_error: Mutex::new(String::new()),
+        }
+    }
+
+    fn drawing(&self) -> MutexGuard<'_, Vec<String>> {
+        self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    pub(super) async fn wait(&self, error: &ApiError) {
+        let is_new = {
+            let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *last, error.message.clone()) != error.message
+        };
+        if is_new {
+            (self.log)(&format!("{error}; trying again"));
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+
+    /// Notes a part of a job that is drawn from now on.
+    pub(super) fn begins(&self, key: &PartKey) {
+        self.drawing().push(key.to_string());
+        self.changed.notify_one();
+    }
+
+    /// Notes that it is drawn no more.
+    pub(super) fn ends(&self, key: &PartKey, is_done: bool) {
+        self.drawing().retain(|own| *own != key.to_string());
+        self.done.fetch_add(u64::from(is_done), Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            schema: SCHEMA,
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            isa: self.isa.clone(),
+            devices: self.devices.clone(),
+            models: self.inventory.by_name(),
+            loaded: self.inventory.loaded(),
+            drawing: self.drawing().clone(),
+            done: self.done.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says that it is there, as long as it is.
+    pub(super) async fn give_signs_of_life(self: Arc<WorkerSite>) {
+        loop {
+            let _ = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+            // What changes often is not answered each time.
+            tokio::time::sleep(NEWS_INTERVAL).await;
+            let _ = tokio::time::timeout(WORKER_AGE / 6, self.changed.notified()).await;
+        }
+    }
+
+    /// Looks at the folders again and again.
+    pub(super) async fn look_at_folders(self: Arc<WorkerSite>) {
+        let mut interval = tokio::time::interval(REFRESH_INTERVAL);
+        loop {
+            interval.tick().await;
+            let site = self.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                site.models.forget();
+                site.inventory.refresh();
+                // Those that were sent are not there any more.
+                site.gallery.refresh();
+            });
+            if looked.await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One queue for several machines: a real `nats-server`, fronts and workers on this machine. Without that program a test says
+//! that it is skipped; with `LATENT_NATS_REQUIRED` it fails.
+
+mod broker;
+mod draw;
+mod ended;
+mod refused;
+mod survives;
+
+use crate::common::{Folders, Served};
+use broker::Broker;
+use latent_app::device::{DeviceChoice, DeviceOptions};
+use latent_server::ShutdownHandle;
+use latent_server::nats::{QueueOptions, QueueWorker, QueueWorkerOptions, WorkerInfo, list_workers};
+use serde_json::Value;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The variable with the broker that a worker's process is to draw for.
+const WORKER: &str = "LATENT_TEST_WORKER";
+
+/// How to reach a broker, with times that are short enough for a test.
+pub(crate) fn queue(url: &str) -> QueueOptions {
+    let mut queue = QueueOptions::new(url).unwrap();
+    queue.ack_wait = Duration::from_millis(600);
+    queue.max_deliveries = 2;
+    queue
+}
+
+/// A server whose jobs go to a broker.
+fn front(folders: &Folders, broker: &Broker) -> Served {
+    let mut options = folders.options();
+    options.queue = Some(queue(&broker.url()));
+    Served::start(options)
+}
+
+fn worker_options(url: &str, name: &str) -> QueueWorkerOptions {
+    let mut options = QueueWorkerOptions::new(queue(url));
+    options.name = Some(name.into());
+    options.models_dir = Some(std::env::temp_dir().join("latent-no-models"));
+    options.devices = vec![DeviceOptions::new(Some(DeviceChoice::Cpu), None, None)];
+    options
+}
+
+/// A worker in a thread, which is asked to stop when this is dropped.
+struct Worker(ShutdownHandle, Option<JoinHandle<()>>);
+
+impl Worker {
+    fn start(broker: &Broker, name: &str) -> Worker {
+        Worker::start_with(worker_options(&broker.url(), name))
+    }
+
+    fn start_with(options: QueueWorkerOptions) -> Worker {
+        let worker = QueueWorker::connect(options, Arc::new(|_: &str| {})).unwrap();
+        let stop = worker.shutdown_handle();
+        Worker(stop, Some(std::thread::spawn(move || worker.run().unwrap())))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.request();
+        let ended = self.1.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+/// A worker in a process of its own, which is killed when this is dropped.
+struct WorkerProcess(Child);
+
+impl WorkerProcess {
+    fn start(broker: &Broker, name: &str) -> WorkerProcess {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", "nats::is_a_worker_if_it_is_started_as_one", "--nocapture"]);
+        program.env(WORKER, format!("{} {name}", broker.url())).stdout(Stdio::null()).stderr(Stdio::null());
+        WorkerProcess(program.spawn().unwrap())
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        // On Unix this is SIGKILL.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// In a usual run of the tests this shows that no test is a worker by mistake.
+#[test]
+fn is_a_worker_if_it_is_started_as_one() {
+    if let Ok(variable) = std::env::var(WORKER) {
+        let (url, name) = variable.split_once(' ').unwrap();
+        let worker = QueueWorker::connect(worker_options(url, name), Arc::new(|_: &str| {})).unwrap();
+        worker.run().unwrap();
+    }
+}
+
+/// Waits until the workers of a broker are so; it is asked again and again.
+fn until_workers(broker: &Broker, are: impl Fn(&[WorkerInfo]) -> bool) {
+    while !are(&list_workers(queue(&broker.url())).unwrap_or_default()) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The files of a job's images, in their order.
+fn files(folders: &Folders, ended: &Value) -> Vec<Vec<u8>> {
+    let names = ended["images"].as_array().unwrap_or_else(|| panic!("{ended}")).iter();
+    let read =
+        |image: &Value| std::fs::read(folders.path("images").join(image["name"].as_str().unwrap())).unwrap();
+    names.map(read).collect()
+}
+
+/// The files of a job on a machine by itself.
+fn alone(verb: &str, options: &Value) -> Vec<Vec<u8>> {
+    alone_in(&Folders::new(), verb, options)
+}
+
+/// The same on a machine whose models are in these folders.
+fn alone_in(folders: &Folders, verb: &str, options: &Value) -> Vec<Vec<u8>> {
+    let served = Served::start(folders.options());
+    let ended = served.ended(&served.submit(verb, options.clone()));
+    assert_eq!(ended["state"], "done", "{ended}");
+    files(folders, &ended)
+}
