@@ -3,9 +3,8 @@
 use crate::args::{WorkerArgs, WorkersArgs};
 use crate::console::{self, print};
 use crate::interrupt;
-use crate::server_options::{MB, app_error, check_folders, queue_options};
+use crate::server_options::{app_error, queue_options};
 use latent_app::AppError;
-use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_loader::Plain;
 use latent_server::nats::{QueueWorker, QueueWorkerOptions, WorkerInfo, list_workers};
 use std::fmt::Write as _;
@@ -14,25 +13,20 @@ use std::time::Duration;
 
 /// Draws jobs until it is asked to stop.
 pub(crate) fn work(args: &WorkerArgs) -> Result<(), AppError> {
-    check_folders([
-        ("--models-dir", &args.models_dir),
-        ("--lora-dir", &args.lora_dir),
-        ("--embd-dir", &args.embd_dir),
-        ("--wildcards", &args.wildcards),
-    ])?;
+    let machine = &args.machine;
+    machine.check()?;
     let mut queue = queue_options(&args.queue, &args.login)?;
     queue.ack_wait = Duration::from_secs(args.ack_wait);
     queue.max_deliveries = args.max_deliveries;
     let mut options = QueueWorkerOptions::new(queue);
     options.name.clone_from(&args.name);
-    options.models_dir.clone_from(&args.models_dir);
-    options.lora_dir.clone_from(&args.lora_dir);
-    options.embd_dir.clone_from(&args.embd_dir);
-    options.wildcards.clone_from(&args.wildcards);
-    let device = |device: &DeviceChoice| DeviceOptions::new(Some(*device), None, None);
-    options.devices = args.device.iter().map(device).collect();
-    options.threads = args.threads;
-    options.max_memory = args.max_memory.map(|mb| mb * MB);
+    options.models_dir.clone_from(&machine.models_dir);
+    options.lora_dir.clone_from(&machine.lora_dir);
+    options.embd_dir.clone_from(&machine.embd_dir);
+    options.wildcards.clone_from(&machine.wildcards);
+    options.devices = machine.devices();
+    options.threads = machine.threads;
+    options.max_memory = machine.max_memory();
     let log = |line: &str| console::hint(format_args!("latent: {}", Plain(line)));
     let worker = QueueWorker::connect(options, Arc::new(log)).map_err(app_error)?;
     let stop = worker.shutdown_handle();

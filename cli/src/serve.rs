@@ -5,9 +5,8 @@ use crate::console::{self, print};
 use crate::interrupt;
 #[cfg(feature = "nats")]
 use crate::server_options::queue_options;
-use crate::server_options::{MB, app_error, check_folders, secret};
+use crate::server_options::{app_error, secret};
 use latent_app::AppError;
-use latent_app::device::{DeviceChoice, DeviceOptions};
 use latent_loader::Plain;
 use latent_server::{Server, ServerOptions};
 use std::path::PathBuf;
@@ -43,24 +42,19 @@ fn options(args: &ServeArgs) -> Result<ServerOptions, AppError> {
     options.no_auth = args.no_auth;
     options.cors.clone_from(&args.cors);
     options.allowed_hosts.clone_from(&args.allow_host);
-    options.models_dir.clone_from(&args.models_dir);
-    options.lora_dir.clone_from(&args.lora_dir);
-    options.embd_dir.clone_from(&args.embd_dir);
-    options.wildcards.clone_from(&args.wildcards);
+    let machine = &args.machine;
+    options.models_dir.clone_from(&machine.models_dir);
+    options.lora_dir.clone_from(&machine.lora_dir);
+    options.embd_dir.clone_from(&machine.embd_dir);
+    options.wildcards.clone_from(&machine.wildcards);
     options.default_model.clone_from(&args.model);
-    let device = |device: &DeviceChoice| DeviceOptions::new(Some(*device), None, None);
-    options.devices = args.device.iter().map(device).collect();
-    options.threads = args.threads;
-    options.max_memory = args.max_memory.map(|mb| mb * MB);
+    options.devices = machine.devices();
+    options.threads = machine.threads;
+    options.max_memory = machine.max_memory();
     options.max_queue = args.max_queue;
     options.max_queue_per_client = args.max_queue_per_client;
     options.log_prompts = args.log_prompts;
-    check_folders([
-        ("--models-dir", &args.models_dir),
-        ("--lora-dir", &args.lora_dir),
-        ("--embd-dir", &args.embd_dir),
-        ("--wildcards", &args.wildcards),
-    ])?;
+    machine.check()?;
     #[cfg(feature = "nats")]
     if let Some(url) = &args.queue {
         let mut queue = queue_options(url, &args.queue_login)?;

@@ -6,26 +6,13 @@ use latent_app::AppError;
 use latent_server::error::{ApiError, ErrorCode};
 #[cfg(feature = "nats")]
 use latent_server::nats::{BrokerLogin, QueueOptions};
-use std::path::{Path, PathBuf};
-
-/// Bytes of a megabyte of `--max-memory`.
-pub(crate) const MB: u64 = 1_000_000;
+use std::path::Path;
 
 pub(crate) fn app_error(error: ApiError) -> AppError {
     match error.code {
         ErrorCode::BadInput => AppError::BadInput(error.message),
         _ => AppError::RunTime(error.message),
     }
-}
-
-/// Refuses folders that do not exist, before the first job would.
-pub(crate) fn check_folders(given: [(&str, &Option<PathBuf>); 4]) -> Result<(), AppError> {
-    for (flag, folder) in given {
-        if let Some(folder) = folder.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(AppError::BadInput(format!("{flag}: {}: no such folder", folder.display())));
-        }
-    }
-    Ok(())
 }
 
 /// What a file holds, without spaces around it.
@@ -43,7 +30,7 @@ pub(crate) fn secret(path: &Path) -> Result<String, AppError> {
 pub(crate) fn queue_options(url: &str, login: &QueueLoginArgs) -> Result<QueueOptions, AppError> {
     let mut options = QueueOptions::new(url).map_err(app_error)?;
     let of_environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let read = |path: &Option<PathBuf>| path.as_deref().map(secret).transpose();
+    let read = |path: &Option<std::path::PathBuf>| path.as_deref().map(secret).transpose();
     let password = read(&login.queue_password_file)?.or_else(|| of_environment("LATENT_QUEUE_PASSWORD"));
     let token = read(&login.queue_token_file)?.or_else(|| of_environment("LATENT_QUEUE_TOKEN"));
     if let Some(path) = &login.queue_creds {

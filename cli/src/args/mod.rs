@@ -9,6 +9,8 @@ mod guidance;
 mod image_prompt;
 mod images;
 mod job;
+#[cfg(feature = "server")]
+mod machine;
 mod metadata;
 mod parts;
 pub(crate) mod prompt_file;

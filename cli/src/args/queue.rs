@@ -1,6 +1,6 @@
 //! Flags of a queue that several machines share.
 
-use latent_app::device::DeviceChoice;
+use super::machine::MachineArgs;
 use std::path::PathBuf;
 
 /// How to reach the queue. What is secret comes from a file or the environment.
@@ -37,39 +37,15 @@ pub(crate) struct QueueLoginArgs {
 #[derive(clap::Args)]
 #[command(
     after_help = "Ctrl-C and SIGTERM give what is drawn back at once, and another worker draws it. Nothing but the queue is \
-                  listened to, and no file is opened but those of the folders."
+                  listened to, and no file is opened but those of the folders. --embd-dir and --wildcards must be the same on all \
+                  machines."
 )]
 pub(crate) struct WorkerArgs {
     /// NATS server with JetStream: nats://HOST:4222 or tls://HOST:4222; several, separated by commas, are those of a cluster
     #[arg(long, value_name = "URL", env = "LATENT_QUEUE", hide_env_values = true)]
     pub(crate) queue: String,
-    /// Device that draws: auto, cpu, gpu or gpu:N; with several, each draws a job of its own
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        default_value = "auto",
-        env = "LATENT_DEVICE",
-        hide_env_values = true
-    )]
-    pub(crate) device: Vec<DeviceChoice>,
-    /// Folder of the models that jobs may need [default: the usual ones]
-    #[arg(long, visible_alias = "models", value_name = "DIR")]
-    pub(crate) models_dir: Option<PathBuf>,
-    /// Folder of LoRAs [default: where the models are]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) lora_dir: Option<PathBuf>,
-    /// Folder of textual inversions, of which those are opened that a prompt names; the same on all machines
-    #[arg(long, value_name = "DIR")]
-    pub(crate) embd_dir: Option<PathBuf>,
-    /// Folder of text files for __NAME__ in prompts; the same on all machines
-    #[arg(long, value_name = "DIR")]
-    pub(crate) wildcards: Option<PathBuf>,
-    /// Number of threads of a device [default: one for each core]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Memory in MB that models and jobs may take, all devices together [default: what is free]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
-    pub(crate) max_memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// Name of the worker [default: those of the machine and the process]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,

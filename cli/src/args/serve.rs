@@ -1,6 +1,6 @@
 //! Flags of `latent serve`.
 
-use latent_app::device::DeviceChoice;
+use super::machine::MachineArgs;
 use latent_server::DEFAULT_PORT;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -36,36 +36,11 @@ pub(crate) struct ServeArgs {
     /// Folder that the queue is kept in [default: latent/server in the folder of programs' state]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Folder of the models that jobs can name [default: the usual ones]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) models_dir: Option<PathBuf>,
-    /// Folder of the LoRAs that prompts name with <lora:NAME:WEIGHT> [default: where the models are]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) lora_dir: Option<PathBuf>,
-    /// Folder of textual inversions, of which those are opened that a prompt names
-    #[arg(long, value_name = "DIR")]
-    pub(crate) embd_dir: Option<PathBuf>,
-    /// Folder of text files for __NAME__ in prompts
-    #[arg(long, value_name = "DIR")]
-    pub(crate) wildcards: Option<PathBuf>,
     /// Name of the model of jobs that name none [default: the built-in demo model]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// Device that draws: auto, cpu, gpu or gpu:N; with several, each draws a job of its own
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        default_value = "auto",
-        env = "LATENT_DEVICE",
-        hide_env_values = true
-    )]
-    pub(crate) device: Vec<DeviceChoice>,
-    /// Number of threads of a device [default: one for each core]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Memory in MB that models and jobs may take, all devices together; models that were not used for longest leave it first [default: what is free]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
-    pub(crate) max_memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
     /// Jobs that may wait
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub(crate) max_queue: usize,
