@@ -100,7 +100,7 @@ for (const view of [WIDE, PHONE]) {
     onPage("", view, async (page) => {
       await prompt(page).fill("a yellow star");
       await openSettings(page);
-      await field(page, "Steps").fill("100");
+      await field(page, "Steps").fill("300");
       for (let n = 0; n < 3; n += 1) await page.getByRole("button", { name: "More images" }).click();
       await drawButton(page).click();
       await page.waitForSelector("img.live");
@@ -385,6 +385,34 @@ test("deleting can be undone", async () =>
     if (before > 1) await page.locator("dialog").getByRole("button", { name: "Close" }).click();
     await page.getByRole("button", { name: "Undo" }).click();
     await page.waitForFunction((count) => document.querySelectorAll(".thumbnails li").length === count, before);
+  }));
+
+test("what is deleted while a search is under way stays gone", async () =>
+  onPage("", WIDE, async (page) => {
+    await draw(page, "a blue square that goes");
+    await page.getByRole("link", { name: "Gallery" }).click();
+    const named = page.locator('.thumbnails button[aria-label="a blue square that goes"]');
+    await named.first().waitFor();
+    let release;
+    const released = new Promise((resolve) => (release = resolve));
+    let answered;
+    const isAnswered = new Promise((resolve) => (answered = resolve));
+    await page.route("**/api/v1/images?*", async (route) => {
+      const response = await route.fetch();
+      answered();
+      await released;
+      await route.fulfill({ response }).catch(() => {}); // The page may have given it up.
+    });
+    await page.getByRole("searchbox").fill("square that goes");
+    await isAnswered;
+    await named.first().click();
+    await page.locator("dialog").getByRole("button", { name: "Delete" }).click();
+    await named.waitFor({ state: "detached" });
+    const search = page.waitForResponse((response) => response.url().includes("/api/v1/images?"));
+    release();
+    await search;
+    await page.locator(".empty").waitFor();
+    assert.equal(await named.count(), 0);
   }));
 
 test("a plot is drawn from its axes", async () =>

@@ -7,6 +7,7 @@ const PAGE = 48;
 
 export const gallery = new Store({ query: { q: "", model: "", seed: "" }, images: null, total: 0, loading: false, failure: null });
 
+/** The request that is under way: `{abort, more}`. */
 let running = null;
 
 function pathOf(query, offset) {
@@ -17,31 +18,39 @@ function pathOf(query, offset) {
 
 /** Asks for the first page of a search, or for the next one. */
 export async function loadImages({ more = false, query = gallery.value.query } = {}) {
-  running?.abort();
-  running = new AbortController();
+  running?.abort.abort();
+  const own = { abort: new AbortController(), more };
+  running = own;
   const { images } = gallery.value;
   gallery.update({ query, loading: true });
   try {
-    const page = await get(pathOf(query, more ? images.length : 0), running.signal);
+    const page = await get(pathOf(query, more ? images.length : 0), own.abort.signal);
+    if (running !== own) return;
     gallery.update({ images: more ? [...images, ...page.images] : page.images, total: page.total, loading: false, failure: null });
   } catch (failure) {
-    if (failure.name !== "AbortError") gallery.update({ loading: false, failure });
+    if (running === own) gallery.update({ loading: false, failure });
   }
 }
 
-onServerEvent((name, data) => {
+/** What came and went since the images were listed. */
+function apply({ added = [], removed = [] }) {
   const { images, total, query } = gallery.value;
-  if (!images) return;
-  if (name === "reload") loadImages();
-  if (name !== "gallery") return;
-  const removed = new Set(data.removed ?? []);
-  const kept = images.filter((image) => !removed.has(image.name));
+  const gone = new Set(removed);
+  const kept = images.filter((image) => !gone.has(image.name));
   const lost = images.length - kept.length;
-  if (data.added?.length && Object.values(query).some(Boolean)) {
-    loadImages(); // Only the server knows whether they match the search.
-    return;
-  }
-  const added = (data.added ?? []).filter((image) => !kept.some((each) => each.name === image.name));
-  const all = [...added, ...kept].sort((a, b) => (b.created ?? "").localeCompare(a.created ?? ""));
-  gallery.update({ images: all, total: total - lost + added.length });
+  // Only the server knows whether new ones match the search.
+  const isSearch = added.length > 0 && Object.values(query).some(Boolean);
+  const news = isSearch ? [] : added.filter((image) => !kept.some((each) => each.name === image.name));
+  const all = [...news, ...kept].sort((a, b) => (b.created ?? "").localeCompare(a.created ?? ""));
+  gallery.update({ images: all, total: total - lost + news.length });
+  return isSearch;
+}
+
+onServerEvent((name, data) => {
+  if (name !== "reload" && name !== "gallery") return;
+  const { images, loading } = gallery.value;
+  const asksServer = images && (name === "reload" || apply(data));
+  // What is being loaded may be from before the event.
+  if (loading) loadImages({ more: name === "gallery" && running.more });
+  else if (asksServer) loadImages();
 });
