@@ -11,7 +11,7 @@ use super::{Attention, ScoreTerms};
 use crate::aligned::AlignedBuffer;
 use crate::gemm::PANEL;
 use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
-use crate::gemm::bf16::{self, Bf16, Bf16Line, PackColumns};
+use crate::gemm::bf16::{self, Bf16, Bf16Line};
 use crate::gemm::lhs::{LeftSide, LhsRows, SumPart};
 use crate::gemm::micro::ProductBlock;
 use crate::gemm::single_precision::SinglePrecision;
@@ -48,7 +48,7 @@ impl AttentionArithmetic for Bf16 {
     fn pack(isa: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [Bf16Line]) {
         let mut wide = vec![0.0; terms * PANEL];
         fill(&mut wide);
-        isa.run(PackColumns { wide: &wide, out });
+        bf16::pack_panel(isa, &wide, out);
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) type KernelSetOf<A> =
 pub(crate) struct Scratch<A: Arithmetic> {
     /// Packed panels of the task.
     pub(crate) panels: AlignedBuffer<A::Rhs>,
+    /// Packed panels of a product that the thread began, between two of them.
+    pub(crate) shared: AlignedBuffer<A::Rhs>,
     /// The left side of the block of rows.
     pub(crate) lhs: <A::Lhs as LeftSide>::Buffer,
     /// Sums that wait for their gate, `[rows][panels * width]`.
@@ -83,7 +85,12 @@ pub(crate) struct Scratch<A: Arithmetic> {
 
 impl<A: Arithmetic> Default for Scratch<A> {
     fn default() -> Scratch<A> {
-        Scratch { panels: AlignedBuffer::new(), lhs: Default::default(), sums: Vec::new() }
+        Scratch {
+            panels: AlignedBuffer::new(),
+            shared: AlignedBuffer::new(),
+            lhs: Default::default(),
+            sums: Vec::new(),
+        }
     }
 }
 

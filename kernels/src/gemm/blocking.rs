@@ -14,6 +14,7 @@ use super::arithmetic::{Arithmetic, KernelSetOf, OutputElement, Scratch};
 use super::factor::{Factor, FactorEnd, PanelSource};
 use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
+use super::shared_panels::SharedPanels;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, vendor};
 use std::ops::Range;
@@ -133,10 +134,12 @@ pub(crate) fn product<A: Arithmetic, R: LhsRows>(
             cut(&mut tasks, index, m, factor.columns().div_ceil(width), &limits);
         }
     }
+    let shares = kernels.shares_panels && m > 0;
+    let shared = shares.then(|| SharedPanels::pack(isa, kernels, factors, &parts, taps)).flatten();
     let outs: Vec<SharedMut<A::Out>> = factors.iter_mut().map(|factor| SharedMut::new(factor.out)).collect();
     let prefetch = !vendor::is_intel();
     let product =
-        BlockedProduct::<A, R> { isa, kernels, rows, parts: &parts, factors, outs: &outs, prefetch };
+        BlockedProduct::<A, R> { isa, kernels, rows, parts: &parts, factors, outs: &outs, shared, prefetch };
     parallel::for_each(tasks.len(), |index| A::with_scratch(|scratch| product.run(&tasks[index], scratch)));
 }
 
@@ -148,6 +151,8 @@ struct BlockedProduct<'a, A: Arithmetic, R> {
     parts: &'a [SumPart],
     factors: &'a [Factor<'a, A::Out>],
     outs: &'a [SharedMut<A::Out>],
+    /// The panels, if tasks share them.
+    shared: Option<SharedPanels<A>>,
     /// Whether rows are prefetched: Intel's CPUs find them better by themselves, and wait where a whole tile is asked for.
     prefetch: bool,
 }
@@ -183,10 +188,13 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             SumsPlace { c, row: task.rows.start, stride: n }
         };
         for (index, part) in self.parts.iter().enumerate() {
-            let panel_len = layout.len(self.rows.segments() * part.len);
-            scratch.panels.grow(panels.len() * panel_len);
-            for (&(source, panel), packed) in panels.iter().zip(scratch.panels.chunks_exact_mut(panel_len)) {
-                (layout.pack)(self.isa, factor.layer(source).0, panel, *part, packed);
+            if self.shared.is_none() {
+                let panel_len = layout.len(self.rows.segments() * part.len);
+                scratch.panels.grow(panels.len() * panel_len);
+                let places = scratch.panels.chunks_exact_mut(panel_len);
+                for (&(source, panel), packed) in panels.iter().zip(places) {
+                    (layout.pack)(self.isa, factor.layer(source).0, panel, *part, packed);
+                }
             }
             for first in task.rows.clone().step_by(BLOCK_ROWS) {
                 let rows = first..task.rows.end.min(first + BLOCK_ROWS);
@@ -206,14 +214,11 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
 
     /// The panels of a task: of a gated factor, those of the gates follow those of the values.
     fn panels(&self, task: &OutputTask) -> Vec<(PanelSource, usize)> {
-        let width = self.kernels.rhs.width;
-        let of = |source, first: usize| task.panels.clone().map(move |panel| (source, first / width + panel));
-        match self.factors[task.factor].gate() {
-            Some(gate) => {
-                of(PanelSource::Values, gate.values).chain(of(PanelSource::Gates, gate.gates)).collect()
-            }
-            None => of(PanelSource::Values, 0).collect(),
-        }
+        let runs = self.factors[task.factor].panel_runs(self.kernels.rhs.width);
+        let of = |(source, run): (PanelSource, Range<usize>)| {
+            task.panels.clone().map(move |panel| (source, run.start + panel))
+        };
+        runs.into_iter().flat_map(of).collect()
     }
 
     /// Writes the gated values of some rows of a task, from sums that begin with these.
@@ -243,6 +248,10 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         let factor = &self.factors[task.factor];
         let (n, width) = (factor.columns(), self.kernels.rhs.width);
         let panel_len = self.kernels.rhs.len(self.rows.segments() * self.parts[index].len);
+        let panel_at = |at: usize| match &self.shared {
+            Some(shared) => shared.part(task.factor, panels[at], index).as_ptr(),
+            None => packed[at * panel_len..][..panel_len].as_ptr(),
+        };
         let is_last = index + 1 == self.parts.len();
         let residual = if is_last { factor.residual } else { None };
         let mut done = 0;
@@ -266,8 +275,13 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             let block = ProductBlock {
                 lhs,
                 row_count: rows.len(),
-                panel: packed[done * panel_len..][..count * panel_len].as_ptr(),
-                panel_stride: panel_len,
+                panel: panel_at(done),
+                // Values and gates need not be neighbours.
+                panel_stride: if count > 1 {
+                    distance(panel_at(done), panel_at(done + 1))
+                } else {
+                    panel_len
+                },
                 // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
                 c: unsafe { place.c.add((rows.start - place.row) * place.stride + done * width) },
                 c_stride: place.stride,
@@ -288,6 +302,11 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             done += count;
         }
     }
+}
+
+/// The number of values from one place to a later one in the same buffer.
+fn distance<T>(from: *const T, to: *const T) -> usize {
+    (to.addr() - from.addr()) / size_of::<T>()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::weight::WeightMatrix;
 use crate::activation::Activation;
+use std::ops::Range;
 
 /// A weight to multiply the rows by, and what happens to the sums.
 pub(crate) struct Factor<'a, Out> {
@@ -54,6 +55,16 @@ impl<'a, Out> Factor<'a, Out> {
         self.gate().map_or(self.weight.outputs(), |gate| gate.outputs)
     }
 
+    /// The panels of `width` outputs of its weights: those of the values, then those of the gates.
+    pub(super) fn panel_runs(&self, width: usize) -> Vec<(PanelSource, Range<usize>)> {
+        let count = self.columns().div_ceil(width);
+        let of = |source, first: usize| (source, first / width..first / width + count);
+        match self.gate() {
+            Some(gate) => vec![of(PanelSource::Values, gate.values), of(PanelSource::Gates, gate.gates)],
+            None => vec![of(PanelSource::Values, 0)],
+        }
+    }
+
     /// The weight and the bias that panels come from: those of the values, or of the gates.
     pub(super) fn layer(&self, source: PanelSource) -> (&'a WeightMatrix, Option<&'a [Out]>) {
         match (source, self.gate()) {
@@ -83,7 +94,7 @@ impl<'a, Out> Factor<'a, Out> {
 }
 
 /// Which weight of a factor a panel belongs to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PanelSource {
     Values,
     Gates,

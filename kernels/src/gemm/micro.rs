@@ -85,6 +85,8 @@ pub(crate) struct KernelSet<Lhs: LeftSide, Rhs: 'static, Out: 'static> {
     /// Panels that a task has at most, in the second-level cache. Where the left side is packed, for each task anew, more of
     /// them make up for that.
     pub(crate) max_panels: usize,
+    /// Whether the panels of a product are packed before its tasks, for all of them.
+    pub(crate) shares_panels: bool,
     /// The layout of the left side.
     pub(crate) lhs: Lhs::Layout,
     /// The layout of the right side.

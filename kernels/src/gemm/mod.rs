@@ -22,6 +22,7 @@ pub(crate) mod packed;
 mod panel;
 mod plain_value;
 pub mod reference;
+mod shared_panels;
 pub(crate) mod single_precision;
 #[cfg(test)]
 mod tests;

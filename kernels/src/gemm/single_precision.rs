@@ -50,6 +50,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
         requires: Requires::isa(Isa::Scalar),
         row_step: ROW_STEP,
         max_panels: MAX_PANELS,
+        shares_panels: false,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: scalar }],
@@ -58,6 +59,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
         requires: Requires::isa(Isa::Avx2),
         row_step: ROW_STEP,
         max_panels: MAX_PANELS,
+        shares_panels: false,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -69,6 +71,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
         requires: Requires::isa(Isa::Avx512),
         row_step: ROW_STEP,
         max_panels: MAX_PANELS,
+        shares_panels: false,
         lhs: (),
         rhs: PANELS,
         kernels: &[
@@ -80,6 +83,7 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
         requires: Requires::isa(Isa::Neon),
         row_step: ROW_STEP,
         max_panels: MAX_PANELS,
+        shares_panels: false,
         lhs: (),
         rhs: PANELS,
         kernels: &[MicroKernel { columns: 16, compute: neon::<6, 4, 4> }],

@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod bf16_packing;
 mod bfdot;
 mod feed_forward;
 #[cfg(feature = "gpu")]

@@ -1,8 +1,8 @@
 //! AMX: products of tiles of 16 rows by 64 bytes (Intel Sapphire Rapids, 2023).
 //!
 //! 32 rows by two panels are four tiles of sums, from two tiles of the left side and two of the right: four `TDPBF16PS` for
-//! four loads. Lines are in the order that the tiles need: 16 rows of a line each are a tile of the left side, the 16 lines
-//! of a step one of the right.
+//! four loads. Lines are in the order that the tiles need: the lines of 16 rows are a tile of the left side, the 16 lines
+//! of a step one of the right; each is a kilobyte of neighbours, so that a load touches few pages.
 //!
 //! A job is one block of assembly, which configures the tiles first and releases them at the end: nothing that the compiler
 //! or another library does in the thread can come between, and no thread keeps eight kilobytes of registers for nothing.
@@ -24,7 +24,7 @@ pub(in crate::gemm) const WIDTH: usize = 2 * PANEL;
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::gemm) struct TileJob {
-    /// The rows, `[groups][ROWS][steps]`.
+    /// The rows, `[groups][steps][ROWS]`.
     pub(in crate::gemm) rows: *const Bf16Line,
     /// Packed tiles of rows, at least one.
     pub(in crate::gemm) groups: usize,
@@ -82,18 +82,15 @@ static CONFIG: TileConfig = {
 impl TileUnit for Amx {
     const ISA: Isa = Isa::Avx512;
 
-    /// Sums are in tiles 0 to 3, the rows in 4 and 5, the panels in 6 and 7.
+    /// Sums are in tiles 0 to 3, the rows in 4 and 5, the panels in 6 and 7. A step fetches what the next one loads into L1: tiles
+    /// are loaded from L2 at a third of the speed at which they are multiplied, and the CPU does not look ahead by itself.
     unsafe fn run(job: &TileJob) {
-        let row_bytes = job.steps * size_of::<Bf16Line>();
-        // SAFETY: the caller guarantees the instructions and the memory. The first tile of a group begins at `rows`, the
-        // second 16 rows after it; after the steps, `rows` is one row further, and 31 rows before the next group.
+        // SAFETY: the caller guarantees the instructions and the memory. `rows` goes through all steps of all groups, which lie one
+        // after the other. What is fetched past the end is not read.
         unsafe {
             std::arch::asm!(
                 "ldtilecfg [{config}]",
                 "2:",
-                "mov {second}, {row_bytes}",
-                "shl {second}, 4",
-                "add {second}, {rows}",
                 "mov {left}, [{job} + {left_at}]",
                 "mov {right}, [{job} + {right_at}]",
                 "mov {steps}, [{job} + {steps_at}]",
@@ -102,16 +99,27 @@ impl TileUnit for Amx {
                 "tilezero tmm2",
                 "tilezero tmm3",
                 "3:",
-                "tileloadd tmm4, [{rows} + {row_bytes}*1]",
+                ".irp at, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+                "prefetcht0 [{rows} + 2048 + \\at]",
+                ".endr",
+                "tileloadd tmm4, [{rows} + {line}*1]",
+                ".irp at, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+                "prefetcht0 [{left} + 1024 + \\at]",
+                ".endr",
                 "tileloadd tmm6, [{left} + {line}*1]",
+                ".irp at, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+                "prefetcht0 [{right} + 1024 + \\at]",
+                ".endr",
                 "tileloadd tmm7, [{right} + {line}*1]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{second} + {row_bytes}*1]",
+                ".irp at, 0, 64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960",
+                "prefetcht0 [{rows} + 3072 + \\at]",
+                ".endr",
+                "tileloadd tmm5, [{rows} + {line}*1 + 1024]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {rows}, 64",
-                "add {second}, 64",
+                "add {rows}, 2048",
                 "add {left}, 1024",
                 "add {right}, 1024",
                 "dec {steps}",
@@ -122,23 +130,17 @@ impl TileUnit for Amx {
                 "tilestored [{sums} + {steps}*1 + 2048], tmm2",
                 "tilestored [{sums} + {steps}*1 + 2112], tmm3",
                 "add {sums}, 4096",
-                "mov {second}, {row_bytes}",
-                "shl {second}, 5",
-                "sub {second}, {row_bytes}",
-                "add {rows}, {second}",
                 "dec {groups}",
                 "jnz 2b",
                 "tilerelease",
                 config = in(reg) &raw const CONFIG,
                 job = in(reg) job,
                 rows = inout(reg) job.rows => _,
-                second = out(reg) _,
                 left = out(reg) _,
                 right = out(reg) _,
                 steps = out(reg) _,
                 groups = inout(reg) job.groups => _,
                 sums = inout(reg) job.sums => _,
-                row_bytes = in(reg) row_bytes,
                 line = in(reg) size_of::<Bf16Line>(),
                 left_at = const std::mem::offset_of!(TileJob, panels),
                 right_at = const std::mem::offset_of!(TileJob, panels) + size_of::<usize>(),
@@ -151,8 +153,9 @@ impl TileUnit for Amx {
     }
 }
 
-// The assembly counts in bytes: a line, the 16 lines of a panel's step, 16 and 32 rows of sums.
-const _: () = assert!(size_of::<Bf16Line>() == 64 && size_of::<Bf16Line>() * LINES_PER_STEP == 1024);
+// The assembly counts in bytes: a line, the 16 lines of a tile of rows or of a panel's step, 16 and 32 rows of sums.
+const _: () = assert!(size_of::<Bf16Line>() == 64 && LINES_PER_STEP == TILE_ROWS);
+const _: () = assert!(size_of::<Bf16Line>() * TILE_ROWS == 1024);
 const _: () = assert!(size_of::<f32>() * WIDTH == 128 && TILE_ROWS * 128 == 2048 && ROWS * 128 == 4096);
 
 /// # Safety
@@ -166,6 +169,7 @@ pub(in crate::gemm) unsafe fn compute<U: TileUnit>(block: &Bf16Block) {
     let second = if block.columns > PANEL { block.panel_stride } else { 0 };
     SUMS.with_borrow_mut(|sums| {
         sums.resize(groups.max(sums.len()), Bf16Sums([0.0; ROWS * WIDTH]));
+        fetch_output(block);
         // SAFETY: the caller guarantees the rows and panels in the order of the set; the sums have room for all groups.
         unsafe {
             U::run(&TileJob {
@@ -178,6 +182,23 @@ pub(in crate::gemm) unsafe fn compute<U: TileUnit>(block: &Bf16Block) {
             U::ISA.run(StoreSums::new(block, &sums[..groups]));
         }
     });
+}
+
+/// Asks for the lines of the output, which are written when the tiles are done.
+fn fetch_output(block: &Bf16Block) {
+    #[cfg(target_arch = "x86_64")]
+    for row in 0..block.row_count {
+        let row = block.c.wrapping_add(row * block.c_stride);
+        for column in (0..block.columns).step_by(PANEL) {
+            // SAFETY: a hint; it reads nothing.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_ET0>(row.wrapping_add(column).cast());
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
 }
 
 /// Sums of a packed tile of rows.

@@ -125,6 +125,7 @@ const fn kernel_set(
         requires,
         row_step: rows,
         max_panels: MAX_PANELS,
+        shares_panels: false,
         lhs: TileLayout { rows, k_step: BLOCK, step_len: 1, pack_lhs },
         rhs: PanelLayout { width: PANEL, k_step: BLOCK, step_len: 1, pack: pack::panel },
         kernels,

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::gemm::bf16::model::{fused, value};
-use crate::gemm::bf16::{Bf16Line, LINE, round};
+use crate::gemm::bf16::pack::round;
+use crate::gemm::bf16::{Bf16Line, LINE};
 use crate::gemm::lhs::LhsRows;
 use crate::gemm::micro::{KernelSet, ProductBlock};
 use crate::gemm::packed::PackedTiles;

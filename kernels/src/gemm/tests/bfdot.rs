@@ -2,8 +2,9 @@
 
 use super::bf16::{RandomBits, one_tile, tiles};
 use super::*;
+use crate::gemm::bf16::Bf16Line;
 use crate::gemm::bf16::model::value;
-use crate::gemm::bf16::{Bf16Line, round};
+use crate::gemm::bf16::pack::round;
 use crate::simd::Feature;
 
 /// `x` rounded to odd: toward zero, and to an odd last bit where it was not exact. `error` is what `x` lacks. Results that

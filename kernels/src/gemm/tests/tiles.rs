@@ -5,7 +5,7 @@ use super::*;
 use crate::gemm::arithmetic::{KernelSetOf, Scratch};
 use crate::gemm::bf16::model::{flushed, fused, value};
 use crate::gemm::bf16::tiles::{ROWS, TILE_ROWS, TileJob, TileUnit, compute};
-use crate::gemm::bf16::{Bf16Line, kernel, kernel_set, pack_scalar};
+use crate::gemm::bf16::{Bf16Line, PORTABLE, Packing, kernel, kernel_set, pack};
 use crate::gemm::micro::MicroKernel;
 use crate::gemm::packed::PackedTiles;
 use std::cell::RefCell;
@@ -72,16 +72,15 @@ impl TileUnit for ModelTiles {
 
     unsafe fn run(job: &TileJob) {
         let mut tiles = TileModel([[[0; 64]; TILE_ROWS]; 8]);
-        let row_bytes = job.steps * 64;
         let [left, right] = job.panels.map(<*const Bf16Line>::cast::<u8>);
         for group in 0..job.groups {
             (0..4).for_each(|tile| tiles.zero(tile));
             // SAFETY: the caller guarantees the rows, the panels and the sums.
             unsafe {
-                let rows = job.rows.cast::<u8>().add(group * ROWS * row_bytes);
+                let rows = job.rows.cast::<u8>().add(group * job.steps * 2048);
                 for step in 0..job.steps {
-                    tiles.load(4, rows.add(step * 64), row_bytes);
-                    tiles.load(5, rows.add(step * 64 + 16 * row_bytes), row_bytes);
+                    tiles.load(4, rows.add(step * 2048), 64);
+                    tiles.load(5, rows.add(step * 2048 + 1024), 64);
                     tiles.load(6, left.add(step * 1024), 64);
                     tiles.load(7, right.add(step * 1024), 64);
                     for (c, a, b) in [(0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7)] {
@@ -100,8 +99,12 @@ impl TileUnit for ModelTiles {
 /// bf16 on the model of the tiles.
 struct Bf16OnModelTiles;
 
-static SETS: &[KernelSetOf<Bf16OnModelTiles>] =
-    &[kernel_set(Requires::isa(Isa::Scalar), ROWS, pack_scalar, KERNELS)];
+static SETS: &[KernelSetOf<Bf16OnModelTiles>] = &[kernel_set(
+    Requires::isa(Isa::Scalar),
+    ROWS,
+    Packing { rows: pack::steps_scalar, ahead: true, ..PORTABLE },
+    KERNELS,
+)];
 static KERNELS: &[MicroKernel<PackedTiles<Bf16Line>, Bf16Line, f32>] =
     &[kernel(1, compute::<ModelTiles>), kernel(2, compute::<ModelTiles>)];
 
