@@ -158,7 +158,7 @@ impl NetworkConfig {
     /// A tensor that is missing, mis-shaped or unreadable.
     pub(crate) fn load(&self, params: &Params<'_>) -> Result<Arc<dyn DiffusionNetwork>, Error> {
         Ok(match self {
-            NetworkConfig::UNet(unet) => Arc::new(UNet::load(params, unet)?),
+            NetworkConfig::UNet(unet) => Arc::new(UNet::load(&params.streaming_on_gpus(), unet)?),
             NetworkConfig::Transformer(config) => config.load_network(params)?,
         })
     }

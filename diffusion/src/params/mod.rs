@@ -1,11 +1,13 @@
 //! Named weights of a checkpoint as the parameters of layers.
 
+mod block_list;
 mod checklist;
 pub(crate) mod layout;
 mod stored;
 mod synthetic;
 mod transformer;
 
+pub(crate) use block_list::{Block, BlockList};
 pub(crate) use checklist::{Checklist, RequestedTensors};
 pub(crate) use stored::StoredParams;
 pub(crate) use transformer::PatchShape;
@@ -45,7 +47,7 @@ pub struct Params<'a> {
     /// Whether convolutions continue images by what is on their other side: vertically, horizontally.
     wraps: [bool; 2],
     edit: Option<Arc<dyn WeightEdit>>,
-    /// Whether the blocks of a transformer are read when it is their turn.
+    /// Whether the blocks of a network are read when it is their turn.
     streams_blocks: bool,
     on_read: &'a OnRead<'a>,
 }

@@ -23,14 +23,21 @@ impl StoredParams {
 }
 
 impl Params<'_> {
-    /// The same layers, but the blocks of a transformer are read when it is their turn in an evaluation, and dropped after it:
+    /// The same layers, but the blocks of a network are read when it is their turn in an evaluation, and dropped after it:
     /// memory holds one of them at a time. Predictions are the same, bit for bit.
     #[must_use]
     pub fn streaming_blocks(self, streams_blocks: bool) -> Self {
         Params { streams_blocks, ..self }
     }
 
-    /// What reads the blocks of a transformer later, if they are to be read so.
+    /// The same layers, but blocks that are read when it is their turn only on a GPU: on the CPU, a UNet computes from weights as they
+    /// lie in the file, and reading them would be a copy.
+    pub(crate) fn streaming_on_gpus(&self) -> Self {
+        let is_gpu = !matches!(self.device, Device::Cpu);
+        self.clone().streaming_blocks(self.streams_blocks && is_gpu)
+    }
+
+    /// What reads the blocks of a network later, if they are to be read so.
     pub(crate) fn later(&self) -> Option<StoredParams> {
         // A list of what is needed is complete only if all of it is asked for.
         let streams = self.streams_blocks && !matches!(self.source, ParamSource::Checklist(_));

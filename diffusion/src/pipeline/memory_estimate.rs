@@ -166,7 +166,7 @@ impl Pipeline {
         clip.chain(language).fold(LargeWeights::default(), LargeWeights::and)
     }
 
-    /// The denoiser's. Those of a UNet are not read block by block.
+    /// The denoiser's. On the CPU, those of a UNet are not read block by block.
     fn denoiser_weights(&self, streams: bool) -> LargeWeights {
         let has_unet = self.model.network.unet().is_some();
         LargeWeights::of(&self.model.network_weights().1, streams && !has_unet)

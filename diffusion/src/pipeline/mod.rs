@@ -199,8 +199,8 @@ impl Pipeline {
         self
     }
 
-    /// This pipeline with transformers and large text encoders that are read block by block whenever they compute, so that memory
-    /// contains one block of them and not all. The bytes of images stay the same. Without this, that is done where they exceed the
+    /// This pipeline with transformers, large text encoders, and on a GPU UNets, that are read block by block whenever they compute, so
+    /// that memory contains one block of them and not all. The bytes of images stay the same. Without this, that is done where they exceed the
     /// memory of a GPU, or the part of it that may be used. Files should be opened by mapping
     /// ([`Access::Map`](latent_loader::Access::Map)), so that the system keeps what it has room for.
     #[must_use]

@@ -20,10 +20,11 @@ impl Pipeline {
         self.streams_weights
     }
 
-    /// Whether any network of the model can be read block by block.
+    /// Whether any network of the model can be read block by block where it computes. A UNet can on a GPU.
     #[must_use]
     pub fn can_stream(&self) -> bool {
-        self.model.language.is_some() || self.model.network.unet().is_none()
+        let has_unet = self.model.network.unet().is_some();
+        self.model.language.is_some() || !has_unet || self.device != Device::Cpu
     }
 
     /// Runs a stage. Where a GPU has too little memory for it, it runs once more with networks that are read block by block, and so

@@ -3,14 +3,15 @@
 use super::EPS;
 use super::config::UNetConfig;
 use super::transformer::{KeysValues, SpatialTransformer, TextKeys};
+use crate::Error;
 use crate::blocks::BlockCount;
+use crate::params::{Block, BlockList, Params};
 use crate::resnet::ResnetBlock;
-use crate::{Error, params::Params};
 use latent_tensor::{Conv2d, Epilogue, Padding, Prologue, Tensor, ops};
 
 /// A residual block and, where the level has attention, a transformer.
 struct UNetLayer {
-    resnet: ResnetBlock,
+    resnet: Block<ResnetBlock>,
     attention: Option<SpatialTransformer>,
 }
 
@@ -26,7 +27,9 @@ impl UNetLayer {
     ) -> Result<UNetLayer, Error> {
         let outputs = config.block_out_channels[level];
         let time_width = 4 * config.block_out_channels[0];
-        let resnet = params.scope("resnets").scope(index);
+        let resnet = move |params: &Params<'_>| {
+            ResnetBlock::load(&params.scope("resnets").scope(index), inputs, outputs, Some(time_width), EPS)
+        };
         let attention = params.scope("attentions").scope(index);
         let transformer = || -> Result<SpatialTransformer, Error> {
             let reach = (config.cross_attention_dim, config.reads_text_alone(level));
@@ -34,7 +37,7 @@ impl UNetLayer {
             Ok(transformer.at_finest_level(config.finest_attention() == Some(level)))
         };
         Ok(UNetLayer {
-            resnet: ResnetBlock::load(&resnet, inputs, outputs, Some(time_width), EPS)?,
+            resnet: Block::load(params, resnet)?,
             attention: (depth > 0).then(transformer).transpose()?,
         })
     }
@@ -46,7 +49,7 @@ impl UNetLayer {
         text: &mut TextKeys<'_>,
         count: &mut BlockCount<'_>,
     ) -> Result<Tensor, Error> {
-        x = self.resnet.forward(x, Some(time))?;
+        x = self.resnet.get()?.forward(x, Some(time))?;
         if let Some(attention) = &self.attention {
             x = attention.forward(x, text)?;
         }
@@ -149,7 +152,7 @@ impl CrossAttnDownBlock {
 
 /// The block between down and up blocks (`UNetMidBlock2DCrossAttn`; without attention `UNetMidBlock2D`).
 pub(super) struct UNetMidBlock {
-    resnets: Vec<ResnetBlock>,
+    resnets: BlockList<ResnetBlock>,
     attention: Option<SpatialTransformer>,
 }
 
@@ -160,8 +163,9 @@ impl UNetMidBlock {
         channels: usize,
     ) -> Result<UNetMidBlock, Error> {
         let time_width = Some(4 * config.block_out_channels[0]);
-        let resnet =
-            |i| ResnetBlock::load(&params.scope("resnets").scope(i), channels, channels, time_width, EPS);
+        let resnet = move |params: &Params<'_>, i| {
+            ResnetBlock::load(&params.scope("resnets").scope(i), channels, channels, time_width, EPS)
+        };
         let attention = params.scope("attentions.0");
         let (depth, context) = (config.mid_depth, config.cross_attention_dim);
         let transformer = || -> Result<SpatialTransformer, Error> {
@@ -170,7 +174,7 @@ impl UNetMidBlock {
             Ok(loaded.in_mid_block())
         };
         Ok(UNetMidBlock {
-            resnets: (0..config.mid_resnets).map(resnet).collect::<Result<_, _>>()?,
+            resnets: BlockList::load(params, config.mid_resnets, resnet)?,
             attention: (depth > 0).then(transformer).transpose()?,
         })
     }
@@ -196,11 +200,11 @@ impl UNetMidBlock {
         time: &Tensor,
         text: &mut TextKeys<'_>,
     ) -> Result<Tensor, Error> {
-        for (i, resnet) in self.resnets.iter().enumerate() {
+        for i in 0..self.resnets.len() {
             if let Some(attention) = self.attention.as_ref().filter(|_| i > 0) {
                 x = attention.forward(x, text)?;
             }
-            x = resnet.forward(x, Some(time))?;
+            x = self.resnets.get(i)?.forward(x, Some(time))?;
         }
         Ok(x)
     }

@@ -3,7 +3,8 @@
 
 use super::Heads;
 use super::lllite::{BlockLllites, LlliteBlock, SteeredProjection};
-use crate::{Error, params::Params};
+use crate::Error;
+use crate::params::{BlockList, Params};
 use latent_tensor::ops::TokenMerge;
 use latent_tensor::{GroupNorm, LayerNorm, Linear, Precision, Tensor, ops};
 
@@ -90,7 +91,9 @@ impl<'a> TextKeys<'a> {
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
     proj_in: Linear,
-    transformer_blocks: Vec<BasicTransformerBlock>,
+    transformer_blocks: BlockList<BasicTransformerBlock>,
+    /// Attentions of a block that read the text.
+    readers: usize,
     proj_out: Linear,
     /// Whether it is at the finest level with attention, where tokens may be merged.
     is_finest: bool,
@@ -107,14 +110,16 @@ impl SpatialTransformer {
         context: (usize, bool),
         heads: Heads,
     ) -> Result<SpatialTransformer, Error> {
-        let block = |i| {
+        let heads = heads.count(channels);
+        let block = move |params: &Params<'_>, i| {
             let params = params.scope("transformer_blocks").scope(i);
-            BasicTransformerBlock::load(&params, channels, context, heads.count(channels))
+            BasicTransformerBlock::load(&params, channels, context, heads)
         };
         Ok(SpatialTransformer {
             norm: params.group_norm("norm", channels, 1e-6)?,
             proj_in: params.linear("proj_in", channels, channels)?,
-            transformer_blocks: (0..depth).map(block).collect::<Result<_, _>>()?,
+            transformer_blocks: BlockList::load(params, depth, block)?,
+            readers: if context.1 { 2 } else { 1 },
             proj_out: params.linear("proj_out", channels, channels)?,
             is_finest: false,
             is_mid: false,
@@ -133,13 +138,18 @@ impl SpatialTransformer {
 
     /// Keys and values of each block's attention to the text, `[batch, tokens, context]`.
     pub(super) fn keys_values(&self, text: &Tensor) -> Result<Vec<KeysValues>, Error> {
-        let attentions = self.transformer_blocks.iter().flat_map(BasicTransformerBlock::readers);
-        attentions.map(|attention| attention.keys_values(text)).collect()
+        let mut all = Vec::with_capacity(self.readers());
+        for i in 0..self.transformer_blocks.len() {
+            for attention in self.transformer_blocks.get(i)?.readers() {
+                all.push(attention.keys_values(text)?);
+            }
+        }
+        Ok(all)
     }
 
     /// Number of attentions that read the text, each of which has keys and values of it.
     pub(super) fn readers(&self) -> usize {
-        self.transformer_blocks.iter().map(|block| block.readers().count()).sum()
+        self.transformer_blocks.len() * self.readers
     }
 
     /// Number of transformer blocks.
@@ -160,8 +170,8 @@ impl SpatialTransformer {
             (_, 0) => SelfReach::All,
             _ => SelfReach::Merged([height, width], merged),
         };
-        for block in &self.transformer_blocks {
-            hidden = block.forward(hidden, text, reach)?;
+        for i in 0..self.transformer_blocks.len() {
+            hidden = self.transformer_blocks.get(i)?.forward(hidden, text, reach)?;
         }
         Ok(ops::linear_add(&hidden.reshape(&[batch, height, width, channels])?, &self.proj_out, x)?)
     }

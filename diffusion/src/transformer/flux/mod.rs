@@ -14,14 +14,14 @@ use super::interface::{
     DiffusionTransformer, LatentInput, TransformerInputs, check_lengths, check_pooled, check_text, refuse,
 };
 use super::kit::{
-    AttentionContext, AttentionShape, BlockList, EmbeddingMlp, FinalLayer, ImageModulations, JointBlock,
+    AttentionContext, AttentionShape, EmbeddingMlp, FinalLayer, ImageModulations, JointBlock,
     JointBlockShape, MlpShape, Modulator, SINUSOIDS, ShiftScale, SingleBlock, SingleBlockNames, SubLayer,
     TextModulations, chunks, embedded_time, first_tokens, grid, join, patchify, repeated, sequence_dims,
     unpatchify,
 };
+use crate::Error;
 use crate::blocks::BlockCount;
-use crate::params::PatchShape;
-use crate::{Error, params::Params};
+use crate::params::{BlockList, Params, PatchShape};
 use approximator::ModulationApproximator;
 use config::PATCH;
 use latent_tensor::{Device, Linear, RotaryPairing, RotaryTable, Tensor, ops};

@@ -11,12 +11,15 @@ pub use config::Flux2Config;
 use super::condition::{Positions, TransformerCondition};
 use super::interface::{DiffusionTransformer, LatentInput, TransformerInputs, check_text, refuse};
 use super::kit::{
-    AttentionContext, AttentionShape, BlockList, EmbeddingMlp, FinalLayer, ImageModulations, JointBlock,
+    AttentionContext, AttentionShape, EmbeddingMlp, FinalLayer, ImageModulations, JointBlock,
     JointBlockShape, MlpShape, Modulation, Modulator, SINUSOIDS, SingleBlock, SingleBlockNames, SubLayer,
     TextModulations, embedded_time, first_tokens, grid, join, patchify, repeated, sequence_dims, unpatchify,
 };
 use crate::blocks::BlockCount;
-use crate::{Error, params::Params};
+use crate::{
+    Error,
+    params::{BlockList, Params},
+};
 use latent_tensor::{Device, Linear, RotaryPairing, RotaryTable, Tensor, ops};
 use std::fmt;
 

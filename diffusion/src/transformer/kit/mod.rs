@@ -5,7 +5,6 @@
 //! what shapes it takes; `width` is the width of the network, `heads` times the width of a head.
 
 mod attention;
-mod block_list;
 mod embedding;
 mod final_layer;
 mod joint_block;
@@ -17,7 +16,6 @@ mod single_block;
 mod tokens;
 
 pub(super) use attention::{AttentionContext, AttentionShape, Projections, attend};
-pub(super) use block_list::BlockList;
 pub(super) use embedding::{EmbeddingMlp, SINUSOIDS, embedded_time};
 pub(super) use final_layer::FinalLayer;
 pub(super) use joint_block::{ImageModulations, JointBlock, JointBlockShape, Modulator, TextModulations};

@@ -13,11 +13,14 @@ use super::interface::{
     DiffusionTransformer, LatentInput, TransformerInputs, check_pooled, check_text, refuse,
 };
 use super::kit::{
-    AttentionContext, AttentionShape, BlockList, EmbeddingMlp, FinalLayer, JointBlock, JointBlockShape,
-    MlpShape, Modulator, SINUSOIDS, embedded_time, join_batch, unpatchify,
+    AttentionContext, AttentionShape, EmbeddingMlp, FinalLayer, JointBlock, JointBlockShape, MlpShape,
+    Modulator, SINUSOIDS, embedded_time, join_batch, unpatchify,
 };
 use crate::blocks::BlockCount;
-use crate::{Error, Setting, params::Params};
+use crate::{
+    Error, Setting,
+    params::{BlockList, Params},
+};
 use latent_tensor::{Conv2d, Device, Embedding, Linear, Padding, Tensor, ops};
 use std::fmt;
 

@@ -17,11 +17,14 @@ use super::interface::{
     DiffusionTransformer, LatentInput, TransformerInputs, check_lengths, check_text, refuse,
 };
 use super::kit::{
-    AttentionContext, AttentionShape, BlockList, EmbeddingMlp, SINUSOIDS, ShiftScale, batched, embedded_time,
+    AttentionContext, AttentionShape, EmbeddingMlp, SINUSOIDS, ShiftScale, batched, embedded_time,
     first_tokens, grid, join, join_batch, patchify, sequence_dims, unpatchify,
 };
 use crate::blocks::BlockCount;
-use crate::{Error, params::Params};
+use crate::{
+    Error,
+    params::{BlockList, Params},
+};
 use block::{BlockSizes, NORM_EPS, ZImageBlock};
 use config::PATCH;
 use latent_tensor::{Device, Linear, RmsNorm, RotaryPairing, RotaryTable, Tensor, ops};
