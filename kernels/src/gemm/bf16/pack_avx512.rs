@@ -69,6 +69,9 @@ fn rounded(values: &[f32; LINE]) -> Bf16Line {
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) }
 }
 
+/// A routine of [`transposed`].
+type PackTransposed = unsafe fn(&[&[u8]; PANEL], SumPart, &mut [Bf16Line]);
+
 /// As [`super::pack::panel`], on a CPU with AVX512-BF16.
 pub(in crate::gemm) fn panel(
     isa: Isa,
@@ -82,7 +85,7 @@ pub(in crate::gemm) fn panel(
         let (rows, _) = weight.rows_of_panel(panel);
         let is_whole = rows.iter().all(|row| !row.is_empty());
         // SAFETY: the CPU has the instructions; all rows exist, each with the values of the part, in the dtype.
-        let pack: Option<unsafe fn(&[&[u8]; PANEL], SumPart, &mut [Bf16Line])> = match weight.dtype() {
+        let pack: Option<PackTransposed> = match weight.dtype() {
             DType::F16 => Some(transposed::<F16Values>),
             DType::BF16 => Some(transposed::<Bf16Values>),
             DType::F32 => Some(transposed::<F32Values>),
@@ -112,8 +115,8 @@ unsafe fn columns(wide: &[f32], out: &mut [Bf16Line]) {
     for (line, pair) in lines.iter_mut().zip(pairs) {
         // SAFETY: both types are 512 bits, and any bits are values of them.
         *line = unsafe {
-            let pair: __m512i = std::mem::transmute(rounded(pair));
-            std::mem::transmute(_mm512_permutexvar_epi16(order, pair))
+            let pair = std::mem::transmute::<Bf16Line, __m512i>(rounded(pair));
+            std::mem::transmute::<__m512i, Bf16Line>(_mm512_permutexvar_epi16(order, pair))
         };
     }
     rest.fill(Bf16Line::default());
