@@ -157,7 +157,7 @@ def main():
     parser.add_argument("--peers", default="latent,torch-f32,torch-bf16,text-bf16,sdcpp,latent")
     parser.add_argument("--inner", help=argparse.SUPPRESS)
     parser.add_argument("flags", nargs="*", help="flags of Latent, after --")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     args.transformer = args.transformer or args.dir / "transformer.safetensors"
     if args.inner == "sdcpp":
         return sdcpp_inner(args)
