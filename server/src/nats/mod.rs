@@ -11,6 +11,8 @@ mod dispatch;
 mod front;
 mod inventory;
 mod lane;
+mod logged_lines;
+mod objects;
 mod options;
 mod parcel;
 mod parts;

@@ -40,7 +40,10 @@ pub(super) async fn run_job(front: Arc<Front>, record: JobRecord) {
     let is_done = matches!(outcome, Some(JobOutcome::Done));
     if let Some(outcome) = outcome {
         if let JobOutcome::Failed(error) = &outcome {
-            front.log(&format!("job {id}: {:?}", error.code));
+            // A line about what was asked for, and that of a worker, may quote a prompt.
+            let may_quote = job.is_refused || error.code == ErrorCode::BadInput;
+            let line = if may_quote { format!("{:?}", error.code) } else { error.message.clone() };
+            front.log(&format!("job {id} failed: {line}"));
         }
         let queue = front.parts.queue.clone();
         // This waits for the disk.
@@ -54,6 +57,8 @@ pub(super) async fn run_job(front: Arc<Front>, record: JobRecord) {
 #[derive(Debug, Default)]
 struct SentPart {
     message: Vec<u8>,
+    /// Who began to draw it last.
+    worker: Option<String>,
     /// Names of its images, once it is done.
     images: Option<Vec<String>>,
     /// The part of it that is done, 0 to 1.
@@ -70,12 +75,17 @@ struct SentJob {
     /// Objects that go with the job.
     objects: Vec<String>,
     began: Option<Instant>,
+    /// Why it waits, as its record says at this moment.
+    obstacle: Option<String>,
+    /// Whether a worker said why it failed.
+    is_refused: bool,
 }
 
 impl SentJob {
     fn new(front: Arc<Front>, record: JobRecord) -> SentJob {
         let (place, parts, objects) = (String::new(), Vec::new(), Vec::new());
-        SentJob { front, record, place, parts, objects, began: None }
+        let (began, obstacle, is_refused) = (None, None, false);
+        SentJob { front, record, place, parts, objects, began, obstacle, is_refused }
     }
 
     fn is_wanted(&self) -> bool {
@@ -115,12 +125,24 @@ impl SentJob {
                 }
             }
         }
+        if let Some(line) = self.obstacle.take().filter(|_| self.is_wanted()) {
+            self.front.is_well();
+            self.front.parts.queue.retract(self.record.id, &line);
+        }
         Ok(())
     }
 
-    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
-    async fn wait(&self, error: &ApiError) {
-        self.front.log_new(&format!("{error}; trying again"));
+    /// Waits before the next try, while the broker is away or has no room. The log says so once, and the job has it as a warning
+    /// until it is sent.
+    async fn wait(&mut self, error: &ApiError) {
+        let line = wire::line(&format!("{error}; trying again"));
+        self.front.log_new(&line);
+        if self.obstacle.as_ref() != Some(&line) {
+            if let Some(old) = self.obstacle.replace(line.clone()) {
+                self.front.parts.queue.retract(self.record.id, &old);
+            }
+            self.warn(&line);
+        }
         tokio::time::sleep(RETRY).await;
     }
 
@@ -131,7 +153,8 @@ impl SentJob {
             let line = format!("the job has {} bytes, more than {MAX_OBJECT_BYTES}", work.len());
             return Err(ApiError::new(ErrorCode::TooLarge, line));
         }
-        let work = if work.len() <= MAX_INLINE_BYTES {
+        let max_inline = MAX_INLINE_BYTES.min(self.front.broker.client.max_payload() / 4);
+        let work = if work.len() <= max_inline {
             WorkBytes::Inline(String::from_utf8(work).expect("JSON is UTF-8"))
         } else {
             let name = format!("in.{}", self.front.key(self.record.id, index));
@@ -202,6 +225,7 @@ impl SentJob {
         self.begin();
         message.warnings.iter().take(MAX_WARNINGS).for_each(|line| self.warn(line));
         if let Some(mut error) = message.error {
+            self.is_refused = true;
             error.message = wire::line(&error.message);
             return Err(error);
         }
@@ -282,11 +306,13 @@ impl SentJob {
         if self.parts.get(index).is_none_or(|part| part.images.is_some()) {
             return;
         }
-        self.begin();
+        if !matches!(event, WorkerEvent::Warning { .. }) {
+            self.begin();
+        }
         let queue = self.front.parts.queue.clone();
         let id = self.record.id;
         match event {
-            WorkerEvent::Started { .. } => {}
+            WorkerEvent::Started { worker } => self.note_worker(index, &worker),
             WorkerEvent::Loading { component, read, total } => {
                 let component: Arc<str> = wire::line(&component).into();
                 queue.progress(id, |_, live| {
@@ -319,6 +345,15 @@ impl SentJob {
         }
     }
 
+    /// Notes who draws a part, and says so if another did before.
+    fn note_worker(&mut self, index: usize, worker: &str) {
+        let worker = wire::line(worker);
+        if let Some(old) = self.parts[index].worker.replace(worker.clone()) {
+            let key = self.front.key(self.record.id, index);
+            self.front.log(&format!("job {key}: worker {old} gave no result; worker {worker} draws it now"));
+        }
+    }
+
     /// The part of the whole job that is done, and the seconds that are left.
     fn progress(&mut self, index: usize, progress: f64) -> (f64, Option<f64>) {
         self.parts[index].progress = if progress.is_finite() { progress.clamp(0.0, 1.0) } else { 0.0 };
@@ -334,7 +369,7 @@ impl SentJob {
         if !is_done {
             for index in 0..self.parts.len() {
                 let cancel = front.key(id, index).subject("cancel");
-                let _ = front.broker.client.publish(cancel, Vec::new().into()).await;
+                front.broker.tell(cancel, Vec::new()).await;
             }
         }
         // What cannot be removed now is removed by a later sweep, or ends with its age.

@@ -2,6 +2,7 @@
 
 use super::broker::{Broker, WORKER_AGE};
 use super::inventory::Inventory;
+use super::logged_lines::LoggedLines;
 use super::parcel::WorkerFolders;
 use super::wire::{self, PartKey, SCHEMA, WorkerInfo};
 use crate::error::ApiError;
@@ -37,7 +38,7 @@ pub(super) struct WorkerSite {
     pub(super) devices: Vec<String>,
     drawing: Mutex<Vec<String>>,
     changed: Notify,
-    last_error: Mutex<String>,
+    complaints: LoggedLines,
 }
 
 impl WorkerSite {
@@ -64,7 +65,7 @@ impl WorkerSite {
             devices,
             drawing: Mutex::new(Vec::new()),
             changed: Notify::new(),
-            last_error: Mutex::new(String::new()),
+            complaints: LoggedLines::default(),
         }
     }
 
@@ -72,15 +73,23 @@ impl WorkerSite {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
-    pub(super) async fn wait(&self, error: &ApiError) {
-        let is_new = {
-            let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *last, error.message.clone()) != error.message
-        };
-        if is_new {
+    /// Says once what is wrong with the broker.
+    pub(super) fn complain(&self, error: &ApiError) {
+        if self.complaints.is_new(&error.message) {
             (self.log)(&format!("{error}; trying again"));
         }
+    }
+
+    /// Notes that the broker takes what is sent.
+    pub(super) fn is_well(&self) {
+        if self.complaints.settle() {
+            (self.log)("the broker takes what is sent again");
+        }
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    pub(super) async fn wait(&self, error: &ApiError) {
+        self.complain(error);
         tokio::time::sleep(RETRY).await;
     }
 
@@ -114,7 +123,10 @@ impl WorkerSite {
     /// Says that it is there, as long as it is.
     pub(super) async fn give_signs_of_life(self: Arc<WorkerSite>) {
         loop {
-            let _ = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+            let put = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+            if let Err(error) = put {
+                self.complain(&self.broker.not_stored("this worker cannot be listed", &error));
+            }
             // What changes often is not answered each time.
             tokio::time::sleep(NEWS_INTERVAL).await;
             let _ = tokio::time::timeout(WORKER_AGE / 6, self.changed.notified()).await;

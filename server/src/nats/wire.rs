@@ -46,6 +46,11 @@ pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, A
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
+/// Whether a message is of another version, which another program may read.
+pub(super) fn is_of_other_version(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|Schema { schema }| schema != SCHEMA)
+}
+
 /// A message as bytes.
 pub(super) fn to_bytes<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).expect("it is plain data")
