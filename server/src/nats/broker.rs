@@ -48,6 +48,7 @@ pub(super) struct Broker {
     pub(super) context: Context,
     jobs: Stream,
     results: Stream,
+    pub(super) dead: Stream,
     pub(super) objects: ObjectStore,
     /// The stream that the object store is.
     pub(super) chunks: Stream,
@@ -75,7 +76,7 @@ impl Broker {
             async |config: Config| context.get_or_create_stream(config).await.map_err(|error| failed(&error));
         let jobs = stream(jobs_config()).await?;
         let results = stream(results_config()).await?;
-        stream(dead_config()).await?;
+        let dead = stream(dead_config()).await?;
         let config = object_store::Config { bucket: OBJECTS.into(), max_age: DAY * 3, ..Default::default() };
         let objects = match context.get_object_store(OBJECTS).await {
             Ok(objects) => objects,
@@ -94,7 +95,7 @@ impl Broker {
         };
         let workers = bucket(WORKERS, WORKER_AGE).await?;
         let returns = bucket(RETURNS, MAX_JOB_AGE).await?;
-        Ok(Broker { client, context, jobs, results, objects, chunks, workers, returns, options })
+        Ok(Broker { client, context, jobs, results, dead, objects, chunks, workers, returns, options })
     }
 
     pub(super) fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> ApiError {
@@ -133,7 +134,7 @@ impl Broker {
     }
 
     /// Adds a message that is there once: whether it was not there before.
-    async fn publish_once(&self, subject: String, id: &str, bytes: Vec<u8>) -> Result<bool, ApiError> {
+    pub(super) async fn publish_once(&self, subject: String, id: &str, bytes: Vec<u8>) -> Result<bool, ApiError> {
         let message = PublishMessage::build().payload(bytes.into()).message_id(id);
         let sent = self.context.send_publish(subject, message).await;
         let sent = match sent {
@@ -162,14 +163,9 @@ impl Broker {
     }
 
     /// Removes all parts of a job that are still in the queue, and their results.
-    pub(super) async fn remove_job(
-        &self,
-        (class, model): (&str, &str),
-        front: &str,
-        job: u64,
-    ) -> Result<(), ApiError> {
+    pub(super) async fn remove_job(&self, class: &str, front: &str, job: u64) -> Result<(), ApiError> {
         let of = |error: &dyn std::fmt::Display| self.failed("a job cannot be removed", error);
-        let filter = format!("latent.jobs.{class}.{model}.{front}.{job}.>");
+        let filter = format!("latent.jobs.{class}.*.{front}.{job}.>");
         self.jobs.purge().filter(filter).await.map_err(|error| of(&error))?;
         self.remove_results(front, job).await
     }
@@ -202,11 +198,6 @@ impl Broker {
         let info = self.results.info_with_subjects(filter).await.map_err(|error| failed(&error))?;
         let subjects: Vec<(String, usize)> = info.try_collect().await.map_err(|error| failed(&error))?;
         Ok(subjects.iter().filter_map(|(subject, _)| PartKey::of_subject(subject)).collect())
-    }
-
-    /// Adds a job to those that were set aside.
-    pub(super) async fn add_dead(&self, key: &PartKey, bytes: Vec<u8>) -> Result<(), ApiError> {
-        self.publish_once(key.subject("dead"), &format!("dead.{key}"), bytes).await.map(drop)
     }
 
     /// Jobs in the queue, those that were set aside, and results that wait for their fronts.

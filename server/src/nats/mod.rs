@@ -7,6 +7,8 @@
 
 mod answer;
 mod broker;
+mod cells;
+mod dead;
 mod dispatch;
 mod front;
 mod inventory;
@@ -18,9 +20,11 @@ mod parcel;
 mod parts;
 mod result;
 mod site;
+mod taken;
 mod wire;
 mod worker;
 
+pub use dead::ParkedJob;
 pub(crate) use dispatch::QueueFront;
 pub(crate) use front::FrontParts;
 pub use options::{BrokerLogin, QueueOptions};

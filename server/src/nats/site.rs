@@ -26,6 +26,9 @@ const NEWS_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct WorkerSite {
     pub(super) broker: Broker,
     pub(super) name: String,
+    machine: String,
+    /// What no other start of a worker of this name has.
+    pub(super) instance: String,
     pub(super) isa: String,
     pub(super) inventory: Inventory,
     pub(super) folders: WorkerFolders,
@@ -42,18 +45,22 @@ pub(super) struct WorkerSite {
 }
 
 impl WorkerSite {
-    /// A worker with its name and devices, and its queue and gallery.
+    /// A worker with its name and that of its machine, its devices, and its queue and gallery.
     pub(super) fn new(
         broker: Broker,
-        (name, devices): (String, Vec<String>),
+        [name, machine]: [String; 2],
+        devices: Vec<String>,
         folders: WorkerFolders,
         models: Arc<ModelCatalog>,
         (queue, gallery): (JobQueue, Gallery),
         log: ServerLog,
     ) -> WorkerSite {
+        let instance = broker.client.new_inbox().rsplit('.').next().unwrap_or_default().to_owned();
         WorkerSite {
             broker,
             name,
+            machine,
+            instance,
             isa: latent_app::threads::isa().to_owned(),
             inventory: Inventory::new(models.clone()),
             folders,
@@ -110,6 +117,8 @@ impl WorkerSite {
         WorkerInfo {
             schema: SCHEMA,
             name: self.name.clone(),
+            machine: self.machine.clone(),
+            instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             isa: self.isa.clone(),
             devices: self.devices.clone(),
@@ -117,6 +126,7 @@ impl WorkerSite {
             loaded: self.inventory.loaded(),
             drawing: self.drawing().clone(),
             done: self.done.load(Ordering::Relaxed),
+            heard_seconds_ago: 0,
         }
     }
 

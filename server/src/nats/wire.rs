@@ -222,6 +222,12 @@ pub struct WorkerInfo {
     pub schema: u32,
     /// Its name.
     pub name: String,
+    /// The machine's name.
+    #[serde(default)]
+    pub machine: String,
+    /// What no other start of a worker of this name has.
+    #[serde(default)]
+    pub instance: String,
     /// The program's version.
     pub version: String,
     /// The instruction set that it draws with.
@@ -236,6 +242,9 @@ pub struct WorkerInfo {
     pub drawing: Vec<String>,
     /// Parts of jobs that it has drawn.
     pub done: u64,
+    /// Seconds since it was heard of, by the clocks of the broker and of this machine; it says nothing of that itself.
+    #[serde(default)]
+    pub heard_seconds_ago: u64,
 }
 
 /// A line for a person without what could steer a terminal, and not too long.

@@ -17,7 +17,7 @@ use futures_util::TryStreamExt;
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
 /// Time for a job that is given back to end, and for last words.
@@ -104,9 +104,11 @@ pub(super) async fn workers_of(broker: &Broker) -> Result<Vec<WorkerInfo>, ApiEr
     let mut workers = Vec::new();
     for key in keys {
         // One that ended meanwhile, or of another version, is left out.
-        if let Ok(Some(bytes)) = broker.workers.get(key).await {
-            workers.extend(wire::read::<WorkerInfo>("a worker", &bytes));
-        }
+        let Ok(Some(entry)) = broker.workers.entry(key).await else { continue };
+        let Ok(mut info) = wire::read::<WorkerInfo>("a worker", &entry.value) else { continue };
+        let heard = SystemTime::now().duration_since(entry.created.into());
+        info.heard_seconds_ago = heard.map_or(0, |time| time.as_secs());
+        workers.push(info);
     }
     workers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(workers)
@@ -148,8 +150,9 @@ impl QueueWorker {
         let devices = device_names(&options.devices);
         let folders =
             WorkerFolders { embd_dir: options.embd_dir.clone(), wildcards: options.wildcards.clone() };
-        let name = options.name.clone().unwrap_or_else(own_name);
-        let site = WorkerSite::new(broker, (name, devices.clone()), folders, models, (queue, gallery), log);
+        let machine = machine_name();
+        let name = options.name.clone().unwrap_or_else(|| format!("{machine}-{}", std::process::id()));
+        let site = WorkerSite::new(broker, [name, machine], devices.clone(), folders, models, (queue, gallery), log);
         let site = Arc::new(site);
         let start = |(device, name): (&DeviceOptions, &String)| {
             worker::start(WorkerOptions {
@@ -207,14 +210,13 @@ fn device_names(devices: &[DeviceOptions]) -> Vec<String> {
     names.iter().enumerate().map(numbered).collect()
 }
 
-/// The name of this machine and process.
-fn own_name() -> String {
+/// The name of this machine.
+fn machine_name() -> String {
     #[cfg(unix)]
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     #[cfg(not(unix))]
     let host = std::env::var("COMPUTERNAME").unwrap_or_default();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     let host: String = host.chars().map(plain).take(MAX_NAME - 12).collect();
-    let host = if host.is_empty() { "worker" } else { &host };
-    format!("{host}-{}", std::process::id())
+    if host.is_empty() { "worker".into() } else { host }
 }
