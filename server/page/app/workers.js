@@ -77,8 +77,14 @@ function Machines() {
   }, [open]);
   if (!list && !failure) return null;
   const icon = failure || list.length === 0 || parked.length > 0 ? "warning" : "models";
-  const show = () => workers.update({ open: true });
-  return html`<${Button} small icon=${icon} class="machines" aria-haspopup="dialog" onClick=${show}>${t("workers.count", { n: list?.length ?? 0 })}<//>`;
+  const n = list?.length ?? 0;
+  const words = t("workers.count", { n });
+  // On a phone there is room for the number alone.
+  return html`
+    <${Button} small icon=${icon} class="machines" aria-haspopup="dialog" aria-label=${words} onClick=${() => workers.update({ open: true })}>
+      <span class="machines-words">${words}</span><span class="machines-number">${count(n)}</span>
+    <//>
+  `;
 }
 
 export function Workers() {

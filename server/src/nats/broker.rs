@@ -39,7 +39,7 @@ const DUPLICATES: Duration = Duration::from_secs(120);
 /// Time for an answer of the broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a worker counts as there after its last sign of life.
-pub(super) const WORKER_AGE: Duration = Duration::from_secs(30);
+const WORKER_AGE: Duration = Duration::from_secs(30);
 
 /// A queue on a broker.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub(super) struct Broker {
     /// The stream that the object store is.
     pub(super) chunks: Stream,
     pub(super) workers: kv::Store,
-    returns: kv::Store,
+    pub(super) returns: kv::Store,
     pub(super) options: QueueOptions,
 }
 

@@ -64,3 +64,56 @@ fn read(bytes: &[u8], seed: u64) -> Result<DrawnCell, ApiError> {
     let texts = [text("parameters").ok_or_else(missing)?, text("latent").ok_or_else(missing)?];
     Ok(DrawnCell { image, seed, texts })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latent_app::Job;
+
+    fn grid() -> GridCells {
+        let mut job = Job::txt2img("a sun");
+        job.sampling.seed = Some(7);
+        GridCells::new(JobGrid::new(job, [Some("steps=1,2".parse().unwrap()), None]).unwrap())
+    }
+
+    /// An image of 8x8 pixels with the texts of these keywords.
+    fn file(keywords: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
+        encoder.set_color(png::ColorType::Rgb);
+        for keyword in keywords {
+            encoder.add_text_chunk((*keyword).to_owned(), "{}".to_owned()).unwrap();
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&[9; 8 * 8 * 3]).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_cell_that_was_not_drawn_is_empty_and_a_grid_without_a_cell_is_its_first_error() {
+        let mut cells = grid();
+        assert_eq!(cells.label(1), "steps 2");
+        cells.set(0, Err(ApiError::failed("no memory")));
+        cells.set(1, Ok((file(&["parameters", "latent"]), 7)));
+        let drawn = cells.compose().unwrap();
+        assert_eq!((drawn.failed.len(), drawn.cells, drawn.seed), (1, 2, 7));
+        assert!(drawn.texts[1].1.contains("\"grid\""), "{:?}", drawn.texts);
+        let mut cells = grid();
+        cells.set(0, Err(ApiError::failed("no memory")));
+        cells.set(1, Err(ApiError::failed("no model")));
+        assert_eq!(cells.compose().unwrap_err().message, "no memory");
+    }
+
+    #[test]
+    fn a_cell_that_is_missing_or_says_nothing_of_itself_is_an_error() {
+        assert!(grid().compose().unwrap_err().message.contains("is missing"));
+        for (bytes, line) in [(file(&["parameters"]), "does not say how it was made"), (b"what".to_vec(), "cell of the grid")] {
+            let mut cells = grid();
+            cells.set(0, Ok((bytes.clone(), 7)));
+            cells.set(1, Ok((bytes, 7)));
+            let error = cells.compose().unwrap_err().message;
+            assert!(error.contains(line), "{error}");
+        }
+    }
+}

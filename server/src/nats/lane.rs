@@ -3,6 +3,7 @@
 use super::answer::{collect, failed, send_result, to_event};
 use super::inventory::REPLAY;
 use super::parcel::{Parcel, Unpacked};
+use super::signs::MAX_CUTS;
 use super::site::WorkerSite;
 use super::wire::{
     self, DeadMessage, EventMessage, JobMessage, PartKey, ResultMessage, SCHEMA, WorkBytes, WorkerEvent,
@@ -129,26 +130,45 @@ impl Lane {
             return;
         };
         let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
-        let max = site.broker.options.max_deliveries;
-        if deliveries > max {
-            let Ok(returned) = site.broker.returned(&key).await else {
+        match self.reason_to_park(&key, deliveries).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => return self.park(&message, &key, deliveries, reason).await,
+            Err(_) => {
                 // It comes again when the broker can say how many were lost.
                 let _ = message.ack_with(AckKind::Nak(Some(self.delay(0)))).await;
                 return;
-            };
-            let lost = (deliveries - 1).saturating_sub(returned);
-            if lost >= max {
-                let reason = format!(
-                    "the job was handed to workers {lost} times, and none of them was heard of again: it may have ended \
-                     them; it is set aside"
-                );
-                self.park(&message, &key, deliveries, reason).await;
-                return;
             }
+        }
+        if deliveries > 1 {
+            // Without it the loss of this worker would not count.
+            let _ = site.broker.note_claim(&key, &site.instance).await;
         }
         site.begins(&key);
         let is_done = self.draw_and_answer(&message, &key, deliveries).await;
         site.ends(&key, is_done);
+    }
+
+    /// Why a part must not be drawn once more, if so: too many workers were lost with it.
+    async fn reason_to_park(&self, key: &PartKey, deliveries: u64) -> Result<Option<String>, ApiError> {
+        let (site, max) = (&self.site, self.site.broker.options.max_deliveries);
+        if deliveries <= max {
+            return Ok(None);
+        }
+        let unanswered = (deliveries - 1).saturating_sub(site.broker.returned(key).await?);
+        if unanswered < max {
+            return Ok(None);
+        }
+        let lost = site.lost(key).await?;
+        if lost >= max {
+            return Ok(Some(format!(
+                "the job was handed to workers {lost} times, and none of them was heard of again: it may have ended them; it \
+                 is set aside"
+            )));
+        }
+        // They were cut off, and live.
+        Ok((unanswered >= max.saturating_mul(MAX_CUTS)).then(|| {
+            format!("the job was handed to workers {unanswered} times without an answer, although they live; it is set aside")
+        }))
     }
 
     /// Draws while the broker hears that it does; whether it was drawn.

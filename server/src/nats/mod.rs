@@ -19,6 +19,7 @@ mod options;
 mod parcel;
 mod parts;
 mod result;
+mod signs;
 mod site;
 mod taken;
 mod wire;

@@ -1,6 +1,6 @@
 //! What the loops of a worker share.
 
-use super::broker::{Broker, WORKER_AGE};
+use super::broker::Broker;
 use super::inventory::Inventory;
 use super::logged_lines::LoggedLines;
 use super::parcel::WorkerFolders;
@@ -130,16 +130,27 @@ impl WorkerSite {
         }
     }
 
+    async fn give_sign_of_life(&self) -> Result<(), ApiError> {
+        let put = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+        put.map(drop).map_err(|error| self.broker.not_stored("this worker cannot be listed", &error))
+    }
+
+    /// How many of those who had a part are gone.
+    pub(super) async fn lost(&self, key: &PartKey) -> Result<u64, ApiError> {
+        self.give_sign_of_life().await?;
+        self.broker.lost(key, &self.instance).await
+    }
+
     /// Says that it is there, as long as it is.
     pub(super) async fn give_signs_of_life(self: Arc<WorkerSite>) {
         loop {
-            let put = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
-            if let Err(error) = put {
-                self.complain(&self.broker.not_stored("this worker cannot be listed", &error));
+            if let Err(error) = self.give_sign_of_life().await {
+                self.complain(&error);
             }
             // What changes often is not answered each time.
-            tokio::time::sleep(NEWS_INTERVAL).await;
-            let _ = tokio::time::timeout(WORKER_AGE / 6, self.changed.notified()).await;
+            let interval = self.broker.sign_interval();
+            tokio::time::sleep(NEWS_INTERVAL.min(interval)).await;
+            let _ = tokio::time::timeout(interval, self.changed.notified()).await;
         }
     }
 

@@ -13,7 +13,6 @@ use crate::metrics::Metrics;
 use crate::models::ModelCatalog;
 use crate::queue::{JobQueue, JobStore, QueueLimits};
 use crate::worker::{self, WorkerOptions, device_name, share};
-use futures_util::TryStreamExt;
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,19 +96,11 @@ pub fn list_workers(options: QueueOptions) -> Result<Vec<WorkerInfo>, ApiError> 
 
 /// The workers of a broker, by name.
 pub(super) async fn workers_of(broker: &Broker) -> Result<Vec<WorkerInfo>, ApiError> {
-    let failed =
-        |error: &dyn std::fmt::Display| ApiError::failed(format!("the workers cannot be listed: {error}"));
-    let keys = broker.workers.keys().await.map_err(|error| failed(&error))?;
-    let keys: Vec<String> = keys.try_collect().await.map_err(|error| failed(&error))?;
-    let mut workers = Vec::new();
-    for key in keys {
-        // One that ended meanwhile, or of another version, is left out.
-        let Ok(Some(entry)) = broker.workers.entry(key).await else { continue };
-        let Ok(mut info) = wire::read::<WorkerInfo>("a worker", &entry.value) else { continue };
-        let heard = SystemTime::now().duration_since(entry.created.into());
-        info.heard_seconds_ago = heard.map_or(0, |time| time.as_secs());
-        workers.push(info);
-    }
+    let with_time = |(mut info, heard): (WorkerInfo, SystemTime)| {
+        info.heard_seconds_ago = SystemTime::now().duration_since(heard).map_or(0, |time| time.as_secs());
+        info
+    };
+    let mut workers: Vec<WorkerInfo> = broker.signs().await?.into_iter().map(with_time).collect();
     workers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(workers)
 }

@@ -188,6 +188,14 @@ impl RawClient {
         self.publish("$JS.API.STREAM.PURGE.OBJ_LATENT_FILES", filter.as_bytes());
     }
 
+    /// The same with the subject of the answer.
+    pub(super) fn request(&mut self, subject: &str, reply: &str, bytes: &[u8]) {
+        self.send(format!("PUB {subject} {reply} {}\r\n", bytes.len()).as_bytes());
+        self.send(bytes);
+        self.send(b"\r\n");
+        self.settle();
+    }
+
     pub(super) fn subscribe(&mut self, subject: &str) {
         self.send(format!("SUB {subject} 1\r\n").as_bytes());
         self.settle();
