@@ -116,5 +116,8 @@ fn a_queue_is_refused_by_a_program_without_it_with_the_feature_that_it_needs() {
     let refused = command.env("LATENT_QUEUE", "nats://me:secret@broker").output().unwrap();
     let line = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(2), "{line}");
-    assert!(line.contains("LATENT_QUEUE: this program was built without") && !line.contains("secret"), "{line}");
+    assert!(
+        line.contains("LATENT_QUEUE: this program was built without") && !line.contains("secret"),
+        "{line}"
+    );
 }

@@ -108,12 +108,14 @@ impl Broker {
         let (line, code) = match causes.find_map(Obstacle::of) {
             Some(Obstacle::TooLarge) => {
                 let max = self.client.max_payload();
-                let line = format!("it is larger than the broker takes; raise its max_payload of {max} bytes");
+                let line =
+                    format!("it is larger than the broker takes; raise its max_payload of {max} bytes");
                 (line, ErrorCode::TooLarge)
             }
             Some(Obstacle::Full) => {
-                let line =
-                    format!("the broker has no room left; make room on its disk, or raise its limits: {error}");
+                let line = format!(
+                    "the broker has no room left; make room on its disk, or raise its limits: {error}"
+                );
                 (line, ErrorCode::Unavailable)
             }
             None => (error.to_string(), ErrorCode::Unavailable),
@@ -127,14 +129,19 @@ impl Broker {
     }
 
     /// Sends what may get lost.
-    pub(super) async fn tell(&self, subject: String, bytes: Vec<u8>) {
+    pub(super) async fn send_unkept(&self, subject: String, bytes: Vec<u8>) {
         if self.is_connected() {
             let _ = self.client.publish(subject, bytes.into()).await;
         }
     }
 
     /// Adds a message that is there once: whether it was not there before.
-    pub(super) async fn publish_once(&self, subject: String, id: &str, bytes: Vec<u8>) -> Result<bool, ApiError> {
+    pub(super) async fn publish_once(
+        &self,
+        subject: String,
+        id: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, ApiError> {
         let message = PublishMessage::build().payload(bytes.into()).message_id(id);
         let sent = self.context.send_publish(subject, message).await;
         let sent = match sent {
@@ -158,7 +165,7 @@ impl Broker {
         let subject = format!("latent.jobs.{class}.{model}.{key}");
         self.publish_once(subject.clone(), &format!("job.{key}"), bytes).await?;
         // Whoever is idle looks at once.
-        self.tell(format!("latent.wake.{class}.{model}"), Vec::new()).await;
+        self.send_unkept(format!("latent.wake.{class}.{model}"), Vec::new()).await;
         Ok(())
     }
 

@@ -108,7 +108,9 @@ mod tests {
     #[test]
     fn a_cell_that_is_missing_or_says_nothing_of_itself_is_an_error() {
         assert!(grid().compose().unwrap_err().message.contains("is missing"));
-        for (bytes, line) in [(file(&["parameters"]), "does not say how it was made"), (b"what".to_vec(), "cell of the grid")] {
+        for (bytes, line) in
+            [(file(&["parameters"]), "does not say how it was made"), (b"what".to_vec(), "cell of the grid")]
+        {
             let mut cells = grid();
             cells.set(0, Ok((bytes.clone(), 7)));
             cells.set(1, Ok((bytes, 7)));

@@ -28,7 +28,8 @@ impl Broker {
 
     /// The last jobs that were set aside, the newest first.
     pub(super) async fn parked(&self, limit: usize) -> Result<Vec<ParkedJob>, ApiError> {
-        let failed = |error: &dyn std::fmt::Display| self.failed("the jobs set aside cannot be listed", error);
+        let failed =
+            |error: &dyn std::fmt::Display| self.failed("the jobs set aside cannot be listed", error);
         let mut stream = self.dead.clone();
         let state = stream.info().await.map_err(|error| failed(&error))?.state.clone();
         let mut parked = Vec::new();

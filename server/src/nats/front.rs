@@ -138,7 +138,7 @@ impl Front {
         let is_sent = self.send(key.job, Mail::Event(key.part, message.event));
         if !is_sent && !self.parts.queue.is_active(key.job) {
             // Whoever draws it has not heard that nobody wants it.
-            self.broker.tell(key.subject("cancel"), Vec::new()).await;
+            self.broker.send_unkept(key.subject("cancel"), Vec::new()).await;
         }
     }
 

@@ -257,7 +257,7 @@ async fn stopped(stop: &mut watch::Receiver<u8>) {
 /// Tells the front something, which may get lost.
 async fn report(site: &WorkerSite, key: &PartKey, event: WorkerEvent) {
     let message = EventMessage { schema: SCHEMA, event };
-    site.broker.tell(key.subject("events"), wire::to_bytes(&message)).await;
+    site.broker.send_unkept(key.subject("events"), wire::to_bytes(&message)).await;
 }
 
 /// Draws a part of a job.

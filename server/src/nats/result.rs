@@ -4,9 +4,7 @@ use super::cells::GridCells;
 use super::front::{Front, Mail};
 use super::parcel::Parcel;
 use super::parts::Parts;
-use super::wire::{
-    self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, SCHEMA, WorkBytes, WorkerEvent,
-};
+use super::wire::{self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, SCHEMA, WorkBytes, WorkerEvent};
 use crate::error::{ApiError, ErrorCode};
 use crate::queue::{JobNotice, JobOutcome, JobRecord, StepProgress};
 use base64::Engine as _;
@@ -300,7 +298,7 @@ impl SentJob {
         if !is_done {
             for index in 0..self.parts.len() {
                 let cancel = front.key(id, index).subject("cancel");
-                front.broker.tell(cancel, Vec::new()).await;
+                front.broker.send_unkept(cancel, Vec::new()).await;
             }
         }
         // What cannot be removed now is removed by a later sweep, or ends with its age.

@@ -61,7 +61,9 @@ impl Broker {
         let is_alive = |instance: &String| {
             let heard = signs.iter().find(|(info, _)| info.instance == *instance).map(|(_, time)| *time);
             // Both by the same clock.
-            heard.zip(now).is_some_and(|(heard, now)| now.duration_since(heard).is_ok_and(|age| age < max) || heard >= now)
+            heard.zip(now).is_some_and(|(heard, now)| {
+                now.duration_since(heard).is_ok_and(|age| age < max) || heard >= now
+            })
         };
         Ok(1 + claims.iter().filter(|instance| !is_alive(instance)).count() as u64)
     }

@@ -143,7 +143,8 @@ impl QueueWorker {
             WorkerFolders { embd_dir: options.embd_dir.clone(), wildcards: options.wildcards.clone() };
         let machine = machine_name();
         let name = options.name.clone().unwrap_or_else(|| format!("{machine}-{}", std::process::id()));
-        let site = WorkerSite::new(broker, [name, machine], devices.clone(), folders, models, (queue, gallery), log);
+        let site =
+            WorkerSite::new(broker, [name, machine], devices.clone(), folders, models, (queue, gallery), log);
         let site = Arc::new(site);
         let start = |(device, name): (&DeviceOptions, &String)| {
             worker::start(WorkerOptions {

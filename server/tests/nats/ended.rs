@@ -1,8 +1,6 @@
 //! Jobs that end before they are drawn.
 
-use super::{
-    Lines, Worker, WorkerProcess, broker, front, front_with, queue, until_workers, worker_options,
-};
+use super::{Lines, Worker, WorkerProcess, broker, front, front_with, queue, until_workers, worker_options};
 use crate::common::{Folders, endless, small};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -133,8 +133,15 @@ fn what_is_larger_than_the_broker_takes_is_sent_in_pieces_or_fails_with_the_limi
     broker.restart();
     let ended = served.ended(&served.submit("txt2img", small("a sun")));
     let line = ended["error"]["message"].as_str().unwrap_or_default();
-    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("too_large")), "{ended}");
-    assert!(line.ends_with("it is larger than the broker takes; raise its max_payload of 256 bytes"), "{line}");
+    assert_eq!(
+        (&ended["state"], &ended["error"]["code"]),
+        (&json!("failed"), &json!("too_large")),
+        "{ended}"
+    );
+    assert!(
+        line.ends_with("it is larger than the broker takes; raise its max_payload of 256 bytes"),
+        "{line}"
+    );
     lines[0].until("raise its max_payload of 256 bytes");
     broker.configure("");
     broker.restart();
