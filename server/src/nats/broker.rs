@@ -104,8 +104,7 @@ impl Broker {
 
     /// An error of what was to be stored. One that passes is [`ErrorCode::Unavailable`].
     pub(super) fn not_stored(&self, what: &str, error: &(dyn Error + 'static)) -> ApiError {
-        let mut causes = std::iter::successors(Some(error), |error| error.source());
-        let (line, code) = match causes.find_map(Obstacle::of) {
+        let (line, code) = match Obstacle::of(error) {
             Some(Obstacle::TooLarge) => {
                 let max = self.client.max_payload();
                 let line =
@@ -262,22 +261,23 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    /// What an error says of itself.
+    /// What an error or one of its causes says.
     fn of(error: &(dyn Error + 'static)) -> Option<Obstacle> {
-        if let Some(error) = error.downcast_ref::<PublishError>()
-            && error.kind() == PublishErrorKind::MaxPayloadExceeded
-        {
+        let too_large = |error: &PublishError| error.kind() == PublishErrorKind::MaxPayloadExceeded;
+        if error.downcast_ref::<PublishError>().is_some_and(too_large) {
             return Some(Obstacle::TooLarge);
         }
-        let error = error.downcast_ref::<async_nats::jetstream::Error>()?;
-        let is_full = match error.error_code() {
+        let is_full = |error: &async_nats::jetstream::Error| match error.error_code() {
             BrokerErrorCode::INSUFFICIENT_RESOURCES
             | BrokerErrorCode::ACCOUNT_RESOURCES_EXCEEDED
             | BrokerErrorCode::STORAGE_RESOURCES_EXCEEDED => true,
             BrokerErrorCode::STREAM_STORE_FAILED => error.to_string().contains("maximum bytes"),
             _ => false,
         };
-        is_full.then_some(Obstacle::Full)
+        match error.downcast_ref::<async_nats::jetstream::Error>() {
+            Some(error) => is_full(error).then_some(Obstacle::Full),
+            None => Obstacle::of(error.source()?),
+        }
     }
 }
 

@@ -150,24 +150,30 @@ fn what_is_larger_than_the_broker_takes_is_sent_in_pieces_or_fails_with_the_limi
 }
 
 #[test]
-fn a_result_that_the_broker_does_not_take_waits_until_it_does() {
+fn a_worker_that_cannot_even_answer_does_so_when_the_broker_takes_messages_again() {
     let Some(mut broker) = broker::start(&[]) else { return };
     let (folders, lines) = (Folders::new(), Lines::default());
     let served = front_with(&folders, queue(&broker.url()), &Lines::default());
+    // It makes the consumer, which takes a larger message.
+    let worker = Worker::start(&broker, "first");
+    assert_eq!(served.ended(&served.submit("txt2img", small("a sun")))["state"], "done");
+    drop(worker);
     let mut other = broker.client();
     other.subscribe("latent.jobs.>");
-    let id = served.submit("txt2img", small("a sun"));
+    let id = served.submit("txt2img", small("a moon"));
     other.next();
     broker.configure("max_payload: 256");
     broker.restart();
-    // A consumer is made before the limit counts, or by no message that is so large.
-    let worker = Worker::start_with_log(worker_options(&broker.url(), "one"), &lines);
-    lines.until("raise its max_payload of 256 bytes; trying again");
+    let _worker = Worker::start_with_log(worker_options(&broker.url(), "second"), &lines);
+    let line =
+        "a message cannot be stored: it is larger than the broker takes; raise its max_payload of 256 bytes";
+    lines.until(line);
     broker.configure("");
     broker.restart();
     let ended = served.ended(&id);
-    assert_eq!(ended["state"], "done", "{ended}");
-    drop(worker);
+    let line = ended["error"]["message"].as_str().unwrap_or_default();
+    assert!(ended["state"] == "failed" && line.contains("an image cannot be stored"), "{ended}");
+    assert_eq!(served.ended(&served.submit("txt2img", small("a moon")))["state"], "done");
 }
 
 #[test]
