@@ -90,7 +90,12 @@ impl QueueOptions {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                     REFUSED.to_owned()
                 }
-                ConnectErrorKind::Tls => format!("the encrypted connection cannot be made: {error}"),
+                // What is wrong with a certificate is an error of reading and writing to the client.
+                kind if kind == ConnectErrorKind::Tls
+                    || error.to_string().to_lowercase().contains("certificate") =>
+                {
+                    format!("the encrypted connection cannot be made: {error}")
+                }
                 _ => format!("the broker cannot be reached: {error}"),
             };
             ApiError::failed(format!("{}: {line}", self.url))

@@ -72,10 +72,13 @@ impl Broker {
         self.folder.path().join("broker.conf")
     }
 
-    /// Changes its configuration, which is read with the next start.
+    /// Changes its configuration, which is read with the next start. In it, STORE stands for the folder of its store.
     pub(super) fn configure(&mut self, config: &str) {
         config.clone_into(&mut self.config);
-        std::fs::write(self.config_file(), config).unwrap();
+        // One that has JetStream by a flag ends it when its configuration is read anew.
+        let store = if config.contains("jetstream {") { "" } else { "jetstream { store_dir: STORE }\n" };
+        let path = format!("{:?}", self.folder.path().join("store"));
+        std::fs::write(self.config_file(), format!("{store}{config}").replace("STORE", &path)).unwrap();
     }
 
     /// Changes its configuration while it runs.
@@ -93,8 +96,7 @@ impl Broker {
         self.configure(&self.config.clone());
         let spawn = |program: &&str| {
             let mut command = Command::new(program);
-            command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]);
-            command.arg(self.folder.path().join("store")).arg("-c").arg(self.config_file());
+            command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c"]).arg(self.config_file());
             command.args(&self.flags).stdout(Stdio::null()).stderr(Stdio::null());
             command.spawn().ok()
         };
@@ -180,12 +182,6 @@ impl RawClient {
         for _ in 0..=bytes.div_ceil(chunk.len()) {
             self.publish(FILLER, &chunk);
         }
-    }
-
-    /// Removes what filled it.
-    pub(super) fn make_room(&mut self) {
-        let filter = json!({ "filter": FILLER }).to_string();
-        self.publish("$JS.API.STREAM.PURGE.OBJ_LATENT_FILES", filter.as_bytes());
     }
 
     /// The same with the subject of the answer.

@@ -35,7 +35,7 @@ pub(crate) fn queue(url: &str) -> QueueOptions {
 }
 
 /// Lines that a program logged.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
