@@ -117,6 +117,12 @@ impl QueueOptions {
                     .map_err(|error| ApiError::bad_input(format!("{}: {}", path.display(), error.kind())))?
             }
         };
+        let own = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        for path in self.ca_file.iter().chain(own) {
+            // The client's error does not say which file.
+            let opened = std::fs::File::open(path);
+            opened.map_err(|error| ApiError::bad_input(format!("{}: {error}", path.display())))?;
+        }
         if let Some(path) = &self.ca_file {
             options = options.add_root_certificates(path.clone());
         }
