@@ -4,7 +4,7 @@ use crate::AppError;
 use crate::contact_sheet::ImageGrid;
 use crate::job::{Job, JobOption, JobOptionKind, find_option, random_seed};
 use crate::metadata::OutputTexts;
-use crate::session::{CancelToken, DrawingCost, JobEvent, JobObserver, Session};
+use crate::session::{CancelToken, DrawingCost, JobEvent, JobImage, JobObserver, Session};
 use latent_diffusion::Image;
 use latent_diffusion::prompt::MAX_PROMPT_BYTES;
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,17 @@ pub struct JobGrid {
     axes: [Option<GridAxis>; 2],
     /// A random seed, if none is given.
     chosen_seed: Option<u64>,
+}
+
+/// An image of a grid.
+#[derive(Clone, Debug)]
+pub struct DrawnCell {
+    /// The image.
+    pub image: Image,
+    /// Its seed.
+    pub seed: u64,
+    /// The texts of its file, if it had one.
+    pub texts: OutputTexts,
 }
 
 /// A grid that was drawn.
@@ -267,47 +278,57 @@ impl JobGrid {
         if let Some(seed) = self.chosen_seed {
             go_on(observer(JobEvent::SeedChosen(seed)))?;
         }
-        let (mut cells, mut first, mut failed) = (vec![None; total], None, Vec::new());
+        let mut cells = Vec::with_capacity(total);
         for (index, job) in jobs.iter().enumerate() {
             session.keep_unet(index + 1 < total);
             let label = self.label(index);
             go_on(observer(JobEvent::GridCell { index, total, label: label.clone() }))?;
+            let mut cell = None;
             let drawn = session.run(job, cancel, &mut |event| match event {
                 JobEvent::Image(drawn) => {
-                    let drawn = Arc::unwrap_or_clone(drawn);
-                    first.get_or_insert((drawn.seed, drawn.texts));
-                    cells[index] = Some(drawn.image);
+                    let JobImage { image, seed, texts, .. } = Arc::unwrap_or_clone(drawn);
+                    cell = Some(DrawnCell { image, seed, texts });
                     ControlFlow::Continue(())
                 }
                 event => observer(event),
             });
-            match drawn {
-                Err(AppError::Interrupted) => return Err(AppError::Interrupted),
-                Err(error) => {
-                    failed.push(error.clone());
+            match (drawn, cell) {
+                (Err(AppError::Interrupted), _) | (Ok(()), None) => return Err(AppError::Interrupted),
+                (_, Some(cell)) => cells.push(Ok(cell)),
+                (Err(error), None) => {
+                    cells.push(Err(error.clone()));
                     go_on(observer(JobEvent::GridCellFailed { label, error }))?;
                 }
-                Ok(()) => {}
             }
         }
-        match (first, failed.first()) {
-            (Some((seed, texts)), _) => Ok(self.finished(cells, seed, texts, failed)),
-            (None, error) => Err(error.cloned().unwrap_or(AppError::Interrupted)),
-        }
+        self.assemble(cells)
     }
 
-    fn finished(
-        &self,
-        cells: Vec<Option<Image>>,
-        seed: u64,
-        texts: OutputTexts,
-        failed: Vec<AppError>,
-    ) -> DrawnGrid {
+    /// The grid of cells that were drawn, row by row. A cell with an error is empty.
+    ///
+    /// # Errors
+    /// The first error, if no cell was drawn.
+    pub fn assemble(&self, cells: Vec<Result<DrawnCell, AppError>>) -> Result<DrawnGrid, AppError> {
+        let (total, mut images, mut first, mut failed) = (cells.len(), Vec::new(), None, Vec::new());
+        for cell in cells {
+            match cell {
+                Ok(DrawnCell { image, seed, texts }) => {
+                    first.get_or_insert((seed, texts));
+                    images.push(Some(image));
+                }
+                Err(error) => {
+                    failed.push(error);
+                    images.push(None);
+                }
+            }
+        }
+        let Some((seed, texts)) = first else {
+            return Err(failed.into_iter().next().unwrap_or(AppError::Interrupted));
+        };
         let [above, before] =
             self.axes.each_ref().map(|axis| axis.as_ref().map_or(Vec::new(), GridAxis::labels));
-        let total = cells.len();
-        let image = ImageGrid { cells, columns: self.columns(), above, before }.image();
-        DrawnGrid { image, texts: self.texts(texts), seed, failed, cells: total }
+        let image = ImageGrid { cells: images, columns: self.columns(), above, before }.image();
+        Ok(DrawnGrid { image, texts: self.texts(texts), seed, failed, cells: total })
     }
 
     /// The texts of the grid's file: how the first image was made, and what differs in the others.

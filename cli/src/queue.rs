@@ -55,8 +55,8 @@ fn table(workers: &[WorkerInfo]) -> String {
         let (devices, models) = (worker.devices.join(", "), worker.models.len());
         let state = if worker.drawing.is_empty() { "idle".to_owned() } else { worker.drawing.join(", ") };
         let line = format!(
-            "{:width$}  {devices} ({}), files: {models}, drawn: {}, {state}",
-            worker.name, worker.isa, worker.done
+            "{:width$}  {devices} ({}), files: {models}, drawn: {}, heard of {} s ago, {state}",
+            worker.name, worker.isa, worker.done, worker.heard_seconds_ago
         );
         let _ = writeln!(text, "{}", Plain(&line));
     }

@@ -55,6 +55,10 @@ fn options(args: &ServeArgs) -> Result<ServerOptions, AppError> {
     options.max_queue_per_client = args.max_queue_per_client;
     options.log_prompts = args.log_prompts;
     machine.check()?;
+    #[cfg(not(feature = "nats"))]
+    if std::env::var_os("LATENT_QUEUE").is_some_and(|queue| !queue.is_empty()) {
+        return Err(AppError::BadInput(format!("LATENT_QUEUE: {}", crate::args::WITHOUT_QUEUE)));
+    }
     #[cfg(feature = "nats")]
     if let Some(url) = &args.queue {
         let mut queue = queue_options(url, &args.queue_login)?;

@@ -97,3 +97,27 @@ fn an_address_that_others_reach_needs_a_key_or_a_word() {
     let empty = room.file("key", b"\n");
     room.refuses(&["serve", "--api-key-file", empty.to_str().unwrap()], &["holds no key"]);
 }
+
+#[cfg(not(feature = "nats"))]
+#[test]
+fn a_queue_is_refused_by_a_program_without_it_with_the_feature_that_it_needs() {
+    let room = Room::new();
+    let lines: [(&[&str], &str); 5] = [
+        (&["serve", "--queue", "nats://broker"], "--queue"),
+        (&["serve", "--queue-user=me"], "--queue-user"),
+        (&["serve", "--require-isa", "avx2"], "--require-isa"),
+        (&["worker", "--queue", "nats://broker"], "worker"),
+        (&["workers"], "workers"),
+    ];
+    for (line, given) in lines {
+        room.refuses(line, &[&format!("{given}: this program was built without"), "--features nats"]);
+    }
+    let mut command = room.command(&["serve", "--output-dir", "images", "--state-dir", "state"]);
+    let refused = command.env("LATENT_QUEUE", "nats://me:secret@broker").output().unwrap();
+    let line = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{line}");
+    assert!(
+        line.contains("LATENT_QUEUE: this program was built without") && !line.contains("secret"),
+        "{line}"
+    );
+}

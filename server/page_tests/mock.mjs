@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
 import { PAGE } from "./source.mjs";
-import { info, inspect, modelHeader, models } from "./mock-data.mjs";
+import { info, inspect, modelHeader, models, sharedQueue } from "./mock-data.mjs";
 import { landscape, png, readPng } from "./mock-images.mjs";
 
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".json": "application/json", ".svg": "image/svg+xml" };
@@ -20,7 +20,7 @@ class Refusal extends Error {
 }
 
 /** Starts one. @returns {Promise<{url: string, close: () => Promise<void>, addModel: (model: object) => void}>} */
-export async function startMock({ port = 0, stepMs = Number(process.env.MOCK_STEP_MS ?? 120), key = process.env.MOCK_KEY ?? null, images: count = 9 } = {}) {
+export async function startMock({ port = 0, stepMs = Number(process.env.MOCK_STEP_MS ?? 120), key = process.env.MOCK_KEY ?? null, images: count = 9, shared = false } = {}) {
   const state = { jobs: [], images: [], trash: new Map(), streams: new Map(), all: new Set(), next: 1, models: [...models], busy: false };
   const send = (stream, name, data) => stream.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
   const broadcast = (name, data) => state.all.forEach((stream) => send(stream, name, data));
@@ -173,7 +173,8 @@ export async function startMock({ port = 0, stepMs = Number(process.env.MOCK_STE
     const [kind, name, part] = url.pathname.slice("/api/v1/".length).split("/").map(decodeURIComponent);
     const json = () => JSON.parse(body.toString() || "{}");
     const route = `${request.method} ${kind}`;
-    if (route === "GET info") return info;
+    if (route === "GET info") return { ...info, shared_queue: shared };
+    if (route === "GET workers") return shared ? sharedQueue : { workers: [], parked: [] };
     if (route === "GET events") return events(request, response, null);
     if (route === "GET models" && part === "inspect") return inspect(name, 2132650982, modelHeader());
     if (route === "GET models") return { models: state.models };

@@ -38,6 +38,23 @@ pub(super) fn that_helps(mut error: clap::Error, command: &mut Command, line: &[
     error
 }
 
+/// What is said of the commands and flags of a queue, which this program was built without.
+#[cfg(not(feature = "nats"))]
+pub(super) fn of_queue(error: &clap::Error) -> Option<String> {
+    let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| {
+        let Some(ContextValue::String(given)) = error.get(kind) else { return None };
+        Some(given.as_str())
+    })?;
+    let is_unknown = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
+    let is_of_queue = matches!(given, "worker" | "workers" | "--require-isa") || given.starts_with("--queue");
+    (is_unknown && is_of_queue).then(|| format!("{given}: {WITHOUT_QUEUE}"))
+}
+
+/// How to get a program with a queue.
+#[cfg(not(feature = "nats"))]
+pub(crate) const WITHOUT_QUEUE: &str = "this program was built without the queue of several machines; build it with the feature nats: \
+     cargo build --release -p latent-cli --features nats";
+
 /// Whether a word is a flag that takes a value.
 fn is_flag_with_value(arg: &Arg, word: &str) -> bool {
     let is_long = arg.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long));

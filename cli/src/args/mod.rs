@@ -24,6 +24,8 @@ mod serve;
 mod tokens;
 mod upscaling;
 
+#[cfg(all(feature = "server", not(feature = "nats")))]
+pub(crate) use advice::WITHOUT_QUEUE;
 pub(crate) use control::{PreviewArgs, TERMINAL};
 pub(crate) use convert::ConvertArgs;
 pub(crate) use drawing::DrawingArgs;
@@ -77,7 +79,13 @@ impl UsageError {
     /// What is wrong, in one line.
     pub(crate) fn line(&self) -> String {
         let error = match self {
-            UsageError::Clap(error) => error.to_string(),
+            UsageError::Clap(error) => {
+                #[cfg(not(feature = "nats"))]
+                if let Some(line) = advice::of_queue(error) {
+                    return line;
+                }
+                error.to_string()
+            }
             UsageError::Job(error) => return error.to_string(),
         };
         let lines = error.lines();

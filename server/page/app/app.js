@@ -16,6 +16,7 @@ import { useDrops } from "./drops.js";
 import { Login } from "./login.js";
 import { TopBar } from "./top-bar.js";
 import { Unreachable } from "./unreachable.js";
+import { WorkerList } from "./workers.js";
 
 const CONTENTS = { draw: DrawTab, change: ChangeTab, gallery: GalleryTab, models: ModelsTab, plots: PlotsTab };
 
@@ -37,6 +38,7 @@ function Page() {
       <${Content} />
     </main>
     <${Viewer} />
+    <${WorkerList} />
     <${DroppedImage} />
     <div class="drop-cover" aria-hidden="true"><p>${t("drop.cover")}</p></div>
   `;

@@ -6,6 +6,7 @@ import { useStore } from "../lib/store.js";
 import { IconButton } from "../parts/button.js";
 import { Icon } from "../parts/icon.js";
 import { jobs } from "../state/jobs.js";
+import { Workers } from "./workers.js";
 
 const THEMES = ["auto", "light", "dark"];
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" };
@@ -49,7 +50,7 @@ export function TopBar({ tab }) {
           (name) => html`<a key=${name} href=${`#/${name}`} aria-current=${name === tab ? "page" : undefined}><${Icon} name=${name} /><span>${tx("tab", name)}</span></a>`,
         )}
       </nav>
-      <div class="top-end"><${Queue} /><${Language} /><${Theme} /></div>
+      <div class="top-end"><${Queue} /><${Workers} /><${Language} /><${Theme} /></div>
     </header>
   `;
 }

@@ -26,13 +26,19 @@ pub(super) async fn send_result(site: &WorkerSite, key: &PartKey, result: &Resul
     let bytes = wire::to_bytes(result);
     let is_first = loop {
         match site.broker.add_result(key, bytes.clone()).await {
-            Ok(is_first) => break is_first,
+            Ok(is_first) => {
+                site.is_well();
+                break is_first;
+            }
             Err(error) if error.code == ErrorCode::Unavailable => site.wait(&error).await,
             Err(error) => {
-                (site.log)(&format!("job {key}: {error}"));
-                let small = failed(site, result.deliveries, error);
-                let _ = site.broker.add_result(key, wire::to_bytes(&small)).await;
-                break false;
+                site.complain(&error);
+                let small = wire::to_bytes(&failed(site, result.deliveries, error.clone()));
+                if site.broker.add_result(key, small).await.is_ok() {
+                    break false;
+                }
+                // The broker takes next to nothing, until somebody changes that.
+                site.wait(&error).await;
             }
         }
     };
@@ -77,6 +83,10 @@ pub(super) async fn collect(
     took_ms: u64,
 ) -> ResultMessage {
     let mut result = ResultMessage { took_ms, ..failed(site, deliveries, ApiError::failed("")) };
+    if let Some(error) = &record.error {
+        // Its line may quote a prompt, which is its front's business.
+        (site.log)(&format!("job {key} failed: {:?}", error.code));
+    }
     result.error = record.error;
     result.warnings = record.warnings.iter().map(|line| wire::line(line)).collect();
     for (index, name) in record.images.iter().enumerate() {
@@ -85,6 +95,7 @@ pub(super) async fn collect(
         match stored {
             Ok(image) => result.images.push(image),
             Err(error) => {
+                (site.log)(&format!("job {key} failed: {error}"));
                 result.error.get_or_insert(error);
             }
         }

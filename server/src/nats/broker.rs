@@ -1,22 +1,22 @@
 //! The broker's streams, objects and buckets.
 
 use super::options::QueueOptions;
-use super::wire::{MAX_OBJECT_BYTES, ObjectRef, PartKey};
+use super::wire::PartKey;
 use crate::error::{ApiError, ErrorCode};
 use crate::lifecycle::ServerLog;
 use async_nats::Client;
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
-use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::context::{ContextBuilder, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
-use async_nats::jetstream::{Context, kv};
+use async_nats::jetstream::{Context, ErrorCode as BrokerErrorCode, kv};
 use futures_util::TryStreamExt;
-use latent_app::hash;
+use std::error::Error;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 
 /// Jobs that wait or are drawn.
 const JOBS: &str = "LATENT_JOBS";
@@ -25,7 +25,7 @@ const RESULTS: &str = "LATENT_RESULTS";
 /// Jobs that were set aside.
 const DEAD: &str = "LATENT_DEAD";
 /// Inputs and images.
-const OBJECTS: &str = "LATENT_FILES";
+pub(super) const OBJECTS: &str = "LATENT_FILES";
 /// Workers and what they have.
 const WORKERS: &str = "LATENT_WORKERS";
 /// How often jobs were given back.
@@ -39,18 +39,21 @@ const DUPLICATES: Duration = Duration::from_secs(120);
 /// Time for an answer of the broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a worker counts as there after its last sign of life.
-pub(super) const WORKER_AGE: Duration = Duration::from_secs(30);
+const WORKER_AGE: Duration = Duration::from_secs(30);
 
 /// A queue on a broker.
 #[derive(Clone)]
 pub(super) struct Broker {
     pub(super) client: Client,
-    context: Context,
+    pub(super) context: Context,
     jobs: Stream,
     results: Stream,
-    objects: ObjectStore,
+    pub(super) dead: Stream,
+    pub(super) objects: ObjectStore,
+    /// The stream that the object store is.
+    pub(super) chunks: Stream,
     pub(super) workers: kv::Store,
-    returns: kv::Store,
+    pub(super) returns: kv::Store,
     pub(super) options: QueueOptions,
 }
 
@@ -73,12 +76,13 @@ impl Broker {
             async |config: Config| context.get_or_create_stream(config).await.map_err(|error| failed(&error));
         let jobs = stream(jobs_config()).await?;
         let results = stream(results_config()).await?;
-        stream(dead_config()).await?;
+        let dead = stream(dead_config()).await?;
         let config = object_store::Config { bucket: OBJECTS.into(), max_age: DAY * 3, ..Default::default() };
         let objects = match context.get_object_store(OBJECTS).await {
             Ok(objects) => objects,
             Err(_) => context.create_object_store(config).await.map_err(|error| failed(&error))?,
         };
+        let chunks = context.get_stream(format!("OBJ_{OBJECTS}")).await.map_err(|error| failed(&error))?;
         let bucket = async |bucket: &str, max_age| match context.get_key_value(bucket).await {
             Ok(store) => Ok(store),
             Err(_) => {
@@ -91,17 +95,53 @@ impl Broker {
         };
         let workers = bucket(WORKERS, WORKER_AGE).await?;
         let returns = bucket(RETURNS, MAX_JOB_AGE).await?;
-        Ok(Broker { client, context, jobs, results, objects, workers, returns, options })
+        Ok(Broker { client, context, jobs, results, dead, objects, chunks, workers, returns, options })
     }
 
-    fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> ApiError {
+    pub(super) fn failed(&self, what: &str, error: &dyn std::fmt::Display) -> ApiError {
         ApiError::new(ErrorCode::Unavailable, format!("{}: {what}: {error}", self.options.url))
     }
 
+    /// An error of what was to be stored. One that passes is [`ErrorCode::Unavailable`].
+    pub(super) fn not_stored(&self, what: &str, error: &(dyn Error + 'static)) -> ApiError {
+        let (line, code) = match Obstacle::of(error) {
+            Some(Obstacle::TooLarge) => {
+                let max = self.client.max_payload();
+                let line =
+                    format!("it is larger than the broker takes; raise its max_payload of {max} bytes");
+                (line, ErrorCode::TooLarge)
+            }
+            Some(Obstacle::Full) => {
+                let line = format!(
+                    "the broker has no room left; make room on its disk, or raise its limits: {error}"
+                );
+                (line, ErrorCode::Unavailable)
+            }
+            None => (error.to_string(), ErrorCode::Unavailable),
+        };
+        ApiError::new(code, format!("{}: {what}: {line}", self.options.url))
+    }
+
+    /// Whether there is a connection at this moment. Without one, what is sent waits for it in memory.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Sends what may get lost.
+    pub(super) async fn send_unkept(&self, subject: String, bytes: Vec<u8>) {
+        if self.is_connected() {
+            let _ = self.client.publish(subject, bytes.into()).await;
+        }
+    }
+
     /// Adds a message that is there once: whether it was not there before.
-    async fn publish_once(&self, subject: String, id: &str, bytes: Vec<u8>) -> Result<bool, ApiError> {
+    pub(super) async fn publish_once(
+        &self,
+        subject: String,
+        id: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, ApiError> {
         let message = PublishMessage::build().payload(bytes.into()).message_id(id);
-        let failed = |error: &dyn std::fmt::Display| self.failed("a message cannot be stored", error);
         let sent = self.context.send_publish(subject, message).await;
         let sent = match sent {
             Ok(sent) => sent.await,
@@ -110,12 +150,7 @@ impl Broker {
         match sent {
             Ok(ack) => Ok(!ack.duplicate),
             Err(error) if error.to_string().contains("per subject") => Ok(false),
-            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                let line =
-                    format!("{}: the message is larger than the broker takes: {error}", self.options.url);
-                Err(ApiError::new(ErrorCode::TooLarge, line))
-            }
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(self.not_stored("a message cannot be stored", &error)),
         }
     }
 
@@ -129,19 +164,14 @@ impl Broker {
         let subject = format!("latent.jobs.{class}.{model}.{key}");
         self.publish_once(subject.clone(), &format!("job.{key}"), bytes).await?;
         // Whoever is idle looks at once.
-        let _ = self.client.publish(format!("latent.wake.{class}.{model}"), Vec::new().into()).await;
+        self.send_unkept(format!("latent.wake.{class}.{model}"), Vec::new()).await;
         Ok(())
     }
 
     /// Removes all parts of a job that are still in the queue, and their results.
-    pub(super) async fn remove_job(
-        &self,
-        (class, model): (&str, &str),
-        front: &str,
-        job: u64,
-    ) -> Result<(), ApiError> {
+    pub(super) async fn remove_job(&self, class: &str, front: &str, job: u64) -> Result<(), ApiError> {
         let of = |error: &dyn std::fmt::Display| self.failed("a job cannot be removed", error);
-        let filter = format!("latent.jobs.{class}.{model}.{front}.{job}.>");
+        let filter = format!("latent.jobs.{class}.*.{front}.{job}.>");
         self.jobs.purge().filter(filter).await.map_err(|error| of(&error))?;
         self.remove_results(front, job).await
     }
@@ -174,11 +204,6 @@ impl Broker {
         let info = self.results.info_with_subjects(filter).await.map_err(|error| failed(&error))?;
         let subjects: Vec<(String, usize)> = info.try_collect().await.map_err(|error| failed(&error))?;
         Ok(subjects.iter().filter_map(|(subject, _)| PartKey::of_subject(subject)).collect())
-    }
-
-    /// Adds a job to those that were set aside.
-    pub(super) async fn add_dead(&self, key: &PartKey, bytes: Vec<u8>) -> Result<(), ApiError> {
-        self.publish_once(key.subject("dead"), &format!("dead.{key}"), bytes).await.map(drop)
     }
 
     /// Jobs in the queue, those that were set aside, and results that wait for their fronts.
@@ -218,7 +243,7 @@ impl Broker {
     pub(super) async fn note_return(&self, key: &PartKey) -> Result<(), ApiError> {
         let returns = self.returned(key).await? + 1;
         let put = self.returns.put(key.to_string(), returns.to_string().into()).await;
-        put.map(drop).map_err(|error| self.failed("a returned job cannot be noted", &error))
+        put.map(drop).map_err(|error| self.not_stored("a returned job cannot be noted", &error))
     }
 
     /// How often a job was given back.
@@ -227,61 +252,33 @@ impl Broker {
         let noted = noted.map_err(|error| self.failed("returned jobs cannot be counted", &error))?;
         Ok(noted.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()).unwrap_or(0))
     }
-
-    /// Stores an object.
-    pub(super) async fn put_object(&self, name: String, bytes: &[u8]) -> Result<ObjectRef, ApiError> {
-        let object = ObjectRef { name, bytes: bytes.len(), sha256: hash::of_bytes(bytes) };
-        // A front that was started again must not replace what a worker is reading.
-        if self.get_object(&object).await.is_ok() {
-            return Ok(object);
-        }
-        let mut reader = bytes;
-        let put = self.objects.put(object.name.as_str(), &mut reader).await;
-        put.map_err(|error| self.failed("an image cannot be stored", &error))?;
-        Ok(object)
-    }
-
-    /// Reads an object, whose length and digest must be those that were announced.
-    pub(super) async fn get_object(&self, wanted: &ObjectRef) -> Result<Vec<u8>, ApiError> {
-        let about = |line: String| ApiError::failed(format!("{}: {line}", wanted.name));
-        if wanted.bytes > MAX_OBJECT_BYTES {
-            return Err(about(format!("has {} bytes, more than {MAX_OBJECT_BYTES}", wanted.bytes)));
-        }
-        let read = async {
-            let object = self.objects.get(&wanted.name).await.map_err(|error| match error.kind() {
-                object_store::GetErrorKind::NotFound => about("is not in the object store any more".into()),
-                _ => self.failed("an object cannot be read", &error),
-            })?;
-            if object.info().size != wanted.bytes {
-                return Err(damaged(wanted));
-            }
-            let mut bytes = Vec::with_capacity(wanted.bytes);
-            let mut limited = object.take(wanted.bytes as u64 + 1);
-            match limited.read_to_end(&mut bytes).await {
-                Ok(_) if bytes.len() == wanted.bytes && hash::of_bytes(&bytes) == wanted.sha256 => Ok(bytes),
-                Err(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-                    Err(self.failed("an object cannot be read", &error))
-                }
-                _ => Err(damaged(wanted)),
-            }
-        };
-        // A chunk that is gone would be waited for, for ever.
-        let time = Duration::from_secs(30) + Duration::from_millis(wanted.bytes as u64 >> 10);
-        let read = tokio::time::timeout(time, read).await;
-        read.unwrap_or_else(|_| Err(about("is not complete in the object store".into())))
-    }
-
-    /// Removes objects. Those that are gone are no error; the others go with their age.
-    pub(super) async fn remove_objects(&self, names: impl IntoIterator<Item = String>) {
-        for name in names {
-            let _ = self.objects.delete(&name).await;
-        }
-    }
 }
 
-fn damaged(wanted: &ObjectRef) -> ApiError {
-    let line = "what was sent is damaged: its length or its SHA-256 is another than was announced; send the job once more";
-    ApiError::failed(format!("{}: {line}", wanted.name))
+/// Why something cannot be stored.
+enum Obstacle {
+    TooLarge,
+    Full,
+}
+
+impl Obstacle {
+    /// What an error or one of its causes says.
+    fn of(error: &(dyn Error + 'static)) -> Option<Obstacle> {
+        let too_large = |error: &PublishError| error.kind() == PublishErrorKind::MaxPayloadExceeded;
+        if error.downcast_ref::<PublishError>().is_some_and(too_large) {
+            return Some(Obstacle::TooLarge);
+        }
+        let is_full = |error: &async_nats::jetstream::Error| match error.error_code() {
+            BrokerErrorCode::INSUFFICIENT_RESOURCES
+            | BrokerErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+            | BrokerErrorCode::STORAGE_RESOURCES_EXCEEDED => true,
+            BrokerErrorCode::STREAM_STORE_FAILED => error.to_string().contains("maximum bytes"),
+            _ => false,
+        };
+        match error.downcast_ref::<async_nats::jetstream::Error>() {
+            Some(error) => is_full(error).then_some(Obstacle::Full),
+            None => Obstacle::of(error.source()?),
+        }
+    }
 }
 
 fn jobs_config() -> Config {

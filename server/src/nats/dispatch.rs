@@ -1,6 +1,7 @@
 //! Sends the jobs of a server to the broker, and hears what becomes of them.
 
 use super::broker::Broker;
+use super::dead::ParkedJob;
 use super::front::{Front, FrontParts, LogCell, Mail};
 use super::inventory::Inventory;
 use super::options::QueueOptions;
@@ -21,6 +22,8 @@ use tokio::sync::broadcast::error::RecvError;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// Time between two looks at whether the jobs that run have ended, when the server is about to stop.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Jobs set aside that are listed.
+const MAX_PARKED: usize = 50;
 /// Digits of a front's name.
 const NAME_DIGITS: usize = 12;
 
@@ -49,6 +52,11 @@ impl QueueFront {
     /// Workers that gave a sign of life.
     pub(crate) async fn workers(&self) -> Result<Vec<WorkerInfo>, ApiError> {
         super::worker::workers_of(&self.broker).await
+    }
+
+    /// The last jobs that were set aside, of all fronts.
+    pub(crate) async fn parked(&self) -> Result<Vec<ParkedJob>, ApiError> {
+        self.broker.parked(MAX_PARKED).await
     }
 
     /// Starts to send jobs. The thread ends when the queue is drained.

@@ -2,6 +2,7 @@
 
 use super::broker::Broker;
 use super::inventory::Inventory;
+use super::logged_lines::LoggedLines;
 use super::wire::{self, EventMessage, PartKey, WorkerEvent};
 use crate::gallery::Gallery;
 use crate::lifecycle::ServerLog;
@@ -67,8 +68,8 @@ pub(super) struct Front {
     pub(super) inventory: Inventory,
     boxes: Mutex<HashMap<JobId, UnboundedSender<Mail>>>,
     log: LogCell,
-    /// What was logged last of those lines that would come again and again.
-    last: Mutex<String>,
+    /// Lines that would come again and again.
+    logged: LoggedLines,
 }
 
 impl Front {
@@ -86,7 +87,7 @@ impl Front {
             inventory,
             boxes: Mutex::new(HashMap::new()),
             log,
-            last: Mutex::default(),
+            logged: LoggedLines::default(),
         }
     }
 
@@ -98,12 +99,17 @@ impl Front {
         self.log.log(line);
     }
 
-    /// Logs a line, unless it was the last of its kind.
+    /// Logs a line once.
     pub(super) fn log_new(&self, line: &str) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != line {
-            line.clone_into(&mut last);
+        if self.logged.is_new(line) {
             self.log(line);
+        }
+    }
+
+    /// Notes that the broker takes what is sent.
+    pub(super) fn is_well(&self) {
+        if self.logged.settle() {
+            self.log("the broker takes what is sent again");
         }
     }
 
@@ -124,12 +130,15 @@ impl Front {
     /// A worker reports.
     pub(super) async fn heard(&self, subject: &str, payload: &[u8]) {
         let Some(key) = PartKey::of_subject(subject).filter(|key| key.front == self.name) else { return };
-        // One of another version is refused when its result comes.
-        let Ok(message) = wire::read::<EventMessage>("an event", payload) else { return };
+        let message = match wire::read::<EventMessage>("what a worker reports", payload) {
+            Ok(message) => message,
+            // The worker gives the job back, or its result is refused in the same words.
+            Err(error) => return self.log_new(&format!("job {}: {error}", key.job)),
+        };
         let is_sent = self.send(key.job, Mail::Event(key.part, message.event));
         if !is_sent && !self.parts.queue.is_active(key.job) {
             // Whoever draws it has not heard that nobody wants it.
-            let _ = self.broker.client.publish(key.subject("cancel"), Vec::new().into()).await;
+            self.broker.send_unkept(key.subject("cancel"), Vec::new()).await;
         }
     }
 

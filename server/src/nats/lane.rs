@@ -3,6 +3,7 @@
 use super::answer::{collect, failed, send_result, to_event};
 use super::inventory::REPLAY;
 use super::parcel::{Parcel, Unpacked};
+use super::signs::MAX_CUTS;
 use super::site::WorkerSite;
 use super::wire::{
     self, DeadMessage, EventMessage, JobMessage, PartKey, ResultMessage, SCHEMA, WorkBytes, WorkerEvent,
@@ -24,8 +25,6 @@ use tokio::time::{MissedTickBehavior, sleep, timeout};
 const IDLE: Duration = Duration::from_secs(1);
 /// Time for an answer to a look into the queue. A broker of version 2.9 gives none, but the next job, where jobs were removed.
 const FETCH: Duration = Duration::from_secs(1);
-/// Time until a job that this worker cannot draw is handed to another.
-const LACKING_DELAY: Duration = Duration::from_secs(1);
 /// How often a job is given back by workers that cannot draw it.
 const MAX_LACKING: u64 = 20;
 
@@ -99,7 +98,8 @@ impl Lane {
                 let key = (class.clone(), place.clone());
                 if !consumers.contains_key(&key) {
                     let made = self.site.broker.consumer(class, place).await;
-                    consumers.insert(key.clone(), made.ok()?);
+                    let made = made.map_err(|error| self.site.complain(&error)).ok()?;
+                    consumers.insert(key.clone(), made);
                 }
                 let consumer = &consumers[&key];
                 let fetch = async {
@@ -130,26 +130,45 @@ impl Lane {
             return;
         };
         let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
-        let max = site.broker.options.max_deliveries;
-        if deliveries > max {
-            let Ok(returned) = site.broker.returned(&key).await else {
+        match self.reason_to_park(&key, deliveries).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => return self.park(&message, &key, deliveries, reason).await,
+            Err(_) => {
                 // It comes again when the broker can say how many were lost.
-                let _ = message.ack_with(AckKind::Nak(Some(LACKING_DELAY))).await;
-                return;
-            };
-            let lost = (deliveries - 1).saturating_sub(returned);
-            if lost >= max {
-                let reason = format!(
-                    "the job was handed to workers {lost} times, and none of them was heard of again: it may have ended \
-                     them; it is set aside"
-                );
-                self.park(&message, &key, deliveries, reason).await;
+                let _ = message.ack_with(AckKind::Nak(Some(self.delay(0)))).await;
                 return;
             }
+        }
+        if deliveries > 1 {
+            // Without it the loss of this worker would not count.
+            let _ = site.broker.note_claim(&key, &site.instance).await;
         }
         site.begins(&key);
         let is_done = self.draw_and_answer(&message, &key, deliveries).await;
         site.ends(&key, is_done);
+    }
+
+    /// Why a part must not be drawn once more, if so: too many workers were lost with it.
+    async fn reason_to_park(&self, key: &PartKey, deliveries: u64) -> Result<Option<String>, ApiError> {
+        let (site, max) = (&self.site, self.site.broker.options.max_deliveries);
+        if deliveries <= max {
+            return Ok(None);
+        }
+        let unanswered = (deliveries - 1).saturating_sub(site.broker.returned(key).await?);
+        if unanswered < max {
+            return Ok(None);
+        }
+        let lost = site.lost(key).await?;
+        if lost >= max {
+            return Ok(Some(format!(
+                "the job was handed to workers {lost} times, and none of them was heard of again: it may have ended them; it \
+                 is set aside"
+            )));
+        }
+        // They were cut off, and live.
+        Ok((unanswered >= max.saturating_mul(MAX_CUTS)).then(|| {
+            format!("the job was handed to workers {unanswered} times without an answer, although they live; it is set aside")
+        }))
     }
 
     /// Draws while the broker hears that it does; whether it was drawn.
@@ -176,7 +195,10 @@ impl Lane {
                     let _ = message.double_ack_with(AckKind::Nak(None)).await;
                     return false;
                 }
-                _ = alive.tick() => drop(message.ack_with(AckKind::Progress).await),
+                // Without a connection it would be kept, and come too late.
+                _ = alive.tick() => if site.broker.is_connected() {
+                    drop(message.ack_with(AckKind::Progress).await);
+                },
             }
         };
         match drawn {
@@ -192,16 +214,23 @@ impl Lane {
                 let reason = format!("worker {}: {what}", site.name);
                 let returns = site.broker.returned(key).await.unwrap_or(0);
                 if returns >= MAX_LACKING {
-                    self.park(message, key, deliveries, format!("no worker can draw the job; {reason}"))
-                        .await;
+                    let reason = format!("no worker can draw the job; {reason}");
+                    self.park(message, key, deliveries, reason).await;
                 } else {
                     (site.log)(&format!("job {key} is given back: {what}"));
+                    report(&site, key, WorkerEvent::Warning { message: reason }).await;
                     let _ = site.broker.note_return(key).await;
-                    let _ = message.ack_with(AckKind::Nak(Some(LACKING_DELAY))).await;
+                    let _ = message.ack_with(AckKind::Nak(Some(self.delay(returns)))).await;
                 }
                 false
             }
         }
+    }
+
+    /// Time until a job that this worker cannot draw is handed to another: longer each time, for those who can may be busy.
+    fn delay(&self, returns: u64) -> Duration {
+        let max = self.site.broker.options.ack_wait;
+        max.min(max / 30 * (1 << returns.min(5)))
     }
 
     /// Sets a job aside, and tells its front why.
@@ -228,26 +257,31 @@ async fn stopped(stop: &mut watch::Receiver<u8>) {
 /// Tells the front something, which may get lost.
 async fn report(site: &WorkerSite, key: &PartKey, event: WorkerEvent) {
     let message = EventMessage { schema: SCHEMA, event };
-    let _ = site.broker.client.publish(key.subject("events"), wire::to_bytes(&message).into()).await;
+    site.broker.send_unkept(key.subject("events"), wire::to_bytes(&message)).await;
 }
 
 /// Draws a part of a job.
 async fn draw(site: &Arc<WorkerSite>, device: &str, key: &PartKey, payload: &[u8], deliveries: u64) -> Drawn {
     let began = Instant::now();
-    let fail = |error| Drawn::Result(Box::new(failed(site, deliveries, error)));
+    let fail = |error: ApiError| {
+        (site.log)(&format!("job {key} failed: {error}"));
+        Drawn::Result(Box::new(failed(site, deliveries, error)))
+    };
     let message: JobMessage = match wire::read("the job", payload) {
         Ok(message) => message,
+        // A worker of that version may be there.
+        Err(error) if wire::is_of_other_version(payload) => return Drawn::Lacking(error.message),
         Err(error) => return fail(error),
     };
     // Before anybody hears that it begins, so that no word of its end is missed.
     let Ok(mut cancel) = site.broker.client.subscribe(key.subject("cancel")).await else {
         return Drawn::Lacking("has no connection".into());
     };
-    report(site, key, WorkerEvent::Started { worker: site.name.clone() }).await;
     let new = match unpack(site, device, message).await {
         Ok(new) => new,
         Err(drawn) => return drawn.unwrap_or_else(fail),
     };
+    report(site, key, WorkerEvent::Started { worker: site.name.clone() }).await;
     let mut events = site.queue.subscribe();
     let queue = site.queue.clone();
     let submitted = tokio::task::spawn_blocking(move || queue.submit(new)).await;

@@ -7,18 +7,25 @@
 
 mod answer;
 mod broker;
+mod cells;
+mod dead;
 mod dispatch;
 mod front;
 mod inventory;
 mod lane;
+mod logged_lines;
+mod objects;
 mod options;
 mod parcel;
 mod parts;
 mod result;
+mod signs;
 mod site;
+mod taken;
 mod wire;
 mod worker;
 
+pub use dead::ParkedJob;
 pub(crate) use dispatch::QueueFront;
 pub(crate) use front::FrontParts;
 pub use options::{BrokerLogin, QueueOptions};

@@ -1,10 +1,14 @@
 //! How to reach the broker.
 
+use super::logged_lines::LoggedLines;
 use crate::error::ApiError;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What a person reads of a login that is refused.
+const REFUSED: &str = "the broker refuses this user, password, token or key";
 
 /// Who this program is to the broker. It is never written anywhere.
 #[derive(Clone, Default)]
@@ -70,12 +74,13 @@ impl QueueOptions {
     /// The connection. Once made, it is made again whenever it breaks.
     pub(super) async fn connect(&self, log: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Client, ApiError> {
         let url = self.url.clone();
+        let logged = LoggedLines::default();
         let options = self.connect_options().await?.event_callback(move |event| {
-            match event {
-                Event::Disconnected => log(&format!("{url}: the connection is lost; trying again")),
-                Event::Connected => log(&format!("{url}: connected")),
-                Event::ServerError(error) => log(&format!("{url}: {error}")),
-                _ => {}
+            if matches!(event, Event::Connected) {
+                logged.settle();
+            }
+            if let Some(line) = line_of(&event).filter(|line| logged.is_new(line)) {
+                log(&format!("{url}: {line}"));
             }
             async {}
         });
@@ -83,9 +88,14 @@ impl QueueOptions {
         options.connect(servers).await.map_err(|error| {
             let line = match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    "the broker refuses this user, password, token or key".to_owned()
+                    REFUSED.to_owned()
                 }
-                ConnectErrorKind::Tls => format!("the encrypted connection cannot be made: {error}"),
+                // What is wrong with a certificate is an error of reading and writing to the client.
+                kind if kind == ConnectErrorKind::Tls
+                    || error.to_string().to_lowercase().contains("certificate") =>
+                {
+                    format!("the encrypted connection cannot be made: {error}")
+                }
                 _ => format!("the broker cannot be reached: {error}"),
             };
             ApiError::failed(format!("{}: {line}", self.url))
@@ -107,6 +117,12 @@ impl QueueOptions {
                     .map_err(|error| ApiError::bad_input(format!("{}: {}", path.display(), error.kind())))?
             }
         };
+        let own = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        for path in self.ca_file.iter().chain(own) {
+            // The client's error does not say which file.
+            let opened = std::fs::File::open(path);
+            opened.map_err(|error| ApiError::bad_input(format!("{}: {error}", path.display())))?;
+        }
         if let Some(path) = &self.ca_file {
             options = options.add_root_certificates(path.clone());
         }
@@ -120,6 +136,21 @@ impl QueueOptions {
             .ping_interval(Duration::from_secs(10))
             .reconnect_delay_callback(delay)
             .retain_servers_order())
+    }
+}
+
+/// What a person reads of an event of the connection. It is tried again for ever, whatever happened.
+fn line_of(event: &Event) -> Option<String> {
+    match event {
+        Event::Disconnected => Some("the connection is lost; trying again".into()),
+        Event::Connected => Some("connected".into()),
+        Event::ServerError(ServerError::AuthorizationViolation) => Some(format!("{REFUSED}; trying again")),
+        Event::ServerError(error) => Some(error.to_string()),
+        // The client has the kinds of its errors as their words alone.
+        Event::ClientError(ClientError::Other(words)) if words.contains("authorization") => {
+            Some(format!("{REFUSED}; trying again"))
+        }
+        _ => None,
     }
 }
 

@@ -1,14 +1,12 @@
 //! A job of a front, from its sending to its end.
 
+use super::cells::GridCells;
 use super::front::{Front, Mail};
 use super::parcel::Parcel;
-use super::parts::split;
-use super::wire::{
-    self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, MAX_RESULT_IMAGES, ResultImage, ResultMessage,
-    SCHEMA, WorkBytes, WorkerEvent,
-};
+use super::parts::Parts;
+use super::wire::{self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, SCHEMA, WorkBytes, WorkerEvent};
 use crate::error::{ApiError, ErrorCode};
-use crate::queue::{JobNotice, JobOutcome, JobRecord, ServerEvent, StepProgress};
+use crate::queue::{JobNotice, JobOutcome, JobRecord, StepProgress};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use latent_app::image_file;
@@ -18,12 +16,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Time between two tries while the broker is away.
 const RETRY: Duration = Duration::from_millis(300);
-/// Letters of a name's end at most: two seeds.
-const MAX_SUFFIX: usize = 48;
 /// Bytes of a preview.
 const MAX_PREVIEW_BYTES: usize = 1 << 20;
 /// Warnings of a job that are kept.
-const MAX_WARNINGS: usize = 100;
+pub(super) const MAX_WARNINGS: usize = 100;
 /// What a job that runs does, as events name it.
 const STAGES: [&str; 4] = ["encoding", "sampling", "upscaling", "decoding"];
 
@@ -40,7 +36,10 @@ pub(super) async fn run_job(front: Arc<Front>, record: JobRecord) {
     let is_done = matches!(outcome, Some(JobOutcome::Done));
     if let Some(outcome) = outcome {
         if let JobOutcome::Failed(error) = &outcome {
-            front.log(&format!("job {id}: {:?}", error.code));
+            // A line about what was asked for, and that of a worker, may quote a prompt.
+            let may_quote = job.is_refused || error.code == ErrorCode::BadInput;
+            let line = if may_quote { format!("{:?}", error.code) } else { error.message.clone() };
+            front.log(&format!("job {id} failed: {line}"));
         }
         let queue = front.parts.queue.clone();
         // This waits for the disk.
@@ -52,30 +51,39 @@ pub(super) async fn run_job(front: Arc<Front>, record: JobRecord) {
 
 /// A part of a job.
 #[derive(Debug, Default)]
-struct SentPart {
+pub(super) struct SentPart {
     message: Vec<u8>,
-    /// Names of its images, once it is done.
-    images: Option<Vec<String>>,
+    /// Where in the queue it is.
+    place: String,
+    /// Who began to draw it last.
+    worker: Option<String>,
+    /// Names of its images, once it is done. Those of the cells of a grid have none.
+    pub(super) images: Option<Vec<String>>,
     /// The part of it that is done, 0 to 1.
     progress: f64,
 }
 
 /// A job that other machines draw.
-struct SentJob {
-    front: Arc<Front>,
-    record: JobRecord,
-    /// Where in the queue its parts are.
-    place: String,
-    parts: Vec<SentPart>,
+pub(super) struct SentJob {
+    pub(super) front: Arc<Front>,
+    pub(super) record: JobRecord,
+    pub(super) parts: Vec<SentPart>,
+    /// The grid whose cells the parts are.
+    pub(super) grid: Option<GridCells>,
     /// Objects that go with the job.
-    objects: Vec<String>,
+    pub(super) objects: Vec<String>,
     began: Option<Instant>,
+    /// Why it waits, as its record says at this moment.
+    obstacle: Option<String>,
+    /// Whether a worker said why it failed.
+    pub(super) is_refused: bool,
 }
 
 impl SentJob {
     fn new(front: Arc<Front>, record: JobRecord) -> SentJob {
-        let (place, parts, objects) = (String::new(), Vec::new(), Vec::new());
-        SentJob { front, record, place, parts, objects, began: None }
+        let (parts, grid, objects) = (Vec::new(), None, Vec::new());
+        let (began, obstacle, is_refused) = (None, None, false);
+        SentJob { front, record, parts, grid, objects, began, obstacle, is_refused }
     }
 
     fn is_wanted(&self) -> bool {
@@ -87,13 +95,14 @@ impl SentJob {
         let (front, id) = (self.front.clone(), self.record.id);
         // This reads models the first time.
         let packed = tokio::task::spawn_blocking(move || {
-            let works = split(front.parts.queue.work(id)?);
+            let Parts { works, grid } = Parts::of(front.parts.queue.work(id)?)?;
             let pack = |work| Parcel::pack(work, &front.parts.models, &front.inventory);
-            works.into_iter().map(pack).collect::<Result<Vec<_>, _>>()
+            let parcels = works.into_iter().map(pack).collect::<Result<Vec<_>, ApiError>>()?;
+            Ok::<_, ApiError>((parcels, grid))
         });
-        let parcels = packed.await.map_err(|error| ApiError::failed(error.to_string()))??;
+        let (parcels, grid) = packed.await.map_err(|error| ApiError::failed(error.to_string()))??;
+        self.grid = grid;
         for (index, parcel) in parcels.into_iter().enumerate() {
-            self.place.clone_from(&parcel.place);
             let message = loop {
                 match self.message(index, &parcel).await {
                     Err(error) if error.code == ErrorCode::Unavailable && self.is_wanted() => {
@@ -102,7 +111,7 @@ impl SentJob {
                     message => break message?,
                 }
             };
-            self.parts.push(SentPart { message, ..SentPart::default() });
+            self.parts.push(SentPart { message, place: parcel.place, ..SentPart::default() });
         }
         for index in 0..self.parts.len() {
             while self.is_wanted() {
@@ -115,12 +124,24 @@ impl SentJob {
                 }
             }
         }
+        if let Some(line) = self.obstacle.take().filter(|_| self.is_wanted()) {
+            self.front.is_well();
+            self.front.parts.queue.retract(self.record.id, &line);
+        }
         Ok(())
     }
 
-    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
-    async fn wait(&self, error: &ApiError) {
-        self.front.log_new(&format!("{error}; trying again"));
+    /// Waits before the next try, while the broker is away or has no room. The log says so once, and the job has it as a warning
+    /// until it is sent.
+    async fn wait(&mut self, error: &ApiError) {
+        let line = wire::line(&format!("{error}; trying again"));
+        self.front.log_new(&line);
+        if self.obstacle.as_ref() != Some(&line) {
+            if let Some(old) = self.obstacle.replace(line.clone()) {
+                self.front.parts.queue.retract(self.record.id, &old);
+            }
+            self.warn(&line);
+        }
         tokio::time::sleep(RETRY).await;
     }
 
@@ -131,7 +152,8 @@ impl SentJob {
             let line = format!("the job has {} bytes, more than {MAX_OBJECT_BYTES}", work.len());
             return Err(ApiError::new(ErrorCode::TooLarge, line));
         }
-        let work = if work.len() <= MAX_INLINE_BYTES {
+        let max_inline = MAX_INLINE_BYTES.min(self.front.broker.client.max_payload() / 4);
+        let work = if work.len() <= max_inline {
             WorkBytes::Inline(String::from_utf8(work).expect("JSON is UTF-8"))
         } else {
             let name = format!("in.{}", self.front.key(self.record.id, index));
@@ -161,8 +183,8 @@ impl SentJob {
             }
             return Ok(());
         }
-        let message = self.parts[index].message.clone();
-        front.broker.add_job((front.class(), &self.place), &key, message).await
+        let SentPart { message, place, .. } = &self.parts[index];
+        front.broker.add_job((front.class(), place), &key, message.clone()).await
     }
 
     /// Waits for the results. `None` if the job was cancelled.
@@ -173,7 +195,8 @@ impl SentJob {
                 Mail::Event(part, event) => self.note(part, event),
                 Mail::Result(part) => match self.take(part).await {
                     Ok(()) if self.parts.iter().all(|part| part.images.is_some()) => {
-                        return Some(JobOutcome::Done);
+                        let composed = self.compose().await;
+                        return Some(composed.map_or_else(JobOutcome::Failed, |()| JobOutcome::Done));
                     }
                     Ok(()) => {}
                     // The broker is away: the next sweep finds it.
@@ -187,77 +210,7 @@ impl SentJob {
         }
     }
 
-    /// Takes the result of a part, the first time.
-    async fn take(&mut self, index: usize) -> Result<(), ApiError> {
-        if self.parts.get(index).is_none_or(|part| part.images.is_some()) {
-            return Ok(());
-        }
-        let key = self.front.key(self.record.id, index);
-        let Some(bytes) = self.front.broker.result(&key).await? else { return Ok(()) };
-        let message: ResultMessage = wire::read("the result of a worker", &bytes)?;
-        self.objects.extend(message.objects());
-        let metrics = &self.front.parts.metrics.shared_queue;
-        metrics.worker_ms.add(message.took_ms);
-        metrics.redelivered.add(message.deliveries.saturating_sub(1));
-        self.begin();
-        message.warnings.iter().take(MAX_WARNINGS).for_each(|line| self.warn(line));
-        if let Some(mut error) = message.error {
-            error.message = wire::line(&error.message);
-            return Err(error);
-        }
-        if message.images.len() > MAX_RESULT_IMAGES {
-            return Err(ApiError::failed("the result of a worker has too many images"));
-        }
-        let mut names = Vec::new();
-        for image in &message.images {
-            names.push(self.take_image(image).await?);
-        }
-        self.parts[index].images = Some(names);
-        self.list_images(index, &message.images);
-        Ok(())
-    }
-
-    /// Writes an image; its name.
-    async fn take_image(&self, image: &ResultImage) -> Result<String, ApiError> {
-        let seeds = image.suffix.strip_suffix(".png").unwrap_or("?");
-        let is_plain = seeds.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        if !is_plain || image.suffix.len() > MAX_SUFFIX {
-            return Err(ApiError::failed(
-                "the result of a worker names an image by something else than seeds",
-            ));
-        }
-        let name = format!("{}{}", self.record.stem, image.suffix);
-        let bytes = self.front.broker.get_object(&image.object).await?;
-        let (gallery, own) = (self.front.parts.gallery.clone(), name.clone());
-        let written = tokio::task::spawn_blocking(move || gallery.put(&own, &bytes)).await;
-        written.map_err(|error| ApiError::failed(error.to_string()))??;
-        Ok(name)
-    }
-
-    /// Tells of a part's images. Those of all parts are listed in their order, whichever comes first.
-    fn list_images(&self, index: usize, images: &[ResultImage]) {
-        let queue = &self.front.parts.queue;
-        let listed: Vec<String> =
-            self.parts.iter().filter_map(|part| part.images.clone()).flatten().collect();
-        let names = self.parts[index].images.iter().flatten();
-        for (name, image) in names.zip(images) {
-            let notice = JobNotice::Image {
-                name: name.as_str().into(),
-                url: format!("/api/v1/images/{name}").into(),
-                seed: image.seed,
-                width: image.width,
-                height: image.height,
-            };
-            let kept = listed.clone();
-            queue.progress(self.record.id, |record, _| {
-                record.images = kept;
-                notice
-            });
-            queue.publish(ServerEvent::Gallery { added: [name.clone()].into(), removed: [].into() });
-        }
-    }
-
-    fn warn(&self, line: &str) {
+    pub(super) fn warn(&self, line: &str) {
         let line = wire::line(line);
         let message: Arc<str> = line.as_str().into();
         self.front.parts.queue.progress(self.record.id, |record, _| {
@@ -268,7 +221,7 @@ impl SentJob {
         });
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if self.began.is_none() {
             self.began = Some(Instant::now());
             let waited = crate::queue::now().saturating_sub(self.record.created);
@@ -282,11 +235,13 @@ impl SentJob {
         if self.parts.get(index).is_none_or(|part| part.images.is_some()) {
             return;
         }
-        self.begin();
+        if !matches!(event, WorkerEvent::Warning { .. }) {
+            self.begin();
+        }
         let queue = self.front.parts.queue.clone();
         let id = self.record.id;
         match event {
-            WorkerEvent::Started { .. } => {}
+            WorkerEvent::Started { worker } => self.note_worker(index, &worker),
             WorkerEvent::Loading { component, read, total } => {
                 let component: Arc<str> = wire::line(&component).into();
                 queue.progress(id, |_, live| {
@@ -319,6 +274,15 @@ impl SentJob {
         }
     }
 
+    /// Notes who draws a part, and says so if another did before.
+    fn note_worker(&mut self, index: usize, worker: &str) {
+        let worker = wire::line(worker);
+        if let Some(old) = self.parts[index].worker.replace(worker.clone()) {
+            let key = self.front.key(self.record.id, index);
+            self.front.log(&format!("job {key}: worker {old} gave no result; worker {worker} draws it now"));
+        }
+    }
+
     /// The part of the whole job that is done, and the seconds that are left.
     fn progress(&mut self, index: usize, progress: f64) -> (f64, Option<f64>) {
         self.parts[index].progress = if progress.is_finite() { progress.clamp(0.0, 1.0) } else { 0.0 };
@@ -334,15 +298,14 @@ impl SentJob {
         if !is_done {
             for index in 0..self.parts.len() {
                 let cancel = front.key(id, index).subject("cancel");
-                let _ = front.broker.client.publish(cancel, Vec::new().into()).await;
+                front.broker.send_unkept(cancel, Vec::new()).await;
             }
         }
         // What cannot be removed now is removed by a later sweep, or ends with its age.
-        let place = (front.class(), self.place.as_str());
-        let _ = if is_done || self.place.is_empty() {
+        let _ = if is_done || self.parts.is_empty() {
             front.broker.remove_results(&front.name, id).await
         } else {
-            front.broker.remove_job(place, &front.name, id).await
+            front.broker.remove_job(front.class(), &front.name, id).await
         };
         front.broker.remove_objects(self.objects.iter().cloned()).await;
     }

@@ -1,7 +1,8 @@
 //! What the loops of a worker share.
 
-use super::broker::{Broker, WORKER_AGE};
+use super::broker::Broker;
 use super::inventory::Inventory;
+use super::logged_lines::LoggedLines;
 use super::parcel::WorkerFolders;
 use super::wire::{self, PartKey, SCHEMA, WorkerInfo};
 use crate::error::ApiError;
@@ -25,6 +26,9 @@ const NEWS_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct WorkerSite {
     pub(super) broker: Broker,
     pub(super) name: String,
+    machine: String,
+    /// What no other start of a worker of this name has.
+    pub(super) instance: String,
     pub(super) isa: String,
     pub(super) inventory: Inventory,
     pub(super) folders: WorkerFolders,
@@ -37,22 +41,26 @@ pub(super) struct WorkerSite {
     pub(super) devices: Vec<String>,
     drawing: Mutex<Vec<String>>,
     changed: Notify,
-    last_error: Mutex<String>,
+    complaints: LoggedLines,
 }
 
 impl WorkerSite {
-    /// A worker with its name and devices, and its queue and gallery.
+    /// A worker with its name and that of its machine, its devices, and its queue and gallery.
     pub(super) fn new(
         broker: Broker,
-        (name, devices): (String, Vec<String>),
+        [name, machine]: [String; 2],
+        devices: Vec<String>,
         folders: WorkerFolders,
         models: Arc<ModelCatalog>,
         (queue, gallery): (JobQueue, Gallery),
         log: ServerLog,
     ) -> WorkerSite {
+        let instance = broker.client.new_inbox().rsplit('.').next().unwrap_or_default().to_owned();
         WorkerSite {
             broker,
             name,
+            machine,
+            instance,
             isa: latent_app::threads::isa().to_owned(),
             inventory: Inventory::new(models.clone()),
             folders,
@@ -64,7 +72,7 @@ impl WorkerSite {
             devices,
             drawing: Mutex::new(Vec::new()),
             changed: Notify::new(),
-            last_error: Mutex::new(String::new()),
+            complaints: LoggedLines::default(),
         }
     }
 
@@ -72,15 +80,23 @@ impl WorkerSite {
         self.drawing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
-    pub(super) async fn wait(&self, error: &ApiError) {
-        let is_new = {
-            let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *last, error.message.clone()) != error.message
-        };
-        if is_new {
+    /// Says once what is wrong with the broker.
+    pub(super) fn complain(&self, error: &ApiError) {
+        if self.complaints.is_new(&error.message) {
             (self.log)(&format!("{error}; trying again"));
         }
+    }
+
+    /// Notes that the broker takes what is sent.
+    pub(super) fn is_well(&self) {
+        if self.complaints.settle() {
+            (self.log)("the broker takes what is sent again");
+        }
+    }
+
+    /// Waits before the next try, while the broker is away or has no room. A person reads of it once.
+    pub(super) async fn wait(&self, error: &ApiError) {
+        self.complain(error);
         tokio::time::sleep(RETRY).await;
     }
 
@@ -101,6 +117,8 @@ impl WorkerSite {
         WorkerInfo {
             schema: SCHEMA,
             name: self.name.clone(),
+            machine: self.machine.clone(),
+            instance: self.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             isa: self.isa.clone(),
             devices: self.devices.clone(),
@@ -108,16 +126,31 @@ impl WorkerSite {
             loaded: self.inventory.loaded(),
             drawing: self.drawing().clone(),
             done: self.done.load(Ordering::Relaxed),
+            heard_seconds_ago: 0,
         }
+    }
+
+    async fn give_sign_of_life(&self) -> Result<(), ApiError> {
+        let put = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+        put.map(drop).map_err(|error| self.broker.not_stored("this worker cannot be listed", &error))
+    }
+
+    /// How many of those who had a part are gone.
+    pub(super) async fn lost(&self, key: &PartKey) -> Result<u64, ApiError> {
+        self.give_sign_of_life().await?;
+        self.broker.lost(key, &self.instance).await
     }
 
     /// Says that it is there, as long as it is.
     pub(super) async fn give_signs_of_life(self: Arc<WorkerSite>) {
         loop {
-            let _ = self.broker.workers.put(&self.name, wire::to_bytes(&self.info()).into()).await;
+            if let Err(error) = self.give_sign_of_life().await {
+                self.complain(&error);
+            }
             // What changes often is not answered each time.
-            tokio::time::sleep(NEWS_INTERVAL).await;
-            let _ = tokio::time::timeout(WORKER_AGE / 6, self.changed.notified()).await;
+            let interval = self.broker.sign_interval();
+            tokio::time::sleep(NEWS_INTERVAL.min(interval)).await;
+            let _ = tokio::time::timeout(interval, self.changed.notified()).await;
         }
     }
 

@@ -46,6 +46,11 @@ pub(super) fn read<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, A
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
+/// Whether a message is of another version, which another program may read.
+pub(super) fn is_of_other_version(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|Schema { schema }| schema != SCHEMA)
+}
+
 /// A message as bytes.
 pub(super) fn to_bytes<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).expect("it is plain data")
@@ -217,6 +222,12 @@ pub struct WorkerInfo {
     pub schema: u32,
     /// Its name.
     pub name: String,
+    /// The machine's name.
+    #[serde(default)]
+    pub machine: String,
+    /// What no other start of a worker of this name has.
+    #[serde(default)]
+    pub instance: String,
     /// The program's version.
     pub version: String,
     /// The instruction set that it draws with.
@@ -231,6 +242,9 @@ pub struct WorkerInfo {
     pub drawing: Vec<String>,
     /// Parts of jobs that it has drawn.
     pub done: u64,
+    /// Seconds since it was heard of, by the clocks of the broker and of this machine; it says nothing of that itself.
+    #[serde(default)]
+    pub heard_seconds_ago: u64,
 }
 
 /// A line for a person without what could steer a terminal, and not too long.

@@ -13,11 +13,10 @@ use crate::metrics::Metrics;
 use crate::models::ModelCatalog;
 use crate::queue::{JobQueue, JobStore, QueueLimits};
 use crate::worker::{self, WorkerOptions, device_name, share};
-use futures_util::TryStreamExt;
 use latent_app::device::{DeviceChoice, DeviceOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
 /// Time for a job that is given back to end, and for last words.
@@ -97,17 +96,11 @@ pub fn list_workers(options: QueueOptions) -> Result<Vec<WorkerInfo>, ApiError> 
 
 /// The workers of a broker, by name.
 pub(super) async fn workers_of(broker: &Broker) -> Result<Vec<WorkerInfo>, ApiError> {
-    let failed =
-        |error: &dyn std::fmt::Display| ApiError::failed(format!("the workers cannot be listed: {error}"));
-    let keys = broker.workers.keys().await.map_err(|error| failed(&error))?;
-    let keys: Vec<String> = keys.try_collect().await.map_err(|error| failed(&error))?;
-    let mut workers = Vec::new();
-    for key in keys {
-        // One that ended meanwhile, or of another version, is left out.
-        if let Ok(Some(bytes)) = broker.workers.get(key).await {
-            workers.extend(wire::read::<WorkerInfo>("a worker", &bytes));
-        }
-    }
+    let with_time = |(mut info, heard): (WorkerInfo, SystemTime)| {
+        info.heard_seconds_ago = SystemTime::now().duration_since(heard).map_or(0, |time| time.as_secs());
+        info
+    };
+    let mut workers: Vec<WorkerInfo> = broker.signs().await?.into_iter().map(with_time).collect();
     workers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(workers)
 }
@@ -148,8 +141,10 @@ impl QueueWorker {
         let devices = device_names(&options.devices);
         let folders =
             WorkerFolders { embd_dir: options.embd_dir.clone(), wildcards: options.wildcards.clone() };
-        let name = options.name.clone().unwrap_or_else(own_name);
-        let site = WorkerSite::new(broker, (name, devices.clone()), folders, models, (queue, gallery), log);
+        let machine = machine_name();
+        let name = options.name.clone().unwrap_or_else(|| format!("{machine}-{}", std::process::id()));
+        let site =
+            WorkerSite::new(broker, [name, machine], devices.clone(), folders, models, (queue, gallery), log);
         let site = Arc::new(site);
         let start = |(device, name): (&DeviceOptions, &String)| {
             worker::start(WorkerOptions {
@@ -207,14 +202,13 @@ fn device_names(devices: &[DeviceOptions]) -> Vec<String> {
     names.iter().enumerate().map(numbered).collect()
 }
 
-/// The name of this machine and process.
-fn own_name() -> String {
+/// The name of this machine.
+fn machine_name() -> String {
     #[cfg(unix)]
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     #[cfg(not(unix))]
     let host = std::env::var("COMPUTERNAME").unwrap_or_default();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     let host: String = host.chars().map(plain).take(MAX_NAME - 12).collect();
-    let host = if host.is_empty() { "worker" } else { &host };
-    format!("{host}-{}", std::process::id())
+    if host.is_empty() { "worker".into() } else { host }
 }

@@ -34,6 +34,13 @@ impl JobQueue {
         self.publish(ServerEvent::Job(id, JobPhase::Running));
     }
 
+    /// Takes a warning back, about what passed.
+    pub(crate) fn retract(&self, id: JobId, warning: &str) {
+        if let Some(active) = self.jobs().get_mut(id) {
+            active.record.warnings.retain(|line| line != warning);
+        }
+    }
+
     /// Whether jobs that run are to be interrupted.
     #[must_use]
     pub(crate) fn is_stopping(&self) -> bool {

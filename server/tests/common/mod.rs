@@ -4,7 +4,7 @@
 pub(crate) mod process;
 
 use latent_app::device::{DeviceChoice, DeviceOptions};
-use latent_server::{Server, ServerOptions, ShutdownHandle};
+use latent_server::{Server, ServerLog, ServerOptions, ShutdownHandle};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -110,9 +110,13 @@ impl Answer {
 
 impl Served {
     pub(crate) fn start(options: ServerOptions) -> Served {
+        Served::start_with_log(options, Arc::new(|_| {}))
+    }
+
+    pub(crate) fn start_with_log(options: ServerOptions, log: ServerLog) -> Served {
         let server = Server::bind(options).unwrap();
         let (address, stop) = (server.address(), server.shutdown_handle());
-        let thread = std::thread::spawn(move || server.run(Arc::new(|_| {})).unwrap());
+        let thread = std::thread::spawn(move || server.run(log).unwrap());
         Served { address, runner: Some(Runner::Thread(stop, thread)) }
     }
 

@@ -1,8 +1,10 @@
 //! A broker on a free port, with its store in a folder.
 
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -12,14 +14,28 @@ pub(super) struct Broker {
     port: u16,
     folder: TempDir,
     flags: Vec<String>,
+    /// What its configuration file has beside the store.
+    config: String,
     process: Option<Child>,
 }
+
+/// The subject of an object that nobody asked for.
+const FILLER: &str = "$O.LATENT_FILES.C.filler";
 
 /// A program of this name may be where users do not look.
 const PROGRAMS: [&str; 2] = ["nats-server", "/usr/sbin/nats-server"];
 
 /// A broker, or `None` where there is no such program.
 pub(super) fn start(flags: &[&str]) -> Option<Broker> {
+    start_with(flags, "")
+}
+
+/// The same with a configuration file.
+pub(super) fn start_with_config(config: &str) -> Option<Broker> {
+    start_with(&[], config)
+}
+
+fn start_with(flags: &[&str], config: &str) -> Option<Broker> {
     let is_there = |program: &&str| {
         let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
@@ -31,7 +47,8 @@ pub(super) fn start(flags: &[&str]) -> Option<Broker> {
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    let mut broker = Broker { port, folder: TempDir::new().unwrap(), flags, process: None };
+    let (folder, config) = (TempDir::new().unwrap(), config.to_owned());
+    let mut broker = Broker { port, folder, flags, config, process: None };
     broker.restart();
     Some(broker)
 }
@@ -50,13 +67,37 @@ impl Broker {
         }
     }
 
+    /// Its configuration file.
+    fn config_file(&self) -> PathBuf {
+        self.folder.path().join("broker.conf")
+    }
+
+    /// Changes its configuration, which is read with the next start. In it, STORE stands for the folder of its store.
+    pub(super) fn configure(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+        // One that has JetStream by a flag ends it when its configuration is read anew.
+        let store = if config.contains("jetstream {") { "" } else { "jetstream { store_dir: STORE }\n" };
+        let path = format!("{:?}", self.folder.path().join("store"));
+        std::fs::write(self.config_file(), format!("{store}{config}").replace("STORE", &path)).unwrap();
+    }
+
+    /// Changes its configuration while it runs.
+    #[cfg(unix)]
+    pub(super) fn reload(&mut self, config: &str) {
+        use rustix::process::{Pid, Signal, kill_process};
+        self.configure(config);
+        let process = self.process.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(i32::try_from(process).unwrap()).unwrap(), Signal::HUP).unwrap();
+    }
+
     /// Kills it, if it runs, and starts it with the same store.
     pub(super) fn restart(&mut self) {
         self.kill();
+        self.configure(&self.config.clone());
         let spawn = |program: &&str| {
             let mut command = Command::new(program);
-            command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]);
-            command.arg(self.folder.path()).args(&self.flags).stdout(Stdio::null()).stderr(Stdio::null());
+            command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c"]).arg(self.config_file());
+            command.args(&self.flags).stdout(Stdio::null()).stderr(Stdio::null());
             command.spawn().ok()
         };
         self.process = Some(PROGRAMS.iter().find_map(spawn).unwrap());
@@ -67,10 +108,17 @@ impl Broker {
 
     /// A client that writes the protocol by hand.
     pub(super) fn client(&self) -> RawClient {
+        self.client_with(&json!({}))
+    }
+
+    /// The same with what it says of itself, such as a user.
+    pub(super) fn client_with(&self, login: &Value) -> RawClient {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         let mut client = RawClient { stream: BufReader::new(stream), messages: VecDeque::new() };
-        client.send(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
+        let mut about = json!({ "verbose": false, "pedantic": false });
+        about.as_object_mut().unwrap().extend(login.as_object().unwrap().clone());
+        client.send(format!("CONNECT {about}\r\n").as_bytes());
         client.settle();
         client
     }
@@ -123,6 +171,22 @@ impl RawClient {
 
     pub(super) fn publish(&mut self, subject: &str, bytes: &[u8]) {
         self.send(format!("PUB {subject} {}\r\n", bytes.len()).as_bytes());
+        self.send(bytes);
+        self.send(b"\r\n");
+        self.settle();
+    }
+
+    /// Stores bytes until the broker has no room left. Its limit is of so many.
+    pub(super) fn fill(&mut self, bytes: usize) {
+        let chunk = vec![0; 512 << 10];
+        for _ in 0..=bytes.div_ceil(chunk.len()) {
+            self.publish(FILLER, &chunk);
+        }
+    }
+
+    /// The same with the subject of the answer.
+    pub(super) fn request(&mut self, subject: &str, reply: &str, bytes: &[u8]) {
+        self.send(format!("PUB {subject} {reply} {}\r\n", bytes.len()).as_bytes());
         self.send(bytes);
         self.send(b"\r\n");
         self.settle();

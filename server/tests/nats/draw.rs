@@ -1,6 +1,8 @@
 //! What is drawn through the queue.
 
-use super::{Worker, alone, alone_in, broker, files, front, until_workers, worker_options};
+use super::{
+    Lines, Worker, alone, alone_in, broker, files, front, front_with, queue, until_workers, worker_options,
+};
 use crate::a1111::{synthetic, vae};
 use crate::common::{Folders, small};
 use serde_json::{Value, json};
@@ -32,6 +34,7 @@ fn jobs_through_the_queue_have_the_bytes_of_one_machine() {
             with(small("a sun"), json!({ "batch_count": 2, "variation_strength": 0.3, "variation_seed": 1 })),
         ),
         ("img2img", with(small("a green apple"), json!({ "image": image }))),
+        // Each cell is a part.
         ("grid", with(small("a sun"), json!({ "x": "steps=1,2" }))),
         ("upscale", json!({ "image": image, "model": "lanczos", "scale": 2 })),
         ("replay", json!({ "image": image })),
@@ -43,7 +46,7 @@ fn jobs_through_the_queue_have_the_bytes_of_one_machine() {
         assert!(drawn == alone(verb, &options), "{verb}: {ended}");
     }
     // What the page and programs see.
-    until_workers(&broker, |workers| workers.iter().map(|worker| worker.done).sum::<u64>() == 12);
+    until_workers(&broker, |workers| workers.iter().map(|worker| worker.done).sum::<u64>() == 13);
     let list = served.get("/api/v1/workers").json();
     let names: Vec<&str> =
         list["workers"].as_array().unwrap().iter().map(|worker| worker["name"].as_str().unwrap()).collect();
@@ -56,6 +59,57 @@ fn jobs_through_the_queue_have_the_bytes_of_one_machine() {
     drop(workers);
     // Those that were stopped have said so.
     until_workers(&broker, <[_]>::is_empty);
+}
+
+#[test]
+fn the_cells_of_a_grid_come_back_in_their_places_with_the_bytes_of_one_machine() {
+    let Some(broker) = broker::start(&[]) else { return };
+    let folders = Folders::new();
+    let served = front(&folders, &broker);
+    let grids = [
+        json!({ "x": "steps=1,2,3", "y": "prompt=sun,moon" }),
+        // Cells of different sizes, and seeds of their own.
+        json!({ "x": "width=32,48", "y": "seed=3,18446744073709551615" }),
+        json!({ "x": "cfg-scale=1,5", "y": "variation-strength=0,0.5", "variation_seed": 3 }),
+    ];
+    let submitted: Vec<(String, Value)> = grids
+        .into_iter()
+        .map(|grid| with(small("a sun"), grid))
+        .map(|options| (served.submit("grid", options.clone()), options))
+        .collect();
+    let _workers = [Worker::start(&broker, "one"), Worker::start(&broker, "two")];
+    for (id, options) in submitted {
+        let ended = served.ended(&id);
+        assert_eq!((&ended["state"], &ended["warnings"]), (&json!("done"), &json!([])), "{ended}");
+        let drawn = files(&folders, &ended);
+        assert!(drawn.len() == 1 && drawn == alone("grid", &options), "{options}");
+    }
+    until_workers(&broker, |workers| workers.iter().map(|worker| worker.done).sum::<u64>() == 14);
+    // Nothing but the grids is in the gallery.
+    assert_eq!(folders.images().len(), 3);
+}
+
+#[test]
+fn an_image_names_the_instruction_set_of_its_worker_and_only_that_set_draws_if_it_is_asked_for() {
+    let Some(broker) = broker::start(&[]) else { return };
+    let isa = latent_app::threads::isa();
+    let other = if isa == "scalar" { "neon" } else { "scalar" };
+    let folders = [(); 2].map(|()| Folders::new());
+    let served = [isa, other].map(|isa| {
+        let mut settings = queue(&broker.url());
+        settings.isa = Some(isa.into());
+        let folders = &folders[usize::from(isa == other)];
+        front_with(folders, settings, &Lines::default())
+    });
+    let waiting = served[1].submit("txt2img", small("a sun"));
+    let _worker = Worker::start(&broker, "one");
+    let ended = served[0].ended(&served[0].submit("txt2img", small("a sun")));
+    assert_eq!(ended["state"], "done", "{ended}");
+    let drawn = files(&folders[0], &ended);
+    let text = String::from_utf8_lossy(&drawn[0]).into_owned();
+    assert!(text.contains(&format!("\"isa\":\"{isa}\"")), "{text}");
+    assert!(drawn == alone("txt2img", &small("a sun")));
+    assert_eq!(served[1].get(&format!("/api/v1/jobs/{waiting}")).json()["state"], "queued");
 }
 
 #[test]

@@ -4,22 +4,27 @@
 mod broker;
 mod draw;
 mod ended;
+mod faults;
+mod login;
 mod refused;
 mod survives;
 
 use crate::common::{Folders, Served};
 use broker::Broker;
 use latent_app::device::{DeviceChoice, DeviceOptions};
-use latent_server::ShutdownHandle;
 use latent_server::nats::{QueueOptions, QueueWorker, QueueWorkerOptions, WorkerInfo, list_workers};
+use latent_server::{ServerLog, ShutdownHandle};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The variable with the broker that a worker's process is to draw for.
 const WORKER: &str = "LATENT_TEST_WORKER";
+
+/// Time after which a test that hangs ends.
+const HANGS: Duration = Duration::from_secs(300);
 
 /// How to reach a broker, with times that are short enough for a test.
 pub(crate) fn queue(url: &str) -> QueueOptions {
@@ -29,11 +34,43 @@ pub(crate) fn queue(url: &str) -> QueueOptions {
     queue
 }
 
+/// Lines that a program logged.
+#[derive(Clone, Debug, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn log(&self) -> ServerLog {
+        let lines = self.clone();
+        Arc::new(move |line: &str| lines.0.lock().unwrap().push(line.to_owned()))
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that has this in it, and gives the first.
+    fn until(&self, words: &str) -> String {
+        let began = Instant::now();
+        loop {
+            if let Some(line) = self.all().iter().find(|line| line.contains(words)) {
+                return line.clone();
+            }
+            assert!(began.elapsed() < HANGS, "{words:?} is not logged: {:#?}", self.all());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// A server whose jobs go to a broker.
 fn front(folders: &Folders, broker: &Broker) -> Served {
+    front_with(folders, queue(&broker.url()), &Lines::default())
+}
+
+/// The same with other settings of the queue.
+fn front_with(folders: &Folders, queue: QueueOptions, lines: &Lines) -> Served {
     let mut options = folders.options();
-    options.queue = Some(queue(&broker.url()));
-    Served::start(options)
+    options.queue = Some(queue);
+    Served::start_with_log(options, lines.log())
 }
 
 fn worker_options(url: &str, name: &str) -> QueueWorkerOptions {
@@ -53,7 +90,11 @@ impl Worker {
     }
 
     fn start_with(options: QueueWorkerOptions) -> Worker {
-        let worker = QueueWorker::connect(options, Arc::new(|_: &str| {})).unwrap();
+        Worker::start_with_log(options, &Lines::default())
+    }
+
+    fn start_with_log(options: QueueWorkerOptions, lines: &Lines) -> Worker {
+        let worker = QueueWorker::connect(options, lines.log()).unwrap();
         let stop = worker.shutdown_handle();
         Worker(stop, Some(std::thread::spawn(move || worker.run().unwrap())))
     }

@@ -1,6 +1,6 @@
 //! What is refused: other versions, what was damaged on its way, and those who have no right to the queue.
 
-use super::{Worker, broker, front, queue};
+use super::{Lines, Worker, broker, front, front_with, queue, worker_options};
 use crate::common::{Folders, small};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -24,11 +24,13 @@ fn result(schema: u32, images: Value) -> Vec<u8> {
 #[test]
 fn messages_of_another_version_are_refused_in_words_on_both_sides() {
     let Some(broker) = broker::start(&[]) else { return };
-    let folders = Folders::new();
-    let served = front(&folders, &broker);
+    let (folders, lines) = (Folders::new(), [(); 2].map(|()| Lines::default()));
+    let served = front_with(&folders, queue(&broker.url()), &lines[0]);
     let mut other = broker.client();
     other.subscribe("latent.results.elsewhere.>");
     let id = served.submit("txt2img", small("a sun"));
+    other.publish(&format!("latent.events.{}.{id}.0", name(&folders)), br#"{"schema": 97, "event": "new"}"#);
+    lines[0].until("what a worker reports is of version 97 of the queue's messages");
     other.publish(&format!("latent.results.{}.{id}.0", name(&folders)), &result(99, json!([])));
     let ended = served.ended(&id);
     let line = ended["error"]["message"].as_str().unwrap_or_default();
@@ -36,13 +38,18 @@ fn messages_of_another_version_are_refused_in_words_on_both_sides() {
         line.contains("is of version 99 of the queue's messages, and this program reads version 1"),
         "{ended}"
     );
-    let _worker = Worker::start(&broker, "one");
+    lines[0].until(&format!("job {id} failed: the result of a worker is of version 99"));
+    // Another worker may be of that version: this one gives the job back, until none was found.
+    let _worker = Worker::start_with_log(worker_options(&broker.url(), "one"), &lines[1]);
     other.publish("latent.jobs.any.demo.elsewhere.1.0", br#"{"schema": 98, "job": {}}"#);
+    lines[1].until("job elsewhere.1.0 is given back: the job is of version 98 of the queue's messages");
+    // Meanwhile it draws what it can.
+    assert_eq!(served.ended(&served.submit("txt2img", small("a moon")))["state"], "done");
     let (subject, answer) = other.next();
     assert_eq!(subject, "latent.results.elsewhere.1.0");
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     let line = answer["error"]["message"].as_str().unwrap_or_default();
-    assert!(line.starts_with("the job is of version 98 of the queue's messages"), "{answer}");
+    assert!(line.starts_with("no worker can draw the job; worker one: the job is of version 98"), "{answer}");
 }
 
 #[test]

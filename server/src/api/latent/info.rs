@@ -52,6 +52,7 @@ fn of(state: &ServerState) -> Value {
         "model_folders": folders,
         "default_model": default,
         "devices": devices.collect::<Vec<_>>(),
+        "shared_queue": has_shared_queue(state),
         "limits": {
             "max_width": MAX_SIDE,
             "max_height": MAX_SIDE,
@@ -71,6 +72,17 @@ fn of(state: &ServerState) -> Value {
         "verbs": VERBS,
         "options": OPTIONS.iter().map(option).collect::<Vec<_>>(),
     })
+}
+
+/// Whether other machines draw.
+fn has_shared_queue(state: &ServerState) -> bool {
+    #[cfg(feature = "nats")]
+    return state.front.is_some();
+    #[cfg(not(feature = "nats"))]
+    {
+        let _ = state;
+        false
+    }
 }
 
 fn names<N: Named + 'static>(all: &[N]) -> Vec<&'static str> {
