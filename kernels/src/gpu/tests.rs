@@ -87,6 +87,32 @@ fn every_variant_becomes_spirv_msl_and_hlsl() {
     }
 }
 
+/// Threads and bytes of workgroup memory of a shader's variants, the most of each.
+fn size(shader: &Shader) -> (u32, u32) {
+    let (mut threads, mut bytes) = (0, 0);
+    for variant in (shader.variants)() {
+        let (module, _) = parse(shader, &variant);
+        threads = threads.max(module.entry_points[0].workgroup_size.iter().product());
+        let globals = module.global_variables.iter();
+        let shared = globals.filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+        let sizes = shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()));
+        bytes = bytes.max(sizes.sum());
+    }
+    (threads, bytes)
+}
+
+#[test]
+fn the_documented_sizes_of_workgroups_are_those_of_the_shaders() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gpu.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let row = |shader: &&Shader| {
+        let (threads, bytes) = size(shader);
+        format!("\n| `{}` | {threads} | {bytes} |", shader.name)
+    };
+    let missing: Vec<String> = shaders::ALL.iter().map(row).filter(|row| !text.contains(row)).collect();
+    assert!(missing.is_empty(), "docs/gpu.md lacks the rows{}", missing.concat());
+}
+
 #[test]
 fn arrays_come_back_as_they_went() {
     for (name, gpu) in gpus() {
