@@ -1,6 +1,7 @@
 //! The kernel for GPUs.
 
 use super::{Activation, Gate, LEAKY_SLOPE};
+use crate::DType;
 use crate::gpu::{Array, BindingAccess, Dispatch, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
 
@@ -21,13 +22,18 @@ pub(crate) static ACTIVATION: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("activation.wgsl")],
     bindings: &[BindingAccess::Write],
     params: size_of::<Params>(),
-    variants: || of_kinds(0..7),
+    variants: || of_kinds(whole_vectors(), 0..7),
 };
 
-/// All variants of a shader, of each of these kinds.
-fn of_kinds(kinds: impl Iterator<Item = u32> + Clone) -> Vec<ShaderVariant> {
+/// These variants of a shader, of each of these kinds.
+fn of_kinds(variants: Vec<ShaderVariant>, kinds: impl Iterator<Item = u32> + Clone) -> Vec<ShaderVariant> {
     let of = |v: ShaderVariant| kinds.clone().map(move |kind| v.clone().with("KIND", kind));
-    ShaderVariant::basic().into_iter().flat_map(of).collect()
+    variants.into_iter().flat_map(of).collect()
+}
+
+/// The variants of a shader that computes whole vectors past the last value, too.
+fn whole_vectors() -> Vec<ShaderVariant> {
+    [DType::F32, DType::F16].map(|dtype| ShaderVariant::new(dtype, 4)).into()
 }
 
 /// The number of an activation in `elements.wgsl`.
@@ -58,7 +64,7 @@ pub(crate) static GATED: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("gated.wgsl")],
     bindings: &[BindingAccess::Read, BindingAccess::Write],
     params: size_of::<GatedParams>(),
-    variants: || of_kinds([0, 1, 6].into_iter()),
+    variants: || of_kinds(ShaderVariant::basic(), [0, 1, 6].into_iter()),
 };
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -75,7 +81,7 @@ pub(crate) static MULTIPLY_ACTIVATED: Shader = Shader {
     sources: &[prelude::ELEMENTS, include_str!("multiply_activated.wgsl")],
     bindings: &[BindingAccess::Write, BindingAccess::Read],
     params: size_of::<MultiplyParams>(),
-    variants: || of_kinds([0, 1, 6].into_iter()),
+    variants: || of_kinds(whole_vectors(), [0, 1, 6].into_iter()),
 };
 
 /// As [`super::activate`].

@@ -266,6 +266,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     memory[local] = sum;
     workgroupBarrier();
+#if PART
+    // All threads of a query have read what some of them are about to write.
+    storageBarrier();
+#endif
     sum = vec4<f32>();
     for (var t = 0u; t < KEY_THREADS; t++) {
         sum += memory[t * QUERY_THREADS + tq];

@@ -12,8 +12,9 @@ use matrices::MatrixTile;
 use std::f32::consts::LOG2_E;
 use tile::{AttentionTile, MAX_COLUMNS, of_head};
 
-/// Maximum operations of one command: drivers reset a GPU that takes longer than two seconds, and a small GPU may.
-const FLOPS: usize = 150_000_000_000;
+/// Maximum operations of one command: half a second on a small GPU of 0.2 TFLOP/s. Drivers reset a GPU that takes longer than
+/// two.
+const FLOPS: usize = 100_000_000_000;
 
 /// What both shaders share.
 const PARAMS: &str = include_str!("params.wgsl");

@@ -16,6 +16,9 @@ const STAGED: u64 = 64 << 20;
 /// split.
 const MINIMAL_BINDING: u64 = 8 << 20;
 
+/// Maximum bytes of a binding: shaders count bytes and values in 32 bits. Metal binds whole buffers, which may be larger.
+const MAX_BINDING: u64 = (1 << 32) - 256;
+
 /// An opened GPU. A clone is the same GPU.
 ///
 /// Kernels record commands, which run in their order when an array is read or [`Gpu::submit`] is called. Every call may
@@ -64,7 +67,7 @@ impl Gpu {
         report_to(&device, &fault);
         let info = adapter.0.get_info();
         let cache = options.cache.as_ref().and_then(|folder| PipelineCache::open(&device, &info, folder));
-        let max_binding = descriptor.required_limits.max_storage_buffer_binding_size;
+        let max_binding = descriptor.required_limits.max_storage_buffer_binding_size.min(MAX_BINDING);
         let default_binding = if is_minimal { MINIMAL_BINDING } else { max_binding };
         Ok(Gpu(Arc::new(Inner {
             name: adapter.name(),

@@ -29,6 +29,8 @@ mod options;
 pub(crate) mod peak;
 pub(crate) mod prelude;
 mod profile;
+#[cfg(test)]
+mod race_checker;
 mod recorder;
 pub mod shader;
 mod template;

@@ -1,8 +1,13 @@
-//! The GPUs on which the tests of this crate run.
+//! The GPUs on which the tests of this crate run, and naga, which reads their shaders.
 
-use super::{Array, FeatureLevel, Gpu, GpuError, GpuOptions, adapters};
+use super::template::{COOPERATIVE, SUBGROUPS};
+use super::{Array, FeatureLevel, Gpu, GpuError, GpuOptions, ShaderVariant, adapters};
 use crate::DType;
 use crate::testing::assert_close;
+use naga::Module;
+use naga::back::PipelineConstants;
+use naga::front::wgsl;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// Every way in which the tests open the best adapter of this machine, each with a name: with all its features, and with
 /// [`FeatureLevel::Minimal`] and bindings so small that arrays are split.
@@ -49,4 +54,32 @@ pub(crate) fn check(
         let out = out.unwrap_or_else(|error| panic!("{what} {dtype}: {error}"));
         assert_close(&out, want, tolerance, &format!("{what} {dtype}"));
     }
+}
+
+/// The text of a variant, parsed and validated.
+///
+/// # Errors
+/// The message of naga.
+pub(super) fn parse(text: &str, variant: &ShaderVariant) -> Result<(Module, ModuleInfo), String> {
+    let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if variant.dtype == DType::F16 || variant.flags.contains(&COOPERATIVE) {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    if variant.flags.contains(&SUBGROUPS) {
+        capabilities |= Capabilities::SUBGROUP;
+    }
+    if variant.flags.contains(&COOPERATIVE) {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
+    }
+    let mut frontend = wgsl::Frontend::new();
+    frontend.set_options(wgsl::Options { capabilities, ..wgsl::Options::new() });
+    let module = frontend.parse(text).map_err(|error| error.emit_to_string(text))?;
+    let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+    let info = info.map_err(|error| error.emit_to_string(text))?;
+    Ok((module, info))
+}
+
+/// The override constants of a variant.
+pub(super) fn pipeline_constants(variant: &ShaderVariant) -> PipelineConstants {
+    variant.overrides.iter().map(|(name, value)| ((*name).to_owned(), f64::from(*value))).collect()
 }

@@ -1,35 +1,19 @@
 //! Every variant of every shader without a GPU, and what happens when one fails.
 
-use super::template::{COOPERATIVE, SUBGROUPS, expand};
+use super::template::{COOPERATIVE, expand};
 use super::testing::gpus;
 use super::*;
 use crate::DType;
 use crate::activation::{Activation, gpu as activation};
 use crate::elementwise::gpu as elementwise;
 use crate::shaders;
-use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::back::{hlsl, msl, pipeline_constants, spv};
+use naga::valid::ModuleInfo;
 use naga::{AddressSpace, Module, StorageAccess};
 
 fn parse(shader: &Shader, variant: &ShaderVariant) -> (Module, ModuleInfo) {
-    let text = expand(shader, variant);
-    let fail = |error: String| -> ! { panic!("{} {variant:?}: {error}", shader.name) };
-    let mut frontend = naga::front::wgsl::Frontend::new();
-    let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if variant.dtype == DType::F16 || variant.flags.contains(&COOPERATIVE) {
-        capabilities |= Capabilities::SHADER_FLOAT16;
-    }
-    if variant.flags.contains(&SUBGROUPS) {
-        capabilities |= Capabilities::SUBGROUP;
-    }
-    if variant.flags.contains(&COOPERATIVE) {
-        capabilities |= Capabilities::COOPERATIVE_MATRIX;
-    }
-    frontend.set_options(naga::front::wgsl::Options { capabilities, ..naga::front::wgsl::Options::new() });
-    let module = frontend.parse(&text).unwrap_or_else(|error| fail(error.emit_to_string(&text)));
-    let info = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
-    let info = info.unwrap_or_else(|error| fail(error.emit_to_string(&text)));
-    (module, info)
+    let parsed = testing::parse(&expand(shader, variant), variant);
+    parsed.unwrap_or_else(|error| panic!("{} {variant:?}: {error}", shader.name))
 }
 
 #[test]
@@ -76,11 +60,7 @@ fn every_variant_becomes_spirv_msl_and_hlsl() {
         for variant in (shader.variants)() {
             let what = format!("{} {variant:?}", shader.name);
             let (module, info) = parse(shader, &variant);
-            let constants: PipelineConstants = variant
-                .overrides
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), f64::from(*value)))
-                .collect();
+            let constants = testing::pipeline_constants(&variant);
             let (module, info) = pipeline_constants::process_overrides(&module, &info, None, &constants)
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             let spirv = spv::write_vec(&module, &info, &spv::Options::default(), None);
@@ -105,6 +85,32 @@ fn every_variant_becomes_spirv_msl_and_hlsl() {
             written.unwrap_or_else(|error| panic!("{what}: {error}"));
         }
     }
+}
+
+/// Threads and bytes of workgroup memory of a shader's variants, the most of each.
+fn size(shader: &Shader) -> (u32, u32) {
+    let (mut threads, mut bytes) = (0, 0);
+    for variant in (shader.variants)() {
+        let (module, _) = parse(shader, &variant);
+        threads = threads.max(module.entry_points[0].workgroup_size.iter().product());
+        let globals = module.global_variables.iter();
+        let shared = globals.filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+        let sizes = shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()));
+        bytes = bytes.max(sizes.sum());
+    }
+    (threads, bytes)
+}
+
+#[test]
+fn the_documented_sizes_of_workgroups_are_those_of_the_shaders() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gpu.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let row = |shader: &&Shader| {
+        let (threads, bytes) = size(shader);
+        format!("\n| `{}` | {threads} | {bytes} |", shader.name)
+    };
+    let missing: Vec<String> = shaders::ALL.iter().map(row).filter(|row| !text.contains(row)).collect();
+    assert!(missing.is_empty(), "docs/gpu.md lacks the rows{}", missing.concat());
 }
 
 #[test]

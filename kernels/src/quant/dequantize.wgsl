@@ -20,8 +20,12 @@ fn byte_at(i: u32) -> u32 {
     return (blocks[i >> 2u] >> (8u * (i & 3u))) & 255u;
 }
 
+// A GPU may flush denormals, which are the scales of blocks of small weights.
 fn half_at(i: u32) -> f32 {
-    return unpack2x16float(byte_at(i) | (byte_at(i + 1u) << 8u)).x;
+    let bits = byte_at(i) | (byte_at(i + 1u) << 8u);
+    let denormal = f32(bits & 1023u) * 5.9604645e-8;
+    let is_denormal = (bits & 0x7c00u) == 0u;
+    return select(unpack2x16float(bits).x, select(denormal, -denormal, bits >= 0x8000u), is_denormal);
 }
 
 fn signed_byte(byte: u32) -> f32 {

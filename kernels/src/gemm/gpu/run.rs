@@ -18,8 +18,8 @@ pub(crate) const BINDINGS: [BindingAccess; 6] = [
     BindingAccess::Read,
 ];
 
-/// Operations of one run: a quarter of a second on a small GPU. Drivers reset a GPU that takes longer than two.
-const FLOPS: usize = 250_000_000_000;
+/// Operations of one run: half a second on a small GPU of 0.2 TFLOP/s. Drivers reset a GPU that takes longer than two.
+const FLOPS: usize = 100_000_000_000;
 
 /// As `params.wgsl` has them.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
