@@ -249,8 +249,8 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         let (n, width) = (factor.columns(), self.kernels.rhs.width);
         let panel_len = self.kernels.rhs.len(self.rows.segments() * self.parts[index].len);
         let panel_at = |at: usize| match &self.shared {
-            Some(shared) => shared.part(task.factor, panels[at], index).as_ptr(),
-            None => packed[at * panel_len..][..panel_len].as_ptr(),
+            Some(shared) => shared.part(task.factor, panels[at], index),
+            None => &packed[at * panel_len..][..panel_len],
         };
         let is_last = index + 1 == self.parts.len();
         let residual = if is_last { factor.residual } else { None };
@@ -275,7 +275,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
             let block = ProductBlock {
                 lhs,
                 row_count: rows.len(),
-                panel: panel_at(done),
+                panel: panel_at(done).as_ptr(),
                 // Values and gates need not be neighbours.
                 panel_stride: if count > 1 {
                     distance(panel_at(done), panel_at(done + 1))
@@ -304,9 +304,9 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
     }
 }
 
-/// The number of values from one place to a later one in the same buffer.
-fn distance<T>(from: *const T, to: *const T) -> usize {
-    (to.addr() - from.addr()) / size_of::<T>()
+/// The number of values from the start of one part of a buffer to that of a later one.
+fn distance<T>(from: &[T], to: &[T]) -> usize {
+    (to.as_ptr().addr() - from.as_ptr().addr()) / size_of::<T>()
 }
 
 #[cfg(test)]

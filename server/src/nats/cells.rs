@@ -6,12 +6,14 @@ use latent_app::metadata::container;
 use latent_app::{AppError, image_file};
 use std::io::Cursor;
 
+/// The file of a cell with its seed, or why there is none.
+type CellFile = Result<(Vec<u8>, u64), ApiError>;
+
 /// A grid, and those of its cells that came.
 #[derive(Debug)]
 pub(super) struct GridCells {
     grid: JobGrid,
-    /// The file of each cell with its seed, or why there is none.
-    cells: Vec<Option<Result<(Vec<u8>, u64), ApiError>>>,
+    cells: Vec<Option<CellFile>>,
 }
 
 impl GridCells {
@@ -26,7 +28,7 @@ impl GridCells {
     }
 
     /// Notes how a cell ended.
-    pub(super) fn set(&mut self, index: usize, cell: Result<(Vec<u8>, u64), ApiError>) {
+    pub(super) fn set(&mut self, index: usize, cell: CellFile) {
         if let Some(own) = self.cells.get_mut(index) {
             *own = Some(cell);
         }

@@ -137,7 +137,7 @@ fn pem(name: &str) -> PathBuf {
 #[test]
 fn an_encrypted_connection_needs_the_authority_and_where_it_is_asked_for_an_own_certificate() {
     let config = |verify: bool| {
-        let [certificate, key, authority] = ["broker.pem", "broker.key", "ca.pem"].map(|name| pem(name));
+        let [certificate, key, authority] = ["broker.pem", "broker.key", "ca.pem"].map(pem);
         format!(
             "tls {{ cert_file: {certificate:?}, key_file: {key:?}, ca_file: {authority:?}, verify: {verify} }}"
         )

@@ -225,8 +225,8 @@ impl<'a> Machine<'a> {
             }
         }
         slot.data.resize(each * lanes, 0);
-        for lane in 0..lanes {
-            let first = (index[lane] as usize).min(len - 1) * each;
+        for (lane, index) in index.iter().enumerate().take(lanes) {
+            let first = (*index as usize).min(len - 1) * each;
             for part in 0..each {
                 slot.data[part * lanes + lane] = from.data[(first + part) * lanes + lane];
             }
