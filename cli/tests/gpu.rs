@@ -30,7 +30,7 @@ fn the_image_of_the_cpu() {
     if !has_gpu(&room) {
         return;
     }
-    room.succeeds(&[IMAGE, &["cpu.png", "--device", "cpu"]].concat());
+    room.succeeds(&[IMAGE, &["cpu.png", "--device", "cpu", "--precision", "f32"]].concat());
     room.succeeds(&[IMAGE, &["f32.png", "--device", "gpu", "--precision", "f32"]].concat());
     assert!(difference(&room, "cpu.png", "f32.png") <= 2);
     let least = [IMAGE, &["least.png", "--device", "gpu"]].concat();

@@ -65,6 +65,7 @@ fn the_same_image_by_the_direct_convolution() {
     let room = Room::new();
     for algorithm in ["direct", "winograd"] {
         let args = ["txt2img", "a red apple", "-s", "7", "--steps", "20", "-o", &format!("{algorithm}.png")];
+        let args = [&args[..], &["--precision", "f32"]].concat();
         let status = room.command(&args).env("LATENT_CONV", algorithm).output().unwrap().status;
         assert!(status.success(), "{algorithm}");
     }

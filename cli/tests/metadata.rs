@@ -87,7 +87,7 @@ fn no_folder_of_a_person_is_told() {
     let image = &own["files"][0];
     assert_eq!((&image["flag"], &image["name"]), (&"image".into(), &"in.png".into()));
     assert_eq!(image["sha256"].as_str().map(str::len), Some(64));
-    assert_eq!(own["device"], "cpu");
+    assert!(own["device"].as_str().is_some_and(|device| device.starts_with("cpu")), "{own}");
     assert!(
         own["isa"].is_string()
             && own["model_sha256"].as_str().is_some_and(|hash| hash.starts_with("246ef46339"))

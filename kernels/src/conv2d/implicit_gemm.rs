@@ -32,9 +32,17 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
     let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    let &Convolution { residual, accumulate, .. } = conv;
-    let factor =
-        Factor { weight: &weight.matrix, bias: one_bias, residual, accumulate, end: FactorEnd::Sums, out };
+    // What the output holds is added last, like a residual: the image is the same, bit for bit, whether its bands are written over
+    // another tensor or beside it.
+    let held = (conv.accumulate && conv.residual.is_none()).then(|| out.to_vec());
+    let factor = Factor {
+        weight: &weight.matrix,
+        bias: one_bias,
+        residual: held.as_deref().or(conv.residual),
+        accumulate: conv.accumulate && held.is_none(),
+        end: FactorEnd::Sums,
+        out,
+    };
     let precision = match conv.precision {
         // Blocks of 8-bit values are along the channels of one tap.
         Precision::Int8 if weight.geometry.kernel > 1 => Precision::F32,

@@ -163,7 +163,6 @@ impl WeightMatrix {
     }
 
     /// Whether its values are multiplied by something while they are widened.
-    #[cfg(feature = "gpu")]
     pub(crate) fn is_scaled(&self) -> bool {
         self.weight.is_scaled()
     }

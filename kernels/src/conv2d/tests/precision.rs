@@ -48,6 +48,25 @@ fn convolutions_in_bf16_are_those_of_rounded_values() {
     }
 }
 
+/// As the blocks of a VAE do that decodes in bands. The sum has several parts.
+#[test]
+fn a_direct_convolution_over_its_residual_has_the_bits_of_one_beside_it() {
+    let ([n, h, w, c], out_channels) = ([1, 5, 6, 200], 40);
+    let (x, residual) = (random(1, n * h * w * c), random(2, n * h * w * out_channels));
+    let (bytes, bias) = (to_bytes(&random(3, out_channels * c * 9), DType::F16), random(4, out_channels));
+    let filter =
+        ConvWeight::new(WeightBytes::new(DType::F16, &bytes), out_channels, c, 3, 1, Padding::all(1));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let plain = Convolution { precision, bias: Some(&bias), ..Convolution::plain(&x, [n, h, w]) };
+        let (mut beside, mut over) = (vec![f32::NAN; residual.len()], residual.clone());
+        let with = Convolution { residual: Some(&residual), ..plain };
+        conv2d_fused_with(Isa::best(), Algorithm::ImplicitGemm, &with, &filter, &mut beside);
+        let with = Convolution { accumulate: true, ..plain };
+        conv2d_fused_with(Isa::best(), Algorithm::ImplicitGemm, &with, &filter, &mut over);
+        assert_eq!(bits(&beside), bits(&over), "{precision:?}");
+    }
+}
+
 #[test]
 #[should_panic(expected = "Winograd is not for bf16")]
 fn winograd_is_refused_in_bf16() {
