@@ -66,7 +66,7 @@ fn a_lost_gpu_is_a_clean_error_and_the_next_image_succeeds() {
     assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want);
 }
 
-/// Each limit ends an image elsewhere: while weights are read, while it is sampled, while it is decoded.
+/// With some limits the image ends, while weights are read or while it is decoded; with others there is room for one block at a time.
 #[test]
 fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
     let Some(adapter) = adapter() else { return };
@@ -79,9 +79,15 @@ fn no_memory_is_a_clean_error_and_the_next_image_succeeds() {
     for share in [5, 50, 90] {
         let options = GpuOptions { memory_limit: Some(peak / 100 * share), ..GpuOptions::default() };
         pipeline.set_device(open(&adapter, &options).1);
-        let error = draw(&mut pipeline, |_| ()).unwrap_err();
-        assert!(error.is_gpu_fault(), "{share} %: {error:?}");
-        assert!(error.to_string().contains("the GPU is out of memory"), "{share} %: {error}");
+        match draw(&mut pipeline, |_| ()) {
+            Ok(image) => {
+                assert!(share > 5 && largest_difference(&image, &want) <= Some(2), "{share} %");
+            }
+            Err(error) => {
+                assert!(error.is_gpu_fault(), "{share} %: {error:?}");
+                assert!(error.to_string().contains("the GPU is out of memory"), "{share} %: {error}");
+            }
+        }
         pipeline.set_device(Device::Cpu);
         assert_eq!(draw(&mut pipeline, |_| ()).unwrap(), want, "{share} %");
     }

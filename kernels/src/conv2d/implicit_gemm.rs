@@ -32,14 +32,16 @@ pub(super) fn conv2d(isa: Isa, conv: &Convolution<'_>, weight: &ConvWeight, out:
     let rows = batch * wanted.count() * out_width;
     let outputs = weight.out_channels();
     let one_bias = conv.bias.filter(|bias| bias.len() == outputs);
-    // What the output holds is added last, like a residual: the image is the same, bit for bit, whether its bands are written over
-    // another tensor or beside it.
-    let held = (conv.accumulate && conv.residual.is_none()).then(|| out.to_vec());
+    // A residual is what the output holds before: the result is the same, bit for bit, whether it is written over it or beside it.
+    let beside = conv.residual.filter(|_| !conv.accumulate);
+    if let Some(residual) = beside {
+        out.copy_from_slice(residual);
+    }
     let factor = Factor {
         weight: &weight.matrix,
         bias: one_bias,
-        residual: held.as_deref().or(conv.residual),
-        accumulate: conv.accumulate && held.is_none(),
+        residual: conv.residual.filter(|_| conv.accumulate),
+        accumulate: conv.accumulate || beside.is_some(),
         end: FactorEnd::Sums,
         out,
     };

@@ -5,7 +5,7 @@ use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
 use crate::{Shape, TensorError, Window};
 use latent_kernels::conv2d::{self as kernel, BAND_UNIT, Band, RowRange};
-use latent_kernels::gemm;
+use latent_kernels::gemm::{self, Product};
 use std::ops::Range;
 
 const OP: TensorOp = TensorOp::Conv2d;
@@ -61,7 +61,11 @@ pub fn linear_append(x: &Window, layer: &Linear, end: usize, out: &mut Window) -
     let values = x.values(rows.clone())?;
     let out = out.extend(rows.len())?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(out.len(), channels);
-    gemm::gemm(values, weight, bias, None, out);
+    let precision = layer.precision;
+    gemm::gemm_many(
+        values,
+        &mut [Product { weight, bias, residual: None, accumulate: false, precision, out }],
+    );
     Ok(())
 }
 
@@ -97,6 +101,7 @@ fn fused<'a>(
         norm: prologue.norm_silu.map(|norm| norm.map(true)),
         resize: prologue.resize,
         bias,
+        precision: layer.precision,
         band: Some(Band { held: read, wanted }),
         ..kernel::Convolution::plain(values, [1, height, width])
     })

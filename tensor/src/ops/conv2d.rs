@@ -16,7 +16,7 @@ const OP: TensorOp = TensorOp::Conv2d;
 pub struct Conv2d {
     weight: Conv2dWeight,
     bias: Option<Vector>,
-    precision: Precision,
+    pub(super) precision: Precision,
     /// What the other side of the image continues it by, in place of zeros, before the kernel is applied.
     wrap: Option<Padding>,
     /// Multiply-adds of one value of the result, by the direct algorithm.

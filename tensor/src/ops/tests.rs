@@ -3,7 +3,7 @@
 mod transformers;
 
 use super::*;
-use crate::{DType, Padding, WeightBytes, Window};
+use crate::{DType, Padding, Precision, WeightBytes, Window};
 
 fn tensor(dims: &[usize], values: &[f32]) -> Tensor {
     Tensor::from_f32(dims, values).unwrap()
@@ -295,10 +295,15 @@ fn an_image_has_the_same_bytes_alone_and_in_a_batch() {
     }
 }
 
-/// A norm over rows that are added in parts, a convolution that is appended and one that is added, and a linear layer.
 #[test]
 fn ops_on_bands_have_the_bytes_of_those_on_images() {
-    const CHANNELS: usize = 64;
+    [Precision::F32, Precision::Bf16].into_iter().for_each(check_bands);
+}
+
+/// A norm over rows that are added in parts, a convolution that is appended and one that is added, and a linear layer. The sums of the
+/// convolution have several parts.
+fn check_bands(precision: Precision) {
+    const CHANNELS: usize = 96;
     let (height, width) = (22, 7);
     let bytes = f16_weight(CHANNELS * CHANNELS * 9);
     let conv = Conv2d::new(
@@ -308,9 +313,11 @@ fn ops_on_bands_have_the_bytes_of_those_on_images() {
         Padding::all(1),
         Some(vec![0.1; CHANNELS]),
     )
-    .unwrap();
+    .unwrap()
+    .in_precision(precision);
     let matrix = WeightBytes::new(DType::F16, &bytes[..2 * CHANNELS * CHANNELS]);
     let layer = Linear::new(matrix, [CHANNELS, CHANNELS], Some(vec![0.2; CHANNELS])).unwrap();
+    let layer = layer.in_precision(precision);
     let norm = GroupNorm::new(vec![1.1; CHANNELS], vec![0.1; CHANNELS], 32, 1e-5).unwrap();
     let x = tensor(&[1, height, width, CHANNELS], &values(height * width * CHANNELS));
     let whole = |resize: Option<[usize; 2]>| {
@@ -343,7 +350,7 @@ fn ops_on_bands_have_the_bytes_of_those_on_images() {
             alone.forget_above(start);
             conv2d_append(&source, &conv, prologue, end, &mut alone).unwrap();
         }
-        assert_eq!(out.into_tensor().unwrap().bytes(), whole.bytes(), "{resize:?}");
+        assert_eq!(out.into_tensor().unwrap().bytes(), whole.bytes(), "{precision:?} {resize:?}");
         let prologue = Prologue { norm_silu: Some(&norm), resize };
         let plain = conv2d_fused(&x, &conv, prologue, Epilogue::none()).unwrap();
         let plain = Window::whole(plain).unwrap();
