@@ -42,7 +42,7 @@ impl Weight {
     }
 
     /// Whether its values are multiplied by something.
-    #[cfg(feature = "gpu")]
+    #[cfg(any(feature = "gpu", target_arch = "x86_64"))]
     pub(crate) fn is_scaled(&self) -> bool {
         !self.scales.is_empty()
     }
@@ -163,6 +163,7 @@ impl WeightMatrix {
     }
 
     /// Whether its values are multiplied by something while they are widened.
+    #[cfg(any(feature = "gpu", target_arch = "x86_64"))]
     pub(crate) fn is_scaled(&self) -> bool {
         self.weight.is_scaled()
     }
