@@ -1,5 +1,7 @@
 //! A broker on a free port, with its store in a folder.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -167,6 +169,21 @@ impl RawClient {
     fn settle(&mut self) {
         self.send(b"PING\r\n");
         while !self.read() {}
+    }
+
+    /// Publishes the object `damaged` as the store has it, of other bytes than it announces: the bytes.
+    pub(super) fn publish_damaged_object(&mut self) -> &'static [u8] {
+        let bytes = b"what was sent";
+        let meta = json!({
+            "name": "damaged", "bucket": "LATENT_FILES", "nuid": "chunks", "size": bytes.len(), "chunks": 1,
+            "digest": format!("SHA-256={}", URL_SAFE.encode([7; 32])), "mtime": "2026-11-29T00:00:00Z",
+        });
+        self.publish("$O.LATENT_FILES.C.chunks", bytes);
+        self.publish(
+            &format!("$O.LATENT_FILES.M.{}", URL_SAFE.encode("damaged")),
+            meta.to_string().as_bytes(),
+        );
+        bytes
     }
 
     pub(super) fn publish(&mut self, subject: &str, bytes: &[u8]) {

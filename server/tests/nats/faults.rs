@@ -2,8 +2,6 @@
 
 use super::{Lines, Worker, alone, broker, files, front_with, queue, worker_options};
 use crate::common::{Folders, Served, small};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
 use latent_server::nats::{BrokerLogin, QueueOptions};
 use serde_json::{Value, json};
 
@@ -182,13 +180,7 @@ fn a_job_whose_input_was_damaged_or_lost_fails_with_a_line_on_both_sides() {
     lines.until("waits for jobs");
     let mut other = broker.client();
     other.subscribe("latent.results.elsewhere.>");
-    let bytes = b"what was sent";
-    let meta = json!({
-        "name": "damaged", "bucket": "LATENT_FILES", "nuid": "chunks", "size": bytes.len(), "chunks": 1,
-        "digest": format!("SHA-256={}", URL_SAFE.encode([7; 32])), "mtime": "2026-11-29T00:00:00Z",
-    });
-    other.publish("$O.LATENT_FILES.C.chunks", bytes);
-    other.publish(&format!("$O.LATENT_FILES.M.{}", URL_SAFE.encode("damaged")), meta.to_string().as_bytes());
+    let bytes = other.publish_damaged_object();
     let cases = [
         ("damaged", bytes.len(), "damaged: what was sent is damaged: its length or its SHA-256"),
         ("lost", 7, "lost: is not in the object store any more"),

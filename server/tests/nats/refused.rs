@@ -2,8 +2,6 @@
 
 use super::{Lines, Worker, broker, front, front_with, queue, worker_options};
 use crate::common::{Folders, small};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
 use latent_server::Server;
 use latent_server::nats::{BrokerLogin, list_workers};
 use serde_json::{Value, json};
@@ -91,14 +89,7 @@ fn images_that_were_damaged_or_lost_on_their_way_fail_the_job() {
     let folders = Folders::new();
     let served = front(&folders, &broker);
     let mut other = broker.client();
-    // An object as the store has it, of other bytes than were announced.
-    let bytes = b"what was sent";
-    let meta = json!({
-        "name": "damaged", "bucket": "LATENT_FILES", "nuid": "chunks", "size": bytes.len(), "chunks": 1,
-        "digest": format!("SHA-256={}", URL_SAFE.encode([7; 32])), "mtime": "2026-11-29T00:00:00Z",
-    });
-    other.publish("$O.LATENT_FILES.C.chunks", bytes);
-    other.publish(&format!("$O.LATENT_FILES.M.{}", URL_SAFE.encode("damaged")), meta.to_string().as_bytes());
+    let bytes = other.publish_damaged_object();
     let cases = [
         ("damaged", bytes.len(), "-7.png", "what was sent is damaged"),
         ("damaged", 7, "-7.png", "what was sent is damaged"),
@@ -115,11 +106,7 @@ fn images_that_were_damaged_or_lost_on_their_way_fail_the_job() {
         let line = ended["error"]["message"].as_str().unwrap_or_default();
         assert!(ended["state"] == "failed" && line.contains(expected), "{expected}: {ended}");
         // A job that ended removes what its result named.
-        other.publish("$O.LATENT_FILES.C.chunks", bytes);
-        other.publish(
-            &format!("$O.LATENT_FILES.M.{}", URL_SAFE.encode("damaged")),
-            meta.to_string().as_bytes(),
-        );
+        other.publish_damaged_object();
     }
     assert!(folders.images().is_empty());
 }
