@@ -370,17 +370,26 @@ test("an image is redrawn at its own size or another, and enlarged", async () =>
     await page.waitForFunction(() => document.querySelectorAll(".strip .tile img").length >= 2);
   }));
 
+/** Looks at an image and deletes it, once all of it has come: what is still asked for then would be answered with an error. */
+async function deleteImage(page, thumbnail) {
+  await thumbnail.click();
+  await page.waitForSelector("dialog[open] dl.metadata");
+  for (const image of [thumbnail, page.locator("dialog[open] .viewer-image")]) await image.locator("img").evaluate((each) => each.decode());
+  await page.locator("dialog").getByRole("button", { name: "Delete" }).click();
+}
+
 test("deleting can be undone", async () =>
   onPage("", WIDE, async (page) => {
     await draw(page, "a green square to delete");
     await page.getByRole("link", { name: "Gallery" }).click();
     await page.getByRole("searchbox").fill("square to delete");
-    const total = () => page.locator(".thumbnails li").count();
-    await page.waitForFunction(() => document.querySelectorAll(".thumbnails li").length > 0);
-    await page.waitForFunction(() => [...document.querySelectorAll(".thumbnails button")].every((each) => each.ariaLabel.includes("to delete")));
-    const before = await total();
-    await page.locator(".thumbnails button").first().click();
-    await page.locator("dialog").getByRole("button", { name: "Delete" }).click();
+    const areFound = () => {
+      const found = [...document.querySelectorAll(".thumbnails button")];
+      return found.length > 0 && found.every((each) => each.ariaLabel.includes("to delete"));
+    };
+    await page.waitForFunction(areFound);
+    const before = await page.locator(".thumbnails li").count();
+    await deleteImage(page, page.locator(".thumbnails button").first());
     await page.waitForFunction((count) => document.querySelectorAll(".thumbnails li").length === count - 1, before);
     if (before > 1) await page.locator("dialog").getByRole("button", { name: "Close" }).click();
     await page.getByRole("button", { name: "Undo" }).click();
@@ -405,8 +414,7 @@ test("what is deleted while a search is under way stays gone", async () =>
     });
     await page.getByRole("searchbox").fill("square that goes");
     await isAnswered;
-    await named.first().click();
-    await page.locator("dialog").getByRole("button", { name: "Delete" }).click();
+    await deleteImage(page, named.first());
     await named.waitFor({ state: "detached" });
     const search = page.waitForResponse((response) => response.url().includes("/api/v1/images?"));
     release();

@@ -7,7 +7,7 @@ pub use details::ImageInfo;
 
 use crate::error::{ApiError, ErrorCode};
 use latent_app::{image_file, output};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -102,16 +102,35 @@ impl Gallery {
 
     /// Lists the folder anew; what changed since the last time.
     pub fn refresh(&self) -> GalleryChange {
-        let files = list(&self.folder);
+        self.take(list(&self.folder))
+    }
+
+    /// Takes over what the folder was found to hold. Images may have come and gone while it was read, so that a file is
+    /// looked at again before it counts as news.
+    fn take(&self, mut files: HashMap<String, ListedFile>) -> GalleryChange {
         let mut listing = self.listing();
-        let (old, new) = (&listing.files, &files);
-        let missing_in = |these: &HashMap<String, ListedFile>, those: &HashMap<String, ListedFile>| {
-            let mut names: Vec<String> =
-                those.keys().filter(|name| !these.contains_key(*name)).cloned().collect();
-            names.sort();
-            names
-        };
-        let change = GalleryChange { added: missing_in(old, new), removed: missing_in(new, old) };
+        let names: HashSet<String> = files.keys().chain(listing.files.keys()).cloned().collect();
+        let mut change = GalleryChange::default();
+        for name in names {
+            let was = listing.files.contains_key(&name);
+            if was == files.contains_key(&name) {
+                continue;
+            }
+            // Of too many, the oldest are not listed though they are there.
+            let has_room = !was || files.len() < MAX_LISTED;
+            let now = listed(&self.folder.join(&name)).filter(|_| has_room);
+            match (&now, was) {
+                (Some(_), false) => change.added.push(name.clone()),
+                (None, true) => change.removed.push(name.clone()),
+                _ => {}
+            }
+            match now {
+                Some(file) => files.insert(name, file),
+                None => files.remove(&name),
+            };
+        }
+        change.added.sort();
+        change.removed.sort();
         listing.details.retain(|name, _| files.contains_key(name));
         listing.files = files;
         listing.is_stale = false;
@@ -306,4 +325,24 @@ fn write_whole(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> 
 /// The error of a name that is taken.
 fn taken(name: &str) -> ApiError {
     ApiError::new(ErrorCode::Conflict, format!("{name}: there is another image of that name by now"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_while_the_folder_is_listed_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let gallery = Gallery::open(folder.path(), &folder.path().join("small")).unwrap();
+        std::fs::write(folder.path().join("old.png"), "1").unwrap();
+        assert_eq!(gallery.refresh().added, ["old.png"]);
+        let before = list(folder.path());
+        gallery.remove("old.png").unwrap();
+        std::fs::write(folder.path().join("new.png"), "22").unwrap();
+        gallery.added("new.png");
+        assert_eq!(gallery.take(before), GalleryChange::default());
+        let listed: Vec<String> = gallery.listing().files.keys().cloned().collect();
+        assert_eq!(listed, ["new.png"]);
+    }
 }
