@@ -14,12 +14,14 @@ use crate::gemm::arithmetic::{Arithmetic, KernelSetOf};
 use crate::gemm::bf16::{self, Bf16, Bf16Line};
 use crate::gemm::lhs::{LeftSide, LhsRows, SumPart};
 use crate::gemm::micro::ProductBlock;
+use crate::gemm::packed::PackedTiles;
 use crate::gemm::single_precision::SinglePrecision;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, Simd, SimdOp};
 use crate::softmax::{largest, powers};
 use std::cell::RefCell;
 use std::f32::consts::LOG2_E;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,21 +36,63 @@ const _: () = assert!(KEY_TILE.is_multiple_of(bf16::LINE) && KEY_TILE.is_multipl
 
 /// An arithmetic for both products. Its panels have 16 outputs.
 pub(super) trait AttentionArithmetic: Arithmetic<Out = f32> {
-    /// Packs a panel of `[terms][16]` values, which `fill` writes; they are zero before.
-    fn pack(isa: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [Self::Rhs]);
+    /// Packs a panel of `[terms][16]` values.
+    fn pack(isa: Isa, terms: &[f32], out: &mut [Self::Rhs]);
+
+    /// Packs a panel of `[16][terms]` values.
+    fn pack_outputs(isa: Isa, outputs: &[f32], out: &mut [Self::Rhs]);
+
+    /// Replaces a step's scores by their weights, and prepares these as the left side of the product with the values.
+    fn weights<F: Fn(usize) -> usize>(
+        isa: Isa,
+        kernels: &KernelSetOf<Self>,
+        mut softmax: OnlineSoftmax<'_, F>,
+        buffer: &mut <Self::Lhs as LeftSide>::Buffer,
+    ) -> Self::Lhs {
+        let (rows, count) = (softmax.state.len(), softmax.count);
+        softmax.run(isa, 0..rows);
+        let source = StridedRows { x: softmax.scores, stride: KEY_TILE, len: count };
+        Self::Lhs::prepare(&kernels.lhs, &source, 0..rows, SumPart { from: 0, len: count }, buffer)
+    }
 }
 
 impl AttentionArithmetic for SinglePrecision {
-    fn pack(_: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [f32]) {
-        fill(&mut out[..terms * PANEL]);
+    fn pack(_: Isa, terms: &[f32], out: &mut [f32]) {
+        out[..terms.len()].copy_from_slice(terms);
+    }
+
+    fn pack_outputs(_: Isa, outputs: &[f32], out: &mut [f32]) {
+        for (output, values) in outputs.chunks_exact(outputs.len() / PANEL).enumerate() {
+            out.iter_mut().skip(output).step_by(PANEL).zip(values).for_each(|(to, from)| *to = *from);
+        }
     }
 }
 
 impl AttentionArithmetic for Bf16 {
-    fn pack(isa: Isa, terms: usize, fill: impl FnOnce(&mut [f32]), out: &mut [Bf16Line]) {
-        let mut wide = vec![0.0; terms * PANEL];
-        fill(&mut wide);
-        bf16::pack_panel(isa, &wide, out);
+    fn pack(isa: Isa, terms: &[f32], out: &mut [Bf16Line]) {
+        bf16::pack_panel(isa, terms, out);
+    }
+
+    fn pack_outputs(isa: Isa, outputs: &[f32], out: &mut [Bf16Line]) {
+        bf16::pack_outputs(isa, outputs, out);
+    }
+
+    /// Tile by tile: the weights are packed while they are in the first-level cache.
+    fn weights<F: Fn(usize) -> usize>(
+        isa: Isa,
+        kernels: &KernelSetOf<Bf16>,
+        mut softmax: OnlineSoftmax<'_, F>,
+        buffer: &mut <Self::Lhs as LeftSide>::Buffer,
+    ) -> Self::Lhs {
+        let (rows, count) = (softmax.state.len(), softmax.count);
+        let layout = &kernels.lhs;
+        let read = |first: usize, pointers: &mut Vec<*const f32>| {
+            softmax.run(isa, first..rows.min(first + layout.rows));
+            let row = |row: usize| softmax.scores[row.min(rows - 1) * KEY_TILE..][..count].as_ptr();
+            pointers.extend((first..first + layout.rows).map(row));
+        };
+        // SAFETY: the pointers are to `count` scores, which nothing changes before the next tile; the set was selected for this CPU.
+        unsafe { PackedTiles::pack(layout, rows, [1, count], buffer, read) }
     }
 }
 
@@ -142,25 +186,30 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
             (AlignedBuffer::zeros(outputs.div_ceil(PANEL) * len), len)
         };
         let (mut keys, len) = panels(head_dim, count);
+        let mut scaled = vec![0.0; PANEL * head_dim];
         for (panel, out) in keys.chunks_exact_mut(len).enumerate() {
-            let fill = |to: &mut [f32]| {
-                for (j, key) in (panel * PANEL..count.min((panel + 1) * PANEL)).enumerate() {
-                    for (d, x) in k[row(key)..][..head_dim].iter().enumerate() {
-                        to[d * PANEL + j] = x * scale;
-                    }
+            let first = panel * PANEL;
+            scaled[PANEL.min(count - first) * head_dim..].fill(0.0);
+            for (key, to) in (first..count).zip(scaled.chunks_exact_mut(head_dim)) {
+                for (to, x) in to.iter_mut().zip(&k[row(key)..]) {
+                    *to = x * scale;
                 }
-            };
-            A::pack(self.isa, head_dim, fill, out);
+            }
+            A::pack_outputs(self.isa, &scaled, out);
         }
         let (mut values, len) = panels(count, head_dim);
+        let mut terms = vec![0.0; KEY_TILE * PANEL];
         for (panel, out) in values.chunks_exact_mut(len).enumerate() {
             let channels = panel * PANEL..head_dim.min((panel + 1) * PANEL);
-            let fill = |to: &mut [f32]| {
-                for (j, to) in to.chunks_exact_mut(PANEL).enumerate() {
-                    to[..channels.len()].copy_from_slice(&v[row(j)..][channels.clone()]);
+            for first in (0..count).step_by(KEY_TILE) {
+                let keys = first..count.min(first + KEY_TILE);
+                terms.fill(0.0);
+                for (key, to) in keys.clone().zip(terms.chunks_exact_mut(PANEL)) {
+                    to[..channels.len()].copy_from_slice(&v[row(key)..][channels.clone()]);
                 }
-            };
-            A::pack(self.isa, count, fill, out);
+                let out = &mut out[self.kernels.rhs.len(first)..self.kernels.rhs.len(keys.end)];
+                A::pack(self.isa, &terms[..keys.len() * PANEL], out);
+            }
         }
         PackedHead { keys, values }
     }
@@ -185,7 +234,7 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
             for key in (0..seen(rows - 1)).step_by(KEY_TILE) {
                 let count = KEY_TILE.min(keys - key);
                 self.scores((queries, rows), head, key, count, &mut scratch.scores);
-                self.isa.run(OnlineSoftmax {
+                let softmax = OnlineSoftmax {
                     scores: &mut scratch.scores,
                     sums: &mut scratch.sums,
                     state: &mut state[..rows],
@@ -194,8 +243,8 @@ impl<A: AttentionArithmetic> FlashAttention<'_, A> {
                     bias: self.terms.bias.map(|bias| &bias[bias_first + key..]),
                     bias_stride: self.shape.keys,
                     sum_width,
-                });
-                let weights = self.prepare(&scratch.scores, KEY_TILE, rows, count, &mut weight_buffer);
+                };
+                let weights = A::weights(self.isa, self.kernels, softmax, &mut weight_buffer);
                 self.add_values((weights, rows), head, key, count, &mut scratch.sums, sum_width);
             }
             for (row, state) in state[..rows].iter().enumerate() {
@@ -326,7 +375,7 @@ struct RowState {
 }
 
 /// Replaces a step's scores by their weights, and scales the sums down where a larger score arrived.
-struct OnlineSoftmax<'a, F> {
+pub(super) struct OnlineSoftmax<'a, F> {
     scores: &'a mut [f32],
     sums: &'a mut [f32],
     state: &'a mut [RowState],
@@ -340,18 +389,32 @@ struct OnlineSoftmax<'a, F> {
     sum_width: usize,
 }
 
-impl<F: Fn(usize) -> usize> SimdOp for OnlineSoftmax<'_, F> {
+impl<F: Fn(usize) -> usize> OnlineSoftmax<'_, F> {
+    fn run(&mut self, isa: Isa, rows: Range<usize>) {
+        isa.run(SoftmaxOfRows { step: self, rows });
+    }
+}
+
+/// Some rows of a step.
+struct SoftmaxOfRows<'a, 'b, F> {
+    step: &'a mut OnlineSoftmax<'b, F>,
+    rows: Range<usize>,
+}
+
+impl<F: Fn(usize) -> usize> SimdOp for SoftmaxOfRows<'_, '_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (row, state) in self.state.iter_mut().enumerate() {
-            let (scores, hidden) = self.scores[row * KEY_TILE..][..self.count].split_at_mut((self.seen)(row));
+        let SoftmaxOfRows { step, rows } = self;
+        for row in rows {
+            let state = &mut step.state[row];
+            let (scores, hidden) = step.scores[row * KEY_TILE..][..step.count].split_at_mut((step.seen)(row));
             hidden.fill(0.0);
             if scores.is_empty() {
                 continue;
             }
-            if let Some(bias) = self.bias {
-                for (score, bias) in scores.iter_mut().zip(&bias[row * self.bias_stride..]) {
+            if let Some(bias) = step.bias {
+                for (score, bias) in scores.iter_mut().zip(&bias[row * step.bias_stride..]) {
                     *score += bias * LOG2_E;
                 }
             }
@@ -360,7 +423,7 @@ impl<F: Fn(usize) -> usize> SimdOp for OnlineSoftmax<'_, F> {
             let shrink = if max > state.max { (state.max - max).exp2() } else { 1.0 };
             state.total = state.total * shrink + total;
             if shrink != 1.0 {
-                scale_in_place(s, &mut self.sums[row * self.sum_width..][..self.sum_width], shrink);
+                scale_in_place(s, &mut step.sums[row * step.sum_width..][..step.sum_width], shrink);
             }
             state.max = max;
         }

@@ -15,6 +15,7 @@ use super::factor::{Factor, FactorEnd, PanelSource};
 use super::lhs::{LeftSide, LhsRows, SumPart};
 use super::micro::{KernelSet, MAX_COLUMNS, PanelLayout, ProductBlock};
 use super::shared_panels::SharedPanels;
+use super::weight::PANEL;
 use crate::parallel::{self, SharedMut};
 use crate::simd::{Isa, vendor};
 use std::ops::Range;
@@ -256,7 +257,8 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
         let residual = if is_last { factor.residual } else { None };
         let mut done = 0;
         while done < panels.len() {
-            let kernel = self.kernels.for_panels(panels.len() - done);
+            let spacing = even_spacing(panels.len() - done, |at| panel_at(done + at).as_ptr().addr());
+            let kernel = self.kernels.for_panels(spacing.count);
             let count = kernel.columns / width;
             let mut bias = [A::Out::default(); MAX_COLUMNS];
             let (mut columns, mut has_bias) = (0, false);
@@ -276,12 +278,7 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
                 lhs,
                 row_count: rows.len(),
                 panel: panel_at(done).as_ptr(),
-                // Values and gates need not be neighbours.
-                panel_stride: if count > 1 {
-                    distance(panel_at(done), panel_at(done + 1))
-                } else {
-                    panel_len
-                },
+                panel_stride: spacing.bytes / size_of::<A::Rhs>(),
                 // SAFETY: the row and the panel belong to the task, whose place in the output or the sums this is.
                 c: unsafe { place.c.add((rows.start - place.row) * place.stride + done * width) },
                 c_stride: place.stride,
@@ -304,9 +301,24 @@ impl<A: Arithmetic, R: LhsRows> BlockedProduct<'_, A, R> {
     }
 }
 
-/// The number of values from the start of one part of a buffer to that of a later one.
-fn distance<T>(from: &[T], to: &[T]) -> usize {
-    (to.as_ptr().addr() - from.as_ptr().addr()) / size_of::<T>()
+/// Panels that a kernel can go through.
+#[derive(Debug, PartialEq)]
+struct Spacing {
+    count: usize,
+    /// From a panel to the next.
+    bytes: usize,
+}
+
+/// How many of the first panels are as far from one another as the first two, given their addresses: values and gates need not
+/// be neighbours.
+fn even_spacing(panels: usize, address: impl Fn(usize) -> usize) -> Spacing {
+    if panels < 2 {
+        return Spacing { count: panels, bytes: 0 };
+    }
+    let distance = |at: usize| address(at + 1).wrapping_sub(address(at));
+    let (bytes, most) = (distance(0), panels.min(MAX_COLUMNS / PANEL));
+    let even = (1..most - 1).take_while(|at| distance(*at) == bytes).count();
+    Spacing { count: 2 + even, bytes }
 }
 
 #[cfg(test)]
@@ -332,6 +344,19 @@ mod tests {
                 assert_eq!(next, inputs);
             }
         }
+    }
+
+    #[test]
+    fn a_kernel_goes_through_panels_that_are_evenly_spaced() {
+        let addresses = [0, 64, 128, 192, 1024, 1088, 1152, 1216, 1280, 1344, 1408, 1472, 1536, 1600];
+        let spacing = |from: usize, to: usize| even_spacing(to - from, |at| addresses[from + at]);
+        let even = |count| Spacing { count, bytes: 64 };
+        assert_eq!(spacing(0, 14), even(4));
+        assert_eq!(spacing(1, 3), even(2));
+        assert_eq!(spacing(2, 14), even(2));
+        assert_eq!(spacing(3, 14), Spacing { count: 2, bytes: 832 });
+        assert_eq!(spacing(3, 4), Spacing { count: 1, bytes: 0 });
+        assert_eq!(spacing(4, 14), even(MAX_COLUMNS / PANEL));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {}
 impl<T: Copy + Default + Send + Sync + 'static> Element for T {}
 
 /// Columns of the widest tile of any kernel.
-pub(crate) const MAX_COLUMNS: usize = 32;
+pub(crate) const MAX_COLUMNS: usize = 128;
 
 /// A block of rows times some columns: `c = [c +] rows · panels [+ bias] [+ residual]`.
 ///

@@ -67,6 +67,38 @@ impl<T> Default for TileBuffer<T> {
     }
 }
 
+impl<T: Element> PackedTiles<T> {
+    /// Packs `rows` rows of `[segments, len]` values, tile by tile. `read` lists the first value of each segment of each row of a
+    /// tile, `[segments][layout.rows]`, given its first row.
+    ///
+    /// # Safety
+    /// - Until `read` is called again, what it lists is valid for reads of `len` values.
+    /// - The CPU has what the set of the layout requires.
+    pub(crate) unsafe fn pack(
+        layout: &TileLayout<T>,
+        rows: usize,
+        [segments, len]: [usize; 2],
+        buffer: &mut TileBuffer<T>,
+        mut read: impl FnMut(usize, &mut Vec<*const f32>),
+    ) -> PackedTiles<T> {
+        let terms = segments * len;
+        let tile_stride = terms.div_ceil(layout.k_step) * layout.step_len * layout.rows;
+        let needed = rows.div_ceil(layout.rows) * tile_stride;
+        if buffer.tiles.len() < needed {
+            buffer.tiles.resize(needed, T::default());
+        }
+        for (tile, first) in buffer.tiles.chunks_exact_mut(tile_stride).zip((0..rows).step_by(layout.rows)) {
+            buffer.pointers.clear();
+            read(first, &mut buffer.pointers);
+            assert_eq!(buffer.pointers.len(), segments * layout.rows, "pointers to the rows of a tile");
+            let source = TileSource { pointers: &buffer.pointers, rows: layout.rows, len };
+            // SAFETY: the caller guarantees the pointers and the CPU.
+            unsafe { (layout.pack_lhs)(&source, tile) };
+        }
+        PackedTiles { tiles: buffer.tiles.as_ptr(), tile_stride, terms }
+    }
+}
+
 // SAFETY: the buffer holds as many whole tiles as the rows need.
 unsafe impl<T: Element> LeftSide for PackedTiles<T> {
     const IS_PACKED: bool = true;
@@ -81,28 +113,17 @@ unsafe impl<T: Element> LeftSide for PackedTiles<T> {
         part: SumPart,
         buffer: &mut TileBuffer<T>,
     ) -> PackedTiles<T> {
-        let terms = source.segments() * part.len;
         assert!(part.from + part.len <= source.segment_len() && !rows.is_empty(), "a part of the sum");
-        let tile_stride = terms.div_ceil(layout.k_step) * layout.step_len * layout.rows;
-        let needed = rows.len().div_ceil(layout.rows) * tile_stride;
-        if buffer.tiles.len() < needed {
-            buffer.tiles.resize(needed, T::default());
-        }
-        for (tile, first) in buffer.tiles.chunks_exact_mut(tile_stride).zip(rows.clone().step_by(layout.rows))
-        {
-            buffer.pointers.clear();
+        let read = |first: usize, pointers: &mut Vec<*const f32>| {
             for segment in 0..source.segments() {
-                for row in first..first + layout.rows {
+                for row in rows.start + first..rows.start + first + layout.rows {
                     let start = source.pointer(row.min(rows.end - 1), segment);
                     // SAFETY: the part is within the segment, for whose values `LhsRows` guarantees the pointer.
-                    buffer.pointers.push(unsafe { start.add(part.from) });
+                    pointers.push(unsafe { start.add(part.from) });
                 }
             }
-            let source = TileSource { pointers: &buffer.pointers, rows: layout.rows, len: part.len };
-            // SAFETY: each pointer is valid for the rest of its segment, which holds the part; the set was selected for
-            // this CPU.
-            unsafe { (layout.pack_lhs)(&source, tile) };
-        }
-        PackedTiles { tiles: buffer.tiles.as_ptr(), tile_stride, terms }
+        };
+        // SAFETY: each pointer is valid for the rest of its segment, which holds the part; the set was selected for this CPU.
+        unsafe { PackedTiles::pack(layout, rows.len(), [source.segments(), part.len], buffer, read) }
     }
 }

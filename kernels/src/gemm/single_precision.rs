@@ -2,7 +2,7 @@
 
 use super::arithmetic::{Arithmetic, KernelSetOf, Scratch};
 use super::lhs::{MAX_ROWS, RowPointers};
-use super::micro::{KernelSet, MAX_COLUMNS, MicroKernel, PanelLayout, ProductBlock};
+use super::micro::{KernelSet, MicroKernel, PanelLayout, ProductBlock};
 use super::weight::PANEL;
 use crate::simd::{Avx2, Avx512, Isa, Neon, Requires, Scalar, Simd, SimdOp, prefetch};
 use std::cell::RefCell;
@@ -89,6 +89,9 @@ static KERNEL_SETS: &[KernelSetOf<SinglePrecision>] = &[
         kernels: &[MicroKernel { columns: 16, compute: neon::<6, 4, 4> }],
     },
 ];
+
+/// Columns of the widest tile.
+pub(crate) const MAX_COLUMNS: usize = 32;
 
 /// A multiple of 2, 4, 6 and 8: the same for all instruction sets.
 const ROW_STEP: usize = 24;

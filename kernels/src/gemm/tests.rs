@@ -3,7 +3,7 @@
 use super::*;
 use crate::activation::geglu_with;
 use crate::dtype::{DType, WeightBytes};
-use crate::gemm::micro::MAX_COLUMNS;
+use crate::gemm::single_precision::MAX_COLUMNS;
 use crate::parallel;
 use crate::simd::Requires;
 use crate::testing::{assert_close, random, to_bytes};

@@ -4,7 +4,7 @@ use super::TilePosition;
 use super::transform::{self, IN, OUT};
 use crate::conv2d::RowRange;
 use crate::gemm::PANEL;
-use crate::gemm::micro::MAX_COLUMNS;
+use crate::gemm::single_precision::MAX_COLUMNS;
 use crate::parallel::SharedMut;
 use crate::simd::{Isa, Simd, SimdOp};
 use std::ops::Range;

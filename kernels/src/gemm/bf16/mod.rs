@@ -45,7 +45,7 @@ pub(crate) struct Bf16;
 type Bf16Block = ProductBlock<PackedTiles<Bf16Line>, Bf16Line, f32>;
 type Bf16Kernel = MicroKernel<PackedTiles<Bf16Line>, Bf16Line, f32>;
 
-// SAFETY: the sets below name the instruction set of their kernels, the first is portable; none has more than 32 columns.
+// SAFETY: the sets below name the instruction set of their kernels, the first is portable; none has more than 128 columns.
 unsafe impl Arithmetic for Bf16 {
     type Lhs = PackedTiles<Bf16Line>;
     type Rhs = Bf16Line;
@@ -80,17 +80,27 @@ static KERNEL_SETS: &[KernelSetOf<Bf16>] = &[
     ),
     #[cfg(target_arch = "x86_64")]
     kernel_set(
-        Requires { isa: Isa::Avx512, features: &[Feature::Avx512Bf16] },
+        ROUNDS_LINES,
         avx512::ROWS,
-        Packing { rows: pack_avx512::by_row, panel: pack_avx512::panel, ahead: false },
+        Packing { rows: pack_avx512::by_row, panel: pack_avx512::panel, ..PORTABLE },
         &[kernel(1, avx512::compute::<1>), kernel(2, avx512::compute::<2>)],
     ),
     #[cfg(target_arch = "x86_64")]
     kernel_set(
         Requires { isa: Isa::Avx512, features: &[Feature::AmxBf16, Feature::Avx512Bf16] },
         tiles::ROWS,
-        Packing { rows: pack_avx512::by_step, panel: pack_avx512::panel, ahead: true },
-        &[kernel(1, tiles::compute::<tiles::Amx>), kernel(2, tiles::compute::<tiles::Amx>)],
+        Packing {
+            rows: pack_avx512::by_step,
+            panel: pack_avx512::panel,
+            max_panels: MAX_PANELS_OF_AMX,
+            ahead: true,
+        },
+        &[
+            kernel(1, tiles::compute::<tiles::Amx>),
+            kernel(2, tiles::compute::<tiles::Amx>),
+            kernel(4, tiles::compute::<tiles::Amx>),
+            kernel(tiles::MAX_PANELS, tiles::compute::<tiles::Amx>),
+        ],
     ),
     #[cfg(target_arch = "aarch64")]
     kernel_set(
@@ -101,6 +111,10 @@ static KERNEL_SETS: &[KernelSetOf<Bf16>] = &[
     ),
 ];
 
+/// A CPU that rounds lines itself; its products take denormals for zero, as that does.
+#[cfg(target_arch = "x86_64")]
+const ROUNDS_LINES: Requires = Requires { isa: Isa::Avx512, features: &[Feature::Avx512Bf16] };
+
 /// How both sides are packed.
 #[derive(Clone, Copy)]
 pub(in crate::gemm) struct Packing {
@@ -108,16 +122,21 @@ pub(in crate::gemm) struct Packing {
     pub(in crate::gemm) rows: unsafe fn(&TileSource<'_>, &mut [Bf16Line]),
     /// [`PanelLayout::pack`]
     pub(in crate::gemm) panel: fn(Isa, &WeightMatrix, usize, SumPart, &mut [Bf16Line]),
+    /// [`KernelSet::max_panels`]
+    pub(in crate::gemm) max_panels: usize,
     /// [`KernelSet::shares_panels`]
     pub(in crate::gemm) ahead: bool,
 }
 
 /// For every CPU.
 pub(in crate::gemm) const PORTABLE: Packing =
-    Packing { rows: pack::rows_scalar, panel: pack::panel, ahead: false };
+    Packing { rows: pack::rows_scalar, panel: pack::panel, max_panels: MAX_PANELS, ahead: false };
 
 /// 24 panels of 24 KiB, beside the rows in an L2 of 1 MiB, as every CPU with one of the instructions has.
 const MAX_PANELS: usize = 24;
+/// CPUs with AMX have an L2 of 2 MiB; of fewer tasks, fewer pack the same rows.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(in crate::gemm) const MAX_PANELS_OF_AMX: usize = 48;
 
 pub(in crate::gemm) const fn kernel(panels: usize, compute: unsafe fn(&Bf16Block)) -> Bf16Kernel {
     MicroKernel { columns: panels * PANEL, compute }
@@ -132,7 +151,7 @@ pub(in crate::gemm) const fn kernel_set(
     KernelSet {
         requires,
         row_step: rows,
-        max_panels: MAX_PANELS,
+        max_panels: packing.max_panels,
         shares_panels: packing.ahead,
         lhs: TileLayout { rows, k_step: LINE, step_len: 1, pack_lhs: packing.rows },
         rhs: PanelLayout { width: PANEL, k_step: LINE, step_len: LINES_PER_STEP, pack: packing.panel },
@@ -142,5 +161,25 @@ pub(in crate::gemm) const fn kernel_set(
 
 /// Packs a panel of `[terms][16]` values.
 pub(crate) fn pack_panel(isa: Isa, wide: &[f32], out: &mut [Bf16Line]) {
+    #[cfg(target_arch = "x86_64")]
+    if ROUNDS_LINES.is_met(isa) {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { pack_avx512::columns(wide, out) };
+    }
     isa.run(pack::PackColumns { wide, out });
+}
+
+/// Packs a panel of `[16][terms]` values.
+pub(crate) fn pack_outputs(isa: Isa, outputs: &[f32], out: &mut [Bf16Line]) {
+    let terms = outputs.len() / PANEL;
+    #[cfg(target_arch = "x86_64")]
+    if ROUNDS_LINES.is_met(isa) && terms.is_multiple_of(LINE) {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { pack_avx512::outputs(outputs, out) };
+    }
+    let mut wide = vec![0.0; outputs.len()];
+    for (output, values) in outputs.chunks_exact(terms).enumerate() {
+        wide.iter_mut().skip(output).step_by(PANEL).zip(values).for_each(|(to, from)| *to = *from);
+    }
+    pack_panel(isa, &wide, out);
 }

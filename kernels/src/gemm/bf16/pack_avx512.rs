@@ -105,7 +105,7 @@ pub(in crate::gemm) fn panel(
 /// # Safety
 /// - The CPU has AVX512-BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn columns(wide: &[f32], out: &mut [Bf16Line]) {
+pub(super) unsafe fn columns(wide: &[f32], out: &mut [Bf16Line]) {
     let (pairs, last) = wide.as_chunks::<LINE>();
     let (lines, rest) = out.split_at_mut(pairs.len());
     // Value `i` of the first term, then that of the second.
@@ -123,6 +123,19 @@ unsafe fn columns(wide: &[f32], out: &mut [Bf16Line]) {
     for (output, value) in last.iter().enumerate() {
         rest[0].0[2 * output] = round(*value);
     }
+}
+
+/// Packs a panel of `[16][terms]` values, whole steps of terms.
+///
+/// # Safety
+/// - The CPU has AVX512-BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn outputs(outputs: &[f32], out: &mut [Bf16Line]) {
+    let len = outputs.len() / PANEL;
+    assert!(len.is_multiple_of(LINE));
+    let rows = std::array::from_fn(|output| bytemuck::cast_slice(&outputs[output * len..][..len]));
+    // SAFETY: the CPU has the instructions, and each row has all values.
+    unsafe { transposed::<F32Values>(&rows, SumPart { from: 0, len }, out) };
 }
 
 /// A dtype of weights, read 32 values at a time.

@@ -4,14 +4,17 @@
 //! four loads. Lines are in the order that the tiles need: the lines of 16 rows are a tile of the left side, the 16 lines
 //! of a step one of the right; each is a kilobyte of neighbours, so that a load touches few pages.
 //!
-//! A job is one block of assembly, which configures the tiles first and releases them at the end: nothing that the compiler
-//! or another library does in the thread can come between, and no thread keeps eight kilobytes of registers for nothing.
+//! The tiles are configured for the products of a block and released after them, so that no thread keeps eight kilobytes of
+//! registers for nothing. A quarter of a microsecond goes by until a configuration counts, as long as a short product takes:
+//! a block is therefore up to [`MAX_PANELS`] panels wide. Nothing between its products uses tiles: the compiler never does
+//! by itself.
 
 use super::{Bf16Block, Bf16Line, LINE, LINES_PER_STEP};
 use crate::gemm::epilogue::store_rows;
 use crate::gemm::weight::PANEL;
 use crate::simd::{Isa, Simd, SimdOp};
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 /// Rows of a packed tile: two tiles of the CPU.
 pub(in crate::gemm) const ROWS: usize = 2 * TILE_ROWS;
@@ -19,6 +22,8 @@ pub(in crate::gemm) const ROWS: usize = 2 * TILE_ROWS;
 pub(in crate::gemm) const TILE_ROWS: usize = 16;
 /// Columns of the sums of a job: two panels.
 pub(in crate::gemm) const WIDTH: usize = 2 * PANEL;
+/// Panels of the widest kernel.
+pub(in crate::gemm) const MAX_PANELS: usize = 8;
 
 /// Some packed tiles of rows, one after the other, times two panels.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(in crate::gemm) struct TileJob {
     pub(in crate::gemm) steps: usize,
     /// `[groups][ROWS][WIDTH]`, overwritten.
     pub(in crate::gemm) sums: *mut f32,
+    /// Bytes from a row of the sums to the next.
+    pub(in crate::gemm) sums_stride: usize,
 }
 
 /// What multiplies tiles: the CPU, or a model of it in tests.
@@ -41,10 +48,22 @@ pub(in crate::gemm) trait TileUnit {
     /// What the rest of the kernel is compiled for.
     const ISA: Isa;
 
-    /// Computes the sums of a job.
+    /// Configures the tiles of this thread.
     ///
     /// # Safety
     /// - The CPU has what the unit needs.
+    unsafe fn configure();
+
+    /// Gives them up.
+    ///
+    /// # Safety
+    /// - The CPU has what the unit needs.
+    unsafe fn release();
+
+    /// Computes the sums of a job.
+    ///
+    /// # Safety
+    /// - The CPU has what the unit needs, and the tiles are configured.
     /// - The rows and panels are valid for reads, and the sums for writes, of what the job says.
     unsafe fn run(job: &TileJob);
 }
@@ -82,6 +101,18 @@ static CONFIG: TileConfig = {
 impl TileUnit for Amx {
     const ISA: Isa = Isa::Avx512;
 
+    unsafe fn configure() {
+        // SAFETY: the caller guarantees the instruction; the operand is a configuration.
+        unsafe {
+            std::arch::asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
+        }
+    }
+
+    unsafe fn release() {
+        // SAFETY: the caller guarantees the instruction.
+        unsafe { std::arch::asm!("tilerelease", options(nostack, nomem)) };
+    }
+
     /// Sums are in tiles 0 to 3, the rows in 4 and 5, the panels in 6 and 7. A step fetches what the next one loads into L1: tiles
     /// are loaded from L2 at a third of the speed at which they are multiplied, and the CPU does not look ahead by itself.
     unsafe fn run(job: &TileJob) {
@@ -89,7 +120,6 @@ impl TileUnit for Amx {
         // after the other. What is fetched past the end is not read.
         unsafe {
             std::arch::asm!(
-                "ldtilecfg [{config}]",
                 "2:",
                 "mov {left}, [{job} + {left_at}]",
                 "mov {right}, [{job} + {right_at}]",
@@ -124,16 +154,16 @@ impl TileUnit for Amx {
                 "add {right}, 1024",
                 "dec {steps}",
                 "jnz 3b",
-                "lea {steps}, [{line} + {line}*1]",
-                "tilestored [{sums} + {steps}*1], tmm0",
-                "tilestored [{sums} + {steps}*1 + 64], tmm1",
-                "tilestored [{sums} + {steps}*1 + 2048], tmm2",
-                "tilestored [{sums} + {steps}*1 + 2112], tmm3",
-                "add {sums}, 4096",
+                "tilestored [{sums} + {stride}*1], tmm0",
+                "tilestored [{sums} + {stride}*1 + 64], tmm1",
+                "mov {left}, {stride}",
+                "shl {left}, 4",
+                "add {sums}, {left}",
+                "tilestored [{sums} + {stride}*1], tmm2",
+                "tilestored [{sums} + {stride}*1 + 64], tmm3",
+                "add {sums}, {left}",
                 "dec {groups}",
                 "jnz 2b",
-                "tilerelease",
-                config = in(reg) &raw const CONFIG,
                 job = in(reg) job,
                 rows = inout(reg) job.rows => _,
                 left = out(reg) _,
@@ -142,6 +172,7 @@ impl TileUnit for Amx {
                 groups = inout(reg) job.groups => _,
                 sums = inout(reg) job.sums => _,
                 line = in(reg) size_of::<Bf16Line>(),
+                stride = in(reg) job.sums_stride,
                 left_at = const std::mem::offset_of!(TileJob, panels),
                 right_at = const std::mem::offset_of!(TileJob, panels) + size_of::<usize>(),
                 steps_at = const std::mem::offset_of!(TileJob, steps),
@@ -153,32 +184,83 @@ impl TileUnit for Amx {
     }
 }
 
-// The assembly counts in bytes: a line, the 16 lines of a tile of rows or of a panel's step, 16 and 32 rows of sums.
+// The assembly counts in bytes: a line, the 16 lines of a tile of rows or of a panel's step; and 16 rows of sums by a shift.
 const _: () = assert!(size_of::<Bf16Line>() == 64 && LINES_PER_STEP == TILE_ROWS);
 const _: () = assert!(size_of::<Bf16Line>() * TILE_ROWS == 1024);
-const _: () = assert!(size_of::<f32>() * WIDTH == 128 && TILE_ROWS * 128 == 2048 && ROWS * 128 == 4096);
+const _: () = assert!(size_of::<f32>() * WIDTH == 128 && TILE_ROWS == 1 << 4);
+
+/// Tiles that are configured while it lives.
+struct Configured<U: TileUnit>(PhantomData<U>);
+
+impl<U: TileUnit> Configured<U> {
+    /// # Safety
+    /// - The CPU has what the unit needs.
+    unsafe fn new() -> Configured<U> {
+        // SAFETY: the caller's.
+        unsafe { U::configure() };
+        Configured(PhantomData)
+    }
+}
+
+impl<U: TileUnit> Drop for Configured<U> {
+    fn drop(&mut self) {
+        // SAFETY: `new` requires the CPU to have the unit.
+        unsafe { U::release() };
+    }
+}
 
 /// # Safety
-/// As for [`crate::gemm::micro::MicroKernel::run`], on a CPU with what the unit needs; at most two panels.
+/// As for [`crate::gemm::micro::MicroKernel::run`], on a CPU with what the unit needs; at most [`MAX_PANELS`] panels.
 pub(in crate::gemm) unsafe fn compute<U: TileUnit>(block: &Bf16Block) {
+    // SAFETY: the caller guarantees the unit.
+    let tiles = unsafe { Configured::<U>::new() };
+    for first in (0..block.columns).step_by(WIDTH) {
+        let offset = |p: *const f32| if p.is_null() { p } else { p.wrapping_add(first) };
+        let pair = Bf16Block {
+            // The last panel may lie alone.
+            panel: block.panel.wrapping_add(first / PANEL * block.panel_stride),
+            c: block.c.wrapping_add(first),
+            bias: offset(block.bias),
+            residual: offset(block.residual),
+            columns: WIDTH.min(block.columns - first),
+            ..*block
+        };
+        // SAFETY: the caller guarantees the block, of which this is a part.
+        unsafe { multiply(&pair, &tiles) };
+    }
+}
+
+/// # Safety
+/// As for [`compute`]; at most two panels.
+unsafe fn multiply<U: TileUnit>(block: &Bf16Block, _: &Configured<U>) {
     thread_local! {
         static SUMS: RefCell<Vec<Bf16Sums>> = const { RefCell::new(Vec::new()) };
     }
     let groups = block.row_count.div_ceil(ROWS);
     // One panel is multiplied twice, and its second sums are dropped.
     let second = if block.columns > PANEL { block.panel_stride } else { 0 };
+    let job = TileJob {
+        rows: block.lhs.tiles,
+        groups,
+        // SAFETY: the caller guarantees both panels.
+        panels: [block.panel, unsafe { block.panel.add(second) }],
+        steps: block.lhs.terms.div_ceil(LINE),
+        sums: block.c,
+        sums_stride: block.c_stride * size_of::<f32>(),
+    };
+    fetch_output(block);
+    let is_added = block.accumulate || !block.bias.is_null() || !block.residual.is_null();
+    if !is_added && block.columns == WIDTH && block.row_count.is_multiple_of(ROWS) {
+        // SAFETY: the caller guarantees the rows and panels in the order of the set, and all of these rows and columns of the
+        // output.
+        return unsafe { U::run(&job) };
+    }
     SUMS.with_borrow_mut(|sums| {
         sums.resize(groups.max(sums.len()), Bf16Sums([0.0; ROWS * WIDTH]));
-        fetch_output(block);
-        // SAFETY: the caller guarantees the rows and panels in the order of the set; the sums have room for all groups.
+        let (sums_stride, place) = (WIDTH * size_of::<f32>(), sums.as_mut_ptr().cast());
+        // SAFETY: as above, and the sums have room for all groups.
         unsafe {
-            U::run(&TileJob {
-                rows: block.lhs.tiles,
-                groups,
-                panels: [block.panel, block.panel.add(second)],
-                steps: block.lhs.terms.div_ceil(LINE),
-                sums: sums.as_mut_ptr().cast(),
-            });
+            U::run(&TileJob { sums: place, sums_stride, ..job });
             U::ISA.run(StoreSums::new(block, &sums[..groups]));
         }
     });
@@ -214,7 +296,7 @@ struct StoreSums<'a> {
 
 impl<'a> StoreSums<'a> {
     /// # Safety
-    /// As for [`compute`]; there are sums for all rows of the block.
+    /// As for [`multiply`]; there are sums for all rows of the block.
     unsafe fn new(block: &'a Bf16Block, sums: &'a [Bf16Sums]) -> StoreSums<'a> {
         StoreSums { block, sums }
     }

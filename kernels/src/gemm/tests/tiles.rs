@@ -4,8 +4,8 @@ use super::bf16::{SHAPES, check_bf16};
 use super::*;
 use crate::gemm::arithmetic::{KernelSetOf, Scratch};
 use crate::gemm::bf16::model::{flushed, fused, value};
-use crate::gemm::bf16::tiles::{ROWS, TILE_ROWS, TileJob, TileUnit, compute};
-use crate::gemm::bf16::{Bf16Line, PORTABLE, Packing, kernel, kernel_set, pack};
+use crate::gemm::bf16::tiles::{MAX_PANELS, ROWS, TILE_ROWS, TileJob, TileUnit, compute};
+use crate::gemm::bf16::{Bf16Line, MAX_PANELS_OF_AMX, PORTABLE, Packing, kernel, kernel_set, pack};
 use crate::gemm::micro::MicroKernel;
 use crate::gemm::packed::PackedTiles;
 use std::cell::RefCell;
@@ -70,6 +70,10 @@ struct ModelTiles;
 impl TileUnit for ModelTiles {
     const ISA: Isa = Isa::Scalar;
 
+    unsafe fn configure() {}
+
+    unsafe fn release() {}
+
     unsafe fn run(job: &TileJob) {
         let mut tiles = TileModel([[[0; 64]; TILE_ROWS]; 8]);
         let [left, right] = job.panels.map(<*const Bf16Line>::cast::<u8>);
@@ -87,9 +91,10 @@ impl TileUnit for ModelTiles {
                         tiles.dot(c, a, b);
                     }
                 }
-                let sums = job.sums.cast::<u8>().add(group * 4096);
-                for (tile, at) in [0, 64, 2048, 2112].into_iter().enumerate() {
-                    tiles.store(tile, sums.add(at), 128);
+                let sums = job.sums.cast::<u8>().add(group * ROWS * job.sums_stride);
+                let second = TILE_ROWS * job.sums_stride;
+                for (tile, at) in [0, 64, second, second + 64].into_iter().enumerate() {
+                    tiles.store(tile, sums.add(at), job.sums_stride);
                 }
             }
         }
@@ -102,13 +107,16 @@ struct Bf16OnModelTiles;
 static SETS: &[KernelSetOf<Bf16OnModelTiles>] = &[kernel_set(
     Requires::isa(Isa::Scalar),
     ROWS,
-    Packing { rows: pack::steps_scalar, ahead: true, ..PORTABLE },
+    Packing { rows: pack::steps_scalar, max_panels: MAX_PANELS_OF_AMX, ahead: true, ..PORTABLE },
     KERNELS,
 )];
-static KERNELS: &[MicroKernel<PackedTiles<Bf16Line>, Bf16Line, f32>] =
-    &[kernel(1, compute::<ModelTiles>), kernel(2, compute::<ModelTiles>)];
+static KERNELS: &[MicroKernel<PackedTiles<Bf16Line>, Bf16Line, f32>] = &[
+    kernel(1, compute::<ModelTiles>),
+    kernel(2, compute::<ModelTiles>),
+    kernel(MAX_PANELS, compute::<ModelTiles>),
+];
 
-// SAFETY: the kernels need nothing of the CPU, have at most 32 columns, and use the layouts of bf16.
+// SAFETY: the kernels need nothing of the CPU, have at most 128 columns, and use the layouts of bf16.
 unsafe impl Arithmetic for Bf16OnModelTiles {
     type Lhs = PackedTiles<Bf16Line>;
     type Rhs = Bf16Line;
@@ -161,6 +169,30 @@ mod cpu {
     use crate::gemm::tests::bf16::{RandomBits, tiles};
     use crate::simd::Feature;
 
+    /// The sums of some groups of rows, `width` apart.
+    fn sums_of<U: TileUnit>(
+        rows: &[Bf16Line],
+        panels: &[Vec<Bf16Line>; 2],
+        (groups, steps, width): (usize, usize, usize),
+    ) -> Vec<f32> {
+        let mut sums = vec![f32::NAN; groups * ROWS * width];
+        let job = TileJob {
+            rows: rows.as_ptr(),
+            groups,
+            panels: [panels[0].as_ptr(), panels[1].as_ptr()],
+            steps,
+            sums: sums.as_mut_ptr(),
+            sums_stride: width * size_of::<f32>(),
+        };
+        // SAFETY: the CPU has the tiles; rows, panels and sums are as long as the job says.
+        unsafe {
+            U::configure();
+            U::run(&job);
+            U::release();
+        }
+        sums
+    }
+
     #[test]
     fn tiles_of_the_cpu_and_their_model_give_the_same_bits() {
         if !Feature::AmxBf16.is_available() {
@@ -175,16 +207,11 @@ mod cpu {
             };
             let rows = lines(groups * ROWS * steps);
             let panels = [lines(steps * LINES_PER_STEP), lines(steps * LINES_PER_STEP)];
-            let run = |unit: unsafe fn(&TileJob)| {
-                let mut sums = vec![f32::NAN; groups * ROWS * WIDTH];
-                let panels = [panels[0].as_ptr(), panels[1].as_ptr()];
-                let job = TileJob { rows: rows.as_ptr(), groups, panels, steps, sums: sums.as_mut_ptr() };
-                // SAFETY: the CPU has the tiles; rows, panels and sums are as long as the job says.
-                unsafe { unit(&job) };
-                sums
-            };
             assert_eq!(rows[0].0.len(), LINE);
-            for (got, want) in run(Amx::run).iter().zip(run(ModelTiles::run)) {
+            let width = WIDTH + tile % 4;
+            let job = (groups, steps, width);
+            let got = sums_of::<Amx>(&rows, &panels, job);
+            for (got, want) in got.iter().zip(sums_of::<ModelTiles>(&rows, &panels, job)) {
                 let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
                 assert!(same, "tile {tile}: {got:e}, want {want:e}");
             }
