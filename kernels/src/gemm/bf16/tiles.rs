@@ -248,7 +248,6 @@ unsafe fn multiply<U: TileUnit>(block: &Bf16Block, _: &Configured<U>) {
         sums: block.c,
         sums_stride: block.c_stride * size_of::<f32>(),
     };
-    fetch_output(block);
     let is_added = block.accumulate || !block.bias.is_null() || !block.residual.is_null();
     if !is_added && block.columns == WIDTH && block.row_count.is_multiple_of(ROWS) {
         // SAFETY: the caller guarantees the rows and panels in the order of the set, and all of these rows and columns of the
@@ -264,23 +263,6 @@ unsafe fn multiply<U: TileUnit>(block: &Bf16Block, _: &Configured<U>) {
             U::ISA.run(StoreSums::new(block, &sums[..groups]));
         }
     });
-}
-
-/// Asks for the lines of the output, which are written when the tiles are done.
-fn fetch_output(block: &Bf16Block) {
-    #[cfg(target_arch = "x86_64")]
-    for row in 0..block.row_count {
-        let row = block.c.wrapping_add(row * block.c_stride);
-        for column in (0..block.columns).step_by(PANEL) {
-            // SAFETY: a hint; it reads nothing.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_ET0>(row.wrapping_add(column).cast());
-            }
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = block;
 }
 
 /// Sums of a packed tile of rows.
