@@ -4,8 +4,9 @@
     cargo build --release -p latent-cli --features nats
     benches/many_machines.py target/release/latent overhead scaling batch broker survive
 
-For survive, each worker reaches the broker through a link of its own, a relay in this script, that can be cut. It needs
-nats-server and nothing else.
+For survive, each worker reaches the broker through a link of its own that can be cut: a relay in this script, or with
+--namespaces a virtual cable to a network namespace of the worker, for which this must run as root, on Linux with iproute2.
+Else it needs nats-server and nothing more.
 
   overhead  time of a job through the queue beside that on the server itself: median and 99th percentile
   scaling   images a minute of two workers beside one, with a thread each
@@ -41,13 +42,17 @@ def free_port():
 
 
 class Broker:
-    def __init__(self, folder):
-        self.port, self.folder, self.process = free_port(), folder, None
+    """It listens on this machine alone, or on all of its addresses. Workers without links of their own reach it as it is."""
+
+    address, prefix = "127.0.0.1", []
+
+    def __init__(self, folder, listen="127.0.0.1"):
+        self.port, self.folder, self.listen, self.process = free_port(), folder, listen, None
         self.start()
 
     def start(self):
         program = shutil.which("nats-server") or "/usr/sbin/nats-server"
-        command = [program, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)]
+        command = [program, "-a", self.listen, "-p", str(self.port), "-js", "-sd", str(self.folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while True:
             try:
@@ -61,10 +66,12 @@ class Broker:
         self.process.wait()
 
 
-class Link:
+class Relay:
     """A relay to the broker. While it is cut, nothing passes and nobody is told."""
 
-    def __init__(self, port):
+    address, prefix = "127.0.0.1", []
+
+    def __init__(self, _, port):
         self.target, self.cut, self.listener = port, False, socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -95,14 +102,42 @@ class Link:
             except OSError:
                 return
 
+    def end(self):
+        self.listener.close()
+
+
+class Host:
+    """A network namespace, whose only way to the broker is a virtual cable."""
+
+    def __init__(self, number, port):
+        self.name, self.cable = f"latent-{os.getpid()}-{number}", f"lt{os.getpid()}n{number}"
+        self.address, self.port, self.is_cut = f"10.213.{number}.1", port, False
+        self.prefix = ["ip", "netns", "exec", self.name]
+        for command in (f"netns add {self.name}", f"link add {self.cable} type veth peer name eth0 netns {self.name}",
+                        f"addr add {self.address}/24 dev {self.cable}", f"link set {self.cable} up",
+                        f"-n {self.name} addr add 10.213.{number}.2/24 dev eth0", f"-n {self.name} link set eth0 up"):
+            subprocess.run(["ip", *command.split()], check=True)
+
+    @property
+    def cut(self):
+        return self.is_cut
+
+    @cut.setter
+    def cut(self, is_cut):
+        self.is_cut = is_cut
+        subprocess.run(["ip", "link", "set", self.cable, "down" if is_cut else "up"], check=True)
+
+    def end(self):
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
+
 
 class Program:
     """A process of the program, with its log in a file."""
 
-    def __init__(self, latent, arguments, log):
+    def __init__(self, latent, arguments, log, prefix=()):
         environment = dict(os.environ, RAYON_NUM_THREADS="1")
         self.log = open(log, "ab")
-        self.process = subprocess.Popen([latent, *arguments], stdout=subprocess.PIPE, stderr=self.log, env=environment)
+        self.process = subprocess.Popen([*prefix, latent, *arguments], stdout=subprocess.PIPE, stderr=self.log, env=environment)
 
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)
@@ -150,28 +185,28 @@ class Front(Program):
 
 
 class Worker(Program):
-    def __init__(self, latent, folder, name, port, ack_wait=30, attempts=3):
+    def __init__(self, latent, folder, name, link, ack_wait=30, attempts=3):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "models").mkdir(exist_ok=True)
-        self.name, self.arguments = name, (latent, folder, name, port, ack_wait, attempts)
-        super().__init__(latent, ["worker", "--queue", f"nats://127.0.0.1:{port}", "--device", "cpu", "--threads", "1", "--name", name,
+        self.name, self.arguments = name, (latent, folder, name, link, ack_wait, attempts)
+        super().__init__(latent, ["worker", "--queue", f"nats://{link.address}:{link.port}", "--device", "cpu", "--threads", "1", "--name", name,
                                   "--models-dir", folder / "models", "--ack-wait", str(ack_wait), "--max-deliveries", str(attempts)],
-                         folder / f"{name}.log")
+                         folder / f"{name}.log", link.prefix)
 
     def again(self):
         return Worker(*self.arguments)
 
 
 class Set:
-    """A broker, a front and workers; with links, each worker is behind one."""
+    """A broker, a front and workers; with a kind of links, each worker is behind one."""
 
-    def __init__(self, latent, workers, links=False, **options):
+    def __init__(self, latent, workers, kind=None, **options):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="latent-queue-"))
-        self.broker = Broker(self.folder / "broker")
+        self.broker = Broker(self.folder / "broker", "0.0.0.0" if kind is Host else "127.0.0.1")
         self.front = Front(latent, self.folder / "front", f"nats://127.0.0.1:{self.broker.port}")
-        self.links = [Link(self.broker.port) for _ in range(workers if links else 0)]
-        ports = [link.port for link in self.links] or [self.broker.port] * workers
-        self.workers = [Worker(latent, self.folder / "workers", f"worker-{i}", port, **options) for i, port in enumerate(ports)]
+        self.links = [kind(number, self.broker.port) for number in range(workers if kind else 0)]
+        ways = self.links or [self.broker] * workers
+        self.workers = [Worker(latent, self.folder / "workers", f"worker-{i}", way, **options) for i, way in enumerate(ways)]
         while len(self.front.ask("/api/v1/workers")["workers"]) < workers:
             time.sleep(0.05)
 
@@ -182,6 +217,8 @@ class Set:
         for program in [*self.workers, self.front]:
             program.end(signal.SIGKILL)
         self.broker.kill()
+        for link in self.links:
+            link.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -284,7 +321,7 @@ def broker(_, options):
             client.send(client.publish(f"$JS.API.{subject}", json.dumps(body).encode()))
             answer = json.loads(client.next()[1])
             assert "error" not in answer, answer
-        message = json.dumps({"schema": 1, "work": {"inline": "x" * 1500}}).encode()
+        message = json.dumps({"schema": 2, "work": {"inline": "x" * 1500}}).encode()
         began = time.perf_counter()
         for first in range(0, jobs, 100):
             client.send(b"".join(client.publish(f"latent.jobs.any.demo.bench.{i}.0", message) for i in range(first, first + 100)))
@@ -313,7 +350,7 @@ def survive(latent, options):
     alone.end()
     chance, counts = random.Random(7), {"kills": 0, "cuts": 0, "restarts": 0}
     # Kills every 3 s would set jobs aside by chance: here they may be handed out often.
-    with Set(latent, 3, links=True, ack_wait=2, attempts=50) as machines:
+    with Set(latent, 3, Host if options.namespaces else Relay, ack_wait=2, attempts=50) as machines:
         front, stop = machines.front, threading.Event()
 
         def kill():
@@ -369,6 +406,7 @@ def main():
     parser.add_argument("latent")
     parser.add_argument("tasks", nargs="+", choices=tasks)
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--namespaces", action="store_true")
     options = parser.parse_args()
     results = [tasks[name](options.latent, options) for name in options.tasks]
     sys.exit(0 if all(result is not False for result in results) else 1)

@@ -71,8 +71,8 @@ export const info = {
 /** The workers of a queue that several machines share, and a job that was set aside. */
 export const sharedQueue = {
   workers: [
-    { schema: 1, name: "attic-4711", machine: "attic", instance: "a", version: "0.1.0", isa: "avx2", devices: ["cpu"], models: { demo: "00", "a-model-with-quite-a-long-name-of-its-own": "11" }, loaded: ["demo"], drawing: ["5f1c8a90b2d3.12.3"], done: 1234, heard_seconds_ago: 2 },
-    { schema: 1, name: "cellar", machine: "cellar", instance: "b", version: "0.1.0", isa: "avx512", devices: ["vulkan", "cpu"], models: { demo: "00" }, loaded: [], drawing: [], done: 0, heard_seconds_ago: 0 },
+    { schema: 2, name: "attic-4711", machine: "attic", instance: "a", version: "0.1.0", isa: "avx2", devices: ["cpu"], models: { demo: "00", "a-model-with-quite-a-long-name-of-its-own": "11" }, loaded: ["demo"], drawing: ["5f1c8a90b2d3.12.3"], done: 1234, heard_seconds_ago: 2 },
+    { schema: 2, name: "cellar", machine: "cellar", instance: "b", version: "0.1.0", isa: "avx512", devices: ["vulkan", "cpu"], models: { demo: "00" }, loaded: [], drawing: [], done: 0, heard_seconds_ago: 0 },
   ],
   parked: [{ job: "5f1c8a90b2d3.7.0", reason: "the job was handed to workers 3 times, and none of them was heard of again: it may have ended them; it is set aside", deliveries: 4, time: "2026-11-29T08:15:00Z" }],
 };

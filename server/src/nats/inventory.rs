@@ -1,5 +1,6 @@
 //! The files in this machine's folders by their SHA-256, which is what a job names them by.
 
+use super::folder_contents::FolderContents;
 use crate::error::ApiError;
 use crate::models::{BUILT_IN, FileStamp, ModelCatalog, stamp};
 use latent_app::hash::ContentHash;
@@ -20,13 +21,16 @@ const SUBJECT_DIGITS: usize = 16;
 pub(super) struct Inventory {
     models: Arc<ModelCatalog>,
     hashes: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+    /// Those of the folders whose files prompts name.
+    pub(super) contents: FolderContents,
     /// The hash of the built-in model, which is computed once; `None` in a program without it.
     built_in: OnceLock<Option<String>>,
 }
 
 impl Inventory {
     pub(super) fn new(models: Arc<ModelCatalog>) -> Inventory {
-        Inventory { models, hashes: Mutex::new(HashMap::new()), built_in: OnceLock::new() }
+        let (hashes, contents) = (Mutex::new(HashMap::new()), FolderContents::default());
+        Inventory { models, hashes, contents, built_in: OnceLock::new() }
     }
 
     /// The SHA-256 of a file or a model folder, which is read whole the first time.

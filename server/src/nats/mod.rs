@@ -10,6 +10,7 @@ mod broker;
 mod cells;
 mod dead;
 mod dispatch;
+mod folder_contents;
 mod front;
 mod inventory;
 mod lane;

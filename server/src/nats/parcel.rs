@@ -24,8 +24,8 @@ pub(super) struct Parcel {
     pub(super) work: Work,
     pub(super) files: Vec<NeededFile>,
     pub(super) named_loras: Vec<NeededFile>,
-    /// Whether it has wildcards, and textual inversions of a folder.
-    pub(super) folders: [bool; 2],
+    /// The contents of its folders of wildcards and of textual inversions, if it has them.
+    pub(super) folders: [Option<String>; 2],
 }
 
 /// A worker's folders.
@@ -51,7 +51,7 @@ impl Parcel {
         inventory: &Inventory,
     ) -> Result<Parcel, ApiError> {
         let mut table = FileTable { inventory, files: Vec::new() };
-        let (mut named_loras, mut folders) = (Vec::new(), [false; 2]);
+        let (mut named_loras, mut folders) = (Vec::new(), [const { None }; 2]);
         let main = main_file(&work).map(|path| inventory.hash(&path)).transpose()?;
         let place = match &work {
             Work::Replay { .. } => REPLAY.to_owned(),
@@ -97,20 +97,21 @@ impl Parcel {
             }
             lora_dir = Some(folder);
         }
-        for (is_needed, folder, flag) in [
-            (self.folders[0], &own.wildcards, "wildcards"),
-            (self.folders[1], &own.embd_dir, "textual inversions"),
-        ] {
-            if is_needed && folder.is_none() {
-                return Unpacked::Lacking(format!("has no folder of {flag}"));
+        let mut folders = [const { None }; 2];
+        let wanted =
+            self.folders.iter().zip([(&own.wildcards, "wildcards"), (&own.embd_dir, "textual inversions")]);
+        for (to, (needed, (folder, kind))) in folders.iter_mut().zip(wanted) {
+            let Some(needed) = needed else { continue };
+            let Some(folder) = folder else { return Unpacked::Lacking(format!("has no folder of {kind}")) };
+            match inventory.contents.hash(folder) {
+                Ok(hash) if hash == *needed => *to = Some(folder.clone()),
+                Ok(_) => return Unpacked::Lacking(format!("has other {kind} in its folder")),
+                Err(error) => return Unpacked::Lacking(format!("cannot read its folder of {kind}: {error}")),
             }
         }
         let mut work = self.work;
-        let [wildcards, embeddings] = self.folders;
-        let own = WorkerFolders {
-            wildcards: own.wildcards.clone().filter(|_| wildcards),
-            embd_dir: own.embd_dir.clone().filter(|_| embeddings),
-        };
+        let [wildcards, embd_dir] = folders;
+        let own = WorkerFolders { embd_dir, wildcards };
         match with_files(&mut work, &found, lora_dir, &own) {
             Ok(()) => Unpacked::Work(Box::new(work)),
             Err(error) => Unpacked::Refused(error),
@@ -146,7 +147,7 @@ impl FileTable<'_> {
         job: &mut Job,
         models: &ModelCatalog,
         named_loras: &mut Vec<NeededFile>,
-        folders: &mut [bool; 2],
+        folders: &mut [Option<String>; 2],
     ) -> Result<(), ApiError> {
         *named_loras = loras_of_prompts(job, models, self.inventory)?;
         let parts = job.files_mut();
@@ -155,7 +156,10 @@ impl FileTable<'_> {
         }
         let [models_dir, lora_dir, embeddings, wildcards] = parts.folders;
         (*models_dir, *lora_dir) = (None, None);
-        *folders = [wildcards.take().is_some(), embeddings.take().is_some()];
+        let hash = |folder: &mut Option<PathBuf>| {
+            folder.take().map(|folder| self.inventory.contents.hash(&folder)).transpose()
+        };
+        *folders = [hash(wildcards)?, hash(embeddings)?];
         Ok(())
     }
 }

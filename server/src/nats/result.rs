@@ -169,7 +169,7 @@ impl SentJob {
             work,
             files: parcel.files.clone(),
             named_loras: parcel.named_loras.clone(),
-            folders: parcel.folders,
+            folders: parcel.folders.clone(),
         };
         Ok(wire::to_bytes(&message))
     }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of all messages. It grows when an older program would misread a newer one's.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 /// Bytes of a message at most: what a broker takes unless it is answered otherwise.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Bytes of what a job does that are in its message; more are an object.
@@ -137,8 +137,9 @@ pub(super) struct JobMessage {
     pub(super) files: Vec<NeededFile>,
     /// LoRAs that its prompts name.
     pub(super) named_loras: Vec<NeededFile>,
-    /// Whether wildcards, and textual inversions of a folder, are replaced in its prompts.
-    pub(super) folders: [bool; 2],
+    /// The contents of the folders of wildcards and of textual inversions, if these are replaced in its prompts: the SHA-256 that
+    /// [`super::folder_contents`] describes.
+    pub(super) folders: [Option<String>; 2],
 }
 
 /// What a worker reports while it draws. It may get lost.
@@ -265,9 +266,9 @@ mod tests {
         let error = read::<DeadMessage>("the job", &dead(7)).unwrap_err().message;
         assert!(error.starts_with("the job is of version 7 of the queue's messages"), "{error}");
         // What else it has does not matter.
-        let error = read::<DeadMessage>("the job", br#"{"schema": 2, "new": []}"#).unwrap_err().message;
-        assert!(error.contains("version 2"), "{error}");
-        for damaged in [&b"{}"[..], b"", b"{\"schema\": 1}", b"\xff"] {
+        let error = read::<DeadMessage>("the job", br#"{"schema": 9, "new": []}"#).unwrap_err().message;
+        assert!(error.contains("version 9"), "{error}");
+        for damaged in [&b"{}"[..], b"", b"{\"schema\": 2}", b"\xff"] {
             assert!(read::<DeadMessage>("it", damaged).unwrap_err().message.starts_with("it is damaged"));
         }
     }

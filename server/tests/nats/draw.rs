@@ -4,7 +4,7 @@ use super::{
     Lines, Worker, alone, alone_in, broker, files, front, front_with, queue, until_workers, worker_options,
 };
 use crate::a1111::{synthetic, vae};
-use crate::common::{Folders, small};
+use crate::common::{Folders, Served, small};
 use serde_json::{Value, json};
 
 /// Options with others.
@@ -110,6 +110,35 @@ fn an_image_names_the_instruction_set_of_its_worker_and_only_that_set_draws_if_i
     assert!(text.contains(&format!("\"isa\":\"{isa}\"")), "{text}");
     assert!(drawn == alone("txt2img", &small("a sun")));
     assert_eq!(served[1].get(&format!("/api/v1/jobs/{waiting}")).json()["state"], "queued");
+}
+
+#[test]
+fn wildcards_are_replaced_only_where_they_are_those_of_the_front() {
+    let Some(broker) = broker::start(&[]) else { return };
+    let (folders, lines) = (Folders::new(), Lines::default());
+    let of = |name: &str, fruit: &str| {
+        let folder = folders.path(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("fruit.txt"), fruit).unwrap();
+        Some(folder)
+    };
+    let mut options = folders.options();
+    options.queue = Some(queue(&broker.url()));
+    options.wildcards = of("front", "pear\n");
+    let served = Served::start_with_log(options, lines.log());
+    let worker = |name: &str, wildcards| {
+        let mut options = worker_options(&broker.url(), name);
+        options.wildcards = wildcards;
+        Worker::start_with_log(options, &lines)
+    };
+    let _other = worker("other", of("other", "plum\n"));
+    let id = served.submit("txt2img", small("a __fruit__"));
+    lines.until("has other wildcards in its folder");
+    let _same = worker("same", of("same", "pear\n"));
+    let ended = served.ended(&id);
+    assert_eq!(ended["state"], "done", "{ended}");
+    let text = String::from_utf8_lossy(&files(&folders, &ended)[0]).into_owned();
+    assert!(text.contains("a pear") && !text.contains("plum"), "{text}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn messages_of_another_version_are_refused_in_words_on_both_sides() {
     let ended = served.ended(&id);
     let line = ended["error"]["message"].as_str().unwrap_or_default();
     assert!(
-        line.contains("is of version 99 of the queue's messages, and this program reads version 1"),
+        line.contains("is of version 99 of the queue's messages, and this program reads version 2"),
         "{ended}"
     );
     lines[0].until(&format!("job {id} failed: the result of a worker is of version 99"));
@@ -71,8 +71,8 @@ fn a_job_that_names_paths_is_refused_by_the_worker() {
     let _worker = Worker::start(&broker, "one");
     for (job, work) in works.iter().enumerate() {
         let message = json!({
-            "schema": 1, "verb": "txt2img", "seed": 7, "preview_interval": 0, "work": { "inline": work.to_string() },
-            "files": [], "named_loras": [], "folders": [false, false],
+            "schema": 2, "verb": "txt2img", "seed": 7, "preview_interval": 0, "work": { "inline": work.to_string() },
+            "files": [], "named_loras": [], "folders": [null, null],
         });
         other.publish(&format!("latent.jobs.any.demo.elsewhere.{job}.0"), message.to_string().as_bytes());
         other.publish("latent.wake.any.demo", b"");
@@ -101,7 +101,7 @@ fn images_that_were_damaged_or_lost_on_their_way_fail_the_job() {
         let id = served.submit("txt2img", small("a sun"));
         let object = json!({ "name": name_of_object, "bytes": length, "sha256": "00" });
         let images = json!([{ "suffix": suffix, "seed": 7, "width": 1, "height": 1, "object": object }]);
-        other.publish(&format!("latent.results.{}.{id}.0", name(&folders)), &result(1, images));
+        other.publish(&format!("latent.results.{}.{id}.0", name(&folders)), &result(2, images));
         let ended = served.ended(&id);
         let line = ended["error"]["message"].as_str().unwrap_or_default();
         assert!(ended["state"] == "failed" && line.contains(expected), "{expected}: {ended}");
