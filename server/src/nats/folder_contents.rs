@@ -1,6 +1,5 @@
 //! The contents of a folder whose files prompts name (wildcards, textual inversions), by one hash.
 
-use crate::error::ApiError;
 use crate::models::{FileStamp, stamp};
 use latent_app::hash::{of_bytes, sha256};
 use std::collections::HashMap;
@@ -23,14 +22,13 @@ impl FolderContents {
     ///
     /// # Errors
     /// A folder or file that cannot be read, or too many of them.
-    pub(super) fn hash(&self, folder: &Path) -> Result<String, ApiError> {
-        let failed = |error: std::io::Error| ApiError::io(&folder.display().to_string(), &error);
+    pub(super) fn hash(&self, folder: &Path) -> std::io::Result<String> {
         let mut files = Vec::new();
-        add_files(folder, "", &mut files).map_err(failed)?;
+        add_files(folder, "", &mut files)?;
         files.sort();
         let mut text = String::new();
         for (name, path) in files {
-            let _ = writeln!(text, "{}  {name}", self.file(&path).map_err(failed)?);
+            let _ = writeln!(text, "{}  {name}", self.file(&path)?);
         }
         Ok(of_bytes(text.as_bytes()))
     }

@@ -157,7 +157,9 @@ impl FileTable<'_> {
         let [models_dir, lora_dir, embeddings, wildcards] = parts.folders;
         (*models_dir, *lora_dir) = (None, None);
         let hash = |folder: &mut Option<PathBuf>| {
-            folder.take().map(|folder| self.inventory.contents.hash(&folder)).transpose()
+            let Some(folder) = folder.take() else { return Ok(None) };
+            let hash = self.inventory.contents.hash(&folder);
+            hash.map(Some).map_err(|error| ApiError::io(&models::stem(&folder), &error))
         };
         *folders = [hash(wildcards)?, hash(embeddings)?];
         Ok(())
