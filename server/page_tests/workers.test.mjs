@@ -34,6 +34,7 @@ for (const [width, height] of [[1600, 1000], [380, 800]]) {
       onPage({ shared: true }, { width, height, locale }, async (page) => {
         await page.getByRole("button", { name: count }).click();
         const dialog = page.locator("dialog[open]");
+        await dialog.locator(".worker").nth(1).waitFor();
         const [first, second] = await dialog.locator(".worker").allInnerTexts();
         for (const words of ["attic-4711", machine, "cpu (avx2)", "demo", heard]) assert.ok(first.includes(words), `${words}: ${first}`);
         assert.match(first, /12.*4/);
