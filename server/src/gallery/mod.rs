@@ -7,7 +7,7 @@ pub use details::ImageInfo;
 
 use crate::error::{ApiError, ErrorCode};
 use latent_app::{image_file, output};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -109,13 +109,12 @@ impl Gallery {
     /// looked at again before it counts as news.
     fn take(&self, mut files: HashMap<String, ListedFile>) -> GalleryChange {
         let mut listing = self.listing();
-        let names: HashSet<String> = files.keys().chain(listing.files.keys()).cloned().collect();
+        let came = files.keys().filter(|name| !listing.files.contains_key(*name));
+        let went = listing.files.keys().filter(|name| !files.contains_key(*name));
+        let differences: Vec<(String, bool)> =
+            came.map(|name| (name.clone(), false)).chain(went.map(|name| (name.clone(), true))).collect();
         let mut change = GalleryChange::default();
-        for name in names {
-            let was = listing.files.contains_key(&name);
-            if was == files.contains_key(&name) {
-                continue;
-            }
+        for (name, was) in differences {
             // Of too many, the oldest are not listed though they are there.
             let has_room = !was || files.len() < MAX_LISTED;
             let now = listed(&self.folder.join(&name)).filter(|_| has_room);

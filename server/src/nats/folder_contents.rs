@@ -1,11 +1,9 @@
 //! The contents of a folder whose files prompts name (wildcards, textual inversions), by one hash.
 
-use crate::models::{FileStamp, stamp};
+use super::file_hashes::FileHashes;
 use latent_app::hash::{of_bytes, sha256};
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// Files of a folder at most.
 const MAX_FILES: usize = 20_000;
@@ -13,7 +11,7 @@ const MAX_FILES: usize = 20_000;
 /// What was hashed of folders by now: files are read again when they change.
 #[derive(Debug, Default)]
 pub(super) struct FolderContents {
-    known: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+    files: FileHashes,
 }
 
 impl FolderContents {
@@ -28,20 +26,9 @@ impl FolderContents {
         files.sort();
         let mut text = String::new();
         for (name, path) in files {
-            let _ = writeln!(text, "{}  {name}", self.file(&path)?);
+            let _ = writeln!(text, "{}  {name}", self.files.of(&path, sha256)?);
         }
         Ok(of_bytes(text.as_bytes()))
-    }
-
-    fn file(&self, path: &Path) -> std::io::Result<String> {
-        let stamp = stamp(path);
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, digits)) = known().get(path).filter(|(old, _)| *old == stamp) {
-            return Ok(digits.clone());
-        }
-        let digits = sha256(path)?;
-        known().insert(path.to_owned(), (stamp, digits.clone()));
-        Ok(digits)
     }
 }
 

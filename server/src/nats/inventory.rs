@@ -1,13 +1,14 @@
 //! The files in this machine's folders by their SHA-256, which is what a job names them by.
 
+use super::file_hashes::FileHashes;
 use super::folder_contents::FolderContents;
 use crate::error::ApiError;
-use crate::models::{BUILT_IN, FileStamp, ModelCatalog, stamp};
+use crate::models::{BUILT_IN, ModelCatalog};
 use latent_app::hash::ContentHash;
 use latent_app::{model_file, models};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// The place of the built-in model, which has no file.
 pub(super) const DEMO: &str = "demo";
@@ -20,7 +21,7 @@ const SUBJECT_DIGITS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Inventory {
     models: Arc<ModelCatalog>,
-    hashes: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+    hashes: FileHashes,
     /// Those of the folders whose files prompts name.
     pub(super) contents: FolderContents,
     /// The hash of the built-in model, which is computed once; `None` in a program without it.
@@ -29,29 +30,18 @@ pub(super) struct Inventory {
 
 impl Inventory {
     pub(super) fn new(models: Arc<ModelCatalog>) -> Inventory {
-        let (hashes, contents) = (Mutex::new(HashMap::new()), FolderContents::default());
+        let (hashes, contents) = (FileHashes::default(), FolderContents::default());
         Inventory { models, hashes, contents, built_in: OnceLock::new() }
     }
 
     /// The SHA-256 of a file or a model folder, which is read whole the first time.
     pub(super) fn hash(&self, path: &Path) -> Result<String, ApiError> {
-        let stamp = stamp(path);
-        let known = self.hashes().get(path).cloned();
-        if let Some((_, digits)) = known.filter(|(old, _)| *old == stamp) {
-            return Ok(digits);
-        }
-        let name = models::stem(path);
-        let digits = match ContentHash::of(path).map_err(|error| ApiError::io(&name, &error))? {
-            ContentHash::File(digits) => digits,
+        let digits = self.hashes.of(path, |path| match ContentHash::of(path)? {
+            ContentHash::File(digits) => Ok(digits),
             // Never the same as that of a file.
-            hash => format!("folder-{}", hash.digits()),
-        };
-        self.hashes().insert(path.to_owned(), (stamp, digits.clone()));
-        Ok(digits)
-    }
-
-    fn hashes(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (FileStamp, String)>> {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+            hash => Ok(format!("folder-{}", hash.digits())),
+        });
+        digits.map_err(|error| ApiError::io(&models::stem(path), &error))
     }
 
     fn built_in(&self) -> Option<&str> {
@@ -63,7 +53,7 @@ impl Inventory {
         let mut files: Vec<_> =
             self.models.files().into_iter().filter_map(|(path, info)| Some((!info.draws, path?))).collect();
         files.sort();
-        self.hashes().retain(|path, _| files.iter().any(|(_, own)| own == path));
+        self.hashes.lock().retain(|path, _| files.iter().any(|(_, own)| own == path));
         for (_, path) in files {
             // One that cannot be read is not there for jobs.
             let _ = self.hash(&path);
@@ -73,7 +63,7 @@ impl Inventory {
     /// The file of a hash, if it was hashed by now: one of a name, as metadata have it, where there are several.
     pub(super) fn find(&self, sha256: &str, name: &str) -> Option<PathBuf> {
         let found = {
-            let hashes = self.hashes();
+            let hashes = self.hashes.lock();
             let same = hashes.iter().filter(|(_, (_, digits))| digits == sha256).map(|(path, _)| path);
             same.min_by_key(|path| (models::stem(path) != name, (*path).clone())).cloned()
         };
@@ -83,7 +73,7 @@ impl Inventory {
 
     /// All hashes, by the names of the files.
     pub(super) fn by_name(&self) -> BTreeMap<String, String> {
-        let hashes = self.hashes();
+        let hashes = self.hashes.lock();
         let mut names: BTreeMap<String, String> =
             hashes.iter().map(|(path, (_, digits))| (models::stem(path), digits.clone())).collect();
         names.extend(self.built_in().map(|digits| (BUILT_IN.to_owned(), digits.to_owned())));
@@ -101,7 +91,7 @@ impl Inventory {
         if self.built_in().is_some() {
             add(loaded.contains(Path::new("")), DEMO.into());
         }
-        let hashes = self.hashes();
+        let hashes = self.hashes.lock();
         for (path, info) in self.models.files() {
             let Some(path) = path else { continue };
             let is_used = info.draws || matches!(info.kind.as_deref(), Some("unet" | "upscaler"));

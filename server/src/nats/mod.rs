@@ -10,6 +10,7 @@ mod broker;
 mod cells;
 mod dead;
 mod dispatch;
+mod file_hashes;
 mod folder_contents;
 mod front;
 mod inventory;

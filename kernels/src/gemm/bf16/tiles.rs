@@ -5,8 +5,8 @@
 //! of a step one of the right; each is a kilobyte of neighbours, so that a load touches few pages.
 //!
 //! The tiles are configured for the products of a block and released after them, so that no thread keeps eight kilobytes of
-//! registers for nothing. A quarter of a microsecond goes by until a configuration counts, as long as a short product takes:
-//! a block is therefore up to [`MAX_PANELS`] panels wide. Nothing between its products uses tiles: the compiler never does
+//! registers for nothing. That takes a tenth of a microsecond, where a short product takes a quarter of one: a block is
+//! therefore up to [`MAX_PANELS`] panels wide. Nothing between its products uses tiles: the compiler never does
 //! by itself.
 
 use super::{Bf16Block, Bf16Line, LINE, LINES_PER_STEP};
