@@ -1,4 +1,4 @@
-//! Bytes that a checkpoint is read from: a file, by ranges or mapped, or bytes in memory.
+//! Bytes that a checkpoint is read from: a file, by ranges or mapped, bytes in memory, or whatever gives ranges of bytes.
 
 use crate::header::{self, Header};
 use crate::limits::MAX_HEADER_BYTES;
@@ -15,6 +15,16 @@ const LENGTH_BYTES: u64 = 8;
 /// Bytes of the shortest header, `{}`.
 const MIN_HEADER_BYTES: u64 = 2;
 
+/// Bytes that are read by ranges, for checkpoints that are not in a file that this process can open: one that a browser holds, or one
+/// behind a protocol. Several threads may read at once.
+pub trait ReadRange: Send + Sync {
+    /// Fills the buffer with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// Those of the source; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if it has become shorter than it was said to be.
+    fn read_range(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
 /// Something to read from, with the name that error messages call it.
 #[derive(Debug)]
 pub(crate) struct ByteSource {
@@ -28,6 +38,7 @@ enum SourceData {
     /// A file whose tensors are ranges of its mapping. All else is read from the file.
     Mapped(SharedFile, Bytes),
     Bytes(Bytes),
+    Ranges(Box<dyn ReadRange>),
 }
 
 impl std::fmt::Debug for SourceData {
@@ -36,6 +47,7 @@ impl std::fmt::Debug for SourceData {
             SourceData::File(_) => "File",
             SourceData::Mapped(..) => "Mapped",
             SourceData::Bytes(_) => "Bytes",
+            SourceData::Ranges(_) => "Ranges",
         })
     }
 }
@@ -59,6 +71,10 @@ impl ByteSource {
         ByteSource { label, len: bytes.len() as u64, data: SourceData::Bytes(bytes) }
     }
 
+    pub(crate) fn ranges(label: String, len: u64, source: Box<dyn ReadRange>) -> ByteSource {
+        ByteSource { label, len, data: SourceData::Ranges(source) }
+    }
+
     /// The first bytes of a file of that length. Reading what is not there fails.
     pub(crate) fn beginning(label: String, bytes: Bytes, len: u64) -> ByteSource {
         ByteSource { label, len, data: SourceData::Bytes(bytes) }
@@ -68,7 +84,7 @@ impl ByteSource {
     pub(crate) fn is_whole(&self) -> bool {
         match &self.data {
             SourceData::Bytes(bytes) => bytes.len() as u64 == self.len,
-            SourceData::File(_) | SourceData::Mapped(..) => true,
+            SourceData::File(_) | SourceData::Mapped(..) | SourceData::Ranges(_) => true,
         }
     }
 
@@ -94,6 +110,7 @@ impl ByteSource {
                 buffer.copy_from_slice(&range.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             }
+            SourceData::Ranges(source) => source.read_range(offset, buffer),
         }
     }
 
@@ -101,7 +118,7 @@ impl ByteSource {
     /// mapping or in memory. `None` for a file that must be read.
     pub(crate) fn in_place(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         let bytes = match &self.data {
-            SourceData::File(_) => return Ok(None),
+            SourceData::File(_) | SourceData::Ranges(_) => return Ok(None),
             SourceData::Mapped(file, bytes) => {
                 // A file that is shorter by now is an error as long as it is noticed in time.
                 if file.len()? < offset.saturating_add(len as u64) {
@@ -160,7 +177,7 @@ impl ByteSource {
     fn readable(&self) -> u64 {
         match &self.data {
             SourceData::Bytes(bytes) => self.len.min(bytes.len() as u64),
-            SourceData::File(_) | SourceData::Mapped(..) => self.len,
+            SourceData::File(_) | SourceData::Mapped(..) | SourceData::Ranges(_) => self.len,
         }
     }
 

@@ -1,7 +1,7 @@
 //! An opened checkpoint: its tensors by name, whatever files they are in.
 
 use crate::adapter;
-use crate::byte_source::{ByteSource, cannot};
+use crate::byte_source::{ByteSource, ReadRange, cannot};
 use crate::files::CheckpointFiles;
 use crate::finite::find_non_finite;
 use crate::pickle::PickleProblem;
@@ -84,6 +84,36 @@ impl Checkpoint {
             Cow::Owned(bytes) => Bytes::from(bytes),
         };
         Checkpoint::single(ByteSource::embedded(label.to_owned(), bytes), Access::Read)
+    }
+
+    /// Opens a file of which ranges can be read, and which is `file_bytes` long: its header is read and checked, and no tensor. `label` is
+    /// what error messages call it.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open).
+    ///
+    /// ```
+    /// use latent_loader::{Checkpoint, ReadRange};
+    ///
+    /// struct Zeros;
+    ///
+    /// impl ReadRange for Zeros {
+    ///     fn read_range(&self, _offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    ///         buffer.fill(0);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let error = Checkpoint::from_ranges("zeros", 1000, Zeros).unwrap_err();
+    /// assert!(error.to_string().starts_with("zeros: "), "{error}");
+    /// ```
+    pub fn from_ranges(
+        label: &str,
+        file_bytes: u64,
+        source: impl ReadRange + 'static,
+    ) -> Result<Checkpoint, LoadError> {
+        let source = ByteSource::ranges(label.to_owned(), file_bytes, Box::new(source));
+        Checkpoint::single(source, Access::Read)
     }
 
     /// A safetensors file of which only the beginning is here, with its whole header: its names, shapes and metadata can be

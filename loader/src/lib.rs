@@ -84,6 +84,7 @@ mod text;
 mod weights;
 mod write;
 
+pub use byte_source::ReadRange;
 pub use bytes::Bytes;
 pub use cache::cached_snapshot;
 pub use checkpoint::Checkpoint;

@@ -4,8 +4,8 @@ use memmap2::MmapMut;
 use std::io;
 
 /// Size from which on memory comes from the system itself and not from the allocator: a huge page of x86-64 and of most
-/// Arm systems.
-const LARGE: usize = 2 << 20;
+/// Arm systems. WebAssembly has no system to ask; there, no size is as large.
+const LARGE: usize = if cfg!(target_family = "wasm") { isize::MAX as usize } else { 2 << 20 };
 
 /// Zeros to read into.
 ///

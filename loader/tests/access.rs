@@ -1,9 +1,10 @@
 //! Tensors that are read, mapped, or lie in memory: the same values and errors, and no copy where none is promised.
 
 use crate::common::{Folder, f32s, line, ones, tensors};
-use latent_loader::{Access, Bytes, Checkpoint, LoadError, RawTensor, Weights};
+use latent_loader::{Access, Bytes, Checkpoint, LoadError, RawTensor, ReadRange, Weights};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const BOTH: [Access; 2] = [Access::Read, Access::Map];
 
@@ -42,6 +43,49 @@ fn a_mapped_file_holds_the_same_tensors() {
     assert_eq!(read.len(), 4);
     assert_eq!(all(&open(&path, Access::Map)), read);
     assert_eq!(all(&Checkpoint::from_bytes("embedded", file()).unwrap()), read);
+}
+
+/// Bytes by ranges, and which were asked for.
+struct Ranges {
+    bytes: Vec<u8>,
+    asked: Arc<Mutex<Vec<(u64, usize)>>>,
+}
+
+impl ReadRange for Ranges {
+    fn read_range(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.asked.lock().unwrap().push((offset, buffer.len()));
+        let bytes = self.bytes.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+#[test]
+fn ranges_hold_the_same_tensors_and_are_asked_for_no_more_than_is_needed() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let ranges = Ranges { bytes: file(), asked: Arc::clone(&asked) };
+    let checkpoint = Checkpoint::from_ranges("ranges", file().len() as u64, ranges).unwrap();
+    let header = std::mem::take(&mut *asked.lock().unwrap());
+    assert!(header.iter().all(|(offset, len)| offset + *len as u64 <= file().len() as u64));
+    checkpoint.read("net.weight").unwrap();
+    // Before the two bytes of the last tensor.
+    assert_eq!(*asked.lock().unwrap(), [(file().len() as u64 - 18, 16)]);
+    assert_eq!(all(&checkpoint), all(&Checkpoint::from_bytes("embedded", file()).unwrap()));
+}
+
+#[test]
+fn ranges_that_end_early_are_an_error() {
+    let whole = file();
+    for len in 0..whole.len() {
+        let ranges = Ranges { bytes: whole[..len].to_vec(), asked: Arc::default() };
+        match Checkpoint::from_ranges("short", whole.len() as u64, ranges) {
+            Err(error) => assert!(line(&error).starts_with("short: "), "{error}"),
+            Ok(checkpoint) => {
+                let error = checkpoint.read("last").unwrap_err();
+                assert!(matches!(error, LoadError::Shrunk { .. }), "{error}");
+            }
+        }
+    }
 }
 
 #[test]
