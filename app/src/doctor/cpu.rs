@@ -4,12 +4,14 @@ use super::{Finding, FindingState, Machine};
 use latent_kernels::Isa;
 use latent_kernels::simd::{Feature, ISA_VARIABLE};
 
-/// An extension that no kernel uses.
+/// An extension beyond the instruction sets.
 struct Extension {
     name: &'static str,
     detection: Detection,
     /// What it gives.
     gives: &'static str,
+    /// The precision whose products use it, if there is one.
+    precision: Option<&'static str>,
 }
 
 /// How an extension is found.
@@ -19,27 +21,32 @@ enum Detection {
     Words(&'static [&'static str]),
 }
 
-const fn feature(name: &'static str, feature: Feature, gives: &'static str) -> Extension {
-    Extension { name, detection: Detection::Feature(feature), gives }
+const fn used(
+    name: &'static str,
+    feature: Feature,
+    gives: &'static str,
+    precision: &'static str,
+) -> Extension {
+    Extension { name, detection: Detection::Feature(feature), gives, precision: Some(precision) }
 }
 
-const fn listed(name: &'static str, words: &'static [&'static str], gives: &'static str) -> Extension {
-    Extension { name, detection: Detection::Words(words), gives }
+const fn unused(name: &'static str, detection: Detection, gives: &'static str) -> Extension {
+    Extension { name, detection, gives, precision: None }
 }
 
 /// Those of x86-64.
 const X86: [Extension; 4] = [
-    feature("AVX512-VNNI", Feature::Avx512Vnni, "products of 8-bit integers, 64 at once"),
-    listed("AVX-VNNI", &["avx_vnni"], "products of 8-bit integers, 32 at once"),
-    feature("AVX512-BF16", Feature::Avx512Bf16, "products of bf16, twice as many at once as of f32"),
-    listed("AMX", &["amx_tile", "amx_bf16"], "products of bf16, many times as many at once as of f32"),
+    used("AVX512-VNNI", Feature::Avx512Vnni, "products of 8-bit integers, 64 at once", "int8"),
+    used("AVX-VNNI", Feature::AvxVnni, "products of 8-bit integers, 32 at once", "int8"),
+    used("AVX512-BF16", Feature::Avx512Bf16, "products of bf16, twice as many at once as of f32", "bf16"),
+    used("AMX", Feature::AmxBf16, "products of bf16, many times as many at once as of f32", "bf16"),
 ];
 /// Those of 64-bit Arm.
 const ARM: [Extension; 4] = [
-    feature("dotprod", Feature::NeonDotProd, "products of 8-bit integers, 16 at once"),
-    feature("i8mm", Feature::NeonI8mm, "products of 8-bit integers, 32 at once"),
-    feature("bf16", Feature::NeonBf16, "products of bf16, 16 at once"),
-    listed("sve", &["sve"], "vectors that may be longer than NEON's"),
+    used("dotprod", Feature::NeonDotProd, "products of 8-bit integers, 16 at once", "int8"),
+    unused("i8mm", Detection::Feature(Feature::NeonI8mm), "products of 8-bit integers, 32 at once"),
+    used("bf16", Feature::NeonBf16, "products of bf16, 16 at once", "bf16"),
+    unused("sve", Detection::Words(&["sve"]), "vectors that may be longer than NEON's"),
 ];
 
 pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
@@ -49,7 +56,7 @@ pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
     findings.push(in_use());
     let (extensions, line) = if cfg!(target_arch = "aarch64") { (&ARM, "Features") } else { (&X86, "flags") };
     let words = value(&cpuinfo, line);
-    findings.extend(extensions.iter().map(|extension| unused(extension, words)));
+    findings.extend(extensions.iter().map(|extension| finding(extension, words)));
     findings
 }
 
@@ -122,8 +129,8 @@ fn in_use() -> Finding {
     }
 }
 
-/// An extension that no kernel uses, with the words of Linux where it gives any.
-fn unused(extension: &Extension, words: Option<&str>) -> Finding {
+/// An extension, with the words of Linux where it gives any.
+fn finding(extension: &Extension, words: Option<&str>) -> Finding {
     let is_there = match extension.detection {
         Detection::Feature(feature) => Some(feature.is_available()),
         Detection::Words(wanted) => words.map(|words| {
@@ -136,7 +143,13 @@ fn unused(extension: &Extension, words: Option<&str>) -> Finding {
         Some(true) => "found",
         Some(false) => "not found",
     };
-    Finding::fine(extension.name, format!("{word}; would give {}; not used by this version", extension.gives))
+    let gives = extension.gives;
+    let value = match (extension.precision, is_there) {
+        (Some(precision), Some(true)) => format!("found; {gives}, with --precision {precision}"),
+        (Some(precision), _) => format!("{word}; would give {gives}, with --precision {precision}"),
+        (None, _) => format!("{word}; would give {gives}; not used by this version"),
+    };
+    Finding::fine(extension.name, value)
 }
 
 #[cfg(test)]
@@ -152,14 +165,26 @@ mod tests {
         let (_folder, machine) = machine(&[("proc/cpuinfo", CPUINFO)]);
         let findings = findings(&machine);
         assert_eq!(findings[0].value, "AMD EPYC 9654");
-        let words = value(CPUINFO, "flags");
-        let states = [("avx_vnni", "found; "), ("amx_tile", "not found; ")];
-        for (word, state) in states {
-            let extension = X86.iter().find(
-                |extension| matches!(extension.detection, Detection::Words(words) if words.contains(&word)),
-            );
-            assert!(unused(extension.unwrap(), words).value.starts_with(state), "{word}");
-            assert!(unused(extension.unwrap(), None).value.starts_with("not known; "), "{word}");
+    }
+
+    #[test]
+    fn extensions_are_told_with_what_uses_them() {
+        let of = |name: &str, words| {
+            let extension = X86.iter().chain(&ARM).find(|extension| extension.name == name);
+            finding(extension.unwrap(), words).value
+        };
+        let gives = "vectors that may be longer than NEON's; not used by this version";
+        assert_eq!(of("sve", Some("fp sve")), format!("found; would give {gives}"));
+        assert_eq!(of("sve", Some("fp sve2")), format!("not found; would give {gives}"));
+        assert_eq!(of("sve", None), format!("not known; would give {gives}"));
+        for (name, feature, precision) in [
+            ("AVX512-VNNI", Feature::Avx512Vnni, "int8"),
+            ("AMX", Feature::AmxBf16, "bf16"),
+            ("dotprod", Feature::NeonDotProd, "int8"),
+        ] {
+            let value = of(name, None);
+            assert!(value.ends_with(&format!(", with --precision {precision}")), "{value}");
+            assert_eq!(value.starts_with("found; products"), feature.is_available(), "{value}");
         }
     }
 
