@@ -192,7 +192,8 @@ class Crate:
         if path[0] in file.children:
             return (*file.module, *path)
         given = file.imports.get(path[0]) or file.exports.get(path[0])
-        if given and given != tuple(path[:1]):
+        # An import with the name of its crate leads out of this one.
+        if given and given[0] != path[0]:
             head = self.absolute(file, given)
             return None if head is None else (*head, *path[1:])
         return None

@@ -14,7 +14,7 @@ use tile::{AttentionTile, MAX_COLUMNS, of_head};
 
 /// Maximum operations of one command: half a second on a small GPU of 0.2 TFLOP/s. Drivers reset a GPU that takes longer than
 /// two.
-const FLOPS: usize = 100_000_000_000;
+const FLOPS: u64 = 100_000_000_000;
 
 /// What both shaders share.
 const PARAMS: &str = include_str!("params.wgsl");
@@ -186,7 +186,7 @@ pub(crate) fn by(
     let heads_at_once = if is_split { 1 } else { heads };
     let bias_fit = if is_split { gpu.rows_at_once(keys * size) } else { usize::MAX };
     let call = AttentionCall { gpu: &gpu, shape, terms, heads_at_once, tile, matrices, q, k, v, out };
-    let busy = FLOPS / (4 * keys * width);
+    let busy = (FLOPS / (4 * keys as u64 * width as u64)) as usize;
     let all = AttentionRange {
         batch: 0,
         batches: batch,

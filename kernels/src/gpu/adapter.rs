@@ -1,6 +1,7 @@
 //! The GPUs of this machine.
 
 use super::instance::{instance, may_have_hardware};
+use super::wait::block_on;
 
 /// A GPU that can be opened.
 #[derive(Clone, Debug)]
@@ -9,8 +10,8 @@ pub struct Adapter(pub(super) wgpu::Adapter);
 /// All GPUs of this machine, including software adapters, in the order of the drivers.
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
-    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    let adapters = pollster::block_on(instance().enumerate_adapters(backends));
+    let backends = wgpu::Backends::PRIMARY;
+    let adapters = block_on(instance().enumerate_adapters(backends));
     adapters.into_iter().map(Adapter).collect()
 }
 
@@ -29,7 +30,7 @@ impl Adapter {
         self.0.get_info().name
     }
 
-    /// "vulkan", "metal" or "dx12".
+    /// "vulkan", "metal", "dx12" or "webgpu".
     #[must_use]
     pub fn backend(&self) -> &'static str {
         self.0.get_info().backend.to_str()

@@ -5,9 +5,10 @@ use super::memory::{BufferPool, GpuBuffer, MemoryUse};
 use super::options::{FeatureLevel, GpuOptions};
 use super::profile::Profiler;
 use super::recorder::Recorder;
+use super::wait::{self, block_on};
 use super::{Adapter, GpuError};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes that may wait in the driver's staging memory while weights are uploaded.
 const STAGED: u64 = 64 << 20;
@@ -61,7 +62,7 @@ impl Gpu {
         let is_minimal = options.features == FeatureLevel::Minimal;
         let cooperative_matrix = adapter.cooperative_matrix().filter(|_| !is_minimal);
         let descriptor = device_descriptor(adapter, is_minimal, cooperative_matrix.is_some());
-        let (device, queue) = pollster::block_on(adapter.0.request_device(&descriptor))
+        let (device, queue) = block_on(adapter.0.request_device(&descriptor))
             .map_err(|error| GpuError::Failed { message: error.to_string() })?;
         let fault = Arc::new(Mutex::new(None));
         report_to(&device, &fault);
@@ -260,9 +261,10 @@ impl Gpu {
         }
     }
 
+    /// Waits for all submitted commands.
     pub(super) fn poll(&self) {
-        if let Err(error) = self.0.device.poll(wgpu::PollType::wait_indefinitely()) {
-            self.fail(GpuError::Lost { reason: error.to_string() });
+        if let Err(reason) = wait::for_commands(&self.0.device, &self.0.queue) {
+            self.fail(GpuError::Lost { reason });
         }
     }
 
@@ -306,18 +308,20 @@ impl Gpu {
 
     /// The contents of a buffer that can be mapped.
     pub(super) fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>, GpuError> {
-        let (sender, receiver) = mpsc::channel();
+        let mapped = Arc::new(OnceLock::new());
+        let answer = Arc::clone(&mapped);
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver is gone only if this function returned early.
-            let _ = sender.send(result);
+            let _ = answer.set(result);
         });
         self.poll();
+        wait::for_answer(&mapped);
         self.check()?;
         let lost = |reason: String| GpuError::Lost { reason };
-        receiver
-            .try_recv()
-            .map_err(|error| lost(error.to_string()))?
-            .map_err(|error| lost(error.to_string()))?;
+        match mapped.get() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(lost(error.to_string())),
+            None => return Err(lost("it does not answer".to_owned())),
+        }
         let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
         Ok(view.to_vec())
     }

@@ -3,6 +3,7 @@
 //! A dropped buffer is free at once, even while commands that use it wait: its next owner records later commands, and the
 //! queue keeps their order. So buffers are aliased by liveness without a plan.
 
+use super::wait::block_on;
 use super::{Gpu, GpuError};
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
-        match pollster::block_on(scope.pop()) {
+        match block_on(scope.pop()) {
             Some(_) => Err(full),
             None => Ok(buffer),
         }

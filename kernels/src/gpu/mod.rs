@@ -1,4 +1,4 @@
-//! GPUs, through Vulkan, Metal or DirectX 12.
+//! GPUs, through Vulkan, Metal or DirectX 12, or in a browser through WebGPU.
 //!
 //! [`adapters`] lists the GPUs of the machine, [`Gpu::open`] opens one. An [`Array`] is memory there. The kernels are
 //! beside their twins for the CPU, a `.wgsl` and a `gpu.rs` in the folder of each op; [`crate::shaders::ALL`] lists
@@ -38,6 +38,7 @@ mod template;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use adapter::{Adapter, adapters, hardware_adapters};
 pub use array::Array;
@@ -47,6 +48,8 @@ pub use memory::MemoryUse;
 pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
+#[cfg(target_family = "wasm")]
+pub use wait::set_pause;
 
 /// The library through which the kernels reach GPUs, and its version, for reports.
 pub const LIBRARY: (&str, &str) = ("wgpu", "30");

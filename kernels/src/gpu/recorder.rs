@@ -3,6 +3,7 @@
 use super::array::Binding;
 use super::profile::Profiler;
 use super::shader::{BindingAccess, Shader, ShaderVariant};
+use super::wait::block_on;
 use super::{Gpu, GpuError, template};
 use std::collections::HashMap;
 
@@ -223,7 +224,7 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<Comput
         },
         cache: gpu.pipeline_cache(),
     });
-    match pollster::block_on(scope.pop()) {
+    match block_on(scope.pop()) {
         Some(error) => Err(GpuError::Failed { message: format!("{}: {error}", shader.name) }),
         None => Ok(ComputePipeline { pipeline, layout }),
     }

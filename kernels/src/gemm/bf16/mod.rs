@@ -23,7 +23,9 @@ use super::lhs::SumPart;
 use super::micro::{KernelSet, MicroKernel, PanelLayout, ProductBlock};
 use super::packed::{PackedTiles, TileLayout, TileSource};
 use super::weight::{PANEL, WeightMatrix};
-use crate::simd::{Feature, Isa, Requires};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::simd::Feature;
+use crate::simd::{Isa, Requires};
 use std::cell::RefCell;
 
 /// Values of a line: terms of a row, or two terms of each output of a panel.

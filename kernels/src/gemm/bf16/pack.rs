@@ -13,6 +13,10 @@ pub(in crate::gemm) enum LineOrder {
     /// `[rows][steps]`: a kernel goes along each row.
     ByRow,
     /// `[steps][rows]`: a kernel loads a step of all rows at once.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", test)),
+        allow(dead_code, reason = "only AMX's kernel wants it")
+    )]
     ByStep,
 }
 

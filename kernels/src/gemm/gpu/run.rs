@@ -19,7 +19,7 @@ pub(crate) const BINDINGS: [BindingAccess; 6] = [
 ];
 
 /// Operations of one run: half a second on a small GPU of 0.2 TFLOP/s. Drivers reset a GPU that takes longer than two.
-const FLOPS: usize = 100_000_000_000;
+const FLOPS: u64 = 100_000_000_000;
 
 /// As `params.wgsl` has them.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -96,7 +96,7 @@ impl Addends<'_> {
 
 /// Rows of a result that one run may compute, if a row of the widest array takes `row_bytes`.
 pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -> usize {
-    let quick = (FLOPS / (2 * weight.terms() * weight.outputs())).max(1);
+    let quick = (FLOPS / (2 * weight.terms() as u64 * weight.outputs() as u64)).max(1) as usize;
     let rows = gpu.rows_at_once(row_bytes).min(quick);
     // Whole tiles, of whatever height.
     if rows > 128 { rows / 128 * 128 } else { rows }

@@ -21,7 +21,9 @@ use super::arithmetic::{Arithmetic, KernelSetOf, Scratch};
 use super::micro::{KernelSet, MicroKernel, PanelLayout, ProductBlock};
 use super::packed::{PackedTiles, TileLayout, TileSource};
 use super::weight::PANEL;
-use crate::simd::{Feature, Isa, Requires};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::simd::Feature;
+use crate::simd::{Isa, Requires};
 use latent_dtype::block::{BlockFormat, Q8_0};
 use std::cell::RefCell;
 

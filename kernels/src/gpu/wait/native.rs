@@ -1,0 +1,12 @@
+//! Waits that let the thread sleep.
+
+pub(in crate::gpu) use pollster::block_on;
+use std::sync::OnceLock;
+
+/// Waits until all submitted commands have run and their callbacks were called; an error says in words why that cannot be.
+pub(in crate::gpu) fn for_commands(device: &wgpu::Device, _: &wgpu::Queue) -> Result<(), String> {
+    device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Waits for what a callback gives; [`for_commands`] has waited for it.
+pub(in crate::gpu) fn for_answer<T>(_: &OnceLock<T>) {}
