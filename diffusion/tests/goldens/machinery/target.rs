@@ -22,10 +22,12 @@ pub(crate) struct Target {
 pub(crate) enum Share {
     /// Every one.
     All,
-    /// One pipeline of each checkpoint.
-    PipelineOfEachCheckpoint,
-    /// One pipeline of each family, that is of checkpoints whose names begin with the same word; one UNet of each checkpoint.
+    /// One pipeline of each family, that is of checkpoints whose names begin with the same word.
     PipelineOfEachFamily,
+    /// As that, and one UNet of each checkpoint.
+    PipelineOfEachFamilyAndUNetOfEachCheckpoint,
+    /// One pipeline; one UNet of each checkpoint.
+    OnePipeline,
 }
 
 impl Share {
@@ -35,11 +37,14 @@ impl Share {
             Ok(case.all_checkpoints()?.into_iter().map(|checkpoint| checkpoint.family).collect())
         };
         Ok(match (self, case.kind()) {
-            (Share::PipelineOfEachCheckpoint, "pipelines") => Some(checkpoints()?.join(" ")),
-            (Share::PipelineOfEachFamily, "pipelines") => {
+            (Share::All, _) => None,
+            (Share::OnePipeline, "pipelines") => Some("pipelines".to_owned()),
+            (_, "pipelines") => {
                 checkpoints()?.first().and_then(|family| family.split('-').next()).map(str::to_owned)
             }
-            (Share::PipelineOfEachFamily, "unet") => Some(format!("unet {}", checkpoints()?.join(" "))),
+            (Share::PipelineOfEachFamilyAndUNetOfEachCheckpoint | Share::OnePipeline, "unet") => {
+                Some(format!("unet {}", checkpoints()?.join(" ")))
+            }
             _ => None,
         })
     }
@@ -52,9 +57,8 @@ impl Target {
     }
 }
 
-/// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has. The
-/// first of these runs one pipeline of each checkpoint, and the others still fewer cases ([`Share`]), or all if the variable
-/// `LATENT_GOLDENS_ALL` is set.
+/// The CPU; then a GPU, if there is one: in `f32`, in `f16` where it has that, and with the least that any GPU has. Each
+/// runs fewer cases than the one before ([`Share`]), or all if the variable `LATENT_GOLDENS_ALL` is set.
 ///
 /// Without a GPU that is told, and is a failure where the variable `LATENT_GPU_REQUIRED` is set.
 #[cfg(feature = "gpu")]
@@ -79,8 +83,9 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         let name = format!("{}, {what}", adapter.name());
         let share = match targets.len() {
             _ if is_all => Share::All,
-            1 => Share::PipelineOfEachCheckpoint,
-            _ => Share::PipelineOfEachFamily,
+            1 => Share::PipelineOfEachFamily,
+            2 => Share::PipelineOfEachFamilyAndUNetOfEachCheckpoint,
+            _ => Share::OnePipeline,
         };
         targets.push(Target { name, device, limits: Some(limits), share });
         Ok(())
