@@ -14,8 +14,8 @@ export async function startServer(options) {
   return { url: mock.url, mock, close: mock.close };
 }
 
-export const startBrowser = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"] });
+export const startBrowser = (flags = []) =>
+  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", ...flags] });
 
 /**
  * A page whose console and requests are watched.
