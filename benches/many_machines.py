@@ -321,7 +321,7 @@ def broker(_, options):
             client.send(client.publish(f"$JS.API.{subject}", json.dumps(body).encode()))
             answer = json.loads(client.next()[1])
             assert "error" not in answer, answer
-        message = json.dumps({"schema": 2, "work": {"inline": "x" * 1500}}).encode()
+        message = json.dumps({"schema": 3, "work": {"inline": "x" * 1500}}).encode()
         began = time.perf_counter()
         for first in range(0, jobs, 100):
             client.send(b"".join(client.publish(f"latent.jobs.any.demo.bench.{i}.0", message) for i in range(first, first + 100)))

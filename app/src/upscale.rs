@@ -1,12 +1,17 @@
 //! Enlarging images: by a network or by Lanczos' filter.
 
+mod parts;
+mod plan;
+
+pub use parts::UpscalePart;
+pub use plan::UpscalePlan;
+
 use crate::output::{Output, WrittenImage};
 use crate::{AppError, image_file, model_file, models};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::upscaler::{MAX_PIXELS, Tiling, UpscalerFile};
+use latent_diffusion::upscaler::{Tiling, UpscalerFile};
 use latent_diffusion::{Error, Image, Listener};
 use latent_loader::Checkpoint;
-use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -147,15 +152,26 @@ impl Enlarger {
     ) -> Result<Image, Error> {
         let mut large = image.clone();
         if let Some((file, _)) = &self.network {
-            for run in 0..MAX_RUNS {
-                let is_done = large.width >= width && large.height >= height;
-                if run > 0 && (is_done || file.config().scale() == 1) {
-                    break;
-                }
+            for _ in self.runs((image.width, image.height), (width, height)) {
                 large = file.upscale(&large, device, self.tiling, listener)?;
             }
         }
         Ok(image_file::resized(&large, width, height))
+    }
+
+    /// Width and height of what each run of the network is given, for an image of that size to become as large as another.
+    fn runs(&self, from: (usize, usize), to: (usize, usize)) -> Vec<(usize, usize)> {
+        let Some((file, _)) = &self.network else { return Vec::new() };
+        let (mut runs, scale) = (Vec::new(), file.config().scale());
+        let (mut width, mut height) = from;
+        while runs.len() < MAX_RUNS {
+            if !runs.is_empty() && (scale == 1 || width >= to.0 && height >= to.1) {
+                break;
+            }
+            runs.push((width, height));
+            (width, height) = (width.saturating_mul(scale), height.saturating_mul(scale));
+        }
+        runs
     }
 }
 
@@ -210,13 +226,10 @@ impl UpscaleOptions {
     }
 }
 
-/// An image that is ready to be enlarged: everything is opened and checked.
+/// An image that is ready to be enlarged, and where it goes: everything is opened and checked.
 #[derive(Debug)]
 pub struct UpscaleJob {
-    enlarger: Enlarger,
-    image: Image,
-    scale: f64,
-    size: (usize, usize),
+    plan: UpscalePlan,
     output: Output,
 }
 
@@ -241,35 +254,25 @@ impl UpscaleJob {
             enlarger = enlarger.with_denoise_strength(model, models_dir, strength)?;
         }
         let image = image_file::read(&options.image)?.over(image_file::BACKGROUND);
-        let scale = options.scale.unwrap_or(enlarger.own_scale());
-        let size = scaled("scale", (image.width, image.height), scale)?;
-        if size.0.saturating_mul(size.1) > MAX_PIXELS {
-            let ((width, height), max) = (size, MAX_PIXELS / 1_000_000);
-            return Err(AppError::BadInput(format!(
-                "scale: {width}x{height} are more than {max} million pixels; give a smaller one"
-            )));
-        }
-        if let Some((file, _)) = &enlarger.network {
-            file.config().check(&image)?;
-        }
+        let plan = UpscalePlan::new(enlarger, image, options.scale)?;
         let output = match (output, &options.output) {
             (Some(output), _) => output,
             (None, Some(path)) => Output::file(path)?,
-            (None, None) => Output::with_default_file(&default_name(&options.image, scale))?,
+            (None, None) => Output::with_default_file(&default_name(&options.image, plan.scale()))?,
         };
-        Ok(UpscaleJob { enlarger, image, scale, size, output })
+        Ok(UpscaleJob { plan, output })
     }
 
     /// What enlarges.
     #[must_use]
     pub fn enlarger(&self) -> &Enlarger {
-        &self.enlarger
+        self.plan.enlarger()
     }
 
     /// Bytes of memory that it takes, estimated.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.enlarger.memory(self.image.width, self.image.height)
+        self.plan.memory()
     }
 
     /// Enlarges the image on a device.
@@ -277,7 +280,7 @@ impl UpscaleJob {
     /// # Errors
     /// As [`Enlarger::enlarge`].
     pub fn run(&self, device: &Device, listener: &mut Listener<'_>) -> Result<Image, Error> {
-        self.enlarger.enlarge(&self.image, self.size, device, listener)
+        self.plan.run(device, listener)
     }
 
     /// Writes the enlarged image with the texts that say how it was made, as the webui does, to a PNG, JPEG or WebP file,
@@ -286,13 +289,8 @@ impl UpscaleJob {
     /// # Errors
     /// A file or stream that cannot be written.
     pub fn write(&self, image: &Image) -> Result<WrittenImage, AppError> {
-        let (scale, name) = (self.scale, self.enlarger.name());
-        let texts = [
-            ("postprocessing", format!("Postprocess upscale by: {scale}, Postprocess upscaler: {name}")),
-            ("latent", json!({"command": "upscale", "scale": scale, "upscaler": name}).to_string()),
-        ];
         // Two short texts fit into every format.
-        self.output.write(&self.output.path(0, 0), image, &texts)
+        self.output.write(&self.output.path(0, 0), image, &self.plan.texts())
     }
 }
 

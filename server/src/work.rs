@@ -3,6 +3,7 @@
 use latent_app::Job;
 use latent_app::grid::GridAxis;
 use latent_app::job::InlineImage;
+use latent_app::upscale::UpscalePart;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +32,15 @@ pub enum Work {
         model: Option<PathBuf>,
         /// How many times as wide and high it becomes.
         scale: Option<f64>,
+    },
+    /// A part of an image made larger, which is part of another machine's job.
+    UpscalePart {
+        /// The pixels that it depends on.
+        image: InlineImage,
+        /// The network, as of the whole.
+        model: Option<PathBuf>,
+        /// Which part.
+        part: UpscalePart,
     },
     /// An image drawn again by its metadata.
     Replay {
@@ -65,7 +75,7 @@ impl Work {
                 let cells: usize = axes.iter().flatten().map(|axis| axis.values.len()).product();
                 of_job(job) * cells as f64
             }
-            Work::Upscale { .. } => 4.0,
+            Work::Upscale { .. } | Work::UpscalePart { .. } => 4.0,
             Work::Replay { .. } => 20.0,
         }
     }

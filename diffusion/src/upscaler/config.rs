@@ -112,18 +112,24 @@ impl UpscalerConfig {
     /// An image without pixels, or whose result has more than [`MAX_PIXELS`].
     pub fn check(&self, image: &Image) -> Result<(usize, usize), Error> {
         let Image { width, height, ref rgb } = *image;
-        let refuse = |reason| Err(Error::setting(crate::Setting::Image, reason));
         if width == 0 || height == 0 || rgb.len() != RGB * width * height {
-            return refuse(format!("{width}x{height} pixels with {} values are not an image", rgb.len()));
+            let reason = format!("{width}x{height} pixels with {} values are not an image", rgb.len());
+            return Err(Error::setting(crate::Setting::Image, reason));
         }
+        self.large_size((width, height))
+    }
+
+    /// Width and height of an enlarged image.
+    pub(super) fn large_size(&self, (width, height): (usize, usize)) -> Result<(usize, usize), Error> {
         let scale = self.scale();
         let (large_width, large_height) = (width.saturating_mul(scale), height.saturating_mul(scale));
         if large_width.saturating_mul(large_height) > MAX_PIXELS {
             let limit = MAX_PIXELS / 1_000_000;
-            return refuse(format!(
+            let reason = format!(
                 "{width}x{height} pixels would become {large_width}x{large_height}, more than {limit} million; \
                  make it smaller first"
-            ));
+            );
+            return Err(Error::setting(crate::Setting::Image, reason));
         }
         Ok((large_width, large_height))
     }

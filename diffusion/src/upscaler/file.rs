@@ -1,7 +1,7 @@
 //! Files of upscalers.
 
 use super::mix::WeightMix;
-use super::{SpanConfig, SwinIrConfig, Tiling, Upscaler, UpscalerConfig};
+use super::{SpanConfig, SwinIrConfig, Tiling, UpscaledPart, Upscaler, UpscalerConfig};
 use crate::families::completeness::check_component;
 use crate::families::{Component, ModelKind, Probe};
 use crate::params::{Params, WeightEdit};
@@ -140,10 +140,26 @@ impl UpscalerFile {
         listener: &mut Listener<'_>,
     ) -> Result<Image, Error> {
         self.config.check(image)?;
-        let large = self.load(device, listener)?.upscale(image, tiling, listener);
+        let whole = self.config.whole((image.width, image.height));
+        self.upscale_part(image, &whole, device, tiling, listener)
+    }
+
+    /// The same for a part of the enlarged image. `seen` are the pixels that it depends on, of [`UpscalerConfig::seen`].
+    ///
+    /// # Errors
+    /// As [`UpscalerFile::load`] and [`Upscaler::upscale_part`].
+    pub fn upscale_part(
+        &self,
+        seen: &Image,
+        part: &UpscaledPart,
+        device: &Device,
+        tiling: Tiling,
+        listener: &mut Listener<'_>,
+    ) -> Result<Image, Error> {
+        let large = self.load(device, listener)?.upscale_part(seen, part, tiling, listener);
         let large = match (large, device.more_exact()) {
             (Err(Error::NotFinite { .. }), Some(exact)) => {
-                self.load(&exact, listener)?.upscale(image, tiling, listener)
+                self.load(&exact, listener)?.upscale_part(seen, part, tiling, listener)
             }
             (large, _) => large,
         };

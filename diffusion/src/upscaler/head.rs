@@ -109,7 +109,7 @@ fn copy(values: &[f32], given: &PixelRect, kept: &PixelRect, scale: usize, large
 }
 
 /// How many times as high and wide the head makes what it is given.
-fn head_scale(config: &UpscalerConfig) -> usize {
+pub(super) fn head_scale(config: &UpscalerConfig) -> usize {
     match config {
         UpscalerConfig::Esrgan(config) => 1 << config.doublings,
         _ => config.scale(),

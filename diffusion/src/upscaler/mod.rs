@@ -23,6 +23,7 @@ mod esrgan;
 mod file;
 mod head;
 mod mix;
+mod parts;
 mod rrdb;
 mod shapes;
 mod span;
@@ -36,9 +37,10 @@ pub use compact::CompactConfig;
 pub use config::UpscalerConfig;
 pub use esrgan::EsrganConfig;
 pub use file::UpscalerFile;
+pub use parts::UpscaledPart;
 pub use span::SpanConfig;
 pub use swinir::SwinIrConfig;
-pub use tiles::Tiling;
+pub use tiles::{PixelRect, Tiling};
 
 use crate::blocks::BlockCount;
 use crate::event::notify;
@@ -48,6 +50,7 @@ use compact::Compact;
 use esrgan::EsrganTrunk;
 use head::UpscalerHead;
 use latent_tensor::{Device, Tensor};
+use parts::PartTiles;
 use span::Span;
 use swinir::SwinIr;
 
@@ -140,14 +143,31 @@ impl Upscaler {
         tiling: Tiling,
         listener: &mut Listener<'_>,
     ) -> Result<Image, Error> {
-        let (width, height) = self.config.check(image)?;
+        self.config.check(image)?;
+        self.upscale_part(image, &self.config.whole((image.width, image.height)), tiling, listener)
+    }
+
+    /// A part of an enlarged image, with the bytes that it has there. `seen` are the pixels that it depends on, of
+    /// [`UpscalerConfig::seen`].
+    ///
+    /// # Errors
+    /// As [`Upscaler::upscale`]; a part that is not within the enlarged image, pixels of another size than it depends on.
+    pub fn upscale_part(
+        &self,
+        seen: &Image,
+        part: &UpscaledPart,
+        tiling: Tiling,
+        listener: &mut Listener<'_>,
+    ) -> Result<Image, Error> {
+        let PartTiles { seen: rect, tiles } = self.config.part_tiles(part, tiling)?;
+        rect.expect_size_of(seen)?;
         let unshuffle = self.config.unshuffle();
-        let padded = image.padded_to(unshuffle);
+        let padded = seen.padded_to(unshuffle);
         let values: Vec<f32> = padded.rgb.iter().map(|byte| f32::from(*byte) / 255.0).collect();
         let x = Tensor::from_f32(&[1, padded.height, padded.width, RGB], &values)?;
         let x = unshuffle::unshuffle(&x, unshuffle)?;
+        let (width, height) = self.config.large_size((seen.width, seen.height))?;
         let mut large = Image { width, height, rgb: vec![0; RGB * width * height] };
-        let tiles = self.config.tiles(tiling, [x.dims()[1], x.dims()[2]]);
         let total = tiles.len();
         notify(listener, Event::Upscaled { tile: 0, total })?;
         for (i, tile) in tiles.iter().enumerate() {
@@ -156,7 +176,9 @@ impl Upscaler {
             self.head.put(&trunk, tile, [x.dims()[1], x.dims()[2]], &mut large)?;
             notify(listener, Event::Upscaled { tile: i + 1, total })?;
         }
-        Ok(large)
+        let scale = self.config.scale();
+        let wanted = part.wanted.within(&rect.scaled(scale, [usize::MAX; 2]));
+        Ok(if wanted.pixels() == width * height { large } else { wanted.cut(&large) })
     }
 }
 

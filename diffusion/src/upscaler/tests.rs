@@ -343,3 +343,54 @@ fn memory_is_bounded_by_the_tiles() {
     assert!(whole > 10 * tiled / 2 && tiled < 3 << 30, "{whole} {tiled}");
     assert!(memory(512, Tiling { side: 128, overlap: 32 }) < memory(512, WHOLE) / 3);
 }
+
+/// Parts of any shape, with tiles of odd sizes and pixels that are unshuffled first, have the bytes of the whole.
+#[test]
+fn parts_have_the_bytes_of_the_whole() {
+    for (unshuffle, doublings) in [(1, 1), (2, 2), (4, 2), (2, 1)] {
+        let config = EsrganConfig { features: 8, growth: 4, blocks: 1, doublings, unshuffle };
+        let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
+        let network = file.load(&Device::Cpu, &mut |_| ControlFlow::Continue(())).unwrap();
+        let (size, tiling) = ((71, 45), Tiling { side: 7, overlap: 3 });
+        let image = image(size.0, size.1);
+        let whole = upscale(&file, &image, tiling);
+        let mut wanted = file.config().yields(size, tiling).unwrap();
+        assert!(wanted.len() > 2, "{config:?}");
+        let pixels: usize = wanted.iter().map(PixelRect::pixels).sum();
+        assert_eq!(pixels, whole.width * whole.height);
+        // Some of several tiles, and single pixels.
+        let side = |side: usize| side * scale(&config);
+        wanted.extend(
+            [(0..side(45), 5..9), (side(20)..side(20) + 1, 0..side(71)), (side(44)..side(45), 0..1)]
+                .map(|(rows, columns)| PixelRect { rows, columns }),
+        );
+        for wanted in wanted {
+            let part = UpscaledPart { size, wanted };
+            let seen = file.config().seen(&part, tiling).unwrap().cut(&image);
+            let got = network.upscale_part(&seen, &part, tiling, &mut |_| ControlFlow::Continue(())).unwrap();
+            assert!(got == part.wanted.cut(&whole), "{config:?}: {part:?}");
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_none_are_refused() {
+    let config = EsrganConfig { features: 4, growth: 2, blocks: 1, doublings: 1, unshuffle: 1 };
+    let file = UpscalerFile::open(file(&random(&config), str::to_owned)).unwrap();
+    let refused = |part: &UpscaledPart, seen: &Image| {
+        let mut listener = |_: Event<'_>| ControlFlow::Continue(());
+        file.upscale_part(seen, part, &Device::Cpu, WHOLE, &mut listener).unwrap_err().to_string()
+    };
+    let part = |size, rows, columns| UpscaledPart { size, wanted: PixelRect { rows, columns } };
+    for part in [
+        part((8, 8), 3..3, 0..8),
+        part((8, 8), 0..8, 8..17),
+        part((0, 8), 0..8, 0..8),
+        part((8, 8), usize::MAX - 1..usize::MAX, 0..1),
+    ] {
+        assert!(refused(&part, &image(8, 8)).contains("is not a part of"), "{part:?}");
+    }
+    assert!(refused(&part((1 << 40, 1 << 40), 0..1, 0..1), &image(8, 8)).contains("million"));
+    let line = refused(&part((8, 8), 0..16, 0..16), &image(7, 8));
+    assert!(line.contains("7x8 pixels with 168 values are not the 8x8"), "{line}");
+}

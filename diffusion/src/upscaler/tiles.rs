@@ -1,6 +1,6 @@
 //! An image in tiles.
 
-use crate::Error;
+use crate::{Error, Image};
 use latent_tensor::Tensor;
 use std::ops::Range;
 
@@ -55,12 +55,48 @@ pub(super) struct UpscalerTile {
 
 /// A rectangle of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PixelRect {
-    pub(super) rows: Range<usize>,
-    pub(super) columns: Range<usize>,
+pub struct PixelRect {
+    /// From the top.
+    pub rows: Range<usize>,
+    /// From the left.
+    pub columns: Range<usize>,
 }
 
 impl PixelRect {
+    /// Its pixels out of those of an image.
+    ///
+    /// # Panics
+    /// If it is not within the image.
+    #[must_use]
+    pub fn cut(&self, image: &Image) -> Image {
+        let PixelRect { rows, columns } = self;
+        image.cropped(columns.start, rows.start, columns.len(), rows.len())
+    }
+
+    /// Whether it has pixels, all within an image of that height and width.
+    pub(super) fn is_within(&self, [height, width]: [usize; 2]) -> bool {
+        let is_within = |range: &Range<usize>, side| !range.is_empty() && range.end <= side;
+        is_within(&self.rows, height) && is_within(&self.columns, width)
+    }
+
+    /// Whether some pixels are in both.
+    pub(super) fn touches(&self, other: &PixelRect) -> bool {
+        let touch = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
+        touch(&self.rows, &other.rows) && touch(&self.columns, &other.columns)
+    }
+
+    /// The smallest rectangle with both.
+    pub(super) fn with(&self, other: &PixelRect) -> PixelRect {
+        let join = |a: &Range<usize>, b: &Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+        PixelRect { rows: join(&self.rows, &other.rows), columns: join(&self.columns, &other.columns) }
+    }
+
+    /// What becomes of it in an image that is `by` times as high and wide, and is cut off at that height and width.
+    pub(super) fn scaled(&self, by: usize, [height, width]: [usize; 2]) -> PixelRect {
+        let scale = |range: &Range<usize>, side: usize| by * range.start..side.min(by * range.end);
+        PixelRect { rows: scale(&self.rows, height), columns: scale(&self.columns, width) }
+    }
+
     pub(super) fn pixels(&self) -> usize {
         self.rows.len() * self.columns.len()
     }

@@ -24,6 +24,8 @@ mod result;
 mod signs;
 mod site;
 mod taken;
+mod tiles;
+mod whole;
 mod wire;
 mod worker;
 

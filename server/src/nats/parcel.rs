@@ -67,7 +67,7 @@ impl Parcel {
                     Ok(())
                 })?;
             }
-            Work::Upscale { model, .. } => {
+            Work::Upscale { model, .. } | Work::UpscalePart { model, .. } => {
                 if let Some(path) = model.as_mut().filter(|path| !is_built_in(path)) {
                     *path = table.put(path)?;
                 }
@@ -196,7 +196,9 @@ fn main_file(work: &Work) -> Option<PathBuf> {
         Work::Draw { job } | Work::Grid { job, .. } => {
             job.model.model.clone().or_else(|| job.model.parts.unet.clone())
         }
-        Work::Upscale { model, .. } => model.clone().filter(|path| !is_built_in(path)),
+        Work::Upscale { model, .. } | Work::UpscalePart { model, .. } => {
+            model.clone().filter(|path| !is_built_in(path))
+        }
         Work::Replay { .. } => None,
     }
 }
@@ -263,7 +265,7 @@ fn with_files(
                 Ok(())
             })
         }
-        Work::Upscale { image, model, .. } => {
+        Work::Upscale { image, model, .. } | Work::UpscalePart { image, model, .. } => {
             check_image(image)?;
             match model.as_mut().filter(|path| !is_built_in(path)) {
                 Some(path) => file_of(found, path).map(|file| *path = file),

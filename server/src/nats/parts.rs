@@ -1,6 +1,9 @@
-//! The parts of a job that machines draw beside each other: one image each.
+//! The parts of a job that machines draw beside each other: an image each, a cell of a grid, or some tiles of an image that is
+//! made larger.
 
 use super::cells::GridCells;
+use super::tiles::EnlargedTiles;
+use super::whole::WholeImage;
 use crate::error::ApiError;
 use crate::work::Work;
 use latent_app::Job;
@@ -11,24 +14,29 @@ use latent_app::grid::{GridAxis, JobGrid};
 pub(super) struct Parts {
     /// What each part does, in the order of the images.
     pub(super) works: Vec<Work>,
-    /// The grid whose cells they are.
-    pub(super) grid: Option<GridCells>,
+    /// The image that all of them become; each is one by itself if there is none.
+    pub(super) whole: Option<WholeImage>,
 }
 
 impl Parts {
     /// The parts of a job. Each image has a seed of its own, so that it is the same alone.
     ///
     /// # Errors
-    /// A grid with a value that cannot be read.
+    /// A grid with a value that cannot be read; an image or a network that cannot be.
     pub(super) fn of(work: Work) -> Result<Parts, ApiError> {
         match work {
-            Work::Draw { job } => Ok(Parts { works: split(job), grid: None }),
+            Work::Draw { job } => Ok(Parts { works: split(job), whole: None }),
             Work::Grid { job, axes } if has_one_seed(&job, &axes) => {
                 let grid = JobGrid::new(*job, axes)?;
                 let cells = (0..grid.cells()).map(|cell| Ok(Work::Draw { job: Box::new(grid.job(cell)?) }));
-                Ok(Parts { works: cells.collect::<Result<_, ApiError>>()?, grid: Some(GridCells::new(grid)) })
+                let works = cells.collect::<Result<_, ApiError>>()?;
+                Ok(Parts { works, whole: Some(WholeImage::Grid(Box::new(GridCells::new(grid)))) })
             }
-            work => Ok(Parts { works: vec![work], grid: None }),
+            Work::Upscale { image, model, scale } => {
+                let (works, tiles) = EnlargedTiles::split(image, model, scale)?;
+                Ok(Parts { works, whole: tiles.map(|tiles| WholeImage::Enlarged(Box::new(tiles))) })
+            }
+            work => Ok(Parts { works: vec![work], whole: None }),
         }
     }
 }
@@ -92,7 +100,7 @@ mod tests {
         let count = |job: &Job, x: &str| {
             let axes = [Some(x.parse().unwrap()), None];
             let parts = Parts::of(Work::Grid { job: Box::new(job.clone()), axes }).unwrap();
-            (parts.works.len(), parts.grid.is_some())
+            (parts.works.len(), parts.whole.is_some())
         };
         let mut job = Job::txt2img("a sun");
         assert_eq!(count(&job, "steps=1,2,3"), (1, false));

@@ -1,9 +1,9 @@
 //! A job of a front, from its sending to its end.
 
-use super::cells::GridCells;
 use super::front::{Front, Mail};
 use super::parcel::Parcel;
 use super::parts::Parts;
+use super::whole::WholeImage;
 use super::wire::{self, JobMessage, MAX_INLINE_BYTES, MAX_OBJECT_BYTES, SCHEMA, WorkBytes, WorkerEvent};
 use crate::error::{ApiError, ErrorCode};
 use crate::queue::{JobNotice, JobOutcome, JobRecord, StepProgress};
@@ -57,7 +57,7 @@ pub(super) struct SentPart {
     place: String,
     /// Who began to draw it last.
     worker: Option<String>,
-    /// Names of its images, once it is done. Those of the cells of a grid have none.
+    /// Names of its images, once it is done. Those of a whole image have none.
     pub(super) images: Option<Vec<String>>,
     /// The part of it that is done, 0 to 1.
     progress: f64,
@@ -68,8 +68,8 @@ pub(super) struct SentJob {
     pub(super) front: Arc<Front>,
     pub(super) record: JobRecord,
     pub(super) parts: Vec<SentPart>,
-    /// The grid whose cells the parts are.
-    pub(super) grid: Option<GridCells>,
+    /// The image that the parts become.
+    pub(super) whole: Option<WholeImage>,
     /// Objects that go with the job.
     pub(super) objects: Vec<String>,
     began: Option<Instant>,
@@ -81,9 +81,9 @@ pub(super) struct SentJob {
 
 impl SentJob {
     fn new(front: Arc<Front>, record: JobRecord) -> SentJob {
-        let (parts, grid, objects) = (Vec::new(), None, Vec::new());
+        let (parts, whole, objects) = (Vec::new(), None, Vec::new());
         let (began, obstacle, is_refused) = (None, None, false);
-        SentJob { front, record, parts, grid, objects, began, obstacle, is_refused }
+        SentJob { front, record, parts, whole, objects, began, obstacle, is_refused }
     }
 
     fn is_wanted(&self) -> bool {
@@ -95,13 +95,13 @@ impl SentJob {
         let (front, id) = (self.front.clone(), self.record.id);
         // This reads models the first time.
         let packed = tokio::task::spawn_blocking(move || {
-            let Parts { works, grid } = Parts::of(front.parts.queue.work(id)?)?;
+            let Parts { works, whole } = Parts::of(front.parts.queue.work(id)?)?;
             let pack = |work| Parcel::pack(work, &front.parts.models, &front.inventory);
             let parcels = works.into_iter().map(pack).collect::<Result<Vec<_>, ApiError>>()?;
-            Ok::<_, ApiError>((parcels, grid))
+            Ok::<_, ApiError>((parcels, whole))
         });
-        let (parcels, grid) = packed.await.map_err(|error| ApiError::failed(error.to_string()))??;
-        self.grid = grid;
+        let (parcels, whole) = packed.await.map_err(|error| ApiError::failed(error.to_string()))??;
+        self.whole = whole;
         for (index, parcel) in parcels.into_iter().enumerate() {
             let message = loop {
                 match self.message(index, &parcel).await {

@@ -1,6 +1,7 @@
-//! What comes of a job's parts: images are written and listed, and cells become a grid.
+//! What comes of a job's parts: images are written and listed, and parts of one image become that image.
 
 use super::result::{MAX_WARNINGS, SentJob};
+use super::whole::{ComposedImage, WholeImage};
 use super::wire::{self, MAX_RESULT_IMAGES, ResultImage, ResultMessage};
 use crate::error::{ApiError, ErrorCode};
 use crate::queue::{JobNotice, ServerEvent};
@@ -35,8 +36,8 @@ impl SentJob {
         if message.images.len() > MAX_RESULT_IMAGES {
             return Err(ApiError::failed("the result of a worker has too many images"));
         }
-        if self.grid.is_some() {
-            return self.take_cell(index, &message.images).await;
+        if self.whole.is_some() {
+            return self.take_piece(index, &message.images).await;
         }
         let mut names = Vec::new();
         for image in &message.images {
@@ -49,7 +50,7 @@ impl SentJob {
 
     /// A part that failed is the end of its job, but that a cell of a grid stays empty.
     fn fail_part(&mut self, index: usize, error: ApiError) -> Result<(), ApiError> {
-        let Some(grid) = &mut self.grid else {
+        let Some(WholeImage::Grid(grid)) = &mut self.whole else {
             self.is_refused = true;
             return Err(error);
         };
@@ -60,39 +61,38 @@ impl SentJob {
         Ok(())
     }
 
-    /// Keeps the image of a cell.
-    async fn take_cell(&mut self, index: usize, images: &[ResultImage]) -> Result<(), ApiError> {
+    /// Keeps a part of the whole image.
+    async fn take_piece(&mut self, index: usize, images: &[ResultImage]) -> Result<(), ApiError> {
         let [image] = images else {
-            return Err(ApiError::failed("the result of a worker has not one image for a cell of a grid"));
+            return Err(ApiError::failed("the result of a worker has not one image for a part of one"));
         };
         let bytes = self.front.broker.get_object(&image.object).await?;
-        if let Some(grid) = &mut self.grid {
-            grid.set(index, Ok((bytes, image.seed)));
+        if let Some(whole) = &mut self.whole {
+            whole.set(index, bytes, image.seed);
         }
         self.parts[index].images = Some(Vec::new());
         Ok(())
     }
 
-    /// Writes the grid of the cells, if they are one.
+    /// Writes the image of the parts, if they are one.
     pub(super) async fn compose(&mut self) -> Result<(), ApiError> {
-        let Some(grid) = self.grid.take() else { return Ok(()) };
+        let Some(whole) = self.whole.take() else { return Ok(()) };
         let (gallery, stem) = (self.front.parts.gallery.clone(), self.record.stem.clone());
         let written = tokio::task::spawn_blocking(move || {
-            let drawn = grid.compose()?;
-            let name = format!("{stem}-{}.png", drawn.seed);
+            let ComposedImage { image, texts, seed } = whole.compose()?;
+            let name = seed.map_or_else(|| format!("{stem}.png"), |seed| format!("{stem}-{seed}.png"));
             let folder = gallery.folder();
             // Somebody may have tidied up.
             std::fs::create_dir_all(folder).map_err(|error| ApiError::io(&name, &error))?;
             let path = folder.join(&name);
-            let written = Output::file(&path)
-                .and_then(|output| output.write_with_opacity(&path, &drawn.image, None, &drawn.texts));
+            let written = Output::file(&path).and_then(|output| output.write(&path, &image, &texts));
             if let Err(error) = written {
                 let mut error = ApiError::from(error);
                 error.message = error.message.replace(&path.display().to_string(), &name);
                 return Err(error);
             }
             gallery.added(&name);
-            Ok::<_, ApiError>((name, drawn.seed, drawn.image.width, drawn.image.height))
+            Ok::<_, ApiError>((name, seed.unwrap_or(0), image.width, image.height))
         });
         let written = written.await.map_err(|error| ApiError::failed(error.to_string()))?;
         let (name, seed, width, height) = written.inspect_err(|_| self.is_refused = true)?;

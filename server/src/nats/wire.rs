@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of all messages. It grows when an older program would misread a newer one's.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 /// Bytes of a message at most: what a broker takes unless it is answered otherwise.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Bytes of what a job does that are in its message; more are an object.
@@ -268,7 +268,7 @@ mod tests {
         // What else it has does not matter.
         let error = read::<DeadMessage>("the job", br#"{"schema": 9, "new": []}"#).unwrap_err().message;
         assert!(error.contains("version 9"), "{error}");
-        for damaged in [&b"{}"[..], b"", b"{\"schema\": 2}", b"\xff"] {
+        for damaged in [&b"{}"[..], b"", b"{\"schema\": 3}", b"\xff"] {
             assert!(read::<DeadMessage>("it", damaged).unwrap_err().message.starts_with("it is damaged"));
         }
     }

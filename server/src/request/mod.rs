@@ -204,7 +204,7 @@ fn labels(work: &Work) -> (String, String, Option<u64>) {
             let model = job.model.model.as_deref().or(job.model.parts.unet.as_deref());
             (job.prompt.clone(), name(model), job.sampling.seed)
         }
-        Work::Upscale { model, .. } => {
+        Work::Upscale { model, .. } | Work::UpscalePart { model, .. } => {
             let usual = || upscale::built_in().unwrap_or("lanczos").to_owned();
             (String::new(), model.as_deref().map_or_else(usual, models::stem), None)
         }

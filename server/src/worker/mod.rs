@@ -99,6 +99,9 @@ fn one(options: &WorkerOptions, pool: &mut SessionPool, taken: &TakenJob) -> Res
         Work::Draw { job } => draw::draw(*job, pool, &mut report),
         Work::Grid { job, axes } => draw::grid(*job, axes, pool, &mut report),
         Work::Upscale { image, model, scale } => other::upscale(&image, model, scale, &mut report),
+        Work::UpscalePart { image, model, part } => {
+            other::upscale_part(&image, model.as_deref(), &part, &mut report)
+        }
         Work::Replay { image, force } => other::replay(&image, force, pool, &mut report),
     };
     sync(options.gallery.folder());

@@ -3,15 +3,16 @@
 use super::pool::SessionPool;
 use super::report::JobReport;
 use crate::error::ApiError;
-use latent_app::AppError;
 use latent_app::device::or_on_cpu;
 use latent_app::image_file::InputImage;
 use latent_app::job::InlineImage;
 use latent_app::replay::{Replay, ReplayOptions};
 use latent_app::threads::in_threads;
-use latent_app::upscale::{UpscaleJob, UpscaleOptions};
+use latent_app::upscale::{Enlarger, UpscaleJob, UpscaleOptions, UpscalePart};
+use latent_app::{AppError, image_file};
 use latent_diffusion::tensor::Device;
-use latent_diffusion::{Error, Event};
+use latent_diffusion::upscaler::Tiling;
+use latent_diffusion::{Error, Event, Image, Listener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -51,28 +52,10 @@ pub(super) fn upscale(
     let mut options = UpscaleOptions::new(file.path.clone());
     (options.model, options.scale) = (model, scale);
     options.output = Some(report.path(&[]));
-    let (cancel, choice, threads) =
-        (report.cancel.clone(), report.options.device.clone(), report.options.threads);
-    let drawn = in_threads(threads, || {
+    let drawn = in_threads(report.options.threads, || {
         let job = UpscaleJob::open(&options)?;
-        let mut warnings = Vec::new();
-        let mut device = if job.enlarger().has_network() {
-            choice.open(&mut |error| warnings.push(format!("{error}; drawing on the CPU")))?
-        } else {
-            Device::Cpu
-        };
-        let mut listener = |event: Event<'_>| {
-            if let Event::Upscaled { tile, total } = event {
-                report.progress("upscaling", tile, total, tile as f64 / total.max(1) as f64);
-            }
-            if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let to_cpu = |device: &mut Device, error: &Error| {
-            warnings.push(format!("{error}; continuing on the CPU"));
-            *device = Device::Cpu;
-        };
-        let large =
-            or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| job.run(device, &mut listener))?;
+        let run = |device: &Device, listener: &mut Listener<'_>| job.run(device, listener);
+        let (large, warnings) = on_device(job.enlarger(), report, run)?;
         let written = job.write(&large)?;
         Ok((written.path, large, warnings))
     });
@@ -82,6 +65,49 @@ pub(super) fn upscale(
         report.written(&path, None, &large);
     }
     Ok(())
+}
+
+/// Makes a part of an image larger.
+pub(super) fn upscale_part(
+    image: &InlineImage,
+    model: Option<&Path>,
+    part: &UpscalePart,
+    report: &mut JobReport<'_>,
+) -> Result<(), ApiError> {
+    let (large, warnings) = in_threads(report.options.threads, || {
+        let seen = image_file::decode_bytes(&image.name, &image.bytes)?.over(image_file::BACKGROUND);
+        let enlarger = Enlarger::open(model, None, Tiling::default().side)?;
+        on_device(&enlarger, report, |device, listener| enlarger.enlarge_part(&seen, part, device, listener))
+    })?;
+    warnings.iter().for_each(|line| report.warn(line));
+    report.write_image((&large, None), &[], &[])
+}
+
+/// Enlarges on the job's device, or on the CPU where there is no network or a GPU fails; the result, and warnings.
+fn on_device(
+    enlarger: &Enlarger,
+    report: &mut JobReport<'_>,
+    run: impl Fn(&Device, &mut Listener<'_>) -> Result<Image, Error>,
+) -> Result<(Image, Vec<String>), AppError> {
+    let (cancel, choice) = (report.cancel.clone(), report.options.device.clone());
+    let mut warnings = Vec::new();
+    let mut device = if enlarger.has_network() {
+        choice.open(&mut |error| warnings.push(format!("{error}; drawing on the CPU")))?
+    } else {
+        Device::Cpu
+    };
+    let mut listener = |event: Event<'_>| {
+        if let Event::Upscaled { tile, total } = event {
+            report.progress("upscaling", tile, total, tile as f64 / total.max(1) as f64);
+        }
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let to_cpu = |device: &mut Device, error: &Error| {
+        warnings.push(format!("{error}; continuing on the CPU"));
+        *device = Device::Cpu;
+    };
+    let large = or_on_cpu(&mut device, choice.is_auto(), to_cpu, |device| run(device, &mut listener))?;
+    Ok((large, warnings))
 }
 
 /// Draws an image again by its metadata.

@@ -72,6 +72,7 @@ fn what_is_left_open_is_the_models_own_and_a_seed_of_minus_one_is_random() {
     assert_ne!(info(&first)["seed"], info(&second)["seed"]);
     let parameters = &first["parameters"];
     assert_eq!((&parameters["seed"], &parameters["cfg_scale"]), (&json!(-1), &json!(7.0)));
+    assert_eq!((&parameters["batch_size"], &parameters["n_iter"]), (&json!(1), &json!(1)));
     assert_eq!(parameters["sampler_name"], "DPM++ 2M");
 }
 

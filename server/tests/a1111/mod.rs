@@ -70,7 +70,7 @@ pub(crate) fn vae() -> Vec<u8> {
 }
 
 /// An ESRGAN of one block, four times as large, that makes everything black.
-fn esrgan() -> Vec<u8> {
+pub(crate) fn esrgan() -> Vec<u8> {
     let mut layers = vec![("conv_first".to_owned(), 8, 3), ("conv_body".to_owned(), 8, 8)];
     for dense in 1..4 {
         layers.extend((1..5).map(|i| (format!("body.0.rdb{dense}.conv{i}"), 4, 4 + i * 4)));

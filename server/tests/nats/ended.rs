@@ -94,7 +94,7 @@ fn a_job_whose_workers_were_cut_off_and_live_is_drawn_however_often_it_was_hande
                 }
                 for name in ["one", "two"] {
                     let sign = json!({
-                        "schema": 2, "name": name, "instance": name, "version": "0", "isa": "avx2", "devices": [], "models": {},
+                        "schema": 3, "name": name, "instance": name, "version": "0", "isa": "avx2", "devices": [], "models": {},
                         "loaded": [], "drawing": [], "done": 0,
                     });
                     cut.publish(&format!("$KV.LATENT_WORKERS.{name}"), sign.to_string().as_bytes());

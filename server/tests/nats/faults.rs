@@ -188,7 +188,7 @@ fn a_job_whose_input_was_damaged_or_lost_fails_with_a_line_on_both_sides() {
     ];
     for (job, (object, length, expected)) in cases.iter().enumerate() {
         let message = json!({
-            "schema": 2, "verb": "txt2img", "seed": 7, "preview_interval": 0, "files": [], "named_loras": [],
+            "schema": 3, "verb": "txt2img", "seed": 7, "preview_interval": 0, "files": [], "named_loras": [],
             "work": { "object": { "name": object, "bytes": length, "sha256": "00" } }, "folders": [null, null],
         });
         other.publish(&format!("latent.jobs.any.demo.elsewhere.{job}.0"), message.to_string().as_bytes());

@@ -8,6 +8,7 @@ mod faults;
 mod login;
 mod refused;
 mod survives;
+mod upscale;
 
 use crate::common::{Folders, Served};
 use broker::Broker;

@@ -7,7 +7,7 @@ use latent_server::nats::{BrokerLogin, list_workers};
 use serde_json::{Value, json};
 
 /// The name of a front in subjects.
-fn name(folders: &Folders) -> String {
+pub(super) fn name(folders: &Folders) -> String {
     let salt = std::fs::read(folders.path("state").join("salt")).unwrap();
     latent_app::hash::of_bytes(&salt)[..12].to_owned()
 }
@@ -33,7 +33,7 @@ fn messages_of_another_version_are_refused_in_words_on_both_sides() {
     let ended = served.ended(&id);
     let line = ended["error"]["message"].as_str().unwrap_or_default();
     assert!(
-        line.contains("is of version 99 of the queue's messages, and this program reads version 2"),
+        line.contains("is of version 99 of the queue's messages, and this program reads version 3"),
         "{ended}"
     );
     lines[0].until(&format!("job {id} failed: the result of a worker is of version 99"));
@@ -60,18 +60,22 @@ fn a_job_that_names_paths_is_refused_by_the_worker() {
     let path = secret.path("secret.safetensors");
     let image = json!({ "name": "../../image.png", "base64": "AAAA" });
     let task = json!({ "type": "img2img", "image": path, "strength": null, "resize": null });
+    let side = json!({ "start": 0, "end": 32 });
+    let part = json!({ "from": [8, 8], "to": [32, 32], "rows": side, "columns": side });
     let works = [
         json!({ "kind": "draw", "job": { "model": { "model": path } } }),
         json!({ "kind": "draw", "job": { "model": { "model": "file-7" } } }),
         json!({ "kind": "draw", "job": { "task": task } }),
         json!({ "kind": "upscale", "image": image, "model": null, "scale": null }),
         json!({ "kind": "upscale", "image": { "name": "a.png", "base64": "AAAA" }, "model": path, "scale": null }),
+        json!({ "kind": "upscale_part", "image": image, "model": null, "part": part }),
+        json!({ "kind": "upscale_part", "image": { "name": "a.png", "base64": "AAAA" }, "model": path, "part": part }),
         json!({ "kind": "replay", "image": image, "force": true }),
     ];
     let _worker = Worker::start(&broker, "one");
     for (job, work) in works.iter().enumerate() {
         let message = json!({
-            "schema": 2, "verb": "txt2img", "seed": 7, "preview_interval": 0, "work": { "inline": work.to_string() },
+            "schema": 3, "verb": "txt2img", "seed": 7, "preview_interval": 0, "work": { "inline": work.to_string() },
             "files": [], "named_loras": [], "folders": [null, null],
         });
         other.publish(&format!("latent.jobs.any.demo.elsewhere.{job}.0"), message.to_string().as_bytes());
@@ -101,7 +105,7 @@ fn images_that_were_damaged_or_lost_on_their_way_fail_the_job() {
         let id = served.submit("txt2img", small("a sun"));
         let object = json!({ "name": name_of_object, "bytes": length, "sha256": "00" });
         let images = json!([{ "suffix": suffix, "seed": 7, "width": 1, "height": 1, "object": object }]);
-        other.publish(&format!("latent.results.{}.{id}.0", name(&folders)), &result(2, images));
+        other.publish(&format!("latent.results.{}.{id}.0", name(&folders)), &result(3, images));
         let ended = served.ended(&id);
         let line = ended["error"]["message"].as_str().unwrap_or_default();
         assert!(ended["state"] == "failed" && line.contains(expected), "{expected}: {ended}");

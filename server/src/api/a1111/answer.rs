@@ -88,6 +88,12 @@ pub(super) fn of(
             parameters.insert(name.to_owned(), value.clone());
         }
     }
+    // Clients count the images by them.
+    for name in ["batch_size", "n_iter"] {
+        if parameters.get(name).is_none_or(Value::is_null) {
+            parameters.insert(name.to_owned(), json!(1));
+        }
+    }
     let sent = images.iter().filter(|_| sends_images);
     WebuiImages { images: sent.map(DrawnFile::base64).collect(), parameters, info: info.to_string() }
 }

@@ -5,6 +5,9 @@ use super::lenient::{bool_of, number_of};
 use crate::error::ApiError;
 use serde_json::{Map, Value};
 
+/// No schedule begins with more noise.
+const MAX_NOISE_LEVEL: f64 = 1e5;
+
 /// Values of a field that change nothing.
 #[derive(Clone, Copy)]
 enum Neutral {
@@ -59,6 +62,11 @@ fn is_neutral(value: &Value, neutral: Neutral) -> bool {
     }
 }
 
+/// Whether churn ends above that noise level. Programs that copy the webui's own settings send its infinity as the largest number.
+fn is_limit(s_tmax: f64) -> bool {
+    s_tmax != 0.0 && s_tmax < MAX_NOISE_LEVEL
+}
+
 /// Refuses a request that asks for what cannot be done.
 pub(super) fn check(body: &Map<String, Value>) -> Result<(), ApiError> {
     for (name, neutral, advice) in FIELDS {
@@ -69,8 +77,8 @@ pub(super) fn check(body: &Map<String, Value>) -> Result<(), ApiError> {
     // They say when there is churn.
     let number = |name: &str| body.get(name).and_then(number_of).unwrap_or(0.0);
     if number("s_churn") != 0.0 {
-        for name in ["s_tmin", "s_tmax"] {
-            if number(name) != 0.0 {
+        for (name, limits) in [("s_tmin", number("s_tmin") != 0.0), ("s_tmax", is_limit(number("s_tmax")))] {
+            if limits {
                 return Err(refused(name, "churn is not limited to noise levels; give 0"));
             }
         }
@@ -95,6 +103,7 @@ mod tests {
             "initial_noise_multiplier": 1.0, "disable_extra_networks": false, "other": { "a": 1 },
         });
         assert_eq!(checked(body), Ok(()));
+        assert_eq!(checked(json!({ "s_churn": 3, "s_tmax": 1e308 })), Ok(()));
     }
 
     #[test]
@@ -107,6 +116,7 @@ mod tests {
             json!({ "infotext": "a\nSteps: 3" }),
             json!({ "mask_round": false }),
             json!({ "s_tmin": 0.5, "s_churn": 1 }),
+            json!({ "s_tmax": 10, "s_churn": 1 }),
         ];
         for body in cases {
             let name = body.as_object().unwrap().keys().find(|name| *name != "s_churn").unwrap();
