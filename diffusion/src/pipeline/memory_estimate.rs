@@ -8,6 +8,7 @@ use crate::latents::LatentShape;
 use crate::stage::Stage;
 use crate::text::TextPart;
 use latent_loader::Weights;
+use latent_tensor::Device;
 use std::collections::BTreeMap;
 
 /// What a stage of a run takes at most on the CPU: the weights that are in memory at that time, and the activations.
@@ -154,6 +155,15 @@ impl Pipeline {
         }
         push(Stage::Decoding, decoding(size));
         Ok(estimates)
+    }
+
+    /// Bytes of weights that a device holds while this pipeline samples there: those of the network, or of one that is read block by
+    /// block two blocks, as the next one is uploaded while one computes; and those of what steers it.
+    #[must_use]
+    pub fn sampling_weights(&self, device: &Device) -> u64 {
+        let weights = self.model.network_weights().1;
+        let network = LargeWeights::of(&weights, self.streams(&weights, device));
+        network.bytes.max(self.refiner_bytes()) + self.control_bytes() + self.image_prompts.bytes()
     }
 
     /// The text encoders' weights.
