@@ -171,3 +171,37 @@ fn a_unet_that_passes_the_largest_f16_draws_once_more_in_f32() {
     assert!(largest_difference(&got, &want) <= Some(2));
     assert_eq!(pipeline.device().more_exact(), None, "it goes on in f32");
 }
+
+/// Blocks that are read when it is their turn give the bytes of those that stay in memory, and each is ready before the one before it was
+/// waited for. Two are in memory at once, as the estimate says.
+#[test]
+fn streamed_blocks_are_uploaded_while_others_compute() {
+    let Some(adapter) = adapter() else { return };
+    // The image, and the memory in use after the first step.
+    let drawn = |pipeline: &mut Pipeline, gpu: &Gpu| {
+        let mut used = 0;
+        let images = draw(pipeline, |step| {
+            if step == 1 {
+                used = gpu.memory().now;
+            }
+        });
+        (images.unwrap(), used)
+    };
+    let (kept_gpu, kept) = open(&adapter, &GpuOptions::default());
+    let mut pipeline = pipeline();
+    pipeline.set_device(kept.clone());
+    let (want, whole_used) = drawn(&mut pipeline, &kept_gpu);
+    assert_eq!(kept_gpu.stream_use().blocks, 0);
+    let whole = pipeline.sampling_weights(&kept);
+
+    let (gpu, device) = open(&adapter, &GpuOptions::default());
+    let mut streamed = pipeline.with_streamed_weights(true);
+    streamed.set_device(device.clone());
+    let (images, used) = drawn(&mut streamed, &gpu);
+    assert!(images == want);
+    let count = gpu.stream_use();
+    assert!(count.blocks > 0 && count.overlapped == count.blocks, "{count:?}");
+    let two_blocks = streamed.sampling_weights(&device);
+    assert!(2 * two_blocks < whole, "{two_blocks} of {whole}");
+    assert!(used + whole - two_blocks <= whole_used, "{used} and {whole_used}; {two_blocks} of {whole}");
+}

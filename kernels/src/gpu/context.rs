@@ -5,8 +5,10 @@ use super::memory::{BufferPool, GpuBuffer, MemoryUse};
 use super::options::{FeatureLevel, GpuOptions};
 use super::profile::Profiler;
 use super::recorder::Recorder;
+use super::streaming::{STREAMED, WeightStream};
 use super::{Adapter, GpuError};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 /// Bytes that may wait in the driver's staging memory while weights are uploaded.
@@ -40,6 +42,8 @@ struct Inner {
     cache: Option<PipelineCache>,
     /// The first error, if there was one.
     fault: Arc<Mutex<Option<GpuError>>>,
+    /// How often all commands were waited for.
+    waits: AtomicU64,
     state: Mutex<GpuState>,
 }
 
@@ -48,8 +52,18 @@ pub(super) struct GpuState {
     pub(super) pool: BufferPool,
     pub(super) recorder: Recorder,
     pub(super) profiler: Option<Profiler>,
+    pub(super) stream: WeightStream,
     /// Bytes written since the last submission.
     staged: u64,
+}
+
+impl GpuState {
+    /// Counts dropped weights no longer, as all commands that use them have run.
+    fn free_dropped(&mut self) {
+        if self.recorder.is_empty() {
+            self.pool.usage.now -= self.stream.take_dropped();
+        }
+    }
 }
 
 impl Gpu {
@@ -79,10 +93,12 @@ impl Gpu {
             checked: is_minimal,
             cache,
             fault,
+            waits: AtomicU64::new(0),
             state: Mutex::new(GpuState {
                 pool: BufferPool::default(),
                 recorder: Recorder::new(),
                 profiler: None,
+                stream: WeightStream::default(),
                 staged: 0,
             }),
             device,
@@ -178,19 +194,8 @@ impl Gpu {
     pub fn wait(&self) -> Result<(), GpuError> {
         self.submit()?;
         self.poll();
+        self.state().free_dropped();
         self.check()
-    }
-
-    /// Waits for all recorded commands, so that weights which they alone still use are given back to the driver. Free memory stays in
-    /// the pool.
-    ///
-    /// # Errors
-    /// As [`Gpu::submit`].
-    pub fn settle(&self) -> Result<(), GpuError> {
-        let waited = self.wait();
-        self.state().recorder.forget_bindings();
-        self.poll();
-        waited
     }
 
     /// Waits for all recorded commands and gives all free memory back to the driver.
@@ -252,16 +257,36 @@ impl Gpu {
         if state.recorder.is_empty() {
             return;
         }
-        let commands = state.recorder.finish(self, state.profiler.as_mut());
-        self.0.queue.submit([commands]);
+        self.start(state);
+    }
+
+    /// Submits what was recorded and written, be it nothing.
+    pub(super) fn start(&self, state: &mut GpuState) -> wgpu::SubmissionIndex {
         state.staged = 0;
+        if state.recorder.is_empty() {
+            return self.0.queue.submit([]);
+        }
+        let commands = state.recorder.finish(self, state.profiler.as_mut());
+        let submission = self.0.queue.submit([commands]);
         if let Some(profiler) = &mut state.profiler {
             profiler.collect(self);
         }
+        submission
     }
 
+    /// Waits for all submissions.
     pub(super) fn poll(&self) {
-        if let Err(error) = self.0.device.poll(wgpu::PollType::wait_indefinitely()) {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        self.poll_until(wgpu::PollType::wait_indefinitely());
+    }
+
+    /// How often all submissions were waited for.
+    pub(super) fn waits(&self) -> u64 {
+        self.0.waits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn poll_until(&self, until: wgpu::PollType) {
+        if let Err(error) = self.0.device.poll(until) {
             self.fail(GpuError::Lost { reason: error.to_string() });
         }
     }
@@ -280,7 +305,8 @@ impl Gpu {
             queue.write_buffer(buffer.raw(), whole as u64, &last);
         }
         state.staged += bytes.len() as u64;
-        if state.staged > STAGED {
+        let staged = if state.stream.is_open { STREAMED } else { STAGED };
+        if state.staged > staged {
             state.staged = 0;
             queue.submit([]);
             drop(state);
@@ -301,7 +327,9 @@ impl Gpu {
         let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, bytes);
         self.0.queue.submit([encoder.finish()]);
-        self.map(&staging)
+        let values = self.map(&staging);
+        self.state().free_dropped();
+        values
     }
 
     /// The contents of a buffer that can be mapped.

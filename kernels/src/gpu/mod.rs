@@ -33,6 +33,7 @@ mod profile;
 mod race_checker;
 mod recorder;
 pub mod shader;
+mod streaming;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -47,6 +48,7 @@ pub use memory::MemoryUse;
 pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
+pub use streaming::StreamUse;
 
 /// The library through which the kernels reach GPUs, and its version, for reports.
 pub const LIBRARY: (&str, &str) = ("wgpu", "30");
