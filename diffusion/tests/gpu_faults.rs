@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The best GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
-fn adapter() -> Option<Adapter> {
+pub(crate) fn adapter() -> Option<Adapter> {
     let adapter = adapters().into_iter().max_by_key(Adapter::rank);
     if adapter.is_none() {
         assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
@@ -17,19 +17,19 @@ fn adapter() -> Option<Adapter> {
     adapter
 }
 
-fn pipeline() -> Pipeline {
+pub(crate) fn pipeline() -> Pipeline {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
     Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap()
 }
 
-fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
+pub(crate) fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
     let gpu = Gpu::open(adapter, options).unwrap();
     let device = Device::gpu(&gpu, DType::F32).unwrap();
     (gpu, device)
 }
 
 /// Draws; `on_step` hears of each step.
-fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
+pub(crate) fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
     let settings = Settings::default().with_steps(2).with_seeds(vec![7]);
     pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
         if let Event::Step { step, .. } = event {
@@ -170,38 +170,4 @@ fn a_unet_that_passes_the_largest_f16_draws_once_more_in_f32() {
     assert!(reasons[0].contains("step 1 of 2"), "{reasons:?}");
     assert!(largest_difference(&got, &want) <= Some(2));
     assert_eq!(pipeline.device().more_exact(), None, "it goes on in f32");
-}
-
-/// Blocks that are read when it is their turn give the bytes of those that stay in memory, and each is ready before the one before it was
-/// waited for. Two are in memory at once, as the estimate says.
-#[test]
-fn streamed_blocks_are_uploaded_while_others_compute() {
-    let Some(adapter) = adapter() else { return };
-    // The image, and the memory in use after the first step.
-    let drawn = |pipeline: &mut Pipeline, gpu: &Gpu| {
-        let mut used = 0;
-        let images = draw(pipeline, |step| {
-            if step == 1 {
-                used = gpu.memory().now;
-            }
-        });
-        (images.unwrap(), used)
-    };
-    let (kept_gpu, kept) = open(&adapter, &GpuOptions::default());
-    let mut pipeline = pipeline();
-    pipeline.set_device(kept.clone());
-    let (want, whole_used) = drawn(&mut pipeline, &kept_gpu);
-    assert_eq!(kept_gpu.stream_use().blocks, 0);
-    let whole = pipeline.sampling_weights(&kept);
-
-    let (gpu, device) = open(&adapter, &GpuOptions::default());
-    let mut streamed = pipeline.with_streamed_weights(true);
-    streamed.set_device(device.clone());
-    let (images, used) = drawn(&mut streamed, &gpu);
-    assert!(images == want);
-    let count = gpu.stream_use();
-    assert!(count.blocks > 0 && count.overlapped == count.blocks, "{count:?}");
-    let two_blocks = streamed.sampling_weights(&device);
-    assert!(2 * two_blocks < whole, "{two_blocks} of {whole}");
-    assert!(used + whole - two_blocks <= whole_used, "{used} and {whole_used}; {two_blocks} of {whole}");
 }

@@ -36,6 +36,18 @@ impl Device {
         }
     }
 
+    /// Compiles the pipelines that a model took here in an earlier process, on all threads; on the CPU there are none. `model` is
+    /// the name of a list. What is missing in it is compiled where it is first needed.
+    pub fn prepare(&self, model: &str) {
+        #[cfg(feature = "gpu")]
+        if let Device::Gpu { gpu, dtype } = self {
+            // The next call to the GPU reports a fault.
+            drop(gpu.prepare(&format!("{model}-{dtype}"), latent_kernels::shaders::ALL));
+        }
+        #[cfg(not(feature = "gpu"))]
+        let _ = model;
+    }
+
     /// Has weights loaded that are dropped after their next use. A GPU computes meanwhile what was recorded, and what was
     /// loaded so before the last time leaves its memory. On the CPU weights do when they are dropped.
     ///

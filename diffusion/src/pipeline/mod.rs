@@ -235,6 +235,7 @@ impl Pipeline {
         if let Some(refiner) = &mut self.refiner {
             refiner.pipeline.set_device(device.clone());
         }
+        device.prepare(self.model.family.id);
         self.device = device;
     }
 
@@ -243,6 +244,7 @@ impl Pipeline {
     #[must_use]
     pub fn beside(&self, device: Device) -> Pipeline {
         let refiner = self.refiner.as_ref().map(|refiner| refiner.beside(device.clone()));
+        device.prepare(self.model.family.id);
         Pipeline {
             model: self.model.clone(),
             device,

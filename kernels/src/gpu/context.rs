@@ -3,6 +3,7 @@
 use super::cache::PipelineCache;
 use super::memory::{BufferPool, GpuBuffer, MemoryUse};
 use super::options::{FeatureLevel, GpuOptions};
+use super::pipeline_list::PipelineLists;
 use super::profile::Profiler;
 use super::recorder::Recorder;
 use super::streaming::{STREAMED, WeightStream};
@@ -40,6 +41,7 @@ struct Inner {
     binding_limit: u64,
     checked: bool,
     cache: Option<PipelineCache>,
+    lists: Option<PipelineLists>,
     /// The first error, if there was one.
     fault: Arc<Mutex<Option<GpuError>>>,
     /// How often all commands were waited for.
@@ -53,12 +55,14 @@ pub(super) struct GpuState {
     pub(super) recorder: Recorder,
     pub(super) profiler: Option<Profiler>,
     pub(super) stream: WeightStream,
+    /// The name of the model whose pipelines were prepared last.
+    pub(super) model: Option<String>,
     /// Bytes written since the last submission.
     staged: u64,
 }
 
 impl GpuState {
-    /// Counts dropped weights no longer, as all commands that use them have run.
+    /// Counts dropped weights no longer, where all commands that use them have run.
     fn free_dropped(&mut self) {
         if self.recorder.is_empty() {
             self.pool.usage.now -= self.stream.take_dropped();
@@ -81,6 +85,7 @@ impl Gpu {
         report_to(&device, &fault);
         let info = adapter.0.get_info();
         let cache = options.cache.as_ref().and_then(|folder| PipelineCache::open(&device, &info, folder));
+        let lists = options.cache.as_ref().map(|folder| PipelineLists::of(&info, is_minimal, folder));
         let max_binding = descriptor.required_limits.max_storage_buffer_binding_size.min(MAX_BINDING);
         let default_binding = if is_minimal { MINIMAL_BINDING } else { max_binding };
         Ok(Gpu(Arc::new(Inner {
@@ -92,6 +97,7 @@ impl Gpu {
             binding_limit: options.binding_limit.unwrap_or(default_binding).min(max_binding),
             checked: is_minimal,
             cache,
+            lists,
             fault,
             waits: AtomicU64::new(0),
             state: Mutex::new(GpuState {
@@ -99,6 +105,7 @@ impl Gpu {
                 recorder: Recorder::new(),
                 profiler: None,
                 stream: WeightStream::default(),
+                model: None,
                 staged: 0,
             }),
             device,
@@ -143,12 +150,17 @@ impl Gpu {
         self.0.device.limits().max_compute_workgroup_storage_size
     }
 
-    /// Writes the compiled pipelines to the folder of [`GpuOptions::cache`].
+    /// Writes the compiled pipelines and the list of what was compiled ([`Gpu::prepare`]) to the folder of [`GpuOptions::cache`].
     ///
     /// # Errors
     /// A folder that cannot be made or written.
     pub fn save_pipelines(&self) -> Result<(), GpuError> {
+        self.save_list()?;
         self.0.cache.as_ref().map_or(Ok(()), PipelineCache::save)
+    }
+
+    pub(super) fn pipeline_lists(&self) -> Option<&PipelineLists> {
+        self.0.lists.as_ref()
     }
 
     pub(super) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
@@ -267,7 +279,13 @@ impl Gpu {
             return self.0.queue.submit([]);
         }
         let commands = state.recorder.finish(self, state.profiler.as_mut());
-        let submission = self.0.queue.submit([commands]);
+        let submission = match commands {
+            Ok(commands) => self.0.queue.submit([commands]),
+            Err(error) => {
+                self.fail(error);
+                self.0.queue.submit([])
+            }
+        };
         if let Some(profiler) = &mut state.profiler {
             profiler.collect(self);
         }

@@ -27,6 +27,7 @@ mod instance;
 mod memory;
 mod options;
 pub(crate) mod peak;
+mod pipeline_list;
 pub(crate) mod prelude;
 mod profile;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use memory::MemoryUse;
 pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
+pub use recorder::PipelineUse;
 pub use streaming::StreamUse;
 
 /// The library through which the kernels reach GPUs, and its version, for reports.

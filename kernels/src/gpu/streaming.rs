@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(gpu.stream_use(), StreamUse { blocks: BLOCKS, overlapped: BLOCKS }, "{name}");
             // From the second block on there are two, and never three.
             assert_eq!(used[1].now - used[0].now, BYTES, "{name}: {used:?}");
-            assert!(used[1..].iter().all(|used| used.now == used[1].now), "{name}: {used:?}");
+            assert!(used[1..].iter().all(|later| later.now == used[1].now), "{name}: {used:?}");
             // What was read has waited for all of them.
             assert!(gpu.memory().now < used[0].now, "{name}");
         }
