@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Which device is asked for. As text and in JSON: `auto`, `cpu`, `gpu` or `gpu:N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Maximum number of GPUs that draw a job's images together.
+const MAX_GPUS: usize = 16;
+
+/// Which device is asked for. As text and in JSON: `auto`, `cpu`, `gpu`, `gpu:N`, or `gpu:N,N` for several GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// The best GPU that is not a software one, or the CPU.
@@ -20,6 +23,24 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPU of that number in the list of adapters, or the best.
     Gpu(Option<usize>),
+    /// Several GPUs of these numbers, which share the images of a job. The same number twice is one GPU that is opened twice.
+    Gpus(Vec<usize>),
+}
+
+impl DeviceChoice {
+    /// The GPUs of a list of numbers with commas between.
+    ///
+    /// # Errors
+    /// One line: something that is not a number, or too many.
+    pub fn of_gpus(numbers: &str) -> Result<DeviceChoice, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not the number of a GPU"));
+        let numbers = numbers.split(',').map(number).collect::<Result<Vec<usize>, String>>()?;
+        match numbers[..] {
+            [number] => Ok(DeviceChoice::Gpu(Some(number))),
+            _ if numbers.len() > MAX_GPUS => Err(format!("{} GPUs are more than {MAX_GPUS}", numbers.len())),
+            _ => Ok(DeviceChoice::Gpus(numbers)),
+        }
+    }
 }
 
 impl FromStr for DeviceChoice {
@@ -30,11 +51,8 @@ impl FromStr for DeviceChoice {
             None if text == "auto" => Ok(DeviceChoice::Auto),
             None if text == "cpu" => Ok(DeviceChoice::Cpu),
             None if text == "gpu" => Ok(DeviceChoice::Gpu(None)),
-            Some(("gpu", number)) => match number.parse() {
-                Ok(number) => Ok(DeviceChoice::Gpu(Some(number))),
-                Err(_) => Err(format!("{number:?} is not the number of a GPU")),
-            },
-            _ => Err("give auto, cpu, gpu or gpu:N".into()),
+            Some(("gpu", numbers)) => DeviceChoice::of_gpus(numbers),
+            _ => Err("give auto, cpu, gpu, gpu:N or gpu:N,N".into()),
         }
     }
 }
@@ -46,6 +64,10 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Cpu => f.write_str("cpu"),
             DeviceChoice::Gpu(None) => f.write_str("gpu"),
             DeviceChoice::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+            DeviceChoice::Gpus(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(usize::to_string).collect();
+                write!(f, "gpu:{}", numbers.join(","))
+            }
         }
     }
 }
@@ -130,47 +152,62 @@ impl DeviceOptions {
     /// Whether the program chooses the device, and may go on with the CPU when a GPU fails.
     #[must_use]
     pub fn is_auto(&self) -> bool {
-        self.device.unwrap_or_default() == DeviceChoice::Auto
+        matches!(self.device, None | Some(DeviceChoice::Auto))
     }
 
     /// Opens the device. A GPU that was not asked for by name and does not open gives way to the CPU; `failed` is then
     /// given the reason.
     ///
     /// # Errors
-    /// Bad input: a number that no GPU has, no GPU at all, a precision that it lacks. A GPU that does not open is a
-    /// run-time failure.
-    #[cfg(feature = "gpu")]
+    /// Bad input: a number that no GPU has, no GPU at all, several GPUs, a precision that it lacks. A GPU that does not open
+    /// is a run-time failure.
     pub fn open(&self, failed: &mut dyn FnMut(&AppError)) -> Result<Device, AppError> {
-        use latent_diffusion::tensor::gpu;
-        let choice = self.device.unwrap_or_default();
-        if choice == DeviceChoice::Cpu {
-            return Ok(Device::Cpu);
+        if let Some(choice @ DeviceChoice::Gpus(_)) = &self.device {
+            let message =
+                format!("device: {choice} are several, and only the images of a job are shared; give one");
+            return Err(AppError::BadInput(message));
         }
+        Ok(self.open_all(failed)?.swap_remove(0))
+    }
+
+    /// Opens the device, or all of several GPUs, in the order in which they are named.
+    ///
+    /// # Errors
+    /// As [`DeviceOptions::open`], except that there may be several.
+    #[cfg(feature = "gpu")]
+    pub fn open_all(&self, failed: &mut dyn FnMut(&AppError)) -> Result<Vec<Device>, AppError> {
+        use latent_diffusion::tensor::gpu;
+        let choice = self.device.clone().unwrap_or_default();
         // No driver is loaded where there is clearly no GPU.
         let adapters = match choice {
+            DeviceChoice::Cpu => return Ok(vec![Device::Cpu]),
             DeviceChoice::Auto => gpu::hardware_adapters(),
             _ => gpu::adapters(),
         };
-        let adapter = match choice {
-            DeviceChoice::Gpu(Some(number)) => adapters.get(number).ok_or_else(|| AppError::Refused {
+        let numbered = |number: &usize| {
+            let adapter = adapters.get(*number).ok_or_else(|| AppError::Refused {
                 message: format!("device: no GPU has the number {number}; there are {}", adapters.len()),
                 remedy: Remedy::ListDevices,
-            })?,
-            choice => {
-                let best = adapters.iter().max_by_key(|adapter| adapter.rank());
-                match best {
-                    Some(adapter) => adapter,
-                    None if choice == DeviceChoice::Auto => return Ok(Device::Cpu),
-                    None => return Err(AppError::BadInput("device: there is no GPU; choose cpu".into())),
-                }
-            }
+            })?;
+            self.open_adapter(adapter)
         };
-        match self.open_adapter(adapter) {
+        match &choice {
+            DeviceChoice::Gpu(Some(number)) => return Ok(vec![numbered(number)?]),
+            DeviceChoice::Gpus(numbers) => return numbers.iter().map(numbered).collect(),
+            _ => {}
+        }
+        let Some(best) = adapters.iter().max_by_key(|adapter| adapter.rank()) else {
+            return match choice {
+                DeviceChoice::Auto => Ok(vec![Device::Cpu]),
+                _ => Err(AppError::BadInput("device: there is no GPU; choose cpu".into())),
+            };
+        };
+        match self.open_adapter(best) {
             Err(error) if choice == DeviceChoice::Auto => {
                 failed(&error);
-                Ok(Device::Cpu)
+                Ok(vec![Device::Cpu])
             }
-            opened => opened,
+            opened => Ok(vec![opened?]),
         }
     }
 
@@ -200,10 +237,12 @@ impl DeviceOptions {
     /// # Errors
     /// Bad input: a GPU.
     #[cfg(not(feature = "gpu"))]
-    pub fn open(&self, _failed: &mut dyn FnMut(&AppError)) -> Result<Device, AppError> {
-        match self.device.unwrap_or_default() {
-            DeviceChoice::Gpu(_) => Err(AppError::BadInput("device: this build has no GPU kernels".into())),
-            DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
+    pub fn open_all(&self, _failed: &mut dyn FnMut(&AppError)) -> Result<Vec<Device>, AppError> {
+        match self.device.clone().unwrap_or_default() {
+            DeviceChoice::Gpu(_) | DeviceChoice::Gpus(_) => {
+                Err(AppError::BadInput("device: this build has no GPU kernels".into()))
+            }
+            DeviceChoice::Auto | DeviceChoice::Cpu => Ok(vec![Device::Cpu]),
         }
     }
 }
@@ -258,12 +297,19 @@ mod tests {
             ("cpu", DeviceChoice::Cpu),
             ("gpu", DeviceChoice::Gpu(None)),
             ("gpu:2", DeviceChoice::Gpu(Some(2))),
+            ("gpu:2,0", DeviceChoice::Gpus(vec![2, 0])),
+            ("gpu:0,0,0", DeviceChoice::Gpus(vec![0; 3])),
         ] {
-            assert_eq!(text.parse(), Ok(choice));
             assert_eq!(choice.to_string(), text);
+            assert_eq!(text.parse(), Ok(choice));
         }
-        for wrong in ["", "gpu:", "gpu:-1", "gpu:x", "cuda", "cpu:0"] {
+        for wrong in ["", "gpu:", "gpu:-1", "gpu:x", "gpu:0,", "gpu:0, 1", "cuda", "cpu:0"] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong:?}");
         }
+        assert!(DeviceChoice::of_gpus(&["0"; 17].join(",")).unwrap_err().contains("16"));
+        let several = DeviceOptions::new(Some(DeviceChoice::Gpus(vec![0, 0])), None, None);
+        assert!(
+            matches!(several.open(&mut |_| ()), Err(AppError::BadInput(line)) if line.contains("gpu:0,0"))
+        );
     }
 }

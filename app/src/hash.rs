@@ -83,7 +83,7 @@ impl ContentHash {
 #[derive(Debug)]
 pub struct BackgroundHash {
     begin: Sender<()>,
-    hash: Receiver<Option<ContentHash>>,
+    hash: Mutex<Receiver<Option<ContentHash>>>,
     /// What whoever waits computes, where there was no thread left.
     unstarted: Mutex<Option<HashSource>>,
 }
@@ -106,7 +106,7 @@ impl BackgroundHash {
         if started.is_ok() {
             unstarted = None;
         }
-        BackgroundHash { begin, hash, unstarted: Mutex::new(unstarted) }
+        BackgroundHash { begin, hash: Mutex::new(hash), unstarted: Mutex::new(unstarted) }
     }
 
     /// Lets the thread begin. Later calls change nothing.
@@ -123,7 +123,7 @@ impl BackgroundHash {
             return source.hash();
         }
         self.begin();
-        self.hash.recv().ok().flatten()
+        self.hash.lock().unwrap_or_else(PoisonError::into_inner).recv().ok().flatten()
     }
 }
 

@@ -134,3 +134,42 @@ fn what_cannot_be_is_an_error_before_anything_is_drawn() {
     assert_eq!(refused(&bad).exit_status(), 2);
     assert_eq!(Session::new().with_threads(Some(0)).draw(&job(&[])).unwrap_err().exit_status(), 2);
 }
+
+/// Images of a job that two devices share are, byte for byte and in their order, those of one; and the job can be cancelled.
+#[cfg(feature = "gpu")]
+#[test]
+fn two_gpus_draw_the_images_of_one() {
+    use latent_diffusion::tensor::gpu;
+    if gpu::adapters().is_empty() {
+        assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
+        eprintln!("SKIPPED: no GPU; Mesa's llvmpipe is one (Debian: mesa-vulkan-drivers)");
+        return;
+    }
+    let on = |device: &str| {
+        let mut job = job(&[("batch-count", &["5"]), ("batch-size", &["2"]), ("device", &[device])]);
+        job.preview = Some(PreviewOptions::every(3));
+        job
+    };
+    let [one, two] = ["gpu:0", "gpu:0,0"].map(|device| events(&mut Session::new(), &on(device)));
+    let drawn = |events: &[JobEvent]| -> Vec<_> {
+        images(events)
+            .map(|drawn| (drawn.index, drawn.seed, drawn.image.clone(), drawn.texts.clone()))
+            .collect()
+    };
+    assert_eq!(drawn(&one).len(), 5);
+    assert!(drawn(&one) == drawn(&two));
+    let count =
+        |events: &[JobEvent], is: fn(&JobEvent) -> bool| events.iter().filter(|event| is(event)).count();
+    let weights =
+        |event: &JobEvent| matches!(event, JobEvent::GpuWeights { weights, limit: None, .. } if *weights > 0);
+    assert_eq!((count(&one, weights), count(&two, weights)), (1, 2));
+    // That of the earliest batch is shown.
+    assert!(count(&two, |event| matches!(event, JobEvent::Preview(_))) > 0);
+    let mut steps = 0;
+    let run = Session::new().run(&on("gpu:0,0"), &CancelToken::new(), &mut |event| {
+        steps += usize::from(matches!(event, JobEvent::Step { .. }));
+        if steps == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(run, Err(AppError::Interrupted));
+    assert!(steps < 2 * 4 * 3, "{steps}");
+}

@@ -39,6 +39,7 @@ impl Progress {
         }
     }
 
+    /// Shows an event. The bar may begin in the middle of a stage: of several GPUs, another one may be shown from now on.
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         match *event {
             Event::Loading { component, read, total } => {
@@ -55,13 +56,13 @@ impl Progress {
                 self.bar.set_position(written);
             }
             Event::Encoded { image, total } => {
-                if image == 0 {
+                if image == 0 || self.stage != "encoding" {
                     self.begin("encoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}{block}");
                 }
                 self.set_position(image);
             }
             Event::Upscaled { tile, total } => {
-                if tile == 0 {
+                if tile == 0 || self.stage != "upscaling" {
                     self.begin(
                         "upscaling",
                         total as u64,
@@ -71,7 +72,7 @@ impl Progress {
                 self.set_position(tile);
             }
             Event::Step { step, total, .. } => {
-                if step == 0 {
+                if step == 0 || self.stage != "sampling" {
                     self.begin(
                         "sampling",
                         total as u64,
@@ -81,7 +82,7 @@ impl Progress {
                 self.set_position(step);
             }
             Event::Decoded { image, total } => {
-                if image == 0 {
+                if image == 0 || self.stage != "decoding" {
                     self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}{block}");
                 }
                 self.set_position(image);

@@ -40,6 +40,30 @@ fn the_image_of_the_cpu() {
 }
 
 #[test]
+fn images_of_a_batch_are_shared_by_gpus() {
+    let room = Room::new();
+    if !has_gpu(&room) {
+        return;
+    }
+    let args = ["txt2img", "a red apple", "-s", "7", "--steps", "2", "-W", "32", "-H", "32", "-b", "3"];
+    room.succeeds(&[&args[..], &["--device", "gpu:0", "-o", "one%d.png"]].concat());
+    let output = room.run(&[&args[..], &["--gpu", "0,0", "-v", "-o", "two%d.png"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.matches("for weights while sampling").count(), 2, "{text}");
+    for number in 0..3 {
+        let [one, two] = ["one", "two"].map(|name| std::fs::read(room.path(&format!("{name}{number}.png"))));
+        assert!(one.unwrap() == two.unwrap(), "{number}");
+    }
+    room.refuses(&["txt2img", "a", "--gpu", "0,77"], &["device", "77", "latent devices"]);
+    room.refuses(&["txt2img", "a", "--gpu", "0,x"], &["--gpu", "\"x\" is not the number"]);
+    room.refuses(&["upscale", "one0.png", "--gpu", "0,0"], &["gpu:0,0", "give one"]);
+    room.refuses(&["serve", "--device", "gpu:0,0"], &["--device", "once for each"]);
+    // The last one counts, as does one that is given against the environment's.
+    room.succeeds(&[&args[..], &["--gpu", "77", "--device", "cpu", "-o", "c%d.png"]].concat());
+}
+
+#[test]
 fn tokens_are_merged_on_the_cpu_only() {
     let room = Room::new();
     if !has_gpu(&room) {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The best GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
-fn adapter() -> Option<Adapter> {
+pub(crate) fn adapter() -> Option<Adapter> {
     let adapter = adapters().into_iter().max_by_key(Adapter::rank);
     if adapter.is_none() {
         assert!(std::env::var_os("LATENT_GPU_REQUIRED").is_none(), "no GPU, and LATENT_GPU_REQUIRED is set");
@@ -17,19 +17,19 @@ fn adapter() -> Option<Adapter> {
     adapter
 }
 
-fn pipeline() -> Pipeline {
+pub(crate) fn pipeline() -> Pipeline {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/demo.safetensors");
     Pipeline::open(Checkpoint::open(&demo).unwrap()).unwrap()
 }
 
-fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
+pub(crate) fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
     let gpu = Gpu::open(adapter, options).unwrap();
     let device = Device::gpu(&gpu, DType::F32).unwrap();
     (gpu, device)
 }
 
 /// Draws; `on_step` hears of each step.
-fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
+pub(crate) fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
     let settings = Settings::default().with_steps(2).with_seeds(vec![7]);
     pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
         if let Event::Step { step, .. } = event {

@@ -15,6 +15,7 @@ mod few_steps;
 mod goldens_machinery;
 mod gpu_faults;
 mod gpu_memory;
+mod gpu_work;
 mod loading;
 mod lora;
 mod lora_kinds;

@@ -53,6 +53,32 @@ pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io
     std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)
 }
 
+/// Does each of several pieces of work in a thread of its own, with an equal part of the threads of the caller for the parallel
+/// calls within, while `meanwhile` runs in the calling thread. Returns what that gives when all are done.
+///
+/// # Errors
+/// One line, if threads cannot be started. What was begun is waited for, and `meanwhile` is dropped without a call.
+///
+/// # Panics
+/// If a piece of work does.
+pub fn side_by_side<W: Send, R>(
+    pieces: Vec<W>,
+    work: impl Fn(W) + Sync,
+    meanwhile: impl FnOnce() -> R,
+) -> Result<R, String> {
+    let each = threads().div_ceil(pieces.len().max(1));
+    let pools = pieces.iter().map(|_| pool(each, STACK_BYTES)).collect::<Result<Vec<_>, _>>()?;
+    let work = &work;
+    std::thread::scope(move |scope| {
+        for (piece, pool) in pieces.into_iter().zip(pools) {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let started = thread.spawn_scoped(scope, move || pool.install(|| work(piece)));
+            started.map_err(|error| format!("cannot start a thread: {error}"))?;
+        }
+        Ok(meanwhile())
+    })
+}
+
 /// A pool of which nothing is left to the environment.
 fn pool(threads: usize, stack_bytes: usize) -> Result<rayon::ThreadPool, String> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(stack_bytes).build();
@@ -156,6 +182,26 @@ mod tests {
         let error = pool(2, 1 << 60).unwrap_err();
         assert!(error.starts_with("cannot start 2 threads: "), "{error}");
         assert!(with_threads(MAX_THREADS + 1, || ()).unwrap_err().contains("1024"));
+    }
+
+    #[test]
+    fn pieces_of_work_share_the_threads_of_the_caller() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel();
+        // Each piece waits for something that only `meanwhile` gives, so they run at the same time as it.
+        let wait = std::sync::Mutex::new(wait);
+        let sum = with_threads(4, move || {
+            let pieces = [1, 2].map(|piece| (piece, send.clone())).into();
+            let work = |(piece, send): (usize, std::sync::mpsc::Sender<usize>)| {
+                wait.lock().unwrap().recv().unwrap();
+                send.send(piece * threads()).unwrap();
+            };
+            side_by_side(pieces, work, || {
+                (0..2).for_each(|_| go.send(()).unwrap());
+                receive.iter().take(2).sum::<usize>()
+            })
+        });
+        assert_eq!(sum, Ok(Ok((1 + 2) * 2)));
     }
 
     #[test]

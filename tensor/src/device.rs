@@ -36,16 +36,29 @@ impl Device {
         }
     }
 
-    /// Waits for what was begun, so that weights which are dropped leave memory. On the CPU they do at once.
+    /// Compiles the pipelines that a model took here in an earlier process, on all threads; on the CPU there are none. `model` is
+    /// the name of a list. What is missing in it is compiled where it is first needed.
+    pub fn prepare(&self, model: &str) {
+        #[cfg(feature = "gpu")]
+        if let Device::Gpu { gpu, dtype } = self {
+            // The next call to the GPU reports a fault.
+            drop(gpu.prepare(&format!("{model}-{dtype}"), latent_kernels::shaders::ALL));
+        }
+        #[cfg(not(feature = "gpu"))]
+        let _ = model;
+    }
+
+    /// Has weights loaded that are dropped after their next use. A GPU computes meanwhile what was recorded, and what was
+    /// loaded so before the last time leaves its memory. On the CPU weights do when they are dropped.
     ///
     /// # Errors
     /// What the GPU reports.
-    pub fn settle(&self) -> Result<(), crate::TensorError> {
-        #[cfg(feature = "gpu")]
-        if let Device::Gpu { gpu, .. } = self {
-            gpu.settle()?;
+    pub fn stream_weights<R>(&self, load: impl FnOnce() -> R) -> Result<R, crate::TensorError> {
+        match self {
+            Device::Cpu => Ok(load()),
+            #[cfg(feature = "gpu")]
+            Device::Gpu { gpu, .. } => Ok(gpu.stream_weights(load)?),
         }
-        Ok(())
     }
 
     /// Bytes that may be used, where that is limited.

@@ -50,9 +50,20 @@ pub enum JobEvent {
     GpuUnavailable(String),
     /// A GPU that the program chose failed; the stage begins anew on the CPU: one line.
     GpuFailed(String),
+    /// One of several GPUs failed; the others draw its images: one line.
+    GpuLeftOut(String),
+    /// A GPU that draws, and what it will hold of the model while it samples. What it works on is not known.
+    GpuWeights {
+        /// The GPU's name.
+        gpu: String,
+        /// Bytes of weights: of those that are read block by block, two blocks.
+        weights: u64,
+        /// Bytes that it may use, where that was limited.
+        limit: Option<u64>,
+    },
     /// What the driver of a GPU compiled could not be kept for the next run: one line.
     PipelinesNotKept(String),
-    /// The stage that takes the most memory. Only on the CPU, as nothing is known of a GPU.
+    /// The stage that takes the most memory. Only on the CPU; of a GPU, weights alone are known.
     MemoryEstimated {
         /// The stage.
         stage: Stage,

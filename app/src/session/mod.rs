@@ -1,13 +1,16 @@
 //! Runs jobs, one after the other, on a model that stays open between them.
 
+mod batch;
 mod control;
 mod cost;
+mod delivery;
 mod enlargement;
 mod event;
 mod image_prompt;
 mod monitor;
 mod opacity;
 mod open;
+mod plan;
 mod preview;
 mod record;
 mod recorded_files;
@@ -16,6 +19,7 @@ mod room;
 mod run;
 mod second_pass;
 mod settings;
+mod several_gpus;
 mod work;
 
 pub use cost::DrawingCost;

@@ -24,6 +24,11 @@ impl<'a> Monitor<'a> {
         Monitor { observer, cancel, is_stopped: false, previews: [None, None], pass: 0 }
     }
 
+    /// The token that cancels the job.
+    pub(super) fn cancel(&self) -> &'a CancelToken {
+        self.cancel
+    }
+
     pub(super) fn set_previews(&mut self, previews: [Option<PreviewDecoder>; 2]) {
         self.previews = previews;
     }

@@ -14,24 +14,52 @@ use latent_diffusion::embeddings::{TextualInversion, named};
 use latent_diffusion::families::Probe;
 use latent_diffusion::lora::{Lora, Strength, Tag};
 use latent_diffusion::taesd::TaesdFile;
+use latent_diffusion::tensor::Device;
 use latent_diffusion::{Pipeline, VaeTiling};
 use latent_loader::{Access, Checkpoint};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A model with all that a job adds to it.
 pub(super) struct OpenedModel {
     /// What it was opened for.
     key: OpenedKey,
     pub(super) name: String,
-    pub(super) hash: BackgroundHash,
-    /// The hash, once it was waited for.
-    known_hash: OnceCell<Option<ContentHash>>,
+    pub(super) hash: ModelHash,
     pub(super) pipeline: Pipeline,
+    /// Further devices that draw together with that of the pipeline.
+    pub(super) others: Vec<Device>,
     pub(super) taesd: Option<Arc<TaesdFile>>,
     /// The textual inversions that prompts name, and that fit the model.
     pub(super) embeddings: Vec<PathBuf>,
+}
+
+/// The hash of a model's file or folder.
+pub(super) struct ModelHash {
+    background: BackgroundHash,
+    /// Once it was waited for.
+    known: OnceLock<Option<ContentHash>>,
+}
+
+impl ModelHash {
+    /// Begins to compute it in the background, if that has not begun.
+    pub(super) fn begin(&self) {
+        self.background.begin();
+    }
+
+    /// The hash, which is waited for.
+    pub(super) fn wait(&self) -> Option<&ContentHash> {
+        self.known.get_or_init(|| self.background.wait()).as_ref()
+    }
+}
+
+/// The name of a GPU; `None` for the CPU.
+pub(super) fn gpu_name(device: &Device) -> Option<String> {
+    match device {
+        #[cfg(feature = "gpu")]
+        Device::Gpu { gpu, .. } => Some(gpu.name().to_owned()),
+        _ => None,
+    }
 }
 
 /// Everything that decides what [`OpenedModel::open`] opens.
@@ -120,26 +148,35 @@ impl OpenedModel {
         if let Some(taesd) = &taesd {
             pipeline.set_taesd(Some(taesd.clone()))?;
         }
-        let device = job.device.open(&mut |error| {
+        let mut others = job.device.open_all(&mut |error| {
             monitor.notify(JobEvent::GpuUnavailable(error.to_string()));
         })?;
-        pipeline.set_device(device);
+        pipeline.set_device(others.remove(0));
         pipeline.set_precision(job.device.precision.unwrap_or_default().on_cpu());
         let key = OpenedKey::of(job, prompts);
         Ok(OpenedModel {
             key,
             name: model.name,
-            hash: model.hash,
-            known_hash: OnceCell::new(),
+            hash: ModelHash { background: model.hash, known: OnceLock::new() },
             pipeline,
+            others,
             taesd,
             embeddings,
         })
     }
 
-    /// The hash of the model's file or folder, which is waited for.
-    pub(super) fn content_hash(&self) -> Option<&ContentHash> {
-        self.known_hash.get_or_init(|| self.hash.wait()).as_ref()
+    /// All devices that draw.
+    pub(super) fn devices(&self) -> Vec<Device> {
+        std::iter::once(self.pipeline.device()).chain(&self.others).cloned().collect()
+    }
+
+    /// Tells what each GPU holds of the model while it samples.
+    pub(super) fn report_gpus(&self, monitor: &mut Monitor<'_>) {
+        for device in &self.devices() {
+            let Some(gpu) = gpu_name(device) else { continue };
+            let (weights, limit) = (self.pipeline.sampling_weights(device), device.memory_limit());
+            monitor.notify(JobEvent::GpuWeights { gpu, weights, limit });
+        }
     }
 
     /// What metadata record of the decoder.

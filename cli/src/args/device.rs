@@ -5,15 +5,19 @@ use latent_app::device::{DeviceChoice, DeviceOptions, PrecisionChoice};
 /// Where to draw.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
-    /// auto, cpu, gpu or gpu:N, a number of `latent devices`; auto takes a GPU that is not a software one, or else the CPU
+    /// auto, cpu, gpu or gpu:N, a number of `latent devices`, or several as gpu:N,N; auto takes a GPU that is not a software one, or else the CPU
     #[arg(
         long,
         value_name = "DEVICE",
         default_value = "auto",
         env = "LATENT_DEVICE",
-        hide_env_values = true
+        hide_env_values = true,
+        overrides_with = "gpu"
     )]
     device: DeviceChoice,
+    /// Numbers of GPUs, which share the images of a batch: the same as --device gpu:N,N
+    #[arg(long, value_name = "N,N", value_parser = DeviceChoice::of_gpus, overrides_with = "device")]
+    gpu: Option<DeviceChoice>,
     /// What to compute in: a GPU stores f16 or f32, the CPU multiplies in f32, bf16 or int8
     #[arg(long, value_name = "NAME", value_enum, default_value_t = PrecisionName::Auto)]
     precision: PrecisionName,
@@ -47,6 +51,7 @@ impl DeviceArgs {
             PrecisionName::Bf16 => PrecisionChoice::Bf16,
             PrecisionName::Int8 => PrecisionChoice::Int8,
         };
-        DeviceOptions::new(Some(self.device), Some(precision), self.max_vram)
+        let device = self.gpu.as_ref().unwrap_or(&self.device).clone();
+        DeviceOptions::new(Some(device), Some(precision), self.max_vram)
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
+use latent_app::device::DeviceChoice;
 use latent_app::job::{Job, JobOptionKind, JobTask, OPTIONS};
 use latent_app::{AppError, models};
 use std::ffi::OsStr;
@@ -26,6 +27,9 @@ pub(super) fn job(task: JobTask, command: &Command, matches: &ArgMatches) -> Res
             _ => matches.get_raw(id).into_iter().flatten().collect(),
         };
         option.set_os(&mut job, &values)?;
+    }
+    if let Ok(Some(gpus)) = matches.try_get_one::<DeviceChoice>("gpu") {
+        job.device.device = Some(gpus.clone());
     }
     if let Ok(Some(true)) = matches.try_get_one("fast_vae") {
         let selection = &job.model;

@@ -22,13 +22,14 @@ pub(crate) struct MachineArgs {
     /// Folder of text files for __NAME__ in prompts
     #[arg(long, value_name = "DIR")]
     pub(crate) wildcards: Option<PathBuf>,
-    /// Device that draws: auto, cpu, gpu or gpu:N; with several, each draws a job of its own
+    /// Device that draws: auto, cpu, gpu or gpu:N; given several times, each draws a job of its own
     #[arg(
         long,
         value_name = "DEVICE",
         default_value = "auto",
         env = "LATENT_DEVICE",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = one_device
     )]
     device: Vec<DeviceChoice>,
     /// Number of threads of a device [default: one for each core]
@@ -37,6 +38,14 @@ pub(crate) struct MachineArgs {
     /// Memory in MB that models and jobs may take, all devices together; models that were not used for longest leave it first [default: what is free]
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..1 << 32))]
     max_memory: Option<u64>,
+}
+
+/// A device, of which none is several.
+fn one_device(text: &str) -> Result<DeviceChoice, String> {
+    match text.parse()? {
+        DeviceChoice::Gpus(_) => Err("each GPU draws a job of its own; give the flag once for each".into()),
+        device => Ok(device),
+    }
 }
 
 impl MachineArgs {
@@ -56,7 +65,7 @@ impl MachineArgs {
     }
 
     pub(crate) fn devices(&self) -> Vec<DeviceOptions> {
-        self.device.iter().map(|device| DeviceOptions::new(Some(*device), None, None)).collect()
+        self.device.iter().map(|device| DeviceOptions::new(Some(device.clone()), None, None)).collect()
     }
 
     /// The memory in bytes.

@@ -63,6 +63,10 @@ impl Screen {
             }
             JobEvent::GpuUnavailable(reason) => format!("latent: {reason}; drawing on the CPU"),
             JobEvent::GpuFailed(reason) => format!("latent: {reason}; continuing on the CPU"),
+            JobEvent::GpuLeftOut(reason) => format!("latent: {reason}; the other GPUs draw its images"),
+            JobEvent::GpuWeights { gpu, weights, limit } => {
+                return self.verbose.then(|| gpu_line(gpu, *weights, *limit));
+            }
             JobEvent::PipelinesNotKept(reason) => {
                 format!("latent: {reason}; compiled pipelines are not kept")
             }
@@ -114,6 +118,12 @@ fn memory_lines(stage: Stage, bytes: u64, available: Option<u64>, verbose: bool)
     let lines: Vec<String> =
         estimate.into_iter().chain(warning.map(|line| format!("latent: {line}"))).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What a GPU holds while it samples.
+fn gpu_line(gpu: &str, weights: u64, limit: Option<u64>) -> String {
+    let of = limit.map_or_else(String::new, |limit| format!(" of {} that it may use", format_bytes(limit)));
+    format!("{gpu}: {}{of} for weights while sampling", format_bytes(weights))
 }
 
 fn warning(stage: Stage, needed: u64, free: u64) -> Option<String> {

@@ -37,9 +37,8 @@ impl<B> Block<B> {
             Block::Kept(block) => BlockInMemory::Kept(block),
             Block::Streamed { params, load } => {
                 let params = params.params();
-                // The block before leaves a GPU's memory.
-                params.device().settle()?;
-                BlockInMemory::Streamed(Box::new(load(&params)?))
+                let block = params.device().stream_weights(|| load(&params))??;
+                BlockInMemory::Streamed(Box::new(block))
             }
         })
     }

@@ -89,6 +89,12 @@ pub(super) struct ImagePrompts {
 }
 
 impl ImagePrompts {
+    /// The same prompts, of which nothing is in memory.
+    pub(super) fn unseen(&self) -> ImagePrompts {
+        let tokens = self.prompts.iter().map(|_| None).collect();
+        ImagePrompts { prompts: self.prompts.clone(), tokens, loaded: Vec::new() }
+    }
+
     /// Drops the adapters; tokens stay.
     pub(super) fn unload(&mut self) {
         self.loaded.clear();
@@ -128,8 +134,7 @@ impl Pipeline {
     /// ```
     pub fn set_image_prompts(&mut self, prompts: Vec<ImagePrompt>) -> Result<(), Error> {
         prompts.iter().try_for_each(|prompt| prompt.check(&self.model))?;
-        let tokens = prompts.iter().map(|_| None).collect();
-        self.image_prompts = ImagePrompts { prompts, tokens, loaded: Vec::new() };
+        self.image_prompts = ImagePrompts { prompts, ..ImagePrompts::default() }.unseen();
         Ok(())
     }
 

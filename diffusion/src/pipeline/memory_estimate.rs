@@ -8,6 +8,8 @@ use crate::latents::LatentShape;
 use crate::stage::Stage;
 use crate::text::TextPart;
 use latent_loader::Weights;
+use latent_tensor::Device;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What a stage of a run takes at most on the CPU: the weights that are in memory at that time, and the activations.
@@ -42,18 +44,19 @@ struct LargeWeights {
 }
 
 impl LargeWeights {
-    /// All weights of a network, or of its blocks the largest.
-    fn of(weights: &Weights, streams: bool) -> LargeWeights {
+    /// All weights of a network; or of one that is read block by block the rest and so many blocks, the largest ones.
+    fn of(weights: &Weights, streamed: Option<usize>) -> LargeWeights {
         let mut blocks: BTreeMap<&str, LargeWeights> = BTreeMap::new();
         for (name, info) in weights.names().filter_map(|name| Some((name, weights.info(name)?))) {
-            let block = if streams { block_of(name) } else { "" };
+            let block = if streamed.is_some() { block_of(name) } else { "" };
             let one = LargeWeights { bytes: info.bytes() as u64, values: info.elements() as u64 };
             let sum = blocks.entry(block).or_default();
             *sum = sum.and(one);
         }
         let rest = blocks.remove("").unwrap_or_default();
-        let largest = blocks.into_values().max_by_key(|block| block.bytes).unwrap_or_default();
-        rest.and(largest)
+        let mut blocks: Vec<LargeWeights> = blocks.into_values().collect();
+        blocks.sort_by_key(|block| Reverse(block.bytes));
+        blocks.into_iter().take(streamed.unwrap_or(0)).fold(rest, LargeWeights::and)
     }
 
     fn and(self, other: LargeWeights) -> LargeWeights {
@@ -63,6 +66,11 @@ impl LargeWeights {
     fn in_stage(self, stage: Stage, bytes: u64) -> MemoryEstimate {
         MemoryEstimate { stage, bytes, weights: self.bytes, values: self.values }
     }
+}
+
+/// Blocks that are in memory at once of a network that is read block by block: on a GPU the next one is uploaded while one computes.
+fn blocks_in_memory(device: &Device, streams: bool) -> Option<usize> {
+    streams.then_some(if *device == Device::Cpu { 1 } else { 2 })
 }
 
 /// The block that a tensor belongs to: its name up to the first number, or nothing.
@@ -83,7 +91,7 @@ const TAESD_VALUES: usize = 64 * 3;
 
 impl Pipeline {
     /// The stages of a run in their order. Weights in a file's mapping count too, though the system may drop them; of networks that
-    /// are read block by block ([`Pipeline::with_streamed_weights`]) the largest block does.
+    /// are read block by block ([`Pipeline::with_streamed_weights`]) the largest block does, and on a GPU the two largest.
     ///
     /// # Errors
     /// A size that the model cannot draw.
@@ -156,20 +164,31 @@ impl Pipeline {
         Ok(estimates)
     }
 
+    /// Bytes of weights that a device holds while this pipeline samples there: those of the network, or of one that is read block by
+    /// block two blocks, as the next one is uploaded while one computes; and those of what steers it.
+    #[must_use]
+    pub fn sampling_weights(&self, device: &Device) -> u64 {
+        let weights = self.model.network_weights().1;
+        let streamed = blocks_in_memory(device, self.streams(&weights, device));
+        let network = LargeWeights::of(&weights, streamed);
+        network.bytes.max(self.refiner_bytes()) + self.control_bytes() + self.image_prompts.bytes()
+    }
+
     /// The text encoders' weights.
     fn text_weights(&self, streams: bool) -> LargeWeights {
-        let of = |scope: &str| LargeWeights::of(&self.model.weights.scope(scope), false);
+        let of = |scope: &str| LargeWeights::of(&self.model.weights.scope(scope), None);
         let clip = self.model.text.iter().map(|part: &TextPart| of(part.scope));
         let language = self.model.language.iter();
+        let streamed = blocks_in_memory(&self.device, streams);
         let language =
-            language.map(|model| LargeWeights::of(&self.model.weights.scope(model.role.scope()), streams));
+            language.map(|model| LargeWeights::of(&self.model.weights.scope(model.role.scope()), streamed));
         clip.chain(language).fold(LargeWeights::default(), LargeWeights::and)
     }
 
     /// The denoiser's. On the CPU, those of a UNet are not read block by block.
     fn denoiser_weights(&self, streams: bool) -> LargeWeights {
-        let has_unet = self.model.network.unet().is_some();
-        LargeWeights::of(&self.model.network_weights().1, streams && !has_unet)
+        let streams = streams && (self.model.network.unet().is_none() || self.device != Device::Cpu);
+        LargeWeights::of(&self.model.network_weights().1, blocks_in_memory(&self.device, streams))
     }
 
     fn control_bytes(&self) -> u64 {

@@ -235,7 +235,36 @@ impl Pipeline {
         if let Some(refiner) = &mut self.refiner {
             refiner.pipeline.set_device(device.clone());
         }
+        device.prepare(self.model.family.id);
         self.device = device;
+    }
+
+    /// Another pipeline of the same model with all that was set for this one, to draw on another device at the same time. It shares
+    /// the files and has networks of its own, of which none is loaded yet.
+    #[must_use]
+    pub fn beside(&self, device: Device) -> Pipeline {
+        let refiner = self.refiner.as_ref().map(|refiner| refiner.beside(device.clone()));
+        device.prepare(self.model.family.id);
+        Pipeline {
+            model: self.model.clone(),
+            device,
+            precision: self.precision,
+            vae_tiling: self.vae_tiling,
+            streams_weights: self.streams_weights,
+            seamless: self.seamless,
+            threads: self.threads,
+            merge: self.merge.clone(),
+            own_distillation: self.own_distillation,
+            words: self.words.clone(),
+            text_encoders: TextEncoders::default(),
+            network: None,
+            controls: self.controls.clone(),
+            control_nets: Vec::new(),
+            image_prompts: self.image_prompts.unseen(),
+            decoder: None,
+            taesd: self.taesd.clone(),
+            refiner,
+        }
     }
 
     /// Multiplies in this precision on the CPU from now on; a GPU computes in its own. Networks that were loaded are dropped, as by

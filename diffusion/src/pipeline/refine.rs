@@ -9,6 +9,7 @@ use crate::samplers::{Denoiser, GuidedEstimate, SampleError};
 use crate::schedule::NoiseLevel;
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::{Error, Event, Listener};
+use latent_tensor::Device;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -20,6 +21,13 @@ pub(super) struct Refiner {
     pub(super) pipeline: Box<Pipeline>,
     /// The fraction of the time steps that is run without it.
     start: f64,
+}
+
+impl Refiner {
+    /// The same for a pipeline on another device ([`Pipeline::beside`]).
+    pub(super) fn beside(&self, device: Device) -> Refiner {
+        Refiner { pipeline: Box::new(self.pipeline.beside(device)), start: self.start }
+    }
 }
 
 impl Pipeline {

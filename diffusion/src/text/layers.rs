@@ -64,9 +64,8 @@ impl<L: TextLayer> LayerStack<L> {
                 Some(layer) => visit(i + 1, layer)?,
                 None => {
                     let params = self.params.params().scope(i);
-                    // The layer before leaves a GPU's memory.
-                    params.device().settle()?;
-                    visit(i + 1, &L::load(&params, &self.sizes)?)?;
+                    let layer = params.device().stream_weights(|| L::load(&params, &self.sizes))??;
+                    visit(i + 1, &layer)?;
                 }
             }
         }

@@ -40,12 +40,20 @@ impl PipelineCache {
     /// A folder that cannot be made or written.
     pub(super) fn save(&self) -> Result<(), GpuError> {
         let Some(data) = self.cache.get_data() else { return Ok(()) };
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        // Another process may write at the same time; the last one wins.
-        let part = self.file.with_extension(format!("{}.part", std::process::id()));
-        let written = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&part, data))
-            .and_then(|()| fs::rename(&part, &self.file));
-        written.map_err(|error| GpuError::Failed { message: format!("{}: {error}", self.file.display()) })
+        replace_file(&self.file, &data)
     }
+}
+
+/// Writes a file in one step.
+///
+/// # Errors
+/// A folder that cannot be made or written.
+pub(super) fn replace_file(file: &Path, data: &[u8]) -> Result<(), GpuError> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    // Another process may write at the same time; the last one wins.
+    let part = file.with_extension(format!("{}.part", std::process::id()));
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&part, data))
+        .and_then(|()| fs::rename(&part, file));
+    written.map_err(|error| GpuError::Failed { message: format!("{}: {error}", file.display()) })
 }

@@ -3,11 +3,14 @@
 use super::cache::PipelineCache;
 use super::memory::{BufferPool, GpuBuffer, MemoryUse};
 use super::options::{FeatureLevel, GpuOptions};
+use super::pipeline_list::PipelineLists;
 use super::profile::Profiler;
 use super::recorder::Recorder;
+use super::streaming::{STREAMED, WeightStream};
 use super::wait::{self, block_on};
 use super::{Adapter, GpuError};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes that may wait in the driver's staging memory while weights are uploaded.
@@ -39,8 +42,11 @@ struct Inner {
     binding_limit: u64,
     checked: bool,
     cache: Option<PipelineCache>,
+    lists: Option<PipelineLists>,
     /// The first error, if there was one.
     fault: Arc<Mutex<Option<GpuError>>>,
+    /// How often all commands were waited for.
+    waits: AtomicU64,
     state: Mutex<GpuState>,
 }
 
@@ -49,8 +55,20 @@ pub(super) struct GpuState {
     pub(super) pool: BufferPool,
     pub(super) recorder: Recorder,
     pub(super) profiler: Option<Profiler>,
+    pub(super) stream: WeightStream,
+    /// The name of the model whose pipelines were prepared last.
+    pub(super) model: Option<String>,
     /// Bytes written since the last submission.
     staged: u64,
+}
+
+impl GpuState {
+    /// Counts dropped weights no longer, where all commands that use them have run.
+    fn free_dropped(&mut self) {
+        if self.recorder.is_empty() {
+            self.pool.usage.now -= self.stream.take_dropped();
+        }
+    }
 }
 
 impl Gpu {
@@ -68,6 +86,7 @@ impl Gpu {
         report_to(&device, &fault);
         let info = adapter.0.get_info();
         let cache = options.cache.as_ref().and_then(|folder| PipelineCache::open(&device, &info, folder));
+        let lists = options.cache.as_ref().map(|folder| PipelineLists::of(&info, is_minimal, folder));
         let max_binding = descriptor.required_limits.max_storage_buffer_binding_size.min(MAX_BINDING);
         let default_binding = if is_minimal { MINIMAL_BINDING } else { max_binding };
         Ok(Gpu(Arc::new(Inner {
@@ -79,11 +98,15 @@ impl Gpu {
             binding_limit: options.binding_limit.unwrap_or(default_binding).min(max_binding),
             checked: is_minimal,
             cache,
+            lists,
             fault,
+            waits: AtomicU64::new(0),
             state: Mutex::new(GpuState {
                 pool: BufferPool::default(),
                 recorder: Recorder::new(),
                 profiler: None,
+                stream: WeightStream::default(),
+                model: None,
                 staged: 0,
             }),
             device,
@@ -128,12 +151,17 @@ impl Gpu {
         self.0.device.limits().max_compute_workgroup_storage_size
     }
 
-    /// Writes the compiled pipelines to the folder of [`GpuOptions::cache`].
+    /// Writes the compiled pipelines and the list of what was compiled ([`Gpu::prepare`]) to the folder of [`GpuOptions::cache`].
     ///
     /// # Errors
     /// A folder that cannot be made or written.
     pub fn save_pipelines(&self) -> Result<(), GpuError> {
+        self.save_list()?;
         self.0.cache.as_ref().map_or(Ok(()), PipelineCache::save)
+    }
+
+    pub(super) fn pipeline_lists(&self) -> Option<&PipelineLists> {
+        self.0.lists.as_ref()
     }
 
     pub(super) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
@@ -179,19 +207,8 @@ impl Gpu {
     pub fn wait(&self) -> Result<(), GpuError> {
         self.submit()?;
         self.poll();
+        self.state().free_dropped();
         self.check()
-    }
-
-    /// Waits for all recorded commands, so that weights which they alone still use are given back to the driver. Free memory stays in
-    /// the pool.
-    ///
-    /// # Errors
-    /// As [`Gpu::submit`].
-    pub fn settle(&self) -> Result<(), GpuError> {
-        let waited = self.wait();
-        self.state().recorder.forget_bindings();
-        self.poll();
-        waited
     }
 
     /// Waits for all recorded commands and gives all free memory back to the driver.
@@ -253,17 +270,48 @@ impl Gpu {
         if state.recorder.is_empty() {
             return;
         }
-        let commands = state.recorder.finish(self, state.profiler.as_mut());
-        self.0.queue.submit([commands]);
+        self.start(state);
+    }
+
+    /// Submits what was recorded and written, be it nothing.
+    pub(super) fn start(&self, state: &mut GpuState) -> wgpu::SubmissionIndex {
         state.staged = 0;
+        if state.recorder.is_empty() {
+            return self.0.queue.submit([]);
+        }
+        let commands = state.recorder.finish(self, state.profiler.as_mut());
+        let submission = match commands {
+            Ok(commands) => self.0.queue.submit([commands]),
+            Err(error) => {
+                self.fail(error);
+                self.0.queue.submit([])
+            }
+        };
         if let Some(profiler) = &mut state.profiler {
             profiler.collect(self);
         }
+        submission
     }
 
-    /// Waits for all submitted commands.
+    /// Waits for all submissions.
     pub(super) fn poll(&self) {
-        if let Err(reason) = wait::for_commands(&self.0.device, &self.0.queue) {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        self.keep(wait::for_commands(&self.0.device, &self.0.queue));
+    }
+
+    /// How often all submissions were waited for.
+    pub(super) fn waits(&self) -> u64 {
+        self.0.waits.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a submission and those before it.
+    pub(super) fn poll_until(&self, submission: wgpu::SubmissionIndex) {
+        self.keep(wait::for_submission(&self.0.device, &self.0.queue, submission));
+    }
+
+    /// Keeps the reason of a wait that failed.
+    fn keep(&self, waited: Result<(), String>) {
+        if let Err(reason) = waited {
             self.fail(GpuError::Lost { reason });
         }
     }
@@ -282,7 +330,8 @@ impl Gpu {
             queue.write_buffer(buffer.raw(), whole as u64, &last);
         }
         state.staged += bytes.len() as u64;
-        if state.staged > STAGED {
+        let staged = if state.stream.is_open { STREAMED } else { STAGED };
+        if state.staged > staged {
             state.staged = 0;
             queue.submit([]);
             drop(state);
@@ -303,7 +352,9 @@ impl Gpu {
         let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, bytes);
         self.0.queue.submit([encoder.finish()]);
-        self.map(&staging)
+        let values = self.map(&staging);
+        self.state().free_dropped();
+        values
     }
 
     /// The contents of a buffer that can be mapped.

@@ -19,6 +19,8 @@ pub(super) struct GpuBuffer {
     buffer: wgpu::Buffer,
     id: u64,
     pooled: bool,
+    /// Whether its weights are dropped after each evaluation ([`Gpu::stream_weights`]).
+    streamed: bool,
 }
 
 /// How much of a GPU's memory is allocated.
@@ -68,14 +70,15 @@ impl Gpu {
             Some(found) => found,
             None => self.create(size)?,
         };
-        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: true }))
+        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: true, streamed: false }))
     }
 
     /// A buffer that does not return to the pool.
     pub(super) fn allocate(&self, bytes: u64) -> Result<Arc<GpuBuffer>, GpuError> {
         self.check()?;
         let (buffer, id) = self.create(bytes)?;
-        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: false }))
+        let streamed = self.state().stream.is_open;
+        Ok(Arc::new(GpuBuffer { gpu: self.clone(), buffer, id, pooled: false, streamed }))
     }
 
     fn create(&self, size: u64) -> Result<(wgpu::Buffer, u64), GpuError> {
@@ -132,6 +135,9 @@ impl Drop for GpuBuffer {
         let mut state = self.gpu.state();
         if self.pooled {
             state.pool.free.push((self.buffer.clone(), self.id));
+        } else if self.streamed {
+            // Its commands run while the next block is uploaded: it is in memory until they are done.
+            state.stream.dropped += self.buffer.size();
         } else {
             state.pool.usage.now -= self.buffer.size();
         }

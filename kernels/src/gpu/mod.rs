@@ -27,12 +27,14 @@ mod instance;
 mod memory;
 mod options;
 pub(crate) mod peak;
+mod pipeline_list;
 pub(crate) mod prelude;
 mod profile;
 #[cfg(test)]
 mod race_checker;
 mod recorder;
 pub mod shader;
+mod streaming;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -48,6 +50,8 @@ pub use memory::MemoryUse;
 pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
+pub use recorder::PipelineUse;
+pub use streaming::StreamUse;
 #[cfg(target_family = "wasm")]
 pub use wait::set_pause;
 

@@ -29,6 +29,9 @@ pub(super) struct Profiler {
 }
 
 impl Profiler {
+    /// Maximum number of timed commands in a submission.
+    pub(super) const COMMANDS: usize = COMMANDS as usize;
+
     fn new(device: &wgpu::Device) -> Profiler {
         let buffer = |usage| {
             let size = u64::from(2 * COMMANDS) * 8;
@@ -50,10 +53,6 @@ impl Profiler {
             pending: Vec::new(),
             done: Vec::new(),
         }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.pending.len() == COMMANDS as usize
     }
 
     /// A timed pass.

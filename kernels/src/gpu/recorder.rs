@@ -5,7 +5,9 @@ use super::profile::Profiler;
 use super::shader::{BindingAccess, Shader, ShaderVariant};
 use super::wait::block_on;
 use super::{Gpu, GpuError, template};
-use std::collections::HashMap;
+use crate::parallel;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 /// Parameters of a command begin at multiples of this, the largest alignment that an adapter may require, and take at
 /// most as many bytes.
@@ -32,10 +34,34 @@ pub(crate) struct Dispatch<'a, P> {
     pub(crate) flops: u64,
 }
 
-/// A compiled variant of a shader.
-struct ComputePipeline {
-    pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
+/// A variant of a shader, compiled when commands with it are submitted.
+struct VariantPipeline {
+    shader: &'static Shader,
+    variant: ShaderVariant,
+    pipeline: Option<wgpu::ComputePipeline>,
+}
+
+/// A command that waits for submission.
+struct RecordedCommand {
+    name: &'static str,
+    /// The index of its pipeline.
+    pipeline: usize,
+    bound: wgpu::BindGroup,
+    /// Of its parameters.
+    offset: u32,
+    groups: [u32; 3],
+    flops: u64,
+    /// Of its arrays.
+    bytes: u64,
+}
+
+/// How pipelines were compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PipelineUse {
+    /// Pipelines that were compiled.
+    pub compiled: u64,
+    /// How often some were, on all threads: before a submission, or by [`Gpu::prepare`].
+    pub rounds: u64,
 }
 
 /// Identifies a bind group: its shader, its parameters' buffer, and the buffer, the offset and the size
@@ -43,9 +69,12 @@ struct ComputePipeline {
 type BindKey = (&'static str, usize, Vec<(u64, u64, u64)>);
 
 pub(super) struct Recorder {
-    encoder: Option<wgpu::CommandEncoder>,
-    pass: Option<wgpu::ComputePass<'static>>,
-    pipelines: HashMap<(&'static str, ShaderVariant), ComputePipeline>,
+    commands: Vec<RecordedCommand>,
+    layouts: HashMap<&'static str, wgpu::BindGroupLayout>,
+    pipelines: Vec<VariantPipeline>,
+    /// The index of each variant's.
+    indices: HashMap<(&'static str, ShaderVariant), usize>,
+    compiled: PipelineUse,
     bindings: HashMap<BindKey, wgpu::BindGroup>,
     /// Buffers of parameters, of [`SLOTS`] slots each, and their contents for the next submission.
     params: Vec<wgpu::Buffer>,
@@ -56,9 +85,11 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn new() -> Recorder {
         Recorder {
-            encoder: None,
-            pass: None,
-            pipelines: HashMap::new(),
+            commands: Vec::new(),
+            layouts: HashMap::new(),
+            pipelines: Vec::new(),
+            indices: HashMap::new(),
+            compiled: PipelineUse::default(),
             bindings: HashMap::new(),
             params: Vec::new(),
             staged: Vec::new(),
@@ -67,7 +98,23 @@ impl Recorder {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.encoder.is_none()
+        self.commands.is_empty()
+    }
+
+    /// Number of commands that wait.
+    pub(super) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// How pipelines were compiled.
+    pub(super) fn compiled(&self) -> PipelineUse {
+        self.compiled
+    }
+
+    /// All variants that are compiled.
+    pub(super) fn variants(&self) -> impl Iterator<Item = (&'static Shader, &ShaderVariant)> {
+        let compiled = self.pipelines.iter().filter(|one| one.pipeline.is_some());
+        compiled.map(|one| (one.shader, &one.variant))
     }
 
     /// Forgets the bind groups, which keep their buffers alive.
@@ -75,19 +122,99 @@ impl Recorder {
         self.bindings.clear();
     }
 
-    /// The commands so far.
-    pub(super) fn finish(&mut self, gpu: &Gpu, profiler: Option<&mut Profiler>) -> wgpu::CommandBuffer {
-        self.pass = None;
+    /// The commands so far. The pipelines that are missing are compiled for all of them at once.
+    ///
+    /// # Errors
+    /// A pipeline that the driver refuses. Then the commands are lost.
+    pub(super) fn finish(
+        &mut self,
+        gpu: &Gpu,
+        mut profiler: Option<&mut Profiler>,
+    ) -> Result<wgpu::CommandBuffer, GpuError> {
         for (buffer, bytes) in self.params.iter().zip(self.staged.chunks(SLOTS * SLOT as usize)) {
             gpu.queue().write_buffer(buffer, 0, bytes);
         }
         self.staged.clear();
         self.flops = 0;
-        let mut encoder = self.encoder.take().expect("commands to finish");
+        let commands = std::mem::take(&mut self.commands);
+        self.compile(gpu, commands.iter().map(|command| command.pipeline).collect())?;
+        let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass: Option<wgpu::ComputePass<'static>> = None;
+        for command in &commands {
+            if let Some(profiler) = &mut profiler {
+                // A pass for each command, as only passes have times everywhere.
+                drop(pass.take());
+                pass = Some(profiler.pass(&mut encoder, command.name, command.flops, command.bytes));
+            }
+            let pass = pass.get_or_insert_with(|| {
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+            });
+            pass.set_pipeline(self.pipelines[command.pipeline].pipeline.as_ref().expect("it was compiled"));
+            pass.set_bind_group(0, &command.bound, &[command.offset]);
+            let [x, y, z] = command.groups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
         if let Some(profiler) = profiler {
             profiler.resolve(&mut encoder);
         }
-        encoder.finish()
+        Ok(encoder.finish())
+    }
+
+    /// Compiles those of some pipelines that are not, on all threads.
+    ///
+    /// # Errors
+    /// The first that the driver refuses. The others are compiled.
+    fn compile(&mut self, gpu: &Gpu, wanted: BTreeSet<usize>) -> Result<(), GpuError> {
+        let missing: Vec<usize> =
+            wanted.into_iter().filter(|index| self.pipelines[*index].pipeline.is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let done: Vec<OnceLock<Result<wgpu::ComputePipeline, GpuError>>> =
+            missing.iter().map(|_| OnceLock::new()).collect();
+        let (pipelines, layouts) = (&self.pipelines, &self.layouts);
+        parallel::for_each(missing.len(), |i| {
+            let VariantPipeline { shader, variant, .. } = &pipelines[missing[i]];
+            // Each index is visited once, so nothing is there yet.
+            let _ = done[i].set(compile(gpu, shader, variant, &layouts[shader.name]));
+        });
+        self.compiled.rounds += 1;
+        let mut failed = None;
+        for (index, result) in missing.into_iter().zip(done) {
+            match result.into_inner().expect("each was visited") {
+                Ok(pipeline) => {
+                    self.compiled.compiled += 1;
+                    self.pipelines[index].pipeline = Some(pipeline);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Compiles variants that commands to come will need, if they are not compiled.
+    ///
+    /// # Errors
+    /// As [`Recorder::compile`].
+    pub(super) fn prepare(
+        &mut self,
+        gpu: &Gpu,
+        variants: Vec<(&'static Shader, ShaderVariant)>,
+    ) -> Result<(), GpuError> {
+        let indices =
+            variants.into_iter().map(|(shader, variant)| self.index(gpu, shader, &variant)).collect();
+        self.compile(gpu, indices)
+    }
+
+    /// The index of a variant's pipeline.
+    fn index(&mut self, gpu: &Gpu, shader: &'static Shader, variant: &ShaderVariant) -> usize {
+        self.layouts.entry(shader.name).or_insert_with(|| layout(gpu, shader));
+        let key = (shader.name, variant.clone());
+        *self.indices.entry(key).or_insert_with(|| {
+            self.pipelines.push(VariantPipeline { shader, variant: variant.clone(), pipeline: None });
+            self.pipelines.len() - 1
+        })
     }
 
     /// Keeps the parameters of a command for the next submission. Returns the index of their buffer, and their slot in
@@ -108,44 +235,27 @@ impl Recorder {
         (chunk, slot)
     }
 
-    fn record<P: bytemuck::Pod>(
-        &mut self,
-        gpu: &Gpu,
-        dispatch: &Dispatch<'_, P>,
-        profiler: Option<&mut Profiler>,
-    ) -> Result<(), GpuError> {
+    fn record<P: bytemuck::Pod>(&mut self, gpu: &Gpu, dispatch: &Dispatch<'_, P>) {
         let Dispatch { shader, variant, arrays, params, groups, flops } = dispatch;
         let name = shader.name;
         assert_eq!(arrays.len(), shader.bindings.len(), "{name}: arrays");
         assert_eq!(size_of::<P>(), shader.params, "{name}: parameters");
         assert!(shader.params as u64 <= SLOT, "{name}: parameters of {} bytes", shader.params);
-        let key = (name, variant.clone());
-        if !self.pipelines.contains_key(&key) {
-            self.pipelines.insert(key.clone(), compile(gpu, shader, variant)?);
-        }
+        let pipeline = self.index(gpu, shader, variant);
         let (chunk, slot) = self.stage(gpu, bytemuck::bytes_of(params));
-        let pipeline = &self.pipelines[&key];
         let ids = arrays.iter().map(|a| (a.buffer.id(), a.offset, a.size)).collect();
         let bound = self.bindings.entry((name, chunk, ids));
-        let bound = bound.or_insert_with(|| bind(gpu, &pipeline.layout, &self.params[chunk], arrays));
-
-        let encoder = self.encoder.get_or_insert_with(|| {
-            gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+        let bound = bound.or_insert_with(|| bind(gpu, &self.layouts[name], &self.params[chunk], arrays));
+        self.commands.push(RecordedCommand {
+            name,
+            pipeline,
+            bound: bound.clone(),
+            offset: slot as u32 * SLOT as u32,
+            groups: *groups,
+            flops: *flops,
+            bytes: arrays.iter().map(|a| a.size).sum(),
         });
-        if let Some(profiler) = profiler {
-            // A pass for each command, as only passes have times everywhere.
-            self.pass = None;
-            let bytes = arrays.iter().map(|a| a.size).sum();
-            self.pass = Some(profiler.pass(encoder, name, *flops, bytes));
-        }
-        let pass = self.pass.get_or_insert_with(|| {
-            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
-        });
-        pass.set_pipeline(&pipeline.pipeline);
-        pass.set_bind_group(0, &*bound, &[slot as u32 * SLOT as u32]);
-        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         self.flops += flops;
-        Ok(())
     }
 }
 
@@ -162,10 +272,12 @@ impl Gpu {
         }
         let mut state = self.state();
         let state = &mut *state;
-        if state.recorder.flops > FLOPS || state.profiler.as_ref().is_some_and(Profiler::is_full) {
+        let is_full = state.profiler.is_some() && state.recorder.len() >= Profiler::COMMANDS;
+        if state.recorder.flops > FLOPS || is_full {
             self.flush(state);
         }
-        state.recorder.record(self, dispatch, state.profiler.as_mut())
+        state.recorder.record(self, dispatch);
+        Ok(())
     }
 }
 
@@ -176,9 +288,8 @@ pub(crate) fn in_rows(count: usize) -> [u32; 3] {
     if count <= ROW { [count as u32, 1, 1] } else { [ROW as u32, count.div_ceil(ROW) as u32, 1] }
 }
 
-/// Compiles a variant. Its bindings are its parameters, then its arrays.
-fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<ComputePipeline, GpuError> {
-    let device = gpu.device();
+/// The bindings of a shader: its parameters, then its arrays.
+fn layout(gpu: &Gpu, shader: &Shader) -> wgpu::BindGroupLayout {
     let entry = |binding: usize, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -190,12 +301,23 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<Comput
         let read_only = *access == BindingAccess::Read;
         entries.push(entry(i + 1, wgpu::BufferBindingType::Storage { read_only }, false));
     }
+    let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries };
+    gpu.device().create_bind_group_layout(&descriptor)
+}
+
+/// Compiles a variant.
+fn compile(
+    gpu: &Gpu,
+    shader: &Shader,
+    variant: &ShaderVariant,
+    layout: &wgpu::BindGroupLayout,
+) -> Result<wgpu::ComputePipeline, GpuError> {
+    let device = gpu.device();
+    // Each thread has scopes of its own.
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
-        bind_group_layouts: &[Some(&layout)],
+        bind_group_layouts: &[Some(layout)],
         immediate_size: 0,
     });
     let text = template::expand(shader, variant);
@@ -226,7 +348,7 @@ fn compile(gpu: &Gpu, shader: &Shader, variant: &ShaderVariant) -> Result<Comput
     });
     match block_on(scope.pop()) {
         Some(error) => Err(GpuError::Failed { message: format!("{}: {error}", shader.name) }),
-        None => Ok(ComputePipeline { pipeline, layout }),
+        None => Ok(pipeline),
     }
 }
 

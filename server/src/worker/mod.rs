@@ -120,7 +120,7 @@ fn sync(folder: &Path) {
 /// The name of a device in the API.
 #[must_use]
 pub fn device_name(device: &DeviceOptions) -> String {
-    device.device.unwrap_or(DeviceChoice::Auto).to_string()
+    device.device.as_ref().unwrap_or(&DeviceChoice::Auto).to_string()
 }
 
 /// What each device may take of the memory for all: its part, so that they need not wait for each other and whether there is

@@ -42,6 +42,15 @@ pub(in crate::gpu) fn for_commands(_: &wgpu::Device, queue: &wgpu::Queue) -> Res
     Ok(())
 }
 
+/// As its native twin; a browser knows no submission but the last.
+pub(in crate::gpu) fn for_submission(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    _: wgpu::SubmissionIndex,
+) -> Result<(), String> {
+    for_commands(device, queue)
+}
+
 /// Waits for what a callback gives.
 pub(in crate::gpu) fn for_answer<T>(answer: &OnceLock<T>) {
     while answer.get().is_none() {

@@ -8,5 +8,15 @@ pub(in crate::gpu) fn for_commands(device: &wgpu::Device, _: &wgpu::Queue) -> Re
     device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| error.to_string())
 }
 
+/// The same for a submission and those before it.
+pub(in crate::gpu) fn for_submission(
+    device: &wgpu::Device,
+    _: &wgpu::Queue,
+    submission: wgpu::SubmissionIndex,
+) -> Result<(), String> {
+    let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+    device.poll(until).map(drop).map_err(|error| error.to_string())
+}
+
 /// Waits for what a callback gives; [`for_commands`] has waited for it.
 pub(in crate::gpu) fn for_answer<T>(_: &OnceLock<T>) {}

@@ -1,0 +1,65 @@
+//! What a GPU does beside the commands of an image: weights that are uploaded for a while, and pipelines.
+#![cfg(feature = "gpu")]
+
+use crate::gpu_faults::{adapter, draw, open, pipeline};
+use latent_diffusion::Pipeline;
+use latent_diffusion::tensor::gpu::{Gpu, GpuOptions, PipelineUse};
+
+/// Blocks that are read when it is their turn give the bytes of those that stay in memory, and each is ready before the one before it was
+/// waited for. Two are in memory at once, as the estimate says.
+#[test]
+fn streamed_blocks_are_uploaded_while_others_compute() {
+    let Some(adapter) = adapter() else { return };
+    // The image, and the memory in use after the first step.
+    let drawn = |pipeline: &mut Pipeline, gpu: &Gpu| {
+        let mut used = 0;
+        let images = draw(pipeline, |step| {
+            if step == 1 {
+                used = gpu.memory().now;
+            }
+        });
+        (images.unwrap(), used)
+    };
+    let (kept_gpu, kept) = open(&adapter, &GpuOptions::default());
+    let mut pipeline = pipeline();
+    pipeline.set_device(kept.clone());
+    let (want, whole_used) = drawn(&mut pipeline, &kept_gpu);
+    assert_eq!(kept_gpu.stream_use().blocks, 0);
+    let whole = pipeline.sampling_weights(&kept);
+
+    let (gpu, device) = open(&adapter, &GpuOptions::default());
+    let mut streamed = pipeline.with_streamed_weights(true);
+    streamed.set_device(device.clone());
+    let (images, used) = drawn(&mut streamed, &gpu);
+    assert!(images == want);
+    let count = gpu.stream_use();
+    assert!(count.blocks > 0 && count.overlapped == count.blocks, "{count:?}");
+    let two_blocks = streamed.sampling_weights(&device);
+    assert!(2 * two_blocks < whole, "{two_blocks} of {whole}");
+    assert!(used + whole - two_blocks <= whole_used, "{used} and {whole_used}; {two_blocks} of {whole}");
+}
+
+/// The pipelines of an image are compiled before a submission needs the first of them, and in a later process before anything is
+/// read.
+#[test]
+fn a_prepared_model_compiles_no_pipeline_while_it_draws() {
+    let Some(adapter) = adapter() else { return };
+    let folder = std::env::temp_dir().join(format!("latent-prepared-{}", std::process::id()));
+    let options = GpuOptions { cache: Some(folder.clone()), ..GpuOptions::default() };
+    let mut pipeline = pipeline();
+    let (first, device) = open(&adapter, &options);
+    pipeline.set_device(device);
+    assert_eq!(first.pipeline_use(), PipelineUse::default());
+    let want = draw(&mut pipeline, |_| ()).unwrap();
+    let PipelineUse { compiled, rounds } = first.pipeline_use();
+    assert!(2 * rounds < compiled, "{compiled} in {rounds} rounds");
+    first.save_pipelines().unwrap();
+
+    let (second, device) = open(&adapter, &options);
+    pipeline.set_device(device);
+    let prepared = PipelineUse { compiled, rounds: 1 };
+    assert_eq!(second.pipeline_use(), prepared);
+    assert!(draw(&mut pipeline, |_| ()).unwrap() == want);
+    assert_eq!(second.pipeline_use(), prepared);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
