@@ -59,8 +59,8 @@ fn images_of_a_batch_are_shared_by_gpus() {
     room.refuses(&["txt2img", "a", "--gpu", "0,x"], &["--gpu", "\"x\" is not the number"]);
     room.refuses(&["upscale", "one0.png", "--gpu", "0,0"], &["gpu:0,0", "give one"]);
     room.refuses(&["serve", "--device", "gpu:0,0"], &["--device", "once for each"]);
-    // The last one counts, as does one that is given against the environment's.
-    room.succeeds(&[&args[..], &["--gpu", "77", "--device", "cpu", "-o", "c%d.png"]].concat());
+    // It counts before a device; above, before the one of the environment, which is the CPU.
+    room.refuses(&["txt2img", "a", "--device", "cpu", "--gpu", "77"], &["device", "77", "latent devices"]);
 }
 
 #[test]

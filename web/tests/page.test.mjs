@@ -74,14 +74,14 @@ test("the built-in model draws on WebGPU what the program draws on the CPU, and 
     new MutationObserver(() => seen.push(caption.textContent)).observe(caption, { childList: true });
     return seen;
   });
-  await draw(page, { seed: 42, steps: 3 });
+  await draw(page, { seed: 42, steps: 2 });
   await drawn(page);
   assert.ok((await previews.jsonValue()).includes("Preview"), "a preview while it draws");
   assert.match(await page.textContent("#caption"), /^Seed 42, 32×32, /);
 
   const file = join(folder, "apple.png");
   const size = ["--width", String(SIDE), "--height", String(SIDE)];
-  execFileSync(LATENT, ["txt2img", "a red apple", "--seed", "42", "--steps", "3", ...size, "--device", "cpu", "--precision", "f32", "-o", file]);
+  execFileSync(LATENT, ["txt2img", "a red apple", "--seed", "42", "--steps", "2", ...size, "--device", "cpu", "--precision", "f32", "-o", file]);
   const [here, there] = [await pixels(page), await pixels(page, readFileSync(file))];
   assert.equal(here.length, 4 * SIDE * SIDE);
   assert.equal(here.length, there.length);

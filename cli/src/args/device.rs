@@ -11,12 +11,11 @@ pub(crate) struct DeviceArgs {
         value_name = "DEVICE",
         default_value = "auto",
         env = "LATENT_DEVICE",
-        hide_env_values = true,
-        overrides_with = "gpu"
+        hide_env_values = true
     )]
     device: DeviceChoice,
-    /// Numbers of GPUs, which share the images of a batch: the same as --device gpu:N,N
-    #[arg(long, value_name = "N,N", value_parser = DeviceChoice::of_gpus, overrides_with = "device")]
+    /// Numbers of GPUs, which share the images of a batch: in place of --device gpu:N,N, before which it counts
+    #[arg(long, value_name = "N,N", value_parser = DeviceChoice::of_gpus)]
     gpu: Option<DeviceChoice>,
     /// What to compute in: a GPU stores f16 or f32, the CPU multiplies in f32, bf16 or int8
     #[arg(long, value_name = "NAME", value_enum, default_value_t = PrecisionName::Auto)]
