@@ -133,7 +133,7 @@ pub(super) fn join<E: From<AppError>>(
     Ok(large)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 mod tests {
     use super::*;
     use std::ops::ControlFlow;
@@ -147,7 +147,6 @@ mod tests {
     }
 
     /// Sizes that tiles do not divide, one row of tiles, and what takes two runs of the network.
-    #[cfg(feature = "demo")]
     #[test]
     fn the_parts_of_an_image_are_the_image_byte_for_byte() {
         let enlarger = Enlarger::open(None, None, TILE).unwrap();
@@ -175,7 +174,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "demo")]
     #[test]
     fn a_part_is_worth_a_message_and_what_is_none_is_refused() {
         let enlarger = Enlarger::open(None, None, 512).unwrap();

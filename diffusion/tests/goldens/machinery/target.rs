@@ -19,6 +19,7 @@ pub(crate) struct Target {
 /// Which of the cases run that take long. What others have in common with these has run on another device before, and the parts
 /// that differ from device to device have cases of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "only GPUs run fewer"))]
 pub(crate) enum Share {
     /// Every one.
     All,
