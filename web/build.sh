@@ -3,8 +3,9 @@
 #
 # The folder is web/dist by default, and Cargo's profile `release`; `page-test` is built sooner and is slower. Needs the Rust target wasm32-unknown-unknown: rustup target add wasm32-unknown-unknown
 set -euo pipefail
-cd "$(dirname "$0")/.."
-folder=${1:-web/dist}
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=$(realpath -m "${1:-$root/web/dist}")
+cd "$root"
 profile=${2:-release}
 target=wasm32-unknown-unknown
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
