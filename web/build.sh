@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the page into a folder, for any web server of static files: build.sh [FOLDER] [PROFILE]
 #
-# The folder is web/dist by default, and Cargo's profile `release`; `page-test` is built sooner and is slower. Needs the Rust target wasm32-unknown-unknown: rustup target add wasm32-unknown-unknown
+# The folder is web/dist by default, and Cargo's profile `release`; `page-test` is built sooner and is slower. Needs the Rust target
+# wasm32-unknown-unknown: rustup target add wasm32-unknown-unknown
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(realpath -m "${1:-$root/web/dist}")
