@@ -71,7 +71,11 @@ impl BrowserSession {
     }
 
     fn draw(&mut self, parameters: &DrawParameters) -> Result<(), String> {
+        let device = self.device()?;
         let pipeline = self.pipeline.as_mut().ok_or("no model is open")?;
+        if *pipeline.device() != device {
+            pipeline.set_device(device);
+        }
         let rgb = pipeline.model().family.latent_format.rgb;
         let mut listener = |event: Event<'_>| {
             post(event, &rgb);
@@ -81,8 +85,8 @@ impl BrowserSession {
             Ok(images) => images,
             Err(error) => {
                 if error.is_gpu_fault() {
-                    // The model is opened anew with the next GPU.
-                    (self.device, self.pipeline) = (None, None);
+                    // The next image is drawn on a GPU that is opened anew.
+                    self.device = None;
                 }
                 return Err(error.to_string());
             }
