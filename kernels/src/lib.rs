@@ -39,6 +39,7 @@ mod precision;
 pub mod quant;
 pub mod rms_norm;
 pub mod rotary;
+pub mod sampling;
 #[cfg(feature = "gpu")]
 pub mod shaders;
 pub mod simd;

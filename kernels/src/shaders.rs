@@ -4,7 +4,7 @@ use crate::gpu::peak;
 use crate::gpu::shader::Shader;
 use crate::{
     activation, attention, conv2d, elementwise, gemm, group_norm, layer_norm, modulation, quant, rms_norm,
-    rotary, softmax, upsample,
+    rotary, sampling, softmax, upsample,
 };
 
 /// Every shader. Tests compile each of its variants.
@@ -36,6 +36,9 @@ pub static ALL: &[&Shader] = &[
     &rms_norm::gpu::RMS_NORM,
     &rms_norm::gpu::RMS_NORM_MODULATED,
     &rotary::gpu::ROTARY,
+    &sampling::gpu::LINEAR_COMBINATION,
+    &sampling::gpu::NOT_FINITE,
+    &sampling::gpu::SELECT,
     &softmax::gpu::SOFTMAX,
     &upsample::gpu::UPSAMPLE,
     &peak::MULTIPLY_ADD,

@@ -83,6 +83,12 @@ impl Device {
         }
     }
 
+    /// The same device with tensors of `F32`.
+    #[must_use]
+    pub fn in_f32(&self) -> Device {
+        self.more_exact().unwrap_or_else(|| self.clone())
+    }
+
     /// A GPU, with tensors of `F16` or `F32`.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub enum TensorOp {
     AddGated,
     /// [`crate::ops::add_per_channel`]
     AddPerChannel,
+    /// [`crate::ops::all_finite`]
+    AllFinite,
     /// [`crate::ops::attention`]
     Attention,
     /// [`crate::ops::concat_channels`]
@@ -73,6 +75,8 @@ pub enum TensorOp {
     GroupNorm,
     /// [`crate::ops::guidance`]
     Guidance,
+    /// [`crate::ops::index_select`]
+    IndexSelect,
     /// The parameters of a layer
     Layer,
     /// [`crate::ops::layer_norm`]
@@ -81,6 +85,8 @@ pub enum TensorOp {
     LayerNormModulated,
     /// [`crate::ops::linear`] and its variants
     Linear,
+    /// [`crate::ops::linear_combination`]
+    LinearCombination,
     /// [`crate::ops::modulate`]
     Modulate,
     /// [`crate::ops::multiply_activated`]
@@ -95,6 +101,8 @@ pub enum TensorOp {
     RmsNorm,
     /// [`crate::ops::rotary`] and its variants
     Rotary,
+    /// [`crate::ops::select`]
+    Select,
     /// [`Shape::new`]
     Shape,
     /// Freeing the end of a tensor
@@ -121,6 +129,7 @@ impl TensorOp {
             TensorOp::Add => "add",
             TensorOp::AddGated => "add_gated",
             TensorOp::AddPerChannel => "add_per_channel",
+            TensorOp::AllFinite => "all_finite",
             TensorOp::Attention => "attention",
             TensorOp::ConcatChannels => "concat_channels",
             TensorOp::Conv2d => "conv2d",
@@ -129,10 +138,12 @@ impl TensorOp {
             TensorOp::Geglu => "geglu",
             TensorOp::GroupNorm => "group_norm",
             TensorOp::Guidance => "guidance",
+            TensorOp::IndexSelect => "index_select",
             TensorOp::Layer => "layer",
             TensorOp::LayerNorm => "layer_norm",
             TensorOp::LayerNormModulated => "layer_norm_modulated",
             TensorOp::Linear => "linear",
+            TensorOp::LinearCombination => "linear_combination",
             TensorOp::Modulate => "modulate",
             TensorOp::MultiplyActivated => "multiply_activated",
             TensorOp::ParameterFreeAttention => "parameter_free_attention",
@@ -140,6 +151,7 @@ impl TensorOp {
             TensorOp::Reshape => "reshape",
             TensorOp::RmsNorm => "rms_norm",
             TensorOp::Rotary => "rotary",
+            TensorOp::Select => "select",
             TensorOp::Shape => "shape",
             TensorOp::Shrink => "shrink",
             TensorOp::SliceChannels => "slice_channels",

@@ -7,7 +7,7 @@ pub use channels::{add_per_channel, concat_channels, prelu, slice_channels};
 pub use flat::{add_assign, convert, guidance, parameter_free_attention, repeat, scale};
 
 pub(crate) use channels::{ADD_PER_CHANNEL, CONCAT, SLICE};
-pub(crate) use flat::{ADD, CONVERT, GUIDANCE};
+pub(crate) use flat::{ADD, CONVERT, GUIDANCE, copy, pieces};
 
 /// Threads of a workgroup.
-const THREADS: usize = 256;
+pub(crate) const THREADS: usize = 256;

@@ -1,7 +1,7 @@
 //! Arrays in the memory of a GPU.
 
 use super::memory::GpuBuffer;
-use super::{Gpu, GpuError};
+use super::{Gpu, GpuError, PendingRead};
 use crate::DType;
 use crate::dtype::WeightBytes;
 use half::f16;
@@ -84,6 +84,14 @@ impl Array {
         let mut values = WeightBytes::new(self.dtype, &bytes[..self.len * self.dtype.size()]).to_f32();
         values.truncate(self.len);
         Ok(values)
+    }
+
+    /// Begins to read the bytes, after all recorded commands, which start.
+    ///
+    /// # Errors
+    /// As [`Array::read`].
+    pub(crate) fn begin_read(&self) -> Result<PendingRead, GpuError> {
+        self.gpu.begin_read(&self.buffer, bytes_of(self.dtype, self.len))
     }
 
     /// The GPU.

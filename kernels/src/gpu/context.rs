@@ -64,7 +64,7 @@ pub(super) struct GpuState {
 
 impl GpuState {
     /// Counts dropped weights no longer, where all commands that use them have run.
-    fn free_dropped(&mut self) {
+    pub(super) fn free_dropped(&mut self) {
         if self.recorder.is_empty() {
             self.pool.usage.now -= self.stream.take_dropped();
         }
@@ -299,14 +299,20 @@ impl Gpu {
         self.keep(wait::for_commands(&self.0.device, &self.0.queue));
     }
 
-    /// How often all submissions were waited for.
-    pub(super) fn waits(&self) -> u64 {
+    /// How often all that was submitted was waited for since the GPU was opened: it had nothing to do then.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
         self.0.waits.load(Ordering::Relaxed)
     }
 
     /// Waits for a submission and those before it.
     pub(super) fn poll_until(&self, submission: wgpu::SubmissionIndex) {
         self.keep(wait::for_submission(&self.0.device, &self.0.queue, submission));
+    }
+
+    /// Waits until a read that was submitted so has its answer.
+    pub(super) fn poll_read<T>(&self, submission: wgpu::SubmissionIndex, answer: &OnceLock<T>) {
+        self.keep(wait::for_read(&self.0.device, submission, answer));
     }
 
     /// Keeps the reason of a wait that failed.
@@ -338,43 +344,6 @@ impl Gpu {
             self.poll();
         }
         self.check()
-    }
-
-    /// The first bytes of a buffer, after all recorded commands.
-    pub(super) fn read(&self, buffer: &GpuBuffer, bytes: u64) -> Result<Vec<u8>, GpuError> {
-        self.submit()?;
-        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, bytes);
-        self.0.queue.submit([encoder.finish()]);
-        let values = self.map(&staging);
-        self.state().free_dropped();
-        values
-    }
-
-    /// The contents of a buffer that can be mapped.
-    pub(super) fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>, GpuError> {
-        let mapped = Arc::new(OnceLock::new());
-        let answer = Arc::clone(&mapped);
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            let _ = answer.set(result);
-        });
-        self.poll();
-        wait::for_answer(&mapped);
-        self.check()?;
-        let lost = |reason: String| GpuError::Lost { reason };
-        match mapped.get() {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Err(lost(error.to_string())),
-            None => return Err(lost("it does not answer".to_owned())),
-        }
-        let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-        Ok(view.to_vec())
     }
 }
 

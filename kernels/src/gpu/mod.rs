@@ -32,6 +32,7 @@ pub(crate) mod prelude;
 mod profile;
 #[cfg(test)]
 mod race_checker;
+mod read;
 mod recorder;
 pub mod shader;
 mod streaming;
@@ -59,6 +60,7 @@ pub use wait::set_pause;
 pub const LIBRARY: (&str, &str) = ("wgpu", "30");
 
 pub(crate) use array::Binding;
+pub(crate) use read::PendingRead;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{BindingAccess, Shader, ShaderVariant};
 pub(crate) use template::COOPERATIVE;

@@ -86,7 +86,7 @@ impl Profiler {
     /// Waits for the times.
     pub(super) fn collect(&mut self, gpu: &Gpu) {
         // The next call that can fail reports the error.
-        if let Ok(bytes) = gpu.map(&self.readable) {
+        if let Ok(bytes) = gpu.map(self.readable.clone()) {
             let tick = f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
             let at = |i: usize| u64::from_le_bytes(std::array::from_fn(|b| bytes[8 * i + b]));
             for (i, mut time) in self.pending.drain(..).enumerate() {

@@ -217,3 +217,34 @@ fn tensors_of_two_devices_are_refused() {
         assert!(matches!(there.f32s().unwrap_err(), TensorError::Device { .. }));
     }
 }
+
+/// Latents are `f32` on a GPU of either dtype.
+#[test]
+fn latents_of_samplers() {
+    let inputs: Vec<Tensor> = (0..6).map(|seed| tensor(seed, &[3, 5, 7, 4])).collect();
+    let mask =
+        Tensor::from_f32(&[3, 5, 7, 4], &(0..420).map(|i| (i % 3) as f32).collect::<Vec<_>>()).unwrap();
+    let run = |device: &Device| {
+        let inputs: Vec<Tensor> = inputs.iter().map(|x| x.to(device).unwrap()).collect();
+        let terms: Vec<(f64, &Tensor)> = inputs.iter().map(|x| (-0.7, x)).collect();
+        let sum = linear_combination(&terms).unwrap();
+        let kept = select(&mask.to(device).unwrap(), sum.clone(), &inputs[0]).unwrap();
+        // The sum is shared, and stays as it was.
+        let both = linear_combination(&[(1.0, &sum), (2.0, &kept)]).unwrap();
+        let rows = index_select(&both, &[1, 2, 0, 0]).unwrap();
+        assert!(all_finite(&rows).unwrap().finish().unwrap());
+        let infinite = linear_combination(&[(f64::from(f32::MAX), &rows), (f64::from(f32::MAX), &rows)]);
+        assert!(!all_finite(&infinite.unwrap()).unwrap().finish().unwrap());
+        assert_eq!((rows.device(), rows.dims()), (device.clone(), &[4, 5, 7, 4][..]));
+        rows.to(&Device::Cpu).unwrap()
+    };
+    let want = run(&Device::Cpu);
+    for (device, _) in devices() {
+        let got = run(&device.in_f32());
+        let pairs = want.f32s().unwrap().iter().zip(got.f32s().unwrap());
+        assert!(pairs.into_iter().all(|(want, got)| (want - got).abs() < 1e-5), "{device:?}");
+        let foreign =
+            linear_combination(&[(1.0, &inputs[0].to(&device.in_f32()).unwrap()), (1.0, &inputs[0])]);
+        assert!(foreign.unwrap_err().to_string().starts_with("linear_combination: expected memory of "));
+    }
+}

@@ -17,6 +17,7 @@ mod modulation;
 mod parameter;
 mod rms_norm;
 mod rotary;
+mod sampling;
 mod slice;
 mod softmax;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use linear_gated::{linear_activated, linear_gated, linear_gated_by, linear_g
 pub use modulation::{add_gated, modulate};
 pub use rms_norm::{RmsNorm, rms_norm, rms_norm_modulated};
 pub use rotary::{RotaryTable, rotary};
+pub use sampling::{FiniteCheck, all_finite, index_select, linear_combination, select};
 pub use slice::slice_channels;
 pub use softmax::softmax;
 pub use token_merging::{TokenMerge, match_tokens, merge_tokens, unmerge_add};

@@ -421,3 +421,16 @@ fn tokens_are_merged_and_return() {
         "token_merging: expected 2 channels, got [1, 4, 3]",
     );
 }
+
+#[test]
+fn latents_that_do_not_fit_are_refused() {
+    let (x, y) = (Tensor::zeros(&[2, 3]).unwrap(), Tensor::zeros(&[3, 2]).unwrap());
+    let message = |result: Result<Tensor, TensorError>| result.unwrap_err().to_string();
+    let shapes = "expected [2, 3], got [3, 2]";
+    assert_eq!(message(linear_combination(&[(1.0, &x), (1.0, &y)])), format!("linear_combination: {shapes}"));
+    assert_eq!(message(linear_combination(&[])), "linear_combination: expected at least one term, got none");
+    assert_eq!(message(select(&y, x.clone(), &x)), format!("select: {shapes}"));
+    assert_eq!(message(index_select(&x, &[0, 2])), "index_select: expected indices below 2, got [0, 2]");
+    let half = Tensor::from_weight(&[2], WeightBytes::new(DType::F16, &[0; 4])).unwrap();
+    assert_eq!(all_finite(&half).unwrap_err().to_string(), "all_finite: expected f32, got f16");
+}

@@ -6,6 +6,7 @@ use crate::DType;
 use crate::activation;
 use crate::gpu::{Array, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows, prelude};
 use bytemuck::{Pod, Zeroable};
+use std::ops::Range;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -178,7 +179,7 @@ pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
         (DType::F32, DType::F16) => ShaderVariant::new(DType::F16, 4).flag("FROM_F32", true),
         (from, to) => panic!("no conversion of {from} to {to}"),
     };
-    copy(&variant, x, out, 0)
+    copy_as(&variant, x, 0..x.len(), out, 0)
 }
 
 /// `out` is `x`, then `x` again, `times` times in all.
@@ -191,20 +192,34 @@ pub fn convert(x: &Array, out: &mut Array) -> Result<(), GpuError> {
 pub fn repeat(x: &Array, times: usize, out: &mut Array) -> Result<(), GpuError> {
     assert_eq!(x.len() * times, out.len(), "{times} copies");
     assert_eq!(x.dtype(), out.dtype(), "copies in another dtype");
-    // Only the first copy is certain to begin with a whole vector.
-    let variant = if times == 1 {
-        ShaderVariant::new(x.dtype(), 4)
-    } else {
-        ShaderVariant::of_width(x.dtype(), x.len())
-    };
-    (0..times).try_for_each(|i| copy(&variant, x, out, i * x.len()))
+    (0..times).try_for_each(|i| copy(x, 0..x.len(), out, i * x.len()))
 }
 
-/// Copies all of `x` to `out` from `at` on.
-fn copy(variant: &ShaderVariant, x: &Array, out: &Array, at: usize) -> Result<(), GpuError> {
+/// Copies a part of `x` to `out` from `at` on, in the dtype of both.
+///
+/// # Errors
+/// As [`add_assign`].
+///
+/// # Panics
+/// If there are no such values.
+pub(crate) fn copy(x: &Array, part: Range<usize>, out: &Array, at: usize) -> Result<(), GpuError> {
+    let is_whole = part.start == 0 && at == 0 && part.len() == out.len();
+    // But for a copy of all of it, a vector must not reach past the part.
+    let is_aligned = [part.start, part.len(), at].iter().all(|index| index.is_multiple_of(4));
+    let variant = ShaderVariant::new(x.dtype(), if is_whole || is_aligned { 4 } else { 1 });
+    copy_as(&variant, x, part, out, at)
+}
+
+fn copy_as(
+    variant: &ShaderVariant,
+    x: &Array,
+    part: Range<usize>,
+    out: &Array,
+    at: usize,
+) -> Result<(), GpuError> {
     let gpu = x.gpu().clone();
-    for [start, here] in pieces(&gpu, x.len(), x.dtype().size().max(out.dtype().size())) {
-        let (from, x_first) = x.window(start, here);
+    for [start, here] in pieces(&gpu, part.len(), x.dtype().size().max(out.dtype().size())) {
+        let (from, x_first) = x.window(part.start + start, here);
         let (to, out_first) = out.window(at + start, here);
         let count = here.div_ceil(variant.vector as usize);
         gpu.dispatch(&Dispatch {
@@ -225,7 +240,7 @@ fn copy(variant: &ShaderVariant, x: &Array, out: &Array, at: usize) -> Result<()
 }
 
 /// `[start, length]` of the parts of an array that can be bound; all but the last are whole vectors.
-fn pieces(gpu: &Gpu, len: usize, size: usize) -> impl Iterator<Item = [usize; 2]> {
+pub(crate) fn pieces(gpu: &Gpu, len: usize, size: usize) -> impl Iterator<Item = [usize; 2]> + use<> {
     let piece = gpu.rows_at_once(4 * size) * 4;
     (0..len).step_by(piece).map(move |start| [start, piece.min(len - start)])
 }

@@ -11,6 +11,6 @@ mod native;
 #[cfg(target_family = "wasm")]
 pub use browser::set_pause;
 #[cfg(target_family = "wasm")]
-pub(super) use browser::{block_on, for_answer, for_commands, for_submission};
+pub(super) use browser::{block_on, for_answer, for_commands, for_read, for_submission};
 #[cfg(not(target_family = "wasm"))]
-pub(super) use native::{block_on, for_answer, for_commands, for_submission};
+pub(super) use native::{block_on, for_answer, for_commands, for_read, for_submission};

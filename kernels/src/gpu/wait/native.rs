@@ -14,9 +14,22 @@ pub(in crate::gpu) fn for_submission(
     _: &wgpu::Queue,
     submission: wgpu::SubmissionIndex,
 ) -> Result<(), String> {
+    poll_until(device, submission)
+}
+
+fn poll_until(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), String> {
     let until = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
     device.poll(until).map(drop).map_err(|error| error.to_string())
 }
 
 /// Waits for what a callback gives; [`for_commands`] has waited for it.
 pub(in crate::gpu) fn for_answer<T>(_: &OnceLock<T>) {}
+
+/// Waits for what the callback of a read gives, which was submitted so.
+pub(in crate::gpu) fn for_read<T>(
+    device: &wgpu::Device,
+    submission: wgpu::SubmissionIndex,
+    _: &OnceLock<T>,
+) -> Result<(), String> {
+    poll_until(device, submission)
+}

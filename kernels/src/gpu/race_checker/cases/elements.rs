@@ -9,6 +9,7 @@ use crate::modulation::gpu as modulation;
 use crate::quant::gpu::GpuBlocks;
 use crate::rotary::gpu::rotary;
 use crate::rotary::{Rotary, RotaryPairing};
+use crate::sampling::gpu as sampling;
 use crate::testing::{random, to_bytes};
 use crate::upsample::gpu::nearest;
 
@@ -19,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     compared("sums by channel", sums_by_channel),
     compared("copies", copies),
     compared("guidance", guidance),
+    compared("latents", latents),
     compared("modulation", modulations),
     compared("rotary", rotations),
     compared("upsample", upsample),
@@ -104,6 +106,24 @@ fn guidance(gpu: &Gpu) {
         for len in [333, 1100] {
             let x = array(gpu, dtype, 1, 2 * len);
             elementwise::guidance(&x, 7.5, &mut zeros(gpu, dtype, len)).unwrap();
+        }
+    }
+}
+
+fn latents(gpu: &Gpu) {
+    let arrays: Vec<Array> = (1..=6).map(|seed| array(gpu, DType::F32, seed, 1102)).collect();
+    for terms in 1..=arrays.len() {
+        let terms: Vec<(f64, &Array)> = arrays[..terms].iter().map(|array| (0.5, array)).collect();
+        sampling::linear_combination(&terms, &mut zeros(gpu, DType::F32, 1102)).unwrap();
+    }
+    sampling::select(&arrays[0], &mut array(gpu, DType::F32, 7, 1102), &arrays[1]).unwrap();
+    for len in [5, 1102] {
+        assert!(sampling::all_finite(&array(gpu, DType::F32, 1, len)).unwrap().finish().unwrap());
+    }
+    for dtype in BOTH {
+        for width in [6, 8] {
+            let x = array(gpu, dtype, 1, 5 * width);
+            sampling::index_select(&x, width, &[1, 2, 0, 4], &mut zeros(gpu, dtype, 4 * width)).unwrap();
         }
     }
 }
