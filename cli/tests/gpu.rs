@@ -4,7 +4,7 @@
 use crate::common::{Room, read_png};
 use serde_json::Value;
 
-const IMAGE: &[&str] = &["txt2img", "a red apple", "-s", "7", "--steps", "6", "-o"];
+const IMAGE: &[&str] = &["txt2img", "a red apple", "-s", "7", "--steps", "4", "-W", "64", "-H", "64", "-o"];
 
 /// Whether there is a GPU. That there is none is told, and is a failure where `LATENT_GPU_REQUIRED` is set.
 fn has_gpu(room: &Room) -> bool {
@@ -83,15 +83,15 @@ fn other_ways_of_drawing_give_the_image_of_the_cpu() {
     if !has_gpu(&room) {
         return;
     }
-    let small = &["-W", "32", "-H", "32", "--steps", "4"][..];
+    let small = &["-W", "32", "-H", "32", "--steps", "2"][..];
     let [apple, words] = ["a red apple", "a [red:green:0.5] apple AND a tree :0.5"]
         .map(|prompt| [&["txt2img", prompt], small].concat());
     room.succeeds(&[&apple[..], &["-o", "photo.png"]].concat());
     for args in [
-        &[&apple[..], &["--hires", "--hires-steps", "2"]].concat(),
+        &[&apple[..], &["--hires", "--hires-steps", "1"]].concat(),
         &[&apple[..], &["--cache", "3", "--cfg-end", "0.5"]].concat(),
         &words,
-        &["outpaint", "photo.png", "a red apple", "--left", "16", "--steps", "4"].to_vec(),
+        &["outpaint", "photo.png", "a red apple", "--left", "16", "--steps", "2"].to_vec(),
     ] {
         for device in ["cpu", "gpu"] {
             let how = ["-s", "3", "--precision", "f32", "--device", device, "-o", &format!("{device}.png")];

@@ -28,9 +28,14 @@ pub(crate) fn open(adapter: &Adapter, options: &GpuOptions) -> (Gpu, Device) {
     (gpu, device)
 }
 
+/// Two steps of a small image.
+pub(crate) fn settings() -> Settings {
+    Settings::default().with_steps(2).with_seeds(vec![7]).with_width(Some(64)).with_height(Some(64))
+}
+
 /// Draws; `on_step` hears of each step.
 pub(crate) fn draw(pipeline: &mut Pipeline, mut on_step: impl FnMut(usize)) -> Result<Vec<Image>, Error> {
-    let settings = Settings::default().with_steps(2).with_seeds(vec![7]);
+    let settings = settings();
     pipeline.text_to_image("a red apple", "", &settings, &mut |event| {
         if let Event::Step { step, .. } = event {
             on_step(step);

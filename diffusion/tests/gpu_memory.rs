@@ -26,7 +26,7 @@ const TRANSFORMER: TallModel = TallModel {
     manifest: "flux-schnell-pipeline-tiny-single",
     block: "single_transformer_blocks.",
     number: 1,
-    blocks: 420,
+    blocks: 210,
 };
 
 /// A Stable Diffusion 1.5.
@@ -34,7 +34,7 @@ const UNET: TallModel = TallModel {
     manifest: "sd15-tiny-single",
     block: "middle_block.1.transformer_blocks.",
     number: 0,
-    blocks: 160,
+    blocks: 80,
 };
 
 impl TallModel {

@@ -23,11 +23,9 @@ pub(crate) struct Target {
 pub(crate) enum Share {
     /// Every one.
     All,
-    /// One pipeline of each family, that is of checkpoints whose names begin with the same word.
+    /// One pipeline of each family, that is of checkpoints whose names begin with the same word, and one UNet of each checkpoint.
     PipelineOfEachFamily,
-    /// As that, and one UNet of each checkpoint.
-    PipelineOfEachFamilyAndUNetOfEachCheckpoint,
-    /// One pipeline; one UNet of each checkpoint.
+    /// One pipeline, and one UNet of each checkpoint. Latents of samplers are `f32` on a GPU of any kind, so one sampler of each group.
     OnePipeline,
 }
 
@@ -40,12 +38,11 @@ impl Share {
         Ok(match (self, case.kind()) {
             (Share::All, _) => None,
             (Share::OnePipeline, "pipelines") => Some("pipelines".to_owned()),
+            (Share::OnePipeline, "schedulers") => Some(case.group.clone()),
             (_, "pipelines") => {
                 checkpoints()?.first().and_then(|family| family.split('-').next()).map(str::to_owned)
             }
-            (Share::PipelineOfEachFamilyAndUNetOfEachCheckpoint | Share::OnePipeline, "unet") => {
-                Some(format!("unet {}", checkpoints()?.join(" ")))
-            }
+            (_, "unet") => Some(format!("unet {}", checkpoints()?.join(" "))),
             _ => None,
         })
     }
@@ -85,7 +82,6 @@ pub(crate) fn all() -> Result<Vec<Target>, String> {
         let share = match targets.len() {
             _ if is_all => Share::All,
             1 => Share::PipelineOfEachFamily,
-            2 => Share::PipelineOfEachFamilyAndUNetOfEachCheckpoint,
             _ => Share::OnePipeline,
         };
         targets.push(Target { name, device, limits: Some(limits), share });
