@@ -71,16 +71,7 @@ impl Progress {
                 }
                 self.set_position(tile);
             }
-            Event::Step { step, total, .. } => {
-                if step == 0 || self.stage != "sampling" {
-                    self.begin(
-                        "sampling",
-                        total as u64,
-                        "{msg:>14} {bar:30} {pos}/{len}{block}, {per_step}, {eta} left",
-                    );
-                }
-                self.set_position(step);
-            }
+            Event::Step { step, total, .. } => self.show_step(step, total),
             Event::Decoded { image, total } => {
                 if image == 0 || self.stage != "decoding" {
                     self.begin("decoding", total as u64, "{msg:>14} {bar:30} {pos}/{len}{block}");
@@ -94,6 +85,15 @@ impl Progress {
             }
             _ => {}
         }
+    }
+
+    /// Shows that so many steps of the sampling are done.
+    pub(crate) fn show_step(&mut self, step: usize, total: usize) {
+        if step == 0 || self.stage != "sampling" {
+            let template = "{msg:>14} {bar:30} {pos}/{len}{block}, {per_step}, {eta} left";
+            self.begin("sampling", total as u64, template);
+        }
+        self.set_position(step);
     }
 
     /// Shows that a part of the stage is done, and the next one begins.
@@ -190,19 +190,11 @@ mod tests {
             write_block(&progress.blocks, &mut out);
             out
         };
-        let step = |step| Event::Step {
-            step,
-            total: 20,
-            shape: latent_diffusion::LatentShape::default(),
-            latents: &[],
-            denoised: &[],
-            sigma: 1.0,
-        };
-        progress.show(&step(0));
+        progress.show_step(0, 20);
         assert_eq!(text(&progress), "");
         progress.show(&Event::Block { stage: Stage::Sampling, block: 7, total: 25 });
         assert_eq!(text(&progress), ", block 7/25");
-        progress.show(&step(1));
+        progress.show_step(1, 20);
         assert_eq!(text(&progress), "");
     }
 }

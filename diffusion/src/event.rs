@@ -1,7 +1,8 @@
 //! What a run reports while it works.
 
+use crate::Error;
 use crate::stage::{LoadedNetwork, Stage};
-use crate::{Error, LatentShape, Latents};
+use latent_tensor::Tensor;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,12 +43,11 @@ pub enum Event<'a> {
         step: usize,
         /// Steps in all.
         total: usize,
-        /// The shape of the latents.
-        shape: LatentShape,
-        /// The noisy latents so far, in the order of [`Latents::values`].
-        latents: &'a [f32],
-        /// What they are without the noise, as it was last predicted: for previews. Empty at step 0.
-        denoised: &'a [f32],
+        /// The noisy latents so far, `[images, height, width, channels]` on the device that draws. Who reads them
+        /// ([`Latents::from_channels_last`](crate::Latents::from_channels_last)) waits for a GPU.
+        latents: &'a Tensor,
+        /// What they are without the noise, as it was last predicted: for previews. `None` at step 0.
+        denoised: Option<&'a Tensor>,
         /// The noise level that is left.
         sigma: f64,
     },
@@ -121,10 +121,10 @@ pub enum OwnedEvent {
         step: usize,
         /// Steps in all.
         total: usize,
-        /// The noisy latents so far.
-        latents: Arc<Latents>,
-        /// What they are without the noise, as it was last predicted; nothing at step 0.
-        denoised: Option<Arc<Latents>>,
+        /// As in [`Event::Step`].
+        latents: Tensor,
+        /// As in [`Event::Step`].
+        denoised: Option<Tensor>,
         /// The noise level that is left.
         sigma: f64,
     },
@@ -161,7 +161,7 @@ pub enum OwnedEvent {
 }
 
 impl Event<'_> {
-    /// The same event with its own copy of latents and texts.
+    /// The same event with latents and texts of its own.
     #[must_use]
     pub fn into_owned(self) -> OwnedEvent {
         match self {
@@ -169,10 +169,8 @@ impl Event<'_> {
             Event::InF32 { reason } => OwnedEvent::InF32 { reason: reason.to_string() },
             Event::OnFallback { reason } => OwnedEvent::OnFallback { reason: reason.to_string() },
             Event::Encoded { image, total } => OwnedEvent::Encoded { image, total },
-            Event::Step { step, total, shape, latents, denoised, sigma } => {
-                let of = |values: &[f32]| Arc::new(shape.with_values(values.to_vec()));
-                let denoised = (!denoised.is_empty()).then(|| of(denoised));
-                OwnedEvent::Step { step, total, latents: of(latents), denoised, sigma }
+            Event::Step { step, total, latents, denoised, sigma } => {
+                OwnedEvent::Step { step, total, latents: latents.clone(), denoised: denoised.cloned(), sigma }
             }
             Event::Block { stage, block, total } => OwnedEvent::Block { stage, block, total },
             Event::Written { written, total } => OwnedEvent::Written { written, total },

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::setting::Setting;
-use latent_tensor::Tensor;
+use latent_tensor::{Device, Tensor};
 
 /// The shape of latents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,18 @@ pub struct LatentShape {
 }
 
 impl LatentShape {
+    /// The shape of latents in a tensor `[images, height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a tensor of another rank.
+    pub fn of(x: &Tensor) -> Result<LatentShape, Error> {
+        let &[images, height, width, channels] = x.dims() else {
+            let reason = format!("a tensor {} is not a batch of latents", x.shape());
+            return Err(Error::setting(Setting::Latents, reason));
+        };
+        Ok(LatentShape { images, channels, height, width })
+    }
+
     /// Values of one image.
     #[must_use]
     pub fn image_len(&self) -> usize {
@@ -73,16 +85,14 @@ impl Latents {
         LatentShape { images, channels, height, width }
     }
 
-    /// Latents of a tensor `[n, height, width, channels]` in main memory.
+    /// Latents of a tensor `[images, height, width, channels]`. A GPU is waited for.
     ///
     /// # Errors
-    /// [`Error::Setting`]: a tensor of another rank.
+    /// [`Error::Setting`]: a tensor of another rank; a lost GPU.
     pub fn from_channels_last(x: &Tensor) -> Result<Latents, Error> {
-        let &[images, height, width, channels] = x.dims() else {
-            let reason = format!("a tensor {} is not a batch of latents", x.shape());
-            return Err(Error::setting(Setting::Latents, reason));
-        };
-        let (area, mut out) = (height * width, Latents::zeros(images, channels, height, width));
+        let (shape, x) = (LatentShape::of(x)?, x.to(&Device::Cpu)?);
+        let LatentShape { channels, height, width, .. } = shape;
+        let (area, mut out) = (height * width, shape.zeros());
         let from = x.f32s()?.chunks_exact((area * channels).max(1));
         for (from, to) in from.zip(out.values.chunks_exact_mut((area * channels).max(1))) {
             for (pixel, values) in from.chunks_exact(channels).enumerate() {
@@ -145,7 +155,15 @@ impl Latents {
         Latents { values, height, width, ..*self }
     }
 
-    /// Some of the images as a tensor `[n, height, width, channels]`.
+    /// All images as a tensor `[images, height, width, channels]` of `f32` on a device.
+    ///
+    /// # Errors
+    /// No memory there, a lost GPU.
+    pub fn to_tensor(&self, device: &Device) -> Result<Tensor, Error> {
+        Ok(self.channels_last(0..self.images)?.to(&device.in_f32())?)
+    }
+
+    /// Some of the images as a tensor `[n, height, width, channels]` in main memory.
     ///
     /// # Errors
     /// None for images that exist.

@@ -30,7 +30,7 @@ fn the_steps_and_the_image_are_those_of_a_plain_run() {
         steps.iter().map(|(step, total, _)| (*step, *total)).collect::<Vec<_>>(),
         [(1, 3), (2, 3), (3, 3)]
     );
-    assert!(steps.iter().all(|(.., latents)| latents.values.len() == 4 * latents.height * latents.width));
+    assert!(steps.iter().all(|(.., latents)| latents.dims() == [1, 16, 16, 4]));
     // The pipeline draws on, and the request can be used anew.
     assert_eq!(apple().draw(&mut pipeline, &mut |_| ControlFlow::Continue(())).unwrap(), want);
     // Without looking at any step.
@@ -43,7 +43,7 @@ fn a_run_can_be_cancelled_and_the_pipeline_lives_on() {
     let first = drawing.next().unwrap();
     assert_eq!((first.step, first.total), (1, 1000));
     let preview = first.preview(0).unwrap();
-    assert_eq!((preview.width, preview.height), (first.latents.width, first.latents.height));
+    assert_eq!([1, preview.height, preview.width, 4], first.latents.dims());
     drawing.cancel();
     let (pipeline, images) = drawing.finish();
     assert!(matches!(images, Err(Error::Cancelled)), "{images:?}");
@@ -102,7 +102,7 @@ fn all_events_reach_whoever_waits() {
             OwnedEvent::Step { step, latents, denoised, .. } => {
                 steps += 1;
                 assert_eq!(denoised.is_some(), step > 0);
-                assert_eq!(latents.values.len(), latents.shape().values());
+                assert_eq!(latents.dims(), [1, 16, 16, 4]);
             }
             OwnedEvent::Decoded { .. } => decoded += 1,
             _ => {}

@@ -39,7 +39,7 @@ fn steps(settings: &Settings) -> Vec<Vec<f32>> {
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, .. } = event {
-            steps.push(latents.to_vec());
+            steps.push(Latents::from_channels_last(latents).unwrap().values);
         }
         ControlFlow::Continue(())
     };

@@ -1,9 +1,10 @@
 //! What a GPU does beside the commands of an image: weights that are uploaded for a while, and pipelines.
 #![cfg(feature = "gpu")]
 
-use crate::gpu_faults::{adapter, draw, open, pipeline};
-use latent_diffusion::Pipeline;
+use crate::gpu_faults::{adapter, draw, open, pipeline, settings};
 use latent_diffusion::tensor::gpu::{Gpu, GpuOptions, PipelineUse};
+use latent_diffusion::{Event, Fill, Image, Latents, Mask, Pipeline, Task, samplers};
+use std::ops::ControlFlow;
 
 /// Blocks that are read when it is their turn give the bytes of those that stay in memory, and each is ready before the one before it was
 /// waited for. Two are in memory at once, as the estimate says.
@@ -62,4 +63,36 @@ fn a_prepared_model_compiles_no_pipeline_while_it_draws() {
     assert!(draw(&mut pipeline, |_| ()).unwrap() == want);
     assert_eq!(second.pipeline_use(), prepared);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Latents stay where the network is: between the steps of a sampler nothing waits for all that the GPU was given. Only what reads the
+/// latents does.
+#[test]
+fn steps_do_not_wait_for_the_gpu() {
+    let Some(adapter) = adapter() else { return };
+    let (gpu, device) = open(&adapter, &GpuOptions::default());
+    let mut pipeline = pipeline();
+    pipeline.set_device(device);
+    let image = Image { width: 64, height: 64, rgb: (0..64 * 64 * 3).map(|i| (i % 251) as u8).collect() };
+    let mask = (0..64 * 64).map(|i| if i % 64 < 32 { 255 } else { 0 }).collect();
+    let mask = Mask { width: 64, height: 64, values: mask };
+    let text = Task::TextToImage;
+    let inpaint =
+        Task::Inpaint { image: &image, mask: &mask, strength: 1.0, fill: Fill::Noise, feather: 0.0 };
+    let runs = [("dpm++2m", &inpaint, 0), ("euler_a_cfg_pp", &text, 0), ("euler", &text, 1)];
+    for (name, task, reads) in runs {
+        let sampler = samplers::parse(name).unwrap().0;
+        let settings = settings().with_steps(3).with_sampler(sampler);
+        let mut waits = Vec::new();
+        let mut listener = |event: Event<'_>| {
+            if let Event::Step { step: 1.., latents, .. } = event {
+                (0..reads).for_each(|_| drop(Latents::from_channels_last(latents).unwrap()));
+                waits.push(gpu.waits());
+            }
+            ControlFlow::Continue(())
+        };
+        pipeline.draw(task, "a red apple", "", &settings, &mut listener).unwrap();
+        let expected: Vec<u64> = (0..3).map(|step| waits[0] + step * reads).collect();
+        assert_eq!(waits, expected, "{name}");
+    }
 }

@@ -4,7 +4,9 @@ use latent_benches::{DType, Manifest, synth};
 use latent_diffusion::controlnet::ControlFile;
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::schedule::ScheduleKind;
-use latent_diffusion::{Conditioning, Control, Event, Image, Listener, Pipeline, Settings, Task, samplers};
+use latent_diffusion::{
+    Conditioning, Control, Event, Image, Latents, Listener, Pipeline, Settings, Task, samplers,
+};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -50,7 +52,7 @@ fn steps(pipeline: &mut Pipeline, prompt: &str, negative: &str, settings: &Setti
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, .. } = event {
-            steps.push(latents.to_vec());
+            steps.push(Latents::from_channels_last(latents).unwrap().values);
         }
         ControlFlow::Continue(())
     };

@@ -6,7 +6,7 @@ use crate::errors::describe;
 use crate::progress::Progress;
 use latent_app::JobEvent;
 use latent_app::text::format_bytes;
-use latent_diffusion::{Event, LatentShape, Stage};
+use latent_diffusion::{Event, Stage};
 use latent_loader::Plain;
 use std::ops::ControlFlow;
 
@@ -31,6 +31,8 @@ impl Screen {
     pub(super) fn show(&mut self, event: &JobEvent) -> ControlFlow<()> {
         if let Some(stage) = stage(event) {
             self.progress.show(&stage);
+        } else if let JobEvent::Step { step, total, .. } = *event {
+            self.progress.show_step(step, total);
         } else if let JobEvent::Preview(image) = event {
             let shown = self.preview.as_ref().map(|target| self.progress.suspend(|| target.show(image)));
             if let Some(Err(error)) = shown {
@@ -100,10 +102,6 @@ fn stage(event: &JobEvent) -> Option<Event<'static>> {
     Some(match *event {
         JobEvent::Loading { component, read, total } => Event::Loading { component, read, total },
         JobEvent::Encoded { image, total } => Event::Encoded { image, total },
-        JobEvent::Step { step, total, sigma } => {
-            // The bars show no latents.
-            Event::Step { step, total, shape: LatentShape::default(), latents: &[], denoised: &[], sigma }
-        }
         JobEvent::Block { stage, block, total } => Event::Block { stage, block, total },
         JobEvent::Upscaled { tile, total } => Event::Upscaled { tile, total },
         JobEvent::Decoded { image, total } => Event::Decoded { image, total },

@@ -131,7 +131,8 @@ fn what_an_inpainting_keeps_follows_the_flow() {
         let mut seen = 0;
         let mut listener = |event: Event<'_>| {
             if let Event::Step { latents, sigma, .. } = event {
-                assert_mixed(&of_kept(latents), &of_kept(&clean), &of_kept(&noise), sigma);
+                let latents = Latents::from_channels_last(latents).unwrap().values;
+                assert_mixed(&of_kept(&latents), &of_kept(&clean), &of_kept(&noise), sigma);
                 seen += 1;
             }
             ControlFlow::Continue(())

@@ -95,12 +95,13 @@ impl Guidance {
         others.iter().cloned().chain([joined]).collect()
     }
 
-    /// The predictions of all copies combined to one, in main memory.
+    /// The predictions of all copies combined to one: where they are, or, where each image's deviation or three copies count, in main
+    /// memory.
     pub(super) fn join(self, output: &Tensor) -> Result<Tensor, Error> {
         match self {
-            Guidance::None => Ok(output.to(&Device::Cpu)?),
+            Guidance::None => Ok(output.clone()),
             Guidance::Prompt { scale, rescale } if rescale > 0.0 => rescaled(output, scale, rescale),
-            Guidance::Prompt { scale, .. } => Ok(ops::guidance(output, scale)?.to(&Device::Cpu)?),
+            Guidance::Prompt { scale, .. } => Ok(ops::guidance(output, scale)?),
             Guidance::PromptAndImage { prompt, image } => {
                 let output = output.to(&Device::Cpu)?;
                 let third = output.f32s()?.len() / 3;

@@ -14,7 +14,7 @@ use crate::samplers::GuidedEstimate;
 use crate::schedule::{NoiseLevel, NoiseModel};
 use crate::stage::Stage;
 use crate::{Error, Listener};
-use latent_tensor::{Device, Tensor};
+use latent_tensor::{Device, Tensor, ops};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ const MAX_PLANS: usize = 4;
 /// Predicts the clean latents of a batch under guidance.
 pub(super) struct GuidedDenoiser {
     network: Arc<dyn DiffusionNetwork>,
+    /// That of the network.
+    device: Device,
     noise_model: NoiseModel,
     guidance: Guidance,
     /// As [`Settings::guidance_end`].
@@ -135,7 +137,8 @@ pub(super) struct DenoiserInputs<'a> {
 impl GuidedDenoiser {
     /// `sizes` are those that SDXL is conditioned on, with the negative prompt and with the prompt.
     pub(super) fn new(
-        (network, noise_model): (Arc<dyn DiffusionNetwork>, NoiseModel),
+        (network, device): (Arc<dyn DiffusionNetwork>, &Device),
+        noise_model: NoiseModel,
         inputs: &DenoiserInputs<'_>,
         sizes: [Vec<f32>; 2],
     ) -> Result<GuidedDenoiser, Error> {
@@ -150,6 +153,7 @@ impl GuidedDenoiser {
             cache_interval: settings.cache_interval,
             token_merging: settings.token_merging,
             network,
+            device: device.clone(),
             noise_model,
             scale: settings.distilled_guidance.unwrap_or(settings.guidance) as f32,
             conditioning: conditioning.clone(),
@@ -270,7 +274,7 @@ impl GuidedDenoiser {
             pooled,
             sizes: &sizes,
             guidance: self.scale,
-            extra_channels: extra.map(|extra| extra.channels_last(0..count)).transpose()?,
+            extra_channels: self.on_device(extra)?,
             references: &self.references,
             skipped_blocks: skipped,
             controls: &self.controls,
@@ -283,40 +287,57 @@ impl GuidedDenoiser {
         Ok(Evaluation { rows: some.to_vec(), network: self.network.clone().condition(&inputs)? })
     }
 
-    /// The network's prediction under guidance, for its input `[images, channels, height, width]`, and that with the negative
-    /// prompt alone where it is `apart`.
+    /// Channels for the network.
+    fn on_device(&self, latents: Option<Latents>) -> Result<Option<Tensor>, Error> {
+        let Some(latents) = latents else { return Ok(None) };
+        Ok(Some(latents.channels_last(0..latents.images)?.to(&self.device)?))
+    }
+
+    /// The network's prediction under guidance, for its input `[images, height, width, channels]`, and that with the negative prompt
+    /// alone where it is `apart`.
+    ///
+    /// With a plain prompt under plain guidance all of it is computed where the network is. What is read from a GPU otherwise is a
+    /// prediction for each copy of the latents.
     fn predict(
         &mut self,
-        input: Vec<f32>,
+        input: &Tensor,
         (timestep, apart): (f64, bool),
         listener: &mut Listener<'_>,
-    ) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    ) -> Result<(Tensor, Option<Tensor>), Error> {
         self.plan()?;
-        let (at, input) = (self.state.position(), self.shape.with_values(input));
+        let at = self.state.position();
         let Some(plan) = self.plans.last_mut() else { unreachable!("it was just made") };
         let total = plan.evaluations.iter().map(|evaluation| evaluation.network.blocks(at)).sum();
         let mut count = BlockCount::new(Stage::Sampling, total, listener);
         let mut outputs = Vec::new();
         for evaluation in &mut plan.evaluations {
-            let (batch, timesteps) = evaluation.batch(&plan.rows, &input, timestep)?;
-            outputs.push(evaluation.network.predict(&batch, &timesteps, at, &mut count)?);
+            let (batch, timesteps) = evaluation.batch(&plan.rows, input, timestep)?;
+            outputs.push(evaluation.network.predict(&batch.to(&self.device)?, &timesteps, at, &mut count)?);
         }
         let Some(plan) = self.plans.last() else { unreachable!("it was just run") };
         let is_plain = !plan.prompts.iter().any(PromptSelection::is_composed);
         match &outputs[..] {
-            // The predictions are in the order that guidance expects, and where they were computed.
-            [output] if is_plain && !apart => {
-                Ok((Latents::from_channels_last(&plan.guidance.join(output)?)?.values, Vec::new()))
+            // The predictions are in the order that guidance expects, those of all images with the negative prompt before others, and
+            // where they were computed.
+            [output] if is_plain && !(apart && matches!(plan.guidance, Guidance::PromptAndImage { .. })) => {
+                let images: Vec<usize> = (0..self.shape.images).collect();
+                let negative = if apart { Some(ops::index_select(output, &images)?) } else { None };
+                Ok((plan.guidance.join(output)?, negative))
             }
-            _ => self.join(plan, &outputs),
+            _ => {
+                let [joined, negative] =
+                    self.join(plan, &outputs)?.map(|values| self.shape.with_values(values));
+                let negative = if apart { Some(negative.to_tensor(&self.device)?) } else { None };
+                Ok((joined.to_tensor(&self.device)?, negative))
+            }
         }
     }
 
     /// Combines the predictions of several evaluations, image by image, and gives those with the negative prompt alone too.
-    fn join(&self, plan: &EvaluationPlan, outputs: &[Tensor]) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    fn join(&self, plan: &EvaluationPlan, outputs: &[Tensor]) -> Result<[Vec<f32>; 2], Error> {
         let mut predictions: Vec<Vec<f32>> = vec![Vec::new(); plan.rows.len()];
         for (evaluation, output) in plan.evaluations.iter().zip(outputs) {
-            let latents = Latents::from_channels_last(&output.to(&Device::Cpu)?)?;
+            let latents = Latents::from_channels_last(output)?;
             for (index, row) in evaluation.rows.iter().enumerate() {
                 predictions[*row] = latents.image(index).to_vec();
             }
@@ -348,46 +369,60 @@ impl GuidedDenoiser {
             negative.extend_from_slice(own.len().checked_sub(2).map_or(&values[..], |last| &own[last]));
             joined.extend(values);
         }
-        Ok((joined, negative))
+        Ok([joined, negative])
     }
 }
 
 impl Evaluation {
-    /// The latents of its rows, channels last, and their time steps.
-    fn batch(&self, rows: &[BatchRow], input: &Latents, timestep: f64) -> Result<(Tensor, Vec<f32>), Error> {
-        let images = self.rows.len();
-        let values = self.rows.iter().flat_map(|row| input.image(rows[*row].image));
-        let latents = LatentShape { images, ..input.shape() }.with_values(values.copied().collect());
-        Ok((latents.channels_last(0..images)?, vec![timestep as f32; images]))
+    /// The latents of its rows, and their time steps.
+    fn batch(&self, rows: &[BatchRow], input: &Tensor, timestep: f64) -> Result<(Tensor, Vec<f32>), Error> {
+        let images: Vec<usize> = self.rows.iter().map(|row| rows[*row].image).collect();
+        Ok((ops::index_select(input, &images)?, vec![timestep as f32; images.len()]))
     }
 }
 
 impl GuidedDenoiser {
-    /// As [`Denoiser::denoise`](crate::samplers::Denoiser::denoise), for `x` `[images, channels, height, width]`. The blocks of
-    /// the network are reported to the listener.
+    /// As [`Denoiser::denoise`](crate::samplers::Denoiser::denoise). The blocks of the network are reported to the listener.
     pub(super) fn denoise(
         &mut self,
-        x: &[f32],
+        x: &Tensor,
         level: NoiseLevel,
         listener: &mut Listener<'_>,
-    ) -> Result<Vec<f32>, Error> {
-        let input = self.noise_model.network_input(x, level.sigma);
-        let (mut output, _) = self.predict(input, (level.timestep, false), listener)?;
-        self.noise_model.to_denoised(x, &mut output, level.sigma);
-        Ok(output)
+    ) -> Result<Tensor, Error> {
+        let input = self.network_input(x, level.sigma)?;
+        let (output, _) = self.predict(&input, (level.timestep, false), listener)?;
+        self.to_denoised(x, &output, level.sigma)
     }
 
     /// As [`Denoiser::denoise_apart`](crate::samplers::Denoiser::denoise_apart).
     pub(super) fn denoise_apart(
         &mut self,
-        x: &[f32],
+        x: &Tensor,
         level: NoiseLevel,
         listener: &mut Listener<'_>,
     ) -> Result<GuidedEstimate, Error> {
-        let input = self.noise_model.network_input(x, level.sigma);
-        let (mut denoised, mut negative) = self.predict(input, (level.timestep, true), listener)?;
-        self.noise_model.to_denoised(x, &mut denoised, level.sigma);
-        self.noise_model.to_denoised(x, &mut negative, level.sigma);
+        let input = self.network_input(x, level.sigma)?;
+        let (output, negative) = self.predict(&input, (level.timestep, true), listener)?;
+        let denoised = self.to_denoised(x, &output, level.sigma)?;
+        let negative = match negative {
+            Some(negative) => self.to_denoised(x, &negative, level.sigma)?,
+            None => denoised.clone(),
+        };
         Ok(GuidedEstimate { denoised, negative })
+    }
+
+    /// As [`NoiseModel::network_input`].
+    fn network_input(&self, x: &Tensor, sigma: f64) -> Result<Tensor, Error> {
+        let factor = self.noise_model.input_divisor(sigma).recip();
+        if factor == 1.0 {
+            return Ok(x.clone());
+        }
+        Ok(ops::linear_combination(&[(factor, x)])?)
+    }
+
+    /// As [`NoiseModel::to_denoised`].
+    fn to_denoised(&self, x: &Tensor, output: &Tensor, sigma: f64) -> Result<Tensor, Error> {
+        let [from_x, from_output] = self.noise_model.denoised_factors(sigma);
+        Ok(ops::linear_combination(&[(from_x, x), (from_output, &output.to(&x.device())?)])?)
     }
 }

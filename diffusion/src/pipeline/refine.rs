@@ -10,6 +10,7 @@ use crate::schedule::NoiseLevel;
 use crate::setting::{Bounds, Setting, SettingProblem};
 use crate::{Error, Event, Listener};
 use latent_tensor::Device;
+use latent_tensor::Tensor;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -157,7 +158,7 @@ impl<'a> RefinedDenoiser<'a> {
         {
             // The base leaves memory before the refiner is loaded.
             self.model = None;
-            self.model = Some(next().map_err(SampleError::model)?);
+            self.model = Some(next()?);
         }
         let Some(model) = &mut self.model else { return Err(SampleError::Cancelled) };
         Ok((model, &mut *self.listener))
@@ -165,17 +166,17 @@ impl<'a> RefinedDenoiser<'a> {
 }
 
 impl Denoiser for RefinedDenoiser<'_> {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
         let (model, listener) = self.at(level)?;
-        let denoised = model.denoise(x, level, listener).map_err(SampleError::model)?;
-        self.state.denoised.borrow_mut().clone_from(&denoised);
+        let denoised = model.denoise(x, level, listener)?;
+        self.state.denoised.replace(Some(denoised.clone()));
         Ok(denoised)
     }
 
-    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
         let (model, listener) = self.at(level)?;
-        let estimate = model.denoise_apart(x, level, listener).map_err(SampleError::model)?;
-        self.state.denoised.borrow_mut().clone_from(&estimate.denoised);
+        let estimate = model.denoise_apart(x, level, listener)?;
+        self.state.denoised.replace(Some(estimate.denoised.clone()));
         Ok(estimate)
     }
 }

@@ -8,8 +8,8 @@ use crate::mask::Mask;
 use crate::setting::Setting;
 use crate::{Error, Event, LatentRgb, Listener};
 use latent_kernels::parallel;
+use latent_tensor::Tensor;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -243,19 +243,19 @@ pub struct DrawnStep {
     pub total: usize,
     /// The noise level that is left.
     pub sigma: f64,
-    /// The noisy latents so far.
-    pub latents: Arc<Latents>,
-    /// What they are without the noise, as it was last predicted.
-    pub denoised: Arc<Latents>,
+    /// The noisy latents so far, `[images, height, width, channels]` on the device that draws.
+    pub latents: Tensor,
+    /// What they are without the noise, as it was last predicted, in the same shape and place.
+    pub denoised: Tensor,
     rgb: LatentRgb,
 }
 
 impl DrawnStep {
-    /// One of the images as it develops, in rough colours: a pixel for each element of the latent.
+    /// One of the images as it develops, in rough colours: a pixel for each element of the latent. A GPU is waited for.
     ///
     /// # Errors
-    /// [`Error::Setting`]: an image that does not exist.
+    /// [`Error::Setting`]: an image that does not exist; a lost GPU.
     pub fn preview(&self, image: usize) -> Result<Image, Error> {
-        self.rgb.image(&self.denoised, image)
+        self.rgb.image(&Latents::from_channels_last(&self.denoised)?, image)
     }
 }

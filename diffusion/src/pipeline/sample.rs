@@ -12,6 +12,7 @@ use crate::samplers::{SamplerStep, SamplingRun};
 use crate::{Error, Event, Listener, Setting, SettingProblem};
 use latent_tensor::Device;
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 impl Pipeline {
@@ -83,14 +84,13 @@ impl Pipeline {
     /// Runs the sampler over the whole schedule.
     fn run_sampler(
         &mut self,
-        mut start: SamplingStart,
+        start: SamplingStart,
         conditioning: &Conditioning,
         settings: &Settings,
         noise: &mut dyn Noise,
         listener: &mut Listener<'_>,
     ) -> Result<Latents, Error> {
-        let SamplingStart { schedule, latents, extra_channels, references, keep, is_second_pass } =
-            &mut start;
+        let SamplingStart { schedule, latents, extra_channels, references, keep, is_second_pass } = &start;
         let (total, shape, sigma) = (schedule.steps(), latents.shape(), schedule.levels()[0].sigma);
         let state = Rc::new(StepState { steps: total, ..StepState::default() });
         let inputs = DenoiserInputs {
@@ -104,34 +104,40 @@ impl Pipeline {
         let base = self.denoiser(&inputs, listener)?;
         let base = base.with_controls(self.prepared_controls(shape, *is_second_pass, total, listener)?);
         let base = base.with_image_prompts(self.prepared_image_prompts(total, listener)?);
-        let values = &latents.values;
-        notify(listener, Event::Step { step: 0, total, shape, latents: values, denoised: &[], sigma })?;
+        let mut x = latents.to_tensor(&self.device)?;
+        let kept = keep.as_ref().map(|keep| keep.on(&self.device)).transpose()?;
+        notify(listener, Event::Step { step: 0, total, latents: &x, denoised: None, sigma })?;
         let listener = RefCell::new(listener);
+        let mut restored = Ok(());
         let mut on_step = |step: SamplerStep<'_>| {
-            if let Some(keep) = keep {
-                keep.restore(schedule.noise_model(), step.latents, step.sigma);
+            if let Some(kept) = &kept {
+                restored = kept.restore(schedule.noise_model(), step.latents, step.sigma);
+                if restored.is_err() {
+                    return ControlFlow::Break(());
+                }
             }
             state.step.set(step.index + 1);
             (*listener.borrow_mut())(Event::Step {
                 step: step.index + 1,
                 total: step.total,
-                shape,
                 latents: step.latents,
-                denoised: &state.denoised.borrow(),
+                denoised: state.denoised.borrow().as_ref(),
                 sigma: step.sigma,
             })
         };
         let mut model = self.with_refiner(base, (shape, &state), conditioning, settings, &listener);
         let mut run = SamplingRun {
-            x: &mut latents.values,
+            x: &mut x,
             schedule,
             model: &mut model,
             noise,
             eta: settings.eta,
             on_step: &mut on_step,
         };
-        settings.sampler.sample(&mut run)?;
-        Ok(start.latents)
+        let sampled = settings.sampler.sample(&mut run);
+        restored?;
+        sampled?;
+        Latents::from_channels_last(&x)
     }
 
     /// The network with all that steers it, loaded if it is not in memory.
@@ -159,7 +165,7 @@ impl Pipeline {
             settings.negative_sizes.unwrap_or(settings.sizes).values(drawn, score(negative)),
             settings.sizes.values(drawn, score(positive)),
         ];
-        GuidedDenoiser::new((network, self.model.noise_model()), inputs, sizes)
+        GuidedDenoiser::new((network, &self.device), self.model.noise_model(), inputs, sizes)
     }
 
     /// Refuses to merge tokens where no kernel does.

@@ -14,7 +14,7 @@ use crate::rng::Noise;
 use crate::schedule::{Convention, NoiseModel, Schedule};
 use crate::setting::Setting;
 use crate::vae::Moments;
-use latent_tensor::Tensor;
+use latent_tensor::{Device, Tensor, ops};
 
 /// What the sampling starts from.
 pub(super) struct SamplingStart {
@@ -53,21 +53,43 @@ pub(super) struct ExtraChannels {
 
 /// The region of a latent that is restored after each step: an image's, with the noise of each level.
 pub(super) struct KeepMask {
-    image: Vec<f32>,
-    noise: Vec<f32>,
+    image: Latents,
+    noise: Latents,
     /// 0 where it is kept, `[height, width]`.
     mask: Vec<f32>,
 }
 
+/// A [`KeepMask`] on a device, each `[images, height, width, channels]`.
+pub(super) struct KeptRegion {
+    image: Tensor,
+    noise: Tensor,
+    mask: Tensor,
+}
+
 impl KeepMask {
+    pub(super) fn on(&self, device: &Device) -> Result<KeptRegion, Error> {
+        let shape = self.image.shape();
+        let mask = shape.with_values(self.mask.iter().copied().cycle().take(shape.values()).collect());
+        Ok(KeptRegion {
+            image: self.image.to_tensor(device)?,
+            noise: self.noise.to_tensor(device)?,
+            mask: mask.to_tensor(device)?,
+        })
+    }
+}
+
+impl KeptRegion {
     /// Restores it in latents of a noise level.
-    pub(super) fn restore(&self, noise_model: &NoiseModel, latents: &mut [f32], sigma: f64) {
-        let kept = noise_model.add_noise(&self.image, &self.noise, sigma);
-        for ((latent, kept), mask) in latents.iter_mut().zip(kept).zip(self.mask.iter().cycle()) {
-            if *mask == 0.0 {
-                *latent = kept;
-            }
-        }
+    pub(super) fn restore(
+        &self,
+        noise_model: &NoiseModel,
+        latents: &mut Tensor,
+        sigma: f64,
+    ) -> Result<(), Error> {
+        let [signal, amount] = noise_model.noised_factors(sigma);
+        let kept = ops::linear_combination(&[(signal, &self.image), (amount, &self.noise)])?;
+        *latents = ops::select(&self.mask, latents.clone(), &kept)?;
+        Ok(())
     }
 }
 
@@ -123,7 +145,7 @@ impl Pipeline {
             _ => SamplingStart::noise(unit.clone(), schedule),
         };
         if let (Some(mask), Some(image), true) = (&task.mask, image, keeps) {
-            start.keep = Some(KeepMask { image: image.values, noise: unit.values, mask: mask.clone() });
+            start.keep = Some(KeepMask { image, noise: unit, mask: mask.clone() });
         }
         let is_second_pass = matches!(init, Some(InitImage { latents: InitLatents::FirstPass(_), .. }));
         let references = task.references.iter().map(Moments::mode).collect::<Result<_, _>>()?;

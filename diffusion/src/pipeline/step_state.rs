@@ -1,6 +1,7 @@
 //! Which step a sampling run is in, for all that takes part in it.
 
 use crate::network::StepPosition;
+use latent_tensor::Tensor;
 use std::cell::{Cell, RefCell};
 
 /// The step counter of a sampling run.
@@ -10,8 +11,8 @@ pub(super) struct StepState {
     pub(super) step: Cell<usize>,
     /// Steps in all.
     pub(super) steps: usize,
-    /// The clean latents as they were last predicted; empty before the first time.
-    pub(super) denoised: RefCell<Vec<f32>>,
+    /// The clean latents as they were last predicted.
+    pub(super) denoised: RefCell<Option<Tensor>>,
 }
 
 impl StepState {

@@ -6,6 +6,7 @@
 
 use super::{SampleError, SamplingRun};
 use crate::schedule::NoiseModel;
+use latent_tensor::Tensor;
 
 /// Maximum fraction of a level that noise is churned by in one step: Karras et al. 2022, algorithm 2, line 3.
 const MAX_CHURN: f64 = std::f64::consts::SQRT_2 - 1.0;
@@ -24,7 +25,7 @@ pub(super) struct AncestralStep {
 impl SamplingRun<'_> {
     /// The estimate that step `index` begins with. Noise may be added first, to go up by a fraction of the level:
     /// Karras et al. 2022, algorithm 2, lines 4 to 6. The sigma it was made at comes with it.
-    pub(super) fn denoise_churned(&mut self, index: usize) -> Result<(Vec<f32>, f64), SampleError> {
+    pub(super) fn denoise_churned(&mut self, index: usize) -> Result<(Tensor, f64), SampleError> {
         let sigma = self.schedule.levels()[index].sigma;
         let part = self.schedule.churn().amount / self.schedule.steps() as f64;
         let part = part.min(MAX_CHURN);
@@ -35,27 +36,27 @@ impl SamplingRun<'_> {
             return Ok((self.denoise(index)?, sigma));
         }
         let level = noise_model.level_at(up);
-        self.add_noise_up(sigma, up);
-        let denoised = self.model.denoise(self.x, level);
-        Ok((self.checked(index, level, denoised)?, up))
+        self.add_noise_up(sigma, up)?;
+        Ok((self.denoise_level(level)?, up))
     }
 
     /// x = x + `amount` times noise, times the strength of all noise. Nothing is drawn for an amount of 0.
-    pub(super) fn add_noise(&mut self, amount: f64) {
-        self.blend_noise(1.0, amount);
+    pub(super) fn add_noise(&mut self, amount: f64) -> Result<(), SampleError> {
+        self.blend_noise(1.0, amount)
     }
 
     /// Makes latents of the level `from` those of the level `to` above it.
-    pub(super) fn add_noise_up(&mut self, from: f64, to: f64) {
+    pub(super) fn add_noise_up(&mut self, from: f64, to: f64) -> Result<(), SampleError> {
         let (keep, amount) = self.schedule.noise_model().noise_up(from, to);
-        self.blend_noise(keep, amount);
+        self.blend_noise(keep, amount)
     }
 
-    fn blend_noise(&mut self, keep: f64, amount: f64) {
+    fn blend_noise(&mut self, keep: f64, amount: f64) -> Result<(), SampleError> {
         if amount > 0.0 {
-            let noise = self.draw();
-            self.blend(keep, amount * self.schedule.churn().noise, &noise);
+            let noise = self.draw()?;
+            self.blend(keep, amount * self.schedule.churn().noise, &noise)?;
         }
+        Ok(())
     }
 
     /// How step `index` goes below its target, for as much noise as `eta` says: 0 none, 1 as much as the forward process has
@@ -79,16 +80,21 @@ impl SamplingRun<'_> {
     }
 
     /// Adds the noise of such a step, once the latents are at its level below.
-    pub(super) fn finish_ancestral(&mut self, step: AncestralStep) {
-        self.blend_noise(step.keep, step.up);
+    pub(super) fn finish_ancestral(&mut self, step: AncestralStep) -> Result<(), SampleError> {
+        self.blend_noise(step.keep, step.up)
     }
 
     /// A step of Euler's method along (x - denoised) / sigma, to a level below the target, and noise to make up for the
     /// difference.
-    pub(super) fn ancestral_step(&mut self, index: usize, denoised: &[f32], eta: f64) {
+    pub(super) fn ancestral_step(
+        &mut self,
+        index: usize,
+        denoised: &Tensor,
+        eta: f64,
+    ) -> Result<(), SampleError> {
         let (from, step) = (self.span(index).0, self.ancestral(index, eta));
-        self.blend(step.down / from, 1.0 - step.down / from, denoised);
-        self.finish_ancestral(step);
+        self.blend(step.down / from, 1.0 - step.down / from, denoised)?;
+        self.finish_ancestral(step)
     }
 }
 

@@ -43,11 +43,11 @@ impl Sampler for Ddim {
         Convention::Diffusers
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let denoised = run.denoise(i)?;
-            run.ancestral_step(i, &denoised, eta);
+            run.ancestral_step(i, &denoised, eta)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -43,7 +43,7 @@ impl Sampler for Deis {
         Discretization::Deis
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -55,13 +55,13 @@ impl Deis {
         for i in 0..total {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
-            noises.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)]));
+            noises.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])?);
             if to <= 0.0 {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             } else if to < from {
                 let order = order_at_end(self.order, total - i, total).min(noises.len());
                 let before: Vec<f64> = (1..order).map(|age| (noises.sigma(age) / from).ln()).collect();
-                run.advance(1.0, &noises.weighted(&weights(from, to, &before)));
+                run.advance(1.0, &noises.weighted(&weights(from, to, &before)))?;
             }
             run.end_step(i, &denoised)?;
         }

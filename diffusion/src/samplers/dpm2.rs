@@ -7,6 +7,7 @@ use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
+use latent_tensor::Tensor;
 
 /// DPM-Solver-2. Second order, two evaluations a step; noise only if it is churned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +44,11 @@ impl Sampler for Dpm2 {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;
-            midpoint_step(run, i, &denoised, from, to)?;
+            midpoint_step(run, &denoised, from, to)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())
@@ -57,19 +58,18 @@ impl Sampler for Dpm2 {
 /// From the level `from` to `to` along the slope in the middle.
 pub(super) fn midpoint_step(
     run: &mut SamplingRun<'_>,
-    index: usize,
-    denoised: &[f32],
+    denoised: &Tensor,
     from: f64,
     to: f64,
 ) -> Result<(), SampleError> {
     if to <= 0.0 {
-        run.set(&[(1.0, denoised)]);
+        run.set(&[(1.0, denoised)])?;
         return Ok(());
     }
     let middle = run.schedule.noise_model().level_at((from * to).sqrt());
-    let there = sum(&[(middle.sigma / from, &*run.x), (1.0 - middle.sigma / from, denoised)]);
-    let second = run.denoise_at(index, &there, middle)?;
+    let there = sum(&[(middle.sigma / from, &*run.x), (1.0 - middle.sigma / from, denoised)])?;
+    let second = run.model.denoise(&there, middle)?;
     let slope = (to - from) / middle.sigma;
-    run.advance(1.0, &[(slope, &there), (-slope, &second)]);
+    run.advance(1.0, &[(slope, &there), (-slope, &second)])?;
     Ok(())
 }

@@ -45,13 +45,13 @@ impl Sampler for Dpm2A {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, step) = (run.span(i).0, run.ancestral(i, eta));
             let denoised = run.denoise(i)?;
-            midpoint_step(run, i, &denoised, from, step.down)?;
-            run.finish_ancestral(step);
+            midpoint_step(run, &denoised, from, step.down)?;
+            run.finish_ancestral(step)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -7,8 +7,10 @@
 
 use super::exponential_steps::{ExponentialStep, PART_OF_THIRD, jump, sigma, time};
 use super::{FlowMatchingSupport, SampleError, Sampler, SamplingRun};
+use crate::latents::Latents;
 use crate::names::Named;
 use crate::schedule::Discretization;
+use latent_tensor::Tensor;
 
 /// Errors that are allowed: relative to the latents, and absolute.
 const RELATIVE: f64 = 0.05;
@@ -60,7 +62,7 @@ impl Sampler for DpmAdaptive {
         true
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let (levels, total) = (run.schedule.levels(), run.schedule.steps());
         let (start, end) = (time(levels[0].sigma), time(levels[total - 1].sigma));
         if end - start <= END {
@@ -69,16 +71,16 @@ impl Sampler for DpmAdaptive {
         let eta = run.eta.unwrap_or(0.0);
         let order = if eta > 0.0 { NOISY_ORDER } else { ORDER };
         let (mut length, mut at, mut index) = (FIRST_LENGTH, start, 0);
-        let mut before = run.x.to_vec();
+        let mut before = run.x.clone();
         while at < end - END {
             let to = end.min(at + length);
-            let whole = ExponentialStep { index, from: at, to };
+            let whole = ExponentialStep { from: at, to };
             let (step, noise) = whole.ancestral(eta, end);
             let begin = step.begin(run)?;
             let within = step.within(run, &begin.noise, PART_OF_THIRD)?;
-            let low = step.second(run, &begin.noise, (&within, PART_OF_THIRD));
+            let low = step.second(run, &begin.noise, (&within, PART_OF_THIRD))?;
             let high = step.third(run, &begin.noise, &within)?;
-            let error = error(&low, &high, &before);
+            let error = error([&low, &high, &before])?;
             if !error.is_finite() {
                 let level = run.schedule.noise_model().level_at(sigma(at));
                 return Err(SampleError::NotFinite { step: index + 1, steps: total, level });
@@ -89,8 +91,8 @@ impl Sampler for DpmAdaptive {
                 continue;
             }
             before = low;
-            run.x.copy_from_slice(&high);
-            run.add_noise(noise);
+            *run.x = high;
+            run.add_noise(noise)?;
             at = to;
             let is_end = at >= end - END;
             let done = if is_end { total } else { ((at - start) / (end - start) * total as f64) as usize };
@@ -102,13 +104,16 @@ impl Sampler for DpmAdaptive {
     }
 }
 
-/// The root mean square of what two results differ by, as a part of what is allowed.
-fn error(low: &[f32], high: &[f32], before: &[f32]) -> f64 {
+/// The root mean square of what a result of low order and one of high order differ by, as a part of what is allowed.
+fn error(latents: [&Tensor; 3]) -> Result<f64, SampleError> {
     let part = |((low, high), before): ((&f32, &f32), &f32)| {
         let [low, high, before] = [*low, *high, *before].map(f64::from);
         let allowed = ABSOLUTE.max(RELATIVE * low.abs().max(before.abs()));
         ((low - high) / allowed).powi(2)
     };
-    let sum: f64 = low.iter().zip(high).zip(before).map(part).sum();
-    (sum / low.len() as f64).sqrt()
+    let [low, high, before] =
+        latents.map(|x| -> Result<_, SampleError> { Ok(Latents::from_channels_last(x)?.values) });
+    let (low, high, before) = (low?, high?, before?);
+    let sum: f64 = low.iter().zip(&high).zip(&before).map(part).sum();
+    Ok((sum / low.len() as f64).sqrt())
 }

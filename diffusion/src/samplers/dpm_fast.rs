@@ -36,7 +36,7 @@ impl Sampler for DpmFast {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let (levels, total) = (run.schedule.levels(), run.schedule.steps());
         let (start, end) = (time(levels[0].sigma), time(levels[total - 1].sigma));
         if start >= end {
@@ -47,22 +47,22 @@ impl Sampler for DpmFast {
         let at = |i: usize| start + (end - start) * (i as f64 / orders.len() as f64);
         let mut evaluated = 0;
         for (i, order) in orders.iter().enumerate() {
-            let step = ExponentialStep { index: evaluated, from: at(i), to: at(i + 1) };
+            let step = ExponentialStep { from: at(i), to: at(i + 1) };
             let (step, noise) = step.ancestral(eta, end);
             let begin = step.begin(run)?;
             let x = match order {
-                1 => step.first(run, &begin.noise),
+                1 => step.first(run, &begin.noise)?,
                 2 => {
                     let within = step.within(run, &begin.noise, PART_OF_SECOND)?;
-                    step.second(run, &begin.noise, (&within, PART_OF_SECOND))
+                    step.second(run, &begin.noise, (&within, PART_OF_SECOND))?
                 }
                 _ => {
                     let within = step.within(run, &begin.noise, PART_OF_THIRD)?;
                     step.third(run, &begin.noise, &within)?
                 }
             };
-            run.x.copy_from_slice(&x);
-            run.add_noise(noise);
+            *run.x = x;
+            run.add_noise(noise)?;
             evaluated += order;
             // What is left of the noise after the last step is too little to see.
             let left = if evaluated == total { 0.0 } else { sigma(at(i + 1)) };

@@ -108,7 +108,7 @@ impl Sampler for DpmSolver {
         Discretization::DpmSolver
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -124,7 +124,7 @@ impl DpmSolver {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
             let value = if of_noise {
-                sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])
+                sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])?
             } else {
                 denoised.clone()
             };
@@ -136,15 +136,15 @@ impl DpmSolver {
             let before: Vec<f64> =
                 (1..order).map(|age| (history.sigma(age) / history.sigma(age - 1)).ln()).collect();
             if to <= 0.0 {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             } else if h > 0.0 && of_noise {
                 let weights = self.weights(-h, h, &before);
                 let weights: Vec<f64> = weights.into_iter().map(|weight| to * weight).collect();
-                run.advance(1.0, &history.weighted(&weights));
+                run.advance(1.0, &history.weighted(&weights))?;
             } else if h > 0.0 {
                 let weights = self.weights((1.0 + eta) * h, h, &before);
-                run.advance(to / from * (-eta * h).exp(), &history.weighted(&weights));
-                run.add_noise(to * (-(-2.0 * eta * h).exp_m1()).sqrt());
+                run.advance(to / from * (-eta * h).exp(), &history.weighted(&weights))?;
+                run.add_noise(to * (-(-2.0 * eta * h).exp_m1()).sqrt())?;
             }
             run.end_step(i, &denoised)?;
         }

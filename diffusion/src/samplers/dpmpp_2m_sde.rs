@@ -35,7 +35,7 @@ impl Sampler for Dpmpp2mSde {
         ScheduleKind::Exponential
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
-        DpmSolver { stochastic: true, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        DpmSolver { stochastic: true, ..DpmSolver::PLUS_PLUS_2M }.take_steps(run)
     }
 }

@@ -32,7 +32,7 @@ impl Sampler for Dpmpp2mSdeHeun {
         ScheduleKind::Exponential
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
-        DpmSolver { stochastic: true, rule: SlopeRule::Integral, ..DpmSolver::PLUS_PLUS_2M }.sample(run)
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        DpmSolver { stochastic: true, rule: SlopeRule::Integral, ..DpmSolver::PLUS_PLUS_2M }.take_steps(run)
     }
 }

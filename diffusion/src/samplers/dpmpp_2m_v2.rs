@@ -6,6 +6,7 @@ use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
+use latent_tensor::Tensor;
 
 /// DPM++ 2M v2. Second order, one evaluation a step, no noise added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,9 @@ impl Sampler for Dpmpp2mV2 {
         ScheduleKind::Karras
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         // The estimate before, and the length in log sigma of the step after it.
-        let mut before: Option<(Vec<f32>, f64)> = None;
+        let mut before: Option<(Tensor, f64)> = None;
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
@@ -46,10 +47,10 @@ impl Sampler for Dpmpp2mV2 {
                     let ratio = last.max(length) / last.min(length);
                     let weight = -(-(last + length) / 2.0).exp_m1();
                     let change = 0.5 / ratio;
-                    let direction = sum(&[(1.0 + change, &denoised), (-change, &old)]);
-                    run.blend(to / from, weight, &direction);
+                    let direction = sum(&[(1.0 + change, &denoised), (-change, &old)])?;
+                    run.blend(to / from, weight, &direction)?;
                 }
-                None => run.blend(to / from, 1.0 - to / from, &denoised),
+                None => run.blend(to / from, 1.0 - to / from, &denoised)?,
             }
             run.end_step(i, &denoised)?;
             before = Some((denoised, length));

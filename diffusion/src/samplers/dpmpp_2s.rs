@@ -8,6 +8,7 @@ use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, ScheduleKind};
+use latent_tensor::Tensor;
 
 /// DPM-Solver++(2S). Second order, one evaluation for each half step, no noise added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Sampler for Dpmpp2s {
         ScheduleKind::Karras
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -45,7 +46,7 @@ impl Dpmpp2s {
     fn solve(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let total = run.schedule.steps();
         // Where the pair began: latents, estimate and sigma.
-        let mut begun: Option<(Vec<f32>, Vec<f32>, f64)> = None;
+        let mut begun: Option<(Tensor, Tensor, f64)> = None;
         for i in 0..total {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
@@ -54,11 +55,11 @@ impl Dpmpp2s {
                     let (h, half) = ((start / to).ln(), (start / from).ln());
                     let weight = -(-h).exp_m1();
                     let change = weight * h / (2.0 * half);
-                    run.set(&[(to / start, &x), (weight - change, &first), (change, &denoised)]);
+                    run.set(&[(to / start, &x), (weight - change, &first), (change, &denoised)])?;
                 }
                 _ => {
-                    begun = Some((run.x.to_vec(), denoised.clone(), from)).filter(|_| i % 2 == 0);
-                    run.blend(to / from, 1.0 - to / from, &denoised);
+                    begun = Some((run.x.clone(), denoised.clone(), from)).filter(|_| i % 2 == 0);
+                    run.blend(to / from, 1.0 - to / from, &denoised)?;
                 }
             }
             run.end_step(i, &denoised)?;

@@ -46,7 +46,7 @@ impl Sampler for Dpmpp2sA {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA);
         for i in 0..run.schedule.steps() {
             let (from, step) = (run.span(i).0, run.ancestral(i, eta));
@@ -56,11 +56,11 @@ impl Sampler for Dpmpp2sA {
             if down > 0.0 {
                 let middle = noise_model.level_at(noise_model.middle(from, down));
                 let part = middle.sigma / from;
-                let there = sum(&[(part, &*run.x), (1.0 - part, &denoised)]);
-                second = Some(run.denoise_at(i, &there, middle)?);
+                let there = sum(&[(part, &*run.x), (1.0 - part, &denoised)])?;
+                second = Some(run.model.denoise(&there, middle)?);
             }
-            run.blend(down / from, 1.0 - down / from, second.as_ref().unwrap_or(&denoised));
-            run.finish_ancestral(step);
+            run.blend(down / from, 1.0 - down / from, second.as_ref().unwrap_or(&denoised))?;
+            run.finish_ancestral(step)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

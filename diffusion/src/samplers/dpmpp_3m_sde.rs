@@ -32,11 +32,11 @@ impl Sampler for Dpmpp3mSde {
         ScheduleKind::Exponential
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         // k-diffusion integrates the slope in the second step, too; images of Stable Diffusion keep the rule that they had.
         let is_flow = matches!(run.schedule.noise_model(), NoiseModel::FlowMatching(_));
         let rule = if is_flow { SlopeRule::Integral } else { SlopeRule::Midpoint };
         DpmSolver { order: 3, rule, stochastic: true, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }
-            .sample(run)
+            .take_steps(run)
     }
 }

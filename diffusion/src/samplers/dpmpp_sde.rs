@@ -46,7 +46,7 @@ impl Sampler for DpmppSde {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -60,15 +60,15 @@ impl DpmppSde {
             if to > 0.0 {
                 let middle = run.schedule.noise_model().level_at((from * to).sqrt());
                 let (down, up) = ancestral(from, middle.sigma, eta);
-                let mut there = sum(&[(down / from, &*run.x), (1.0 - down / from, &denoised)]);
+                let mut there = sum(&[(down / from, &*run.x), (1.0 - down / from, &denoised)])?;
                 if up > 0.0 {
-                    let noise = run.draw();
-                    there = sum(&[(1.0, &there), (up * run.schedule.churn().noise, &noise)]);
+                    let noise = run.draw()?;
+                    there = sum(&[(1.0, &there), (up * run.schedule.churn().noise, &noise)])?;
                 }
-                let second = run.denoise_at(i, &there, middle)?;
-                run.ancestral_step(i, &second, eta);
+                let second = run.model.denoise(&there, middle)?;
+                run.ancestral_step(i, &second, eta)?;
             } else {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             }
             run.end_step(i, &denoised)?;
         }

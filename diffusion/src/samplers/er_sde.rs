@@ -46,7 +46,7 @@ impl Sampler for ErSde {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -61,15 +61,15 @@ impl ErSde {
             let denoised = run.denoise(i)?;
             history.push(from, denoised.clone());
             if to <= 0.0 {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             } else if to < from {
                 let ratio = phi(to) / phi(from);
                 let step = to - from;
                 let slope = step + phi(to) * integral(to, from, |s| s / phi(s));
                 let curve = step * step / 2.0 + phi(to) * integral(to, from, |s| s * (s - from) / phi(s));
                 let nodes: Vec<f64> = (0..history.len()).map(|age| history.sigma(age)).collect();
-                run.advance(ratio, &history.weighted(&weights(1.0 - ratio, slope, curve, &nodes)));
-                run.add_noise((to * to - (ratio * from).powi(2)).max(0.0).sqrt());
+                run.advance(ratio, &history.weighted(&weights(1.0 - ratio, slope, curve, &nodes)))?;
+                run.add_noise((to * to - (ratio * from).powi(2)).max(0.0).sqrt())?;
             }
             run.end_step(i, &denoised)?;
         }

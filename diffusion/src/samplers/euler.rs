@@ -30,11 +30,11 @@ impl Sampler for Euler {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let to = run.span(i).1;
             let (denoised, from) = run.denoise_churned(i)?;
-            run.blend(to / from, 1.0 - to / from, &denoised);
+            run.blend(to / from, 1.0 - to / from, &denoised)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

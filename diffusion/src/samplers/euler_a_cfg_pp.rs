@@ -40,7 +40,7 @@ impl Sampler for EulerACfgPp {
         true
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -52,7 +52,7 @@ impl EulerACfgPp {
             let (from, to) = run.span(i);
             let (down, up) = ancestral(from, to, eta);
             let denoised = euler_cfg_pp::step(run, i, down)?;
-            run.add_noise(up);
+            run.add_noise(up)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
+use latent_tensor::Tensor;
 
 /// Euler's method with CFG++. First order, one evaluation a step, no noise added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Sampler for EulerCfgPp {
         true
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -55,11 +56,11 @@ impl EulerCfgPp {
 }
 
 /// The latents at the level `to`: the guided estimate with the noise of the negative prompt. Gives the estimate back.
-pub(super) fn step(run: &mut SamplingRun<'_>, index: usize, to: f64) -> Result<Vec<f32>, SampleError> {
+pub(super) fn step(run: &mut SamplingRun<'_>, index: usize, to: f64) -> Result<Tensor, SampleError> {
     let from = run.span(index).0;
     let GuidedEstimate { denoised, negative } = run.denoise_apart(index)?;
     let part = to / from;
-    let x = sum(&[(1.0, &denoised), (part, &*run.x), (-part, &negative)]);
-    run.x.copy_from_slice(&x);
+    let x = sum(&[(1.0, &denoised), (part, &*run.x), (-part, &negative)])?;
+    *run.x = x;
     Ok(denoised)
 }

@@ -6,22 +6,22 @@
 
 use super::run::sum;
 use super::{SampleError, SamplingRun};
+use latent_tensor::Tensor;
 
 /// Where the evaluations within a step of the third order are.
 const THIRD: f64 = 1.0 / 3.0;
 
-/// A step from a time to another, within step `index` of the run.
+/// A step from a time to another.
 #[derive(Clone, Copy)]
 pub(super) struct ExponentialStep {
-    pub(super) index: usize,
     pub(super) from: f64,
     pub(super) to: f64,
 }
 
 /// The noise that a model sees in latents, and its estimate of what is behind it.
 pub(super) struct NoiseEstimate {
-    pub(super) noise: Vec<f32>,
-    pub(super) denoised: Vec<f32>,
+    pub(super) noise: Tensor,
+    pub(super) denoised: Tensor,
 }
 
 /// The sigma of a time.
@@ -40,21 +40,21 @@ impl ExponentialStep {
     }
 
     /// The model's view of latents at a time.
-    fn noise_at(&self, run: &mut SamplingRun<'_>, x: &[f32], at: f64) -> Result<NoiseEstimate, SampleError> {
+    fn noise_at(&self, run: &mut SamplingRun<'_>, x: &Tensor, at: f64) -> Result<NoiseEstimate, SampleError> {
         let level = run.schedule.noise_model().level_at(sigma(at));
-        let denoised = run.denoise_at(self.index, x, level)?;
+        let denoised = run.model.denoise(x, level)?;
         let scale = level.sigma.recip();
-        Ok(NoiseEstimate { noise: sum(&[(scale, x), (-scale, &denoised)]), denoised })
+        Ok(NoiseEstimate { noise: sum(&[(scale, x), (-scale, &denoised)])?, denoised })
     }
 
     /// The model's view of the run's latents, where the step begins.
     pub(super) fn begin(&self, run: &mut SamplingRun<'_>) -> Result<NoiseEstimate, SampleError> {
-        let x = run.x.to_vec();
+        let x = run.x.clone();
         self.noise_at(run, &x, self.from)
     }
 
     /// The first order.
-    pub(super) fn first(&self, run: &SamplingRun<'_>, noise: &[f32]) -> Vec<f32> {
+    pub(super) fn first(&self, run: &SamplingRun<'_>, noise: &Tensor) -> Result<Tensor, SampleError> {
         sum(&[(1.0, &*run.x), (-sigma(self.to) * self.length().exp_m1(), noise)])
     }
 
@@ -62,11 +62,11 @@ impl ExponentialStep {
     pub(super) fn within(
         &self,
         run: &mut SamplingRun<'_>,
-        noise: &[f32],
+        noise: &Tensor,
         part: f64,
-    ) -> Result<Vec<f32>, SampleError> {
+    ) -> Result<Tensor, SampleError> {
         let (at, length) = (self.from + part * self.length(), part * self.length());
-        let there = sum(&[(1.0, &*run.x), (-sigma(at) * length.exp_m1(), noise)]);
+        let there = sum(&[(1.0, &*run.x), (-sigma(at) * length.exp_m1(), noise)])?;
         Ok(self.noise_at(run, &there, at)?.noise)
     }
 
@@ -74,9 +74,9 @@ impl ExponentialStep {
     pub(super) fn second(
         &self,
         run: &SamplingRun<'_>,
-        noise: &[f32],
-        (within, part): (&[f32], f64),
-    ) -> Vec<f32> {
+        noise: &Tensor,
+        (within, part): (&Tensor, f64),
+    ) -> Result<Tensor, SampleError> {
         let whole = sigma(self.to) * self.length().exp_m1();
         let change = whole / (2.0 * part);
         sum(&[(1.0, &*run.x), (change - whole, noise), (-change, within)])
@@ -86,17 +86,17 @@ impl ExponentialStep {
     pub(super) fn third(
         &self,
         run: &mut SamplingRun<'_>,
-        noise: &[f32],
-        within: &[f32],
-    ) -> Result<Vec<f32>, SampleError> {
+        noise: &Tensor,
+        within: &Tensor,
+    ) -> Result<Tensor, SampleError> {
         let part = 2.0 * THIRD;
         let (at, length) = (self.from + part * self.length(), part * self.length());
         let change = sigma(at) * (part / THIRD) * (length.exp_m1() / length - 1.0);
-        let there = sum(&[(1.0, &*run.x), (change - sigma(at) * length.exp_m1(), noise), (-change, within)]);
+        let there = sum(&[(1.0, &*run.x), (change - sigma(at) * length.exp_m1(), noise), (-change, within)])?;
         let later = self.noise_at(run, &there, at)?.noise;
         let (end, length) = (sigma(self.to), self.length());
         let change = end / part * (length.exp_m1() / length - 1.0);
-        Ok(sum(&[(1.0, &*run.x), (change - end * length.exp_m1(), noise), (-change, &later)]))
+        sum(&[(1.0, &*run.x), (change - end * length.exp_m1(), noise), (-change, &later)])
     }
 
     /// This step to a time before its end, and the noise that then makes up for the rest: `eta` of what the forward process
@@ -115,7 +115,7 @@ impl ExponentialStep {
 /// The only step of a schedule of one level: to the estimate.
 pub(super) fn jump(run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
     let denoised = run.denoise(0)?;
-    run.set(&[(1.0, &denoised)]);
+    run.set(&[(1.0, &denoised)])?;
     run.report(run.schedule.steps() - 1, 0.0, &denoised)
 }
 

@@ -1,8 +1,10 @@
 //! Samplers of flow matching models: x = (1 - sigma) x0 + sigma n.
 
+use super::tests::{latents, mapped};
 use super::*;
 use crate::rng::{Noise, PerImage, RngKind};
 use crate::schedule::{Churn, FlowMatching, NoiseLevel, NoiseModel, Schedule};
+use latent_tensor::Tensor;
 use std::ops::ControlFlow;
 
 /// The exact model of images whose every value is normal with that mean and deviation.
@@ -21,12 +23,11 @@ impl Gaussian {
 }
 
 impl Denoiser for Gaussian {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
         assert!((level.timestep - 1000.0 * level.sigma).abs() < 1e-9 && level.sigma <= 1.0, "{level:?}");
         let (data, noise, signal) = (self.deviation.powi(2), level.sigma.powi(2), 1.0 - level.sigma);
         let total = data * signal * signal + noise;
-        let estimate = |x: &f32| ((data * signal * f64::from(*x) + noise * self.mean) / total) as f32;
-        Ok(x.iter().map(estimate).collect())
+        Ok(mapped(x, |x| (data * signal * x + noise * self.mean) / total))
     }
 }
 
@@ -34,8 +35,8 @@ impl Denoiser for Gaussian {
 struct Straight(f64);
 
 impl Denoiser for Straight {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-        Ok(x.iter().map(|x| (f64::from(*x) - level.sigma * self.0) as f32).collect())
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
+        Ok(mapped(x, |x| x - level.sigma * self.0))
     }
 }
 
@@ -81,16 +82,29 @@ fn run(
     model: &mut dyn Denoiser,
     noise: &mut dyn Noise,
     eta: Option<f64>,
-    mut x: Vec<f32>,
+    x: Vec<f32>,
+) -> Result<FlowRun, SampleError> {
+    run_batch(sampler, schedule, model, noise, eta, (1, x))
+}
+
+/// As [`run`], for a number of images.
+fn run_batch(
+    sampler: &dyn Sampler,
+    schedule: &Schedule,
+    model: &mut dyn Denoiser,
+    noise: &mut dyn Noise,
+    eta: Option<f64>,
+    (images, mut x): (usize, Vec<f32>),
 ) -> Result<FlowRun, SampleError> {
     schedule.scale_noise(&mut x);
+    let mut x = latents(images, &x);
     let mut seen = Vec::new();
     let mut on_step = |step: SamplerStep<'_>| {
-        seen.push((step.sigma, step.latents.to_vec()));
+        seen.push((step.sigma, step.latents.f32s().unwrap().to_vec()));
         ControlFlow::Continue(())
     };
     sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut on_step })?;
-    Ok((x, seen))
+    Ok((x.f32s().unwrap().to_vec(), seen))
 }
 
 #[test]
@@ -255,7 +269,7 @@ fn an_image_of_a_flow_batch_equals_the_image_alone() {
             let mut x = vec![0.0; 48 * seeds.len()];
             noise.normal(&mut x);
             let mut model = Gaussian { mean: 0.1, deviation: 0.9 };
-            run(sampler, &even(3.0, 6), &mut model, &mut noise, Some(eta), x).unwrap().0
+            run_batch(sampler, &even(3.0, 6), &mut model, &mut noise, Some(eta), (seeds.len(), x)).unwrap().0
         };
         assert_eq!(draw(&[3, 4])[48..], draw(&[4]), "{}", sampler.name());
     }
@@ -264,10 +278,10 @@ fn an_image_of_a_flow_batch_equals_the_image_alone() {
 #[test]
 fn the_caller_can_cancel_a_flow_and_change_its_latents() {
     for sampler in all() {
-        let (schedule, mut x) = (even(3.0, 5), vec![1.0; 3]);
+        let (schedule, mut x) = (even(3.0, 5), latents(1, &[1.0; 3]));
         let mut model = Gaussian { mean: 0.0, deviation: 1.0 };
         let mut on_step = |step: SamplerStep<'_>| {
-            step.latents[1] = 7.0;
+            step.latents.f32s_mut().unwrap()[1] = 7.0;
             if step.index >= 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let noise = &mut *noise();
@@ -279,15 +293,16 @@ fn the_caller_can_cancel_a_flow_and_change_its_latents() {
             eta: None,
             on_step: &mut on_step,
         });
-        assert!(matches!(result, Err(SampleError::Cancelled)) && x[1] == 7.0, "{}", sampler.name());
+        let kept = x.f32s().unwrap()[1];
+        assert!(matches!(result, Err(SampleError::Cancelled)) && kept == 7.0, "{}", sampler.name());
     }
 }
 
 struct NotANumber;
 
 impl Denoiser for NotANumber {
-    fn denoise(&mut self, x: &[f32], _: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-        Ok(vec![f32::NAN; x.len()])
+    fn denoise(&mut self, x: &Tensor, _: NoiseLevel) -> Result<Tensor, SampleError> {
+        Ok(mapped(x, |_| f64::NAN))
     }
 }
 

@@ -8,6 +8,7 @@ use super::run::sum;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Discretization, NoiseLevel};
+use latent_tensor::Tensor;
 
 /// Heun's method. Second order, two evaluations a step; noise only if it is churned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,10 @@ impl Sampler for Heun {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let (denoised, from) = run.denoise_churned(i)?;
-            heun_step(run, i, &denoised, (from, run.end(i)))?;
+            heun_step(run, &denoised, (from, run.end(i)))?;
             run.end_step(i, &denoised)?;
         }
         Ok(())
@@ -49,18 +50,17 @@ impl Sampler for Heun {
 /// From a sigma with its estimate to a level: Heun's step, or Euler's to 0.
 pub(super) fn heun_step(
     run: &mut SamplingRun<'_>,
-    index: usize,
-    denoised: &[f32],
+    denoised: &Tensor,
     (from, end): (f64, NoiseLevel),
 ) -> Result<(), SampleError> {
     let to = end.sigma;
     if to <= 0.0 {
-        run.set(&[(1.0, denoised)]);
+        run.set(&[(1.0, denoised)])?;
         return Ok(());
     }
-    let there = sum(&[(to / from, &*run.x), (1.0 - to / from, denoised)]);
-    let second = run.denoise_at(index, &there, end)?;
+    let there = sum(&[(to / from, &*run.x), (1.0 - to / from, denoised)])?;
+    let second = run.model.denoise(&there, end)?;
     let half = (to - from) / 2.0;
-    run.advance(1.0 + half / from, &[(-half / from, denoised), (half / to, &there), (-half / to, &second)]);
+    run.advance(1.0 + half / from, &[(-half / from, denoised), (half / to, &there), (-half / to, &second)])?;
     Ok(())
 }

@@ -35,33 +35,33 @@ impl Sampler for HeunPp2 {
         3
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let first = run.schedule.levels()[0].sigma;
         for i in 0..run.schedule.steps() {
             let (denoised, from) = run.denoise_churned(i)?;
             let end = run.end(i);
             let Some(&later) = run.schedule.targets().get(i + 1).filter(|_| end.sigma > 0.0) else {
-                run.blend(end.sigma / from, 1.0 - end.sigma / from, &denoised);
+                run.blend(end.sigma / from, 1.0 - end.sigma / from, &denoised)?;
                 run.end_step(i, &denoised)?;
                 continue;
             };
-            let (to, x) = (end.sigma, run.x.to_vec());
-            let slope = sum(&[(from.recip(), &x), (-from.recip(), &denoised)]);
-            let there = sum(&[(1.0, &x), (to - from, &slope)]);
-            let second = run.denoise_at(i, &there, end)?;
-            let second = sum(&[(to.recip(), &there), (-to.recip(), &second)]);
+            let (to, x) = (end.sigma, run.x.clone());
+            let slope = sum(&[(from.recip(), &x), (-from.recip(), &denoised)])?;
+            let there = sum(&[(1.0, &x), (to - from, &slope)])?;
+            let second = run.model.denoise(&there, end)?;
+            let second = sum(&[(to.recip(), &there), (-to.recip(), &second)])?;
             if later > 0.0 {
                 let level = run.end(i + 1);
-                let beyond = sum(&[(1.0, &there), (later - to, &second)]);
-                let third = run.denoise_at(i, &beyond, level)?;
-                let third = sum(&[(later.recip(), &beyond), (-later.recip(), &third)]);
+                let beyond = sum(&[(1.0, &there), (later - to, &second)])?;
+                let third = run.model.denoise(&beyond, level)?;
+                let third = sum(&[(later.recip(), &beyond), (-later.recip(), &third)])?;
                 let [w2, w3] = [to, later].map(|sigma| sigma / (3.0 * first));
                 let w1 = 1.0 - w2 - w3;
                 let length = to - from;
-                run.advance(1.0, &[(length * w1, &slope), (length * w2, &second), (length * w3, &third)]);
+                run.advance(1.0, &[(length * w1, &slope), (length * w2, &second), (length * w3, &third)])?;
             } else {
                 let w2 = to / (2.0 * first);
-                run.advance(1.0, &[((to - from) * (1.0 - w2), &slope), ((to - from) * w2, &second)]);
+                run.advance(1.0, &[((to - from) * (1.0 - w2), &slope), ((to - from) * w2, &second)])?;
             }
             run.end_step(i, &denoised)?;
         }

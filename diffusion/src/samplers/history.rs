@@ -1,10 +1,11 @@
 //! Values of earlier steps that multistep samplers keep, newest first.
 
+use latent_tensor::Tensor;
 use std::collections::VecDeque;
 
 /// The values at the last few levels.
 pub(super) struct History {
-    entries: VecDeque<(f64, Vec<f32>)>,
+    entries: VecDeque<(f64, Tensor)>,
     max: usize,
 }
 
@@ -15,7 +16,7 @@ impl History {
     }
 
     /// Adds the values at a level; at the level of the newest entry they replace it, so that all levels differ.
-    pub(super) fn push(&mut self, sigma: f64, values: Vec<f32>) {
+    pub(super) fn push(&mut self, sigma: f64, values: Tensor) {
         if self.entries.front().is_some_and(|(newest, _)| *newest == sigma) {
             self.entries.pop_front();
         }
@@ -28,7 +29,7 @@ impl History {
     }
 
     /// The values of `age` levels before, 0 for the newest.
-    pub(super) fn values(&self, age: usize) -> &[f32] {
+    pub(super) fn values(&self, age: usize) -> &Tensor {
         &self.entries[age].1
     }
 
@@ -37,8 +38,8 @@ impl History {
     }
 
     /// The values with a weight for each, newest first.
-    pub(super) fn weighted<'a>(&'a self, weights: &'a [f64]) -> Vec<(f64, &'a [f32])> {
-        weights.iter().zip(&self.entries).map(|(weight, (_, values))| (*weight, values.as_slice())).collect()
+    pub(super) fn weighted<'a>(&'a self, weights: &'a [f64]) -> Vec<(f64, &'a Tensor)> {
+        weights.iter().zip(&self.entries).map(|(weight, (_, values))| (*weight, values)).collect()
     }
 }
 

@@ -37,18 +37,18 @@ impl Sampler for Ipndm {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(MAX_ORDER);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
-            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)]));
+            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])?);
             if to > 0.0 {
                 let weights: Vec<f64> =
                     adams_bashforth(slopes.len()).iter().map(|w| (to - from) * w).collect();
-                run.advance(1.0, &slopes.weighted(&weights));
+                run.advance(1.0, &slopes.weighted(&weights))?;
             } else {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             }
             run.end_step(i, &denoised)?;
         }

@@ -38,21 +38,21 @@ impl Sampler for IpndmV {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(MAX_ORDER);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
-            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)]));
+            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])?);
             if to > 0.0 {
                 // The length of this step, and of those before it.
                 let levels = (0..slopes.len()).map(|age| slopes.sigma(age));
                 let points: Vec<f64> = std::iter::once(to).chain(levels).collect();
                 let lengths: Vec<f64> = points.windows(2).map(|pair| pair[0] - pair[1]).collect();
                 let weights: Vec<f64> = weights(&lengths).iter().map(|weight| lengths[0] * weight).collect();
-                run.advance(1.0, &slopes.weighted(&weights));
+                run.advance(1.0, &slopes.weighted(&weights))?;
             } else {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             }
             run.end_step(i, &denoised)?;
         }

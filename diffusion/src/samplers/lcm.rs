@@ -47,22 +47,22 @@ impl Sampler for Lcm {
         Convention::Diffusers
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         for i in 0..run.schedule.steps() {
             let (level, to) = (run.schedule.levels()[i], run.span(i).1);
             let denoised = run.denoise(i)?;
             if matches!(run.schedule.noise_model(), NoiseModel::FlowMatching(_)) {
                 // Of a flow it is the estimate: nothing of the latents is left at any level.
-                run.set(&[(1.0, &denoised)]);
-                run.add_noise_up(0.0, to);
+                run.set(&[(1.0, &denoised)])?;
+                run.add_noise_up(0.0, to)?;
                 run.end_step(i, &denoised)?;
                 continue;
             }
             let time = TIMESTEP_SCALING * level.timestep.max(MIN_TIMESTEP);
             let skip = DATA_VARIANCE / (time * time + DATA_VARIANCE);
             let out = time / (time * time + DATA_VARIANCE).sqrt();
-            run.blend(skip / run.schedule.noise_model().input_divisor(level.sigma), out, &denoised);
-            run.add_noise(to);
+            run.blend(skip / run.schedule.noise_model().input_divisor(level.sigma), out, &denoised)?;
+            run.add_noise(to)?;
             run.end_step(i, &denoised)?;
         }
         Ok(())
@@ -74,7 +74,9 @@ mod tests {
     use super::*;
     use crate::rng::Noise;
     use crate::samplers::Denoiser;
+    use crate::samplers::tests::{latents, mapped};
     use crate::schedule::{NoiseLevel, Schedule, ScheduleKind};
+    use latent_tensor::Tensor;
     use std::ops::ControlFlow;
 
     /// The estimate of a model of normal values with mean 0.3 and deviation 1.5.
@@ -84,8 +86,8 @@ mod tests {
 
     struct Normal;
     impl Denoiser for Normal {
-        fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-            Ok(x.iter().map(|x| estimate(f64::from(*x), level.sigma) as f32).collect())
+        fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
+            Ok(mapped(x, |x| estimate(x, level.sigma)))
         }
     }
 
@@ -124,6 +126,7 @@ mod tests {
                 let start: Vec<f32> = (0..64).map(|i| (i % 11) as f32 / 5.0 - 1.0).collect();
                 let (mut x, mut noise) = (start.clone(), Recorded(Vec::new()));
                 schedule.scale_noise(&mut x);
+                let mut x = latents(1, &x);
                 let on_step = &mut |_: crate::samplers::SamplerStep<'_>| ControlFlow::Continue(());
                 Lcm.sample(&mut SamplingRun {
                     x: &mut x,
@@ -136,7 +139,8 @@ mod tests {
                 .unwrap();
                 let sigmas: Vec<f64> = schedule.levels().iter().map(|level| level.sigma).collect();
                 let wanted = sample_lcm(&sigmas, &start, &noise.0);
-                let off = wanted.iter().zip(&x).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+                let got = x.f32s().unwrap();
+                let off = wanted.iter().zip(got).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
                 assert!(off < 1e-4, "{kind:?} {steps} {off}");
             }
         }

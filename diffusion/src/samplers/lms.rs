@@ -40,15 +40,15 @@ impl Sampler for Lms {
         Discretization::Euler
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(self.order);
         for i in 0..run.schedule.steps() {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
-            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)]));
+            slopes.push(from, sum(&[(from.recip(), &*run.x), (-from.recip(), &denoised)])?);
             let nodes: Vec<f64> = (0..slopes.len()).map(|age| slopes.sigma(age)).collect();
             let weights: Vec<f64> = (0..nodes.len()).map(|j| integral(&nodes, j, from, to)).collect();
-            run.advance(1.0, &slopes.weighted(&weights));
+            run.advance(1.0, &slopes.weighted(&weights))?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

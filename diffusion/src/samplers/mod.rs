@@ -6,8 +6,9 @@
 //! programs apart is mostly the choice of levels, and that is [`crate::schedule`]'s; a sampler is only the
 //! rule for one step.
 //!
-//! Every sampler works element by element, with coefficients in f64 and latents in f32, so that an image
-//! does not depend on what else is in its batch.
+//! Every sampler works element by element on tensors of f32, wherever they are, with coefficients in f64, so that an image does not
+//! depend on what else is in its batch. All but a few lines are weighted sums
+//! ([`linear_combination`](latent_tensor::ops::linear_combination)).
 //!
 //! A new sampler is a file with an implementation of [`Sampler`] and two lines here: its module and its place in [`ALL`].
 
@@ -145,10 +146,21 @@ pub trait Sampler: Named + fmt::Debug + Sync {
 
     /// Takes `run.x` down the whole schedule. Afterwards it holds latents as the VAE expects them.
     ///
+    /// Latents, estimates and noise stay on the device of `run.x`; of a GPU nothing is read but whether the estimates are finite,
+    /// an evaluation late. Only `DPM adaptive` reads latents, as the error decides on its next step.
+    ///
     /// # Errors
     /// [`SampleError::Cancelled`] as soon as `run.on_step` asks for it, otherwise what went wrong with the
     /// model.
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError>;
+    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+        run.checked(|run| self.take_steps(run))
+    }
+
+    /// As [`Sampler::sample`], for a model that is known to give finite estimates of the right shape: what a sampler implements.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError>;
 }
 
 impl PartialEq for dyn Sampler {

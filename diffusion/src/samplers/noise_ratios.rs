@@ -12,8 +12,11 @@
 //! At sigma 1, where most runs begin, s has no end. As in ComfyUI the step from there counts as one from just below it; only
 //! the network is given the level as it is. diffusers' schedules begin below 1.
 
+use super::run::sum;
 use super::{Denoiser, GuidedEstimate, SampleError, SamplerStep, SamplingRun};
 use crate::schedule::{FlowMatching, NoiseLevel, NoiseModel, Schedule};
+use latent_tensor::Tensor;
+use std::ops::ControlFlow;
 
 /// What counts as sigma 1, before the shift: ComfyUI's `offset_first_sigma_for_snr`.
 const FIRST: f64 = 1.0 - 1e-4;
@@ -25,18 +28,22 @@ pub(super) fn in_noise_ratios(
 ) -> Result<(), SampleError> {
     let NoiseModel::FlowMatching(flow) = run.schedule.noise_model() else { return solve(run) };
     let ratios = NoiseRatios::new(run.schedule, flow);
-    scale(run.x, 1.0 + ratios.schedule.levels()[0].sigma);
-    let mut model = RatioDenoiser { model: &mut *run.model, ratios: &ratios, latents: Vec::new() };
+    scale(run.x, 1.0 + ratios.schedule.levels()[0].sigma)?;
+    let mut model = RatioDenoiser { model: &mut *run.model, ratios: &ratios };
+    let mut failed = Ok(());
     let listener = &mut *run.on_step;
     let mut on_step = |step: SamplerStep<'_>| {
         let SamplerStep { index, total, sigma: ratio, latents, denoised } = step;
-        scale(latents, (1.0 + ratio).recip());
         let sigma = ratios.level(ratio).sigma;
-        let flow = listener(SamplerStep { index, total, sigma, latents: &mut *latents, denoised });
-        if flow.is_continue() {
-            scale(latents, 1.0 + ratio);
+        let mut flow = ControlFlow::Break(());
+        failed = scale(latents, (1.0 + ratio).recip());
+        if failed.is_ok() {
+            flow = listener(SamplerStep { index, total, sigma, latents: &mut *latents, denoised });
         }
-        flow
+        if flow.is_continue() {
+            failed = scale(latents, 1.0 + ratio);
+        }
+        if failed.is_ok() { flow } else { ControlFlow::Break(()) }
     };
     let result = solve(&mut SamplingRun {
         x: &mut *run.x,
@@ -46,16 +53,12 @@ pub(super) fn in_noise_ratios(
         eta: run.eta,
         on_step: &mut on_step,
     });
-    result.map_err(|error| match error {
-        SampleError::NotFinite { step, steps, level } => {
-            SampleError::NotFinite { step, steps, level: ratios.level(level.sigma) }
-        }
-        error => error,
-    })
+    failed.and(result)
 }
 
-fn scale(values: &mut [f32], factor: f64) {
-    values.iter_mut().for_each(|value| *value = (factor * f64::from(*value)) as f32);
+fn scale(values: &mut Tensor, factor: f64) -> Result<(), SampleError> {
+    *values = sum(&[(factor, values)])?;
+    Ok(())
 }
 
 /// A schedule of ratios, and the levels of the flow that they stand for.
@@ -93,27 +96,23 @@ impl NoiseRatios<'_> {
 struct RatioDenoiser<'a> {
     model: &'a mut dyn Denoiser,
     ratios: &'a NoiseRatios<'a>,
-    /// Those of the flow.
-    latents: Vec<f32>,
 }
 
 impl RatioDenoiser<'_> {
-    fn enter(&mut self, x: &[f32], ratio: f64) -> NoiseLevel {
-        self.latents.clear();
-        self.latents.extend_from_slice(x);
-        scale(&mut self.latents, (1.0 + ratio).recip());
-        self.ratios.level(ratio)
+    /// The latents of the flow, and their level.
+    fn enter(&self, x: &Tensor, ratio: f64) -> Result<(Tensor, NoiseLevel), SampleError> {
+        Ok((sum(&[((1.0 + ratio).recip(), x)])?, self.ratios.level(ratio)))
     }
 }
 
 impl Denoiser for RatioDenoiser<'_> {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-        let level = self.enter(x, level.sigma);
-        self.model.denoise(&self.latents, level)
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
+        let (latents, level) = self.enter(x, level.sigma)?;
+        self.model.denoise(&latents, level)
     }
 
-    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
-        let level = self.enter(x, level.sigma);
-        self.model.denoise_apart(&self.latents, level)
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let (latents, level) = self.enter(x, level.sigma)?;
+        self.model.denoise_apart(&latents, level)
     }
 }

@@ -12,6 +12,7 @@ use super::run::sum;
 use super::{FlowMatchingSupport, Prediction, SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::{Convention, Discretization, NoiseLevel};
+use latent_tensor::Tensor;
 
 /// Slopes that count in a step.
 const MAX_ORDER: usize = 4;
@@ -41,7 +42,7 @@ impl Plms {
     pub const USUAL: Self = Self { start: PlmsStart::Twice, extrapolated: Prediction::Epsilon };
 
     /// What is extrapolated, for latents `x` and an estimate at a level.
-    fn slope(&self, x: &[f32], denoised: &[f32], sigma: f64) -> Vec<f32> {
+    fn slope(&self, x: &Tensor, denoised: &Tensor, sigma: f64) -> Result<Tensor, SampleError> {
         match self.extrapolated {
             Prediction::Epsilon => sum(&[(sigma.recip(), x), (-sigma.recip(), denoised)]),
             Prediction::V => {
@@ -52,8 +53,8 @@ impl Plms {
     }
 
     /// Where latents `x` at the level `from` are at `to`, along a mix of slopes.
-    fn go(&self, x: &[f32], from: f64, to: f64, slopes: &[(f64, &[f32])]) -> Vec<f32> {
-        let slope = sum(slopes);
+    fn go(&self, x: &Tensor, from: f64, to: f64, slopes: &[(f64, &Tensor)]) -> Result<Tensor, SampleError> {
+        let slope = sum(slopes)?;
         let (of_x, of_slope) = match self.extrapolated {
             Prediction::Epsilon => (0.0, 1.0),
             Prediction::V => {
@@ -69,9 +70,9 @@ impl Plms {
         &self,
         run: &mut SamplingRun<'_>,
         index: usize,
-        first: &[f32],
+        first: &Tensor,
         to: NoiseLevel,
-    ) -> Result<Vec<f32>, SampleError> {
+    ) -> Result<Tensor, SampleError> {
         let from = run.schedule.levels()[index];
         // diffusers goes half of the way down from the time step above, and gives the model the one half of the way up.
         let half = ((from.timestep - to.timestep) / 2.0).floor();
@@ -79,17 +80,16 @@ impl Plms {
         let noise_model = run.schedule.noise_model();
         let above = NoiseLevel { sigma: noise_model.sigma_at(from.timestep - half), timestep: given };
         let below = NoiseLevel { sigma: noise_model.sigma_at(given), timestep: given };
-        let x = run.x.to_vec();
-        let mut slopes = vec![first.to_vec()];
+        let x = run.x.clone();
+        let mut slopes = vec![first.clone()];
         for level in [above, below, to] {
-            let there =
-                self.go(&x, from.sigma, level.sigma, &[(1.0, slopes.last().map_or(first, Vec::as_slice))]);
-            let denoised = run.denoise_at(index, &there, level)?;
-            slopes.push(self.slope(&there, &denoised, level.sigma));
+            let there = self.go(&x, from.sigma, level.sigma, &[(1.0, slopes.last().unwrap_or(first))])?;
+            let denoised = run.model.denoise(&there, level)?;
+            slopes.push(self.slope(&there, &denoised, level.sigma)?);
         }
         let weights = [1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0];
-        let terms: Vec<(f64, &[f32])> = weights.into_iter().zip(slopes.iter().map(Vec::as_slice)).collect();
-        Ok(self.go(&x, from.sigma, to.sigma, &terms))
+        let terms: Vec<(f64, &Tensor)> = weights.into_iter().zip(&slopes).collect();
+        self.go(&x, from.sigma, to.sigma, &terms)
     }
 }
 
@@ -128,28 +128,28 @@ impl Sampler for Plms {
         if self.start == PlmsStart::RungeKutta { 4 } else { 1 }
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut slopes = History::new(MAX_ORDER);
         let steps = run.schedule.steps();
         for i in 0..steps {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
-            slopes.push(from, self.slope(run.x, &denoised, from));
+            slopes.push(from, self.slope(run.x, &denoised, from)?);
             let last = i + 1 == steps;
             let x = if self.start == PlmsStart::RungeKutta && i < RUNGE_KUTTA_STEPS && !last {
                 self.runge_kutta(run, i, slopes.values(0), run.end(i))?
             } else if i == 0 && !last {
-                let there = self.go(run.x, from, to, &[(1.0, slopes.values(0))]);
+                let there = self.go(run.x, from, to, &[(1.0, slopes.values(0))])?;
                 let end = run.end(i);
-                let second = run.denoise_at(i, &there, end)?;
-                let second = self.slope(&there, &second, end.sigma);
-                self.go(run.x, from, to, &[(0.5, &second), (0.5, slopes.values(0))])
+                let second = run.model.denoise(&there, end)?;
+                let second = self.slope(&there, &second, end.sigma)?;
+                self.go(run.x, from, to, &[(0.5, &second), (0.5, slopes.values(0))])?
             } else if to <= 0.0 {
                 denoised.clone()
             } else {
-                self.go(run.x, from, to, &slopes.weighted(adams_bashforth(slopes.len())))
+                self.go(run.x, from, to, &slopes.weighted(adams_bashforth(slopes.len())))?
             };
-            run.x.copy_from_slice(&x);
+            *run.x = x;
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Sampler for ResMultistep {
         ScheduleKind::SgmUniform
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         DpmSolver { rule: SlopeRule::Integral, lower_at_end: false, ..DpmSolver::PLUS_PLUS_2M }.solve(run)
     }
 }

@@ -54,14 +54,14 @@ impl Sampler for Restart {
         2
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let mut left = f64::INFINITY;
         for (i, (level, to)) in steps(run.schedule).into_iter().enumerate() {
             if level.sigma > left {
-                run.add_noise_up(left, level.sigma);
+                run.add_noise_up(left, level.sigma)?;
             }
-            let denoised = run.denoise_level(i, level)?;
-            heun_step(run, i, &denoised, (level.sigma, to))?;
+            let denoised = run.denoise_level(level)?;
+            heun_step(run, &denoised, (level.sigma, to))?;
             run.report(i, to.sigma, &denoised)?;
             left = to.sigma;
         }

@@ -1,37 +1,41 @@
 //! What all samplers share: the state of one run, and its calls of the model and the caller.
 
+use crate::latents::LatentShape;
 use crate::rng::Noise;
 use crate::schedule::{NoiseLevel, Schedule};
+use latent_tensor::ops::{self, FiniteCheck};
+use latent_tensor::{Device, Tensor, TensorError};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 
 /// The model, seen as an estimate of the clean latents behind the noise.
 pub trait Denoiser {
-    /// The estimate of x0 for noisy latents `x` of a level, of the same length.
+    /// The estimate of x0 for noisy latents `x` of a level, in the same shape and on the same device.
     ///
     /// # Errors
     /// [`SampleError::Model`] for the model's own errors, or [`SampleError::Cancelled`].
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError>;
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError>;
 
     /// The same, and beside it the estimate with the negative prompt alone, for samplers that
     /// [need it](super::Sampler::needs_negative). Of a model without guidance both are the same.
     ///
     /// # Errors
     /// As [`Denoiser::denoise`].
-    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
         let denoised = self.denoise(x, level)?;
         Ok(GuidedEstimate { negative: denoised.clone(), denoised })
     }
 }
 
 /// Estimates of the clean latents with and without guidance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct GuidedEstimate {
     /// Under guidance.
-    pub denoised: Vec<f32>,
+    pub denoised: Tensor,
     /// With the negative prompt alone.
-    pub negative: Vec<f32>,
+    pub negative: Tensor,
 }
 
 /// What the caller sees after each step.
@@ -45,21 +49,22 @@ pub struct SamplerStep<'a> {
     pub sigma: f64,
     /// The noisy latents. They may be changed, to keep part of a given image (inpainting); after
     /// the last step they are the result.
-    pub latents: &'a mut [f32],
+    pub latents: &'a mut Tensor,
     /// The model's latest estimate of x0, for previews.
-    pub denoised: &'a [f32],
+    pub denoised: &'a Tensor,
 }
 
 /// One run of a sampler.
 pub struct SamplingRun<'a> {
-    /// The latents, all images of the batch one after the other. At first noise times
+    /// The latents, `[images, height, width, channels]` of `f32`, on the device where the steps are computed. At first noise times
     /// [`Schedule::initial_scale`], or [`Schedule::add_noise`]; in the end the result.
-    pub x: &'a mut [f32],
+    pub x: &'a mut Tensor,
     /// The noise levels.
     pub schedule: &'a Schedule,
     /// The model.
     pub model: &'a mut dyn Denoiser,
-    /// Where samplers that add noise take it from; for a batch, [`crate::rng::PerImage`].
+    /// Where samplers that add noise take it from, in the order of [`Latents::values`](crate::Latents::values); for a batch,
+    /// [`crate::rng::PerImage`].
     pub noise: &'a mut dyn Noise,
     /// How much noise samplers that add noise do add, from 0 to 1: 0 none, 1 as much as the forward process. `None` is the
     /// sampler's usual: 0 for DDIM, 0.3 for TCD, 1 for Euler a and the others. Samplers without noise ignore it.
@@ -70,63 +75,56 @@ pub struct SamplingRun<'a> {
 
 impl fmt::Debug for SamplingRun<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.x.len();
-        let schedule = &self.schedule;
         f.debug_struct("SamplingRun")
-            .field("values", &values)
-            .field("schedule", schedule)
+            .field("x", &self.x)
+            .field("schedule", &self.schedule)
             .field("eta", &self.eta)
             .finish_non_exhaustive()
     }
 }
 
 impl SamplingRun<'_> {
+    /// Runs the steps of a sampler, and checks what the model says on the way.
+    pub(super) fn checked(
+        &mut self,
+        steps: impl FnOnce(&mut SamplingRun<'_>) -> Result<(), SampleError>,
+    ) -> Result<(), SampleError> {
+        let step = Cell::new(1);
+        let mut model = CheckedDenoiser {
+            model: &mut *self.model,
+            step: &step,
+            steps: self.schedule.steps(),
+            unfinished: None,
+        };
+        let listener = &mut *self.on_step;
+        let mut on_step = |report: SamplerStep<'_>| {
+            step.set(report.index + 2);
+            listener(report)
+        };
+        steps(&mut SamplingRun {
+            x: &mut *self.x,
+            schedule: self.schedule,
+            model: &mut model,
+            noise: &mut *self.noise,
+            eta: self.eta,
+            on_step: &mut on_step,
+        })?;
+        model.finish()
+    }
+
     /// The model's estimate at the beginning of step `index`.
-    pub(super) fn denoise(&mut self, index: usize) -> Result<Vec<f32>, SampleError> {
-        let level = self.schedule.levels()[index];
-        let denoised = self.model.denoise(self.x, level);
-        self.checked(index, level, denoised)
+    pub(super) fn denoise(&mut self, index: usize) -> Result<Tensor, SampleError> {
+        self.denoise_level(self.schedule.levels()[index])
     }
 
     /// The model's estimates at the beginning of step `index`, with guidance and with the negative prompt alone.
     pub(super) fn denoise_apart(&mut self, index: usize) -> Result<GuidedEstimate, SampleError> {
-        let level = self.schedule.levels()[index];
-        let GuidedEstimate { denoised, negative } = self.model.denoise_apart(self.x, level)?;
-        let denoised = self.checked(index, level, Ok(denoised))?;
-        Ok(GuidedEstimate { denoised, negative: self.checked(index, level, Ok(negative))? })
+        self.model.denoise_apart(self.x, self.schedule.levels()[index])
     }
 
-    /// The model's estimate for the latents as they are within step `index`, at a level of the sampler's own.
-    pub(super) fn denoise_level(&mut self, index: usize, level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-        let denoised = self.model.denoise(self.x, level);
-        self.checked(index, level, denoised)
-    }
-
-    /// The model's estimate within step `index`, for latents and a level other than those at its beginning.
-    pub(super) fn denoise_at(
-        &mut self,
-        index: usize,
-        x: &[f32],
-        level: NoiseLevel,
-    ) -> Result<Vec<f32>, SampleError> {
-        let denoised = self.model.denoise(x, level);
-        self.checked(index, level, denoised)
-    }
-
-    pub(super) fn checked(
-        &self,
-        index: usize,
-        level: NoiseLevel,
-        denoised: Result<Vec<f32>, SampleError>,
-    ) -> Result<Vec<f32>, SampleError> {
-        let denoised = denoised?;
-        if denoised.len() != self.x.len() {
-            return Err(SampleError::Length { expected: self.x.len(), got: denoised.len() });
-        }
-        if !denoised.iter().all(|value| value.is_finite()) {
-            return Err(SampleError::NotFinite { step: index + 1, steps: self.schedule.steps(), level });
-        }
-        Ok(denoised)
+    /// The model's estimate for the latents as they are, at a level of the sampler's own.
+    pub(super) fn denoise_level(&mut self, level: NoiseLevel) -> Result<Tensor, SampleError> {
+        self.model.denoise(self.x, level)
     }
 
     /// The sigmas at which step `index` begins and ends.
@@ -144,30 +142,28 @@ impl SamplingRun<'_> {
     }
 
     /// x = `a` x + `b` `other`.
-    pub(super) fn blend(&mut self, a: f64, b: f64, other: &[f32]) {
-        for (x, other) in self.x.iter_mut().zip(other) {
-            *x = (a * f64::from(*x) + b * f64::from(*other)) as f32;
-        }
+    pub(super) fn blend(&mut self, a: f64, b: f64, other: &Tensor) -> Result<(), SampleError> {
+        self.advance(a, &[(b, other)])
     }
 
-    /// x = the sum of the terms, each a factor and as many values as x has.
-    pub(super) fn set(&mut self, terms: &[(f64, &[f32])]) {
-        let sum = sum(terms);
-        self.x.copy_from_slice(&sum);
+    /// x = the sum of the terms, each a factor and a tensor of the shape of x.
+    pub(super) fn set(&mut self, terms: &[(f64, &Tensor)]) -> Result<(), SampleError> {
+        *self.x = sum(terms)?;
+        Ok(())
     }
 
     /// x = `a` x + the sum of the terms.
-    pub(super) fn advance(&mut self, a: f64, terms: &[(f64, &[f32])]) {
-        let all: Vec<(f64, &[f32])> = std::iter::once((a, &*self.x)).chain(terms.iter().copied()).collect();
-        let sum = sum(&all);
-        self.x.copy_from_slice(&sum);
+    pub(super) fn advance(&mut self, a: f64, terms: &[(f64, &Tensor)]) -> Result<(), SampleError> {
+        let all: Vec<(f64, &Tensor)> = std::iter::once((a, &*self.x)).chain(terms.iter().copied()).collect();
+        *self.x = sum(&all)?;
+        Ok(())
     }
 
-    /// As many normals as x has values.
-    pub(super) fn draw(&mut self) -> Vec<f32> {
-        let mut noise = vec![0.0; self.x.len()];
-        self.noise.normal(&mut noise);
-        noise
+    /// Normals in the shape of x.
+    pub(super) fn draw(&mut self) -> Result<Tensor, SampleError> {
+        let mut noise = LatentShape::of(self.x)?.zeros();
+        self.noise.normal(&mut noise.values);
+        Ok(noise.to_tensor(&self.x.device())?)
     }
 
     /// Passes the latents on to the next step, after the caller has seen them.
@@ -177,18 +173,18 @@ impl SamplingRun<'_> {
     /// ([`NoiseModel::handover_scale`](crate::schedule::NoiseModel::handover_scale)): the variance-preserving latents
     /// that diffusers' DDIM holds. In the same way a last step that ends above 0 leaves variance-preserving latents for
     /// the VAE.
-    pub(super) fn end_step(&mut self, index: usize, denoised: &[f32]) -> Result<(), SampleError> {
+    pub(super) fn end_step(&mut self, index: usize, denoised: &Tensor) -> Result<(), SampleError> {
         let target = self.schedule.targets()[index];
         let sigma = self.schedule.levels().get(index + 1).map_or(0.0, |level| level.sigma);
         if sigma != target {
             let factor = self.schedule.noise_model().handover_scale(target, sigma);
-            self.x.iter_mut().for_each(|x| *x = (factor * f64::from(*x)) as f32);
+            self.advance(factor, &[])?;
         }
         self.report(index, sigma, denoised)
     }
 
     /// Shows the latents, which have that much noise, to the caller, who may change them.
-    pub(super) fn report(&mut self, index: usize, sigma: f64, denoised: &[f32]) -> Result<(), SampleError> {
+    pub(super) fn report(&mut self, index: usize, sigma: f64, denoised: &Tensor) -> Result<(), SampleError> {
         let total = self.schedule.steps();
         match (self.on_step)(SamplerStep { index, total, sigma, latents: self.x, denoised }) {
             ControlFlow::Continue(()) => Ok(()),
@@ -197,12 +193,62 @@ impl SamplingRun<'_> {
     }
 }
 
-/// The sum of the terms, each a factor and as many values as the first has.
-pub(super) fn sum(terms: &[(f64, &[f32])]) -> Vec<f32> {
-    let length = terms.first().map_or(0, |(_, values)| values.len());
-    let value =
-        |i: usize| terms.iter().map(|(factor, values)| factor * f64::from(values[i])).sum::<f64>() as f32;
-    (0..length).map(value).collect()
+/// A model whose estimates are checked. What a GPU computes is known to be finite an evaluation later, so that nobody waits for it
+/// while there is nothing for the GPU to do.
+struct CheckedDenoiser<'a> {
+    model: &'a mut dyn Denoiser,
+    /// The step of the run, from 1.
+    step: &'a Cell<usize>,
+    steps: usize,
+    /// The check of the last estimates, and the error if they fail it.
+    unfinished: Option<(Vec<FiniteCheck>, SampleError)>,
+}
+
+impl CheckedDenoiser<'_> {
+    fn check(&mut self, x: &Tensor, level: NoiseLevel, estimates: &[&Tensor]) -> Result<(), SampleError> {
+        let mut checks = Vec::new();
+        for estimate in estimates {
+            let [expected, got] = [x, estimate].map(|tensor| tensor.shape().elements());
+            if expected != got {
+                return Err(SampleError::Length { expected, got });
+            }
+            checks.push(ops::all_finite(estimate)?);
+        }
+        let error = SampleError::NotFinite { step: self.step.get(), steps: self.steps, level };
+        self.finish()?;
+        self.unfinished = Some((checks, error));
+        if x.device() == Device::Cpu { self.finish() } else { Ok(()) }
+    }
+
+    /// Waits for the last estimates.
+    fn finish(&mut self) -> Result<(), SampleError> {
+        let Some((checks, error)) = self.unfinished.take() else { return Ok(()) };
+        for check in checks {
+            if !check.finish()? {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Denoiser for CheckedDenoiser<'_> {
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
+        let denoised = self.model.denoise(x, level)?;
+        self.check(x, level, &[&denoised])?;
+        Ok(denoised)
+    }
+
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let estimate = self.model.denoise_apart(x, level)?;
+        self.check(x, level, &[&estimate.denoised, &estimate.negative])?;
+        Ok(estimate)
+    }
+}
+
+/// The sum of the terms, each a factor and a tensor of one shape.
+pub(super) fn sum(terms: &[(f64, &Tensor)]) -> Result<Tensor, SampleError> {
+    Ok(ops::linear_combination(terms)?)
 }
 
 /// Why a run ended before its end.
@@ -234,6 +280,22 @@ impl SampleError {
     /// The model's own error.
     pub fn model(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Model(error.into())
+    }
+}
+
+impl From<TensorError> for SampleError {
+    fn from(error: TensorError) -> Self {
+        crate::Error::from(error).into()
+    }
+}
+
+impl From<crate::Error> for SampleError {
+    /// A run that was cancelled, or else the model's error.
+    fn from(error: crate::Error) -> Self {
+        match error {
+            crate::Error::Cancelled => Self::Cancelled,
+            error => Self::model(error),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Sampler for Tcd {
         Convention::Diffusers
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         let eta = run.eta.unwrap_or(DEFAULT_ETA).clamp(0.0, 1.0);
         let steps = run.schedule.steps();
         for i in 0..steps {
@@ -54,8 +54,8 @@ impl Sampler for Tcd {
             } else {
                 to
             };
-            run.blend(down / from, 1.0 - down / from, &denoised);
-            run.add_noise((to * to - down * down).sqrt());
+            run.blend(down / from, 1.0 - down / from, &denoised)?;
+            run.add_noise((to * to - down * down).sqrt())?;
             run.end_step(i, &denoised)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 use super::*;
 use crate::rng::{Noise, PerImage, RngKind};
 use crate::schedule::{Churn, NoiseLevel, NoiseModel, Schedule};
+use latent_tensor::Tensor;
 use std::ops::ControlFlow;
 
 /// The exact model of images whose every value is normal with that mean and deviation.
@@ -23,12 +24,26 @@ impl Gaussian {
 }
 
 impl Denoiser for Gaussian {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
         self.calls += 1;
         let (data, noise) = (self.deviation.powi(2), level.sigma.powi(2));
-        let estimate = |x: &f32| ((data * f64::from(*x) + noise * self.mean) / (data + noise)) as f32;
-        Ok(x.iter().map(estimate).collect())
+        Ok(mapped(x, |x| (data * x + noise * self.mean) / (data + noise)))
     }
+}
+
+/// Latents of some images, each a row of values.
+pub(super) fn latents(images: usize, values: &[f32]) -> Tensor {
+    Tensor::from_f32(&[images, 1, values.len() / images, 1], values).unwrap()
+}
+
+/// Latents with each value replaced by a function of it.
+pub(super) fn mapped(x: &Tensor, value: impl Fn(f64) -> f64) -> Tensor {
+    let values: Vec<f32> = x.f32s().unwrap().iter().map(|x| value(f64::from(*x)) as f32).collect();
+    Tensor::from_f32(x.dims(), &values).unwrap()
+}
+
+fn first(x: &Tensor) -> f64 {
+    f64::from(x.f32s().unwrap()[0])
 }
 
 fn go_on(_: SamplerStep<'_>) -> ControlFlow<()> {
@@ -46,11 +61,24 @@ fn run(
     model: &mut dyn Denoiser,
     noise: &mut dyn Noise,
     eta: Option<f64>,
-    mut x: Vec<f32>,
+    x: Vec<f32>,
+) -> Result<Vec<f32>, SampleError> {
+    run_batch(sampler, schedule, model, noise, eta, (1, x))
+}
+
+/// As [`run`], for a number of images.
+fn run_batch(
+    sampler: &dyn Sampler,
+    schedule: &Schedule,
+    model: &mut dyn Denoiser,
+    noise: &mut dyn Noise,
+    eta: Option<f64>,
+    (images, mut x): (usize, Vec<f32>),
 ) -> Result<Vec<f32>, SampleError> {
     schedule.scale_noise(&mut x);
+    let mut x = latents(images, &x);
     sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut go_on })?;
-    Ok(x)
+    Ok(x.f32s().unwrap().to_vec())
 }
 
 fn noise() -> Box<dyn Noise + Send> {
@@ -86,14 +114,14 @@ fn a_single_possible_image_is_found_by_all() {
 fn error_at(sampler: &dyn Sampler, steps: usize) -> f64 {
     let schedule = schedule(sampler, Convention::KDiffusion, ScheduleKind::Exponential, steps);
     let mut model = Gaussian::new(0.3, 0.5);
-    let first = schedule.levels()[0].sigma;
-    let mut x = vec![first as f32];
+    let level = schedule.levels()[0].sigma;
+    let mut x = latents(1, &[level as f32]);
     let mut seen = (0.0, 0.0);
     let exact = Gaussian::new(0.3, 0.5);
     let mut on_step = |step: SamplerStep<'_>| {
         if step.index + 2 == step.total {
-            let want = exact.path(first, first, step.sigma);
-            seen = (step.sigma, f64::from(step.latents[0]) - want);
+            let want = exact.path(level, level, step.sigma);
+            seen = (step.sigma, first(step.latents) - want);
         }
         ControlFlow::Continue(())
     };
@@ -175,12 +203,12 @@ fn multistep_formulas_reach_their_order_on_even_levels() {
         let mut seen = 0.0;
         let mut on_step = |step: SamplerStep<'_>| {
             if step.index + 2 == step.total {
-                seen = f64::from(step.latents[0]);
+                seen = first(step.latents);
             }
             ControlFlow::Continue(())
         };
         let (model, noise) = (&mut Gaussian::new(0.3, 2.0), &mut *noise());
-        let mut x = vec![100.0];
+        let mut x = latents(1, &[100.0]);
         let mut run =
             SamplingRun { x: &mut x, schedule: &schedule, model, noise, eta: None, on_step: &mut on_step };
         sampler.sample(&mut run).unwrap();
@@ -201,9 +229,11 @@ fn lcm_begins_each_step_anew() {
     let mut x = vec![0.0; 1 << 14];
     RngKind::Cuda.generator(2).normal(&mut x);
     schedule.scale_noise(&mut x);
+    let mut x = latents(1, &x);
     let mut on_step = |step: SamplerStep<'_>| {
-        let n = step.latents.len() as f64;
-        let off: f64 = step.latents.iter().map(|x| (f64::from(*x) - 0.75).powi(2)).sum::<f64>() / n;
+        let values = step.latents.f32s().unwrap();
+        let n = values.len() as f64;
+        let off: f64 = values.iter().map(|x| (f64::from(*x) - 0.75).powi(2)).sum::<f64>() / n;
         assert!((off.sqrt() - step.sigma).abs() < 0.03 * step.sigma + 1e-4, "{} {off}", step.sigma);
         ControlFlow::Continue(())
     };
@@ -252,7 +282,8 @@ fn a_image_of_a_batch_equals_the_image_alone() {
             let mut noise = PerImage::seeded(RngKind::Cpu, seeds.iter().copied());
             let mut x = vec![0.0; 48 * seeds.len()];
             noise.normal(&mut x);
-            run(*sampler, &schedule, &mut Gaussian::new(0.1, 0.9), &mut noise, Some(0.7), x).unwrap()
+            let mut model = Gaussian::new(0.1, 0.9);
+            run_batch(*sampler, &schedule, &mut model, &mut noise, Some(0.7), (seeds.len(), x)).unwrap()
         };
         assert_eq!(draw(&[3, 4])[48..], draw(&[4]), "{}", sampler.name());
     }
@@ -262,12 +293,13 @@ fn a_image_of_a_batch_equals_the_image_alone() {
 fn latents_handed_to_the_caller_have_the_level_it_is_told() {
     // With one possible image and no noise but the first, x = mean + sigma n exactly, at every level.
     let schedule = schedule(&Ddim, Convention::KDiffusion, ScheduleKind::Normal, 6);
-    let mut x = vec![2.0];
+    let mut x = [2.0];
     schedule.scale_noise(&mut x);
+    let mut x = latents(1, &x);
     let mut sigmas = Vec::new();
     let mut on_step = |step: SamplerStep<'_>| {
-        assert!((f64::from(step.latents[0]) - (0.5 + step.sigma * (2.0 - 0.5 / 14.6146))).abs() < 1e-3);
-        assert_eq!((step.total, step.denoised), (6, &[0.5][..]));
+        assert!((first(step.latents) - (0.5 + step.sigma * (2.0 - 0.5 / 14.6146))).abs() < 1e-3);
+        assert_eq!((step.total, step.denoised.f32s().unwrap()), (6, &[0.5][..]));
         sigmas.push(step.sigma);
         ControlFlow::Continue(())
     };
@@ -284,14 +316,14 @@ fn latents_handed_to_the_caller_have_the_level_it_is_told() {
 #[test]
 fn ddim_goes_on_with_variance_preserving_latents() {
     let schedule = schedule(&Ddim, Convention::Diffusers, ScheduleKind::Linspace, 8);
-    let mut x = vec![1.0];
+    let mut x = [1.0];
     schedule.scale_noise(&mut x);
-    let start = f64::from(x[0]);
-    let first = schedule.levels()[0].sigma;
+    let mut x = latents(1, &x);
+    let (start, level) = (first(&x), schedule.levels()[0].sigma);
     let target = schedule.targets()[0];
     let mut seen = None;
     let mut on_step = |step: SamplerStep<'_>| {
-        seen.get_or_insert((step.sigma, f64::from(step.latents[0])));
+        seen.get_or_insert((step.sigma, first(step.latents)));
         ControlFlow::Continue(())
     };
     let (model, noise) = (&mut Gaussian::new(0.0, 0.0), &mut *noise());
@@ -300,7 +332,7 @@ fn ddim_goes_on_with_variance_preserving_latents() {
     Ddim.sample(&mut run).unwrap();
     let (sigma, x) = seen.unwrap();
     assert_eq!(sigma, schedule.levels()[1].sigma);
-    let want = start * target / first / target.hypot(1.0);
+    let want = start * target / level / target.hypot(1.0);
     assert!((x / sigma.hypot(1.0) - want).abs() < 1e-6);
 }
 
@@ -308,10 +340,10 @@ fn ddim_goes_on_with_variance_preserving_latents() {
 fn the_caller_can_cancel_and_change_latents() {
     for sampler in ALL {
         let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Normal, 5);
-        let mut x = vec![1.0; 3];
+        let mut x = latents(1, &[1.0; 3]);
         let mut model = Gaussian::new(0.0, 1.0);
         let mut on_step = |step: SamplerStep<'_>| {
-            step.latents[1] = 7.0;
+            step.latents.f32s_mut().unwrap()[1] = 7.0;
             if step.index >= 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let noise = &mut *noise();
@@ -326,7 +358,7 @@ fn the_caller_can_cancel_and_change_latents() {
         assert!(matches!(sampler.sample(&mut run), Err(SampleError::Cancelled)), "{}", sampler.name());
         let is_free = sampler.draws_alone();
         assert!(is_free || model.calls <= 3 * sampler.evaluations() + 1, "{}", sampler.name());
-        assert_eq!(x[1], 7.0, "{}", sampler.name());
+        assert_eq!(x.f32s().unwrap()[1], 7.0, "{}", sampler.name());
     }
 }
 
@@ -338,11 +370,11 @@ enum Broken {
 }
 
 impl Denoiser for Broken {
-    fn denoise(&mut self, x: &[f32], _: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &Tensor, _: NoiseLevel) -> Result<Tensor, SampleError> {
         match self {
             Self::Fails => Err(SampleError::model("out of memory")),
-            Self::NotANumber => Ok(vec![f32::NAN; x.len()]),
-            Self::Short => Ok(Vec::new()),
+            Self::NotANumber => Ok(mapped(x, |_| f64::NAN)),
+            Self::Short => Ok(latents(1, &[0.0])),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::noise_ratios::in_noise_ratios;
 use super::{SampleError, Sampler, SamplingRun};
 use crate::names::Named;
 use crate::schedule::Discretization;
+use latent_tensor::Tensor;
 
 /// The function B of the paper, appendix A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +63,19 @@ impl UniPc {
     }
 
     /// One step from latents `x` at the newest level of `history`. `end` is the estimate at its end, for the corrector.
-    fn step(&self, x: &[f32], to: f64, order: usize, history: &History, end: Option<&[f32]>) -> Vec<f32> {
+    fn step(
+        &self,
+        x: &Tensor,
+        to: f64,
+        order: usize,
+        history: &History,
+        end: Option<&Tensor>,
+    ) -> Result<Tensor, SampleError> {
         let from = history.sigma(0);
         let h = (from / to).ln();
         let mut ratios: Vec<f64> =
             (1..order.min(history.len())).map(|age| (from / history.sigma(age)).ln() / h).collect();
-        let mut values: Vec<&[f32]> = (1..=ratios.len()).map(|age| history.values(age)).collect();
+        let mut values: Vec<&Tensor> = (1..=ratios.len()).map(|age| history.values(age)).collect();
         if let Some(end) = end {
             ratios.push(1.0);
             values.push(end);
@@ -124,7 +132,7 @@ impl Sampler for UniPc {
         Discretization::DpmSolver
     }
 
-    fn sample(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
+    fn take_steps(&self, run: &mut SamplingRun<'_>) -> Result<(), SampleError> {
         in_noise_ratios(run, |run| self.solve(run))
     }
 }
@@ -134,23 +142,23 @@ impl UniPc {
         let total = run.schedule.steps();
         let mut history = History::new(self.order);
         // Where the step before began, and its order.
-        let mut before: Option<(Vec<f32>, usize)> = None;
+        let mut before: Option<(Tensor, usize)> = None;
         for i in 0..total {
             let (from, to) = run.span(i);
             let denoised = run.denoise(i)?;
             if let Some((x, order)) = before.take().filter(|_| history.sigma(0) > from) {
-                let corrected = self.step(&x, from, order, &history, Some(&denoised));
-                run.x.copy_from_slice(&corrected);
+                let corrected = self.step(&x, from, order, &history, Some(&denoised))?;
+                *run.x = corrected;
             }
             history.push(from, denoised.clone());
-            let x = run.x.to_vec();
+            let x = run.x.clone();
             // The last steps are of lower order whatever their number is.
             let order = order_at_end(self.order, total - i, 0).min(history.len());
             if to <= 0.0 {
-                run.set(&[(1.0, &denoised)]);
+                run.set(&[(1.0, &denoised)])?;
             } else if to < from {
-                let predicted = self.step(&x, to, order, &history, None);
-                run.x.copy_from_slice(&predicted);
+                let predicted = self.step(&x, to, order, &history, None)?;
+                *run.x = predicted;
             }
             before = Some((x, order));
             run.end_step(i, &denoised)?;
@@ -162,6 +170,7 @@ impl UniPc {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samplers::tests::latents;
 
     #[test]
     fn small_systems_are_solved() {
@@ -174,11 +183,13 @@ mod tests {
         let line = |lambda: f64| 0.5 + 0.3 * lambda;
         let h: f64 = 0.8;
         let mut history = History::new(2);
-        history.push(2.0, vec![line(0.0) as f32]);
+        history.push(2.0, latents(1, &[line(0.0) as f32]));
         for variant in [UniPcVariant::Bh1, UniPcVariant::Bh2] {
             let solver = UniPc { order: 2, variant };
-            let end = [line(h) as f32];
-            let got = solver.step(&[1.0], 2.0 * (-h).exp(), 2, &history, Some(&end));
+            let end = latents(1, &[line(h) as f32]);
+            let x = latents(1, &[1.0]);
+            let got = solver.step(&x, 2.0 * (-h).exp(), 2, &history, Some(&end)).unwrap();
+            let got = got.f32s().unwrap();
             let want = (-h).exp() + 0.5 * (1.0 - (-h).exp()) + 0.3 * (h - 1.0 + (-h).exp());
             assert!((f64::from(got[0]) - want).abs() < 1e-6, "{variant:?} {got:?} {want}");
         }

@@ -119,37 +119,45 @@ impl NoiseModel {
 
     /// Makes the network's `output` for latents `x` at a noise level the estimate of the clean latents.
     pub fn to_denoised(&self, x: &[f32], output: &mut [f32], sigma: f64) {
-        // x0 = from_x x + from_output output
-        let (from_x, from_output) = match self {
+        let [from_x, from_output] = self.denoised_factors(sigma);
+        for (out, x) in output.iter_mut().zip(x) {
+            *out = (from_x * f64::from(*x) + from_output * f64::from(*out)) as f32;
+        }
+    }
+
+    /// The factors of the latents at a noise level and of the network's output, whose sum is the estimate of the clean latents.
+    #[must_use]
+    pub fn denoised_factors(&self, sigma: f64) -> [f64; 2] {
+        match self {
             NoiseModel::VariancePreserving { prediction: Prediction::Epsilon, .. }
-            | NoiseModel::FlowMatching(_) => (1.0, -sigma),
+            | NoiseModel::FlowMatching(_) => [1.0, -sigma],
             NoiseModel::VariancePreserving { prediction: Prediction::V, .. } => {
-                ((sigma * sigma + 1.0).recip(), -sigma / sigma.hypot(1.0))
+                [(sigma * sigma + 1.0).recip(), -sigma / sigma.hypot(1.0)]
             }
             NoiseModel::Edm { training, prediction } => {
                 let data = training.sigma_data();
                 let from_output = sigma * data / sigma.hypot(data);
                 let sign = if *prediction == Prediction::V { -1.0 } else { 1.0 };
-                (data * data / (sigma * sigma + data * data), sign * from_output)
+                [data * data / (sigma * sigma + data * data), sign * from_output]
             }
-        };
-        for (out, x) in output.iter_mut().zip(x) {
-            *out = (from_x * f64::from(*x) + from_output * f64::from(*out)) as f32;
+        }
+    }
+
+    /// The factors of clean latents and of unit noise, whose sum are latents of a noise level.
+    #[must_use]
+    pub fn noised_factors(&self, sigma: f64) -> [f64; 2] {
+        match self {
+            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => [1.0, sigma],
+            NoiseModel::FlowMatching(_) => [1.0 - sigma, sigma],
         }
     }
 
     /// Clean `latents` with `noise` of a level, elementwise.
     #[must_use]
     pub fn add_noise(&self, latents: &[f32], noise: &[f32], sigma: f64) -> Vec<f32> {
+        let [signal, amount] = self.noised_factors(sigma);
         let pairs = latents.iter().zip(noise);
-        match self {
-            NoiseModel::VariancePreserving { .. } | NoiseModel::Edm { .. } => {
-                pairs.map(|(x, n)| (f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
-            }
-            NoiseModel::FlowMatching(_) => {
-                pairs.map(|(x, n)| ((1.0 - sigma) * f64::from(*x) + sigma * f64::from(*n)) as f32).collect()
-            }
-        }
+        pairs.map(|(x, n)| (signal * f64::from(*x) + amount * f64::from(*n)) as f32).collect()
     }
 
     /// The ratio of noise to signal of a level, infinite where there is no signal.

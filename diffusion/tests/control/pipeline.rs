@@ -3,7 +3,8 @@
 use super::{control, entries, file, image, open, quiet};
 use latent_diffusion::samplers;
 use latent_diffusion::schedule::ScheduleKind;
-use latent_diffusion::{Control, Event, Fill, Image, LoadedNetwork, Mask, Pipeline, Settings, Task};
+use latent_diffusion::tensor::Tensor;
+use latent_diffusion::{Control, Event, Fill, Image, Latents, LoadedNetwork, Mask, Pipeline, Settings, Task};
 use latent_kernels::parallel;
 use std::ops::ControlFlow;
 
@@ -36,7 +37,7 @@ pub(super) fn steps(pipeline: &mut Pipeline, controls: Vec<Control>) -> Vec<Vec<
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, .. } = event {
-            steps.push(latents.to_vec());
+            steps.push(Latents::from_channels_last(latents).unwrap().values);
         }
         ControlFlow::Continue(())
     };
@@ -196,8 +197,9 @@ fn the_last_prediction_is_told() {
     let mut told = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { step, latents, denoised, sigma, .. } = event {
-            assert_eq!(denoised.is_empty(), step == 0);
-            told.push((latents.to_vec(), denoised.to_vec(), sigma));
+            assert_eq!(denoised.is_none(), step == 0);
+            let values = |x: &Tensor| x.f32s().unwrap().to_vec();
+            told.push((values(latents), denoised.map(values).unwrap_or_default(), sigma));
         }
         ControlFlow::Continue(())
     };

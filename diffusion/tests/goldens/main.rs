@@ -78,9 +78,9 @@ fn run(filters: &[&str]) -> Result<usize, String> {
 fn run_on(target: Target, folder: &Folder, filters: &[&str]) -> Result<Report, String> {
     let spec = read_json(&folder.spec)?;
     let cases = index::read(folder)?;
-    // What runs no model is the same on every device.
+    // What computes nothing there is the same on every device.
     let is_cpu = target.device == Device::Cpu;
-    let kinds = KINDS.iter().filter(|kind| kind.has_model || is_cpu);
+    let kinds = KINDS.iter().filter(|kind| kind.is_on_device || is_cpu);
     let mut report = Report::new(target.name.clone(), kinds.clone().map(|kind| kind.name));
     let context = Context::new(folder.clone()).on(target);
     let mut drawn = BTreeSet::new();

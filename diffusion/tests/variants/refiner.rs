@@ -31,7 +31,7 @@ fn steps(pipeline: &mut Pipeline, settings: &Settings) -> (Conditioning, Vec<Vec
     let mut steps = Vec::new();
     let mut listener = |event: Event<'_>| {
         if let Event::Step { latents, .. } = event {
-            steps.push(latents.to_vec());
+            steps.push(Latents::from_channels_last(latents).unwrap().values);
         }
         ControlFlow::Continue(())
     };

@@ -5,7 +5,7 @@ use super::event::PageEvent;
 use super::host::{self, ChosenFile};
 use latent_diffusion::loader::Checkpoint;
 use latent_diffusion::tensor::{DType, Device};
-use latent_diffusion::{Event, LatentRgb, Pipeline, Settings};
+use latent_diffusion::{Event, LatentRgb, Latents, Pipeline, Settings};
 use latent_kernels::gpu::{Gpu, GpuOptions, adapters};
 use std::ops::ControlFlow;
 
@@ -104,10 +104,11 @@ fn post(event: Event<'_>, rgb: &LatentRgb) {
     match event {
         Event::Loading { read, total, .. } => PageEvent::Loading { read, total }.send(),
         Event::Block { block, total, .. } => PageEvent::Block { block, total }.send(),
-        Event::Step { step, total, shape, denoised, .. } => {
+        Event::Step { step, total, denoised, .. } => {
             PageEvent::Step { step, total }.send();
-            // Step 0 has no prediction yet, which is an error here.
-            if let Ok(preview) = rgb.image(&shape.with_values(denoised.to_vec()), 0) {
+            // Step 0 has no prediction yet. What cannot be read ends the run by itself.
+            let latents = denoised.and_then(|denoised| Latents::from_channels_last(denoised).ok());
+            if let Some(Ok(preview)) = latents.map(|latents| rgb.image(&latents, 0)) {
                 PageEvent::Preview { width: preview.width, height: preview.height }.send_image(&preview);
             }
         }

@@ -32,28 +32,28 @@ use crate::machinery::context::Context;
 pub(crate) struct Kind {
     /// The first part of the group's name.
     pub(crate) name: &'static str,
-    /// Whether a model runs, which depends on the device.
-    pub(crate) has_model: bool,
+    /// Whether it computes on the device.
+    pub(crate) is_on_device: bool,
     /// Computes a case and compares it; `None` where the engine has no part of that kind yet.
     pub(crate) run: Option<fn(&Case, &Context) -> Outcome>,
 }
 
 /// All kinds, in the order of the table.
 pub(crate) const KINDS: [Kind; 14] = [
-    Kind { name: "tokenizer", has_model: false, run: Some(tokenizer::run) },
-    Kind { name: "prompt_weights", has_model: false, run: Some(prompt_weights::run) },
-    Kind { name: "rng", has_model: false, run: Some(rng::run) },
-    Kind { name: "time", has_model: false, run: Some(time::run) },
-    Kind { name: "text", has_model: true, run: Some(text::run) },
-    Kind { name: "large_text", has_model: true, run: Some(large_text::run) },
-    Kind { name: "unet", has_model: true, run: Some(unet::run) },
-    Kind { name: "transformer", has_model: true, run: Some(transformer::run) },
-    Kind { name: "vae", has_model: true, run: Some(vae::run) },
-    Kind { name: "schedulers", has_model: false, run: Some(schedulers::run) },
-    Kind { name: "pipelines", has_model: true, run: Some(pipelines::run) },
-    Kind { name: "addons", has_model: true, run: Some(addons::run) },
-    Kind { name: "adapters", has_model: true, run: Some(adapters::run) },
-    Kind { name: "edit", has_model: true, run: Some(edit::run) },
+    Kind { name: "tokenizer", is_on_device: false, run: Some(tokenizer::run) },
+    Kind { name: "prompt_weights", is_on_device: false, run: Some(prompt_weights::run) },
+    Kind { name: "rng", is_on_device: false, run: Some(rng::run) },
+    Kind { name: "time", is_on_device: false, run: Some(time::run) },
+    Kind { name: "text", is_on_device: true, run: Some(text::run) },
+    Kind { name: "large_text", is_on_device: true, run: Some(large_text::run) },
+    Kind { name: "unet", is_on_device: true, run: Some(unet::run) },
+    Kind { name: "transformer", is_on_device: true, run: Some(transformer::run) },
+    Kind { name: "vae", is_on_device: true, run: Some(vae::run) },
+    Kind { name: "schedulers", is_on_device: true, run: Some(schedulers::run) },
+    Kind { name: "pipelines", is_on_device: true, run: Some(pipelines::run) },
+    Kind { name: "addons", is_on_device: true, run: Some(addons::run) },
+    Kind { name: "adapters", is_on_device: true, run: Some(adapters::run) },
+    Kind { name: "edit", is_on_device: true, run: Some(edit::run) },
 ];
 
 /// Runs a computation that may fail, and closes its comparison.

@@ -7,7 +7,7 @@ use latent_diffusion::rng::TorchCpu;
 use latent_diffusion::samplers::{self, Prediction, Sampler};
 use latent_diffusion::schedule::{Convention, ScheduleKind};
 use latent_diffusion::{
-    AestheticScores, Control, Event, Fill, Image, Mask, Pipeline, Settings, SizeConditioning,
+    AestheticScores, Control, Event, Fill, Image, Latents, Mask, Pipeline, Settings, SizeConditioning,
     StepConditioning, Task,
 };
 use latent_loader::Checkpoint;
@@ -189,10 +189,11 @@ fn draw(
     let noise_model = pipeline.model().noise_model();
     let mut record = |event: Event<'_>| {
         if let Event::Step { step: 1.., latents, sigma, .. } = event {
+            let values = Latents::from_channels_last(latents).expect("latents can be read").values;
             steps.extend(if variance_preserving {
-                noise_model.network_input(latents, sigma)
+                noise_model.network_input(&values, sigma)
             } else {
-                latents.to_vec()
+                values
             });
         }
         ControlFlow::Continue(())

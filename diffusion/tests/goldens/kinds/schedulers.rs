@@ -3,6 +3,7 @@
 mod flow;
 mod mapping;
 mod stand_in;
+mod values;
 
 use std::ops::ControlFlow;
 
@@ -15,6 +16,7 @@ use crate::machinery::compare::{Comparison, Outcome};
 use crate::machinery::context::Context;
 use mapping::{End, Setup};
 use stand_in::StandIn;
+use values::{latents, values};
 
 /// The goldens' time steps come from tables in `f32`: what they may differ by.
 const TIMESTEP_ERROR: f64 = 2e-3;
@@ -89,6 +91,7 @@ fn trajectory(
     }
     let mut x = context.f32s(case, "x0")?;
     schedule.scale_noise(&mut x);
+    let mut x = latents(&x, &context.target.device);
     let mean = context.f32s(case, "mu")?;
     let recorded = if case.tensors.contains_key("noise") { context.f32s(case, "noise")? } else { Vec::new() };
     let mut noise = Recorded { values: recorded, next: 0 };
@@ -99,10 +102,11 @@ fn trajectory(
     let (mut trajectory, mut reported) = (Vec::new(), 0);
     let mut on_step = |step: SamplerStep<'_>| {
         reported += 1;
+        let latents = values(step.latents);
         trajectory.extend(if setup.variance_preserving {
-            noise_model.network_input(step.latents, step.sigma)
+            noise_model.network_input(&latents, step.sigma)
         } else {
-            step.latents.to_vec()
+            latents
         });
         ControlFlow::Continue(())
     };
@@ -121,8 +125,8 @@ fn trajectory(
         let points = model.asked.iter().skip(1);
         trajectory = points
             .flat_map(|asked| if setup.variance_preserving { &asked.input } else { &asked.latents })
-            .chain(&x)
             .copied()
+            .chain(values(&x))
             .collect();
     }
     comparison.tensor("trajectory", &trajectory);

@@ -6,9 +6,11 @@ use latent_diffusion::samplers::{
     self, Deis, Denoiser, DpmSolver, GuidedEstimate, SampleError, Sampler, SamplerStep, SamplingRun, UniPc,
 };
 use latent_diffusion::schedule::{FlowMatching, NoiseLevel, NoiseModel, Schedule};
+use latent_diffusion::tensor::Tensor;
 
 use super::Recorded;
 use super::mapping::kept;
+use super::values::{guided, latents, like, values};
 use crate::machinery::case::Case;
 use crate::machinery::compare::Comparison;
 use crate::machinery::context::Context;
@@ -52,12 +54,13 @@ pub(super) fn trajectory(
     };
     let mut x = context.f32s(case, "x0")?;
     schedule.scale_noise(&mut x);
+    let mut x = latents(&x, &context.target.device);
     let mut noise = Recorded { values: optional("noise")?.unwrap_or_default(), next: 0 };
     let (mean, negative) = (context.f32s(case, "mu")?, optional("mu_negative")?);
     let mut model = StandIn { mean, negative, noise_model: noise_model.clone(), asked: Vec::new() };
     let mut trajectory = Vec::new();
     let mut on_step = |step: SamplerStep<'_>| {
-        trajectory.extend_from_slice(step.latents);
+        trajectory.extend(values(step.latents));
         ControlFlow::Continue(())
     };
     let mut run = SamplingRun {
@@ -105,20 +108,17 @@ impl StandIn {
 }
 
 impl Denoiser for StandIn {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
         self.asked.push(level.sigma);
-        Ok(self.estimate(x, level.sigma, &self.mean))
+        Ok(like(x, &self.estimate(&values(x), level.sigma, &self.mean)))
     }
 
-    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
-        let mut denoised = self.denoise(x, level)?;
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let denoised = self.denoise(x, level)?;
         let negative = match &self.negative {
-            Some(mean) => self.estimate(x, level.sigma, mean),
-            None => denoised.clone(),
+            Some(mean) => self.estimate(&values(x), level.sigma, mean),
+            None => values(&denoised),
         };
-        for (value, negative) in denoised.iter_mut().zip(&negative) {
-            *value = negative + GUIDANCE * (*value - negative);
-        }
-        Ok(GuidedEstimate { denoised, negative })
+        Ok(GuidedEstimate { denoised: guided(&denoised, &negative, GUIDANCE), negative: like(x, &negative) })
     }
 }

@@ -2,6 +2,9 @@
 
 use latent_diffusion::samplers::{Denoiser, GuidedEstimate, Prediction, SampleError};
 use latent_diffusion::schedule::{NoiseLevel, NoiseModel};
+use latent_diffusion::tensor::Tensor;
+
+use super::values::{guided, like, values};
 
 /// Variance of the data that it is ideal for.
 const VARIANCE: f64 = 0.25;
@@ -66,23 +69,22 @@ impl<'a> StandIn<'a> {
 }
 
 impl Denoiser for StandIn<'_> {
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, SampleError> {
-        let input = self.noise_model.network_input(x, level.sigma);
-        let out = self.estimate(x, &input, level, self.mean);
-        self.asked.push(Asked { timestep: level.timestep, input, latents: x.to_vec() });
-        Ok(out)
+    fn denoise(&mut self, x: &Tensor, level: NoiseLevel) -> Result<Tensor, SampleError> {
+        let latents = values(x);
+        let input = self.noise_model.network_input(&latents, level.sigma);
+        let out = self.estimate(&latents, &input, level, self.mean);
+        self.asked.push(Asked { timestep: level.timestep, input, latents });
+        Ok(like(x, &out))
     }
 
-    fn denoise_apart(&mut self, x: &[f32], level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
-        let mut denoised = self.denoise(x, level)?;
+    fn denoise_apart(&mut self, x: &Tensor, level: NoiseLevel) -> Result<GuidedEstimate, SampleError> {
+        let denoised = self.denoise(x, level)?;
         let Some(mean) = &self.negative else {
             return Ok(GuidedEstimate { negative: denoised.clone(), denoised });
         };
-        let input = self.noise_model.network_input(x, level.sigma);
-        let negative = self.estimate(x, &input, level, mean);
-        for (value, negative) in denoised.iter_mut().zip(&negative) {
-            *value = negative + GUIDANCE * (*value - negative);
-        }
-        Ok(GuidedEstimate { denoised, negative })
+        let latents = values(x);
+        let input = self.noise_model.network_input(&latents, level.sigma);
+        let negative = self.estimate(&latents, &input, level, mean);
+        Ok(GuidedEstimate { denoised: guided(&denoised, &negative, GUIDANCE), negative: like(x, &negative) })
     }
 }
