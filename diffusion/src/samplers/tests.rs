@@ -385,7 +385,7 @@ fn failures_of_the_model_are_reported() {
         for (mut model, message) in [
             (Broken::Fails, "the model failed: out of memory"),
             (Broken::NotANumber, "step 1 of 4 (time step 999.0, sigma 14.6146)"),
-            (Broken::Short, "the model gave 0 values for 2 latents"),
+            (Broken::Short, "the model gave 1 values for 2 latents"),
         ] {
             let schedule = schedule(*sampler, Convention::KDiffusion, ScheduleKind::Normal, 4);
             let got = run(*sampler, &schedule, &mut model, &mut *noise(), None, vec![1.0; 2]).unwrap_err();
