@@ -60,7 +60,7 @@ impl Array {
     pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
         let (dtype, len) = (weight.dtype(), weight.len());
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
-        gpu.write(&buffer, weight.bytes())?;
+        gpu.upload_bytes(&buffer, weight.bytes())?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
@@ -71,7 +71,7 @@ impl Array {
     pub(crate) fn words(gpu: &Gpu, bytes: &[u8]) -> Result<Array, GpuError> {
         let (dtype, len) = (DType::U32, bytes.len().div_ceil(4));
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
-        gpu.write(&buffer, bytes)?;
+        gpu.upload_bytes(&buffer, bytes)?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
@@ -84,6 +84,14 @@ impl Array {
         let mut values = WeightBytes::new(self.dtype, &bytes[..self.len * self.dtype.size()]).to_f32();
         values.truncate(self.len);
         Ok(values)
+    }
+
+    /// The bytes of the values, after all recorded commands.
+    #[cfg(test)]
+    pub(crate) fn read_bytes(&self) -> Result<Vec<u8>, GpuError> {
+        let mut bytes = self.gpu.read(&self.buffer, bytes_of(self.dtype, self.len))?;
+        bytes.truncate(self.len * self.dtype.size());
+        Ok(bytes)
     }
 
     /// The GPU.

@@ -34,6 +34,7 @@ mod profile;
 mod race_checker;
 mod recorder;
 pub mod shader;
+mod staging;
 mod streaming;
 mod template;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
 pub use recorder::PipelineUse;
+pub use staging::StagingUse;
 pub use streaming::StreamUse;
 #[cfg(target_family = "wasm")]
 pub use wait::set_pause;
