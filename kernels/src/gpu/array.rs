@@ -1,6 +1,7 @@
 //! Arrays in the memory of a GPU.
 
 use super::memory::GpuBuffer;
+use super::staging::FillStaging;
 use super::{Gpu, GpuError};
 use crate::DType;
 use crate::dtype::WeightBytes;
@@ -72,6 +73,22 @@ impl Array {
         let (dtype, len) = (DType::U32, bytes.len().div_ceil(4));
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
         gpu.upload_bytes(&buffer, bytes)?;
+        Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
+    }
+
+    /// `len` values in memory that does not return to the pool. `fill` writes them in parts of whole `unit` values, each from a
+    /// given byte on.
+    ///
+    /// # Errors
+    /// As [`Array::scratch`].
+    pub(crate) fn filled(
+        gpu: &Gpu,
+        dtype: DType,
+        [len, unit]: [usize; 2],
+        fill: FillStaging<'_>,
+    ) -> Result<Array, GpuError> {
+        let buffer = gpu.allocate(bytes_of(dtype, len))?;
+        gpu.upload(&buffer, len * dtype.size(), unit * dtype.size(), fill)?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 

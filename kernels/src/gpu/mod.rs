@@ -63,4 +63,5 @@ pub const LIBRARY: (&str, &str) = ("wgpu", "30");
 pub(crate) use array::Binding;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{BindingAccess, Shader, ShaderVariant};
+pub(crate) use staging::StagingSlice;
 pub(crate) use template::COOPERATIVE;

@@ -195,3 +195,22 @@ fn uploads_to_a_lost_gpu_are_errors() {
         assert!(kept.is_none_or(|kept| lost(kept.read().map(drop))), "{before}");
     }
 }
+
+/// The GPU is lost after the check that no other call has lost it, so the ring finds it out.
+#[test]
+fn a_gpu_that_is_lost_meanwhile_is_an_error() {
+    let Some(adapter) = adapters().into_iter().max_by_key(Adapter::rank) else { return };
+    for size in [4096, 1 << 16] {
+        let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
+        gpu.stage_in(size, 2);
+        let bytes = pattern(40_000);
+        let fill = |from: usize, to: StagingSlice<'_>| {
+            if from == 0 {
+                gpu.lose();
+            }
+            copy(&bytes[from..], to);
+        };
+        let result = Array::filled(&gpu, DType::F32, [10_000, 1], &fill);
+        assert!(matches!(result, Err(GpuError::Lost { .. })), "{size}: {result:?}");
+    }
+}
