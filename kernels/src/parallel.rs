@@ -125,6 +125,15 @@ pub fn chunks_mut<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mut [T
     }
 }
 
+/// Gives each of several pieces to `f`, in any order.
+pub fn each<T: Send>(pieces: Vec<T>, f: impl Fn(T) + Sync + Send) {
+    if pieces.len() <= 1 || threads() == 1 {
+        pieces.into_iter().for_each(f);
+    } else {
+        in_pool(|| pieces.into_par_iter().with_max_len(1).for_each(f));
+    }
+}
+
 /// The length of a piece for [`chunks_mut`]: a multiple of `unit` near [`GRAIN`] values.
 #[must_use]
 pub fn grain(unit: usize) -> usize {
@@ -171,9 +180,12 @@ mod tests {
                 for_each(100, |i| {
                     hits[i].fetch_add(1, Ordering::Relaxed);
                 });
+                each(hits.iter().collect(), |hit: &AtomicUsize| {
+                    hit.fetch_add(1, Ordering::Relaxed);
+                });
             })
             .unwrap();
-            assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
+            assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 2));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod pack;
 pub(crate) mod run;
+mod strip;
 pub(crate) mod tile;
 
 pub use pack::PackedWeight;

@@ -1,6 +1,7 @@
 //! Arrays in the memory of a GPU.
 
 use super::memory::GpuBuffer;
+use super::staging::FillStaging;
 use super::{Gpu, GpuError, PendingRead};
 use crate::DType;
 use crate::dtype::WeightBytes;
@@ -60,7 +61,7 @@ impl Array {
     pub fn weight(gpu: &Gpu, weight: WeightBytes<'_>) -> Result<Array, GpuError> {
         let (dtype, len) = (weight.dtype(), weight.len());
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
-        gpu.write(&buffer, weight.bytes())?;
+        gpu.upload_bytes(&buffer, weight.bytes())?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
@@ -71,7 +72,23 @@ impl Array {
     pub(crate) fn words(gpu: &Gpu, bytes: &[u8]) -> Result<Array, GpuError> {
         let (dtype, len) = (DType::U32, bytes.len().div_ceil(4));
         let buffer = gpu.allocate(bytes_of(dtype, len))?;
-        gpu.write(&buffer, bytes)?;
+        gpu.upload_bytes(&buffer, bytes)?;
+        Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
+    }
+
+    /// `len` values in memory that does not return to the pool. `fill` writes them in parts of whole `unit` values, each from a
+    /// given byte on.
+    ///
+    /// # Errors
+    /// As [`Array::scratch`].
+    pub(crate) fn filled(
+        gpu: &Gpu,
+        dtype: DType,
+        [len, unit]: [usize; 2],
+        fill: FillStaging<'_>,
+    ) -> Result<Array, GpuError> {
+        let buffer = gpu.allocate(bytes_of(dtype, len))?;
+        gpu.upload(&buffer, len * dtype.size(), unit * dtype.size(), fill)?;
         Ok(Array { gpu: gpu.clone(), buffer, dtype, len })
     }
 
@@ -92,6 +109,14 @@ impl Array {
     /// As [`Array::read`].
     pub(crate) fn begin_read(&self) -> Result<PendingRead, GpuError> {
         self.gpu.begin_read(&self.buffer, bytes_of(self.dtype, self.len))
+    }
+
+    /// The bytes of the values, after all recorded commands.
+    #[cfg(test)]
+    pub(crate) fn read_bytes(&self) -> Result<Vec<u8>, GpuError> {
+        let mut bytes = self.gpu.read(&self.buffer, bytes_of(self.dtype, self.len))?;
+        bytes.truncate(self.len * self.dtype.size());
+        Ok(bytes)
     }
 
     /// The GPU.

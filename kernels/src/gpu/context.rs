@@ -6,6 +6,7 @@ use super::options::{FeatureLevel, GpuOptions};
 use super::pipeline_list::PipelineLists;
 use super::profile::Profiler;
 use super::recorder::Recorder;
+use super::staging::StagingRing;
 use super::streaming::{STREAMED, WeightStream};
 use super::wait::{self, block_on};
 use super::{Adapter, GpuError};
@@ -13,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes that may wait in the driver's staging memory while weights are uploaded.
+/// Bytes that may wait in the staging memory of the queue.
 const STAGED: u64 = 64 << 20;
 
 /// The binding limit of [`FeatureLevel::Minimal`]. No adapter has less than 128 MiB; this is small enough that arrays are
@@ -45,9 +46,11 @@ struct Inner {
     lists: Option<PipelineLists>,
     /// The first error, if there was one.
     fault: Arc<Mutex<Option<GpuError>>>,
-    /// How often all commands were waited for.
+    /// How often all commands were waited for, or those of a block that computes.
     waits: AtomicU64,
     state: Mutex<GpuState>,
+    /// Locked after the state, where both are.
+    staging: Mutex<StagingRing>,
 }
 
 /// The part of a GPU that changes while it is used.
@@ -109,6 +112,7 @@ impl Gpu {
                 model: None,
                 staged: 0,
             }),
+            staging: Mutex::default(),
             device,
             queue,
         })))
@@ -196,7 +200,11 @@ impl Gpu {
     /// # Errors
     /// A lost GPU, a command that it refused.
     pub fn submit(&self) -> Result<(), GpuError> {
-        self.flush(&mut self.state());
+        let mut state = self.state();
+        if !state.recorder.is_empty() || self.ring().has_copies() {
+            self.start(&mut state);
+        }
+        drop(state);
         self.check()
     }
 
@@ -221,6 +229,7 @@ impl Gpu {
         state.recorder.forget_bindings();
         state.pool.trim();
         drop(state);
+        self.ring().trim();
         self.poll();
         waited
     }
@@ -248,6 +257,10 @@ impl Gpu {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn staging(&self) -> &Mutex<StagingRing> {
+        &self.0.staging
+    }
+
     pub(super) fn device(&self) -> &wgpu::Device {
         &self.0.device
     }
@@ -273,21 +286,25 @@ impl Gpu {
         self.start(state);
     }
 
-    /// Submits what was recorded and written, be it nothing.
+    /// Submits what was recorded and written, be it nothing: weights first.
     pub(super) fn start(&self, state: &mut GpuState) -> wgpu::SubmissionIndex {
         state.staged = 0;
-        if state.recorder.is_empty() {
-            return self.0.queue.submit([]);
-        }
-        let commands = state.recorder.finish(self, state.profiler.as_mut());
-        let submission = match commands {
-            Ok(commands) => self.0.queue.submit([commands]),
-            Err(error) => {
-                self.fail(error);
-                self.0.queue.submit([])
+        let is_empty = state.recorder.is_empty();
+        let mut commands = None;
+        if !is_empty {
+            match state.recorder.finish(self, state.profiler.as_mut()) {
+                Ok(finished) => commands = Some(finished),
+                Err(error) => self.fail(error),
             }
-        };
-        if let Some(profiler) = &mut state.profiler {
+        }
+        let mut ring = self.ring();
+        let (copies, staging) = ring.close(self).unzip();
+        let submission = self.0.queue.submit(copies.into_iter().chain(commands));
+        if let Some(staging) = staging {
+            ring.sent(staging, submission.clone());
+        }
+        drop(ring);
+        if let Some(profiler) = state.profiler.as_mut().filter(|_| !is_empty) {
             profiler.collect(self);
         }
         submission
@@ -295,11 +312,16 @@ impl Gpu {
 
     /// Waits for all submissions.
     pub(super) fn poll(&self) {
-        self.0.waits.fetch_add(1, Ordering::Relaxed);
+        self.count_wait();
         self.keep(wait::for_commands(&self.0.device, &self.0.queue));
     }
 
-    /// How often all that was submitted was waited for since the GPU was opened: it had nothing to do then.
+    pub(super) fn count_wait(&self) {
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often all that was submitted was waited for since the GPU was opened, so that it had nothing to do then, or a block whose
+    /// successor was being uploaded.
     #[must_use]
     pub fn waits(&self) -> u64 {
         self.0.waits.load(Ordering::Relaxed)

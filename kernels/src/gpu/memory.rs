@@ -23,7 +23,7 @@ pub(super) struct GpuBuffer {
     streamed: bool,
 }
 
-/// How much of a GPU's memory is allocated.
+/// How much of a GPU's memory is allocated. Staging memory is the host's and does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Bytes of all buffers, free ones of the pool included.

@@ -35,6 +35,7 @@ mod race_checker;
 mod read;
 mod recorder;
 pub mod shader;
+mod staging;
 mod streaming;
 mod template;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use options::{FEATURE_LEVEL_VARIABLE, FeatureLevel, GpuOptions};
 pub use peak::Peak;
 pub use profile::KernelTime;
 pub use recorder::PipelineUse;
+pub use staging::StagingUse;
 pub use streaming::StreamUse;
 #[cfg(target_family = "wasm")]
 pub use wait::set_pause;
@@ -63,4 +65,5 @@ pub(crate) use array::Binding;
 pub(crate) use read::PendingRead;
 pub(crate) use recorder::{Dispatch, in_rows};
 pub(crate) use shader::{BindingAccess, Shader, ShaderVariant};
+pub(crate) use staging::StagingSlice;
 pub(crate) use template::COOPERATIVE;

@@ -15,8 +15,8 @@
 
 use super::{Gpu, GpuError};
 
-/// Bytes of a block's weights that may wait in the driver's staging memory. Of a larger block, the first ones are waited for, and for
-/// the block before it with them.
+/// Bytes of a block's weights that may wait in staging memory. Of a larger block, the first ones are waited for, and for the block
+/// before it with them.
 pub(super) const STREAMED: u64 = 1 << 30;
 
 /// How the blocks of networks were uploaded whose weights are dropped after each evaluation.
@@ -70,7 +70,9 @@ impl Gpu {
         self.check()?;
         let waits = self.waits();
         self.state().stream.is_open = true;
+        self.ring().begin_block();
         let uploaded = upload();
+        self.ring().end_block();
         let mut state = self.state();
         state.stream.is_open = false;
         state.stream.used.blocks += 1;

@@ -1,24 +1,24 @@
 //! Weights in the order in which shaders read them.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::{PANEL, WeightMatrix};
-use crate::dtype::{DType, WeightBytes};
-use crate::gpu::{Array, Gpu, GpuError};
+use super::strip::{COLUMNS, StripPart, WeightStrip, inputs_at_once};
+use crate::dtype::DType;
+use crate::gpu::{Array, Gpu, GpuError, StagingSlice};
 use crate::parallel;
 use crate::quant::gpu::{self, GpuBlocks};
 use crate::simd::Isa;
+use bytemuck::Pod;
+use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-use half::{bf16, f16};
-
-/// Outputs of a panel.
-pub(crate) const COLUMNS: usize = 64;
+use std::ops::Range;
 
 const _: () = assert!(COLUMNS == gpu::COLUMNS);
 
 /// The terms of a sum are padded to a multiple of this with zeros, so that shaders can read several at once.
 pub(crate) const TERMS: usize = 16;
-
-/// Inputs that are transposed at once: with nine taps, their values fit in the L1 cache.
-const INPUTS: usize = 32;
 
 /// A weight `[outputs, inputs, taps]` packed for the GPU: `[panels][taps * inputs, padded][64]`, where a panel is 64
 /// outputs. Outputs and terms past the last one are zero. One of a block format is its blocks as they are, which are packed
@@ -51,17 +51,19 @@ impl PackedWeight {
             dtype if dtype.is_f8() => DType::F16,
             dtype => dtype,
         };
-        let upload = |bytes: &[u8]| Array::weight(gpu, WeightBytes::new(dtype, bytes));
+        let is_moved = dtype == weight.dtype() && !weight.is_scaled();
         let data = match dtype {
-            DType::F32 => {
-                upload(bytemuck::cast_slice(&pack::<f32>(weight, |from, to| to.copy_from_slice(from))))
-            }
-            DType::F16 => upload(bytemuck::cast_slice(&pack::<u16>(weight, |from, to| {
-                to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from);
-            }))),
-            DType::BF16 => upload(bytemuck::cast_slice(&pack::<u16>(weight, |from, to| {
-                to.reinterpret_cast_mut::<bf16>().convert_from_f32_slice(from);
-            }))),
+            DType::F32 => upload::<f32>(gpu, weight, dtype, |isa, weight, at, strip| {
+                strip.convert(isa, weight, at, |from, to| to.copy_from_slice(from));
+            }),
+            DType::F16 | DType::BF16 if is_moved => upload(gpu, weight, dtype, |isa, weight, at, strip| {
+                strip.transpose(isa, weight, at);
+            }),
+            DType::F16 => upload::<u16>(gpu, weight, dtype, |isa, weight, at, strip| {
+                strip.convert(isa, weight, at, |from, to| {
+                    to.reinterpret_cast_mut::<f16>().convert_from_f32_slice(from);
+                });
+            }),
             _ => unreachable!("{dtype} is not stored"),
         }?;
         let (outputs, inputs, taps) = (weight.outputs(), weight.inputs(), weight.taps());
@@ -108,6 +110,12 @@ impl PackedWeight {
         self.inputs
     }
 
+    /// The bytes in the GPU's memory.
+    #[cfg(test)]
+    fn read(&self) -> Vec<u8> {
+        self.data.read_bytes().expect("the GPU answers")
+    }
+
     /// Bytes of the GPU's memory that it takes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -125,35 +133,81 @@ impl PackedWeight {
     }
 }
 
-/// A weight in panels, converted to the stored dtype by `narrow`.
-fn pack<T: Copy + Default + Send>(
+/// How the values of a part come into a strip.
+type FillStrip<T> = fn(Isa, &WeightMatrix, StripPart, &mut WeightStrip<T>);
+
+/// Inputs of a panel that a thread packs, a few strips of them.
+struct StripRun<'a> {
+    panel: usize,
+    inputs: Range<usize>,
+    /// Where those of each tap go.
+    to: Vec<StagingSlice<'a>>,
+}
+
+/// Packs a weight in memory that the GPU reads.
+fn upload<T: Pod + Send>(
+    gpu: &Gpu,
     weight: &WeightMatrix,
-    narrow: impl Fn(&[f32], &mut [T]) + Sync + Send,
-) -> Vec<T> {
-    let (outputs, inputs, taps) = (weight.outputs(), weight.inputs(), weight.taps());
-    let panel = (taps * inputs).next_multiple_of(TERMS) * COLUMNS;
-    let mut packed = vec![T::default(); outputs.div_ceil(COLUMNS) * panel];
-    let isa = Isa::best();
-    parallel::chunks_mut(&mut packed, panel, |index, panel| {
-        let mut wide = vec![0.0; taps * INPUTS * PANEL];
-        let mut narrowed = vec![T::default(); taps * INPUTS * PANEL];
-        // A panel of the GPU holds several panels of the CPU.
-        let first = index * COLUMNS / PANEL;
-        let count = (outputs.div_ceil(PANEL) - first).min(COLUMNS / PANEL);
-        for part in 0..count {
-            for from in (0..inputs).step_by(INPUTS) {
-                let len = INPUTS.min(inputs - from);
-                weight.widen(isa, first + part, from, len, &mut wide);
-                narrow(&wide, &mut narrowed);
-                for tap in 0..taps {
-                    let values = narrowed[tap * len * PANEL..][..len * PANEL].chunks_exact(PANEL);
-                    let rows = panel[(tap * inputs + from) * COLUMNS..].chunks_exact_mut(COLUMNS);
-                    for (values, row) in values.zip(rows) {
-                        row[part * PANEL..][..PANEL].copy_from_slice(values);
-                    }
+    dtype: DType,
+    fill: FillStrip<T>,
+) -> Result<Array, GpuError> {
+    let panel = (weight.taps() * weight.inputs()).next_multiple_of(TERMS) * COLUMNS;
+    let len = weight.outputs().div_ceil(COLUMNS) * panel;
+    Array::filled(gpu, dtype, [len, panel], &|from, to| {
+        let runs = runs(weight, from / (panel * size_of::<T>()), size_of::<T>(), to);
+        parallel::each(runs, |run| run.pack(weight, fill));
+    })
+}
+
+/// Cuts the memory of the panels from `panel` on into runs. What pads the panels becomes zero.
+fn runs<'a>(
+    weight: &WeightMatrix,
+    mut panel: usize,
+    size: usize,
+    mut to: StagingSlice<'a>,
+) -> Vec<StripRun<'a>> {
+    let (inputs, taps, row) = (weight.inputs(), weight.taps(), COLUMNS * size);
+    let padding = (taps * inputs).next_multiple_of(TERMS) - taps * inputs;
+    let at_once = parallel::grain(taps * inputs_at_once(taps) * COLUMNS) / (taps * COLUMNS);
+    let mut take = |rows: usize| to.take(rows * row);
+    let mut runs: Vec<StripRun<'a>> = Vec::new();
+    loop {
+        let first = runs.len();
+        for tap in 0..taps {
+            for (index, from) in (0..inputs).step_by(at_once).enumerate() {
+                let inputs = from..inputs.min(from + at_once);
+                // Whole panels, so there is none if there is no first row.
+                let Some(part) = take(inputs.len()) else { return runs };
+                if tap == 0 {
+                    runs.push(StripRun { panel, inputs, to: Vec::with_capacity(taps) });
                 }
+                runs[first + index].to.push(part);
             }
         }
-    });
-    packed
+        if let Some(zeros) = take(padding) {
+            zeros.clear();
+        }
+        panel += 1;
+    }
+}
+
+impl StripRun<'_> {
+    fn pack<T: Pod>(self, weight: &WeightMatrix, fill: FillStrip<T>) {
+        let StripRun { panel, inputs, mut to } = self;
+        let (isa, taps) = (Isa::best(), to.len());
+        let mut strip = WeightStrip::new(taps);
+        // A panel of the GPU holds several panels of the CPU. Those that do not exist stay zero.
+        let first = panel * COLUMNS / PANEL;
+        let count = (weight.outputs().div_ceil(PANEL) - first).min(COLUMNS / PANEL);
+        let at_once = inputs_at_once(taps);
+        for from in inputs.clone().step_by(at_once) {
+            let len = at_once.min(inputs.end - from);
+            for part in 0..count {
+                fill(isa, weight, StripPart { panel: first + part, part, from, len }, &mut strip);
+            }
+            for (to, values) in to.iter_mut().zip(strip.values.chunks(len * COLUMNS)) {
+                to.write(bytemuck::cast_slice(values));
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Recording of the shaders for products.
 
-use super::pack::{COLUMNS, TERMS};
+use super::pack::TERMS;
+use super::strip::COLUMNS;
 use super::tile::{MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
 use super::{PackedWeight, SUM};
 use crate::DType;
