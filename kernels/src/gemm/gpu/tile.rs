@@ -135,6 +135,17 @@ impl ProductTile {
         }
     }
 
+    /// The tile of the same size in which each thread has columns of values and of their gates. Matrices are two across
+    /// in any case.
+    pub(crate) fn gated(self) -> ProductTile {
+        match self {
+            ProductTile::Threads { threads_across, threads_down, across: 1, down, depth } => {
+                tile(threads_across / 2, threads_down * 2, 2, down / 2, depth)
+            }
+            tile => tile,
+        }
+    }
+
     /// With 16 x 16 matrices: 128 x 128 in 27 KiB of workgroup memory, and 64 x 64.
     fn of_matrices(side: u32, subgroup: u32, cooperative: bool) -> [ProductTile; 2] {
         [(2, 4), (1, 2)].map(|(down, across)| ProductTile::Subgroups {
@@ -189,6 +200,26 @@ fn parts(tiles: usize, terms: usize) -> usize {
     wanted.min(terms / MIN_PART).max(1)
 }
 
+/// The sizes of matrices and of subgroups in tests.
+const MATRICES_AND_SUBGROUPS: [(u32, u32); 3] = [(16, 32), (8, 32), (8, 8)];
+
+/// The variants for every kind of tile and dtype that products with a gate have, without that.
+pub(super) fn to_be_gated() -> Vec<ShaderVariant> {
+    let mut all = Vec::new();
+    for dtype in [DType::F32, DType::F16] {
+        for weight in [DType::F32, DType::F16, DType::BF16] {
+            all.extend([LARGE, TALL, MIDDLE, SMALL, NARROW].map(|t| t.gated().variant(dtype, weight, 4, 4)));
+        }
+    }
+    for ((side, subgroup), cooperative) in
+        MATRICES_AND_SUBGROUPS.into_iter().flat_map(|m| [(m, true), (m, false)])
+    {
+        let tiles = ProductTile::of_matrices(side, subgroup, cooperative);
+        all.extend(tiles.map(|t| t.variant(DType::F16, DType::F16, 4, 4)));
+    }
+    all
+}
+
 /// The variants for every kind of tile, dtype and width.
 pub(crate) fn variants() -> Vec<ShaderVariant> {
     let mut all = Vec::new();
@@ -204,7 +235,7 @@ pub(crate) fn variants() -> Vec<ShaderVariant> {
             all.push(MIDDLE.variant(dtype, weight, 4, 1).flag(PARTIAL, true));
         }
     }
-    for (side, subgroup) in [(16, 32), (8, 32), (8, 8)] {
+    for (side, subgroup) in MATRICES_AND_SUBGROUPS {
         for cooperative in [true, false] {
             let [large, small] = ProductTile::of_matrices(side, subgroup, cooperative);
             all.push(large.variant(DType::F16, DType::F16, 4, 4));
