@@ -180,6 +180,7 @@ impl ImplicitProduct<'_> {
             x_part,
             weight: &self.packed.weight,
             addends: &self.addends,
+            activation: None,
             rows,
             first_image,
             images,

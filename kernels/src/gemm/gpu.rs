@@ -10,12 +10,11 @@ mod pack;
 pub(crate) mod run;
 pub(crate) mod tile;
 
+pub use feed_forward::{GpuGatedWeights, GpuLayer, gemm_activated, gemm_gated};
 #[cfg(test)]
-pub(crate) use feed_forward::gated_by;
-pub use feed_forward::{GpuGatedWeights, GpuLayer, gemm_gated};
+pub(crate) use feed_forward::{activated_by, gated_by};
 pub use pack::PackedWeight;
 
-use crate::DType;
 use crate::activation::Activation;
 use crate::gpu::{Array, GpuError, Shader, ShaderVariant, prelude};
 use run::{Addends, ImageParams, Params, ProductRun};
@@ -24,8 +23,8 @@ use tile::Method;
 /// What all shaders for products share.
 const PARAMS: &str = include_str!("params.wgsl");
 
-/// Before text that only products with a gate have.
-const GATED_ONLY: &str = "#if GATED";
+/// Before text that only products with an activation have.
+const ACTIVATED_ONLY: &str = "#if ACTIVATED";
 
 pub(crate) static GEMM: Shader = Shader {
     name: "gemm",
@@ -38,7 +37,7 @@ pub(crate) static GEMM: Shader = Shader {
 /// The text of a shader that gathers its left side by `left`.
 pub(crate) const fn sources(left: &'static str) -> [&'static str; 14] {
     [
-        GATED_ONLY,
+        ACTIVATED_ONLY,
         prelude::ELEMENTS,
         "#endif",
         PARAMS,
@@ -58,15 +57,13 @@ pub(crate) const fn sources(left: &'static str) -> [&'static str; 14] {
 /// The second half of a product whose sums are split.
 pub(crate) static SUM: Shader = Shader {
     name: "gemm_sum",
-    sources: &[GATED_ONLY, prelude::ELEMENTS, "#endif", PARAMS, include_str!("sum.wgsl")],
+    sources: &[ACTIVATED_ONLY, prelude::ELEMENTS, "#endif", PARAMS, include_str!("sum.wgsl")],
     bindings: run::BINDINGS.split_at(5).0,
     params: size_of::<Params>(),
     variants: || {
         let plain = ShaderVariant::basic().into_iter().map(|v| v.clone().flag(tile::WIDE, v.vector == 4));
-        let gated = [DType::F32, DType::F16].into_iter().map(|dtype| {
-            feed_forward::variant(ShaderVariant::new(dtype, 4).flag(tile::WIDE, true), Activation::Gelu)
-        });
-        plain.chain(gated).collect()
+        let wide = plain.clone().filter(|variant| variant.vector == 4);
+        plain.chain(wide.flat_map(feed_forward::with_both_ends)).collect()
     },
 };
 
@@ -108,6 +105,19 @@ pub(crate) fn matrices(
     pixels: usize,
     out: &mut Array,
 ) -> Result<(), GpuError> {
+    matrices_activated(method, x, weight, addends, pixels, None, out)
+}
+
+/// As [`matrices`]. The sums with all that is added go through an activation, if there is one.
+fn matrices_activated(
+    method: Method,
+    x: &Array,
+    weight: &PackedWeight,
+    addends: &Addends<'_>,
+    pixels: usize,
+    activation: Option<Activation>,
+    out: &mut Array,
+) -> Result<(), GpuError> {
     let weight = &weight.ready()?;
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
     assert!(x.len().is_multiple_of(inputs), "{} values are not rows of {inputs}", x.len());
@@ -130,6 +140,7 @@ pub(crate) fn matrices(
             x_part: row * inputs..(row + here) * inputs,
             weight,
             addends,
+            activation,
             rows: row..row + here,
             first_image: row / pixels,
             images: ImageParams { pixels: pixels.min(u32::MAX as usize) as u32, ..ImageParams::default() },

@@ -33,7 +33,7 @@ struct Params {
     left: u32,
     source: u32,       // the first row of an image that `x` holds
     image: u32,      // accesses of an image of `x`
-    // Of a product that ends in a gate:
+    // Of a product that ends in a gate or in an activation:
     value_column: u32, // the values' first output in their layer
     gate_column: u32,  // the gates' first output in theirs
     gate_first: u32,   // of the gates' weight
@@ -71,10 +71,12 @@ const W = 1u;
 #else
 @group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
-#if GATED
-// The gates' activation, as `activated` has them.
+#if ACTIVATED
+// As `activated` has them.
 override KIND: u32 = 0u;
+#endif
 
+#if GATED
 // Stores values times the activation of their gates, which are sums without their biases.
 fn finish_gated(row: u32, column: u32, values: Sum, gates: Sum) {
     var value = values;
@@ -105,7 +107,11 @@ fn finish(row: u32, column: u32, sum: Sum) {
     if ((params.addends & OUT) != 0u) {
         value += Sum(out[at]);
     }
+#if ACTIVATED
+    out[at] = Out(activated(KIND, value, params.slope));
+#else
     out[at] = Out(value);
+#endif
 }
 #endif
 #endif

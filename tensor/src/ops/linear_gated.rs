@@ -1,10 +1,9 @@
 //! Linear layers of a feed-forward: those that end in an activation or a gate.
 
-use super::activation::apply;
-use super::linear::{Linear, dims, linear};
+use super::linear::{Linear, dims};
 use crate::error::TensorOp;
 use crate::profile::{self, OpClass};
-use crate::{Device, Tensor, TensorError};
+use crate::{Tensor, TensorError};
 use latent_kernels::activation::{Activation, Gate};
 #[cfg(feature = "gpu")]
 use latent_kernels::gemm::gpu::{self, GpuGatedWeights};
@@ -15,12 +14,14 @@ use latent_kernels::gemm::{self as kernel, GatedWeights, LayerWeights};
 /// # Errors
 /// Another last dimension.
 pub fn linear_activated(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor, TensorError> {
-    if x.device() != Device::Cpu {
-        return apply(activation, linear(x, layer)?);
-    }
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
-    let weights = layer_weights(layer)?;
+    let mut out = Tensor::scratch_like(x, &dims(x, layer, layer.outputs())?)?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(out.shape().elements(), layer.inputs());
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        gpu::gemm_activated(x, layer.on_gpu()?, activation, to)?;
+        return Ok(out);
+    }
+    let weights = layer_weights(layer)?;
     kernel::gemm_activated(layer.precision, x.f32s()?, weights, activation, out.f32s_mut()?);
     Ok(out)
 }

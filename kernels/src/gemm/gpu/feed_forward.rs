@@ -1,18 +1,20 @@
-//! Products that end in a gate: the first layer of a gated feed-forward, whose values and gates are never stored.
+//! Products that end in an activation or a gate: the first layer of a feed-forward, whose sums are never stored.
 //!
-//! A tile has columns of values and, beside them, those of their gates, which `columns.wgsl` takes from where they are in the
+//! With a gate a tile has columns of values and, beside them, those of their gates, which `columns.wgsl` takes from where they are in the
 //! panels of a weight: no weight is packed in another order. So weights of block formats have their gate here, too.
 
 use super::run::{self, Addends, BIAS, GATE_BIAS, GateParams, ImageParams, Params, ProductRun, SumParts};
-use super::tile::{self, Method, ProductTile, WIDE};
-use super::{GEMM, GpuProduct, PackedWeight, SUM, gemm, pack::COLUMNS};
+use super::tile::{self, Method, ProductTile, WIDE, activated};
+use super::{GEMM, GpuProduct, PackedWeight, SUM, gemm, matrices_activated, pack::COLUMNS};
 use crate::DType;
 use crate::activation::{Activation, Gate, LEAKY_SLOPE, gpu as activation};
 use crate::gpu::{Array, Binding, Dispatch, GpuError, ShaderVariant, in_rows};
 use std::ops::Range;
 
-/// The sums end in a gate.
+/// The activation is that of gates.
 const GATED: &str = "GATED";
+
+const NONE: Addends<'static> = Addends { bias: None, vector: None, residual: None, accumulate: false };
 
 /// The weight `[outputs, inputs]` and the bias `[outputs]` of a layer on a GPU.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,37 @@ pub enum GpuGatedWeights<'a> {
         /// Of the gates.
         activation: Activation,
     },
+}
+
+/// As [`gemm_activated`](super::super::gemm_activated).
+///
+/// # Errors
+/// No memory, a lost GPU, a command that it refused.
+///
+/// # Panics
+/// As [`gemm_activated`](super::super::gemm_activated), and if the bias is not of `f32` or the dtypes of `x` and `out` differ.
+pub fn gemm_activated(
+    x: &Array,
+    layer: GpuLayer<'_>,
+    kind: Activation,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    activated_by(Method::best(x.gpu()), x, layer, kind, out)
+}
+
+/// As [`gemm_activated`], by a given method.
+pub(crate) fn activated_by(
+    method: Method,
+    x: &Array,
+    GpuLayer { weight, bias }: GpuLayer<'_>,
+    kind: Activation,
+    out: &mut Array,
+) -> Result<(), GpuError> {
+    let addends = Addends { bias, ..NONE };
+    // An activation is of four values.
+    let is_wide = weight.inputs().is_multiple_of(4) && weight.outputs().is_multiple_of(4);
+    matrices_activated(method, x, weight, &addends, usize::MAX, is_wide.then_some(kind), out)?;
+    if is_wide { Ok(()) } else { activation::activate(kind, out) }
 }
 
 /// As [`gemm_gated`](super::super::gemm_gated): `out` is `[rows, width]`, where `width` is the number of values.
@@ -178,8 +211,6 @@ impl GatedCall<'_> {
 
     /// The product of some rows with one of the layers.
     fn product<'b>(&'b self, layer: GpuLayer<'b>, rows: Range<usize>) -> ProductRun<'b> {
-        const NONE: &Addends<'static> =
-            &Addends { bias: None, vector: None, residual: None, accumulate: false };
         let inputs = layer.weight.inputs();
         ProductRun {
             shader: &GEMM,
@@ -187,7 +218,8 @@ impl GatedCall<'_> {
             x: self.x,
             x_part: rows.start * inputs..rows.end * inputs,
             weight: layer.weight,
-            addends: NONE,
+            addends: &NONE,
+            activation: None,
             rows,
             first_image: 0,
             images: ImageParams { pixels: u32::MAX, ..ImageParams::default() },
@@ -300,14 +332,22 @@ impl GatedCall<'_> {
 
 /// The variant of a shader that ends in a gate.
 pub(super) fn variant(plain: ShaderVariant, kind: Activation) -> ShaderVariant {
-    plain.flag(GATED, true).with("KIND", activation::number(kind))
+    activated(plain, Some(kind)).flag(GATED, true)
 }
 
-/// The variants of [`GEMM`] that end in a gate.
+/// The variants that end in an activation and in a gate.
+pub(super) fn with_both_ends(plain: ShaderVariant) -> [ShaderVariant; 2] {
+    [activated(plain.clone(), Some(Activation::GeluTanh)), variant(plain, Activation::Gelu)]
+}
+
+/// The variants of [`GEMM`] that end in an activation or in a gate.
 pub(super) fn variants() -> Vec<ShaderVariant> {
-    let gelu = tile::to_be_gated().into_iter().map(|plain| variant(plain, Activation::Gelu));
+    let activated =
+        tile::wide_variants(|tile| tile).into_iter().map(|v| activated(v, Some(Activation::GeluTanh)));
+    let gated = tile::wide_variants(ProductTile::gated).into_iter().map(|v| variant(v, Activation::Gelu));
     // Other activations are the same code up to a constant.
     let others = [Activation::Silu, Activation::GeluTanh];
-    let first = tile::to_be_gated().into_iter().take(1);
-    gelu.chain(first.flat_map(|plain| others.map(|kind| variant(plain.clone(), kind)))).collect()
+    let first = tile::wide_variants(ProductTile::gated).into_iter().take(1);
+    let others = first.flat_map(|v| others.map(|kind| variant(v.clone(), kind)));
+    activated.chain(gated).chain(others).collect()
 }

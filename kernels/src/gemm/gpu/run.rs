@@ -1,9 +1,10 @@
 //! Recording of the shaders for products.
 
 use super::pack::{COLUMNS, TERMS};
-use super::tile::{MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
+use super::tile::{self, MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
 use super::{PackedWeight, SUM};
 use crate::DType;
+use crate::activation::{Activation, LEAKY_SLOPE};
 use crate::gpu::{Array, Binding, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -150,6 +151,8 @@ pub(crate) struct ProductRun<'a> {
     pub(crate) x_part: Range<usize>,
     pub(crate) weight: &'a PackedWeight,
     pub(crate) addends: &'a Addends<'a>,
+    /// Of the sums with all that is added; the numbers of outputs and of inputs are multiples of four.
+    pub(crate) activation: Option<Activation>,
     /// The rows of the result.
     pub(crate) rows: Range<usize>,
     /// The image of the first row.
@@ -192,9 +195,11 @@ impl ProductRun<'_> {
         let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
         let parts = SumParts::new(terms.len(), if splits { parts } else { 1 });
         let is_first = terms.start == 0;
+        let activation = self.activation.filter(|_| terms.end == weight.depth());
         let command = self.command(columns, terms, tile, parts);
         if parts.count == 1 {
             let ProductCommand { variant, input, weights, mut params, groups, flops } = command;
+            let variant = tile::activated(variant, activation);
             let [bias, vector, residual, to] = self.ends(&mut params, is_first, out);
             let arrays = &[bias, vector, residual, to, input, weights];
             return gpu.dispatch(&Dispatch { shader: self.shader, variant, arrays, params, groups, flops });
@@ -222,6 +227,7 @@ impl ProductRun<'_> {
             ((panels - 1) * depth + terms.len()) * COLUMNS,
         );
         let params = Params {
+            gate: GateParams { slope: LEAKY_SLOPE, ..GateParams::default() },
             rows: rows.len() as u32,
             outputs: outputs as u32,
             column: columns.start as u32,
@@ -271,7 +277,7 @@ impl ProductRun<'_> {
         let [bias, vector, residual, to] = self.ends(&mut params, true, out);
         self.x.gpu().dispatch(&Dispatch {
             shader: &SUM,
-            variant: variant.flag(WIDE, wide == 4),
+            variant: tile::activated(variant.flag(WIDE, wide == 4), self.activation),
             arrays: &[bias, vector, residual, to, sums.whole()],
             params,
             groups: in_rows((self.rows.len() * outputs / wide).div_ceil(256)),

@@ -1,12 +1,15 @@
 //! The choice of a tile for a product.
 
 use crate::DType;
+use crate::activation::{Activation, gpu::number};
 use crate::gpu::{COOPERATIVE, Gpu, ShaderVariant};
 
 /// The number of outputs is a multiple of four.
 pub(crate) const WIDE: &str = "WIDE";
 /// The result is sums of parts, to be summed.
 pub(crate) const PARTIAL: &str = "PARTIAL";
+/// The sums end in an activation.
+const ACTIVATED: &str = "ACTIVATED";
 /// The number of channels is not a multiple of four.
 const SCALAR: &str = "SCALAR";
 /// Subgroups hold the sums as matrices.
@@ -200,15 +203,23 @@ fn parts(tiles: usize, terms: usize) -> usize {
     wanted.min(terms / MIN_PART).max(1)
 }
 
+/// The variant of a shader whose sums end in an activation, if there is one.
+pub(super) fn activated(plain: ShaderVariant, kind: Option<Activation>) -> ShaderVariant {
+    match kind {
+        Some(kind) => plain.flag(ACTIVATED, true).with("KIND", number(kind)),
+        None => plain,
+    }
+}
+
 /// The sizes of matrices and of subgroups in tests.
 const MATRICES_AND_SUBGROUPS: [(u32, u32); 3] = [(16, 32), (8, 32), (8, 8)];
 
-/// The variants for every kind of tile and dtype that products with a gate have, without that.
-pub(super) fn to_be_gated() -> Vec<ShaderVariant> {
+/// The variants for every kind of tile, as `form` makes it, and dtype of products with an activation, but for that.
+pub(super) fn wide_variants(form: impl Fn(ProductTile) -> ProductTile) -> Vec<ShaderVariant> {
     let mut all = Vec::new();
     for dtype in [DType::F32, DType::F16] {
         for weight in [DType::F32, DType::F16, DType::BF16] {
-            all.extend([LARGE, TALL, MIDDLE, SMALL, NARROW].map(|t| t.gated().variant(dtype, weight, 4, 4)));
+            all.extend([LARGE, TALL, MIDDLE, SMALL, NARROW].map(|t| form(t).variant(dtype, weight, 4, 4)));
         }
     }
     for ((side, subgroup), cooperative) in

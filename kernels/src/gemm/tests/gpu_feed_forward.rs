@@ -196,6 +196,40 @@ fn a_gate_belongs_to_its_product() {
     }
 }
 
+/// Products that end in an activation: in vectors and not, with split sums, in one binding and in several, where terms are added to
+/// those of an earlier command before they go through it.
+#[test]
+fn products_that_end_in_an_activation() {
+    for (name, gpu) in gpus() {
+        for ([rows, outputs, inputs], kind) in [
+            ([77, 256, 64], Activation::GeluTanh),
+            ([35, 68, 20], Activation::LeakyRelu),
+            ([9, 70, 40], Activation::Silu),
+            ([9, 8, 42], Activation::Relu),
+            ([3, 36, 520], Activation::Gelu),
+            ([33, 66, 1004], Activation::QuickGelu),
+            ([130, 12, 700], Activation::GeluTanh),
+        ] {
+            let (x, b) = (random(1, rows * inputs), random(3, outputs));
+            let bytes = to_bytes(&random(2, outputs * inputs), DType::F16);
+            let weight = WeightBytes::new(DType::F16, &bytes);
+            let mut want = reference::gemm(&x, &weight.to_f32(), rows, outputs, inputs);
+            for (i, v) in want.iter_mut().enumerate() {
+                *v = activation::activate(kind, *v + b[i % outputs]);
+            }
+            let packed = PackedWeight::new(&gpu, &WeightMatrix::new(weight, outputs, inputs), false).unwrap();
+            let bias = Array::upload(&gpu, DType::F32, &b).unwrap();
+            let what = format!("{name} {kind:?} {rows}x{outputs}x{inputs}");
+            check(&gpu, &[&x], &want, 6e-6 * (inputs as f32).sqrt(), &what, |arrays| {
+                let mut out = Array::scratch(&gpu, arrays[0].dtype(), rows * outputs)?;
+                let layer = GpuLayer { weight: &packed, bias: Some(&bias) };
+                gpu::gemm_activated(&arrays[0], layer, kind, &mut out)?;
+                Ok(out)
+            });
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "7 outputs are not two halves")]
 fn an_odd_number_of_outputs_is_refused() {

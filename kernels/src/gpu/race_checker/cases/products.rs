@@ -1,14 +1,14 @@
 //! Matrix products and convolutions.
 
 use super::{BOTH, Case, array, compared, interpreted};
-use crate::activation::Gate;
+use crate::activation::{Activation, Gate};
 use crate::conv2d::gpu::{GpuConvolution, PackedConv, conv2d_by};
 use crate::conv2d::{ConvWeight, Padding};
 use crate::dtype::{DType, WeightBytes};
 use crate::gemm::WeightMatrix;
 use crate::gemm::gpu::run::Addends;
 use crate::gemm::gpu::tile::Method;
-use crate::gemm::gpu::{GpuGatedWeights, GpuLayer, PackedWeight, gated_by, matrices};
+use crate::gemm::gpu::{GpuGatedWeights, GpuLayer, PackedWeight, activated_by, gated_by, matrices};
 use crate::gpu::Gpu;
 use crate::testing::{random, to_bytes};
 
@@ -16,7 +16,8 @@ pub(super) const CASES: &[Case] = &[
     compared("products", some_products),
     interpreted("products of every dtype", products),
     interpreted("products by matrices", |gpu| METHODS.into_iter().for_each(|m| by_matrices(gpu, m))),
-    compared("gated products", some_gated),
+    compared("products of a feed-forward", some_gated),
+    interpreted("activated products of every dtype", activated),
     interpreted("gated products of every dtype", gated),
     interpreted("gated products by matrices", |gpu| {
         METHODS.into_iter().for_each(|m| gated_by_matrices(gpu, m));
@@ -104,7 +105,29 @@ fn gated_product(
     gated_by(method, &x, weights, &mut array(gpu, dtype, 6, m * n)).unwrap();
 }
 
+/// A product that ends in a GELU.
+fn activated_product(gpu: &Gpu, method: Method, (dtype, weight): (DType, DType), [m, n, k]: [usize; 3]) {
+    let bytes = to_bytes(&random(2, n * k), weight);
+    let matrix = WeightMatrix::new(WeightBytes::new(weight, &bytes), n, k);
+    let packed = PackedWeight::new(gpu, &matrix, false).unwrap();
+    let layer = GpuLayer { weight: &packed, bias: Some(&array(gpu, DType::F32, 3, n)) };
+    let x = array(gpu, dtype, 1, m * k);
+    activated_by(method, &x, layer, Activation::GeluTanh, &mut array(gpu, dtype, 6, m * n)).unwrap();
+}
+
+fn activated(gpu: &Gpu) {
+    for (dtype, weight) in BOTH.into_iter().flat_map(|dtype| WEIGHTS.map(|weight| (dtype, weight))) {
+        for shape in [[35, 68, 20], [3, 36, 520]] {
+            activated_product(gpu, Method::Fma, (dtype, weight), shape);
+        }
+    }
+    for method in METHODS {
+        activated_product(gpu, method, (DType::F16, DType::F16), [70, 68, 32]);
+    }
+}
+
 fn some_gated(gpu: &Gpu) {
+    activated_product(gpu, Method::Fma, (DType::F32, DType::F16), [35, 68, 20]);
     gated_product(gpu, Method::Fma, (DType::F32, DType::BF16), [35, 36, 20], Gate::GEGLU, false);
     gated_product(gpu, Method::Fma, (DType::F16, DType::F16), [9, 20, 24], Gate::SWIGLU, true);
     gated_product(gpu, Method::Fma, (DType::F16, DType::F16), [3, 36, 520], Gate::SWIGLU, false);
