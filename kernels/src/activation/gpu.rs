@@ -37,7 +37,7 @@ fn whole_vectors() -> Vec<ShaderVariant> {
 }
 
 /// The number of an activation in `elements.wgsl`.
-fn number(kind: Activation) -> u32 {
+pub(crate) fn number(kind: Activation) -> u32 {
     match kind {
         Activation::Silu => 0,
         Activation::Gelu => 1,

@@ -119,7 +119,7 @@ pub(crate) fn conv2d_by(
     let packed = &PackedConv { weight: weight.ready()?, geometry: *geometry };
     let weight = &packed.weight;
     let convolution = ImplicitProduct { method, conv, packed, addends, out_size };
-    let rows = rows_at_once(x.gpu(), outputs * x.dtype().size(), weight);
+    let rows = rows_at_once(x.gpu(), outputs * x.dtype().size(), weight.terms() * outputs);
     let lines = x.gpu().rows_at_once(width * inputs * x.dtype().size());
     if batch * pixels <= rows && batch * height <= lines {
         let images = convolution.image_params();
@@ -180,6 +180,7 @@ impl ImplicitProduct<'_> {
             x_part,
             weight: &self.packed.weight,
             addends: &self.addends,
+            activation: None,
             rows,
             first_image,
             images,

@@ -52,23 +52,48 @@ fn put_right(term: u32, column4: u32, values: Four) {
 #endif
 }
 
-// Stores the matrices in `results`; that of this subgroup begins at the given row and column of this run.
-fn store_matrix(part: u32, first_row: u32, first_column: u32, local: u32) {
+// What a thread stores of a matrix, four columns at a time.
+const STORES = (SIDE * SIDE / 4u + SUBGROUP - 1u) / SUBGROUP;
+alias Stored = array<vec4<f32>, STORES>;
+
+// This thread's part of the matrix of its subgroup in `results`, which may be written again afterwards.
+fn taken(local: u32) -> Stored {
     workgroupBarrier();
     let first = local / SUBGROUP * MATRIX;
-    for (var i = local % SUBGROUP; i < SIDE * SIDE / 4u; i += SUBGROUP) {
+    var values: Stored;
+    for (var n = 0u; n < STORES; n++) {
+        let i = local % SUBGROUP + n * SUBGROUP;
+        if (i < SIDE * SIDE / 4u) {
 #if SIDE_8
-        let at = first + 4u * i;
-        let sums = vec4<f32>(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
+            let at = first + 4u * i;
+            values[n] = vec4<f32>(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
 #else
-        let sums = results[first + i];
+            values[n] = results[first + i];
 #endif
-        let row = first_row + i / (SIDE / 4u);
-        if (row < params.rows) {
-            store(part, row, first_column + i % (SIDE / 4u) * 4u, sums);
         }
     }
     workgroupBarrier();
+    return values;
+}
+
+// Stores two matrices of this subgroup. The left one begins at the given row and column of this run, the right one beside
+// it; with GATED it has the gates of the left one.
+fn store_pair(part: u32, first_row: u32, first_column: u32, local: u32, left: Stored, right: Stored) {
+    var lefts = left;
+    var rights = right;
+    for (var n = 0u; n < STORES; n++) {
+        let i = local % SUBGROUP + n * SUBGROUP;
+        let row = first_row + i / (SIDE / 4u);
+        let column = first_column + i % (SIDE / 4u) * 4u;
+        if (i < SIDE * SIDE / 4u && row < params.rows) {
+#if GATED
+            store_gated(row, column, lefts[n], rights[n]);
+#else
+            store(part, row, column, lefts[n]);
+            store(part, row, column + SIDE, rights[n]);
+#endif
+        }
+    }
 }
 
 #if COOPERATIVE

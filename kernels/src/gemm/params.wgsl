@@ -33,6 +33,11 @@ struct Params {
     left: u32,
     source: u32,       // the first row of an image that `x` holds
     image: u32,      // accesses of an image of `x`
+    // Of a product that ends in a gate or in an activation:
+    value_column: u32, // the values' first output in their layer
+    gate_column: u32,  // the gates' first output in theirs
+    gate_first: u32,   // of the gates' weight
+    slope: f32,        // of a leaky ReLU
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,6 +46,7 @@ const BIAS = 1u;
 const VECTOR = 2u;
 const RESIDUAL = 4u;
 const OUT = 8u;
+const GATE_BIAS = 16u;
 
 #if WIDE
 alias Out = vec4<Elem>;
@@ -53,13 +59,37 @@ const W = 1u;
 #endif
 
 @group(0) @binding(1) var<storage, read> bias: array<Sum>;
+#if GATED
+// Binding 2 is that of the shader: the gates' weight, or their sums.
+@group(0) @binding(3) var<storage, read> gate_bias: array<Sum>;
+#else
 @group(0) @binding(2) var<storage, read> vector: array<Out>;
 @group(0) @binding(3) var<storage, read> residual: array<Out>;
+#endif
 #if PARTIAL
 @group(0) @binding(4) var<storage, read_write> out: array<Sum>;
 #else
 @group(0) @binding(4) var<storage, read_write> out: array<Out>;
 
+#if ACTIVATED
+// As `activated` has them.
+override KIND: u32 = 0u;
+#endif
+
+#if GATED
+// Stores values times the activation of their gates, which are sums without their biases.
+fn finish_gated(row: u32, column: u32, values: Sum, gates: Sum) {
+    var value = values;
+    var gate = gates;
+    if ((params.addends & BIAS) != 0u) {
+        value += bias[params.value_column / W + column];
+    }
+    if ((params.addends & GATE_BIAS) != 0u) {
+        gate += gate_bias[params.gate_column / W + column];
+    }
+    out[params.out_first + row * (params.outputs / W) + column] = Out(value * activated(KIND, gate, params.slope));
+}
+#else
 // Applies the epilogue to a sum and stores it.
 fn finish(row: u32, column: u32, sum: Sum) {
     let width = params.outputs / W;
@@ -77,6 +107,11 @@ fn finish(row: u32, column: u32, sum: Sum) {
     if ((params.addends & OUT) != 0u) {
         value += Sum(out[at]);
     }
+#if ACTIVATED
+    out[at] = Out(activated(KIND, value, params.slope));
+#else
     out[at] = Out(value);
+#endif
 }
+#endif
 #endif

@@ -16,6 +16,8 @@ mod bf16_packing;
 mod bfdot;
 mod feed_forward;
 #[cfg(feature = "gpu")]
+mod gpu_feed_forward;
+#[cfg(feature = "gpu")]
 mod gpus;
 mod int8;
 mod tiles;

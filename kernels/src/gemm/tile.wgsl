@@ -1,8 +1,9 @@
-// A tile of `left . weight^T` for each workgroup: `ROWS` rows by `COLUMNS` columns, summed in `f32`.
+// A tile of `left . weight^T` for each workgroup: `ROWS` rows by `COLUMNS` columns, summed in `f32`, of which RESULTS
+// columns are stored.
 //
 // For `DEPTH` terms at a time, the threads load both sides into workgroup memory, and then add their products to sums in
 // registers, while the loads for the next terms are under way. `fma.wgsl` and `matrices.wgsl` define the layout of tiles
-// in workgroup memory, and the sums of a thread.
+// in workgroup memory, and the sums of a thread; `columns.wgsl` which columns of the weight they are of.
 
 const DEPTH4 = DEPTH / 4u;
 const COLUMNS4 = COLUMNS / 4u;
@@ -17,7 +18,7 @@ const BAND = 8u;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let tiles_down = (params.rows + ROWS - 1u) / ROWS;
-    let tiles_across = (params.columns + COLUMNS - 1u) / COLUMNS;
+    let tiles_across = (params.columns + RESULTS - 1u) / RESULTS;
     let tile = workgroup.x + 32768u * workgroup.y;
     if (tile >= tiles_down * tiles_across) {
         return;
@@ -26,14 +27,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let in_band = tile % (BAND * tiles_across);
     let band_height = min(BAND, tiles_down - band * BAND);
     let first_row = (band * BAND + in_band % band_height) * ROWS;
-    let first_column = in_band / band_height * COLUMNS;
+    let first_column = in_band / band_height * RESULTS;
 
     let begin = params.begin + workgroup.z * params.part;
     let end = min(begin + params.part, params.end);
     let steps = (end - begin + DEPTH - 1u) / DEPTH;
 
-    // What this thread loads. Rows and panels past the end are replaced by the last one: their sums are not stored.
-    let last_panel = (params.columns - 1u) / 64u;
+    // What this thread loads. Rows past the end are replaced by the last one: their sums are not stored.
     var places: array<Place, LEFT_LOADS>;
     for (var i = 0u; i < LEFT_LOADS; i++) {
         places[i] = place(min(first_row + (local + i * THREADS) / DEPTH4, params.rows - 1u));
@@ -42,9 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var weight_at: array<u32, RIGHT_LOADS>;
     for (var i = 0u; i < RIGHT_LOADS; i++) {
         let load = local + i * THREADS;
-        let column4 = first_column / 4u + load % COLUMNS4;
-        let depth = begin - params.begin + load / COLUMNS4;
-        weight_at[i] = params.weight_first + min(column4 / 16u, last_panel) * params.panel + depth * 16u + column4 % 16u;
+        weight_at[i] = weight_place(load, first_column, begin - params.begin + term_of(load));
     }
     var lefts: array<Four, LEFT_LOADS>;
     var rights: array<Packed, RIGHT_LOADS>;
@@ -52,8 +50,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         lefts[i] = left(places[i], at);
     }
     for (var i = 0u; i < RIGHT_LOADS; i++) {
-        if (RIGHT % THREADS == 0u || local + i * THREADS < RIGHT) {
-            rights[i] = weight[weight_at[i]];
+        let load = local + i * THREADS;
+        if (RIGHT % THREADS == 0u || load < RIGHT) {
+            rights[i] = right(load, weight_at[i]);
         }
     }
 
@@ -86,7 +85,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var i = 0u; i < RIGHT_LOADS; i++) {
             let load = local + i * THREADS;
             if (RIGHT % THREADS == 0u || load < RIGHT) {
-                put_right(load / COLUMNS4, load % COLUMNS4, widened(rights[i]));
+                put_right(term_of(load), column4_of(load), widened(rights[i]));
             }
         }
         workgroupBarrier();
@@ -97,8 +96,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             for (var i = 0u; i < RIGHT_LOADS; i++) {
                 weight_at[i] += DEPTH * 16u;
-                if (RIGHT % THREADS == 0u || local + i * THREADS < RIGHT) {
-                    rights[i] = weight[weight_at[i]];
+                let load = local + i * THREADS;
+                if (RIGHT % THREADS == 0u || load < RIGHT) {
+                    rights[i] = right(load, weight_at[i]);
                 }
             }
         }
@@ -166,66 +166,70 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
 #if MATRICES
     let row = first_row + down;
-    let column = first_column + across;
+    let column = first_column + across * RESULTS / COLUMNS;
     let mine = subgroup * MATRIX;
 #if COOPERATIVE
     coopStoreT(c00, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c00, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row, column, local);
+    let left0 = taken(local);
 #if COOPERATIVE
     coopStoreT(c01, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c01, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row, column + SIDE, local);
+    store_pair(workgroup.z, row, column, local, left0, taken(local));
 #if COOPERATIVE
     coopStoreT(c10, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c10, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + SIDE, column, local);
+    let left1 = taken(local);
 #if COOPERATIVE
     coopStoreT(c11, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c11, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + SIDE, column + SIDE, local);
+    store_pair(workgroup.z, row + SIDE, column, local, left1, taken(local));
 #if COOPERATIVE
     coopStoreT(c20, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c20, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + 2u * SIDE, column, local);
+    let left2 = taken(local);
 #if COOPERATIVE
     coopStoreT(c21, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c21, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + 2u * SIDE, column + SIDE, local);
+    store_pair(workgroup.z, row + 2u * SIDE, column, local, left2, taken(local));
 #if COOPERATIVE
     coopStoreT(c30, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c30, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + 3u * SIDE, column, local);
+    let left3 = taken(local);
 #if COOPERATIVE
     coopStoreT(c31, &results[mine], RESULT_STRIDE);
 #else
     emulated_store(c31, local % SUBGROUP, mine);
 #endif
-    store_matrix(workgroup.z, row + 3u * SIDE, column + SIDE, local);
+    store_pair(workgroup.z, row + 3u * SIDE, column, local, left3, taken(local));
 #else
     for (var i = 0u; i < DOWN; i++) {
         let row = first_row + down + i * THREADS_DOWN;
         if (row >= params.rows) {
             continue;
         }
+#if GATED
+        store_gated(row, first_column + 4u * across, sums[i * ACROSS], sums[i * ACROSS + 1u]);
+#else
         for (var j = 0u; j < ACROSS; j++) {
             let column = first_column + 4u * (across + j * THREADS_ACROSS);
             store(workgroup.z, row, column, sums[i * ACROSS + j]);
         }
+#endif
     }
 #endif
 }

@@ -6,7 +6,7 @@ use crate::error::{ShapeRequirement, TensorOp};
 use crate::profile::{self, OpClass};
 use crate::{Device, Precision, Shape, Tensor, TensorError, Weight};
 #[cfg(feature = "gpu")]
-use latent_kernels::gemm::gpu::{self, PackedWeight};
+use latent_kernels::gemm::gpu::{self, GpuLayer, PackedWeight};
 use latent_kernels::gemm::{self as kernel, Product, WeightMatrix};
 
 /// The parameters of a linear layer (`torch.nn.Linear`).
@@ -98,6 +98,17 @@ impl Linear {
             LinearWeight::Gpu(weight) => weight.bytes() as usize,
         };
         weight + self.bias.as_ref().map_or(0, |bias| size_of::<f32>() * bias.len())
+    }
+
+    /// Weight and bias of a layer on a GPU.
+    #[cfg(feature = "gpu")]
+    pub(super) fn on_gpu(&self) -> Result<GpuLayer<'_>, TensorError> {
+        match &self.weight {
+            LinearWeight::Cpu(_) => Err(TensorError::wrong_device(TensorOp::Linear, "a GPU", "the CPU")),
+            LinearWeight::Gpu(weight) => {
+                Ok(GpuLayer { weight, bias: self.bias.as_ref().map(Vector::array).transpose()? })
+            }
+        }
     }
 
     /// Weight and bias of a layer on the CPU.
@@ -221,8 +232,8 @@ fn run(
 ) -> Result<(), TensorError> {
     let _timer = profile::timer(OpClass::Linear).multiply_adds(out.shape().elements(), layer.inputs());
     #[cfg(feature = "gpu")]
-    if let (Some(x), Some(out), LinearWeight::Gpu(weight)) = (x.array(), out.array_mut()?, &layer.weight) {
-        let bias = layer.bias.as_ref().map(Vector::array).transpose()?;
+    if let (Some(x), Some(out), LinearWeight::Gpu(_)) = (x.array(), out.array_mut()?, &layer.weight) {
+        let GpuLayer { weight, bias } = layer.on_gpu()?;
         let residual = residual.and_then(Tensor::array);
         return Ok(gpu::gemm(&gpu::GpuProduct { x, weight, bias, residual, accumulate }, out)?);
     }

@@ -1,11 +1,12 @@
 //! Linear layers of a feed-forward: those that end in an activation or a gate.
 
-use super::activation::{apply, gated, multiply_activated};
-use super::linear::{Linear, dims, linear};
+use super::linear::{Linear, dims};
 use crate::error::TensorOp;
 use crate::profile::{self, OpClass};
-use crate::{Device, Tensor, TensorError};
+use crate::{Tensor, TensorError};
 use latent_kernels::activation::{Activation, Gate};
+#[cfg(feature = "gpu")]
+use latent_kernels::gemm::gpu::{self, GpuGatedWeights};
 use latent_kernels::gemm::{self as kernel, GatedWeights, LayerWeights};
 
 /// `activation(x Wᵀ + b)`: `[.., inputs]` to `[.., outputs]`.
@@ -13,12 +14,14 @@ use latent_kernels::gemm::{self as kernel, GatedWeights, LayerWeights};
 /// # Errors
 /// Another last dimension.
 pub fn linear_activated(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor, TensorError> {
-    if x.device() != Device::Cpu {
-        return apply(activation, linear(x, layer)?);
-    }
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs())?)?;
-    let weights = layer_weights(layer)?;
+    let mut out = Tensor::scratch_like(x, &dims(x, layer, layer.outputs())?)?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(out.shape().elements(), layer.inputs());
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        gpu::gemm_activated(x, layer.on_gpu()?, activation, to)?;
+        return Ok(out);
+    }
+    let weights = layer_weights(layer)?;
     kernel::gemm_activated(layer.precision, x.f32s()?, weights, activation, out.f32s_mut()?);
     Ok(out)
 }
@@ -40,12 +43,14 @@ pub fn linear_gated(x: &Tensor, layer: &Linear, gate: Gate) -> Result<Tensor, Te
     if !layer.outputs().is_multiple_of(2) {
         return Err(TensorError::shape(TensorOp::Linear, "an even number of outputs", layer.outputs()));
     }
-    if x.device() != Device::Cpu {
-        return gated(&linear(x, layer)?, gate);
-    }
-    let mut out = Tensor::scratch(&dims(x, layer, layer.outputs() / 2)?)?;
-    let weights = GatedWeights::Fused(layer_weights(layer)?, gate);
+    let mut out = Tensor::scratch_like(x, &dims(x, layer, layer.outputs() / 2)?)?;
     let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), layer.inputs());
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        gpu::gemm_gated(x, GpuGatedWeights::Fused(layer.on_gpu()?, gate), to)?;
+        return Ok(out);
+    }
+    let weights = GatedWeights::Fused(layer_weights(layer)?, gate);
     kernel::gemm_gated(layer.precision, x.f32s()?, weights, out.f32s_mut()?);
     Ok(out)
 }
@@ -66,13 +71,16 @@ pub fn linear_gated_by(
         let expected = format_args!("gates of {:?}", sizes(values));
         return Err(TensorError::shape(TensorOp::Linear, expected, &sizes(gates)[..]));
     }
-    if x.device() != Device::Cpu {
-        return multiply_activated(linear(x, values)?, &linear(x, gates)?, activation);
+    let mut out = Tensor::scratch_like(x, &dims(x, values, values.outputs())?)?;
+    let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), values.inputs());
+    #[cfg(feature = "gpu")]
+    if let (Some(x), Some(to)) = (x.array(), out.array_mut()?) {
+        let (values, gates) = (values.on_gpu()?, gates.on_gpu()?);
+        gpu::gemm_gated(x, GpuGatedWeights::Pair { values, gates, activation }, to)?;
+        return Ok(out);
     }
-    let mut out = Tensor::scratch(&dims(x, values, values.outputs())?)?;
     let weights =
         GatedWeights::Pair { values: layer_weights(values)?, gates: layer_weights(gates)?, activation };
-    let _timer = profile::timer(OpClass::Linear).multiply_adds(2 * out.shape().elements(), values.inputs());
     kernel::gemm_gated(values.precision, x.f32s()?, weights, out.f32s_mut()?);
     Ok(out)
 }

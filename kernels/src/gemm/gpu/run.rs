@@ -2,9 +2,10 @@
 
 use super::pack::TERMS;
 use super::strip::COLUMNS;
-use super::tile::{MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
+use super::tile::{self, MATRIX_TERMS, Method, PARTIAL, ProductTile, WIDE};
 use super::{PackedWeight, SUM};
 use crate::DType;
+use crate::activation::{Activation, LEAKY_SLOPE};
 use crate::gpu::{Array, Binding, BindingAccess, Dispatch, Gpu, GpuError, Shader, ShaderVariant, in_rows};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
@@ -26,22 +27,33 @@ const FLOPS: u64 = 100_000_000_000;
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Params {
-    rows: u32,
-    outputs: u32,
-    column: u32,
-    columns: u32,
-    depth: u32,
-    begin: u32,
-    end: u32,
-    part: u32,
-    panel: u32,
-    weight_first: u32,
-    x_first: u32,
-    vector_first: u32,
-    residual_first: u32,
-    out_first: u32,
-    addends: u32,
-    images: ImageParams,
+    pub(super) rows: u32,
+    pub(super) outputs: u32,
+    pub(super) column: u32,
+    pub(super) columns: u32,
+    pub(super) depth: u32,
+    pub(super) begin: u32,
+    pub(super) end: u32,
+    pub(super) part: u32,
+    pub(super) panel: u32,
+    pub(super) weight_first: u32,
+    pub(super) x_first: u32,
+    pub(super) vector_first: u32,
+    pub(super) residual_first: u32,
+    pub(super) out_first: u32,
+    pub(super) addends: u32,
+    pub(super) images: ImageParams,
+    pub(super) gate: GateParams,
+}
+
+/// The part of the parameters that describes a gate.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct GateParams {
+    pub(super) value_column: u32,
+    pub(super) gate_column: u32,
+    pub(super) gate_first: u32,
+    pub(super) slope: f32,
 }
 
 /// The part of the parameters that describes the images to which the rows belong.
@@ -63,10 +75,11 @@ pub(crate) struct ImageParams {
     pub(crate) image: u32,
 }
 
-const BIAS: u32 = 1;
+pub(super) const BIAS: u32 = 1;
 const VECTOR: u32 = 2;
 const RESIDUAL: u32 = 4;
 const OUT: u32 = 8;
+pub(super) const GATE_BIAS: u32 = 16;
 
 /// The epilogue of a product: what is added to it.
 #[derive(Clone, Copy, Debug)]
@@ -95,12 +108,39 @@ impl Addends<'_> {
     }
 }
 
-/// Rows of a result that one run may compute, if a row of the widest array takes `row_bytes`.
-pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, weight: &PackedWeight) -> usize {
-    let quick = (FLOPS / (2 * weight.terms() as u64 * weight.outputs() as u64)).max(1) as usize;
+/// Rows of a result that one run may compute, if a row takes that many products of two numbers and its widest array
+/// `row_bytes`.
+pub(crate) fn rows_at_once(gpu: &Gpu, row_bytes: usize, multiplications: usize) -> usize {
+    let quick = (FLOPS / (2 * multiplications as u64)).max(1) as usize;
     let rows = gpu.rows_at_once(row_bytes).min(quick);
     // Whole tiles, of whatever height.
     if rows > 128 { rows / 128 * 128 } else { rows }
+}
+
+/// The parts of split sums.
+#[derive(Clone, Copy)]
+pub(super) struct SumParts {
+    pub(super) count: usize,
+    /// Terms of each but the last, which has the rest.
+    pub(super) terms: usize,
+}
+
+impl SumParts {
+    /// At most `count` parts of sums of `terms` terms.
+    pub(super) fn new(terms: usize, count: usize) -> SumParts {
+        let part = terms.div_ceil(count).next_multiple_of(MATRIX_TERMS);
+        SumParts { count: terms.div_ceil(part), terms: part }
+    }
+}
+
+/// A command of a product, without its epilogue.
+pub(super) struct ProductCommand {
+    pub(super) variant: ShaderVariant,
+    pub(super) input: Binding,
+    pub(super) weights: Binding,
+    pub(super) params: Params,
+    pub(super) groups: [u32; 3],
+    pub(super) flops: u64,
 }
 
 /// A product of some rows, small enough for `x` and the result to be bound.
@@ -112,6 +152,8 @@ pub(crate) struct ProductRun<'a> {
     pub(crate) x_part: Range<usize>,
     pub(crate) weight: &'a PackedWeight,
     pub(crate) addends: &'a Addends<'a>,
+    /// Of the sums with all that is added; the numbers of outputs and of inputs are multiples of four.
+    pub(crate) activation: Option<Activation>,
     /// The rows of the result.
     pub(crate) rows: Range<usize>,
     /// The image of the first row.
@@ -147,14 +189,37 @@ impl ProductRun<'_> {
     /// Records a product with some outputs, and some terms of its sums, of the weight.
     fn piece(&self, columns: Range<usize>, terms: Range<usize>, out: &Array) -> Result<(), GpuError> {
         let ProductRun { x, weight, rows, .. } = self;
-        let (gpu, outputs, depth) = (x.gpu(), weight.outputs(), weight.depth());
+        let (gpu, outputs) = (x.gpu(), weight.outputs());
         let method = self.method_for(terms.len());
         let (tile, parts) = ProductTile::choose(method, rows.len(), columns.len(), terms.len());
         // Split sums are of whole rows, and all parts are bound at once.
         let splits = columns.len() == outputs && parts <= gpu.rows_at_once(4 * rows.len() * outputs);
-        let part = terms.len().div_ceil(if splits { parts } else { 1 }).next_multiple_of(MATRIX_TERMS);
-        let parts = terms.len().div_ceil(part);
+        let parts = SumParts::new(terms.len(), if splits { parts } else { 1 });
+        let is_first = terms.start == 0;
+        let activation = self.activation.filter(|_| terms.end == weight.depth());
+        let command = self.command(columns, terms, tile, parts);
+        if parts.count == 1 {
+            let ProductCommand { variant, input, weights, mut params, groups, flops } = command;
+            let variant = tile::activated(variant, activation);
+            let [bias, vector, residual, to] = self.ends(&mut params, is_first, out);
+            let arrays = &[bias, vector, residual, to, input, weights];
+            return gpu.dispatch(&Dispatch { shader: self.shader, variant, arrays, params, groups, flops });
+        }
+        let params = command.params;
+        let sums = self.split_sums(command, parts)?;
+        self.add_parts(&sums, parts.count, params, out)
+    }
 
+    /// The command for some outputs, and some terms of their sums, without its epilogue.
+    pub(super) fn command(
+        &self,
+        columns: Range<usize>,
+        terms: Range<usize>,
+        tile: ProductTile,
+        parts: SumParts,
+    ) -> ProductCommand {
+        let ProductRun { x, weight, rows, .. } = self;
+        let (outputs, depth) = (weight.outputs(), weight.depth());
         let variant = tile.variant(x.dtype(), weight.data.dtype(), weight.inputs(), outputs);
         let (input, x_first) = x.window(self.x_part.start, self.x_part.len());
         let panels = columns.len().div_ceil(COLUMNS);
@@ -162,7 +227,8 @@ impl ProductRun<'_> {
             columns.start * depth + terms.start * COLUMNS,
             ((panels - 1) * depth + terms.len()) * COLUMNS,
         );
-        let mut params = Params {
+        let params = Params {
+            gate: GateParams { slope: LEAKY_SLOPE, ..GateParams::default() },
             rows: rows.len() as u32,
             outputs: outputs as u32,
             column: columns.start as u32,
@@ -170,7 +236,7 @@ impl ProductRun<'_> {
             depth: weight.terms() as u32,
             begin: terms.start as u32,
             end: terms.end as u32,
-            part: part as u32,
+            part: parts.terms as u32,
             panel: (depth * COLUMNS / 4) as u32,
             weight_first: weight_first / 4,
             x_first: x_first / variant.vector,
@@ -178,24 +244,25 @@ impl ProductRun<'_> {
             ..Params::default()
         };
         let mut groups = in_rows(tile.count(rows.len(), columns.len()));
-        groups[2] = parts as u32;
+        groups[2] = parts.count as u32;
         let flops = 2 * (rows.len() * columns.len() * (weight.terms().min(terms.end) - terms.start)) as u64;
-        let shader = self.shader;
-        if parts == 1 {
-            let [bias, vector, residual, to] = self.ends(&mut params, terms.start == 0, out);
-            let arrays = &[bias, vector, residual, to, input, weights];
-            return gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops });
-        }
-        let sums = Array::scratch(gpu, DType::F32, parts * rows.len() * outputs)?;
+        ProductCommand { variant, input, weights, params, groups, flops }
+    }
+
+    /// Records the first half of a product whose sums are split: the sums are `[parts, rows, outputs]`.
+    pub(super) fn split_sums(&self, command: ProductCommand, parts: SumParts) -> Result<Array, GpuError> {
+        let ProductCommand { variant, input, weights, params, groups, flops } = command;
+        let (gpu, shader) = (self.x.gpu(), self.shader);
+        let sums = Array::scratch(gpu, DType::F32, parts.count * self.rows.len() * self.weight.outputs())?;
         let [bias, vector, residual] = [(); 3].map(|()| self.absent());
         let arrays = &[bias, vector, residual, sums.whole(), input, weights];
         let variant = variant.flag(PARTIAL, true);
         gpu.dispatch(&Dispatch { shader, variant, arrays, params, groups, flops })?;
-        self.add_parts(&sums, parts, params, out)
+        Ok(sums)
     }
 
     /// The method for sums of `terms` terms.
-    fn method_for(&self, terms: usize) -> Method {
+    pub(super) fn method_for(&self, terms: usize) -> Method {
         let ProductRun { x, weight, .. } = self;
         let is_half = x.dtype() == DType::F16 && weight.data.dtype() == DType::F16;
         let fits = weight.inputs().is_multiple_of(4) && terms.is_multiple_of(MATRIX_TERMS);
@@ -211,7 +278,7 @@ impl ProductRun<'_> {
         let [bias, vector, residual, to] = self.ends(&mut params, true, out);
         self.x.gpu().dispatch(&Dispatch {
             shader: &SUM,
-            variant: variant.flag(WIDE, wide == 4),
+            variant: tile::activated(variant.flag(WIDE, wide == 4), self.activation),
             arrays: &[bias, vector, residual, to, sums.whole()],
             params,
             groups: in_rows((self.rows.len() * outputs / wide).div_ceil(256)),
@@ -220,7 +287,7 @@ impl ProductRun<'_> {
     }
 
     /// Bound in place of an array that is not read.
-    fn absent(&self) -> Binding {
+    pub(super) fn absent(&self) -> Binding {
         self.x.window(self.x_part.start, 1).0
     }
 

@@ -1,12 +1,15 @@
 //! The choice of a tile for a product.
 
 use crate::DType;
+use crate::activation::{Activation, gpu::number};
 use crate::gpu::{COOPERATIVE, Gpu, ShaderVariant};
 
 /// The number of outputs is a multiple of four.
 pub(crate) const WIDE: &str = "WIDE";
 /// The result is sums of parts, to be summed.
 pub(crate) const PARTIAL: &str = "PARTIAL";
+/// The sums end in an activation.
+const ACTIVATED: &str = "ACTIVATED";
 /// The number of channels is not a multiple of four.
 const SCALAR: &str = "SCALAR";
 /// Subgroups hold the sums as matrices.
@@ -135,6 +138,17 @@ impl ProductTile {
         }
     }
 
+    /// The tile of the same size in which each thread has columns of values and of their gates. Matrices are two across
+    /// in any case.
+    pub(crate) fn gated(self) -> ProductTile {
+        match self {
+            ProductTile::Threads { threads_across, threads_down, across: 1, down, depth } => {
+                tile(threads_across / 2, threads_down * 2, 2, down / 2, depth)
+            }
+            tile => tile,
+        }
+    }
+
     /// With 16 x 16 matrices: 128 x 128 in 27 KiB of workgroup memory, and 64 x 64.
     fn of_matrices(side: u32, subgroup: u32, cooperative: bool) -> [ProductTile; 2] {
         [(2, 4), (1, 2)].map(|(down, across)| ProductTile::Subgroups {
@@ -189,6 +203,34 @@ fn parts(tiles: usize, terms: usize) -> usize {
     wanted.min(terms / MIN_PART).max(1)
 }
 
+/// The variant of a shader whose sums end in an activation, if there is one.
+pub(super) fn activated(plain: ShaderVariant, kind: Option<Activation>) -> ShaderVariant {
+    match kind {
+        Some(kind) => plain.flag(ACTIVATED, true).with("KIND", number(kind)),
+        None => plain,
+    }
+}
+
+/// The sizes of matrices and of subgroups in tests.
+const MATRICES_AND_SUBGROUPS: [(u32, u32); 3] = [(16, 32), (8, 32), (8, 8)];
+
+/// The variants for every kind of tile, as `form` makes it, and dtype of products with an activation, but for that.
+pub(super) fn wide_variants(form: impl Fn(ProductTile) -> ProductTile) -> Vec<ShaderVariant> {
+    let mut all = Vec::new();
+    for dtype in [DType::F32, DType::F16] {
+        for weight in [DType::F32, DType::F16, DType::BF16] {
+            all.extend([LARGE, TALL, MIDDLE, SMALL, NARROW].map(|t| form(t).variant(dtype, weight, 4, 4)));
+        }
+    }
+    for ((side, subgroup), cooperative) in
+        MATRICES_AND_SUBGROUPS.into_iter().flat_map(|m| [(m, true), (m, false)])
+    {
+        let tiles = ProductTile::of_matrices(side, subgroup, cooperative);
+        all.extend(tiles.map(|t| t.variant(DType::F16, DType::F16, 4, 4)));
+    }
+    all
+}
+
 /// The variants for every kind of tile, dtype and width.
 pub(crate) fn variants() -> Vec<ShaderVariant> {
     let mut all = Vec::new();
@@ -204,7 +246,7 @@ pub(crate) fn variants() -> Vec<ShaderVariant> {
             all.push(MIDDLE.variant(dtype, weight, 4, 1).flag(PARTIAL, true));
         }
     }
-    for (side, subgroup) in [(16, 32), (8, 32), (8, 8)] {
+    for (side, subgroup) in MATRICES_AND_SUBGROUPS {
         for cooperative in [true, false] {
             let [large, small] = ProductTile::of_matrices(side, subgroup, cooperative);
             all.push(large.variant(DType::F16, DType::F16, 4, 4));

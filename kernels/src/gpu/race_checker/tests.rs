@@ -103,15 +103,19 @@ fn in_tile(launch: &Launch, variant: &ShaderVariant) -> Launch {
     let of = |name| variant.constants.iter().find(|(n, _)| *n == name).map(|(_, value)| *value as usize);
     let side = if variant.flags.contains(&"SIDE_8") { 8 } else { 16 };
     let (down, across) = (of("DOWN").unwrap(), of("ACROSS").unwrap());
-    let [height, width] = match of("THREADS_DOWN") {
+    let [height, mut width] = match of("THREADS_DOWN") {
         Some(threads) => [threads * down, of("THREADS_ACROSS").unwrap() * across * 4],
         None => [4 * side * down, 2 * side * across],
     };
+    if variant.flags.contains(&"GATED") {
+        width /= 2;
+    }
     let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| launch.params[4 * at + i])) as usize;
     let (rows, columns) = (word(0), word(3));
     let mut groups = in_rows(rows.div_ceil(height) * columns.div_ceil(width));
     groups[2] = launch.groups[2];
-    Launch { variant: variant.clone(), groups, ..launch.clone() }
+    let variant = ShaderVariant { overrides: launch.variant.overrides.clone(), ..variant.clone() };
+    Launch { variant, groups, ..launch.clone() }
 }
 
 /// Tiles that only large products have, on small ones.
