@@ -1,6 +1,6 @@
 //! Samplers of flow matching models: x = (1 - sigma) x0 + sigma n.
 
-use super::tests::{latents, mapped};
+use super::tests::{SamplerRun, latents, mapped, run_batch};
 use super::*;
 use crate::rng::{Noise, PerImage, RngKind};
 use crate::schedule::{Churn, FlowMatching, NoiseLevel, NoiseModel, Schedule};
@@ -72,10 +72,7 @@ fn is_any(sampler: &dyn Sampler, names: &[&str]) -> bool {
     names.contains(&sampler.name())
 }
 
-/// Latents at the end of a run; sigma and latents after each step.
-type FlowRun = (Vec<f32>, Vec<(f64, Vec<f32>)>);
-
-/// Runs from unit noise `x` to the end, and gives sigma and latents after each step ([`FlowRun`]).
+/// Runs from unit noise `x` to the end, and gives sigma and latents after each step ([`SamplerRun`]).
 fn run(
     sampler: &dyn Sampler,
     schedule: &Schedule,
@@ -83,28 +80,8 @@ fn run(
     noise: &mut dyn Noise,
     eta: Option<f64>,
     x: Vec<f32>,
-) -> Result<FlowRun, SampleError> {
+) -> Result<SamplerRun, SampleError> {
     run_batch(sampler, schedule, model, noise, eta, (1, x))
-}
-
-/// As [`run`], for a number of images.
-fn run_batch(
-    sampler: &dyn Sampler,
-    schedule: &Schedule,
-    model: &mut dyn Denoiser,
-    noise: &mut dyn Noise,
-    eta: Option<f64>,
-    (images, mut x): (usize, Vec<f32>),
-) -> Result<FlowRun, SampleError> {
-    schedule.scale_noise(&mut x);
-    let mut x = latents(images, &x);
-    let mut seen = Vec::new();
-    let mut on_step = |step: SamplerStep<'_>| {
-        seen.push((step.sigma, step.latents.f32s().unwrap().to_vec()));
-        ControlFlow::Continue(())
-    };
-    sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut on_step })?;
-    Ok((x.f32s().unwrap().to_vec(), seen))
 }
 
 #[test]

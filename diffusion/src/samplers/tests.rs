@@ -46,10 +46,6 @@ fn first(x: &Tensor) -> f64 {
     f64::from(x.f32s().unwrap()[0])
 }
 
-fn go_on(_: SamplerStep<'_>) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
 fn schedule(sampler: &dyn Sampler, convention: Convention, kind: ScheduleKind, steps: usize) -> Schedule {
     Schedule::new(&NoiseModel::scaled_linear(), convention, kind, sampler.discretization(), steps).unwrap()
 }
@@ -63,22 +59,30 @@ fn run(
     eta: Option<f64>,
     x: Vec<f32>,
 ) -> Result<Vec<f32>, SampleError> {
-    run_batch(sampler, schedule, model, noise, eta, (1, x))
+    Ok(run_batch(sampler, schedule, model, noise, eta, (1, x))?.0)
 }
 
-/// As [`run`], for a number of images.
-fn run_batch(
+/// Latents at the end of a run; sigma and latents after each step.
+pub(super) type SamplerRun = (Vec<f32>, Vec<(f64, Vec<f32>)>);
+
+/// As [`run`], for a number of images, and with each step.
+pub(super) fn run_batch(
     sampler: &dyn Sampler,
     schedule: &Schedule,
     model: &mut dyn Denoiser,
     noise: &mut dyn Noise,
     eta: Option<f64>,
     (images, mut x): (usize, Vec<f32>),
-) -> Result<Vec<f32>, SampleError> {
+) -> Result<SamplerRun, SampleError> {
     schedule.scale_noise(&mut x);
     let mut x = latents(images, &x);
-    sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut go_on })?;
-    Ok(x.f32s().unwrap().to_vec())
+    let mut seen = Vec::new();
+    let mut on_step = |step: SamplerStep<'_>| {
+        seen.push((step.sigma, step.latents.f32s().unwrap().to_vec()));
+        ControlFlow::Continue(())
+    };
+    sampler.sample(&mut SamplingRun { x: &mut x, schedule, model, noise, eta, on_step: &mut on_step })?;
+    Ok((x.f32s().unwrap().to_vec(), seen))
 }
 
 fn noise() -> Box<dyn Noise + Send> {
@@ -283,7 +287,7 @@ fn a_image_of_a_batch_equals_the_image_alone() {
             let mut x = vec![0.0; 48 * seeds.len()];
             noise.normal(&mut x);
             let mut model = Gaussian::new(0.1, 0.9);
-            run_batch(*sampler, &schedule, &mut model, &mut noise, Some(0.7), (seeds.len(), x)).unwrap()
+            run_batch(*sampler, &schedule, &mut model, &mut noise, Some(0.7), (seeds.len(), x)).unwrap().0
         };
         assert_eq!(draw(&[3, 4])[48..], draw(&[4]), "{}", sampler.name());
     }
